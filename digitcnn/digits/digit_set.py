@@ -1,0 +1,91 @@
+"""A named set of labelled 28x28 digit images, and the split into training and held-out images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from digitcnn.errors import DigitSetError
+
+SIDE = 28
+CLASSES = 10
+
+# The last twelfth of a training file is held out: the last 5,000 of MNIST's 60,000.
+HELD_OUT_SHARE = 12
+
+
+@dataclass(frozen=True, eq=False)
+class DigitSet:
+    """Images and labels of one split of one set; never changed after it is made.
+
+    images: uint8 [N, 28, 28], ink high, paper 0, upright.
+    labels: uint8 [N], each 0 to 9.
+    name: the set's name in the catalogue, such as ``mnist``.
+    split: ``train`` or ``test``.
+
+    Raises DigitSetError when shapes, dtypes or labels are off.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    name: str
+    split: str
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.shape[1:] != (SIDE, SIDE):
+            raise DigitSetError(
+                f"The images of {self.name} are {self.images.dtype} {list(self.images.shape)}, "
+                f"but uint8 [N, {SIDE}, {SIDE}] is expected; look at the images file."
+            )
+        if self.labels.dtype != torch.uint8 or self.labels.shape != self.images.shape[:1]:
+            raise DigitSetError(
+                f"{self.name} has {len(self.images)} images but {len(self.labels)} labels; "
+                "take both files from the same place."
+            )
+        if len(self.labels) == 0:
+            raise DigitSetError(f"{self.name} ({self.split}) holds no images.")
+        if int(self.labels.max()) >= CLASSES:
+            raise DigitSetError(
+                f"A label of {self.name} is {int(self.labels.max())}, but digits are 0 to 9; "
+                "look at the labels file."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, over the images and labels and nothing else (not the name)."""
+        digest = hashlib.sha256()
+        digest.update(str(len(self)).encode())
+        digest.update(self.images.contiguous().numpy().tobytes())
+        digest.update(self.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def take(self, indices: torch.Tensor | slice) -> DigitSet:
+        """The images at ``indices`` as a set of the same name and split."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+
+def split_held_out(training_file: DigitSet, train_images: int | None = None) -> tuple[DigitSet, DigitSet]:
+    """The images to train on and the held-out images, the same for every seed.
+
+    The last twelfth is held out (MNIST: the last 5,000). ``train_images`` keeps only the first so
+    many of the others, None keeps all. Raises DigitSetError when there is nothing to hold out or
+    fewer images than asked for.
+    """
+    held_out = max(1, len(training_file) // HELD_OUT_SHARE)
+    available = len(training_file) - held_out
+    if available < 1:
+        raise DigitSetError(
+            f"{training_file.name} has {len(training_file)} training images; at least 2 are needed."
+        )
+    wanted = available if train_images is None else train_images
+    if not 1 <= wanted <= available:
+        raise DigitSetError(
+            f"{training_file.name} has 1 to {available} images to train on, but {wanted} were asked for."
+        )
+    return training_file.take(slice(0, wanted)), training_file.take(slice(available, None))

@@ -1,0 +1,1 @@
+"""What the network is, and how it is kept in a file."""
