@@ -70,7 +70,9 @@ class DigitSet:
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
-def split_held_out(training_file: DigitSet, train_images: int | None = None) -> tuple[DigitSet, DigitSet]:
+def split_held_out(
+    training_file: DigitSet, train_images: int | None = None
+) -> tuple[DigitSet, DigitSet]:
     """The images to train on and the held-out images, the same for every seed.
 
     The last twelfth is held out (MNIST: the last 5,000). ``train_images`` keeps only the first so
@@ -86,6 +88,7 @@ def split_held_out(training_file: DigitSet, train_images: int | None = None) -> 
     wanted = available if train_images is None else train_images
     if not 1 <= wanted <= available:
         raise DigitSetError(
-            f"{training_file.name} has 1 to {available} images to train on, but {wanted} were asked for."
+            f"{training_file.name} has {available} images to train on, "
+            f"but {wanted} were asked for; take 1 to {available}."
         )
     return training_file.take(slice(0, wanted)), training_file.take(slice(available, None))

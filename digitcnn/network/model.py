@@ -78,12 +78,16 @@ class DigitCNN(nn.Module):
         for layer in (self.conv1, self.conv2, self.hidden, self.output):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
             bound = 1 / math.sqrt(layer.weight[0].numel())
+            assert layer.bias is not None
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
     def prepare(self, images: Tensor) -> Tensor:
         """The input for uint8 images [N, 28, 28]: float32 [N, 1, 28, 28], scaled."""
-        return images.unsqueeze(1).float().div_(255 * self.input_std).sub_(
-            self.input_mean / self.input_std
+        return (
+            images.unsqueeze(1)
+            .float()
+            .div_(255 * self.input_std)
+            .sub_(self.input_mean / self.input_std)
         )
 
     def block1(self, x: Tensor) -> Tensor:
