@@ -82,13 +82,9 @@ class DigitCNN(nn.Module):
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """The input for uint8 images [N, 28, 28]: float32 [N, 1, 28, 28], scaled."""
-        return (
-            images.unsqueeze(1)
-            .float()
-            .div_(255 * self.input_std)
-            .sub_(self.input_mean / self.input_std)
-        )
+        """The input for images [N, 28, 28] from 0 to 255, any dtype: float32 [N, 1, 28, 28]."""
+        pixels = images.unsqueeze(1).float()
+        return pixels.sub(255 * self.input_mean).div_(255 * self.input_std)
 
     def block1(self, x: Tensor) -> Tensor:
         """[N, 1, 28, 28] -> [N, 32, 14, 14]."""

@@ -1,0 +1,83 @@
+"""Random changes to whole batches of digits, on whatever device the batch is on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far each image may be changed; every range is uniform and symmetric.
+
+    rotation: degrees. shift: share of the 28 pixels, per axis. scale: share, one for both axes.
+    shear: horizontal pixels per vertical pixel.
+    thicken, blur: the share of each batch whose strokes are thickened, blurred.
+    """
+
+    rotation: float = 12.0
+    shift: float = 0.08
+    scale: float = 0.15
+    shear: float = 0.2
+    thicken: float = 1 / 3
+    blur: float = 1 / 3
+
+
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Changed copies of ``images``, each image by its own random draw.
+
+    images: uint8 [N, 28, 28]. Returns float32 [N, 28, 28] on the same scale, 0 to 255.
+    generator: on the device of ``images``.
+    """
+    pixels = images.unsqueeze(1).float()
+    draw = _uniform(len(images), 5, images.device, generator)
+    grid = functional.affine_grid(
+        _matrices(draw, augmentation), list(pixels.shape), align_corners=False
+    )
+    pixels = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+    return _change_strokes(pixels, augmentation, generator).squeeze(1)
+
+
+def _uniform(n: int, columns: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    return torch.rand(n, columns, device=device, generator=generator).mul_(2).sub_(1)
+
+
+def _matrices(draw: Tensor, augmentation: Augmentation) -> Tensor:
+    """Output-to-input affine maps [N, 2, 3] for draws [N, 5] from -1 to 1."""
+    angle = draw[:, 0] * math.radians(augmentation.rotation)
+    # affine_grid's coordinates span 2 over the image: a shift by a share s is 2 s there.
+    shift_x, shift_y = (2 * augmentation.shift * draw[:, 1:3]).unbind(1)
+    zoom = 1 / (1 + augmentation.scale * draw[:, 3])
+    shear = augmentation.shear * draw[:, 4]
+    cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    rows = (cos, cos * shear - sin, shift_x, sin, sin * shear + cos, shift_y)
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _change_strokes(
+    pixels: Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """A share of the batch thickened, another share blurred; the two do not overlap.
+
+    The batch is in random order already, so the shares are its first images. Each is a random
+    mix of the image and its dilation, or its blur: strokes of every width in between.
+    """
+    thick = round(len(pixels) * augmentation.thicken)
+    blurred = thick + round(len(pixels) * augmentation.blur)
+    mix = torch.rand(len(pixels), 1, 1, 1, device=pixels.device, generator=generator)
+    parts = pixels[:thick], pixels[thick:blurred], pixels[blurred:]
+    dilated = functional.max_pool2d(parts[0], 3, stride=1, padding=1)
+    smooth = functional.avg_pool2d(
+        functional.avg_pool2d(parts[1], 3, 1, 1, count_include_pad=True), 3, 1, 1
+    )
+    return torch.cat(
+        (
+            parts[0].lerp(dilated, mix[:thick]),
+            parts[1].lerp(smooth, mix[thick:blurred]),
+            parts[2],
+        )
+    )

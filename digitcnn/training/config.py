@@ -1,0 +1,87 @@
+"""What one training is asked to do: checked once, when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from digitcnn.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training's settings; the defaults are the default recipe.
+
+    digits: name of the digit set whose training file is learned from.
+    epochs: passes over the training images, 1 to 200.
+    batch_size: images per step, 1 to 4096.
+    learning_rate: peak of the one-cycle schedule, 1e-5 to 1e-1.
+    seed: of weights, order, augmentation and dropout, 0 to 2**31 - 1.
+    train_images: how many of the training images, None for all that are not held out.
+    augmentation: whether each batch is changed at random.
+
+    Raises ConfigError, naming the range, for anything else.
+    """
+
+    digits: str = "mnist"
+    epochs: int = 12
+    batch_size: int = 256
+    learning_rate: float = 8e-3
+    seed: int = 0
+    train_images: int | None = None
+    augmentation: bool = True
+
+    def __post_init__(self) -> None:
+        _check_whole("epochs", self.epochs, *RANGES["epochs"])
+        _check_whole("batch size", self.batch_size, *RANGES["batch_size"])
+        _check_whole("seed", self.seed, *RANGES["seed"])
+        if self.train_images is not None:
+            _check_whole("number of training images", self.train_images, *RANGES["train_images"])
+        rate = self.learning_rate
+        low, high = RANGES["learning_rate"]
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
+            raise ConfigError(f"The learning rate is {rate}; choose one from {low:g} to {high:g}.")
+        if not isinstance(self.augmentation, bool):
+            raise ConfigError(f"augmentation is {self.augmentation!r}; it is either on or off.")
+        if not isinstance(self.digits, str) or not self.digits:
+            raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> TrainingConfig:
+        """The configuration that ``to_json`` gave. Raises ConfigError for anything else."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ConfigError(
+                f"A training's configuration needs exactly {', '.join(sorted(names))}."
+            )
+        return cls(**values)
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 200),
+    "batch_size": (1, 4096),
+    "learning_rate": (1e-5, 1e-1),
+    "seed": (0, 2**31 - 1),
+    "train_images": (1, 10_000_000),
+}
+
+
+def _check_whole(what: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"The {what} is {value}; choose a whole number from {low} to {high}.")
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """The one-cycle schedule (Smith and Topin 2018): up to ``peak``, then a cosine to zero.
+
+    step: 0 to ``steps`` - 1. The first quarter rises linearly from a 25th of the peak.
+    """
+    rise = max(1, steps // 4)
+    if step < rise:
+        return peak * (0.04 + 0.96 * step / rise)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

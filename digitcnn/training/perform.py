@@ -1,0 +1,303 @@
+"""One run from its configuration to its checkpoint: what the page and the command line iterate.
+
+How the network learns is left to ``loop``, what a file holds to ``runs`` and ``checkpoint``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from digitcnn.analysis import metrics as metrics_of
+from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.predictions import predict
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.errors import DigitCNNError, RunError, TrainingError
+from digitcnn.network import checkpoint
+from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
+from digitcnn.training import runs
+from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
+from digitcnn.training.runs import Run, RunRecord
+
+
+class StopSignal:
+    """Asks a training to end between two batches, and says how it then ended."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = runs.STOPPED
+
+    def stop(self, reason: str = runs.STOPPED) -> None:
+        """``stopped``: a person asked, a checkpoint is kept. ``interrupted``: the process ends."""
+        self.reason = reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a run does besides steps, in words for people."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended.
+
+    state: finished, stopped or interrupted. epochs: finished ones.
+    checkpoint, digest: None where none was written.
+    metrics: ``held_out`` and one entry per test set, each as ``Evaluation.to_json``.
+    """
+
+    run: str
+    state: str
+    epochs: int
+    seconds: float
+    message: str
+    checkpoint: Path | None = None
+    digest: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+Progress = StepProgress | EpochEnd | Phase | RunEnd
+
+
+def perform(
+    run: Run, *, catalog: Catalog, checkpoints: Path, compute: Compute, stop: StopSignal
+) -> Iterator[Progress]:
+    """Do the run, or go on with it where its last finished epoch ended; the last item is RunEnd.
+
+    Raises a DigitCNNError with a sentence for whatever went wrong; the run is then marked failed
+    and its log holds the traceback.
+    """
+    with run.held():
+        performance = _Performance(run, catalog, checkpoints, compute, stop)
+        with performance.failures_recorded():
+            yield from performance.steps()
+
+
+class _Performance:
+    def __init__(
+        self, run: Run, catalog: Catalog, checkpoints: Path, compute: Compute, stop: StopSignal
+    ) -> None:
+        self.run, self.catalog, self.compute, self.stop = run, catalog, compute, stop
+        self.checkpoints = checkpoints
+        self.started = time.monotonic()
+        # While the lock is held, record() says what the file says.
+        self.record = run.record()
+        self.config = self.record.config
+
+    def steps(self) -> Iterator[Progress]:
+        snapshot = self.run.snapshot()
+        yield Phase(f"reading {self.config.digits}")
+        training, held_out = split_held_out(
+            self.catalog.open(self.config.digits, "train"), self.config.train_images
+        )
+        self._begin(training, snapshot)
+        for progress in train(
+            self.config,
+            training,
+            held_out,
+            self.compute,
+            resume=snapshot,
+            stopped=self.stop.is_set,
+        ):
+            if isinstance(progress, EpochEnd):
+                snapshot = progress.snapshot
+                self._keep(progress)
+            yield progress
+        epochs = 0 if snapshot is None else snapshot.epoch
+        if epochs == self.config.epochs and snapshot is not None:
+            yield from self._finish(snapshot, training, held_out)
+        else:
+            yield from self._stop(snapshot, epochs, training, held_out)
+
+    def _begin(self, training: DigitSet, snapshot: Snapshot | None) -> None:
+        if self.record.fingerprint not in (None, training.fingerprint):
+            raise RunError(
+                f"The images of {self.config.digits} are not those that the run "
+                f"'{self.run.name}' was trained on; restore them or start a new run."
+            )
+        self._write(
+            state=runs.RUNNING,
+            fingerprint=training.fingerprint,
+            device=str(self.compute),
+            versions=runs.versions(),
+            message="",
+        )
+        where = "from the start" if snapshot is None else f"after epoch {snapshot.epoch}"
+        self.run.log(f"training {where} on {self.compute}: {self.config.to_json()}")
+
+    def _keep(self, end: EpochEnd) -> None:
+        if self.record.saves:
+            self.run.write_snapshot(end.snapshot)
+        self.run.write_history(end.snapshot.history)
+        result = end.result
+        self.run.log(
+            f"epoch {result.epoch}: loss {result.loss:.4f}, held-out accuracy "
+            f"{result.accuracy:.4%}, {result.seconds:.1f} s"
+        )
+
+    def _finish(
+        self, snapshot: Snapshot, training: DigitSet, held_out: DigitSet
+    ) -> Iterator[Progress]:
+        yield Phase("scoring the held-out and test images")
+        network = _averaged_network(snapshot, self.compute)
+        held = predict(network, held_out, keep_features=False)
+        temperature = fit_temperature(held.logits, held.labels)
+        metrics = {"held_out": metrics_of.evaluate(held, temperature).to_json()}
+        for entry in self.catalog.entries():
+            test_of_training = entry.name == self.config.digits and entry.split == "test"
+            if entry.present and test_of_training:
+                test = predict(network, self.catalog.open(entry.name, "test"), keep_features=False)
+                metrics[entry.name] = metrics_of.evaluate(test, temperature).to_json()
+        self.run.write_metrics(metrics)
+        yield self._end(
+            runs.FINISHED,
+            snapshot,
+            f"{self.run.name}.pt",
+            f"Finished {snapshot.epoch} epochs.",
+            self._details(snapshot, training, held_out, metrics, temperature),
+        )
+
+    def _stop(
+        self, snapshot: Snapshot | None, epochs: int, training: DigitSet, held_out: DigitSet
+    ) -> Iterator[Progress]:
+        state, total = self.stop.reason, self.config.epochs
+        at = f"{state.capitalize()} at epoch {epochs} of {total}"
+        if snapshot is None:
+            yield self._end(
+                state, None, None, f"{state.capitalize()} before an epoch was finished.", None
+            )
+        elif state == runs.INTERRUPTED:
+            yield self._end(state, snapshot, None, f"{at}; it can be resumed.", None)
+        else:
+            last = snapshot.history[-1]
+            metrics = {"held_out": {"n": len(held_out), "accuracy": last.accuracy}}
+            yield self._end(
+                state,
+                snapshot,
+                f"{self.run.name}-epoch{epochs}.pt",
+                f"{at}; it can be resumed.",
+                self._details(snapshot, training, held_out, metrics, None),
+            )
+
+    def _end(
+        self,
+        state: str,
+        snapshot: Snapshot | None,
+        file_name: str | None,
+        message: str,
+        details: checkpoint.Details | None,
+    ) -> RunEnd:
+        path, digest = None, None
+        if snapshot is not None and file_name and details and self.record.saves:
+            path = self.checkpoints / file_name
+            network = _averaged_network(snapshot, None)
+            try:
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"The folder {self.checkpoints} cannot be written ({error.strerror}); "
+                    "choose another with --checkpoint-dir."
+                ) from error
+            # A run that was stopped twice at the same epoch has that checkpoint already.
+            digest = checkpoint.digest(network.state_dict())
+            if not path.exists() or state == runs.FINISHED:
+                checkpoint.save(path, network, details)
+        if state == runs.FINISHED:
+            self.run.forget_snapshot()
+        self._write(state=state, checkpoint=path.name if path else None, message=message)
+        self.run.log(message)
+        return RunEnd(
+            self.run.name,
+            state,
+            0 if snapshot is None else snapshot.epoch,
+            time.monotonic() - self.started,
+            message,
+            path,
+            digest,
+            {} if details is None else details.metrics,
+        )
+
+    def _details(
+        self,
+        snapshot: Snapshot,
+        training: DigitSet,
+        held_out: DigitSet,
+        metrics: dict[str, Any],
+        temperature: float | None,
+    ) -> checkpoint.Details:
+        done, planned = snapshot.epoch, self.config.epochs
+        return checkpoint.Details(
+            digits=self.config.digits,
+            epochs=done,
+            planned_epochs=planned,
+            state="finished" if done == planned else f"stopped at epoch {done} of {planned}",
+            seed=self.config.seed,
+            config=self.config.to_json(),
+            history=[dataclasses.asdict(result) for result in snapshot.history],
+            fingerprints={"train": training.fingerprint, "held_out": held_out.fingerprint},
+            metrics=metrics,
+            temperature=temperature,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            versions=runs.versions(),
+        )
+
+    def _write(self, **changes: Any) -> None:
+        self.record = dataclasses.replace(self.record, **changes)
+        self.run.write(self.record)
+
+    @contextmanager
+    def failures_recorded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            told = _explain(error, self.run.name, self.config.batch_size)
+            try:
+                self.run.log_error(error)
+                self._write(state=runs.FAILED, message=str(told))
+            except OSError:
+                # The disk that failed the run fails its log as well; the sentence still goes out.
+                raise told from error
+            raise told from error
+
+
+def _averaged_network(snapshot: Snapshot, compute: Compute | None) -> DigitCNN:
+    network = DigitCNN()
+    network.load_state_dict(snapshot.averaged)
+    network.eval().requires_grad_(False)
+    return network if compute is None else network.to(compute.device)
+
+
+def _explain(error: Exception, run: str, batch_size: int) -> DigitCNNError:
+    """The sentence for whatever ended a training."""
+    if isinstance(error, DigitCNNError):
+        return error
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return TrainingError(
+            f"The memory does not suffice for batches of {batch_size}; take a smaller batch size."
+        )
+    if isinstance(error, OSError):
+        return TrainingError(
+            f"The files of run '{run}' could not be written ({error.strerror or error}); free "
+            "space or choose another folder, then resume the run."
+        )
+    return TrainingError(
+        f"The training failed with an unexpected {type(error).__name__}; its report is in the "
+        f"log.txt of run '{run}'."
+    )

@@ -1,0 +1,57 @@
+"""The folders and the device that the page and the command line work with, handed down to both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from digitcnn.digits.catalog import Catalog
+from digitcnn.feedback import FeedbackStore
+from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
+from digitcnn.network.device import Compute, choose
+from digitcnn.training.job import TrainingJob
+from digitcnn.training.runs import RunStore
+
+# The model that comes with the program, and the folder it lies in.
+SHIPPED = "digitcnn-mnist"
+PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
+
+
+def data_folder(argument: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where digit sets lie: the argument, else DIGITCNN_DATA, else the user's cache folder."""
+    if argument is not None:
+        return argument
+    if environment.get("DIGITCNN_DATA"):
+        return Path(environment["DIGITCNN_DATA"]).expanduser()
+    return user_cache_path("digitcnn")
+
+
+class Workspace:
+    """Made once by app.py or the command line; opens what it holds only when it is asked for."""
+
+    def __init__(
+        self, data: Path, outputs: Path, checkpoints: Path, feedback: Path, device: str = "auto"
+    ) -> None:
+        self.outputs, self.checkpoints_folder = outputs, checkpoints
+        self.catalog = Catalog(data)
+        self.runs = RunStore(outputs)
+        self.checkpoints = CheckpointFolder(checkpoints)
+        self.feedback = FeedbackStore(feedback)
+        self._device = device
+
+    @cached_property
+    def compute(self) -> Compute:
+        """The device; the first use tries it. Raises ConfigError where a named one fails."""
+        return choose(self._device)
+
+    @cached_property
+    def job(self) -> TrainingJob:
+        return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
+        return self.checkpoints.get(name)
