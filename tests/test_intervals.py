@@ -1,0 +1,52 @@
+"""The interval of a proportion, against scipy and at its ends."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy.stats import binomtest
+
+from digitcnn.intervals import wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "n"),
+    [(0, 1), (1, 1), (1, 2), (0, 10), (7, 10), (10, 10), (9_957, 10_000), (39_123, 40_000)],
+)
+def test_the_interval_agrees_with_scipy(successes: int, n: int) -> None:
+    expected = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
+    low, high = wilson_interval(successes, n)
+    assert low == pytest.approx(expected.low, abs=1e-12)
+    assert high == pytest.approx(expected.high, abs=1e-12)
+
+
+def test_every_interval_of_a_small_sample_holds_its_share_and_stays_within_zero_and_one() -> None:
+    for n in range(1, 60):
+        for successes in range(n + 1):
+            low, high = wilson_interval(successes, n)
+            assert 0.0 <= low <= successes / n <= high <= 1.0
+            assert low < high
+
+
+def test_a_published_example_is_reproduced() -> None:
+    # Newcombe (1998), Statistics in Medicine 17, 857-872, table I: 81 of 263, method 3.
+    low, high = wilson_interval(81, 263)
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+
+
+def test_the_ends_are_exact() -> None:
+    assert wilson_interval(0, 3)[0] == 0.0
+    assert wilson_interval(3, 3)[1] == 1.0
+
+
+def test_nothing_counted_is_undefined() -> None:
+    low, high = wilson_interval(0, 0)
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(-1, 10), (11, 10), (0, -1)])
+def test_counts_that_cannot_be_are_refused(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="expected 0 <= successes <= n"):
+        wilson_interval(successes, n)
