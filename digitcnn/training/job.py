@@ -67,12 +67,12 @@ class JobView:
     state: str = IDLE
     run: str = ""
     config: TrainingConfig | None = None
+    compute: str = ""
     started: datetime | None = None
     phase: str = ""
     stopping: bool = False
     message: str = ""
     progress: StepProgress | None = None
-    first_epoch: int = 1
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
     ended: RunEnd | None = None
@@ -137,9 +137,9 @@ class TrainingJob:
             state=runs.RUNNING,
             run=run.name,
             config=config,
+            compute=str(compute),
             started=datetime.now(timezone.utc),
             phase="starting",
-            first_epoch=len(history) + 1,
             history=history,
         )
         self._thread = threading.Thread(

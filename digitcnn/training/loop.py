@@ -50,7 +50,8 @@ class EpochResult:
     """One finished epoch. Accuracies are fractions, losses mean cross-entropies in nats.
 
     loss, training_accuracy: of the network as it learned, on the changed training images.
-    held_out_loss, held_out_accuracy: of the averaged weights, on the held-out images.
+    held_out_loss, accuracy: of the averaged weights, on the held-out images.
+    held_out: how many images those are.
     learning_rate: at the epoch's last step.
     """
 
@@ -59,6 +60,7 @@ class EpochResult:
     training_accuracy: float
     held_out_loss: float
     accuracy: float
+    held_out: int
     learning_rate: float
     seconds: float
 
@@ -227,6 +229,7 @@ class _Learner:
             training_accuracy=int(self.correct) / seen,
             held_out_loss=float(functional.cross_entropy(logits, self.held_out_labels)),
             accuracy=float((logits.argmax(1) == self.held_out_labels).float().mean()),
+            held_out=len(self.held_out_labels),
             learning_rate=self.learning_rate,
             seconds=time.monotonic() - self.epoch_started,
         )

@@ -28,7 +28,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
-from digitcnn.training.runs import Run, RunRecord
+from digitcnn.training.runs import Run
 
 
 class StopSignal:

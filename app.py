@@ -1,0 +1,118 @@
+"""digitcnn's page: ``python app.py``, then open the printed address."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+# Read by Gradio when it is imported: no request leaves the machine unasked.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+from digitcnn.errors import ConfigError, DigitCNNError
+from digitcnn.network.device import CHOICES
+from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder
+
+# Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
+SHUTDOWN_SECONDS = 3.5
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see python app.py --help.\n")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = _Parser(description="digitcnn: a handwritten-digit lab in one page.")
+    add = parser.add_argument
+    add("--host", help="address to listen on (default: 127.0.0.1, this machine only)")
+    add("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    add("--share", action="store_true", help="make a public link through Gradio's tunnel")
+    add("--open", action="store_true", help="everyone with the address is an owner")
+    add("--root-path", help="path that a proxy in front of the app adds, such as /digitcnn")
+    add("--data-dir", type=Path, help="folder of digit sets (default: DIGITCNN_DATA, else cache)")
+    add("--output-dir", type=Path, default=PROGRAM_FOLDER / "outputs", help="folder of runs")
+    add(
+        "--checkpoint-dir",
+        type=Path,
+        default=PROGRAM_FOLDER / "checkpoints",
+        help="folder of checkpoints",
+    )
+    add("--device", choices=CHOICES, default="auto", help="where to train")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse(arguments)
+    workspace = Workspace(
+        data_folder(args.data_dir),
+        args.output_dir,
+        args.checkpoint_dir,
+        args.output_dir / "feedback.sqlite3",
+        args.device,
+    )
+    try:
+        serve(args, workspace)
+    except DigitCNNError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def serve(args: argparse.Namespace, workspace: Workspace) -> None:
+    """Serve the page until a signal ends it. Raises ConfigError when it cannot be served."""
+    from digitcnn.ui.access import Access
+
+    from digitcnn.ui.page import build_page, launch_options
+
+    public = bool(
+        args.share
+        or args.host
+        or args.root_path
+        or os.environ.get("GRADIO_SERVER_NAME")
+        or os.environ.get("SPACE_ID")
+    )
+    access = Access.from_settings(
+        public=public, token=os.environ.get("DIGITCNN_OWNER_TOKEN"), open_to_all=args.open
+    )
+    if workspace.compute.note:
+        print(workspace.compute.note, file=sys.stderr)
+    page = build_page(workspace, access)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        _, local_url, share_url = page.launch(
+            server_name=args.host,
+            server_port=args.port,
+            share=args.share,
+            root_path=args.root_path,
+            allowed_paths=[str(args.checkpoint_dir.resolve())],
+            prevent_thread_lock=True,
+            quiet=True,
+            **launch_options(),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"The page cannot listen there ({error}); choose another --port or --host."
+        ) from error
+    print(f"digitcnn is at {local_url}", flush=True)
+    if share_url:
+        print(f"and, for everyone, at {share_url}", flush=True)
+    if public and not args.open:
+        print(f"The owner's address: {access.owner_link(share_url or local_url)}", flush=True)
+    ended.wait()
+    print("Ending; a running training can be resumed.", file=sys.stderr, flush=True)
+    workspace.job.shutdown(SHUTDOWN_SECONDS)
+    # Threads that still serve somebody would hold a normal exit.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""About how long a training will take here, from a short trial on this device."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from digitcnn.digits.digit_set import CLASSES, HELD_OUT_SHARE, SIDE, DigitSet
+from digitcnn.network.device import Compute
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.loop import STATISTICS_IMAGES, StepProgress, train
+
+# An image that is only read costs about a third of one that is learned from: the backward pass
+# does twice the forward pass's products.
+FORWARD_SHARE = 1 / 3
+TRIAL_STEPS = 3
+
+
+class Stopwatch:
+    """Training speed by batch size, each measured once per process and device."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rates: dict[tuple[str, int, bool], float] = {}
+
+    def seconds(self, config: TrainingConfig, training_file: int, compute: Compute) -> float:
+        """Seconds for ``config`` on a training file of ``training_file`` images.
+
+        The first call for a batch size trains a few steps on noise, about a second of work.
+        """
+        held_out = max(1, training_file // HELD_OUT_SHARE)
+        images = config.train_images or max(1, training_file - held_out)
+        read = min(images, STATISTICS_IMAGES) + held_out
+        rate = self._images_per_second(config, compute)
+        return config.epochs * (images + FORWARD_SHARE * read) / rate
+
+    def _images_per_second(self, config: TrainingConfig, compute: Compute) -> float:
+        # The speed hardly changes within a factor of two of the batch size.
+        batch_size = 1 << (config.batch_size - 1).bit_length()
+        key = (str(compute), batch_size, config.augmentation)
+        with self._lock:
+            if key not in self._rates:
+                self._rates[key] = _trial(batch_size, config.augmentation, compute)
+            return self._rates[key]
+
+
+def _trial(batch_size: int, augmentation: bool, compute: Compute) -> float:
+    generator = torch.Generator().manual_seed(0)
+    count = TRIAL_STEPS * batch_size
+    noise = DigitSet(
+        torch.randint(256, (count, SIDE, SIDE), dtype=torch.uint8, generator=generator),
+        torch.randint(CLASSES, (count,), dtype=torch.uint8, generator=generator),
+        "noise",
+        "train",
+    )
+    config = TrainingConfig(
+        digits="noise", epochs=2, batch_size=batch_size, augmentation=augmentation
+    )
+    # The first epoch also pays for what is made once: buffers, kernels, the allocator's memory.
+    rates = []
+    for _ in range(2):
+        for progress in train(config, noise, noise.take(slice(0, 1)), compute):
+            if isinstance(progress, StepProgress) and progress.step == TRIAL_STEPS:
+                rates.append(progress.images_per_second)
+                break
+    return rates[-1]

@@ -1,0 +1,366 @@
+"""The Train tab: start and stop the one training of this process, and watch it from any page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.digits.digit_set import HELD_OUT_SHARE
+from digitcnn.network import device as devices
+from digitcnn.training import runs
+from digitcnn.training.config import RANGES, TrainingConfig
+from digitcnn.training.estimate import Stopwatch
+from digitcnn.training.job import JobView
+from digitcnn.ui.access import Access
+from digitcnn.ui.curves import curves
+from digitcnn.ui.learning_rate import learning_rate_slider
+from digitcnn.ui.toasts import toasting
+from digitcnn.ui.wording import accuracy_text, duration
+from digitcnn.workspace import Workspace
+
+RESUMABLE = (runs.STOPPED, runs.INTERRUPTED, runs.FAILED)
+RUN_COLUMNS = ["run", "state", "digits", "epochs", "seed", "held-out accuracy", "started"]
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What the page shows already: the job's version and the runs' states."""
+
+    version: int = -1
+    runs: tuple[tuple[str, str], ...] = ()
+
+
+def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
+    """Build the tab inside an open ``gr.Tab``."""
+    recipe = TrainingConfig()
+    stopwatch = Stopwatch()
+    gr.Markdown(
+        "Train the network on a digit set and watch it learn. One training runs at a time; it "
+        "goes on when this page is closed, and everyone with the link sees the same one."
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            digits = gr.Dropdown(
+                _training_sets(workspace),
+                value=_default_set(workspace),
+                label="Digit set",
+                info="what the network learns from",
+                elem_id="train-digits",
+            )
+            fetch = gr.Button(
+                "Fetch MNIST (11 MB)",
+                size="sm",
+                visible=not _is_here(workspace, "mnist"),
+                elem_id="train-fetch",
+            )
+            fetch_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
+            epochs = gr.Slider(
+                1,
+                200,
+                value=recipe.epochs,
+                step=1,
+                label="Epochs",
+                info="passes over the training images",
+                elem_id="train-epochs",
+            )
+            batch_size = gr.Slider(
+                16,
+                1024,
+                value=recipe.batch_size,
+                step=1,
+                label="Batch size",
+                info="images per step",
+                elem_id="train-batch-size",
+            )
+            learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
+            with gr.Accordion("More", open=False):
+                seed = gr.Number(
+                    recipe.seed,
+                    label="Seed",
+                    info="of weights, order, augmentation and dropout",
+                    precision=0,
+                    elem_id="train-seed",
+                )
+                name = gr.Textbox(
+                    label="Run name",
+                    info="of the run's folder and checkpoint; empty: digit set and time",
+                    max_length=60,
+                    elem_id="train-name",
+                )
+                train_images = gr.Number(
+                    None,
+                    label="Training images",
+                    info="learn from only so many; empty: all that are not held out",
+                    precision=0,
+                    elem_id="train-images",
+                )
+                augmentation = gr.Checkbox(
+                    recipe.augmentation,
+                    label="Augmentation",
+                    info="each batch changed at random: rotation, shift, scale, shear, stroke, blur",
+                    elem_id="train-augmentation",
+                )
+                device = gr.Dropdown(
+                    list(devices.CHOICES),
+                    value="auto",
+                    label="Device",
+                    info=f"auto is {workspace.compute} here. {workspace.compute.note}".strip(),
+                    elem_id="train-device",
+                )
+            estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
+            with gr.Row():
+                start = gr.Button("Start", variant="primary", elem_id="train-start")
+                stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="train-stop")
+        with gr.Column(scale=3, min_width=320):
+            status = gr.HTML(_status(workspace.job.view(), workspace), elem_id="train-status")
+            chart = gr.HTML(curves(workspace.job.view()), elem_id="train-curves")
+    gr.Markdown("### Runs")
+    table = gr.Dataframe(
+        headers=RUN_COLUMNS,
+        type="array",
+        interactive=False,
+        show_label=False,
+        wrap=True,
+        elem_id="runs-table",
+    )
+    with gr.Row():
+        resume_name = gr.Dropdown(
+            [],
+            label="Run to go on with",
+            info="after its last finished epoch",
+            scale=3,
+            elem_id="train-resume-run",
+        )
+        resume = gr.Button("Resume", scale=1, elem_id="train-resume")
+    seen = gr.State(Watching())
+
+    settings = [
+        digits,
+        epochs,
+        batch_size,
+        learning_rate,
+        seed,
+        train_images,
+        augmentation,
+        device,
+    ]
+    watched = [status, chart, start, stop, table, resume_name, seen]
+
+    def watch(seen: Watching) -> list[Any]:
+        return _look(workspace, seen)
+
+    @toasting
+    def begin(token: str, run_name: str, *values: Any, request: gr.Request) -> list[Any]:
+        access.require_owner(request, token)
+        config, chosen = _config(*values)
+        compute = workspace.compute if chosen == "auto" else devices.choose(chosen)
+        workspace.catalog.open(config.digits, "train")
+        workspace.job.start(config, run_name.strip() or None, compute)
+        return _look(workspace, Watching())
+
+    @toasting
+    def end(token: str, request: gr.Request) -> list[Any]:
+        access.require_owner(request, token)
+        workspace.job.stop()
+        return _look(workspace, Watching())
+
+    @toasting
+    def go_on(token: str, run_name: str | None, request: gr.Request) -> list[Any]:
+        access.require_owner(request, token)
+        workspace.job.resume(run_name or "")
+        return _look(workspace, Watching())
+
+    @toasting
+    def guess(*values: Any) -> str:
+        return _estimate(workspace, stopwatch, *values)
+
+    @toasting
+    def fetch_mnist(token: str, request: gr.Request) -> Iterator[list[Any]]:
+        access.require_owner(request, token)
+        return _fetch(workspace)
+
+    owner = {"api_visibility": "private", "show_progress": "hidden"}
+    start.click(begin, [owner_token, name, *settings], watched, js=access.WITH_TOKEN_JS, **owner)
+    stop.click(end, [owner_token], watched, js=access.WITH_TOKEN_JS, **owner)
+    resume.click(go_on, [owner_token, resume_name], watched, js=access.WITH_TOKEN_JS, **owner)
+    fetch.click(
+        fetch_mnist, [owner_token], [fetch_status, fetch, digits], js=access.WITH_TOKEN_JS, **owner
+    )
+    quiet = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    gr.Timer(1).tick(watch, [seen], watched, **quiet)
+    for control in (digits, epochs, batch_size, train_images, augmentation, device):
+        control.change(guess, settings, estimate, **quiet)
+    page = gr.context.Context.root_block
+    page.load(guess, settings, estimate, api_visibility="private", show_progress="hidden")
+    page.load(watch, [seen], watched, **quiet)
+
+
+def _training_sets(workspace: Workspace) -> list[tuple[str, str]]:
+    """Choices of the digit set: every set with a training file, absent ones marked."""
+    choices = []
+    for entry in workspace.catalog.entries():
+        if entry.split == "train":
+            count = f"{entry.n:,} images" if entry.present else "not on this machine"
+            choices.append((f"{entry.name} ({count})", entry.name))
+    return choices
+
+
+def _is_here(workspace: Workspace, name: str) -> bool:
+    return any(
+        entry.present
+        for entry in workspace.catalog.entries()
+        if (entry.name, entry.split) == (name, "train")
+    )
+
+
+def _default_set(workspace: Workspace) -> str:
+    return "mnist" if _is_here(workspace, "mnist") else "synthetic"
+
+
+def _config(
+    digits: str,
+    epochs: float,
+    batch_size: float,
+    learning_rate: float,
+    seed: float,
+    train_images: float | None,
+    augmentation: bool,
+    device: str,
+) -> tuple[TrainingConfig, str]:
+    """The controls' values as a configuration and a device. Raises ConfigError."""
+    config = TrainingConfig(
+        digits=digits,
+        epochs=_whole(epochs),
+        batch_size=_whole(batch_size),
+        learning_rate=learning_rate,
+        seed=_whole(seed),
+        train_images=_whole(train_images) if train_images else None,
+        augmentation=augmentation,
+    )
+    return config, device
+
+
+def _whole(value: Any) -> Any:
+    """A slider's 12.0 as 12; anything that is no whole number stays, to be refused by name."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _estimate(workspace: Workspace, stopwatch: Stopwatch, *values: Any) -> str:
+    config, device = _config(*values)
+    if workspace.job.view().state == runs.RUNNING:
+        return "A training is running; how long another would take is measured when it is over."
+    compute = workspace.compute if device == "auto" else devices.choose(device)
+    n = {
+        entry.name: entry.n for entry in workspace.catalog.entries() if entry.split == "train"
+    }.get(config.digits)
+    if n is None:
+        return f"{config.digits} is not on this machine yet: fetch it, or take synthetic."
+    seconds = stopwatch.seconds(config, n, compute)
+    images = config.train_images or n - max(1, n // HELD_OUT_SHARE)
+    return f"About **{duration(seconds)}** for {images:,} images on {compute}."
+
+
+def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
+    for progress in workspace.catalog.download("mnist"):
+        done = f"{progress.done / 1e6:.1f}"
+        total = f" of {progress.total / 1e6:.1f}" if progress.total else ""
+        text = f"{progress.file}: {done}{total} MB {progress.message}"
+        yield [gr.Markdown(text, visible=True), gr.skip(), gr.skip()]
+    yield [
+        gr.Markdown("MNIST is here.", visible=True),
+        gr.Button(visible=False),
+        gr.Dropdown(_training_sets(workspace), value="mnist"),
+    ]
+
+
+def _look(workspace: Workspace, seen: Watching) -> list[Any]:
+    """Updates for status, chart, start, stop, table, resume choice and ``seen``."""
+    view = workspace.job.view()
+    if view.version == seen.version and view.state != runs.RUNNING and view.version:
+        return [gr.skip()] * 7
+    records = workspace.runs.records()
+    now = Watching(view.version, tuple((r.name, r.state) for r in records))
+    running = view.state == runs.RUNNING
+    runs_changed = now.runs != seen.runs or len(view.history) > 0
+    return [
+        _status(view, workspace),
+        curves(view) if view.version != seen.version else gr.skip(),
+        gr.Button(interactive=not running),
+        gr.Button(interactive=running and not view.stopping),
+        _run_rows(workspace, records) if runs_changed else gr.skip(),
+        _resume_choices(records) if now.runs != seen.runs else gr.skip(),
+        now,
+    ]
+
+
+def _resume_choices(records: list[runs.RunRecord]) -> gr.Dropdown:
+    names = [record.name for record in records if record.state in RESUMABLE and record.saves]
+    return gr.Dropdown(names, value=names[0] if names else None)
+
+
+def _run_rows(workspace: Workspace, records: list[runs.RunRecord]) -> list[list[str]]:
+    rows = []
+    for record in records:
+        history = workspace.runs.open(record.name).history()
+        last = history[-1] if history else None
+        accuracy = accuracy_text(last.accuracy, last.held_out) if last else "–"
+        rows.append(
+            [
+                record.name,
+                record.state,
+                record.config.digits,
+                f"{len(history)} of {record.config.epochs}",
+                str(record.config.seed),
+                accuracy,
+                record.created[:16].replace("T", " "),
+            ]
+        )
+    return rows
+
+
+def _status(view: JobView, workspace: Workspace) -> str:
+    """The state in one word, what it means, and, while running, how far it is."""
+    return (
+        f'<div class="status" data-state="{view.state}">'
+        f'<div class="status-line"><strong>{view.state}</strong> {_sentence(view, workspace)}</div>'
+        f"{_bar(view)}</div>"
+    )
+
+
+def _sentence(view: JobView, workspace: Workspace) -> str:
+    if view.started is None or view.config is None:
+        return f"on {workspace.compute}. Press Start to train."
+    run = f"<em>{escape(view.run)}</em>"
+    if view.state != runs.RUNNING:
+        return f"{run}: {escape(view.message)}"
+    elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
+    phase = "stopping after this batch" if view.stopping else view.phase
+    return f"{run}, {escape(phase)}, {duration(elapsed)} so far on {escape(view.compute)}"
+
+
+def _bar(view: JobView) -> str:
+    progress = view.progress
+    share = progress.step / progress.steps if progress else 0.0
+    facts = "&nbsp;"
+    if progress and view.state == runs.RUNNING:
+        facts = (
+            f"epoch {progress.epoch} of {progress.epochs} · "
+            f"{progress.images_per_second:,.0f} images per second · "
+            f"{duration(progress.seconds_left)} left"
+        )
+    elif view.history and view.config:
+        last = view.history[-1]
+        facts = (
+            f"{accuracy_text(last.accuracy, last.held_out)} on the held-out images of "
+            f"{escape(view.config.digits)} after epoch {last.epoch}"
+        )
+    return (
+        f'<div class="bar" role="progressbar" aria-label="Training progress" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}">'
+        f'<div style="width: {100 * share:.1f}%"></div></div><div class="facts">{facts}</div>'
+    )
