@@ -200,26 +200,32 @@ class RunStore:
         folder = self.folder / chosen
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        run = Run(folder)
+        record = RunRecord(
+            chosen,
+            INTERRUPTED,
+            config,
+            now.isoformat(timespec="seconds"),
+            saves,
+            versions=versions(),
+            message="Not started.",
+        )
+        try:
             folder.mkdir()
-            run = Run(folder)
-            record = RunRecord(
-                chosen,
-                INTERRUPTED,
-                config,
-                now.isoformat(timespec="seconds"),
-                saves,
-                versions=versions(),
-                message="Not started.",
-            )
             run.write(record)
         except FileExistsError as error:
             raise RunError(f"A run '{chosen}' exists already; take another name.") from error
         except OSError as error:
-            raise RunError(
-                f"The folder {self.folder} cannot be written ({error.strerror}); "
-                "choose another with --output-dir."
-            ) from error
+            raise self._unwritable(error) from error
         return run
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(
+            f"The folder {self.folder} cannot be written ({error.strerror}); "
+            "choose another with --output-dir."
+        )
 
     def _free_name(self, wanted: str) -> str:
         taken = 1

@@ -102,7 +102,7 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
                 augmentation = gr.Checkbox(
                     recipe.augmentation,
                     label="Augmentation",
-                    info="each batch changed at random: rotation, shift, scale, shear, stroke, blur",
+                    info="each batch changed at random: turned, shifted, scaled, sheared, redrawn",
                     elem_id="train-augmentation",
                 )
                 device = gr.Dropdown(

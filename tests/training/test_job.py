@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.digits.catalog import Catalog
+from digitcnn.errors import RunError
+from digitcnn.network import checkpoint
+from digitcnn.network.device import Compute
+from digitcnn.training import runs
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.job import IDLE, JobView, LossCurve, TrainingJob
+from digitcnn.training.runs import RunStore
+
+SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)
+LONG = TrainingConfig(digits="small", epochs=200, batch_size=16)
+
+
+@pytest.fixture
+def job(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
+    return TrainingJob(
+        Catalog(data_dir), RunStore(tmp_path / "outputs"), tmp_path / "checkpoints", cpu
+    )
+
+
+def wait(job: TrainingJob, until: Callable[[JobView], bool]) -> JobView:
+    deadline = time.monotonic() + 60
+    while not until(job.view()):
+        assert time.monotonic() < deadline, job.view()
+        time.sleep(0.01)
+    return job.view()
+
+
+def ended(view: JobView) -> bool:
+    return view.state not in (IDLE, runs.RUNNING)
+
+
+def test_a_training_ends_with_a_checkpoint_and_its_metrics(
+    job: TrainingJob, tmp_path: Path, data_dir: Path
+) -> None:
+    assert job.view().state == IDLE
+    name = job.start(SHORT, "first")
+    view = wait(job, ended)
+    assert (view.state, view.run, name) == ("finished", "first", "first")
+    assert view.ended is not None
+    loaded = checkpoint.load(tmp_path / "checkpoints" / "first.pt")
+    assert loaded.digest == view.ended.digest
+    assert loaded.details.state == "finished"
+    test = loaded.details.metrics["small"]
+    assert test["n"] == 100
+    images = Catalog(data_dir).open("small", "test")
+    answers = loaded.network(loaded.network.prepare(images.images)).argmax(1)
+    assert test["accuracy"] == pytest.approx(float((answers == images.labels).float().mean()))
+    folder = tmp_path / "outputs" / "first"
+    assert json.loads((folder / "metrics.json").read_text())["small"]["n"] == 100
+    assert len(json.loads((folder / "history.json").read_text())) == 2
+    assert not (folder / "resume.pt").exists()
+
+
+def test_many_watchers_see_one_training(job: TrainingJob) -> None:
+    job.start(SHORT, "watched")
+    seen: list[list[int]] = [[] for _ in range(4)]
+
+    def watch(versions: list[int]) -> None:
+        while not ended(job.view()):
+            versions.append(job.view().version)
+        versions.append(job.view().version)
+
+    threads = [threading.Thread(target=watch, args=(versions,)) for versions in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(versions == sorted(versions) for versions in seen)
+    assert {versions[-1] for versions in seen} == {job.view().version}
+
+
+def test_a_second_start_is_refused_with_what_runs_since_when(job: TrainingJob) -> None:
+    job.start(LONG, "busy")
+    with pytest.raises(RunError, match=r"'busy' has been training since \d\d:\d\d:\d\d"):
+        job.start(SHORT)
+    with pytest.raises(RunError, match="'busy' has been training"):
+        job.resume("busy")
+    job.stop()
+    wait(job, ended)
+
+
+def test_stop_acts_within_a_second_keeps_a_checkpoint_and_resume_finishes(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    job.start(TrainingConfig(digits="small", epochs=4, batch_size=16), "halved")
+    wait(job, lambda view: len(view.history) >= 1)
+    asked = time.monotonic()
+    job.stop()
+    assert job.view().stopping
+    view = wait(job, ended)
+    assert time.monotonic() - asked < 1
+    assert view.state == "stopped"
+    done = len(view.history)
+    assert view.message == f"Stopped at epoch {done} of 4; it can be resumed."
+    half = checkpoint.load(tmp_path / "checkpoints" / f"halved-epoch{done}.pt")
+    assert half.details.state == f"stopped at epoch {done} of 4"
+    job.resume("halved")
+    view = wait(job, ended)
+    assert view.state == "finished"
+    assert [result.epoch for result in view.history] == [1, 2, 3, 4]
+    with pytest.raises(RunError, match="finished; start a new one"):
+        job.resume("halved")
+
+
+def test_a_stop_before_the_first_epoch_keeps_nothing_and_says_so(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    job.start(LONG, "short")
+    job.stop()
+    view = wait(job, ended)
+    assert view.message == "Stopped before an epoch was finished."
+    assert not list(tmp_path.glob("checkpoints/*.pt"))
+
+
+def test_a_shutdown_marks_the_run_interrupted_and_keeps_what_a_resume_needs(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    job.start(LONG, "cut")
+    wait(job, lambda view: len(view.history) >= 1)
+    job.shutdown(10)
+    assert job.view().state == "interrupted"
+    run = RunStore(tmp_path / "outputs").open("cut")
+    assert run.record().state == "interrupted"
+    assert run.snapshot() is not None
+    assert not list(tmp_path.glob("checkpoints/*.pt"))
+
+
+def test_a_failure_is_a_sentence_here_and_a_traceback_in_the_log(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    job.start(SHORT, "doomed")
+    view = wait(job, ended)
+    assert view.state == "failed"
+    assert "cannot be written" in view.message
+    assert "Traceback" in (tmp_path / "outputs" / "doomed" / "log.txt").read_text()
+    job.start(LONG, "after")
+    assert job.view().state == "running"
+    job.stop()
+    wait(job, ended)
+
+
+def test_stopping_nothing_is_a_sentence(job: TrainingJob) -> None:
+    with pytest.raises(RunError, match="No training is running"):
+        job.stop()
+
+
+def test_a_failed_run_goes_on_once_the_cause_is_gone(job: TrainingJob, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way")
+    job.start(SHORT, "again")
+    wait(job, ended)
+    (tmp_path / "checkpoints").unlink()
+    job.resume("again")
+    assert wait(job, ended).state == "finished"
+
+
+@pytest.mark.parametrize("count", [0, 1, 599, 601, 602, 1203, 5000])
+def test_a_thinned_loss_curve_keeps_the_mean_of_all_its_losses(count: int) -> None:
+    losses = torch.rand(count, generator=torch.Generator().manual_seed(0)).tolist()
+    curve = LossCurve()
+    for start in range(0, count, 7):
+        curve = curve.with_losses(tuple(losses[start : start + 7]))
+    assert len(curve.means) <= 600
+    assert len(curve.means) * curve.group + len(curve.rest) == count
+    total = sum(curve.means) * curve.group + sum(curve.rest)
+    assert math.isclose(total, sum(losses), rel_tol=1e-6, abs_tol=1e-9)

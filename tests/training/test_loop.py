@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.errors import TrainingError
+from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
+
+SHORT = TrainingConfig(digits="synthetic", epochs=3, batch_size=64, learning_rate=0.004)
+
+
+def snapshots(progress: Iterable[StepProgress | EpochEnd]) -> list[Snapshot]:
+    return [item.snapshot for item in progress if isinstance(item, EpochEnd)]
+
+
+def assert_same_weights(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="module")
+def sets(drawn: DigitSet) -> tuple[DigitSet, DigitSet]:
+    return split_held_out(drawn)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(sets: tuple[DigitSet, DigitSet], cpu: Compute) -> list[Snapshot]:
+    return snapshots(train(SHORT, *sets, cpu))
+
+
+def test_a_training_learns(uninterrupted: list[Snapshot]) -> None:
+    history = uninterrupted[-1].history
+    assert [result.epoch for result in history] == [1, 2, 3]
+    assert history[-1].loss < 0.7 * history[0].loss
+    assert history[-1].training_accuracy > 0.5
+    assert history[-1].held_out == 40
+
+
+def test_progress_counts_every_step_and_carries_every_loss(
+    sets: tuple[DigitSet, DigitSet], cpu: Compute
+) -> None:
+    steps = [item for item in train(SHORT, *sets, cpu) if isinstance(item, StepProgress)]
+    assert sum(len(item.losses) for item in steps) == steps[-1].step == steps[-1].steps == 3 * 6
+    assert [item.step for item in steps] == sorted(item.step for item in steps)
+    assert steps[-1].seconds_left == 0
+    assert all(item.images_per_second > 0 for item in steps)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+    uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
+) -> None:
+    torch.rand(7)  # somebody else draws from the process-wide generator
+    again = snapshots(train(SHORT, *sets, cpu))
+    assert_same_weights(again[-1].averaged, uninterrupted[-1].averaged)
+    assert_same_weights(again[-1].weights, uninterrupted[-1].weights)
+
+
+def test_another_seed_gives_other_weights(
+    uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
+) -> None:
+    other = snapshots(train(dataclasses.replace(SHORT, seed=1, epochs=1), *sets, cpu))
+    assert not torch.equal(other[0].weights["hidden.weight"], uninterrupted[0].weights["hidden.weight"])
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
+) -> None:
+    resumed = snapshots(train(SHORT, *sets, cpu, resume=uninterrupted[0]))
+    assert len(resumed) == 2
+    assert_same_weights(resumed[-1].averaged, uninterrupted[-1].averaged)
+    assert [r.loss for r in resumed[-1].history] == [r.loss for r in uninterrupted[-1].history]
+
+
+def test_a_stopped_training_ends_before_the_next_batch(
+    sets: tuple[DigitSet, DigitSet], cpu: Compute
+) -> None:
+    asked = iter([False, False, True])
+    done = list(train(SHORT, *sets, cpu, stopped=lambda: next(asked, True)))
+    assert not any(isinstance(item, EpochEnd) for item in done)
+
+
+def test_a_loss_that_is_no_number_ends_in_a_sentence(
+    sets: tuple[DigitSet, DigitSet], cpu: Compute, uninterrupted: list[Snapshot]
+) -> None:
+    broken = {name: value.clone() for name, value in uninterrupted[0].weights.items()}
+    broken["output.weight"].fill_(float("inf"))
+    start = dataclasses.replace(uninterrupted[0], weights=broken)
+    with pytest.raises(TrainingError, match=r"diverged; take a learning rate below 0\.004"):
+        list(train(SHORT, *sets, cpu, resume=start))
+
+
+def test_batches_larger_than_the_set_shrink_to_it(drawn: DigitSet, cpu: Compute) -> None:
+    few = split_held_out(drawn.take(slice(0, 24)))
+    config = dataclasses.replace(SHORT, epochs=1, batch_size=1024)
+    assert len(snapshots(train(config, *few, cpu))) == 1
+
+
+def test_statistics_of_the_averaged_weights_are_those_of_the_training_images(
+    sets: tuple[DigitSet, DigitSet], cpu: Compute, uninterrupted: list[Snapshot]
+) -> None:
+    network = DigitCNN()
+    network.load_state_dict(uninterrupted[-1].averaged)
+    with torch.no_grad():
+        maps = network.conv1(network.prepare(sets[0].images))
+    assert isinstance(network.norm1, nn.BatchNorm2d)
+    # Batch norm sums 345,000 float32 values one after the other: three digits remain.
+    torch.testing.assert_close(
+        network.norm1.running_mean, maps.mean((0, 2, 3)), rtol=0.01, atol=1e-4
+    )
+    torch.testing.assert_close(network.norm1.running_var, maps.var((0, 2, 3)), rtol=0.01, atol=1e-4)
+
+
+def test_the_first_step_is_that_of_plain_torch(drawn: DigitSet, cpu: Compute) -> None:
+    """One step without augmentation against torch's own network, dropout mask and AdamW."""
+    sets = split_held_out(drawn.take(slice(0, 70)))
+    config = TrainingConfig(digits="synthetic", epochs=1, batch_size=64, augmentation=False, seed=5)
+    ours = snapshots(train(config, *sets, cpu))[0].weights
+
+    plain = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 320), nn.ReLU(),
+    )  # fmt: skip
+    head = nn.Linear(320, 10)
+    start = DigitCNN(generator=torch.Generator().manual_seed(5)).state_dict()
+    plain.load_state_dict(
+        dict(zip(plain.state_dict(), list(start.values())[:-2], strict=True))
+    )
+    head.load_state_dict({"weight": start["output.weight"], "bias": start["output.bias"]})
+    optimizer = torch.optim.AdamW(
+        [*plain.parameters(), *head.parameters()], lr=0.008 / 25, weight_decay=0.01
+    )
+    generator = torch.Generator().manual_seed(5001)
+    order = torch.randperm(len(sets[0]), generator=generator)[:64]
+    images = (sets[0].images[order].unsqueeze(1) / 255 - 0.1307) / 0.3081
+    features = plain(images)
+    mask = torch.empty_like(features).bernoulli_(0.6, generator=generator) / 0.6
+    nn.functional.cross_entropy(head(features * mask), sets[0].labels[order].long()).backward()
+    optimizer.step()
+
+    # Adam's first step is the sign of the gradient: tiny gradients may differ in sign.
+    close = torch.isclose(ours["output.weight"], head.weight.detach(), atol=1e-5)
+    assert close.float().mean() > 0.99
+    torch.testing.assert_close(ours["norm1.running_mean"], plain[1].running_mean)
