@@ -1,0 +1,140 @@
+"""The Train tab in a real browser: start, watch, reload, stop, resume, and what is refused."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import App
+
+pytestmark = pytest.mark.browser
+
+
+class TrainPage:
+    """What a person does on the Train tab."""
+
+    def __init__(self, browser: Any, app: App) -> None:
+        self.page = browser.new_page(viewport={"width": 1200, "height": 900})
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(app.url)
+        self.ready()
+
+    def ready(self) -> None:
+        self.page.locator("#train-start").wait_for()
+        self.page.wait_for_function(
+            "document.querySelector('#runs-table') && !document.querySelector('.loading')"
+        )
+
+    def choose(self, **numbers: float) -> None:
+        for name, value in numbers.items():
+            field = self.page.locator(f"#train-{name.replace('_', '-')} input[type=number]").first
+            field.fill(str(value))
+            field.press("Tab")
+
+    def choose_set(self, name: str) -> None:
+        self.page.locator("#train-digits input").click()
+        self.page.get_by_role("option", name=re.compile(f"^{name} ")).click()
+
+    def more(self) -> None:
+        self.page.get_by_role("button", name="More").click()
+        self.page.locator("#train-seed").wait_for()
+
+    def state(self) -> str:
+        return str(self.page.locator("#train-status [data-state]").get_attribute("data-state"))
+
+    def wait_for(self, *states: str, seconds: float = 60) -> str:
+        deadline = time.monotonic() + seconds
+        while self.state() not in states:
+            assert time.monotonic() < deadline, self.page.locator("#train-status").inner_text()
+            self.page.wait_for_timeout(50)
+        return self.state()
+
+
+@pytest.fixture
+def train_page(browser: Any, own_app: App) -> Any:
+    opened = TrainPage(browser, own_app)
+    yield opened
+    opened.page.close()
+
+
+def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
+    browser: Any, own_app: App, train_page: TrainPage
+) -> None:
+    page = train_page.page
+    assert train_page.state() == "idle"
+    train_page.choose_set("small")
+    train_page.choose(epochs=8, batch_size=16, learning_rate=0.002)
+    page.locator("#train-estimate").get_by_text("About").wait_for()
+    train_page.more()
+    page.locator("#train-name input, #train-name textarea").fill("from-the-page")
+    page.locator("#train-start button, button#train-start").first.click()
+    train_page.wait_for("running")
+
+    texts = set()
+    for _ in range(4):
+        texts.add(page.locator("#train-status").inner_text())
+        page.wait_for_timeout(700)
+    assert len(texts) > 1, "the status stands still while a training runs"
+
+    # Another browser, and this one after a reload, see the same run.
+    other = TrainPage(browser, own_app)
+    assert "from-the-page" in other.page.locator("#train-status").inner_text()
+    page.reload()
+    train_page.ready()
+    assert train_page.state() == "running"
+    page.locator("#train-curves circle").first.wait_for()
+
+    # A second start says what runs.
+    page.get_by_role("button", name="Start").wait_for()
+    other.page.locator("#train-stop").click()
+    train_page.wait_for("stopped", "finished")
+    if train_page.state() == "stopped":
+        assert "Stopped" in page.locator("#train-status").inner_text()
+        page.locator("#train-resume").click()
+    train_page.wait_for("finished", seconds=90)
+    page.wait_for_function(
+        "document.querySelector('#model-select input').value.startsWith('from-the-page')"
+    )
+    assert page.locator("#runs-table").get_by_text("from-the-page").count() > 0
+    assert train_page.problems == []
+    other.page.close()
+
+
+def test_bad_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> None:
+    page = train_page.page
+    train_page.choose_set("small")
+    train_page.choose(learning_rate=1e9)
+    page.locator("#train-start").click()
+    page.get_by_text(re.compile("learning rate is 1e\\+09|learning rate is 1000000000")).wait_for()
+    assert train_page.state() == "idle"
+    train_page.choose(learning_rate=0.002, epochs=1)
+    page.locator("#train-start").click()
+    train_page.wait_for("finished")
+
+
+def test_ending_the_app_keeps_what_a_resume_needs(
+    browser: Any, own_app: App, train_page: TrainPage, tmp_path: Path, data_dir: Path
+) -> None:
+    page = train_page.page
+    train_page.choose_set("small")
+    train_page.choose(epochs=200, batch_size=16)
+    page.locator("#train-start").click()
+    page.locator("#train-curves circle").first.wait_for()
+    asked = time.monotonic()
+    own_app.process.send_signal(signal.SIGTERM)
+    assert own_app.process.wait(10) == 0
+    assert time.monotonic() - asked < 5
+    again = App(tmp_path, data_dir)
+    try:
+        later = TrainPage(browser, again)
+        later.page.locator("#runs-table").get_by_text("interrupted").first.wait_for()
+        later.page.locator("#train-resume").click()
+        later.wait_for("running")
+        later.page.close()
+    finally:
+        again.end()
