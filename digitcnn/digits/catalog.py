@@ -141,8 +141,8 @@ LAYOUTS: Mapping[str, Layout] = {
 # Folders in the data folder that hold no set of their own name.
 NO_SETS = ("MNIST", "EMNIST", *LAYOUTS, *synthetic.NAMES)
 
-# Sets that stay in memory, in bytes of images: MNIST, EMNIST's test set and the synthetic ones.
-CACHE_BYTES = 256 << 20
+# Enough for MNIST, EMNIST's test set and the drawn ones at once.
+KEPT_BYTES = 256 << 20
 
 TIMEOUT = 30.0
 
@@ -181,6 +181,7 @@ class Catalog:
 
     data_dir: need not exist yet. sources: where sets can be fetched from, by name.
     timeout: seconds that a server may be silent during a download.
+    kept_bytes: how much of opened sets stays in memory.
     """
 
     def __init__(
@@ -188,10 +189,12 @@ class Catalog:
         data_dir: Path,
         sources: Mapping[str, Source] = SOURCES,
         timeout: float = TIMEOUT,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self.data_dir = data_dir
         self._sources = sources
         self._timeout = timeout
+        self._kept_bytes = kept_bytes
         self._guard = threading.Lock()
         # Guarded by _guard; least recently used first.
         self._opened: dict[tuple[str, str], tuple[object, DigitSet]] = {}
@@ -246,7 +249,7 @@ class Catalog:
     def _forget_oldest(self) -> None:
         sizes = {key: kept[1].images.numel() for key, kept in self._opened.items()}
         for key in list(self._opened):
-            if sum(sizes.values()) <= CACHE_BYTES:
+            if sum(sizes.values()) <= self._kept_bytes:
                 return
             del self._opened[key], sizes[key]
 

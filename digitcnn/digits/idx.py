@@ -161,7 +161,7 @@ def _what_it_is(start: bytes) -> str:
         return "an HTML page"
     if start[:2] == b"\0\0":
         return "of another IDX type"
-    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
+    if start.isascii() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
         return "a text file"
     return "something else"
 

@@ -1,0 +1,595 @@
+"""Downloads against a server on this machine that behaves as badly as real ones do."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import random
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digitcnn.digits.download import (
+    Archive,
+    DownloadProgress,
+    Mirrors,
+    RemoteFile,
+    UspsText,
+    enlarge_usps,
+    read_usps,
+)
+from digitcnn.digits.idx import read_idx
+from digitcnn.errors import DigitSetError, DownloadError
+
+TIMEOUT = 5.0
+PAGE = b"<!DOCTYPE html>\n<html><title>Moved</title></html>"
+
+# Not compressible, and long enough to be cut in the middle of several pieces.
+IMAGES = random.Random(0).randbytes(300_000)
+LABELS = random.Random(1).randbytes(1_000)
+
+
+# --- The server ------------------------------------------------------------------------------
+
+
+@dataclass
+class Place:
+    """One address of the server. modes: how the 1st, 2nd, ... request is answered; the last one
+    answers all that follow."""
+
+    content: bytes
+    modes: tuple[str, ...]
+    ranges: list[str | None] = field(default_factory=list)
+    sent: int = 0
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.places: dict[str, Place] = {}
+        self.closing = threading.Event()
+
+    def add(self, path: str, content: bytes, *modes: str) -> Place:
+        place = self.places[path] = Place(content, modes or ("ok",))
+        return place
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        place = self.server.places.get(self.path)
+        if place is None:
+            self.send_error(404)
+            return
+        mode = place.modes[min(len(place.ranges), len(place.modes) - 1)]
+        asked = self.headers.get("Range")
+        place.ranges.append(asked)
+        if mode == "silent":
+            self.server.closing.wait()
+            return
+        content = PAGE if "html" in mode else place.content
+        start, end = 0, len(content)
+        if asked and "whole" not in mode:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            if first == "":
+                start = max(0, end - int(last))
+            else:
+                start, end = int(first), min(end, int(last) + 1 if last else end)
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        body = content[start:end]
+        if "unsized" not in mode:
+            self.send_header("Content-Length", str(len(body)))
+        if "encoded" in mode:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        if "cut" in mode:
+            body = body[: len(body) // 2]
+        try:
+            self.wfile.write(body)
+            place.sent += len(body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- File by file ----------------------------------------------------------------------------
+
+
+def mirrors(*places: str) -> Mirrors:
+    files = (
+        RemoteFile("images.gz", 400_000, md5(IMAGES)),
+        RemoteFile("labels.gz", 2_000, md5(LABELS)),
+    )
+    return Mirrors(places, {"train": files}, ("train",))
+
+
+def fetch(source: Mirrors, folder: Path) -> list[DownloadProgress]:
+    return list(source.fetch("train", folder, TIMEOUT))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_files_land_under_their_names_with_progress_on_the_way(
+    server: Server, tmp_path: Path
+) -> None:
+    server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    progress = fetch(mirrors(server.url("/")), tmp_path)
+    assert names(tmp_path) == ["images.gz", "labels.gz"]
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+    assert (tmp_path / "labels.gz").read_bytes() == LABELS
+    images = [record for record in progress if record.file == "images.gz"]
+    assert [record.done for record in images] == sorted({record.done for record in images})
+    assert len(images) >= 4
+    assert images[-1].done == images[-1].total == len(IMAGES)
+
+
+def test_nothing_is_requested_before_the_first_record_is_asked_for(
+    server: Server, tmp_path: Path
+) -> None:
+    place = server.add("/images.gz", IMAGES)
+    mirrors(server.url("/")).fetch("train", tmp_path, TIMEOUT)
+    assert place.ranges == []
+
+
+def test_a_published_file_that_is_there_is_not_requested_again(
+    server: Server, tmp_path: Path
+) -> None:
+    place = server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    (tmp_path / "images.gz").write_bytes(IMAGES)
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert place.ranges == []
+    assert names(tmp_path) == ["images.gz", "labels.gz"]
+
+
+def test_a_damaged_file_that_is_there_is_replaced(server: Server, tmp_path: Path) -> None:
+    server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    (tmp_path / "images.gz").write_bytes(IMAGES[:1000])
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+
+
+@pytest.mark.parametrize("mode", ["html", "html whole unsized", "cut whole", "silent"])
+def test_where_a_place_fails_the_next_one_is_taken(
+    server: Server, tmp_path: Path, mode: str
+) -> None:
+    for path, content in {"images.gz": IMAGES, "labels.gz": LABELS}.items():
+        server.add(f"/bad/{path}", content, mode)
+        server.add(f"/good/{path}", content)
+    source = mirrors(server.url("/bad/"), server.url("/good/"))
+    list(source.fetch("train", tmp_path, 0.2 if mode == "silent" else TIMEOUT))
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+
+
+def test_the_final_message_names_every_place_with_its_own_reason(
+    server: Server, tmp_path: Path
+) -> None:
+    server.add("/page/images.gz", IMAGES, "html")
+    server.add("/wrong/images.gz", IMAGES[::-1])
+    server.add("/long/images.gz", IMAGES * 2)
+    server.add("/silent/images.gz", IMAGES, "silent")
+    server.add("/cut/images.gz", IMAGES, "whole cut")
+    places = [server.url(f"/{p}/") for p in ("none", "page", "wrong", "long", "silent", "cut")]
+    places.append("http://127.0.0.1:1/")
+    with pytest.raises(DownloadError) as caught:
+        list(mirrors(*places).fetch("train", tmp_path, 0.3))
+    message = str(caught.value)
+    for place, reason in zip(
+        places,
+        (
+            "HTTP 404 Not Found",
+            "an HTML page came",
+            "another digest",
+            "larger than the published file",
+            "no answer in time",
+            "after 150,000 bytes",
+            "Connection refused",
+        ),
+        strict=True,
+    ):
+        _, _, rest = message.partition(f"{place}images.gz: ")
+        assert reason in rest.split(";")[0]
+    assert str(tmp_path) in message
+    assert not (tmp_path / "images.gz").exists()
+
+
+def test_a_cut_transfer_goes_on_where_it_was_cut(server: Server, tmp_path: Path) -> None:
+    place = server.add("/images.gz", IMAGES, "cut", "cut", "ok")
+    server.add("/labels.gz", LABELS)
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert place.ranges == [None, "bytes=150000-", "bytes=225000-"]
+    assert place.sent == len(IMAGES)
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+
+
+def test_a_cut_transfer_begins_again_where_ranges_are_ignored(
+    server: Server, tmp_path: Path
+) -> None:
+    place = server.add("/images.gz", IMAGES, "whole cut", "whole")
+    server.add("/labels.gz", LABELS)
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert place.ranges == [None, "bytes=150000-"]
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+
+
+def test_an_interrupted_download_is_gone_on_with_by_the_next_call(
+    server: Server, tmp_path: Path
+) -> None:
+    place = server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    source = mirrors(server.url("/"))
+    interrupted = source.fetch("train", tmp_path, TIMEOUT)
+    done = next(interrupted).done
+    interrupted.close()
+    assert names(tmp_path) == ["images.gz.part"]
+    fetch(source, tmp_path)
+    assert place.ranges == [None, f"bytes={done}-"]
+    assert names(tmp_path) == ["images.gz", "labels.gz"]
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+
+
+def test_a_whole_part_that_missed_its_name_lands_without_a_request(
+    server: Server, tmp_path: Path
+) -> None:
+    place = server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    (tmp_path / "images.gz.part").write_bytes(IMAGES)
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert place.ranges == []
+    assert names(tmp_path) == ["images.gz", "labels.gz"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [b"", b"other bytes", PAGE, IMAGES[::-1], IMAGES + b"more", b"x" * 500_000],
+    ids=["empty", "other", "html", "as long", "longer", "over the limit"],
+)
+def test_a_part_that_is_no_beginning_of_the_file_is_replaced(
+    server: Server, tmp_path: Path, left: bytes
+) -> None:
+    server.add("/images.gz", IMAGES)
+    server.add("/labels.gz", LABELS)
+    (tmp_path / "images.gz.part").write_bytes(left)
+    fetch(mirrors(server.url("/")), tmp_path)
+    assert (tmp_path / "images.gz").read_bytes() == IMAGES
+    assert names(tmp_path) == ["images.gz", "labels.gz"]
+
+
+def test_an_endless_answer_without_a_length_is_left_at_the_limit(
+    server: Server, tmp_path: Path
+) -> None:
+    server.add("/images.gz", b"\0" * 50_000_000, "whole unsized")
+    records = []
+    with pytest.raises(DownloadError, match="larger than the published file"):
+        records.extend(mirrors(server.url("/")).fetch("train", tmp_path, TIMEOUT))
+    part = tmp_path / "images.gz.part"
+    assert not part.exists() or part.stat().st_size <= 400_000
+
+
+def test_a_file_that_the_server_calls_an_encoding_is_kept_as_published(
+    server: Server, tmp_path: Path
+) -> None:
+    content = gzip.compress(LABELS)
+    server.add("/labels.gz", content, "encoded")
+    file = RemoteFile("labels.gz", 2_000, md5(content))
+    source = Mirrors((server.url("/"),), {"train": (file, file)}, ("train",))
+    fetch(source, tmp_path)
+    assert (tmp_path / "labels.gz").read_bytes() == content
+
+
+def test_a_file_packed_again_is_accepted_by_its_unpacked_digest(
+    server: Server, tmp_path: Path
+) -> None:
+    published = gzip.compress(LABELS, mtime=1)
+    file = RemoteFile("labels.gz", 2_000, md5(published), unpacked=md5(LABELS))
+    source = Mirrors((server.url("/"),), {"train": (file, file)}, ("train",))
+    server.add("/labels.gz", gzip.compress(LABELS[::-1]))
+    with pytest.raises(DownloadError, match="another digest"):
+        fetch(source, tmp_path)
+    again = gzip.compress(LABELS, compresslevel=1, mtime=2)
+    assert again != published
+    server.add("/labels.gz", again)
+    fetch(source, tmp_path)
+    assert (tmp_path / "labels.gz").read_bytes() == again
+
+
+@pytest.mark.parametrize("content", [LABELS, gzip.compress(LABELS)], ids=["plain", "gz"])
+def test_published_files_are_known_plain_or_packed(content: bytes) -> None:
+    file = RemoteFile("labels.gz", 2_000, "0" * 32, unpacked=md5(LABELS))
+    assert file.is_published(io.BytesIO(content))
+    assert not file.is_published(io.BytesIO(content[:-9]))
+
+
+# --- Out of an archive -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def zipped() -> bytes:
+    """An archive in the official form, most of it other members."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("gzip/other-1.gz", random.Random(2).randbytes(1_000_000))
+        archive.writestr("gzip/images.gz", IMAGES)
+        archive.writestr("gzip/other-2.gz", random.Random(3).randbytes(1_000_000))
+        archive.writestr("gzip/labels.gz", LABELS)
+        archive.writestr("gzip/other-3.gz", random.Random(4).randbytes(1_000_000))
+    return content.getvalue()
+
+
+def archive(
+    zipped: bytes, *places: str, images: str = "images.gz", digest: str = sha256(IMAGES)
+) -> Archive:
+    files = (
+        RemoteFile(images, len(IMAGES), digest),
+        RemoteFile("labels.gz", len(LABELS), sha256(LABELS)),
+    )
+    whole = RemoteFile("gzip.zip", 4_000_000, md5(zipped))
+    return Archive(places, whole, "gzip/", {"test": files}, ("test",))
+
+
+def take(source: Archive, folder: Path) -> list[DownloadProgress]:
+    return list(source.fetch("test", folder, TIMEOUT))
+
+
+def assert_both_members(folder: Path) -> None:
+    assert names(folder) == ["images.gz", "labels.gz"]
+    assert (folder / "images.gz").read_bytes() == IMAGES
+    assert (folder / "labels.gz").read_bytes() == LABELS
+
+
+def test_only_the_wanted_members_are_fetched_by_ranges(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    place = server.add("/gzip.zip", zipped)
+    progress = take(archive(zipped, server.url("/gzip.zip")), tmp_path)
+    assert_both_members(tmp_path)
+    assert None not in place.ranges
+    assert place.sent < len(IMAGES) + len(LABELS) + 100_000 < len(zipped) / 5
+    assert progress[-1].done == progress[-1].total == len(LABELS)
+
+
+def test_where_ranges_are_refused_the_whole_archive_is_fetched_unpacked_and_removed(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    server.add("/gzip.zip", zipped, "whole")
+    progress = take(archive(zipped, server.url("/gzip.zip")), tmp_path)
+    assert_both_members(tmp_path)
+    assert max(r.done for r in progress if r.file == "gzip.zip") == len(zipped)
+
+
+def test_a_whole_archive_that_is_cut_is_gone_on_with(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    place = server.add("/gzip.zip", zipped, "whole", "whole cut", "ok")
+    take(archive(zipped, server.url("/gzip.zip")), tmp_path)
+    assert_both_members(tmp_path)
+    assert place.ranges[2] == f"bytes={len(zipped) // 2}-"
+
+
+def test_a_place_with_ranges_is_preferred_to_a_whole_archive_from_an_earlier_one(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    without = server.add("/without.zip", zipped, "whole")
+    server.add("/with.zip", zipped)
+    take(archive(zipped, server.url("/without.zip"), server.url("/with.zip")), tmp_path)
+    assert_both_members(tmp_path)
+    assert len(without.ranges) == 1
+
+
+@pytest.mark.parametrize("mode", ["html", "html whole", "html whole unsized"])
+def test_an_html_page_instead_of_the_archive_is_named_as_such(
+    server: Server, tmp_path: Path, zipped: bytes, mode: str
+) -> None:
+    server.add("/gzip.zip", zipped, mode)
+    url, missing = server.url("/gzip.zip"), server.url("/missing.zip")
+    with pytest.raises(DownloadError) as caught:
+        take(archive(zipped, missing, url), tmp_path)
+    assert f"{url}: an HTML page came instead of the file" in str(caught.value)
+    assert f"{missing}: HTTP 404 Not Found" in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_a_member_that_is_cut_is_fetched_again(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    # The end of the archive with its directory, then the first member.
+    place = server.add("/gzip.zip", zipped, "ok", "cut", "ok")
+    take(archive(zipped, server.url("/gzip.zip")), tmp_path)
+    assert_both_members(tmp_path)
+    assert len(place.ranges) > 4
+
+
+@pytest.mark.parametrize("mode", ["ok", "whole"])
+def test_a_member_with_another_digest_is_refused(
+    server: Server, tmp_path: Path, zipped: bytes, mode: str
+) -> None:
+    server.add("/gzip.zip", zipped, mode)
+    source = archive(zipped, server.url("/gzip.zip"), digest=sha256(b"something else"))
+    with pytest.raises(DownloadError, match=r"images\.gz has another digest"):
+        take(source, tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", ["ok", "whole"])
+def test_a_member_that_is_not_in_the_archive_is_named(
+    server: Server, tmp_path: Path, zipped: bytes, mode: str
+) -> None:
+    server.add("/gzip.zip", zipped, mode)
+    with pytest.raises(DownloadError, match=r"the archive holds no gzip/absent\.gz"):
+        take(archive(zipped, server.url("/gzip.zip"), images="absent.gz"), tmp_path)
+
+
+def test_a_damaged_member_is_refused(server: Server, tmp_path: Path, zipped: bytes) -> None:
+    at = zipped.index(IMAGES[1000:1100])
+    server.add("/gzip.zip", zipped[:at] + bytes(100) + zipped[at + 100 :])
+    with pytest.raises(DownloadError, match=r"images\.gz is damaged in the archive"):
+        take(archive(zipped, server.url("/gzip.zip")), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_silent_archive_place_is_left_for_the_next(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    server.add("/silent.zip", zipped, "silent")
+    server.add("/gzip.zip", zipped)
+    source = archive(zipped, server.url("/silent.zip"), server.url("/gzip.zip"))
+    list(source.fetch("test", tmp_path, 0.3))
+    assert_both_members(tmp_path)
+
+
+# --- USPS ------------------------------------------------------------------------------------
+
+
+def usps_line(label: int, pixels: np.ndarray) -> str:
+    pairs = " ".join(f"{i}:{value:.3f}" for i, value in enumerate(pixels.ravel(), start=1))
+    return f"{label} {pairs}"
+
+
+def usps_pixels(n: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (n, 16, 16)).round(3)
+
+
+def test_usps_lands_as_idx_files_of_28x28(server: Server, tmp_path: Path) -> None:
+    pixels = usps_pixels(3)
+    lines = [usps_line(label, row) for label, row in zip((10, 1, 4), pixels, strict=True)]
+    packed = bz2.compress("\n".join(lines).encode())
+    server.add("/usps.t.bz2", packed)
+    source = UspsText((server.url("/usps.t.bz2"),), RemoteFile("usps.t.bz2", 100_000, md5(packed)))
+    progress = list(source.fetch("test", tmp_path, TIMEOUT))
+    assert names(tmp_path) == ["test-images-idx3-ubyte.gz", "test-labels-idx1-ubyte.gz"]
+    assert read_idx(tmp_path / "test-labels-idx1-ubyte.gz").tolist() == [9, 0, 3]
+    images = read_idx(tmp_path / "test-images-idx3-ubyte.gz")
+    assert images.equal(enlarge_usps(torch.tensor(pixels, dtype=torch.float32)))
+    assert progress[-1].done == len(packed)
+
+
+def test_usps_images_are_enlarged_as_pillow_enlarges_them() -> None:
+    pixels = usps_pixels(20).astype(np.float32)
+    ours = enlarge_usps(torch.from_numpy(pixels)).numpy()
+    theirs = np.stack(
+        [
+            np.asarray(
+                Image.fromarray((row + 1) * 127.5).resize((20, 20), Image.Resampling.BILINEAR)
+            )
+            for row in pixels
+        ]
+    )
+    assert np.abs(ours[:, 4:24, 4:24] - theirs).max() <= 0.51
+    inner = np.zeros((28, 28), bool)
+    inner[4:24, 4:24] = True
+    assert (ours[:, ~inner] == 0).all()
+
+
+def test_paper_is_0_and_ink_255_after_enlarging() -> None:
+    paper, ink = enlarge_usps(torch.tensor([-1.0, 1.0]).view(2, 1, 1).expand(2, 16, 16))
+    assert paper.max() == 0
+    assert ink[4:24, 4:24].min() == 255
+
+
+GOOD = usps_line(1, np.zeros(256))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (usps_line(11, np.zeros(256)), "labels from 1 to 10"),
+        (usps_line(0, np.zeros(256)), "labels from 1 to 10"),
+        (usps_line(1, np.zeros(255)), "256 numbered values"),
+        (usps_line(1, np.zeros(257)), "256 numbered values"),
+        (GOOD.replace("7:0.000", "7:1.001"), "from -1 to 1"),
+        (GOOD.replace("7:0.000", "7:nan"), "from -1 to 1"),
+        (GOOD.replace("7:0.000", "7:x"), "Line 2"),
+        (GOOD.replace("7:0.000", "7"), "Line 2"),
+        ("", "Line 2"),
+    ],
+    ids=["eleven", "zero", "short", "long", "range", "nan", "word", "no colon", "empty"],
+)
+def test_a_line_that_is_no_usps_digit_is_named(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "usps.t.bz2"
+    path.write_bytes(bz2.compress(f"{GOOD}\n{line}\n{GOOD}".encode()))
+    with pytest.raises(DigitSetError, match=says) as caught:
+        read_usps(path)
+    assert f"Line 2 of {path}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"no bz2", "no readable bz2"),
+        (bz2.compress(GOOD.encode())[:-10], "no readable bz2"),
+        (bz2.compress(b" " * ((1 << 26) + 1)), "far more than USPS has"),
+        (bz2.compress(b""), "holds no"),
+    ],
+    ids=["no bz2", "cut", "bomb", "empty"],
+)
+def test_a_file_that_is_no_usps_text_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "usps.t.bz2"
+    path.write_bytes(content)
+    with pytest.raises(DigitSetError, match=says):
+        read_usps(path)
+
+
+def test_the_real_usps_digits_come_out_as_they_were_once_enlarged(
+    real_data: Path,
+) -> None:
+    path = real_data / "usps" / "test-images-idx3-ubyte.gz"
+    if not path.exists():
+        pytest.skip("DIGITCNN_DATA holds no usps")
+    images = read_idx(path)
+    enlarged = images[:, 4:24, 4:24].double()
+    # Back to the 16x16 they came from, by least squares.
+    unit = torch.eye(16, dtype=torch.float64).view(16, 1, 16, 1).expand(16, 1, 16, 16)
+    grown = torch.nn.functional.interpolate(unit, (20, 16), mode="bilinear")
+    back = torch.linalg.pinv(grown[:, 0, :, 0].T)
+    small = (back @ enlarged @ back.T / 127.5 - 1).clamp(-1, 1)
+    again = enlarge_usps(small.float())
+    assert (again.int() - images.int()).abs().max() <= 2
+    assert (again.int() - images.int()).abs().float().mean() < 0.1
