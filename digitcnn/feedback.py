@@ -84,7 +84,7 @@ _REMEDIES = (
     (("locked", "busy"), "another program holds the file, so try again in a moment"),
     (("full", "no space"), "free some space and try again"),
     (
-        ("readonly", "read-only", "denied", "unable to open", "not a directory"),
+        ("readonly", "read-only", "denied", "unable to open", "file exists"),
         "give the app write permission there or choose another output folder",
     ),
 )
@@ -147,7 +147,9 @@ class FeedbackStore:
     def __init__(self, path: Path, *, busy_seconds: float = 10.0) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
-        self._lock = threading.Lock()  # guards the three below and the making of the file
+        # SQLite lets waiting writers poll, and an unlucky one starves: here they queue instead.
+        self._write_lock = threading.Lock()
+        self._check_lock = threading.Lock()  # guards the three below
         self._checked = False
         self._suspect = False
         self._notice: str | None = None
@@ -253,10 +255,23 @@ class FeedbackStore:
         with self._faults_in_a_sentence("kept"):
             if not self._exists():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connection("rwc") as connection:
-                self._make_schema_if_new(connection)
+            # Opened before the wait: the connections of those who wait keep the log open, which
+            # is otherwise folded into the file, with more waits for the disk, at each last close.
+            with self._connection("rwc") as connection, self._turn_to_write():
+                if _is_new(connection):
+                    self._make_schema(connection)
+                self._require_our_schema(connection)
                 with _transaction(connection):
                     yield connection
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        if not self._write_lock.acquire(timeout=self._busy_seconds):
+            raise TimeoutError("busy: other verdicts are being written")
+        try:
+            yield
+        finally:
+            self._write_lock.release()
 
     @contextmanager
     def _connection(self, mode: str) -> Iterator[sqlite3.Connection]:
@@ -269,16 +284,13 @@ class FeedbackStore:
             connection.execute("PRAGMA secure_delete = ON")
             yield connection
 
-    def _make_schema_if_new(self, connection: sqlite3.Connection) -> None:
-        if _is_new(connection):
-            with self._lock:
-                # Writers do not block readers; the mode stays with the file.
-                connection.execute("PRAGMA journal_mode = WAL")
-                with _transaction(connection):
-                    if _is_new(connection):  # no other process was quicker
-                        for statement in _SCHEMA:
-                            connection.execute(statement)
-        self._require_our_schema(connection)
+    def _make_schema(self, connection: sqlite3.Connection) -> None:
+        # Writers do not block readers; the mode stays with the file.
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if _is_new(connection):  # no other process was quicker
+                for statement in _SCHEMA:
+                    connection.execute(statement)
 
     def _require_our_schema(self, connection: sqlite3.Connection) -> None:
         application, version = _identity(connection)
@@ -298,7 +310,7 @@ class FeedbackStore:
         with self._faults_in_a_sentence("read"):
             if not self._path.exists():
                 return False
-            with self._lock:
+            with self._check_lock:
                 if not self._checked:
                     if not self._is_sound():
                         self._set_aside()
@@ -342,9 +354,9 @@ class FeedbackStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            fault = str(error.strerror if isinstance(error, OSError) else error) or repr(error)
+            fault = (isinstance(error, OSError) and error.strerror) or str(error)
             if _means_damage(error):
-                with self._lock:  # the next call looks closely, and sets it aside
+                with self._check_lock:  # the next call looks closely, and sets it aside
                     self._checked, self._suspect = False, True
                 remedy = "try again, and a new file is begun"
             else:
