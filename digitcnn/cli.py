@@ -27,7 +27,7 @@ from digitcnn.training import runs
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.job import resumable
 from digitcnn.training.loop import EpochEnd, StepProgress
-from digitcnn.training.perform import Phase, RunEnd, StopSignal, perform
+from digitcnn.training.perform import Phase, RunEnd, StopSignal, open_training_set, perform
 from digitcnn.training.runs import Run, RunStore
 from digitcnn.workspace import data_folder
 
@@ -150,9 +150,8 @@ def _train(args: argparse.Namespace) -> tuple[Result, str, int]:
     compute = devices.choose(args.device)
     if compute.note:
         _say(compute.note)
+    run = _opened_run(args, catalog, RunStore(args.output_dir))
     _say(f"Training on {compute}.")
-    store = RunStore(args.output_dir)
-    run = _opened_run(args, catalog, store)
     stop = StopSignal()
     with _stopping_on_ctrl_c(stop):
         end = _watch(run, catalog, args.checkpoint_dir, compute, stop)
@@ -185,6 +184,8 @@ def _opened_run(args: argparse.Namespace, catalog: Catalog, store: RunStore) -> 
     )
     if not _is_present(catalog, config.digits):
         config = _with_fetched_digits(config, catalog, named=hasattr(args, "digits"))
+    # Whatever is wrong with the images is said before a folder is made for the run.
+    open_training_set(config, catalog)
     return store.create(config, getattr(args, "name", None), saves=not args.no_save)
 
 

@@ -52,9 +52,8 @@ class Here:
         assert status == 2
         assert out == ""
         assert "Traceback" not in err
-        lines = [line for line in err.splitlines() if not line.startswith("Training on ")]
-        assert len(lines) == 1, err
-        return lines[0]
+        assert len(err.splitlines()) == 1, err
+        return err
 
 
 @pytest.fixture
@@ -112,9 +111,7 @@ def test_train_images_keeps_only_so_many(here: Here) -> None:
         (["--no-such-option"], "--no-such-option"),
     ],
 )
-def test_unusable_settings_are_one_sentence(
-    here: Here, arguments: list[str], named: str
-) -> None:
+def test_unusable_settings_are_one_sentence(here: Here, arguments: list[str], named: str) -> None:
     assert named in here.refusal("train", "--digits", "small", *here.folders(), *arguments)
     assert not list(here.folder.rglob("*.pt"))
 
@@ -216,7 +213,7 @@ def wait_for_epoch(here: Here, run: str, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-LONG = ["--digits", "small", "--epochs", "12", "--batch-size", "16", "--seed", "3"]
+LONG = ["--digits", "small", "--epochs", "6", "--batch-size", "16", "--seed", "3"]
 
 
 def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here: Here) -> None:
@@ -228,9 +225,9 @@ def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here
     assert "Traceback" not in err
     stopped = json.loads(out)
     half = checkpoint.load(Path(stopped["checkpoint"]))
-    assert half.details.state == f"stopped at epoch {stopped['epochs']} of 12"
+    assert half.details.state == f"stopped at epoch {stopped['epochs']} of 6"
     resumed = here.json("train", "--resume", "cut", *here.folders())
-    assert resumed["epochs"] == 12
+    assert resumed["epochs"] == 6
     whole = here.json("train", *LONG, "--name", "whole", *here.folders())
     assert resumed["digest"] == whole["digest"]
 
@@ -240,8 +237,10 @@ def test_kill_loses_at_most_the_current_epoch(here: Here) -> None:
     wait_for_epoch(here, "killed", process)
     process.kill()
     process.communicate()
-    resumed = here.json("train", "--resume", str(here.folder / "outputs" / "killed"), *here.folders())
-    assert resumed["epochs"] == 12
+    resumed = here.json(
+        "train", "--resume", str(here.folder / "outputs" / "killed"), *here.folders()
+    )
+    assert resumed["epochs"] == 6
     whole = here.json("train", *LONG, "--name", "whole", *here.folders())
     assert resumed["digest"] == whole["digest"]
 

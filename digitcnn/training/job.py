@@ -16,7 +16,14 @@ from digitcnn.network.device import Compute
 from digitcnn.training import runs
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochEnd, EpochResult, StepProgress
-from digitcnn.training.perform import Phase, Progress, RunEnd, StopSignal, perform
+from digitcnn.training.perform import (
+    Phase,
+    Progress,
+    RunEnd,
+    StopSignal,
+    open_training_set,
+    perform,
+)
 from digitcnn.training.runs import Run, RunStore
 
 IDLE = "idle"
@@ -100,10 +107,12 @@ class TrainingJob:
     ) -> str:
         """Begin a new run in the background; returns its name.
 
-        Raises RunError when a training is running already or the run's folder cannot be made.
+        Raises RunError when a training is running already or the run's folder cannot be made,
+        DigitSetError when there is nothing to train on.
         """
         with self._lock:
             self._refuse_second()
+            open_training_set(config, self._catalog)
             run = self._runs.create(config, name)
             self._launch(run, config, (), compute or self._compute)
         return run.name

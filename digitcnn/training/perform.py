@@ -27,8 +27,14 @@ from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
+from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
 from digitcnn.training.runs import Run
+
+
+def open_training_set(config: TrainingConfig, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
+    """The images to train on and the held-out images. Raises DigitSetError where there are none."""
+    return split_held_out(catalog.open(config.digits, "train"), config.train_images)
 
 
 class StopSignal:
@@ -104,9 +110,7 @@ class _Performance:
     def steps(self) -> Iterator[Progress]:
         snapshot = self.run.snapshot()
         yield Phase(f"reading {self.config.digits}")
-        training, held_out = split_held_out(
-            self.catalog.open(self.config.digits, "train"), self.config.train_images
-        )
+        training, held_out = open_training_set(self.config, self.catalog)
         self._begin(training, snapshot)
         for progress in train(
             self.config,

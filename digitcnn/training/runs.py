@@ -262,5 +262,5 @@ def versions() -> dict[str, str]:
     return {
         "digitcnn": digitcnn.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }

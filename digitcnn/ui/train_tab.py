@@ -159,7 +159,6 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
         access.require_owner(request, token)
         config, chosen = _config(*values)
         compute = workspace.compute if chosen == "auto" else devices.choose(chosen)
-        workspace.catalog.open(config.digits, "train")
         workspace.job.start(config, run_name.strip() or None, compute)
         return _look(workspace, Watching())
 

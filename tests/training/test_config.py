@@ -40,7 +40,9 @@ def test_a_configuration_survives_json() -> None:
     assert TrainingConfig.from_json(config.to_json()) == config
 
 
-@pytest.mark.parametrize("values", [None, {}, {"epochs": 3}, {**TrainingConfig().to_json(), "x": 1}])
+@pytest.mark.parametrize(
+    "values", [None, {}, {"epochs": 3}, {**TrainingConfig().to_json(), "x": 1}]
+)
 def test_anything_but_a_whole_configuration_is_refused(values: Any) -> None:
     with pytest.raises(ConfigError, match="exactly"):
         TrainingConfig.from_json(values)

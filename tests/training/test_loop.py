@@ -68,7 +68,9 @@ def test_another_seed_gives_other_weights(
     uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
     other = snapshots(train(dataclasses.replace(SHORT, seed=1, epochs=1), *sets, cpu))
-    assert not torch.equal(other[0].weights["hidden.weight"], uninterrupted[0].weights["hidden.weight"])
+    assert not torch.equal(
+        other[0].weights["hidden.weight"], uninterrupted[0].weights["hidden.weight"]
+    )
 
 
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
@@ -132,9 +134,7 @@ def test_the_first_step_is_that_of_plain_torch(drawn: DigitSet, cpu: Compute) ->
     )  # fmt: skip
     head = nn.Linear(320, 10)
     start = DigitCNN(generator=torch.Generator().manual_seed(5)).state_dict()
-    plain.load_state_dict(
-        dict(zip(plain.state_dict(), list(start.values())[:-2], strict=True))
-    )
+    plain.load_state_dict(dict(zip(plain.state_dict(), list(start.values())[:-2], strict=True)))
     head.load_state_dict({"weight": start["output.weight"], "bias": start["output.bias"]})
     optimizer = torch.optim.AdamW(
         [*plain.parameters(), *head.parameters()], lr=0.008 / 25, weight_decay=0.01
