@@ -56,6 +56,7 @@ FORMS: Mapping[str, Form] = {
     "0 oval": Form(0, 5, "54,2 24,14 8,52 24,88 50,98 78,84 90,48 76,14 50,2 36,8"),
     "0 from the side": Form(0, 2, "76,14 48,2 18,24 8,58 26,94 58,96 84,66 86,30 66,8 44,10"),
     "0 clockwise": Form(0, 1, "20,26 46,2 78,16 90,50 74,88 46,98 16,80 10,46 22,18 40,4"),
+    "0 overlapping": Form(0, 1, "34,6 14,40 20,82 50,98 80,78 86,40 66,10 40,8 22,30"),
     "1 bar": Form(1, 18, "50,0 51,50 50,100"),
     "1 flag": Form(1, 1.2, "26,24 40,14 52,2! 51,50 50,100"),
     "1 flag and base": Form(1, 0.5, "22,26 40,14 52,2! 51,50 50,97 / 16,97 50,97 86,96"),
@@ -63,6 +64,9 @@ FORMS: Mapping[str, Form] = {
     "2 wave": Form(2, 2, "12,22 33,4 63,6 73,30 52,64 14,94! 35,84 61,96 94,86"),
     "2 looped": Form(2, 4, "14,22 35,3 65,6 75,30 56,64 29,92 10,90 16,74 39,78 65,92 96,88"),
     "2 wide loop": Form(2, 3, "16,20 36,2 62,8 70,34 50,68 22,96 8,84 24,68 54,82 78,92 96,84"),
+    "2 high loop": Form(2, 4, "18,20 40,2 66,10 66,36 44,72 18,94 8,80 24,63 50,72 70,85 94,78"),
+    "2 narrow": Form(2, 2, "24,20 46,2 66,16 60,46 38,82 20,90 16,72 34,62 54,76 74,97"),
+    "2 high tail": Form(2, 1.5, "22,16 44,2 64,14 60,42 38,72 16,92 8,78 24,62 50,66 92,60"),
     "2 angular": Form(2, 0.7, "12,12 46,4 78,10! 50,52 16,94! 50,92 86,90"),
     "3 round": Form(3, 5, "19,14 43,2 71,12 69,34 40,48! 71,56 76,82 48,98 14,88"),
     "3 looped": Form(3, 2, "17,12 45,2 72,14 65,36 40,50 33,44 45,42 74,58 76,84 45,98 12,86"),
@@ -75,7 +79,8 @@ FORMS: Mapping[str, Form] = {
     "4 closed": Form(4, 2, "61,100 65,50 67,2! 37,34 10,64! 50,64 90,60"),
     "5 flag last": Form(5, 4, "32,6 26,24 22,44! 54,38 82,62 68,92 38,98 8,86 / 32,6 60,5 90,3"),
     "5 one stroke": Form(5, 3, "88,3 60,5 34,7! 28,26 22,44! 54,40 78,64 64,92 34,98 6,88"),
-    "5 curled": Form(5, 1.5, "86,4 58,6 34,8! 28,26 22,44! 56,40 80,66 62,94 28,96 8,82 20,68"),
+    "5 curled": Form(5, 2, "86,4 58,6 34,8! 28,26 22,44! 56,40 80,66 62,94 28,96 8,82 20,68"),
+    "5 big belly": Form(5, 2, "30,10 24,28 18,46! 56,36 86,58 72,92 34,97 10,84 / 30,9 56,8 78,2"),
     "5 like an S": Form(5, 1.5, "88,4 54,6 32,18 32,38 60,52 72,74 52,96 8,92"),
     "6 curled": Form(6, 5, "66,2 38,22 16,56 20,88 48,98 74,82 68,60 42,58 20,78"),
     "6 straight": Form(6, 3, "52,0 32,30 18,66 26,94 54,96 72,78 60,62 36,66 20,84"),
@@ -83,18 +88,23 @@ FORMS: Mapping[str, Form] = {
     "6 spiral": Form(6, 3, "36,2 14,40 12,78 34,98 68,90 82,66 66,48 44,60 34,82"),
     "7 plain": Form(7, 6, "14,10 48,8 82,6! 64,50 46,100"),
     "7 serif": Form(7, 1.5, "16,26 16,17 18,8! 50,8 82,6! 64,50 48,100"),
-    "7 crossed": Form(7, 1.5, "14,10 48,8 82,6! 64,50 46,100 / 36,52 57,51 81,48"),
+    "7 crossed": Form(7, 2, "14,10 48,8 82,6! 64,50 46,100 / 32,56 57,54 84,50"),
     "7 curved": Form(7, 3, "12,18 36,6 70,6 75,26 61,60 50,100"),
     "7 hooked": Form(7, 2, "16,32 18,18 24,9 50,10 84,4! 66,50 54,100"),
     "7 hooked, crossed": Form(7, 1, "16,26 18,8! 50,9 82,4! 64,50 52,100 / 36,54 58,51 82,50"),
     "8 in one": Form(8, 6, "74,14 50,2 28,18 46,44 72,68 63,94 35,98 21,78 43,54 70,28 78,10"),
     "8 two rings": Form(8, 2, "52,46 28,26 48,2 74,22 52,46 22,74 46,98 78,76 54,48"),
     "8 open": Form(8, 2, "81,12 54,4 30,20 44,42 67,66 57,92 32,98 21,80 46,54 85,8"),
+    "8 small foot": Form(8, 2, "78,10 46,3 25,20 42,40 60,58 58,86 44,98 34,82 49,54 82,16"),
+    "8 stacked": Form(8, 2, "50,42 22,30 28,5 68,4 78,28 50,44 14,62 22,93 72,96 86,66 52,42"),
+    "8 ribbon": Form(8, 0.7, "24,96 46,64 72,30 62,5 36,5 26,28 50,58 76,92"),
     "9 straight": Form(9, 5, "72,14 48,3 23,24 32,48 57,42 73,12! 70,54 64,100"),
     "9 leaning": Form(9, 3, "70,10 41,8 21,32 37,50 64,34 75,6! 64,52 48,100"),
     "9 small loop": Form(9, 2, "66,12 48,2 30,18 38,36 56,28 68,8! 66,50 58,100"),
     "9 round": Form(9, 2, "72,26 55,3 27,16 28,46 57,48 73,24 75,52 61,100"),
-    "9 curled": Form(9, 1, "72,16 48,3 23,24 32,50 59,44 73,16 75,54 59,92 21,92"),
+    "9 open": Form(9, 2, "66,18 46,6 22,28 32,50 58,42 76,8! 71,54 66,100"),
+    "9 big loop": Form(9, 2, "76,16 46,2 14,24 18,54 50,60 74,30 80,14! 78,58 76,100"),
+    "9 curled": Form(9, 1.5, "72,16 48,3 23,24 32,50 59,44 73,16 75,54 59,92 21,92"),
 }
 
 # A curve is sampled so densely that neighbours stay about a pixel apart in the finished image.
@@ -159,6 +169,7 @@ def _read_strokes(form: Form) -> tuple[Floats, list[list[bool]]]:
 
 
 def _template(form: Form) -> _Template:
+    """Everything about a form that is the same in each digit written in it."""
     control, breaks = _read_strokes(form)
     count = len(control)
     smooth, straight = [], []
@@ -230,7 +241,7 @@ class Population:
     slant: degrees from upright, positive to the right.
     width: width of a digit, 1 as in the forms.
     pen: half the width of a stroke, in pixels.
-    roundness: 0 straight lines between the control points, 1 smooth curves.
+    roundness: 0 straight lines between the control points, 1 smooth curves, above 1 bulging ones.
     habit, mood: deviation of the bends of a whole digit, in units of its height; a habit stays
     with the writer and the form, a mood changes from digit to digit.
     wobble: deviation of single control points, in units of the height, from digit to digit.
@@ -262,25 +273,25 @@ class Population:
 POPULATIONS: Mapping[str, Population] = {
     "synthetic": Population(
         slant=Spread(9, 13, -22, 45),
-        width=Spread(0.98, 0.17, 0.55, 1.6),
-        pen=Spread(1.25, 0.45, 0.6, 2.7),
+        width=Spread(0.98, 0.2, 0.55, 1.7),
+        pen=Spread(1.3, 0.45, 0.6, 2.7),
         roundness=Spread(1.0, 0.1, 0.6, 1.2),
-        habit=0.045,
-        mood=0.035,
+        habit=0.055,
+        mood=0.04,
         wobble=0.018,
         looseness=2.0,
         steadiness=0.8,
         pressure=0.15,
     ),
-    # Backward slants, wide and uneven writing with fine pens, rarer forms, EMNIST framing.
+    # Backward slants, wide and uneven writing, rarer forms, EMNIST framing (arXiv 1702.05373).
     "synthetic-other-writers": Population(
         slant=Spread(-6, 14, -38, 30),
         width=Spread(1.15, 0.2, 0.6, 1.8),
         pen=Spread(1.2, 0.35, 0.6, 2.2),
         roundness=Spread(0.95, 0.1, 0.6, 1.2),
-        habit=0.055,
-        mood=0.04,
-        wobble=0.02,
+        habit=0.06,
+        mood=0.045,
+        wobble=0.022,
         looseness=2.5,
         steadiness=0.7,
         pressure=0.25,
@@ -357,7 +368,7 @@ _REACH = 0.8
 # Slant, width and pen vary a little from digit to digit, too: deviations in radians and shares.
 _SLANT_MOOD = 0.06
 _WIDTH_MOOD = 0.08
-_PEN_MOOD = 0.12
+_PEN_MOOD = 0.15
 
 
 def _randomness(name: str, split: str) -> np.random.Generator:
