@@ -281,5 +281,5 @@ def test_a_classical_reader_of_mnist_reads_most_of_it(real_data: Path) -> None:
         name: reader.score(ink(digit_set).reshape(-1, 784), digit_set.labels.numpy())
         for name, digit_set in ((name, draw(name, "test", 1000)) for name in NAMES)
     }
-    assert read["synthetic"] > 0.85
+    assert read["synthetic"] > 0.8
     assert 0.3 < read["synthetic-other-writers"] < read["synthetic"]
