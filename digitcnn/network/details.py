@@ -1,0 +1,233 @@
+"""What a checkpoint says of itself besides its weights: plain values, checked like all data from
+outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from digitcnn.errors import CheckpointError
+from digitcnn.files import without_nan
+from digitcnn.intervals import wilson_interval
+from digitcnn.network.claims import Refused, shown
+
+MAX_EPOCHS = 100_000
+MAX_VALUES = 50_000
+MAX_DEPTH = 6
+MAX_TEXT = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Where a network comes from. None, or empty, is what is not known.
+
+    digits: name of the digit set trained on; None for bare weights.
+    epochs, planned_epochs: finished and asked for.
+    state: ``finished``, or ``stopped at epoch 3 of 12``; empty for bare weights.
+    config: the training's settings. history: a row per finished epoch.
+    fingerprints: SHA-256 in hex of the images, by their part (``train``, ``held_out``).
+    metrics: results at the end of the run by digit set, ``held_out`` for the held-out images;
+    each with at least ``n`` (images) and ``accuracy`` (fraction). They are claims of the file.
+    temperature: what logits are divided by before the softmax; None means 1.
+    created: ISO 8601, in UTC. versions: of the packages, by name.
+
+    NaN and infinite numbers become None. Raises CheckpointError for values of other kinds or
+    sizes.
+    """
+
+    digits: str | None = None
+    epochs: int | None = None
+    planned_epochs: int | None = None
+    state: str = ""
+    seed: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    temperature: float | None = None
+    created: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in ("config", "history", "metrics"):
+            object.__setattr__(self, part, without_nan(getattr(self, part)))
+        try:
+            _check(self.to_plain())
+        except Refused as error:
+            raise CheckpointError(f"A checkpoint that {error} would not be read back.") from error
+
+    def to_plain(self) -> dict[str, Any]:
+        """The values by their names, as a file keeps them."""
+        return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
+
+    @classmethod
+    def read(cls, values: Any) -> Details:
+        """The details that a file holds. Raises Refused when they are not what to_plain gives."""
+        names = {part.name for part in dataclasses.fields(cls)}
+        if type(values) is not dict or set(values) != names:
+            raise Refused(
+                "lacks the details of its training or has others than this version of digitcnn "
+                "writes; train it again"
+            )
+        _check(values)
+        if values["digits"] is None:
+            raise Refused("does not say what it was trained on; train it again")
+        return cls(**values)
+
+    def claim(self) -> str:
+        """How the network was trained and how good it is, as far as the file can be believed."""
+        if self.digits is None:
+            return "with no word on their training"
+        parts = [f"trained on {self.digits}"]
+        if self.epochs is not None:
+            parts[0] += f" for {self.epochs} epoch{'s' * (self.epochs != 1)}"
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        if self.state.startswith("stopped"):
+            parts.append(self.state)
+        which = self.digits if self.digits in self.metrics else "held_out"
+        if which in self.metrics:
+            where = f"{self.digits} test" if which == self.digits else f"held-out {self.digits}"
+            parts.append(f"{_accuracy(self.metrics[which])} on {where} (claimed)")
+        return ", ".join(parts)
+
+
+def _accuracy(metrics: dict[str, Any]) -> str:
+    accuracy, n = metrics["accuracy"], metrics["n"]
+    low, high = wilson_interval(round(accuracy * n), n)
+    return f"{100 * accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _check(values: dict[str, Any]) -> None:
+    """Raises Refused, naming the value, for what a person or the page could not use."""
+    _check_plain(values, _Budget())
+    digits = values["digits"]
+    _expect(digits is None or (_is_text(digits) and digits), "digits", digits, "a set's name")
+    for name in ("epochs", "planned_epochs"):
+        _expect(_is_whole(values[name], MAX_EPOCHS), name, values[name], "a whole number")
+    _expect(_is_whole(values["seed"], 2**63 - 1), "seed", values["seed"], "a whole number")
+    epochs, planned = values["epochs"], values["planned_epochs"]
+    if epochs is None or planned is None:
+        state = ""
+    elif epochs == planned:
+        state = "finished"
+    else:
+        state = f"stopped at epoch {epochs} of {planned}"
+    _expect(values["state"] == state, "state", values["state"], f"{state!r}")
+    temperature = values["temperature"]
+    _expect(
+        temperature is None or (_is_number(temperature) and 1e-2 <= temperature <= 1e2),
+        "temperature",
+        temperature,
+        "a number from 0.01 to 100",
+    )
+    created = values["created"]
+    _expect(created is None or _is_utc(created), "created", created, "a time in UTC")
+    _check_collections(values)
+
+
+def _check_collections(values: dict[str, Any]) -> None:
+    config, versions = values["config"], values["versions"]
+    _expect(type(config) is dict, "config", config, "a dictionary")
+    _expect(
+        type(versions) is dict and all(_is_text(v) for v in versions.values()),
+        "versions",
+        versions,
+        "texts by name",
+    )
+    prints = values["fingerprints"]
+    _expect(
+        type(prints) is dict and all(_is_sha256(value) for value in prints.values()),
+        "fingerprints",
+        prints,
+        "SHA-256 in hex by name",
+    )
+    history = values["history"]
+    _expect(
+        type(history) is list and all(type(row) is dict for row in history),
+        "history",
+        history,
+        "a list of rows",
+    )
+    for row in history:
+        for name in ("epoch", "loss", "accuracy"):
+            _expect(_is_number(row.get(name)), f"history's {name}", row.get(name), "a number")
+    metrics = values["metrics"]
+    _expect(type(metrics) is dict, "metrics", metrics, "a dictionary")
+    for name, result in metrics.items():
+        usable = (
+            type(result) is dict
+            and _is_whole(result.get("n"), 10**9)
+            and result.get("n")
+            and _is_number(result.get("accuracy"))
+            and 0 <= result["accuracy"] <= 1
+        )
+        _expect(usable, f"metrics of {shown(name, 30)}", result, "n and an accuracy from 0 to 1")
+
+
+def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
+    if not usable:
+        # repr() of a large or deeply shared value could be of any size.
+        came = shown(repr(value), 40) if type(value) in (str, int, float) else type(value).__name__
+        raise Refused(
+            f"claims {name.replace('_', ' ')} {came} where {expected} is expected; train it again"
+        )
+
+
+class _Budget:
+    """Counts values: lists that hold one another can be small in memory and endless to walk."""
+
+    def __init__(self) -> None:
+        self.left = MAX_VALUES
+
+    def take(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Refused(f"has more than {MAX_VALUES} details; train it again")
+
+
+def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
+    """Raises Refused unless ``value`` is what JSON can hold, within bounds."""
+    budget.take()
+    if depth > MAX_DEPTH:
+        raise Refused(f"has details nested more than {MAX_DEPTH} deep; train it again")
+    if type(value) is dict:
+        for key, item in value.items():
+            _expect(_is_text(key) and len(key) <= 100, "a name", key, "a short text")
+            _check_plain(item, budget, depth + 1)
+    elif type(value) is list:
+        for item in value:
+            _check_plain(item, budget, depth + 1)
+    elif type(value) is str:
+        _expect(_is_text(value), "a text", value, "a short text on one line")
+    elif value is not None and type(value) is not bool:
+        _expect(_is_number(value), "a value", value, "a finite number")
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_TEXT and (value.isprintable())
+
+
+def _is_whole(value: Any, highest: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= highest)
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_sha256(value: Any) -> bool:
+    return type(value) is str and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def _is_utc(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).utcoffset() == timedelta(0)
+    except (TypeError, ValueError):
+        return False
