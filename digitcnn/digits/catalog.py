@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.download import (
@@ -199,7 +201,6 @@ class Catalog:
         # Guarded by _guard; least recently used first.
         self._opened: dict[tuple[str, str], tuple[object, DigitSet]] = {}
         self._opening: dict[tuple[str, str], threading.Lock] = {}
-        self._fetching: set[str] = set()
 
     # --- Open --------------------------------------------------------------------------------
 
@@ -376,9 +377,8 @@ class Catalog:
             raise DigitSetError(
                 f"{name} has no split {split!r:.80} to fetch; take {' or '.join(source.splits)}."
             )
-        with self._only_one(name):
-            for wanted in source.default_splits if split is None else (split,):
-                yield from self._download(name, wanted, source)
+        for wanted in source.default_splits if split is None else (split,):
+            yield from self._download(name, wanted, source)
 
     def _download(self, name: str, split: str, source: Source) -> Iterator[DownloadProgress]:
         folder = self.data_dir / LAYOUTS[name].folders[0]
@@ -388,11 +388,12 @@ class Catalog:
                 yield here
                 return
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                yield from source.fetch(split, folder, self._timeout)
-            finally:
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+            with self._only_one(name):
+                try:
+                    yield from source.fetch(split, folder, self._timeout)
+                finally:
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
         except OSError as error:
             raise DownloadError(
                 f"{name} cannot be written to {folder} ({error.strerror or error}); "
@@ -417,15 +418,22 @@ class Catalog:
 
     @contextmanager
     def _only_one(self, name: str) -> Iterator[None]:
-        with self._guard:
-            if name in self._fetching:
-                raise DownloadError(f"{name} is being fetched already; wait until it is here.")
-            self._fetching.add(name)
+        """While the block runs, no other thread and no other process fetches this set.
+
+        The system lets go of the lock when the process dies, however it dies.
+        """
+        # Held by one generator, whichever thread it runs or is closed in.
+        lock = FileLock(self.data_dir / f".{name}.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise DownloadError(
+                f"{name} is being fetched into {self.data_dir} already; wait until it is here."
+            ) from error
         try:
             yield
         finally:
-            with self._guard:
-                self._fetching.discard(name)
+            lock.release()
 
 
 def _layout(name: str) -> Layout:

@@ -91,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
                 start = max(0, end - int(last))
             else:
                 start, end = int(first), min(end, int(last) + 1 if last else end)
+            if mode == "more":
+                start, end = 0, len(content)
             if start >= len(content):
                 self.send_error(416)
                 return
@@ -307,11 +309,11 @@ def test_an_endless_answer_without_a_length_is_left_at_the_limit(
     server: Server, tmp_path: Path
 ) -> None:
     server.add("/images.gz", b"\0" * 50_000_000, "whole unsized")
-    records = []
+    records: list[DownloadProgress] = []
     with pytest.raises(DownloadError, match="larger than the published file"):
         records.extend(mirrors(server.url("/")).fetch("train", tmp_path, TIMEOUT))
-    part = tmp_path / "images.gz.part"
-    assert not part.exists() or part.stat().st_size <= 400_000
+    assert 0 < records[-1].done <= 400_000
+    assert (tmp_path / "images.gz.part").stat().st_size <= 400_000
 
 
 def test_a_file_that_the_server_calls_an_encoding_is_kept_as_published(
@@ -473,6 +475,28 @@ def test_a_damaged_member_is_refused(server: Server, tmp_path: Path, zipped: byt
     with pytest.raises(DownloadError, match=r"images\.gz is damaged in the archive"):
         take(archive(zipped, server.url("/gzip.zip")), tmp_path)
     assert names(tmp_path) == []
+
+
+def test_a_member_that_unpacks_to_more_than_the_published_file_is_left_at_its_limit(
+    server: Server, tmp_path: Path
+) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("gzip/images.gz", bytes(20_000_000))
+    server.add("/gzip.zip", content.getvalue())
+    records: list[DownloadProgress] = []
+    with pytest.raises(DownloadError, match=r"images\.gz is larger than the published file"):
+        records.extend(archive(b"", server.url("/gzip.zip")).fetch("test", tmp_path, TIMEOUT))
+    assert 0 < records[-1].done <= len(IMAGES)
+    assert names(tmp_path) == []
+
+
+def test_an_answer_to_a_range_that_holds_far_more_is_refused(
+    server: Server, tmp_path: Path, zipped: bytes
+) -> None:
+    server.add("/gzip.zip", zipped, "more")
+    with pytest.raises(DownloadError, match="its answer is larger than what was asked for"):
+        take(archive(zipped, server.url("/gzip.zip")), tmp_path)
 
 
 def test_a_silent_archive_place_is_left_for_the_next(
