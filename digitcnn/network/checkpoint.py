@@ -16,6 +16,7 @@ import hashlib
 import io
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -55,6 +56,9 @@ __all__ = [
 
 FORMAT, FORMAT_VERSION = "digitcnn checkpoint", 1
 SUFFIXES = (".pt", ".safetensors")
+MAX_NAME = 120
+# As many as Compare takes.
+NETWORKS_HELD = 8
 
 _LAYERS = {"convolutions": [32, 64], "kernel": 3, "hidden": FEATURES, "classes": 10}
 
@@ -74,20 +78,37 @@ def digest(state: Mapping[str, Tensor]) -> str:
 class Checkpoint:
     """A network that passed the gate, and what its file says of it.
 
-    network: on the CPU, in evaluation mode, without gradients; never changed.
     name: for people; the file's name without ``.pt``. Data from outside: shown as text only.
     digest: of the weights, and of the input's scaling where it is not MNIST's.
     size: of the file, in bytes. path: None where the bytes came without a file.
     scaling: which of INPUT_SCALINGS was found most likely; None where the file says it.
+    held: the network; None in a folder's list, where it would take 4 MB for each file.
     """
 
-    network: DigitCNN
     details: Details
     name: str
     digest: str
     size: int
     path: Path | None = None
     scaling: str | None = None
+    held: DigitCNN | None = None
+
+    @property
+    def network(self) -> DigitCNN:
+        """On the CPU, in evaluation mode, without gradients; never changed.
+
+        Read again from the file when it is not held. Raises CheckpointError when that file is
+        gone or another by now.
+        """
+        if self.held is not None:
+            return self.held
+        assert self.path is not None
+        again = load(self.path)
+        if again.digest != self.digest:
+            raise CheckpointError(
+                f"{shown(self.path.name)} was replaced by another network; choose it again."
+            )
+        return again.network
 
     @property
     def verdict(self) -> str:
@@ -103,7 +124,7 @@ class Checkpoint:
         network.load_state_dict(self.network.state_dict())
         return dataclasses.replace(
             self,
-            network=network.eval().requires_grad_(False),
+            held=network.eval().requires_grad_(False),
             digest=_digest_of(network),
             scaling=scaling,
         )
@@ -195,6 +216,7 @@ def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
     """
     file_name = name if name is not None else source.name if isinstance(source, Path) else "file.pt"
     try:
+        _check_name(file_name)
         data = gate.read_file(source) if isinstance(source, Path) else source
         suffix = PurePath(file_name).suffix.lower()
         file = gate.open_weights(data, suffix)
@@ -205,18 +227,26 @@ def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
     except Refused as error:
         raise CheckpointError(f"{shown(file_name) or 'The file'} {error}.") from error
     return Checkpoint(
-        network=network,
+        held=network,
         details=details,
-        name=display_name(file_name),
+        name=_display_name(file_name),
         digest=_digest_of(network),
         size=len(data),
         path=source if isinstance(source, Path) else None,
     )
 
 
-def display_name(file_name: str) -> str:
-    """The name for people: without ``.pt``, on one line, at most 60 characters."""
-    return shown(file_name.removesuffix(".pt"))
+def _display_name(file_name: str) -> str:
+    return file_name.removesuffix(".pt")
+
+
+def _check_name(file_name: str) -> None:
+    """A name that people can tell from others: they choose networks by it. Raises Refused."""
+    if len(file_name) > MAX_NAME or not file_name.isprintable():
+        raise Refused(
+            f"has a name of more than {MAX_NAME} characters, or with some that cannot be shown; "
+            "rename the file"
+        )
 
 
 def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details]:
@@ -311,12 +341,13 @@ class CheckpointFolder:
     """The checkpoints of a folder, each inspected once until its file changes. Thread-safe.
 
     Asking again for an unchanged folder reads no file: one look at the folder's names, sizes and
-    times.
+    times. In memory are the details of all, and the networks that were asked for last.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._networks: OrderedDict[str, DigitCNN] = OrderedDict()
         self._seen: dict[str, tuple[tuple[int, ...], Checkpoint | BadCheckpoint]] = {}
 
     def list(self) -> list[Checkpoint | BadCheckpoint]:
@@ -341,12 +372,20 @@ class CheckpointFolder:
             if entry.name == name:
                 if isinstance(entry, BadCheckpoint):
                     raise CheckpointError(entry.reason)
-                return entry
+                return dataclasses.replace(entry, held=self._network(entry))
         known = listed([entry.name for entry in found if isinstance(entry, Checkpoint)])
         raise CheckpointError(
             f"There is no checkpoint {shown(name)} in {shown(str(self.folder), 100)}; there "
             f"{'are: ' + known if known else 'is none yet, so train one'}."
         )
+
+    def _network(self, entry: Checkpoint) -> DigitCNN:
+        with self._lock:
+            network = self._networks.pop(entry.digest, None) or entry.network
+            self._networks[entry.digest] = network
+            if len(self._networks) > NETWORKS_HELD:
+                self._networks.popitem(last=False)
+            return network
 
     def _files(self) -> Iterator[tuple[Path, tuple[int, ...]]]:
         """Each file that could be a checkpoint, with what changes when its content does."""
@@ -376,6 +415,6 @@ def list_checkpoints(folder: Path) -> list[Checkpoint | BadCheckpoint]:
 
 def _inspect(path: Path) -> Checkpoint | BadCheckpoint:
     try:
-        return load(path)
+        return dataclasses.replace(load(path), held=None)
     except CheckpointError as error:
-        return BadCheckpoint(display_name(path.name), path, str(error))
+        return BadCheckpoint(shown(_display_name(path.name)), path, str(error))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Claim:
     """A tensor as its file describes it; nothing is loaded.
 
     dtype: PyTorch's name, such as ``float32``. shape: every side at least 0.
-    problem: why it is not a plain, contiguous tensor that owns its whole record; empty if it is.
+    problem: why it is no contiguous tensor that fills its storage; empty if it is one.
     """
 
     dtype: str
@@ -80,21 +80,22 @@ class _Mark:
 class _Storage:
     dtype: str
     items: int
-    complete: bool
 
 
 class PickleReader:
     """Reads the instructions that ``torch.save`` writes (pickle protocol 2); calls nothing.
 
-    claim_storage(key, size): whether the file has a storage ``key`` of exactly ``size`` bytes.
+    sizes: the bytes that the file has for each storage, by its key.
+    storages: those that the pickle asks for, once it is read.
 
     Follows ``torch._weights_only_unpickler`` instruction by instruction, so that PyTorch reads the
     same values afterwards. The keys of dictionaries are texts or whole numbers only: hashing
     nested tuples can take for ever or overflow the stack.
     """
 
-    def __init__(self, data: bytes, claim_storage: Callable[[str, int], bool]) -> None:
-        self._data, self._claim_storage = data, claim_storage
+    def __init__(self, data: bytes, sizes: Mapping[str, int]) -> None:
+        self._data, self._sizes = data, sizes
+        self.storages: dict[str, _Storage] = {}
         self._stack: list[Any] = []
         self._outer: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -179,8 +180,16 @@ class PickleReader:
         dtype = _STORAGES[_of_type(storage_type, _Mark).name]
         if kind != "storage" or not re.fullmatch(r"[0-9]{1,6}", _of_type(key, str)):
             raise ValueError
-        size = _of_type(items, int) * ITEM_SIZES[dtype]
-        return _Storage(dtype, items, self._claim_storage(key, size))
+        if self._sizes.get(key) != _of_type(items, int) * ITEM_SIZES[dtype]:
+            raise Refused(
+                f"claims {shown(str(items), 24)} numbers of {dtype} in its record {key}, which "
+                f"has {self._sizes.get(key, 0)} bytes; copy or download it again"
+            )
+        # PyTorch would take the type that came first for both.
+        storage = self.storages.setdefault(key, _Storage(dtype, items))
+        if storage.dtype != dtype:
+            raise ValueError
+        return storage
 
 
 _LITERALS: dict[str, Any] = {
@@ -243,14 +252,30 @@ def _reduced(function: str, arguments: tuple[Any, ...]) -> Any:
     for number in (*shape, *stride, offset):
         if not 0 <= _of_type(number, int) < 2**63:
             raise ValueError
-    return Claim(storage.dtype, shape, _storage_problem(storage, offset, shape, stride))
+    _check_bounds(storage, offset, shape, stride)
+    return Claim(storage.dtype, shape, _problem(storage, offset, shape, stride))
 
 
-def _storage_problem(
+def _check_bounds(
+    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
+    """No tensor has more numbers than its storage, none lies beyond its end.
+
+    Looked at for every tensor, wanted or not: PyTorch would make room for whatever is claimed.
+    """
+    numbers = math.prod(shape)
+    last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True))
+    if numbers > storage.items or (numbers and last >= storage.items):
+        sides = "x".join(map(str, shape)) or "1"
+        raise Refused(
+            f"claims a tensor of {shown(sides)} numbers where the file holds {storage.items}; copy "
+            "or download it again"
+        )
+
+
+def _problem(
     storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> str:
-    if not storage.complete:
-        return "claims more or fewer bytes than the file holds for it"
     if not _is_contiguous(shape, stride):
         return "is not stored contiguously"
     if offset != 0 or storage.items != math.prod(shape):

@@ -34,8 +34,10 @@ from torch import Tensor
 
 from digitcnn.network.claims import ITEM_SIZES, MAX_SIDES, Claim, PickleReader, Refused, shown
 
-# A checkpoint has 4.1 MB; what comes with an optimiser's state has three times that.
+# A checkpoint has 4.1 MB, with an optimiser's state 12. Of larger files only the description is
+# read, to say what they are.
 MAX_BYTES = 64 * 2**20
+MAX_LOADED = 16 * 2**20
 # The pickle of a checkpoint after 200 epochs has 25 KB, the header of bare weights 2 KB.
 MAX_DESCRIPTION = 256 * 2**10
 MAX_RECORDS = 1000
@@ -133,16 +135,14 @@ class TorchFile:
         if "byteorder" in self._records:
             _check_byte_order(self._read("byteorder"))
         self._pickle = self._read("data.pkl")
-        self._storages: dict[str, int] = {}
-        self.content: Any = PickleReader(self._pickle, self._claim_storage).read()
-
-    def _claim_storage(self, key: str, size: int) -> bool:
-        """Whether the record of storage ``key`` exists and has exactly ``size`` bytes."""
-        record = self._records.get(f"data/{key}")
-        if record is None or record.file_size != size:
-            return False
-        self._storages[key] = size
-        return True
+        sizes = {
+            name.removeprefix("data/"): record.file_size
+            for name, record in self._records.items()
+            if name.startswith("data/")
+        }
+        reader = PickleReader(self._pickle, sizes)
+        self.content: Any = reader.read()
+        self._storages = {key: sizes[key] for key in reader.storages}
 
     def _read(self, name: str) -> bytes:
         try:
@@ -151,6 +151,11 @@ class TorchFile:
             raise Refused(f"is damaged in its record {name}; copy or download it again") from error
 
     def load(self) -> Any:
+        if sum(self._storages.values()) > MAX_LOADED:
+            raise Refused(
+                f"holds {sum(self._storages.values()) / 1e6:,.0f} MB of numbers where the network "
+                "has 4; save its state_dict alone"
+            )
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("archive/data.pkl", self._pickle)
@@ -194,7 +199,7 @@ def _kind_of(data: bytes) -> str:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, so its download went wrong"
     if data[:1] == b"\x80" or start.startswith((b"c__builtin__\n", b"cos\n", b"cposix\n")):
-        return "is a bare pickle (PyTorch before 1.6), which could run code and is not opened"
+        return "is a bare pickle, as PyTorch before 1.6 wrote, which could run code when opened"
     if start.startswith(b"\x1f\x8b"):
         return "is gzipped, which PyTorch's files are not"
     if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
