@@ -161,13 +161,13 @@ class _Performance:
     ) -> Iterator[Progress]:
         yield Phase("scoring the held-out and test images")
         network = _averaged_network(snapshot, self.compute)
-        held = predict(network, held_out, keep_features=False)
+        held = predict(network, held_out)
         temperature = fit_temperature(held.logits, held.labels)
         metrics = {"held_out": metrics_of.evaluate(held, temperature).to_json()}
         for entry in self.catalog.entries():
             test_of_training = entry.name == self.config.digits and entry.split == "test"
             if entry.present and test_of_training:
-                test = predict(network, self.catalog.open(entry.name, "test"), keep_features=False)
+                test = predict(network, self.catalog.open(entry.name, "test"))
                 metrics[entry.name] = metrics_of.evaluate(test, temperature).to_json()
         self.run.write_metrics(metrics)
         yield self._end(

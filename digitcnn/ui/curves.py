@@ -42,7 +42,7 @@ def _loss_chart(view: JobView) -> str:
         "Training loss per step (nats)",
         "step",
         (0, steps),
-        [(round(steps * share), f"{round(steps * share):,}") for share in (0, 0.25, 0.5, 0.75, 1)],
+        [(round(steps * share), f"{round(steps * share):,}") for share in _QUARTERS if points],
         (math.log10(low), math.log10(high)),
         [(math.log10(v), f"{v:g}") for v in _log_ticks(low, high)],
         [("training", BLUE, [(x, math.log10(max(y, low))) for x, y in points], False)],
@@ -62,7 +62,7 @@ def _accuracy_chart(view: JobView) -> str:
         "Accuracy per epoch (%)",
         "epoch",
         (min(1, epochs - 1), max(epochs, 2) if epochs > 1 else 1),
-        [(tick, str(tick)) for tick in ticks],
+        [(tick, str(tick)) for tick in ticks if view.config],
         (low, 100),
         [(low + (100 - low) * share, f"{low + (100 - low) * share:g}") for share in _QUARTERS],
         [

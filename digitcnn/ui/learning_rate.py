@@ -7,8 +7,8 @@ import math
 import gradio as gr
 
 _TEMPLATE = """
-<label class="rate-label" for="learning-rate-value">Learning rate
-  <span>the peak of the schedule; the slider is logarithmic</span></label>
+<label class="rate-label" for="learning-rate-value">Learning rate</label>
+<div class="rate-info">the peak of the schedule; the slider is logarithmic</div>
 <div class="rate-row">
   <input type="range" min="{low}" max="{high}" step="0.05" value="{start}"
          aria-label="Learning rate, logarithm to base 10">
@@ -19,9 +19,10 @@ _TEMPLATE = """
 """
 
 _CSS = """
-.rate-label { display: block; font-size: var(--block-label-text-size, 0.9rem); margin-bottom: 6px;
+.rate-label { display: block; font-size: var(--block-title-text-size);
   color: var(--block-title-text-color); }
-.rate-label span { color: var(--body-text-color-subdued); margin-left: 6px; font-size: 0.85em; }
+.rate-info { color: var(--block-info-text-color); font-size: var(--block-info-text-size);
+  margin: 2px 0 8px; }
 .rate-row { display: flex; gap: 12px; align-items: center; }
 input[type=range] { flex: 1; min-width: 0; accent-color: var(--slider-color); }
 input[type=number] { width: 92px; padding: 4px 8px; text-align: right; border-radius: 6px;
@@ -63,5 +64,5 @@ def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
         js_on_load=_SCRIPT,
         elem_id="train-learning-rate",
         container=True,
-        padding=True,
+        elem_classes="rate",
     )

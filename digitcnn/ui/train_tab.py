@@ -117,15 +117,16 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
                 start = gr.Button("Start", variant="primary", elem_id="train-start")
                 stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="train-stop")
         with gr.Column(scale=3, min_width=320):
-            status = gr.HTML(_status(workspace.job.view(), workspace), elem_id="train-status")
-            chart = gr.HTML(curves(workspace.job.view()), elem_id="train-curves")
+            # Filled when the page is loaded: a state baked into the page would be yesterday's.
+            status = gr.HTML('<div class="status"></div>', elem_id="train-status")
+            chart = gr.HTML(curves(JobView()), elem_id="train-curves")
     gr.Markdown("### Runs")
     table = gr.Dataframe(
         headers=RUN_COLUMNS,
         type="array",
         interactive=False,
         show_label=False,
-        wrap=True,
+        column_widths=["210px", "100px", "120px", "90px", "60px", "210px", "150px"],
         elem_id="runs-table",
     )
     with gr.Row():
@@ -155,21 +156,21 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
         return _look(workspace, seen)
 
     @toasting
-    def begin(token: str, run_name: str, *values: Any, request: gr.Request) -> list[Any]:
+    def begin(request: gr.Request, token: str, run_name: str | None, *values: Any) -> list[Any]:
         access.require_owner(request, token)
         config, chosen = _config(*values)
         compute = workspace.compute if chosen == "auto" else devices.choose(chosen)
-        workspace.job.start(config, run_name.strip() or None, compute)
+        workspace.job.start(config, (run_name or "").strip() or None, compute)
         return _look(workspace, Watching())
 
     @toasting
-    def end(token: str, request: gr.Request) -> list[Any]:
+    def end(request: gr.Request, token: str) -> list[Any]:
         access.require_owner(request, token)
         workspace.job.stop()
         return _look(workspace, Watching())
 
     @toasting
-    def go_on(token: str, run_name: str | None, request: gr.Request) -> list[Any]:
+    def go_on(request: gr.Request, token: str, run_name: str | None) -> list[Any]:
         access.require_owner(request, token)
         workspace.job.resume(run_name or "")
         return _look(workspace, Watching())
@@ -179,7 +180,7 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
         return _estimate(workspace, stopwatch, *values)
 
     @toasting
-    def fetch_mnist(token: str, request: gr.Request) -> Iterator[list[Any]]:
+    def fetch_mnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token)
         return _fetch(workspace)
 

@@ -1,0 +1,873 @@
+"""Broken and hostile files: each gets one sentence, quickly, in little memory, and runs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+import dataclasses
+import functools
+import io
+import json
+import os
+import pickle
+import random
+import struct
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from digitcnn.errors import CheckpointError
+from digitcnn.network import checkpoint, gate
+from digitcnn.network.checkpoint import Details
+from digitcnn.network.claims import Claim
+from digitcnn.network.gate import MAX_DESCRIPTION
+from digitcnn.network.model import DigitCNN
+
+MARKER = "something-ran"
+
+DETAILS = Details(
+    digits="synthetic",
+    epochs=2,
+    planned_epochs=2,
+    state="finished",
+    seed=0,
+    config={"digits": "synthetic", "learning_rate": 0.008, "train_images": None},
+    history=[{"epoch": e, "loss": 0.5 / e, "accuracy": 0.9} for e in (1, 2)],
+    fingerprints={"train": "0" * 64},
+    metrics={"synthetic": {"n": 100, "accuracy": 0.95}},
+    temperature=1.2,
+    created="2026-01-02T03:04:05+00:00",
+    versions={"torch": "2.11"},
+)
+
+
+# --- how files are made -------------------------------------------------------------------------
+
+
+class Storage:
+    """Pickled as PyTorch's persistent id of a storage."""
+
+    def __init__(self, items: Any, kind: Any = torch.FloatStorage, key: str = "0") -> None:
+        self.pid = ("storage", kind, key, "cpu", items)
+
+
+class Call:
+    """Pickled as the call of a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, self.arguments
+
+
+class Runs:
+    """Makes the marker when a pickle makes one by NEWOBJ, or sets its state by BUILD."""
+
+    def __new__(cls, *folder: str) -> Runs:
+        for name in folder:
+            Path(name).mkdir()
+        return super().__new__(cls)
+
+    def __setstate__(self, folder: str) -> None:
+        Path(folder).mkdir()
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, value: Any) -> Any:
+        return value.pid if isinstance(value, Storage) else None
+
+
+def pickled(value: Any, protocol: int = 2) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol).dump(value)
+    return buffer.getvalue()
+
+
+def archive(
+    records: dict[str, bytes] | list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, data in records.items() if isinstance(records, dict) else records:
+            file.writestr(name, data)
+    return buffer.getvalue()
+
+
+def torch_file(pickle_bytes: bytes, **storages: bytes) -> bytes:
+    data = {f"archive/data/{key.lstrip('s')}": value for key, value in storages.items()}
+    return archive({"archive/data.pkl": pickle_bytes, "archive/version": b"3\n", **data})
+
+
+def tensor(
+    shape: tuple[int, ...], stride: tuple[int, ...], storage: Storage, offset: int = 0
+) -> Call:
+    hooks: OrderedDict[Any, Any] = OrderedDict()
+    return Call(torch._utils._rebuild_tensor_v2, storage, offset, shape, stride, False, hooks)
+
+
+@functools.cache
+def _weights() -> dict[str, torch.Tensor]:
+    return DigitCNN(generator=torch.Generator().manual_seed(0)).state_dict()
+
+
+def state() -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in _weights().items()}
+
+
+def own(**parts: Any) -> dict[str, Any]:
+    """The content of a file of ours, with parts replaced."""
+    content = {
+        "format": checkpoint.FORMAT,
+        "format_version": 1,
+        "architecture": {
+            "name": "digitcnn",
+            "layers": {"convolutions": [32, 64], "kernel": 3, "hidden": 320, "classes": 10},
+            "input_mean": 0.1307,
+            "input_std": 0.3081,
+            "dropout": 0.4,
+        },
+        "weights": state(),
+        "details": DETAILS.to_plain(),
+    }
+    return {**content, **parts}
+
+
+def saved(value: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **options)
+    return buffer.getvalue()
+
+
+def weights(**replaced: Any) -> bytes:
+    """A file of ours with tensors replaced, or left out where None."""
+    changes = {name.replace("__", "."): value for name, value in replaced.items()}
+    values = {**state(), **changes}
+    return saved(own(weights={k: v for k, v in values.items() if v is not None}))
+
+
+def details(**replaced: Any) -> bytes:
+    return saved(own(details={**DETAILS.to_plain(), **replaced}))
+
+
+def good() -> bytes:
+    return saved(own())
+
+
+def safe(header: Any, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def safe_with(name: str, **changes: Any) -> bytes:
+    """Our weights as safetensors, with the header's entry ``name`` changed."""
+    data = safetensors.torch.save(state())
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header[name].update(changes)
+    return safe(header, data[8 + size :])
+
+
+# --- pickles that run code ----------------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    """BINUNICODE."""
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def named(function: Any) -> bytes:
+    """GLOBAL."""
+    return f"c{function.__module__}\n{function.__qualname__}\n".encode()
+
+
+MKDIR = f"{os.mkdir.__module__}\nmkdir\n".encode()
+
+# Each makes the folder MARKER in the working directory when Python's own pickle reads it.
+RUNNING = {
+    "reduce in protocol 0": lambda: pickled(Call(os.mkdir, MARKER), 0),
+    "reduce in protocol 1": lambda: pickled(Call(os.mkdir, MARKER), 1),
+    "reduce in protocol 2": lambda: pickled(Call(os.mkdir, MARKER), 2),
+    "reduce in protocol 3": lambda: pickled(Call(os.mkdir, MARKER), 3),
+    "stack global in protocol 4": lambda: pickled(Call(os.mkdir, MARKER), 4),
+    "stack global in protocol 5": lambda: pickled(Call(os.mkdir, MARKER), 5),
+    "stack global in protocol 2": lambda: (
+        b"\x80\x02" + text(os.mkdir.__module__) + text("mkdir") + b"\x93" + text(MARKER) + b"\x85R."
+    ),
+    "inst": lambda: b"\x80\x02(" + text(MARKER) + b"i" + MKDIR + b".",
+    "obj": lambda: b"\x80\x02(c" + MKDIR + text(MARKER) + b"o.",
+    "newobj": lambda: b"\x80\x02" + named(Runs) + text(MARKER) + b"\x85\x81.",
+    "newobj_ex": lambda: b"\x80\x02" + named(Runs) + text(MARKER) + b"\x85}\x92.",
+    "build": lambda: b"\x80\x02" + named(Runs) + b")\x81" + text(MARKER) + b"b.",
+    "exec": lambda: pickled(Call(exec, f"import os; os.mkdir({MARKER!r})")),
+    "eval": lambda: pickled(Call(eval, f"__import__('os').mkdir({MARKER!r})")),
+    "open": lambda: pickled(Call(open, MARKER, "w")),
+    "a pickle in a pickle": lambda: pickled(Call(pickle.loads, pickled(Call(os.mkdir, MARKER)))),
+    "a function found by getattr": lambda: (
+        b"\x80\x02" + named(getattr) + b"(" + named(__import__) + text("os") + b"\x85R"
+        + text("mkdir") + b"tR" + text(MARKER) + b"\x85R."
+    ),
+    "a reduce whose value is dropped": lambda: (
+        b"\x80\x02c" + MKDIR + text(MARKER) + b"\x85R0N."
+    ),
+    "in a dictionary's key": lambda: pickled({"a": {}, Call(os.mkdir, MARKER): 1}),
+    "in a list": lambda: pickled([1, 2, Call(os.mkdir, MARKER)]),
+    "in the details": lambda: pickled({"details": {"digits": Call(os.mkdir, MARKER)}}),
+    "as hooks of a tensor": lambda: pickled(
+        Call(print, 0, (1,), (1,), False, Call(os.mkdir, MARKER))
+    ),
+    "as metadata of a state dict": lambda: (
+        b"\x80\x02ccollections\nOrderedDict\n)R}" + text("_metadata")
+        + b"c" + MKDIR + text(MARKER) + b"\x85Rsb."
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("route", RUNNING)
+def test_each_of_these_pickles_runs_code_where_nothing_stops_it(
+    route: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if route == "open":
+        pickle.loads(RUNNING[route]()).close()
+    else:
+        pickle.loads(RUNNING[route]())
+    assert (tmp_path / MARKER).exists()
+
+
+# Routes without a control: they need a registered extension, or a reader that answers ids.
+RUNNING_ELSEWHERE = {
+    "extension 1": lambda: b"\x80\x02\x82\x01" + text(MARKER) + b"\x85R.",
+    "extension 2": lambda: b"\x80\x02\x83\x01\x00" + text(MARKER) + b"\x85R.",
+    "extension 4": lambda: b"\x80\x02\x84\x01\x00\x00\x00" + text(MARKER) + b"\x85R.",
+    "persistent id as text": lambda: b"\x80\x02Pos.mkdir\n.",
+    "a function as storage type": lambda: (
+        b"\x80\x02(" + text("storage") + b"c" + MKDIR + text("0") + text("cpu") + b"K\x01tQ."
+    ),
+    "torch.load in a pickle": lambda: pickled(Call(torch.load, MARKER)),
+    "copyreg": lambda: pickled(Call(copyreg.__newobj__, Runs)),
+}
+
+
+# --- files that are broken, too large, or of something else -------------------------------------
+
+
+def in_archive(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    return lambda: torch_file(make())
+
+
+def truncated(end: Callable[[bytes], int]) -> Callable[[], bytes]:
+    def make() -> bytes:
+        data = good()
+        return data[: end(data)]
+
+    return make
+
+
+def changed(find: bytes, put: bytes) -> Callable[[], bytes]:
+    """Our file with the last occurrence of some bytes replaced."""
+
+    def make() -> bytes:
+        data = good()
+        at = data.rindex(find)
+        return data[:at] + put + data[at + len(find) :]
+
+    return make
+
+
+def nested(levels: int, opening: bytes, closing: bytes) -> bytes:
+    return b"\x80\x02" + opening * levels + closing * levels + b"."
+
+
+def laughing_details() -> bytes:
+    """Four lists, each holding the one before 200 times: a kilobyte that spells a billion items."""
+    value: Any = "ha"
+    for _ in range(4):
+        value = [value] * 200
+    return details(config={"laugh": value})
+
+
+def laughing_key() -> bytes:
+    """A dictionary's key of nested tuples, each twice: a hash that never ends."""
+    doubled = b"".join(b"q%ch%ch%c\x86" % (i, i, i) for i in range(40))
+    return b"\x80\x02}K\x01" + doubled + b"Ns."
+
+
+def endless_details() -> bytes:
+    value: list[Any] = []
+    value.append(value)
+    return details(config={"self": value})
+
+
+def shadowing() -> bytes:
+    """A state dict whose ``keys`` is no method."""
+    values = OrderedDict(state())
+    values.keys = "shadow"  # type: ignore[method-assign, assignment]
+    return saved(values)
+
+
+def lying_directory() -> bytes:
+    """The central directory says that the first record is as large as 3 GB."""
+    data = bytearray(torch_file(pickled({})))
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 20 : entry + 28] = struct.pack("<II", 3 * 10**9, 3 * 10**9)
+    return bytes(data)
+
+
+def encrypted() -> bytes:
+    data = bytearray(torch_file(pickled({})))
+    for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(magic) + flags] |= 1
+    return bytes(data)
+
+
+def overlapping() -> bytes:
+    """A zip bomb without compression: 900 directory entries for one record of 1 MB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("archive/data.pkl", pickled({}))
+        file.writestr("archive/data/0", bytes(2**20))
+        first = file.infolist()[-1]
+        for number in range(1, 900):
+            entry = zipfile.ZipInfo(f"archive/data/{number}")
+            for part in ("CRC", "file_size", "compress_size", "header_offset"):
+                setattr(entry, part, getattr(first, part))
+            file.filelist.append(entry)
+    return buffer.getvalue()
+
+
+def doubled_record() -> bytes:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        return archive([("a/data.pkl", pickled({})), ("a/data.pkl", pickled([]))])
+
+
+def script() -> bytes:
+    program = {"net/code/__torch__.py": b"", "net/constants.pkl": pickled(())}
+    return archive({"net/data.pkl": pickled({}), **program})
+
+
+def quantised() -> bytes:
+    storage = Storage(4, torch.QInt8Storage)
+    scheme = (torch.per_tensor_affine, 0.1, 0)
+    rebuilt = Call(torch._utils._rebuild_qtensor, storage, 0, (4,), (1,), scheme, False, {})
+    return torch_file(pickled({"fc.weight": rebuilt}), s0=bytes(4))
+
+
+def lenet() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5), nn.Linear(256, 120), nn.Linear(120, 10)
+    )
+
+
+def perceptron() -> dict[str, torch.Tensor]:
+    return nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)).state_dict()
+
+
+def nan(name: str, value: float = float("nan")) -> torch.Tensor:
+    broken = state()[name]
+    broken.view(-1)[3] = value
+    return broken
+
+
+FLOAT = struct.pack("<f", 1.0)
+
+# Name -> bytes of a file named x.pt.
+PT: dict[str, Callable[[], bytes]] = {
+    # bytes that are no archive
+    "empty file": lambda: b"",
+    "one byte": lambda: b"P",
+    "text file": lambda: b"these are not the weights you are looking for\n",
+    "web page": lambda: b"<!DOCTYPE html><html><body>404</body></html>",
+    "gzipped": lambda: b"\x1f\x8b\x08" + bytes(100),
+    "picture": lambda: b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "random bytes": lambda: random.Random(0).randbytes(10_000),
+    "PyTorch before 1.6": lambda: saved(state(), _use_new_zipfile_serialization=False),
+    # archives
+    "empty archive": lambda: archive({}),
+    "archive of something else": lambda: archive({"word/document.xml": b"<xml/>"}),
+    "compressed records": lambda: archive(
+        {"a/data.pkl": pickled({}), "a/data/0": bytes(1000)}, zipfile.ZIP_DEFLATED
+    ),
+    "zip bomb": lambda: archive(
+        {"a/data.pkl": pickled({}) + bytes(100 * 2**20)}, zipfile.ZIP_DEFLATED
+    ),
+    "lzma records": lambda: archive({"a/data.pkl": pickled({})}, zipfile.ZIP_LZMA),
+    "overlapping records": overlapping,
+    "record larger than the file": lying_directory,
+    "two records of one name": doubled_record,
+    "5,000 records": lambda: archive({f"a/data/{n}": b"" for n in range(5000)}),
+    "1,500 records": lambda: archive({f"a/data/{n}": b"" for n in range(1500)}),
+    "encrypted record": encrypted,
+    "record that climbs out": lambda: archive({"a/data.pkl": pickled({}), "../../etc/x": b""}),
+    "record name with a newline": lambda: archive({"a/data.pkl": pickled({}), "a/\nx": b""}),
+    "record name of 1,000": lambda: archive({"a/data.pkl": pickled({}), "a/" + "x" * 1000: b""}),
+    "TorchScript": script,
+    "big-endian": lambda: archive({"a/data.pkl": pickled({}), "a/byteorder": b"big"}),
+    # cut short
+    "cut in the first header": truncated(lambda data: 20),
+    "cut in the pickle": truncated(lambda data: 500),
+    "cut in the weights": truncated(lambda data: len(data) // 2),
+    "cut before the directory": truncated(lambda data: data.index(b"PK\x01\x02")),
+    "cut in the directory": truncated(lambda data: data.index(b"PK\x01\x02") + 100),
+    "cut before the end record": truncated(lambda data: data.rindex(b"PK\x05\x06")),
+    "cut by one byte": truncated(lambda data: len(data) - 1),
+    "first half missing": lambda: good()[2_000_000:],
+    "a flipped bit in the weights": lambda: (
+        (data := bytearray(good())).__setitem__(2_000_000, data[2_000_000] ^ 1) or bytes(data)
+    ),
+    "a directory that points elsewhere": changed(b"PK\x05\x06", b"PK\x05\x07"),
+    # pickles that end badly
+    "empty pickle": lambda: torch_file(b""),
+    "pickle without end": lambda: torch_file(pickled({"a": 1})[:-1]),
+    "pickle that takes from nothing": lambda: torch_file(b"\x80\x02a."),
+    "pickle that closes what is not open": lambda: torch_file(b"\x80\x02t."),
+    "memo that was never set": lambda: torch_file(b"\x80\x02h\x05."),
+    "text longer than the pickle": lambda: torch_file(b"\x80\x02X\xff\xff\xff\x7fabc."),
+    "protocol 4": lambda: torch_file(pickled({"a": 1}, 4)),
+    "odd dictionary": lambda: torch_file(b"\x80\x02}(K\x01u."),
+    "append to a number": lambda: torch_file(b"\x80\x02K\x01K\x01a."),
+    "a number with 2,000 bits": lambda: torch_file(b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b"."),
+    "a huge set": lambda: torch_file(b"\x80\x02\x8f."),
+    "10 GB of bytearray": lambda: torch_file(pickled(Call(bytearray, 10**10))),
+    "a Counter": lambda: torch_file(pickled(Counter("abc"))),
+    "an OrderedDict from a list": lambda: torch_file(pickled(Call(OrderedDict, [("a", 1)]))),
+    "250,000 nested lists": lambda: torch_file(nested(100_000, b"]", b"a")),
+    "100,000 nested tuples as a key": lambda: torch_file(
+        b"\x80\x02})" + b"\x85" * 100_000 + b"Ns."
+    ),
+    "key whose hash never ends": lambda: torch_file(laughing_key()),
+    "pickle of 1 MB": lambda: torch_file(pickled(list(range(300_000)))),
+    "250,000 marks": lambda: torch_file(b"\x80\x02" + b"(" * 250_000 + b"."),
+    # tensors that are not what they say
+    "100,000 x 100,000 by stride 0": lambda: torch_file(
+        pickled({"fc.weight": tensor((100_000, 100_000), (0, 0), Storage(1))}), s0=FLOAT
+    ),
+    "100,000 x 100,000 contiguous": lambda: torch_file(
+        pickled({"fc.weight": tensor((100_000, 100_000), (100_000, 1), Storage(1))}), s0=FLOAT
+    ),
+    "a huge tensor in a key that is replaced": lambda: torch_file(
+        b"\x80\x02}" + text("a")
+        + pickled(tensor((10**5, 10**5), (10**5, 1), Storage(1)))[2:-1]
+        + b"s" + text("a") + b"Ns.",
+        s0=FLOAT,
+    ),
+    "a huge tensor in the optimiser's state": lambda: torch_file(
+        pickled(
+            {"opt": {0: {"m": tensor((10**5, 10**5), (10**5, 1), Storage(1))}}, "model": {}}
+        ),
+        s0=FLOAT,
+    ),
+    "a storage larger than its record": lambda: torch_file(
+        pickled({"fc.weight": tensor((4,), (1,), Storage(10**9))}), s0=FLOAT
+    ),
+    "a storage without a record": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,), (1,), Storage(1, key="7"))}), s0=FLOAT
+    ),
+    "a storage of two types": lambda: torch_file(
+        pickled(
+            [tensor((1,), (1,), Storage(1, torch.LongStorage)), tensor((2,), (1,), Storage(2))]
+        ),
+        s0=bytes(8),
+    ),
+    "a negative storage": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,), (1,), Storage(-1))}), s0=FLOAT
+    ),
+    "a negative stride": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,), (-1,), Storage(1))}), s0=FLOAT
+    ),
+    "an offset beyond the end": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,), (1,), Storage(1), offset=5)}), s0=FLOAT
+    ),
+    "sides whose product overflows": lambda: torch_file(
+        pickled({"fc.weight": tensor((2**33, 2**33), (2**33, 1), Storage(1))}), s0=FLOAT
+    ),
+    "100 sides": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,) * 100, (1,) * 100, Storage(1))}), s0=FLOAT
+    ),
+    "a storage named like a path": lambda: torch_file(
+        pickled({"fc.weight": tensor((1,), (1,), Storage(1, key="../data.pkl"))}), s0=FLOAT
+    ),
+    "a quantised tensor": quantised,
+    "a sparse tensor": lambda: weights(output__bias=torch.zeros(10).to_sparse()),
+    "a meta tensor": lambda: weights(output__bias=torch.zeros(10, device="meta")),
+    "a complex tensor": lambda: weights(output__bias=torch.zeros(10, dtype=torch.complex64)),
+    "a half-precision tensor": lambda: weights(output__bias=torch.zeros(10).half()),
+    "a double tensor": lambda: weights(output__bias=torch.zeros(10).double()),
+    "a float8 tensor": lambda: weights(output__bias=torch.zeros(10).to(torch.float8_e4m3fn)),
+    "a whole-number tensor": lambda: weights(output__bias=torch.zeros(10, dtype=torch.int32)),
+    "a stride-0 tensor of the right shape": lambda: weights(
+        hidden__weight=torch.zeros(1, 1).expand(320, 3136)
+    ),
+    "a part of a larger tensor": lambda: weights(output__bias=torch.zeros(20)[:10]),
+    "a transposed tensor": lambda: weights(output__weight=torch.zeros(320, 10).T),
+    "a tensor marked as negated": lambda: weights(
+        output__bias=torch._neg_view(torch.zeros(10))
+    ),
+    # weights that are not ours, or not sound
+    "NaN weights": lambda: weights(hidden__weight=nan("hidden.weight")),
+    "infinite bias": lambda: weights(output__bias=nan("output.bias", float("inf"))),
+    "negative variance": lambda: weights(norm1__running_var=nan("norm1.running_var", -1.0)),
+    "zero variance": lambda: weights(norm2__running_var=nan("norm2.running_var", 0.0)),
+    "wrong shape": lambda: weights(output__weight=torch.zeros(11, 320)),
+    "missing tensor": lambda: weights(output__bias=None),
+    "additional tensor": lambda: weights(surprise=torch.zeros(3)),
+    "a number among the weights": lambda: weights(output__bias=3),
+    "weights under other names": lambda: saved(
+        own(weights={f"x{n}": value for n, value in enumerate(state().values())})
+    ),
+    "weights as a list": lambda: saved(own(weights=list(state().values()))),
+    "a perceptron": lambda: saved(perceptron()),
+    "a perceptron in our format": lambda: saved(own(weights=perceptron())),
+    "another convolutional network": lambda: saved(lenet().state_dict()),
+    "a network with a layer more": lambda: saved(
+        {**state(), "extra.weight": torch.zeros(10, 10), "extra.bias": torch.zeros(10)}
+    ),
+    "two networks": lambda: saved({"a": state(), "b": state()}),
+    "two layers for one place": lambda: saved(
+        {**state(), **{f"ema.{n}": v for n, v in state().items() if n.startswith("conv1")}}
+    ),
+    "60 MB of another network": lambda: saved({"fc.weight": torch.zeros(1000, 15_000)}),
+    "our weights beside 50 MB of others": lambda: saved(
+        {"model": state(), "buffer": torch.zeros(12_500_000)}
+    ),
+    "70 MB": lambda: saved({"fc.weight": torch.zeros(1000, 17_500)}),
+    "a whole module": lambda: saved(lenet()),
+    "a tensor alone": lambda: saved(torch.zeros(3)),
+    "weights without suffixes": lambda: saved(
+        {str(n): value for n, value in enumerate(state().values())}
+    ),
+    "a state dict with a shadowed method": shadowing,
+    "nothing": lambda: saved(None),
+    "an empty dictionary": lambda: saved({}),
+    # our format, wrongly filled
+    "a later format": lambda: saved(own(format_version=2)),
+    "a format version of text": lambda: saved(own(format_version="1")),
+    "another format": lambda: saved(own(format="other")),
+    "a part too many": lambda: saved(own(more=1)),
+    "another dropout": lambda: saved(
+        own(architecture={**own()["architecture"], "dropout": 0.9})
+    ),
+    "an input scaling of 0": lambda: saved(
+        own(architecture={**own()["architecture"], "input_std": 0.0})
+    ),
+    "no architecture": lambda: saved(own(architecture=None)),
+    "no details": lambda: saved(own(details={})),
+    "details as text": lambda: saved(own(details="trained well")),
+    "negative epochs": lambda: details(epochs=-3),
+    "epochs as text": lambda: details(epochs="<b>2</b>"),
+    "epochs as truth": lambda: details(epochs=True, planned_epochs=True),
+    "a state that contradicts the epochs": lambda: details(state="stopped at epoch 1 of 2"),
+    "no digit set": lambda: details(digits=None),
+    "a digit set of two lines": lambda: details(digits="mnist\nnot"),
+    "a digit set of 10,000 letters": lambda: details(digits="m" * 10_000),
+    "a NaN temperature": lambda: details(temperature=float("nan")),
+    "a temperature of 0": lambda: details(temperature=0.0),
+    "an accuracy of 700 %": lambda: details(metrics={"mnist": {"n": 10, "accuracy": 7.0}}),
+    "an accuracy of no images": lambda: details(metrics={"mnist": {"n": 0, "accuracy": 1.0}}),
+    "metrics as a list": lambda: details(metrics=[1]),
+    "a history of texts": lambda: details(history=["good", "better"]),
+    "a history without losses": lambda: details(history=[{"epoch": 1}]),
+    "a fingerprint that is none": lambda: details(fingerprints={"train": "abc"}),
+    "a date that is none": lambda: details(created="yesterday"),
+    "a date without zone": lambda: details(created="2026-01-02T03:04:05"),
+    "versions as numbers": lambda: details(versions={"torch": 2}),
+    "a tensor among the details": lambda: details(config={"t": torch.zeros(3)}),
+    "numbers as names": lambda: details(config={1: 2}),
+    "a number of 200 digits": lambda: details(seed=10**200),
+    "details that hold themselves": endless_details,
+    "details that never end": laughing_details,
+    "100,000 details": lambda: details(config={"many": list(range(60_000))}),
+    **{f"bare pickle: {name}": make for name, make in RUNNING.items()},
+    **{f"archive: {name}": in_archive(make) for name, make in RUNNING.items()},
+    **{f"archive: {name}": in_archive(make) for name, make in RUNNING_ELSEWHERE.items()},
+}  # fmt: skip
+
+ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+SAFETENSORS: dict[str, Callable[[], bytes]] = {
+    "empty": lambda: b"",
+    "text": lambda: b"not a safetensors file at all",
+    "seven bytes": lambda: bytes(7),
+    "a header of 8 exabytes": lambda: struct.pack("<Q", 2**63) + b"{}",
+    "a header beyond the end": lambda: struct.pack("<Q", 1000) + b"{}",
+    "a header of 1 MB": lambda: safe(b" " * 2**20),
+    "a header that is no JSON": lambda: safe(b"{'a': 1}"),
+    "a header that is a list": lambda: safe([1, 2]),
+    "a header nested 100,000 deep": lambda: safe(b"[" * 100_000),
+    "an entry that is a number": lambda: safe({"a.weight": 7}),
+    "a negative side": lambda: safe({"a.weight": {**ENTRY, "shape": [-1]}}, bytes(4)),
+    "a side of 400 digits": lambda: safe({"a.weight": {**ENTRY, "shape": [10**400]}}, bytes(4)),
+    "a side that is text": lambda: safe({"a.weight": {**ENTRY, "shape": ["1"]}}, bytes(4)),
+    "one offset": lambda: safe({"a.weight": {**ENTRY, "data_offsets": [0]}}, bytes(4)),
+    "a type that is a list": lambda: safe({"a.weight": {**ENTRY, "dtype": []}}, bytes(4)),
+    "no tensors": lambda: safe({}),
+    "a perceptron": lambda: safetensors.torch.save(perceptron()),
+    "half precision": lambda: safetensors.torch.save({k: v.half() for k, v in state().items()}),
+    "NaN weights": lambda: safetensors.torch.save(
+        {**state(), "output.bias": nan("output.bias")}
+    ),
+    "cut in the weights": lambda: safetensors.torch.save(state())[:-100],
+    "bytes after the end": lambda: safetensors.torch.save(state()) + bytes(8),
+    "offsets beyond the end": lambda: safe_with("conv1.bias", data_offsets=[2**40, 2**40 + 128]),
+    "overlapping tensors": lambda: safe_with("conv1.bias", data_offsets=[0, 128]),
+    "offsets that run backwards": lambda: safe_with("conv1.bias", data_offsets=[128, 0]),
+    "a size that is not the shape's": lambda: safe_with("conv1.bias", data_offsets=[0, 4]),
+    "named .safetensors but a .pt": good,
+}  # fmt: skip
+
+
+def named_file(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def sparse(folder: Path) -> Path:
+    path = folder / "sparse.pt"
+    with path.open("wb") as file:
+        file.truncate(5 * 10**9)
+    return path
+
+
+def link(folder: Path, target: bytes | None) -> Path:
+    path = folder / "link.pt"
+    path.symlink_to(folder / "target.pt" if target is None else named_file(folder, "t.pt", target))
+    return path
+
+
+def directory(folder: Path) -> Path:
+    (folder / "folder.pt").mkdir()
+    return folder / "folder.pt"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.pt")
+    return folder / "pipe.pt"
+
+
+# Name -> what the file system holds.
+PATHS: dict[str, Callable[[Path], Path]] = {
+    "a symbolic link": lambda folder: link(folder, good()),
+    "a symbolic link to nothing": lambda folder: link(folder, None),
+    "a directory": directory,
+    "a pipe": pipe,
+    "a sparse file of 5 GB": sparse,
+    "no such file": lambda folder: folder / "gone.pt",
+    "a folder that is a file": lambda folder: named_file(folder, "a", b"x") / "b.pt",
+    "a name of 300 characters": lambda folder: folder / ("x" * 300 + ".pt"),
+    "a name of 200 characters": lambda folder: named_file(folder, "x" * 200 + ".pt", good()),
+    "a name of two lines": lambda folder: named_file(folder, "one\ntwo.pt", good()),
+    "a name with a zero byte": lambda folder: folder / "zero\0byte.pt",
+    "a name with HTML": lambda folder: named_file(folder, "<img src=x onerror=go()>.pt", b"text"),
+    "another ending": lambda folder: named_file(folder, "weights.pkl", good()),
+    "no ending": lambda folder: named_file(folder, "weights", good()),
+}
+
+
+def in_folder(name: str, make: Callable[[], bytes]) -> Callable[[Path], Path]:
+    return lambda folder: named_file(folder, name, make())
+
+
+# Key -> makes the file in a folder of its own.
+CORPUS: dict[str, Callable[[Path], Path]] = {
+    **{f"pt: {name}": in_folder("x.pt", make) for name, make in PT.items()},
+    **{
+        f"safetensors: {name}": in_folder("x.safetensors", make)
+        for name, make in SAFETENSORS.items()
+    },
+    **{f"path: {name}": make for name, make in PATHS.items()},
+}
+
+
+def remove(path: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        path.unlink()
+
+
+def assert_one_sentence(said: str) -> None:
+    assert said.isprintable(), said
+    assert 20 < len(said) < 400
+    assert said.endswith(".")
+    assert ". " not in said.removesuffix(".")
+    assert "Traceback" not in said
+
+
+# Loads one file after the other, each named by a line of JSON, and answers with a line of JSON.
+LOADER = """
+    import json, resource, sys, time
+    from pathlib import Path
+    from digitcnn.errors import CheckpointError
+    from digitcnn.network import checkpoint
+
+    def peak():  # in MB; macOS counts bytes, Linux kilobytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1e6 if sys.platform == "darwin" else 1e3
+        )
+
+    for line in sys.stdin:
+        before, started, said = peak(), time.perf_counter(), None
+        try:
+            checkpoint.load(Path(json.loads(line)))
+        except CheckpointError as error:
+            said = str(error)
+        seconds = time.perf_counter() - started
+        print(json.dumps([said, seconds, peak() - before]), flush=True)
+"""
+
+
+class Loader:
+    """One process that loads every file of the corpus, so that its memory can be watched."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.process, self.folder = process, folder
+        self.grown = 0.0
+
+    def load(self, path: Path) -> tuple[str | None, float]:
+        """What it said, None when the file was let in, and the seconds it took."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(str(path)) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, f"the loading process ended with {self.process.wait(10)}"
+        said, seconds, grown = json.loads(answer)
+        self.grown += grown
+        return said, seconds
+
+
+@pytest.fixture(scope="module")
+def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
+    folder = tmp_path_factory.mktemp("loader")
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(LOADER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    with process:
+        loader = Loader(process, folder)
+        # The first good file brings in what any loading needs; its memory is not the corpus's.
+        assert loader.load(named_file(folder, "good.pt", good()))[0] is None
+        loader.grown = 0.0
+        yield loader
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_every_hostile_or_broken_file_gets_one_sentence_quickly_in_little_memory_and_runs_nothing(
+    name: str, loader: Loader, tmp_path: Path
+) -> None:
+    path = CORPUS[name](tmp_path)
+    before = {entry.name for entry in tmp_path.iterdir()}
+    said, seconds = loader.load(path)
+    assert said is not None, "the file was let in"
+    assert_one_sentence(said)
+    assert seconds < 2
+    assert loader.grown < 200, "MB, by the files so far together"
+    assert {entry.name for entry in tmp_path.iterdir()} == before
+    assert not (loader.folder / MARKER).exists()
+    remove(path)  # else pytest keeps half a gigabyte of them
+
+
+def test_the_corpus_is_as_large_as_promised_and_the_files_it_starts_from_are_good() -> None:
+    assert len(CORPUS) >= 60
+    assert checkpoint.load(good(), "good.pt").details == DETAILS
+    bare = checkpoint.load(safetensors.torch.save(state()), "good.safetensors")
+    assert bare.details.digits is None
+
+
+# --- the reader itself --------------------------------------------------------------------------
+
+
+def same(read: Any, loaded: Any) -> bool:
+    """Whether what the gate read is what PyTorch reads, claims standing for tensors."""
+    if isinstance(read, Claim):
+        return (
+            isinstance(loaded, torch.Tensor)
+            and f"torch.{read.dtype}" == str(loaded.dtype)
+            and read.shape == tuple(loaded.shape)
+            and (not read.problem) == loaded.is_contiguous()
+        )
+    if isinstance(read, dict):
+        return list(read) == list(loaded) and all(same(v, loaded[k]) for k, v in read.items())
+    if isinstance(read, (list, tuple)):
+        return (
+            type(read) is type(loaded)
+            and len(read) == len(loaded)
+            and all(same(a, b) for a, b in zip(read, loaded, strict=True))
+        )
+    return type(read) is type(loaded) and read == loaded
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1, -1, 2**31, -(2**40), 300, 70_000], "b": (), "c": (1,), "d": (1, 2, 3, 4)},
+        {"texts": ["", "ä", "日本", "x" * 300], "none": None, "flags": [True, False], 7: 1.5},
+        {"shared": [[1]] * 3, "many": {str(n): n for n in range(500)}},
+        OrderedDict(perceptron()),
+        {"model": lenet().state_dict(), "opt": {"lr": 0.1}},
+        {"p": nn.Parameter(torch.zeros(3)), "t": torch.zeros(4, 5).T, "long": torch.tensor(3)},
+    ],
+    ids=["numbers", "texts", "shared", "state dict", "training state", "tensors"],
+)
+def test_the_gate_reads_what_pytorch_reads(value: Any) -> None:
+    data = saved(value)
+    file = gate.open_weights(data, ".pt")
+    loaded = torch.load(io.BytesIO(data), weights_only=True)
+    assert same(file.content, loaded)
+    assert same(file.content, file.load())
+
+
+def test_damage_anywhere_in_the_description_never_ends_in_another_error() -> None:
+    small = {"format": checkpoint.FORMAT, "format_version": 1, "weights": {"a": torch.zeros(2)}}
+    with zipfile.ZipFile(io.BytesIO(saved({**small, **perceptron()}))) as file:
+        folder = file.namelist()[0].split("/")[0]
+        records = {name: file.read(name) for name in file.namelist()}
+    chance = random.Random(0)
+    for _ in range(800):
+        damaged = bytearray(records[f"{folder}/data.pkl"])
+        for _ in range(chance.randint(1, 3)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        with pytest.raises(CheckpointError) as refusal:
+            checkpoint.load(archive({**records, f"{folder}/data.pkl": bytes(damaged)}), "x.pt")
+        assert_one_sentence(str(refusal.value))
+
+
+def test_damage_anywhere_in_the_archive_never_ends_in_another_error() -> None:
+    data = saved({"a.weight": torch.zeros(3, 2)})
+    chance = random.Random(1)
+    for _ in range(800):
+        damaged = bytearray(data)
+        for _ in range(chance.randint(1, 3)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        with pytest.raises(CheckpointError) as refusal:
+            checkpoint.load(bytes(damaged), "x.pt")
+        assert_one_sentence(str(refusal.value))
+
+
+def test_the_longest_training_still_fits_the_description() -> None:
+    rows = [
+        {
+            **{name: random.Random(epoch).random() for name in ("loss", "accuracy", "seconds")},
+            **{f"measure {n}": random.Random(n).random() for n in range(5)},
+            "epoch": epoch,
+        }
+        for epoch in range(200)
+    ]
+    long = dataclasses.replace(DETAILS, history=rows)
+    data = saved(own(details=long.to_plain()))
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        assert file.getinfo("archive/data.pkl").file_size < MAX_DESCRIPTION / 4
+    assert checkpoint.load(data, "long.pt").details == long
