@@ -1,0 +1,166 @@
+"""Who may change things: the owner, and how the page proves to be the owner's.
+
+Whoever sits at the machine is the owner without a word. As soon as others can reach the app, the
+owner is who opened the address that the app printed at its start: it ends in ``#owner=`` and a
+secret, the token. A browser never sends what follows ``#``; the script below moves it out of the
+address into the page's own storage, and the events of owner-only handlers take it along as their
+first input. What the page hides is not protected: ``require_owner`` is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import quote
+
+import gradio as gr
+
+from digitcnn.errors import NotOwnerError
+
+REFUSAL = (
+    "Only the owner of this lab may start or stop a training: open the address that was printed "
+    "when the app was started."
+)
+
+# Whatever a proxy or tunnel says about the client it speaks for: such a request came from
+# elsewhere, although the connection itself comes from this machine.
+_FORWARDING = {
+    "client-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-real-ip",
+}
+_FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-", "x-proxy")
+
+_HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
+
+# Goes into the page's head, and runs before anything else can read the address or send it. Where
+# storage is forbidden, as in some embedded pages, the token lives as long as the page does.
+HEAD_SCRIPT = """<script>
+(() => {
+  const key = "digitcnn-owner";
+  let kept = "";
+  try { kept = sessionStorage.getItem(key) || ""; } catch { /* storage is forbidden */ }
+  const take = () => {
+    const found = /^#owner=(.+)$/.exec(location.hash);
+    if (!found) return;
+    history.replaceState(history.state, "", location.pathname + location.search);
+    try { kept = decodeURIComponent(found[1]); } catch { return; /* no token of ours */ }
+    try { sessionStorage.setItem(key, kept); } catch { /* storage is forbidden */ }
+  };
+  take();
+  addEventListener("hashchange", take);
+  window.digitcnnOwnerToken = () => kept;
+})();
+</script>"""
+
+# The ``js=`` of an event whose first input is the hidden text box: the token takes its place on
+# the way to the handler, and is never written into the page. The other inputs pass unchanged.
+WITH_TOKEN_JS = "(_, ...inputs) => [window.digitcnnOwnerToken?.() ?? '', ...inputs]"
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rule by which a request is the owner's; made once, at the start of the app.
+
+    local_is_owner: requests from this very machine need no token.
+    open_to_all: every request is the owner's.
+    """
+
+    token: str = field(repr=False)  # never in a log
+    local_is_owner: bool
+    open_to_all: bool
+
+    WITH_TOKEN_JS: ClassVar[str] = WITH_TOKEN_JS
+
+    @classmethod
+    def from_settings(cls, *, public: bool, token: str | None, open_to_all: bool) -> Access:
+        """The rule for an app that was started so.
+
+        public: others may reach it, by a share link, another host, a proxy or a Space.
+        token: the owner's secret where it must survive a restart; None or empty makes a new one.
+        open_to_all: for a trusted room.
+        """
+        return cls(
+            token=token or secrets.token_urlsafe(32),
+            local_is_owner=not public,
+            open_to_all=open_to_all,
+        )
+
+    def is_owner(self, request: gr.Request | None, token: str | None) -> bool:
+        """Whether a request is the owner's; a call without a request never is.
+
+        token: what the page sent along, from anybody and so of any kind.
+        """
+        if request is None:
+            return False
+        return (
+            self.open_to_all
+            or (self.local_is_owner and _comes_from_this_machine(request))
+            or self._is_token(token)
+        )
+
+    def require_owner(self, request: gr.Request | None, token: str | None) -> None:
+        """Let the owner pass. Raises NotOwnerError for everybody else."""
+        if not self.is_owner(request, token):
+            raise NotOwnerError(REFUSAL)
+
+    def owner_link(self, base_url: str) -> str:
+        """The page's address that makes whoever opens it the owner."""
+        return f"{base_url.partition('#')[0]}#owner={quote(self.token, safe='')}"
+
+    def _is_token(self, token: str | None) -> bool:
+        # As bytes: compare_digest takes no text beyond ASCII, and JSON may hold half a surrogate.
+        return isinstance(token, str) and secrets.compare_digest(
+            token.encode("utf-8", "surrogatepass"), self.token.encode("utf-8", "surrogatepass")
+        )
+
+
+def _comes_from_this_machine(request: gr.Request) -> bool:
+    """Whether browser and app are on one machine, with nothing between them.
+
+    The connection alone cannot tell: a tunnel or proxy connects from here as well, which its
+    headers give away, and so does a page of elsewhere that is open in a browser here. That page's
+    requests carry its Origin or, if its name was made to point to this machine, its Host.
+    """
+    headers = [(name.lower(), value) for name, value in request.headers.items()]
+    hosts = [value for name, value in headers if name == "host"]
+    origins = [value for name, value in headers if name == "origin"]
+    return (
+        len(hosts) == 1
+        and _is_loopback(hosts[0])
+        and all(_is_loopback(_host_of(origin)) for origin in origins)
+        and not any(
+            name in _FORWARDING or name.startswith(_FORWARDING_FAMILIES) for name, _ in headers
+        )
+    )
+
+
+def _host_of(origin: str) -> str:
+    """``http://name:port`` without its scheme; empty for anything else, such as ``null``."""
+    scheme, separator, host = origin.partition("://")
+    return host if separator and scheme.lower() in ("http", "https") else ""
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether ``name`` or ``name:port`` is this machine's own name: 127.0.0.0/8, [::1], localhost.
+
+    Names are compared as they are written and never looked up.
+    """
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
+        return False
+    name = found["name"]
+    if name == "localhost" or name == "[::1]":
+        return True
+    try:
+        return ipaddress.IPv4Address(name).is_loopback
+    except ValueError:
+        return False
