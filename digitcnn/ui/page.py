@@ -45,7 +45,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
         model_select = _build_model_selector(workspace, page)
         with gr.Tabs():
             with gr.Tab("Train", id="train"):
-                build_train_tab(workspace, access, owner_token)
+                build_train_tab(workspace, access, owner_token, page)
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, model_select)
     return page

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -24,21 +26,38 @@ def toast(text: str) -> gr.Error:
 
 
 def toasting(handler: Callable[P, R]) -> Callable[P, R]:
-    """The handler, with every DigitCNNError shown as its sentence and anything else logged."""
+    """The handler, with every DigitCNNError shown as its sentence and anything else logged.
+
+    A handler that yields stays one: Gradio streams what a generator function yields.
+    """
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def streaming(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with _told():
+                yield from handler(*args, **kwargs)
+
+        return streaming
 
     @functools.wraps(handler)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+    def answering(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _told():
             return handler(*args, **kwargs)
-        except DigitCNNError as error:
-            raise toast(str(error)) from error
-        except gr.Error:
-            raise
-        except Exception as error:
-            log.exception("A handler of the page failed")
-            raise toast(
-                "Something went wrong that should not have; the terminal that runs digitcnn "
-                "shows the report."
-            ) from error
 
-    return guarded
+    return answering
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except DigitCNNError as error:
+        raise toast(str(error)) from error
+    except Exception as error:
+        log.exception("A handler of the page failed")
+        raise toast(
+            "Something went wrong that should not have; the terminal that runs digitcnn shows "
+            "the report."
+        ) from error

@@ -35,8 +35,13 @@ class Watching:
     runs: tuple[tuple[str, str], ...] = ()
 
 
-def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
-    """Build the tab inside an open ``gr.Tab``."""
+def build_train_tab(
+    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
+) -> None:
+    """Build the tab inside an open ``gr.Tab`` of ``page``.
+
+    owner_token: the hidden field that carries the owner's token to the handlers that need it.
+    """
     recipe = TrainingConfig()
     stopwatch = Stopwatch()
     gr.Markdown(
@@ -182,20 +187,19 @@ def build_train_tab(workspace: Workspace, access: Access, owner_token: gr.Textbo
     @toasting
     def fetch_mnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token)
-        return _fetch(workspace)
+        yield from _fetch(workspace)
 
-    owner = {"api_visibility": "private", "show_progress": "hidden"}
+    owner: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     start.click(begin, [owner_token, name, *settings], watched, js=access.WITH_TOKEN_JS, **owner)
     stop.click(end, [owner_token], watched, js=access.WITH_TOKEN_JS, **owner)
     resume.click(go_on, [owner_token, resume_name], watched, js=access.WITH_TOKEN_JS, **owner)
     fetch.click(
         fetch_mnist, [owner_token], [fetch_status, fetch, digits], js=access.WITH_TOKEN_JS, **owner
     )
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    quiet: dict[str, Any] = {**owner, "queue": False}
     gr.Timer(1).tick(watch, [seen], watched, **quiet)
     for control in (digits, epochs, batch_size, train_images, augmentation, device):
         control.change(guess, settings, estimate, **quiet)
-    page = gr.context.Context.root_block
     page.load(guess, settings, estimate, api_visibility="private", show_progress="hidden")
     page.load(watch, [seen], watched, **quiet)
 
