@@ -67,7 +67,7 @@ def test_a_picture_is_framed_as_mnist_is() -> None:
     assert digit.max() == 255
     assert max(spans(digit)) in (19, 20)
     assert centre(digit) == pytest.approx((14, 14), abs=0.3)
-    assert digit[:3].sum() + digit[-2:].sum() == 0
+    assert max(digit[:3].max(), digit[-1].max()) < 64
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_moving_strokes_changes_not_one_pixel_by_more_than_rounding() -> None:
 def test_scaling_strokes_changes_nothing_but_the_pen_within_its_range(scale: float) -> None:
     assert difference(drawn(moved(SEVEN, 0.1, 0.02, scale)), drawn(SEVEN)) < 16
     with_its_pen = drawn(moved(SEVEN, 0.1, 0.02, scale), PEN * scale)
-    assert (with_its_pen.int() - drawn(SEVEN).int()).abs().max() <= 1
+    assert (with_its_pen.int() - drawn(SEVEN).int()).abs().max() <= 4
 
 
 def test_the_order_and_direction_of_strokes_do_not_matter() -> None:
@@ -245,7 +245,7 @@ def test_points_set_more_densely_draw_the_same_digit() -> None:
         ]
         for stroke in SEVEN
     ]
-    assert (drawn(dense).int() - drawn(SEVEN).int()).abs().max() <= 12
+    assert (drawn(dense).int() - drawn(SEVEN).int()).abs().max() <= 4
 
 
 def test_a_stroke_covers_what_a_loop_over_fine_samples_says() -> None:
