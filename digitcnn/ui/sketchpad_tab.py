@@ -1,0 +1,230 @@
+"""The Sketchpad tab: a pad that is answered while the pen is down, and verdicts on the answers.
+
+The pad itself is ``pad/``: markup, looks and behaviour. It calls the functions given to it as
+``server_functions``; Gradio carries such a call as one POST, without its queue and without
+touching the page, so an answer takes little longer than the network and the canvas never
+flickers. Each call is answered with a plain dictionary, ``{"error": sentence}`` when it cannot be
+served: what is posted may come from anywhere, so every part of it is checked here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from torch import Tensor
+
+from digitcnn.digits import sketch
+from digitcnn.digits.digit_set import CLASSES
+from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
+from digitcnn.feedback import FeedbackRow, Score
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.workspace import Workspace
+
+PAD = Path(__file__).with_name("pad")
+
+# The pad reduces pictures to 512 pixels before it sends them; that fits many times over.
+MAX_PICTURE_BYTES = 3 * 1024 * 1024
+RECENT = 10
+
+# Hands the selected model's name to the pad, which may not be on the page yet.
+TELL_MODEL = """(name) => {
+    window.digitcnnModel = name;
+    window.dispatchEvent(new Event("digitcnn-model"));
+}"""
+
+log = logging.getLogger(__name__)
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of a drawing.
+
+    seen: the framed drawing, uint8 [28, 28]. probabilities: ten, calibrated.
+    strokes: None for a picture.
+    """
+
+    checkpoint: Checkpoint
+    seen: Tensor
+    probabilities: list[float]
+    strokes: list | None
+
+    @property
+    def digit(self) -> int:
+        return max(range(CLASSES), key=self.probabilities.__getitem__)
+
+
+def build_sketchpad_tab(workspace: Workspace, model_select: gr.Dropdown) -> None:
+    """The tab's content, inside an open ``gr.Tab``.
+
+    model_select: its value is the name of the checkpoint that answers.
+    """
+
+    @_replying
+    def answer(payload: Payload) -> Payload:
+        return answer_sketch(workspace, payload)
+
+    @_replying
+    def verdict(payload: Payload) -> Payload:
+        return record_verdict(workspace, payload, datetime.now(timezone.utc))
+
+    @_replying
+    def standing(payload: Payload) -> Payload:
+        return standing_of(workspace, payload)
+
+    gr.HTML(
+        html_template=(PAD / "pad.html").read_text("utf-8"),
+        css_template=(PAD / "pad.css").read_text("utf-8"),
+        js_on_load=(PAD / "pad.js").read_text("utf-8"),
+        apply_default_css=False,
+        server_functions=[answer, verdict, standing],
+    )
+    # Without triggers: when the page loads and whenever the selection changes, in the browser.
+    gr.on(inputs=model_select, js=TELL_MODEL, api_visibility="private")
+
+
+def answer_sketch(workspace: Workspace, payload: Payload) -> Payload:
+    """The answer to ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
+
+    ``{"digit": 0 to 9, "probabilities": ten, "seen": the 784 pixels in base64}``, or
+    ``{"digit": None}`` for a blank drawing. Raises SketchError or CheckpointError.
+    """
+    reading = _read(workspace, payload)
+    if reading is None:
+        return {"digit": None}
+    return {
+        "digit": reading.digit,
+        "probabilities": reading.probabilities,
+        "seen": base64.b64encode(reading.seen.numpy().tobytes()).decode("ascii"),
+        "calibrated": reading.checkpoint.details.temperature is not None,
+    }
+
+
+def record_verdict(workspace: Workspace, payload: Payload, now: datetime) -> Payload:
+    """Keep what a person says of the answer: ``answer_sketch``'s payload with ``{"visitor",
+    "sketch", "digit"}``.
+
+    The answer is computed again, never taken from the page. Returns the answer, and how things
+    stand after it, as ``standing_of``. Raises SketchError, CheckpointError or FeedbackError.
+    """
+    true_digit = payload.get("digit")
+    if not isinstance(true_digit, int) or isinstance(true_digit, bool):
+        raise FeedbackError("A verdict needs the digit that was drawn, 0 to 9; choose it again.")
+    reading = _read(workspace, payload)
+    if reading is None:
+        raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
+    visitor = _text(payload, "visitor")
+    workspace.feedback.record(
+        visitor=visitor,
+        sketch_id=_text(payload, "sketch"),
+        model_digest=reading.checkpoint.digest,
+        model_name=reading.checkpoint.name,
+        answer=reading.digit,
+        probabilities=reading.probabilities,
+        true_digit=true_digit,
+        strokes=reading.strokes,
+        image=reading.seen,
+        now=now,
+    )
+    return {"answer": reading.digit, **standing_of(workspace, payload)}
+
+
+def standing_of(workspace: Workspace, payload: Payload) -> Payload:
+    """How things stand for ``{"visitor"}``: scores, the visitor's latest verdicts, and where
+    drawings are kept. Raises FeedbackError."""
+    store = workspace.feedback
+    visitor = _text(payload, "visitor")
+    return {
+        "mine": _score(store.score(visitor)),
+        "all": _score(store.score(None)),
+        "recent": [_row(row) for row in store.recent(visitor, RECENT)],
+        # The folder's full path is the owner's business.
+        "kept": "/".join(Path(store.location).parts[-2:]),
+    }
+
+
+def _replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
+    """The handler for any JSON, with errors as replies: such a call has no toast of its own."""
+
+    @functools.wraps(handler)
+    def guarded(payload: Any) -> Payload:
+        if not isinstance(payload, dict):
+            return {"error": "The pad sent something that is no drawing; reload the page."}
+        try:
+            return handler(payload)
+        except DigitCNNError as error:
+            return {"error": str(error)}
+        except Exception:
+            log.exception("A handler of the Sketchpad failed")
+            return {
+                "error": "Something went wrong that should not have; the terminal that runs "
+                "digitcnn shows the report."
+            }
+
+    return guarded
+
+
+def _read(workspace: Workspace, payload: Payload) -> Reading | None:
+    """What the chosen model reads; None when the drawing is blank."""
+    strokes = None
+    if "picture" in payload:
+        seen = sketch.from_picture(sketch.open_picture(_picture(payload["picture"])))
+    else:
+        strokes = payload.get("strokes")
+        seen = sketch.from_strokes(strokes, payload.get("width"))  # type: ignore[arg-type]
+    if seen is None:
+        return None
+    checkpoint = workspace.checkpoint(_text(payload, "model"))
+    probabilities = checkpoint.probabilities(seen[None])[0].tolist()
+    return Reading(checkpoint, seen, probabilities, strokes)
+
+
+def _picture(encoded: Any) -> bytes:
+    if not isinstance(encoded, str) or len(encoded) > MAX_PICTURE_BYTES * 4 // 3 + 4:
+        raise SketchError("The picture is too large to be sent; save it smaller.")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise SketchError("The picture came damaged; paste or drop it again.") from error
+
+
+def _text(payload: Payload, key: str) -> str:
+    value = payload.get(key)
+    if not isinstance(value, str) or not value:
+        message = {
+            "model": "No model is chosen; choose one above the tabs, or train one first.",
+        }.get(key, f"The pad sent no usable {key} id; reload the page.")
+        raise SketchError(message)
+    return value
+
+
+def _score(score: Score) -> Payload:
+    """Undefined shares are null in JSON."""
+    shares = {"share": score.share, "low": score.low, "high": score.high}
+    return {
+        "right": score.right,
+        "total": score.total,
+        **{key: None if math.isnan(value) else value for key, value in shares.items()},
+    }
+
+
+def _row(row: FeedbackRow) -> Payload:
+    return {
+        "answer": row.answer,
+        "digit": row.true_digit,
+        "right": row.right,
+        "confidence": row.confidence,
+        "model": row.model_name,
+        "time": row.time.isoformat(),
+    }
