@@ -20,11 +20,6 @@ import gradio as gr
 
 from digitcnn.errors import NotOwnerError
 
-REFUSAL = (
-    "Only the owner of this lab may start or stop a training: open the address that was printed "
-    "when the app was started."
-)
-
 # Whatever a proxy or tunnel says about the client it speaks for: such a request came from
 # elsewhere, although the connection itself comes from this machine.
 _FORWARDING = {
@@ -41,8 +36,8 @@ _FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-",
 
 _HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
-# Goes into the page's head, and runs before anything else can read the address or send it. Where
-# storage is forbidden, as in some embedded pages, the token lives as long as the page does.
+# For ``launch(head=...)``. Gradio runs it before it builds the page, so before the first event.
+# Where storage is forbidden, as in some embedded pages, the token lives as long as the page does.
 HEAD_SCRIPT = """<script>
 (() => {
   const key = "digitcnn-owner";
@@ -107,10 +102,19 @@ class Access:
             or self._is_token(token)
         )
 
-    def require_owner(self, request: gr.Request | None, token: str | None) -> None:
-        """Let the owner pass. Raises NotOwnerError for everybody else."""
+    def require_owner(
+        self,
+        request: gr.Request | None,
+        token: str | None,
+        *,
+        to: str = "start or stop a training",
+    ) -> None:
+        """Let the owner pass; ``to``: do what. Raises NotOwnerError for everybody else."""
         if not self.is_owner(request, token):
-            raise NotOwnerError(REFUSAL)
+            raise NotOwnerError(
+                f"Only the owner of this lab may {to}: open the address that was printed when the "
+                "app was started."
+            )
 
     def owner_link(self, base_url: str) -> str:
         """The page's address that makes whoever opens it the owner."""

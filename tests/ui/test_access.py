@@ -1,0 +1,227 @@
+"""Owner or visitor: the rule as a table, and a stranger who posts straight to a running page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import pytest
+from guarded_page import GuardedPage
+from starlette.requests import Request
+
+from digitcnn.errors import NotOwnerError
+from digitcnn.ui.access import Access
+
+LOCAL = Access.from_settings(public=False, token="the-secret", open_to_all=False)
+PUBLIC = Access.from_settings(public=True, token="the-secret", open_to_all=False)
+OPEN = Access.from_settings(public=True, token="the-secret", open_to_all=True)
+
+
+def request_with(*headers: tuple[str, str]) -> gr.Request:
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    return gr.Request(Request({"type": "http", "headers": raw}))
+
+
+HOST = ("Host", "127.0.0.1:7860")
+
+
+# --- This machine -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:7860",
+        "127.8.9.10:80",
+        "localhost",
+        "LocalHost:7861",
+        "[::1]",
+        "[::1]:7860",
+    ],
+)
+def test_who_sits_at_the_machine_is_the_owner_without_a_token(host: str) -> None:
+    assert LOCAL.is_owner(request_with(("Host", host)), None)
+    assert LOCAL.is_owner(request_with(("Host", host), ("Origin", f"http://{host}")), "")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",  # its name was made to point here: DNS rebinding
+        "evil.example:7860",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil-localhost",
+        "localhost:7860@evil.example",
+        "evil.example@localhost",
+        "localhost ",
+        "localhost:",
+        "localhost:7860:7860",
+        "192.168.0.7:7860",
+        "0.0.0.0:7860",
+        "128.0.0.1",
+        "127.0.0.256",
+        "127.1",
+        "2130706433",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "::1",
+        "abcdef.gradio.live",
+        "",
+    ],
+)
+def test_any_other_host_is_a_strangers(host: str) -> None:
+    assert not LOCAL.is_owner(request_with(("Host", host)), None)
+    # The same as an Origin: a page from there, open in a browser on this machine.
+    assert not LOCAL.is_owner(request_with(HOST, ("Origin", f"https://{host}")), None)
+
+
+@pytest.mark.parametrize("origin", ["null", "", "localhost:7860", "file://", "ftp://localhost"])
+def test_an_origin_that_is_no_page_of_this_machine_is_a_strangers(origin: str) -> None:
+    assert not LOCAL.is_owner(request_with(HOST, ("Origin", origin)), None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Anything",
+        "X-Forwarded",
+        "X-Real-IP",
+        "Via",
+        "CF-Connecting-IP",
+        "CF-Ray",
+        "True-Client-IP",
+        "X-Client-IP",
+        "X-Original-Host",
+    ],
+)
+@pytest.mark.parametrize("value", ["127.0.0.1", ""])
+def test_a_request_that_was_forwarded_is_a_strangers(name: str, value: str) -> None:
+    assert not LOCAL.is_owner(request_with(HOST, (name, value)), None)
+
+
+def test_a_request_without_a_host_or_with_two_is_a_strangers() -> None:
+    assert not LOCAL.is_owner(request_with(), None)
+    assert not LOCAL.is_owner(request_with(HOST, ("Host", "evil.example")), None)
+    both = [("Origin", "http://localhost"), ("Origin", "https://evil.example")]
+    assert not LOCAL.is_owner(request_with(HOST, *both), None)
+
+
+def test_headers_given_as_plain_values_are_read_as_well() -> None:
+    assert LOCAL.is_owner(gr.Request(headers={"host": "localhost:7860"}), None)
+    assert not LOCAL.is_owner(gr.Request(headers={"host": "localhost", "x-real-ip": "1"}), None)
+
+
+# --- The token ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("access", [LOCAL, PUBLIC])
+def test_who_holds_the_token_is_the_owner_from_anywhere(access: Access) -> None:
+    far = request_with(("Host", "abc.gradio.live"), ("X-Forwarded-For", "203.0.113.9"))
+    assert access.is_owner(far, "the-secret")
+    access.require_owner(far, "the-secret")
+
+
+@pytest.mark.parametrize(
+    "token", [None, "", "the-secre", "the-secret ", "THE-SECRET", "thé-secret", "\ud800", 7, ["a"]]
+)
+def test_any_other_token_is_a_visitors(token: Any) -> None:
+    assert not PUBLIC.is_owner(request_with(HOST), token)
+
+
+def test_where_others_can_come_in_this_machine_needs_the_token_too() -> None:
+    assert not PUBLIC.is_owner(request_with(HOST, ("Origin", "http://127.0.0.1:7860")), None)
+    assert PUBLIC.is_owner(request_with(HOST), "the-secret")
+
+
+def test_in_an_open_lab_everybody_is_an_owner() -> None:
+    assert OPEN.is_owner(request_with(("Host", "abc.gradio.live")), None)
+
+
+@pytest.mark.parametrize("access", [LOCAL, PUBLIC, OPEN])
+def test_a_call_without_a_request_is_never_the_owners(access: Access) -> None:
+    assert not access.is_owner(None, "the-secret")
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_without_a_given_token_each_start_makes_its_own(given: str | None) -> None:
+    first, second = (
+        Access.from_settings(public=True, token=given, open_to_all=False) for _ in range(2)
+    )
+    assert len(first.token) >= 43  # 256 bits
+    assert first.token != second.token
+    assert not first.is_owner(request_with(HOST), "")
+    assert not first.is_owner(request_with(HOST), second.token)
+
+
+def test_a_token_beyond_ascii_is_compared_and_put_into_an_address() -> None:
+    access = Access.from_settings(public=True, token="clé 100%#", open_to_all=False)
+    assert access.is_owner(request_with(HOST), "clé 100%#")
+    assert not access.is_owner(request_with(HOST), "cle 100%#")
+    link = access.owner_link("https://abc.gradio.live/")
+    assert link == "https://abc.gradio.live/#owner=cl%C3%A9%20100%25%23"
+
+
+def test_the_token_is_in_no_printed_form_of_the_rule() -> None:
+    assert "the-secret" not in f"{LOCAL!r} {LOCAL}"
+
+
+def test_the_refusal_says_what_and_what_to_do() -> None:
+    with pytest.raises(NotOwnerError, match="may start or stop a training: open the address"):
+        PUBLIC.require_owner(request_with(HOST), "wrong")
+    with pytest.raises(NotOwnerError, match="may fetch a digit set: open the address"):
+        PUBLIC.require_owner(None, None, to="fetch a digit set")
+
+
+# --- A running page -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def local_page() -> Iterator[GuardedPage]:
+    """A page that was started for this machine alone."""
+    running = GuardedPage("the-secret", public=False)
+    yield running
+    running.end()
+
+
+STRANGERS = [
+    {"Host": "evil.example"},
+    {"Host": "abc.gradio.live", "X-Forwarded-For": "203.0.113.9"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"Origin": "https://evil.example"},
+    {"CF-Connecting-IP": "203.0.113.9"},
+]
+
+
+@pytest.mark.parametrize("headers", STRANGERS, ids=str)
+@pytest.mark.parametrize("token", [None, "a guess"])
+def test_a_stranger_who_posts_to_the_running_page_changes_nothing(
+    local_page: GuardedPage, headers: dict[str, str], token: str | None
+) -> None:
+    before = local_page.changes()
+    assert "Only the owner of this lab" in local_page.post_directly(headers, token)
+    assert "Only the owner of this lab" in local_page.post_to_the_queue(headers, token)
+    assert local_page.changes() == before
+
+
+@pytest.mark.parametrize(("headers", "token"), [({}, None), (STRANGERS[1], "the-secret")])
+def test_the_owner_at_the_machine_and_the_holder_of_the_token_pass(
+    local_page: GuardedPage, headers: dict[str, str], token: str | None
+) -> None:
+    before = local_page.changes()
+    assert "changed" in local_page.post_directly(headers, token)
+    assert "changed" in local_page.post_to_the_queue(headers, token)
+    assert local_page.changes() == before + 2
+
+
+def test_the_page_and_its_configuration_do_not_hold_the_token(local_page: GuardedPage) -> None:
+    for path in ("/", "/config", "/gradio_api/info"):
+        answer = local_page.ask("GET", path, {})
+        assert len(answer) > 100
+        assert "the-secret" not in answer
