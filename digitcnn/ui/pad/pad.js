@@ -55,14 +55,23 @@ const visitor = (() => {
 
 // strokes: raw points and the smooth line through them. picture: {url, bitmap}, shown instead of
 // the strokes. id: names the drawing in the feedback; every change makes another drawing.
-// judged: the digit that was said of it. lineage: the same for all states of a drawing that grows.
-const drawing = { strokes: [], picture: null, id: secret(), judged: null, lineage: 0 };
+// judged: what was said of the answer that is shown. done: a verdict was given, so that the pen
+// begins the next drawing. lineage: the same for all states of a drawing that grows.
+const drawing = {
+  strokes: [],
+  picture: null,
+  id: secret(),
+  judged: null,
+  done: false,
+  lineage: 0,
+};
 
 const isBlank = () => !drawing.picture && drawing.strokes.length === 0;
 
 function changed({ grown }) {
   drawing.id = secret();
   drawing.judged = null;
+  drawing.done = false;
   if (!grown) drawing.lineage += 1;
   paint();
   showTools();
@@ -71,7 +80,7 @@ function changed({ grown }) {
 
 function startStroke(point) {
   // After a verdict, and on a picture, the pen begins the next drawing.
-  const fresh = drawing.judged !== null || drawing.picture;
+  const fresh = drawing.done || drawing.picture !== null;
   if (fresh) {
     drawing.strokes = [];
     drawing.picture = null;
@@ -200,8 +209,13 @@ async function call(name, payload) {
 
 function askAgain() {
   version += 1;
+  keepAsking();
+}
+
+function keepAsking() {
   busy ||= ask().finally(() => {
     busy = null;
+    if (answered !== version) keepAsking();
   });
 }
 
@@ -307,13 +321,18 @@ function showTools() {
   if (judged !== null || unanswered) truth.classList.remove("asking");
 }
 
-// digit: what it is; null for 'as answered'.
-async function judge(digit) {
+// digit: what it is; null for 'as answered'. One at a time: the last verdict is the one that holds.
+let judging = Promise.resolve();
+function judge(digit) {
   const { id } = drawing;
+  judging = judging.then(() => send(digit, id));
+}
+
+async function send(digit, id) {
   await settled();
   if (isBlank() || shown === null || drawing.id !== id) return;
   const payload = { model: model(), ...content(), visitor, sketch: id, digit: digit ?? shown };
-  const again = drawing.judged !== null;
+  const again = drawing.done;
   const reply = await call("verdict", payload);
   if (reply.error) {
     recorded.textContent = reply.error;
@@ -321,6 +340,7 @@ async function judge(digit) {
   }
   showStanding(reply);
   if (drawing.id !== id) return;
+  drawing.done = true;
   drawing.judged = { digit: payload.digit, answer: reply.answer };
   const right = payload.digit === reply.answer;
   recorded.textContent =
@@ -337,7 +357,7 @@ function askForDigit() {
 
 function showStanding({ mine, all, recent, kept, error }) {
   if (error) {
-    recorded.textContent = error;
+    message.textContent = error;
     return;
   }
   const score = find("#feedback-score");
@@ -490,7 +510,7 @@ rightButton.addEventListener("click", () => judge(null));
 wrongButton.addEventListener("click", askForDigit);
 window.addEventListener("digitcnn-model", () => {
   if (!element.isConnected) return;
-  if (drawing.judged !== null) drawing.judged = null;
+  drawing.judged = null; // it was said of another model's answer
   askAgain();
 });
 new ResizeObserver(fit).observe(canvas);

@@ -1,0 +1,381 @@
+"""The Sketchpad in a real browser: mouse, finger, keys, pictures, verdicts, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from running_app import App
+
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+
+pytestmark = pytest.mark.browser
+
+TWO = [(0.3, 0.32), (0.36, 0.2), (0.5, 0.17), (0.64, 0.25), (0.62, 0.42), (0.3, 0.8), (0.74, 0.78)]
+BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
+
+
+def leaning_network(digit: int) -> DigitCNN:
+    """A network that answers ``digit`` to everything, its other outputs those of chance."""
+    network = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        network.output.bias[digit] += 5
+    return network
+
+
+@pytest.fixture(scope="module")
+def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
+    """The app with two models: one that says 2 to everything, one that says 9."""
+    folder = tmp_path_factory.mktemp("pad-app")
+    (folder / "checkpoints").mkdir()
+    details = Details(
+        digits="synthetic", epochs=1, planned_epochs=1, state="finished", temperature=2.0
+    )
+    for digit in (9, 2):
+        save(folder / "checkpoints" / f"says-{digit}.pt", leaning_network(digit), details)
+    running = App(folder, data_dir)
+    yield running
+    running.end()
+
+
+class Sketchpad:
+    """What a person does on the Sketchpad tab."""
+
+    def __init__(self, browser: Any, app: App, model: str = "says-2", **options: Any) -> None:
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1200, "height": 900}, **options}
+        )
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on(
+            "console",
+            lambda said: self.problems.append(said.text) if said.type == "error" else None,
+        )
+        self.page.goto(app.url)
+        self.page.get_by_role("tab", name="Sketchpad").click()
+        self.canvas = self.page.locator("#pad canvas")
+        self.canvas.wait_for()
+        self.page.wait_for_function("window.digitcnnModel")
+        if self.page.evaluate("window.digitcnnModel") != model:
+            self.choose(model)
+
+    def choose(self, model: str) -> None:
+        self.page.locator("#model-select input").click()
+        self.page.get_by_role("option", name=re.compile(f"^{model} ")).click()
+        self.page.wait_for_function("name => window.digitcnnModel === name", arg=model)
+
+    def points(self, stroke: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        self.canvas.scroll_into_view_if_needed()
+        box = self.canvas.bounding_box()
+        return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+
+    def draw(self, stroke: list[tuple[float, float]] = TWO, lift: bool = True) -> None:
+        first, *others = self.points(stroke)
+        self.page.mouse.move(*first)
+        self.page.mouse.down()
+        for point in others:
+            self.page.mouse.move(*point, steps=4)
+        if lift:
+            self.page.mouse.up()
+
+    def drawn(self, digit: str = "2") -> None:
+        self.draw()
+        self.answers(digit)
+
+    def answers(self, digit: str) -> None:
+        """Waits until the answer is ``digit``; empty for an empty pad."""
+        self.page.locator(f'#pad-answer[data-digit="{digit}"]').wait_for()
+
+    def says(self, part: str, text: str | re.Pattern[str]) -> None:
+        """Waits until the part of the page says so."""
+        self.page.locator(part, has_text=text).wait_for()
+
+    def score(self) -> str:
+        return str(self.page.locator("#feedback-score div").first.inner_text())
+
+    def rows(self) -> list[str]:
+        rows = self.page.locator("#feedback-table tbody tr").all_inner_texts()
+        return ["|".join(row.split("\t")[:3]) for row in rows]
+
+    def ink(self) -> int:
+        """How many pixels of the pad are not paper."""
+        return int(
+            self.canvas.evaluate(
+                """pad => pad.getContext("2d").getImageData(0, 0, pad.width, pad.height).data
+                    .filter((value, i) => i % 4 === 3 && value > 0).length"""
+            )
+        )
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.problems == []
+
+
+@pytest.fixture
+def sketchpad(browser: Any, pad_app: App) -> Iterator[Sketchpad]:
+    opened = Sketchpad(browser, pad_app)
+    yield opened
+    opened.close()
+
+
+def picture() -> str:
+    """A seven as a PNG file, in base64."""
+    image = Image.new("RGB", (1400, 900), (240, 235, 220))
+    ImageDraw.Draw(image).line([(500, 200), (900, 200), (650, 800)], fill=(30, 40, 90), width=70)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+# Makes a file of a data URL and hands it to the page as a person's paste or drop would.
+HAND_OVER = """async ([kind, content, type]) => {
+    const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "digit", { type }));
+    const event = kind === "paste"
+        ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true })
+        : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+    document.querySelector(kind === "paste" ? "body" : "#pad canvas").dispatchEvent(event);
+}"""
+
+
+def test_the_answer_comes_while_the_pen_is_down(sketchpad: Sketchpad) -> None:
+    assert sketchpad.page.locator("#pad-answer").get_attribute("data-digit") == ""
+    sketchpad.draw(lift=False)
+    sketchpad.answers("2")
+    sketchpad.page.mouse.up()
+    percentages = sketchpad.page.locator(".bars .percent").all_inner_texts()
+    shares = [float(text.removesuffix(" %")) for text in percentages]
+    assert len(shares) == 10
+    assert sum(shares) == pytest.approx(100, abs=0.6)
+    assert shares[2] == max(shares)
+    seen = sketchpad.page.locator("#pad-seen").evaluate(
+        "seen => Array.from(seen.getContext('2d').getImageData(0, 0, 28, 28).data)"
+    )
+    assert max(seen[::4]) == 255
+
+
+def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -> None:
+    places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
+        "#feedback-table"].map(part => {
+            const box = document.querySelector(part).getBoundingClientRect();
+            return [box.left, box.top].map(Math.round);
+        })"""
+    sketchpad.says("#feedback-table", "None yet")
+    before = sketchpad.page.evaluate(places)
+    sketchpad.drawn()
+    assert sketchpad.page.evaluate(places) == before
+    sketchpad.page.locator("#feedback-right").click()
+    sketchpad.says(".recorded", "Recorded")
+    assert sketchpad.page.evaluate(places) == before
+
+
+def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App) -> None:
+    sketchpad = Sketchpad(
+        browser, pad_app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    points = sketchpad.points(TWO)
+    sketchpad.page.evaluate("scrollBy(0, 40)")
+    points = [(x, y - 40) for x, y in points]
+    before = sketchpad.page.evaluate("scrollY")
+    assert sketchpad.page.evaluate("document.documentElement.scrollHeight") > 844 + before
+    device = sketchpad.context.new_cdp_session(sketchpad.page)
+
+    def touch(kind: str, places: list[tuple[float, float]]) -> None:
+        device.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in places]},
+        )
+
+    touch("touchStart", points[:1])
+    for (ax, ay), (bx, by) in itertools.pairwise(points):
+        for t in (0.25, 0.5, 0.75, 1):
+            touch("touchMove", [(ax + (bx - ax) * t, ay + (by - ay) * t)])
+    sketchpad.answers("2")
+    touch("touchEnd", [])
+    assert sketchpad.page.evaluate("scrollY") == before
+    assert sketchpad.ink() > 500
+    assert sketchpad.page.evaluate("document.documentElement.scrollWidth") == 390
+    sketchpad.close()
+
+
+def test_a_stroke_that_leaves_the_pad_goes_on_when_it_comes_back(sketchpad: Sketchpad) -> None:
+    sketchpad.draw([(0.5, 0.5), (1.2, 0.5), (1.2, 0.8), (0.5, 0.8)])
+    sketchpad.answers("2")
+    sketchpad.page.locator("#pad-undo").click()
+    sketchpad.answers("")
+    assert sketchpad.ink() == 0
+
+
+def test_undo_takes_back_a_stroke_and_clear_all(sketchpad: Sketchpad) -> None:
+    sketchpad.drawn()
+    one = sketchpad.ink()
+    sketchpad.draw(BAR)
+    assert sketchpad.ink() > one
+    sketchpad.page.locator("#pad-undo").click()
+    assert sketchpad.ink() == one
+    sketchpad.draw(BAR)
+    sketchpad.canvas.press("Control+z")
+    assert sketchpad.ink() == one
+    sketchpad.page.locator("#pad-clear").click()
+    sketchpad.answers("")
+    assert sketchpad.ink() == 0
+    for key in ("Delete", "Escape"):
+        sketchpad.drawn()
+        sketchpad.canvas.press(key)
+        sketchpad.answers("")
+    assert sketchpad.page.locator("#feedback-right").is_disabled()
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped_and_answered(sketchpad: Sketchpad, kind: str) -> None:
+    sketchpad.page.evaluate(HAND_OVER, [kind, picture(), "image/png"])
+    sketchpad.answers("2")
+    seen = sketchpad.page.locator("#pad-seen").evaluate(
+        "seen => Array.from(seen.getContext('2d').getImageData(0, 0, 28, 28).data)"
+    )
+    ink = torch.tensor(seen[::4]).reshape(28, 28) > 128
+    assert ink.sum() > 30
+    assert ink.sum(dim=1).argmax() < 14  # the bar of the seven is above
+    sketchpad.page.locator("#feedback-digit button").nth(7).click()
+    sketchpad.says(".recorded", "Recorded: a 7, wrongly answered 2")
+    sketchpad.page.locator("#pad-undo").click()
+    sketchpad.answers("")
+
+
+def test_a_file_that_is_no_picture_is_refused_in_a_sentence(sketchpad: Sketchpad) -> None:
+    text = base64.b64encode(b"no picture").decode()
+    sketchpad.page.evaluate(HAND_OVER, ["drop", text, "image/png"])
+    sketchpad.says(".message", "no picture that the browser can read")
+    sketchpad.page.evaluate(HAND_OVER, ["drop", text, "text/plain"])
+    sketchpad.says(".message", "What was dropped is no picture")
+
+
+def test_a_verdict_counts_once_and_the_second_corrects_the_first(sketchpad: Sketchpad) -> None:
+    sketchpad.says("#feedback-score", "no verdict yet")
+    sketchpad.drawn()
+    sketchpad.page.locator("#feedback-right").click()
+    sketchpad.says(".recorded", "Recorded: a 2, rightly answered 2")
+    assert "100.0 %" in sketchpad.score()
+    assert "1 of 1 right, 95 % interval 20.7 to 100.0 %" in sketchpad.score()
+    sketchpad.page.locator("#feedback-right").click()
+    sketchpad.says(".recorded", "Corrected")
+    assert "1 of 1 right" in sketchpad.score()
+    sketchpad.page.locator("#feedback-wrong").click()
+    sketchpad.page.locator("#feedback-digit button").nth(3).click()
+    sketchpad.says(".recorded", "Corrected: a 3, wrongly answered 2")
+    assert "0 of 1 right" in sketchpad.score()
+    assert sketchpad.rows() == ["2|3|wrong"]
+
+    # The next stroke begins the next drawing, which counts by itself.
+    sketchpad.draw(BAR)
+    assert sketchpad.page.locator(".chosen").count() == 0
+    sketchpad.page.locator("#feedback-right").click()
+    sketchpad.says(".recorded", "Recorded: a 2")
+    assert "1 of 2 right" in sketchpad.score()
+    assert sketchpad.rows() == ["2|2|right", "2|3|wrong"]
+
+    # The visitor is known again after a reload.
+    sketchpad.page.reload()
+    sketchpad.page.get_by_role("tab", name="Sketchpad").click()
+    sketchpad.says("#feedback-score", "1 of 2 right")
+
+
+def test_digit_keys_are_verdicts_while_the_pad_has_focus(sketchpad: Sketchpad) -> None:
+    sketchpad.canvas.press("5")  # nothing is drawn, nothing is counted
+    sketchpad.drawn()
+    sketchpad.page.keyboard.press("2")
+    sketchpad.says(".recorded", "Recorded: a 2, rightly answered 2")
+    sketchpad.page.keyboard.press("7")
+    sketchpad.says(".recorded", "Corrected: a 7, wrongly answered 2")
+    assert "0 of 1 right" in sketchpad.score()
+
+
+def test_another_model_answers_the_present_sketch_again(sketchpad: Sketchpad) -> None:
+    sketchpad.drawn()
+    sketchpad.choose("says-9")
+    sketchpad.answers("9")
+    sketchpad.page.locator("#feedback-wrong").click()
+    sketchpad.page.keyboard.press("2")
+    sketchpad.says(".recorded", "Recorded: a 2, wrongly answered 9")
+    assert sketchpad.ink() > 500
+
+
+def test_the_sketch_outlives_a_look_at_another_tab(sketchpad: Sketchpad) -> None:
+    sketchpad.drawn()
+    ink = sketchpad.ink()
+    sketchpad.page.get_by_role("tab", name="Train").click()
+    sketchpad.page.locator("#train-start").wait_for()
+    sketchpad.page.get_by_role("tab", name="Sketchpad").click()
+    sketchpad.canvas.wait_for()
+    assert sketchpad.ink() == ink
+    sketchpad.answers("2")
+
+
+def test_two_visitors_count_apart_and_together(browser: Any, pad_app: App) -> None:
+    pads = [Sketchpad(browser, pad_app) for _ in range(2)]
+    for pad in pads:
+        pad.drawn()
+        pad.page.keyboard.press("2")
+        pad.says(".recorded", "Recorded")
+        assert "1 of 1 right" in pad.score()
+    everybody = pads[1].page.locator("#feedback-score div").nth(1).inner_text()
+    right, total = map(int, re.search(r"(\d+) of (\d+) right", everybody).groups())
+    assert total >= 2
+    assert right >= 2
+    for pad in pads:
+        pad.close()
+
+
+POSTED: list[tuple[str, Any]] = [
+    ("answer", None),
+    ("answer", []),
+    ("answer", {}),
+    ("answer", {"strokes": [[[0.1, 0.2]]], "width": 0.06}),
+    ("answer", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "../../secret"}),
+    ("answer", {"strokes": [[[0.1, 7]]], "width": 0.06, "model": "says-2"}),
+    ("answer", {"strokes": {"a": 1}, "width": [], "model": "says-2"}),
+    ("answer", {"picture": "no base64!", "model": "says-2"}),
+    ("answer", {"picture": "aGVsbG8=", "model": "says-2"}),
+    ("verdict", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "says-2"}),
+    ("verdict", {"strokes": [], "width": 0.06, "model": "says-2", "digit": 1}),
+    (
+        "verdict",
+        {
+            "strokes": [[[0.1, 0.2]]],
+            "width": 0.06,
+            "model": "says-2",
+            "digit": 12,
+            "visitor": "a" * 32,
+            "sketch": "b",
+        },
+    ),
+    ("standing", {"visitor": 5}),
+    ("standing", {"visitor": "x" * 100_000}),
+]
+
+
+def test_anything_may_be_posted_and_gets_one_sentence(sketchpad: Sketchpad, pad_app: App) -> None:
+    component = sketchpad.page.evaluate(
+        """() => window.gradio_config.components.find(
+            part => (part.props.server_fns || []).includes("answer")).id"""
+    )
+    for function, data in POSTED:
+        call = {"session_hash": "x", "component_id": component, "fn_name": function, "data": data}
+        reply = sketchpad.page.request.post(f"{pad_app.url}/gradio_api/component_server", data=call)
+        assert reply.status == 200
+        sentence = reply.json()["error"]
+        assert sentence.endswith("."), data
+        assert "Something went wrong" not in sentence, data
+    assert "Traceback" not in pad_app.output()
