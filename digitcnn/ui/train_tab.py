@@ -29,10 +29,11 @@ RUN_COLUMNS = ["run", "state", "digits", "epochs", "seed", "held-out accuracy", 
 
 @dataclass(frozen=True)
 class Watching:
-    """What the page shows already: the job's version and the runs' states."""
+    """What the page shows already: the job's version, the runs' states, the finished epochs."""
 
     version: int = -1
-    runs: tuple[tuple[str, str], ...] = ()
+    runs: tuple[tuple[str, str], ...] | None = None
+    epochs: int = 0
 
 
 def build_train_tab(
@@ -285,20 +286,21 @@ def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
 def _look(workspace: Workspace, seen: Watching) -> list[Any]:
     """Updates for status, chart, start, stop, table, resume choice and ``seen``."""
     view = workspace.job.view()
-    if view.version == seen.version and view.state != runs.RUNNING and view.version:
-        return [gr.skip()] * 7
     records = workspace.runs.records()
-    now = Watching(view.version, tuple((r.name, r.state) for r in records))
     running = view.state == runs.RUNNING
-    runs_changed = now.runs != seen.runs or len(view.history) > 0
+    news = view.version != seen.version
+    now = Watching(
+        view.version, tuple((r.name, r.state) for r in records), epochs=len(view.history)
+    )
+    runs_changed = now.runs != seen.runs
     return [
-        _status(view, workspace),
-        curves(view) if view.version != seen.version else gr.skip(),
-        gr.Button(interactive=not running),
-        gr.Button(interactive=running and not view.stopping),
-        _run_rows(workspace, records) if runs_changed else gr.skip(),
-        _resume_choices(records) if now.runs != seen.runs else gr.skip(),
-        now,
+        _status(view, workspace) if news or running else gr.skip(),
+        curves(view) if news else gr.skip(),
+        gr.Button(interactive=not running) if news else gr.skip(),
+        gr.Button(interactive=running and not view.stopping) if news else gr.skip(),
+        _run_rows(workspace, records) if runs_changed or now.epochs != seen.epochs else gr.skip(),
+        _resume_choices(records) if runs_changed else gr.skip(),
+        now if now != seen else gr.skip(),
     ]
 
 
