@@ -182,13 +182,16 @@ def save(path: Path, network: DigitCNN, details: Details) -> str:
         buffer,
     )
     if os.path.lexists(path):
-        raise CheckpointError(f"{shown(str(path))} exists already; choose another name.")
+        raise CheckpointError(
+            f"{shown(path.name)} exists already in {shown(str(path.parent), 100)}; choose another "
+            "name."
+        )
     try:
         with atomic_write(path) as file:
             file.write(buffer.getbuffer())
     except OSError as error:
         raise CheckpointError(
-            f"The checkpoint {shown(path.name)} cannot be written to {shown(str(path.parent))} "
+            f"The checkpoint {shown(path.name)} cannot be written to {shown(str(path.parent), 80)} "
             f"({error.strerror or error}); free space or choose another folder."
         ) from error
     return _digest_of(network)

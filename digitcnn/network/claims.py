@@ -268,8 +268,8 @@ def _check_bounds(
     if numbers > storage.items or (numbers and last >= storage.items):
         sides = "x".join(map(str, shape)) or "1"
         raise Refused(
-            f"claims a tensor of {shown(sides)} numbers where the file holds {storage.items}; copy "
-            "or download it again"
+            f"claims a tensor of {shown(sides)} numbers that reaches beyond the {storage.items} in "
+            "its record; copy or download it again"
         )
 
 

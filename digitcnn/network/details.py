@@ -137,14 +137,14 @@ def _check_collections(values: dict[str, Any]) -> None:
         type(versions) is dict and all(_is_text(v) for v in versions.values()),
         "versions",
         versions,
-        "texts by name",
+        "a text for each name",
     )
     prints = values["fingerprints"]
     _expect(
         type(prints) is dict and all(_is_sha256(value) for value in prints.values()),
         "fingerprints",
         prints,
-        "SHA-256 in hex by name",
+        "a SHA-256 in hex for each name",
     )
     history = values["history"]
     _expect(
@@ -166,16 +166,25 @@ def _check_collections(values: dict[str, Any]) -> None:
             and _is_number(result.get("accuracy"))
             and 0 <= result["accuracy"] <= 1
         )
-        _expect(usable, f"metrics of {shown(name, 30)}", result, "n and an accuracy from 0 to 1")
+        _expect(
+            usable,
+            f"metrics of {shown(name, 30)}",
+            result,
+            "a number of images and an accuracy from 0 to 1",
+        )
 
 
 def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
-    if not usable:
-        # repr() of a large or deeply shared value could be of any size.
-        came = shown(repr(value), 40) if type(value) in (str, int, float) else type(value).__name__
-        raise Refused(
-            f"claims {name.replace('_', ' ')} {came} where {expected} is expected; train it again"
-        )
+    if usable:
+        return
+    name = name.replace("_", " ")
+    # A list or dictionary from outside may be endless to print.
+    has = f"{name} {shown(repr(value), 40)}" if _is_single(value) else f"no usable {name}"
+    raise Refused(f"has {has} where {expected} is expected; copy it again or train anew")
+
+
+def _is_single(value: Any) -> bool:
+    return type(value) in (str, int, float, bool)
 
 
 class _Budget:
@@ -187,7 +196,7 @@ class _Budget:
     def take(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Refused(f"has more than {MAX_VALUES} details; train it again")
+            raise Refused(f"has more than {MAX_VALUES} details; copy it again or train anew")
 
 
 def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
@@ -209,7 +218,7 @@ def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    return type(value) is str and len(value) <= MAX_TEXT and (value.isprintable())
+    return type(value) is str and len(value) <= MAX_TEXT and value.isprintable()
 
 
 def _is_whole(value: Any, highest: int) -> bool:

@@ -36,10 +36,10 @@ from digitcnn.network.claims import ITEM_SIZES, MAX_SIDES, Claim, PickleReader, 
 
 # A checkpoint has 4.1 MB, with an optimiser's state 12. Of larger files only the description is
 # read, to say what they are.
-MAX_BYTES = 64 * 2**20
-MAX_LOADED = 16 * 2**20
+MAX_BYTES = 64_000_000
+MAX_LOADED = 16_000_000
 # The pickle of a checkpoint after 200 epochs has 25 KB, the header of bare weights 2 KB.
-MAX_DESCRIPTION = 256 * 2**10
+MAX_DESCRIPTION = 256_000
 MAX_RECORDS = 1000
 
 
