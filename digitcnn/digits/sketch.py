@@ -161,8 +161,8 @@ def frame_mnist(images: Tensor) -> Tensor:
     """Digit images in MNIST framing: uint8 [N, 28, 28] -> uint8 [N, 28, 28].
 
     The centre of mass is moved by whole pixels, as it was for MNIST, so that images which are
-    framed so already keep their pixels. Blank images stay blank. Raises DigitSetError
-    for another dtype or shape.
+    framed so already keep their pixels, but for faint traces at the edge of their ink. Blank
+    images stay blank. Raises DigitSetError for another dtype or shape.
     """
     return _each(images, _reframe_mnist)
 

@@ -71,6 +71,20 @@ def build_sketchpad_tab(workspace: Workspace, model_select: gr.Dropdown) -> None
     model_select: its value is the name of the checkpoint that answers.
     """
 
+    gr.HTML(
+        html_template=(PAD / "pad.html").read_text("utf-8"),
+        css_template=(PAD / "pad.css").read_text("utf-8"),
+        js_on_load=(PAD / "pad.js").read_text("utf-8"),
+        apply_default_css=False,
+        server_functions=pad_functions(workspace),
+    )
+    # Without triggers: when the page loads and whenever the selection changes, in the browser.
+    gr.on(inputs=model_select, js=TELL_MODEL, api_visibility="private")
+
+
+def pad_functions(workspace: Workspace) -> list[Callable[[Any], Payload]]:
+    """What pad.js calls, by the functions' names: any JSON in, a dictionary out, never an error."""
+
     @_replying
     def answer(payload: Payload) -> Payload:
         return answer_sketch(workspace, payload)
@@ -83,15 +97,7 @@ def build_sketchpad_tab(workspace: Workspace, model_select: gr.Dropdown) -> None
     def standing(payload: Payload) -> Payload:
         return standing_of(workspace, payload)
 
-    gr.HTML(
-        html_template=(PAD / "pad.html").read_text("utf-8"),
-        css_template=(PAD / "pad.css").read_text("utf-8"),
-        js_on_load=(PAD / "pad.js").read_text("utf-8"),
-        apply_default_css=False,
-        server_functions=[answer, verdict, standing],
-    )
-    # Without triggers: when the page loads and whenever the selection changes, in the browser.
-    gr.on(inputs=model_select, js=TELL_MODEL, api_visibility="private")
+    return [answer, verdict, standing]
 
 
 def answer_sketch(workspace: Workspace, payload: Payload) -> Payload:

@@ -1,0 +1,143 @@
+import base64
+import io
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, SketchError
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+from digitcnn.ui import sketchpad_tab
+from digitcnn.workspace import Workspace
+
+NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
+STROKES = [[[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]]]
+DRAWN = {"model": "a", "strokes": STROKES, "width": 0.065}
+JUDGED = {**DRAWN, "visitor": "v" * 32, "sketch": "s1", "digit": 7}
+
+
+@pytest.fixture
+def network() -> DigitCNN:
+    return DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, network: DigitCNN) -> Workspace:
+    """One model, ``a``, with a temperature of 0.25."""
+    (tmp_path / "checkpoints").mkdir()
+    details = Details(
+        digits="synthetic", epochs=1, planned_epochs=1, state="finished", temperature=0.25
+    )
+    save(tmp_path / "checkpoints" / "a.pt", network, details)
+    return Workspace(
+        tmp_path / "data",
+        tmp_path / "outputs",
+        tmp_path / "checkpoints",
+        tmp_path / "outputs" / "feedback.sqlite3",
+        device="cpu",
+    )
+
+
+def named_functions(workspace: Workspace) -> dict[str, Callable]:
+    return {function.__name__: function for function in sketchpad_tab.pad_functions(workspace)}
+
+
+def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
+    workspace: Workspace, network: DigitCNN
+) -> None:
+    answer = sketchpad_tab.answer_sketch(workspace, DRAWN)
+    pixels = torch.frombuffer(bytearray(base64.b64decode(answer["seen"])), dtype=torch.uint8)
+    with torch.inference_mode():
+        logits = network(network.prepare(pixels.view(1, 28, 28)))[0]
+    assert answer["probabilities"] == pytest.approx((logits / 0.25).softmax(0).tolist(), abs=1e-5)
+    assert answer["digit"] == int(logits.argmax())
+    assert answer["calibrated"] is True
+
+
+def test_a_blank_drawing_is_answered_with_no_digit(workspace: Workspace) -> None:
+    assert sketchpad_tab.answer_sketch(workspace, {**DRAWN, "strokes": []}) == {"digit": None}
+
+
+def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
+    image = Image.new("L", (300, 300), 255)
+    ImageDraw.Draw(image).line([(90, 60), (210, 60), (135, 240)], fill=0, width=20)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    payload = {"model": "a", "picture": base64.b64encode(file.getvalue()).decode()}
+    answer = sketchpad_tab.answer_sketch(workspace, payload)
+    assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
+    workspace: Workspace,
+) -> None:
+    claimed = {**JUDGED, "answer": 7, "probabilities": [0] * 7 + [1, 0, 0]}
+    answer = sketchpad_tab.answer_sketch(workspace, DRAWN)["digit"]
+    other = (answer + 1) % 10
+    wrong = sketchpad_tab.record_verdict(workspace, {**claimed, "digit": other}, NOW)
+    assert wrong["answer"] == answer
+    assert wrong["mine"]["right"] == 0
+    assert wrong["mine"]["total"] == 1
+    right = sketchpad_tab.record_verdict(workspace, {**claimed, "digit": answer}, NOW)
+    assert right["mine"]["share"] == 1
+    assert right["all"]["total"] == 1
+    assert [(row["answer"], row["digit"]) for row in right["recent"]] == [(answer, answer)]
+    assert right["kept"] == "outputs/feedback.sqlite3"
+
+
+def test_undefined_shares_are_null(workspace: Workspace) -> None:
+    standing = sketchpad_tab.standing_of(workspace, {"visitor": "v" * 32})
+    nothing = {"right": 0, "total": 0, "share": None, "low": None, "high": None}
+    assert standing["mine"] == standing["all"] == nothing
+    assert standing["recent"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"model": "b"}, CheckpointError),
+        ({"model": ""}, SketchError),
+        ({"model": ["a"]}, SketchError),
+        ({"strokes": None}, SketchError),
+        ({"width": "wide"}, SketchError),
+        ({"picture": None}, SketchError),
+        ({"picture": "A" * 5_000_000}, SketchError),
+        ({"strokes": []}, FeedbackError),
+        ({"digit": None}, FeedbackError),
+        ({"digit": True}, FeedbackError),
+        ({"digit": 10}, FeedbackError),
+        ({"visitor": 3}, SketchError),
+        ({"sketch": "s" * 1000}, FeedbackError),
+    ],
+)
+def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
+    workspace: Workspace, change: dict, error: type[DigitCNNError]
+) -> None:
+    with pytest.raises(error):
+        sketchpad_tab.record_verdict(workspace, {**JUDGED, **change}, NOW)
+    assert workspace.feedback.score(None).total == 0
+
+
+def test_the_page_gets_errors_as_sentences_and_unforeseen_ones_are_logged(
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    functions = named_functions(workspace)
+    assert set(functions) == {"answer", "verdict", "standing"}
+    for payload in (None, [], "x", 3):
+        assert "no drawing" in functions["answer"](payload)["error"]
+    assert "There is no checkpoint" in functions["answer"]({**DRAWN, "model": "b"})["error"]
+    assert caplog.records == []
+
+    class Broken(Workspace):
+        def checkpoint(self, name: str):
+            raise RuntimeError("the secret inside")
+
+    broken = Broken(tmp_path, tmp_path, tmp_path, tmp_path / "feedback.sqlite3")
+    reply = named_functions(broken)["answer"](DRAWN)
+    assert "secret" not in reply["error"]
+    assert "the secret inside" in caplog.text
