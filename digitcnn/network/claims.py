@@ -10,9 +10,11 @@ Where the pickle comes from is left to ``gate``, what the claims should say to `
 
 from __future__ import annotations
 
+import io
 import math
 import pickletools
 import re
+import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,14 +105,16 @@ class PickleReader:
     def read(self) -> Any:
         """The outermost value. Raises Refused."""
         try:
-            for opcode, argument, _ in pickletools.genops(self._data):
-                if opcode.name == "STOP":
+            file = io.BytesIO(self._data)
+            while True:
+                name = _NAMES[_exactly(file, 1).decode("latin-1")]
+                argument = _argument(name, file)
+                if name == "STOP":
                     return self._stack.pop()
-                self._step(opcode.name, argument)
+                self._step(name, argument)
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
             # Short of operands, memo entries or bytes: cut off or tampered with.
             raise Refused("is damaged in its description; copy or download it again") from error
-        raise Refused("is damaged in its description; copy or download it again")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -138,7 +142,7 @@ class PickleReader:
             value, key = stack.pop(), stack.pop()
             _set(_of_type(stack[-1], dict), key, value)
         elif name == "GLOBAL":
-            stack.append(_allowed(argument.replace(" ", ".")))
+            stack.append(_allowed(argument))
         elif name == "BINPERSID":
             stack.append(self._storage(stack.pop()))
         elif name == "REDUCE":
@@ -157,7 +161,7 @@ class PickleReader:
                     "with torch.save as it is"
                 )
         else:
-            what = f" for {shown(str(argument).replace(' ', '.'))}" if name == "INST" else ""
+            what = f" for {shown(argument)}" if argument else ""
             raise Refused(
                 f"uses the pickle instruction {name}{what}, which weights do not need, so it was "
                 "not opened; save the network's state_dict with torch.save"
@@ -190,6 +194,37 @@ class PickleReader:
         if storage.dtype != dtype:
             raise ValueError
         return storage
+
+
+_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
+
+# The arguments of a fixed size, as ``struct`` writes them; all others have none or a size.
+_NUMBERS = {
+    "PROTO": "<B", "BINPUT": "<B", "BINGET": "<B", "LONG_BINPUT": "<I", "LONG_BINGET": "<I",
+    "BININT": "<i", "BININT1": "<B", "BININT2": "<H", "BINFLOAT": ">d",
+}  # fmt: skip
+
+
+def _argument(name: str, file: io.BytesIO) -> Any:
+    """The argument of an instruction, read as PyTorch reads it; None without one."""
+    if name in _NUMBERS:
+        size = struct.calcsize(_NUMBERS[name])
+        return struct.unpack(_NUMBERS[name], _exactly(file, size))[0]
+    if name == "BINUNICODE":
+        size = int.from_bytes(_exactly(file, 4), "little")
+        return _exactly(file, size).decode("utf-8", "surrogatepass")
+    if name == "LONG1":
+        return int.from_bytes(_exactly(file, _exactly(file, 1)[0]), "little", signed=True)
+    if name in ("GLOBAL", "INST"):
+        return ".".join(file.readline()[:-1].decode() for _ in range(2))
+    return None
+
+
+def _exactly(file: io.BytesIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise ValueError
+    return data
 
 
 _LITERALS: dict[str, Any] = {
