@@ -12,14 +12,24 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.sketch import from_picture, open_picture
-from digitcnn.errors import DigitCNNError, DownloadError, RunError, SketchError
+from digitcnn.errors import (
+    DigitCNNError,
+    DigitSetError,
+    DownloadError,
+    RunError,
+    SketchError,
+)
 from digitcnn.files import without_nan
 from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network import device as devices
@@ -62,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_train(commands)
+    _add_evaluate(commands)
     _add_predict(commands)
     _add_data(commands)
     return parser
@@ -263,6 +274,66 @@ def _train_text(end: RunEnd) -> str:
     if end.checkpoint is not None:
         lines.append(f"checkpoint: {end.checkpoint}")
     return "\n".join(lines)
+
+
+# --- evaluate ---------------------------------------------------------------------------------
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add_command(commands, "evaluate", _evaluate, help="score a network on test sets")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the network to score")
+    parser.add_argument(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
+    )
+
+
+def _evaluate(args: argparse.Namespace) -> tuple[Result, str, int]:
+    loaded = checkpoints.load(args.checkpoint)
+    network = loaded.network.to(devices.choose(args.device).device)
+    evaluations = {}
+    for digit_set in _test_sets(args):
+        with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
+            bar.set_description(digit_set.name)
+            predictions = predict(
+                network,
+                digit_set,
+                digest=loaded.digest,
+                progress=partial(_advance, bar),
+                keep_features=False,
+            )
+        evaluations[digit_set.name] = evaluate(predictions, loaded.details.temperature or 1.0)
+    lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95 % interval), NLL, ECE"]
+    lines += [
+        f"{name:24} {result.n:7} {result.errors:7}  {100 * result.accuracy:.2f} % "
+        f"({100 * result.accuracy_low:.2f} to {100 * result.accuracy_high:.2f}), "
+        f"{result.nll:.4f}, {100 * result.ece:.2f} %"
+        for name, result in evaluations.items()
+    ]
+    found = {name: result.to_json() for name, result in evaluations.items()}
+    return found, "\n".join(lines), 0
+
+
+def _advance(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def _test_sets(args: argparse.Namespace) -> list[DigitSet]:
+    """The sets that were named, else the usual ones that are on this machine."""
+    catalog = _catalog(args)
+    if hasattr(args, "digits"):
+        names = [name.strip() for name in args.digits.split(",")]
+    else:
+        here = [e.name for e in catalog.entries() if e.present and e.split == "test"]
+        names = [name for name in ("mnist", "emnist-digits") if name in here]
+        for name in ("mnist", "emnist-digits"):
+            if name not in here:
+                _say(f"{name} is not on this machine: python -m digitcnn data download {name}")
+        if not names:
+            raise DigitSetError("Neither is here; fetch one, or name others with --digits.")
+    return [catalog.open(name, "test") for name in dict.fromkeys(names)]
 
 
 # --- predict ----------------------------------------------------------------------------------

@@ -150,6 +150,18 @@ def test_a_damaged_digit_file_is_one_sentence(here: Here, damage: str) -> None:
     assert "small" in here.refusal("train", *TINY, *here.folders(data))
 
 
+def test_evaluate_gives_every_number_of_a_test_set(here: Here) -> None:
+    trained = here.json("train", *TINY, *here.folders())
+    data = ["--data-dir", str(here.data_dir)]
+    command = ["evaluate", "--checkpoint", trained["checkpoint"], "--digits", "small,synthetic"]
+    result = here.json(*command, *data)
+    assert list(result) == ["small", "synthetic"]
+    assert result["small"] == trained["metrics"]["small"]
+    assert result["synthetic"]["n"] == 4000
+    assert sum(map(sum, result["synthetic"]["confusion"])) == 4000
+    assert "nonsense" in here.refusal(*command[:-1], "nonsense", *data)
+
+
 def picture(path: Path, data_dir: Path) -> int:
     """The first test digit, four times as large, dark on light; returns its label."""
     test = Catalog(data_dir).open("small", "test")
@@ -245,7 +257,7 @@ def test_kill_loses_at_most_the_current_epoch(here: Here) -> None:
     assert resumed["digest"] == whole["digest"]
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "data list", "data download"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "data list", "data download"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main([*command.split(), "--help"])
