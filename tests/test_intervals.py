@@ -1,4 +1,4 @@
-"""The interval of a proportion, against scipy and at its ends."""
+"""Intervals of a proportion and of a difference, against scipy, published examples, their ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import binomtest
 
-from digitcnn.intervals import wilson_interval
+from digitcnn.intervals import newcombe_difference, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,35 @@ def test_nothing_counted_is_undefined() -> None:
 def test_counts_that_cannot_be_are_refused(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="expected 0 <= successes <= n"):
         wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((6, 7, 2, 7), (0.0582, 0.8062)),
+        ((5, 56, 0, 29), (-0.0381, 0.1926)),
+        ((0, 10, 0, 20), (-0.1611, 0.2775)),
+        ((0, 10, 0, 10), (-0.2775, 0.2775)),
+        ((10, 10, 0, 20), (0.6791, 1.0)),
+        ((10, 10, 0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_published_differences_are_reproduced(
+    counts: tuple[int, int, int, int], expected: tuple[float, float]
+) -> None:
+    # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10.
+    low, high = newcombe_difference(*counts)
+    assert (round(low, 4), round(high, 4)) == expected
+
+
+def test_a_difference_turned_round_is_mirrored() -> None:
+    low, high = newcombe_difference(9_941, 10_000, 2_311, 2_998)
+    mirrored = newcombe_difference(2_311, 2_998, 9_941, 10_000)
+    assert (-high, -low) == pytest.approx(mirrored)
+
+
+def test_a_difference_from_nothing_counted_is_undefined() -> None:
+    assert all(math.isnan(bound) for bound in newcombe_difference(0, 0, 3, 4))
+    assert all(math.isnan(bound) for bound in newcombe_difference(3, 4, 0, 0))

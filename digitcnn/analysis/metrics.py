@@ -1,8 +1,14 @@
-"""Numbers that say how good the answers are; computed here and nowhere else."""
+"""Numbers that say how good the answers are; computed here and nowhere else.
+
+Undefined is NaN here, ``null`` in JSON, an empty field in CSV and a dash for people.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,19 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from digitcnn.analysis.calibration import expected_calibration_error, reliability
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.files import without_nan
-from digitcnn.intervals import wilson_interval
-
-BINS = 15
+from digitcnn.intervals import newcombe_difference, wilson_interval
 
 
 @dataclass(frozen=True)
 class PerDigit:
     """One digit's row; precision, recall and F1 are fractions, NaN where undefined.
 
-    support: how many images show the digit.
+    support: how many images show the digit. Recall is undefined when that is 0, precision when
+    nothing was answered with the digit, F1 when both.
     """
 
     digit: int
@@ -59,6 +65,11 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     temperature: float
 
+    @property
+    def title(self) -> str:
+        """The set and its split, such as ``mnist test``."""
+        return f"{self.digits} {self.split}"
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as the command line prints them; undefined ones are None."""
         names = ("n", "accuracy", "accuracy_low", "accuracy_high", "nll", "ece", "brier")
@@ -69,18 +80,33 @@ class Evaluation:
         return plain
 
 
+@dataclass(frozen=True)
+class Gap:
+    """How much more accurate a network is on one digit set than on another, in points.
+
+    first, second: the sets' titles. points: accuracy on the first minus accuracy on the second,
+    in percentage points. low, high: its 95 % interval.
+    """
+
+    first: str
+    second: str
+    points: float
+    low: float
+    high: float
+
+
 def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
     """Every number of ``predictions``; ``temperature`` divides the logits and changes no answer."""
     labels = predictions.labels.long()
     n = len(labels)
     log_probabilities = functional.log_softmax(predictions.logits.double() / temperature, dim=1)
-    probabilities = log_probabilities.exp()
-    confidence, answers = probabilities.max(dim=1)
-    counts = confusion(answers, labels)
+    truth = functional.one_hot(labels, CLASSES)
+    counts = confusion(predictions.answers, labels)
     right = int(counts.diagonal().sum())
     low, high = wilson_interval(right, n)
     per_digit = tuple(_per_digit(counts, digit) for digit in range(CLASSES))
     occurring = [row.f1 for row in per_digit if row.support]
+    bins = reliability(predictions.logits, predictions.labels, temperature)
     return Evaluation(
         digits=predictions.digits,
         split=predictions.split,
@@ -90,15 +116,20 @@ def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
         accuracy_low=low,
         accuracy_high=high,
         nll=float(functional.nll_loss(log_probabilities, labels)),
-        brier=float(
-            (probabilities - functional.one_hot(labels, CLASSES)).square().sum(dim=1).mean()
-        ),
-        ece=calibration_error(confidence, answers == labels),
+        brier=float((log_probabilities.exp() - truth).square().sum(dim=1).mean()),
+        ece=expected_calibration_error(bins),
         macro_f1=sum(occurring) / len(occurring),
         per_digit=per_digit,
         confusion=tuple(tuple(row) for row in counts.tolist()),
         temperature=temperature,
     )
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The fraction of right answers, from logits [N, 10] and labels [N]; NaN for no images."""
+    if not len(labels):
+        return math.nan
+    return int((logits.argmax(dim=1) == labels).sum()) / len(labels)
 
 
 def confusion(answers: Tensor, labels: Tensor) -> Tensor:
@@ -107,16 +138,10 @@ def confusion(answers: Tensor, labels: Tensor) -> Tensor:
     return pairs.view(CLASSES, CLASSES)
 
 
-def calibration_error(confidence: Tensor, right: Tensor) -> float:
-    """Expected calibration error over ``BINS`` equal bins, each closed above.
-
-    confidence: [N], 0 to 1; exactly 1 belongs to the last bin. right: bool [N].
-    """
-    edges = torch.linspace(0, 1, BINS + 1, dtype=confidence.dtype)[1:-1]
-    bins = torch.bucketize(confidence, edges)
-    gaps = torch.zeros(BINS, dtype=confidence.dtype)
-    gaps.index_add_(0, bins, right.to(confidence.dtype) - confidence)
-    return float(gaps.abs().sum() / len(confidence))
+def gap(a: Evaluation, b: Evaluation) -> Gap:
+    """Accuracy on ``a`` minus accuracy on ``b``, different images, with Newcombe's interval."""
+    low, high = newcombe_difference(a.n - a.errors, a.n, b.n - b.errors, b.n)
+    return Gap(a.title, b.title, 100 * (a.accuracy - b.accuracy), 100 * low, 100 * high)
 
 
 def _per_digit(counts: Tensor, digit: int) -> PerDigit:
@@ -129,3 +154,83 @@ def _per_digit(counts: Tensor, digit: int) -> PerDigit:
         hits / support if support else math.nan,
         2 * hits / (support + answered) if support + answered else math.nan,
     )
+
+
+# --- for people and spreadsheets ----------------------------------------------------------------
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage of two decimals, a dash for NaN: ``99.41 %``."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f} %"
+
+
+def accuracy_text(evaluation: Evaluation) -> str:
+    """The accuracy with its 95 % interval, as it is shown everywhere: ``99.41 % (99.24 to 99.54)``.
+
+    Every place that shows one takes it from here, so that they agree to the last digit.
+    """
+    low, high = 100 * evaluation.accuracy_low, 100 * evaluation.accuracy_high
+    return f"{percent(evaluation.accuracy)} ({low:.2f} to {high:.2f})"
+
+
+def gap_text(found: Gap) -> str:
+    """A gap with its sign and 95 % interval, in points: ``+22.29 points (20.80 to 23.85)``."""
+    return f"{found.points:+.2f} points ({found.low:.2f} to {found.high:.2f})"
+
+
+_NUMBERS = (
+    "n", "errors", "accuracy", "accuracy_low", "accuracy_high", "nll", "brier", "ece", "macro_f1",
+    "temperature",
+)  # fmt: skip
+
+
+def evaluations_csv(evaluations: Sequence[Evaluation], gaps: Sequence[Gap] = ()) -> str:
+    """A row per digit set and, below, a row per gap; fractions in full precision, as in JSON.
+
+    A gap's row is named ``first minus second`` and fills only the three columns of accuracy.
+    """
+    rows: list[Sequence[object]] = [
+        (found.digits, found.split, *(getattr(found, name) for name in _NUMBERS))
+        for found in evaluations
+    ]
+    for found in gaps:
+        shown = {
+            "accuracy": found.points / 100,
+            "accuracy_low": found.low / 100,
+            "accuracy_high": found.high / 100,
+        }
+        name = f"{found.first} minus {found.second}"
+        rows.append((name, "", *(shown.get(column, math.nan) for column in _NUMBERS)))
+    return _csv(("digits", "split", *_NUMBERS), rows)
+
+
+def per_digit_csv(evaluations: Sequence[Evaluation]) -> str:
+    """A row per digit set and digit; fractions in full precision, as in JSON."""
+    rows = [
+        (found.digits, found.split, *asdict(row).values())
+        for found in evaluations
+        for row in found.per_digit
+    ]
+    return _csv(("digits", "split", *PerDigit.__dataclass_fields__), rows)
+
+
+def confusion_csv(evaluations: Sequence[Evaluation]) -> str:
+    """A row per digit set and true digit, a column of counts per predicted digit."""
+    rows = [
+        (found.digits, found.split, digit, *counts)
+        for found in evaluations
+        for digit, counts in enumerate(found.confusion)
+    ]
+    predicted = (f"predicted_{digit}" for digit in range(CLASSES))
+    return _csv(("digits", "split", "true", *predicted), rows)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(
+            "" if isinstance(value, float) and math.isnan(value) else value for value in row
+        )
+    return text.getvalue()

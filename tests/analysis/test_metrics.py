@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import math
 
 import numpy as np
@@ -8,7 +10,17 @@ import torch
 from sklearn import metrics as reference
 from torch import Tensor
 
-from digitcnn.analysis.metrics import calibration_error, evaluate
+from digitcnn.analysis.metrics import (
+    accuracy,
+    accuracy_text,
+    confusion_csv,
+    evaluate,
+    evaluations_csv,
+    gap,
+    gap_text,
+    per_digit_csv,
+    percent,
+)
 from digitcnn.analysis.predictions import Predictions
 
 
@@ -48,26 +60,6 @@ def test_every_number_agrees_with_scikit_learn(answered: Predictions, temperatur
     assert np.array_equal(result.confusion, reference.confusion_matrix(labels, answers))
 
 
-def test_calibration_error_agrees_with_a_plain_loop(answered: Predictions) -> None:
-    probabilities = torch.softmax(answered.logits.double(), 1)
-    confidence, answers = probabilities.max(1)
-    right = answers == answered.labels
-    total = 0.0
-    for index in range(15):
-        low, high = index / 15, (index + 1) / 15
-        inside = (confidence > low) & (confidence <= high)
-        if inside.any():
-            gap = right[inside].double().mean() - confidence[inside].mean()
-            total += float(inside.double().mean() * gap.abs())
-    assert evaluate(answered).ece == pytest.approx(total, abs=1e-9)
-
-
-def test_a_confidence_of_exactly_one_belongs_to_the_last_bin() -> None:
-    confidence = torch.tensor([1.0, 0.99], dtype=torch.float64)
-    # In one bin the two errors of -1 and +0.01 share a mean; in two they would not.
-    assert calibration_error(confidence, torch.tensor([False, True])) == pytest.approx(0.495)
-
-
 def test_one_image_gives_a_table_with_undefined_places() -> None:
     one = evaluate(predictions(torch.eye(10)[3:4], torch.tensor([3], dtype=torch.uint8)))
     assert one.accuracy == 1
@@ -98,3 +90,103 @@ def test_json_has_the_names_that_scripts_rely_on(answered: Predictions) -> None:
         "per_digit", "confusion",
     ]  # fmt: skip
     assert [len(row) for row in json["confusion"]] == [10] * 10
+
+
+def test_calibration_error_agrees_with_a_plain_loop(answered: Predictions) -> None:
+    probabilities = torch.softmax(answered.logits.double(), 1)
+    confidence, answers = probabilities.max(1)
+    right = answers == answered.labels
+    total = 0.0
+    for index in range(15):
+        low, high = index / 15, (index + 1) / 15
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            distance = right[inside].double().mean() - confidence[inside].mean()
+            total += float(inside.double().mean() * distance.abs())
+    assert evaluate(answered).ece == pytest.approx(total, abs=1e-9)
+
+
+def test_macro_f1_is_over_the_digits_that_occur() -> None:
+    # Two zeros and a one, the one read as a 9: scikit-learn counts the 9 as well unless told.
+    labels = torch.tensor([0, 0, 1], dtype=torch.uint8)
+    answers = torch.tensor([0, 0, 9])
+    result = evaluate(predictions(torch.eye(10)[answers], labels))
+    expected = reference.f1_score(
+        labels.numpy(), answers.numpy(), labels=[0, 1], average="macro", zero_division=0
+    )
+    assert result.macro_f1 == pytest.approx(expected) == pytest.approx(0.5)
+
+
+def test_a_set_of_one_class_has_dashes_for_the_others() -> None:
+    labels = torch.full((4,), 7, dtype=torch.uint8)
+    result = evaluate(predictions(torch.eye(10)[[7, 7, 7, 1]], labels))
+    assert result.macro_f1 == pytest.approx(6 / 7)
+    assert [math.isnan(row.recall) for row in result.per_digit].count(True) == 9
+    assert [percent(row.precision) for row in result.per_digit[6:8]] == ["–", "100.00 %"]
+
+
+def test_saturated_logits_give_finite_losses() -> None:
+    logits = torch.zeros(2, 10)
+    logits[:, 3] = 1e4
+    result = evaluate(predictions(logits, torch.tensor([3, 4], dtype=torch.uint8)))
+    assert result.nll == pytest.approx(5000)
+    assert result.ece == pytest.approx(0.5)
+
+
+def test_temperature_changes_confidence_but_no_answer(answered: Predictions) -> None:
+    cold, hot = evaluate(answered, 0.5), evaluate(answered, 4.0)
+    assert cold.confusion == hot.confusion
+    assert cold.nll != hot.nll
+
+
+def test_accuracy_is_a_fraction_and_undefined_without_images(answered: Predictions) -> None:
+    expected = reference.accuracy_score(answered.labels, answered.logits.argmax(1))
+    assert accuracy(answered.logits, answered.labels) == pytest.approx(expected)
+    assert math.isnan(accuracy(torch.zeros(0, 10), torch.zeros(0, dtype=torch.uint8)))
+
+
+def test_the_gap_has_its_sign_and_newcombes_interval() -> None:
+    # Newcombe (1998), Statistics in Medicine 17, 873-890, table II (a): 56/70 against 48/80.
+    def with_right(right: int, n: int) -> Predictions:
+        answers = torch.tensor([0] * right + [1] * (n - right))
+        return predictions(torch.eye(10)[answers], torch.zeros(n, dtype=torch.uint8))
+
+    found = gap(evaluate(with_right(56, 70)), evaluate(with_right(48, 80)))
+    assert found.points == pytest.approx(20)
+    assert (round(found.low, 2), round(found.high, 2)) == (5.24, 33.39)
+    assert gap_text(found) == "+20.00 points (5.24 to 33.39)"
+    assert found.first == "small test"
+
+
+def test_an_accuracy_is_shown_with_its_interval() -> None:
+    answers = torch.tensor([0] * 81 + [1] * 182)
+    result = evaluate(predictions(torch.eye(10)[answers], torch.zeros(263, dtype=torch.uint8)))
+    assert accuracy_text(result) == "30.80 % (25.53 to 36.62)"
+    assert result.title == "small test"
+
+
+def test_the_csv_of_sets_holds_what_the_json_holds_and_the_gap(answered: Predictions) -> None:
+    result = evaluate(answered, 1.3)
+    other = evaluate(predictions(torch.eye(10)[3:4], torch.tensor([3], dtype=torch.uint8)))
+    rows = list(csv.DictReader(io.StringIO(evaluations_csv([result, other], [gap(result, other)]))))
+    json = result.to_json()
+    for name in ("n", "accuracy", "accuracy_low", "accuracy_high", "nll", "brier", "ece"):
+        assert float(rows[0][name]) == json[name]
+    assert rows[0]["digits"] == "small"
+    assert rows[2]["digits"] == "small test minus small test"
+    assert float(rows[2]["accuracy"]) == pytest.approx(result.accuracy - 1)
+    assert rows[2]["nll"] == ""
+
+
+def test_the_csv_of_digits_leaves_undefined_fields_empty() -> None:
+    one = evaluate(predictions(torch.eye(10)[3:4], torch.tensor([3], dtype=torch.uint8)))
+    rows = list(csv.DictReader(io.StringIO(per_digit_csv([one]))))
+    assert len(rows) == 10
+    assert (rows[3]["support"], rows[3]["recall"], rows[3]["f1"]) == ("1", "1.0", "1.0")
+    assert (rows[0]["support"], rows[0]["precision"], rows[0]["f1"]) == ("0", "", "")
+
+
+def test_the_csv_of_confusions_counts_every_image(answered: Predictions) -> None:
+    rows = list(csv.reader(io.StringIO(confusion_csv([evaluate(answered)]))))
+    assert rows[0][:4] == ["digits", "split", "true", "predicted_0"]
+    assert sum(int(count) for row in rows[1:] for count in row[3:]) == 2000
