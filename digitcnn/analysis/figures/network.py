@@ -1,0 +1,131 @@
+"""Figures 5 and 6: the first layer's filters, and one digit after each layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional
+
+from digitcnn.analysis.figures import style
+from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.network.model import DigitCNN
+
+
+def conv_filters(network: DigitCNN, *, model: str) -> Figure:
+    """All 32 first-layer filters on one scale that is symmetric about zero."""
+    filters = network.conv1.weight.detach().cpu().float().squeeze(1)
+    limit = float(filters.abs().max()) or 1.0
+    figure = style.sheet(
+        "First-layer filters",
+        f"{model}\nall {len(filters)} filters of 3x3 weights; the picture is multiplied by them "
+        "and added up, orange brightens, purple darkens",
+        8.6,
+        5.2,
+    )
+    axes = figure.add_subplot()
+    style.picture(axes)
+    whole = np.ma.masked_invalid(style.mosaic(filters, 8, gap=1))
+    image = axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    for index in range(len(filters)):
+        axes.text(
+            (index % 8) * 4 - 0.45, (index // 8) * 4 - 0.6, str(index + 1),
+            fontsize=style.SMALL - 1, color=style.MUTED, va="bottom",
+        )  # fmt: skip
+    style.colour_bar(figure, image, axes, "weight (no unit)")
+    return figure
+
+
+def feature_maps(
+    network: DigitCNN, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
+) -> Figure:
+    """Image ``index`` of a set after each layer, down to the ten probabilities.
+
+    Raises IndexError when the set has no such image.
+    """
+    if not 0 <= index < len(digit_set):
+        raise IndexError(f"image {index} of {len(digit_set)} was asked for")
+    image, label = digit_set.images[index], int(digit_set.labels[index])
+    maps = layer_outputs(network, image)
+    probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
+    answer = int(probabilities.argmax())
+    figure = style.sheet(
+        f"A {label} on its way through the network",
+        f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "
+        f"answered {answer} with {style.confidence_text(float(probabilities[answer]))}; each panel "
+        "of maps has a scale of its own",
+        12.5,
+        7.4,
+    )
+    panels = figure.subplots(2, 4)
+    style.picture(panels[0, 0], "1  Input, 28x28")
+    panels[0, 0].imshow(image.numpy(), cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
+    _signed(panels[0, 1], maps["conv1"], 6, "2  Convolution 1: 32 of 28x28")
+    _positive(panels[0, 2], maps["block1"], 6, "3  ReLU, pooling: 32 of 14x14")
+    _signed(panels[0, 3], maps["conv2"], 8, "4  Convolution 2: 64 of 14x14")
+    _positive(panels[1, 0], maps["block2"], 8, "5  ReLU, pooling: 64 of 7x7")
+    hidden = maps["features"].view(1, 16, 20)
+    active = int((hidden > 0).sum())
+    _positive(panels[1, 1], hidden, 1, f"6  Hidden layer: {active} of 320 active")
+    _bars(panels[1, 2], probabilities, label)
+    _key(panels[1, 3])
+    for axes in panels.flat:
+        axes.set_anchor("NW")
+    return figure
+
+
+def layer_outputs(network: DigitCNN, image: Tensor) -> dict[str, Tensor]:
+    """What each layer makes of a uint8 [28, 28]: float32 on the CPU, without a batch dimension.
+
+    conv1 [32, 28, 28] and conv2 [64, 14, 14] are after batch norm, block1 [32, 14, 14] and block2
+    [64, 7, 7] after ReLU and pooling; features [320], logits [10].
+    """
+    with torch.inference_mode():
+        x = network.prepare(image[None].to(network.output.weight.device))
+        conv1 = network.norm1(network.conv1(x))
+        block1 = functional.relu(functional.max_pool2d(conv1, 2))
+        conv2 = network.norm2(network.conv2(block1))
+        block2 = functional.relu(functional.max_pool2d(conv2, 2))
+        features = functional.relu(network.hidden(block2.flatten(1)))
+        found = {
+            "conv1": conv1, "block1": block1, "conv2": conv2, "block2": block2,
+            "features": features, "logits": network.output(features),
+        }  # fmt: skip
+        return {name: value[0].cpu() for name, value in found.items()}
+
+
+def _signed(axes: Axes, maps: Tensor, columns: int, title: str) -> None:
+    style.picture(axes, title)
+    limit = float(maps.abs().max()) or 1.0
+    whole = np.ma.masked_invalid(style.mosaic(maps, columns))
+    axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+
+
+def _positive(axes: Axes, maps: Tensor, columns: int, title: str) -> None:
+    style.picture(axes, title)
+    whole = np.ma.masked_invalid(style.mosaic(maps, columns, gap=1))
+    axes.imshow(whole, cmap="Blues", vmin=0, vmax=float(maps.max()) or 1.0, interpolation="nearest")
+
+
+def _bars(axes: Axes, probabilities: Tensor, label: int) -> None:
+    style.dress(axes, x="probability (%)", y="digit", title="7  Answer", grid="x")
+    values = (100 * probabilities).tolist()
+    answer = int(probabilities.argmax())
+    colours = [style.COLOURS[0] if digit == answer else "#9aa1a9" for digit in range(CLASSES)]
+    axes.barh(range(CLASSES), values, color=colours)
+    axes.set_yticks(range(CLASSES), [f"{d} (true)" if d == label else str(d) for d in range(10)])
+    axes.set_xlim(0, 100)
+    axes.invert_yaxis()
+
+
+def _key(axes: Axes) -> None:
+    style.picture(axes)
+    axes.text(
+        0, 0.5,
+        "Panels 2 and 4, after batch norm:\norange above zero, purple below.\n\n"
+        "Panels 3, 5 and 6: the bluer,\nthe larger; white is zero.",
+        transform=axes.transAxes, va="center", fontsize=style.LABEL, color=style.MUTED,
+        linespacing=1.5,
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Figures 2 and 3: what the digit sets look like, and what the network says of their images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from digitcnn.analysis.figures import style
+from digitcnn.analysis.metrics import Evaluation, accuracy_text
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
+
+ROWS = 4
+COLUMNS = 10
+GAP = 3
+# Pixels of the picture for a line of words below an image, and for two.
+ONE_LINE, TWO_LINES = 8, 13
+
+
+def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
+    """The same digits from each set: a column per digit, four images of it below each other."""
+    names = [f"{digits.name} {digits.split}" for digits in digit_sets]
+    figure = style.sheet(
+        "What the digit sets look like",
+        f"The first {ROWS} images of each digit in {style.listed(names)}, as the network gets them",
+        8.2,
+        0.8 + 3.5 * len(digit_sets),
+    )
+    for index, digits in enumerate(digit_sets):
+        axes = figure.add_subplot(len(digit_sets), 1, index + 1)
+        style.picture(axes, f"{names[index]}: {len(digits):,} images")
+        tiles = torch.full((ROWS * COLUMNS, SIDE, SIDE), math.nan)
+        for digit in range(CLASSES):
+            places = (digits.labels == digit).nonzero().squeeze(1)[:ROWS]
+            for row, place in enumerate(places.tolist()):
+                tiles[row * COLUMNS + digit] = digits.images[place].float()
+            if not len(places):
+                axes.text(
+                    digit * (SIDE + GAP) + SIDE / 2, 2 * (SIDE + GAP), "none",
+                    ha="center", color=style.MUTED, fontsize=style.SMALL,
+                )  # fmt: skip
+            axes.text(
+                digit * (SIDE + GAP) + SIDE / 2, -3, str(digit),
+                ha="center", color=style.INK, fontsize=style.LABEL,
+            )  # fmt: skip
+        axes.set_title(axes.get_title(loc="left"), pad=18, loc="left", fontsize=style.LABEL + 0.5,
+                       fontweight="bold", color=style.INK)  # fmt: skip
+        axes.imshow(style.mosaic(tiles, COLUMNS, GAP), cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
+    return figure
+
+
+def predictions_sample(
+    digit_set: DigitSet,
+    predictions: Predictions,
+    evaluation: Evaluation,
+    *,
+    model: str,
+    rows: int = 2,
+) -> Figure:
+    """The first images of a set with answer and confidence, then the most confident errors."""
+    count = rows * COLUMNS
+    first = torch.arange(min(count, len(digit_set)))
+    errors = (~predictions.right).nonzero().squeeze(1)
+    words = ONE_LINE if bool(predictions.right[first].all()) else TWO_LINES
+    heights = [rows * (SIDE + GAP + below) for below in (words, TWO_LINES)]
+    figure = style.sheet(
+        f"Predictions on {evaluation.title}",
+        f"{model}\naccuracy on {evaluation.title}: {accuracy_text(evaluation)}; "
+        "below each image the answer and its confidence",
+        9.6,
+        1.75 + 0.032 * sum(heights),
+    )
+    top, bottom = figure.subplots(2, 1, height_ratios=heights)
+    confidence = predictions.probabilities(evaluation.temperature).max(dim=1).values
+    _tiles(top, digit_set, predictions, confidence, first, rows, words)
+    style.picture(top, "The first images; errors are framed, with the true digit")
+    worst = errors[confidence[errors].argsort(descending=True, stable=True)][:count]
+    if len(worst):
+        _tiles(bottom, digit_set, predictions, confidence, worst, rows, TWO_LINES)
+        shown = f"The {len(worst)} most confident of {len(errors):,} errors"
+        style.picture(bottom, shown if len(worst) < len(errors) else "All errors")
+    else:
+        style.picture(bottom, "Errors")
+        style.say(bottom, f"No image of {evaluation.title} is answered wrongly.")
+    return figure
+
+
+def _tiles(
+    axes: Axes,
+    digit_set: DigitSet,
+    predictions: Predictions,
+    confidence: Tensor,
+    places: Tensor,
+    rows: int,
+    words: int,
+) -> None:
+    tiles = torch.full((rows * COLUMNS, SIDE, SIDE), math.nan)
+    tiles[: len(places)] = digit_set.images[places].float()
+    whole = style.mosaic(tiles, COLUMNS, GAP, words)
+    axes.imshow(whole, cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
+    answers = predictions.answers
+    for position, place in enumerate(places.tolist()):
+        left = (position % COLUMNS) * (SIDE + GAP)
+        top = (position // COLUMNS) * (SIDE + GAP + words)
+        answer, label = int(answers[place]), int(digit_set.labels[place])
+        wrong = answer != label
+        text = f"{answer}  {style.confidence_text(float(confidence[place]))}"
+        axes.text(
+            left + SIDE / 2, top + SIDE + 1.5, f"{text}\ntrue {label}" if wrong else text,
+            ha="center", va="top", fontsize=style.SMALL - 0.5, linespacing=1.1,
+            color=style.WRONG if wrong else style.INK,
+            fontweight="bold" if wrong else "normal",
+        )  # fmt: skip
+        if wrong:
+            axes.plot(
+                [left - 1, left + SIDE, left + SIDE, left - 1, left - 1],
+                [top - 1, top - 1, top + SIDE, top + SIDE, top - 1],
+                color=style.WRONG, linewidth=1.8,
+            )  # fmt: skip
+    axes.set_xlim(-2, whole.shape[1] + 1)
+    axes.set_ylim(whole.shape[0] + 1, -2)

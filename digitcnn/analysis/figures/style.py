@@ -1,0 +1,159 @@
+"""How every figure looks: paper, ink, colours that colour-blind readers tell apart, headings.
+
+Figures are bare ``matplotlib.figure.Figure``: nothing here touches pyplot or rcParams, which
+belong to the whole process and its threads. The paper is opaque and a little darker than white,
+so that a figure is a sheet on a light page and does not glare on a dark one.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+PAPER, INK, MUTED, GRID = "#f8f7f3", "#202428", "#5f656d", "#d9d8d2"
+# Okabe and Ito (2008), Color Universal Design. Colour is never alone: a marker and a hatch go
+# with it.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "D", "^", "v", "P")
+HATCHES = ("", "////", "....", "xxxx", "----", "++++")
+WRONG = "#D55E00"
+
+DPI = 150
+TITLE, SUBTITLE, LABEL, SMALL = 15, 10.5, 10.5, 9
+# Inches per line of the heading, and how many of its letters fit into an inch.
+_HEADER_LINE, _HEADER_TITLE = 0.21, 0.46
+_CHARACTERS_PER_INCH = 12.6
+
+Floats = NDArray[np.float32]
+Grid = Literal["x", "y", "both", ""]
+LegendPlace = Literal["best", "upper left", "upper right", "lower left", "lower right"]
+
+
+def sheet(title: str, subtitle: str, width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, with its title and the lines below it."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    lines = [
+        line
+        for part in subtitle.split("\n")
+        for line in textwrap.wrap(part, round(width * _CHARACTERS_PER_INCH))
+    ]
+    header = _HEADER_TITLE + _HEADER_LINE * len(lines)
+    figure.text(
+        0.16 / width, 1 - 0.12 / height, title,
+        fontsize=TITLE, fontweight="bold", color=INK, va="top",
+    )  # fmt: skip
+    figure.text(
+        0.16 / width, 1 - 0.46 / height, "\n".join(lines),
+        fontsize=SUBTITLE, color=MUTED, va="top", linespacing=1.3,
+    )  # fmt: skip
+    share = header / height
+    figure.set_layout_engine(
+        "constrained", rect=(0.01, 0.01, 0.98, 0.99 - share), w_pad=0.08, h_pad=0.06
+    )
+    return figure
+
+
+def dress(axes: Axes, *, x: str = "", y: str = "", title: str = "", grid: Grid = "y") -> None:
+    """Labels and lines of one panel."""
+    axes.set_facecolor(PAPER)
+    axes.set_xlabel(x, fontsize=LABEL, color=INK)
+    axes.set_ylabel(y, fontsize=LABEL, color=INK)
+    heading(axes, title)
+    axes.tick_params(colors=INK, labelsize=SMALL, length=3, which="both")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=GRID, linewidth=0.8)
+
+
+def picture(axes: Axes, title: str = "") -> None:
+    """A panel that holds a picture: no lines, no ticks."""
+    axes.set_axis_off()
+    heading(axes, title)
+
+
+def colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label: str) -> None:
+    """The key of a picture's colours, beside it."""
+    bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=28, pad=0.02)
+    bar.set_label(label, fontsize=SMALL, color=INK)
+    bar.ax.tick_params(labelsize=SMALL, colors=INK)
+    bar.outline.set_visible(False)
+
+
+def heading(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=LABEL + 0.5, color=INK, loc="left", fontweight="bold")
+
+
+def say(axes: Axes, text: str) -> None:
+    """Words where there is nothing to draw."""
+    axes.text(
+        0.5, 0.5, text,
+        transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=LABEL, wrap=True,
+    )  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def legend(axes: Axes, where: LegendPlace = "best", columns: int = 1) -> None:
+    axes.legend(
+        loc=where, ncols=columns, fontsize=SMALL, facecolor=PAPER, edgecolor=GRID, labelcolor=INK,
+        framealpha=0.9,
+    )  # fmt: skip
+
+
+def percent_axis(axis: Axis) -> None:
+    """Ticks of an axis in per cent, with as many decimals as they need."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_locator(MaxNLocator(6))
+
+
+def whiskers(value: float, low: float, high: float) -> list[list[float]]:
+    """What errorbar takes for an interval; rounding may put an end on the wrong side by 1e-17."""
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+# Ink on paper, as digits are written; what lies between the images is paper as well.
+_INK = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#101214"])
+INK_ON_WHITE: Colormap = _INK.with_extremes(bad=PAPER)
+
+
+def mosaic(images: Tensor | Floats, columns: int, gap: int = 2, below: int = 0) -> Floats:
+    """Images [K, H, W] in rows of ``columns``, NaN between them and where there are none.
+
+    gap: pixels between images. below: further pixels under every row, for words.
+    """
+    tiles = np.asarray(images, dtype=np.float32)
+    count, height, width = tiles.shape
+    rows = max(1, math.ceil(count / columns))
+    pitch_y, pitch_x = height + gap + below, width + gap
+    whole = np.full((rows * pitch_y - gap, columns * pitch_x - gap), np.nan, dtype=np.float32)
+    for index, tile in enumerate(tiles):
+        top, left = (index // columns) * pitch_y, (index % columns) * pitch_x
+        whole[top : top + height, left : left + width] = tile
+    return whole
+
+
+def confidence_text(probability: float) -> str:
+    """A confidence in per cent; rounding never makes it certain: ``97.3 %``, ``> 99.9 %``."""
+    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,111 @@
+"""Figure 1: what happened in training, and how good the network was at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from digitcnn.analysis.figures import style
+from digitcnn.analysis.figures.evaluation import accuracy_rows
+from digitcnn.analysis.metrics import Evaluation
+from digitcnn.intervals import wilson_interval
+
+History = Sequence[Mapping[str, Any]]
+
+
+def training_history(
+    history: History,
+    evaluations: Sequence[Evaluation],
+    *,
+    model: str,
+    trained_on: str | None,
+) -> Figure:
+    """Loss and accuracy per epoch, training and held-out; below, test accuracies at the end.
+
+    history: a record per epoch with ``epoch``, ``loss`` (training), ``accuracy`` (held-out,
+    fraction); where known ``held_out_loss``, ``training_accuracy`` and ``held_out`` (how many
+    images, for the interval). Empty for a file that says nothing of its training; the figure then
+    says so. trained_on: the set's name, None where unknown.
+    """
+    height = 5.0 + 0.34 * len(evaluations)
+    figure = style.sheet("Training history", model, 10, height)
+    grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
+    loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
+    where = trained_on or "unknown set"
+    style.dress(loss, x="epoch", y="loss (nats per image)", title="Loss")
+    style.dress(accuracy, x="epoch", y="accuracy (%)", title="Accuracy")
+    if history:
+        _curve(loss, history, "loss", f"{where}, training images (as trained on)", 1, 1)
+        _curve(loss, history, "held_out_loss", f"{where}, held-out images", 0, 1)
+        _log_if_wide(loss, history)
+        _curve(
+            accuracy, history, "training_accuracy", f"{where}, training images (as trained on)", 1
+        )
+        _held_out_band(accuracy, history)
+        _curve(accuracy, history, "accuracy", f"{where}, held-out images (95 % band)", 0)
+        style.percent_axis(accuracy.yaxis)
+        for axes in (loss, accuracy):
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            if len(history) == 1:
+                axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
+        style.legend(loss, "upper right")
+        style.legend(accuracy, "lower right")
+    else:
+        for axes in (loss, accuracy):
+            style.say(axes, "This file says nothing\nof its training history.")
+    accuracy_rows(
+        figure.add_subplot(grid[1, :]), evaluations, "Test accuracy at the end, with 95 % interval"
+    )
+    return figure
+
+
+def _values(history: History, name: str) -> list[float]:
+    """One value per epoch, NaN where the record lacks it."""
+    return [math.nan if row.get(name) is None else float(row[name]) for row in history]
+
+
+def _curve(
+    axes: Axes, history: History, name: str, label: str, look: int, scale: float = 100
+) -> None:
+    values = [scale * value for value in _values(history, name)]
+    if all(math.isnan(value) for value in values):
+        return
+    axes.plot(
+        [row["epoch"] for row in history], values,
+        color=style.COLOURS[look], marker=style.MARKERS[look], markersize=4.5,
+        markevery=max(1, len(values) // 25), linestyle=("-", "--")[look], linewidth=1.8,
+        label=label,
+    )  # fmt: skip
+
+
+def _held_out_band(axes: Axes, history: History) -> None:
+    rows = [row for row in history if row.get("held_out") and row.get("accuracy") is not None]
+    if not rows:
+        return
+    bands = [wilson_interval(round(r["accuracy"] * r["held_out"]), r["held_out"]) for r in rows]
+    axes.fill_between(
+        [row["epoch"] for row in rows],
+        [100 * low for low, _ in bands],
+        [100 * high for _, high in bands],
+        color=style.COLOURS[0], alpha=0.18, linewidth=0,
+    )  # fmt: skip
+
+
+def _log_if_wide(axes: Axes, history: History) -> None:
+    """Losses that span more than a factor of five are read better on a logarithmic axis."""
+    values = [v for name in ("loss", "held_out_loss") for v in _values(history, name)]
+    values = [value for value in values if value > 0]
+    if values and max(values) > 5 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        wide = max(values) > 50 * min(values)
+        axes.yaxis.set_minor_formatter(
+            FuncFormatter(
+                lambda v, _: "" if wide or f"{v:g}".lstrip("0.")[0] not in "25" else f"{v:g}"
+            )
+        )
