@@ -21,6 +21,7 @@ from digitcnn.analysis import metrics
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
+from digitcnn.analysis.figures.gap import gap_waterfall
 from digitcnn.analysis.figures.network import conv_filters, feature_maps
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data
 from digitcnn.analysis.figures.stability import stability_box, stability_line, stability_test
@@ -42,6 +43,7 @@ __all__ = [
     "draw",
     "feature_maps",
     "find",
+    "gap_waterfall",
     "png",
     "predictions_sample",
     "sample_data",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from digitcnn.analysis.calibration import (
     ReliabilityBin,
@@ -14,7 +15,7 @@ from digitcnn.analysis.calibration import (
     reliability,
 )
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import accuracy_text, evaluate
+from digitcnn.analysis.metrics import accuracy_text, evaluate, percent
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import wilson_interval
 
@@ -35,16 +36,22 @@ def confidence_analysis(
         "it promises nothing elsewhere"
     )
     figure = style.sheet(
-        "Confidence against accuracy", f"{model}\n{told}", 12.5, 0.9 + 3.7 * len(predictions)
+        "Confidence against accuracy",
+        f"{model}\n{told}; ECE is the expected calibration error",
+        12.5,
+        0.9 + 3.7 * len(predictions),
     )
     panels = figure.subplots(len(predictions), 3, squeeze=False)
     for row, found in zip(panels, predictions, strict=True):
-        tables = [(BEFORE, "before temperature", reliability(found.logits, found.labels))]
+        tables = [(BEFORE, "before", reliability(found.logits, found.labels))]
         if temperature is not None:
-            after = reliability(found.logits, found.labels, temperature)
-            tables.append((AFTER, "after temperature", after))
+            tables.append((AFTER, "after", reliability(found.logits, found.labels, temperature)))
         evaluation = evaluate(found, temperature or 1.0)
-        _reliability(row[0], tables, f"{evaluation.title}\n{accuracy_text(evaluation)}")
+        errors = ", ".join(
+            f"{label} {percent(expected_calibration_error(table))}" for _, label, table in tables
+        )
+        title = f"{evaluation.title}: {accuracy_text(evaluation)}\nECE {errors} temperature"
+        _reliability(row[0], tables, title)
         _counts(row[1], tables, len(found))
         _right_and_wrong(row[2], found, temperature or 1.0)
     return figure
@@ -54,7 +61,7 @@ def _reliability(
     axes: Axes, tables: Sequence[tuple[int, str, Sequence[ReliabilityBin]]], title: str
 ) -> None:
     style.dress(axes, x="confidence (%)", y="accuracy (%)", title=title, grid="both")
-    axes.plot([0, 100], [0, 100], color=style.MUTED, linewidth=1, linestyle=":", label="ideal")
+    axes.plot([0, 100], [0, 100], color=style.MUTED, linewidth=1, linestyle=":")
     for look, label, table in tables:
         filled = [found for found in table if found.count]
         points = [100 * found.accuracy for found in filled]
@@ -67,11 +74,11 @@ def _reliability(
             ],
             color=style.COLOURS[look], marker=style.MARKERS[look], markersize=5,
             linestyle=("-", "--")[look], linewidth=1.4, elinewidth=0.9, capsize=2,
-            label=f"{label}: ECE {100 * expected_calibration_error(table):.2f} %",
+            label=label,
         )  # fmt: skip
     axes.set_xlim(0, 101)
     axes.set_ylim(0, 102)
-    style.legend(axes)
+    style.legend(axes, "upper left")
 
 
 def _counts(
@@ -84,9 +91,11 @@ def _counts(
             [100 * found.low + (place + 0.5) * width for found in table],
             [found.count for found in table],
             width=0.92 * width, color=style.COLOURS[look], hatch=style.HATCHES[look],
-            edgecolor=style.PAPER, linewidth=0.4, label=label,
+            edgecolor=style.PAPER, linewidth=0.4, label=f"{label} temperature",
         )  # fmt: skip
     axes.set_yscale("log")
+    # The default would write powers as formulas, whose parser is shared by all threads.
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_ylim(0.7, 30 * n)
     axes.set_xlim(0, 101)
     style.legend(axes, "upper left")
