@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder
 
 # Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
 SHUTDOWN_SECONDS = 3.5
+
+PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "SPACE_ID")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,31 +64,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DigitCNNError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
 def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     """Serve the page until a signal ends it. Raises ConfigError when it cannot be served."""
-    from digitcnn.ui.access import Access
+    from gradio.tunneling import CURRENT_TUNNELS
 
+    from digitcnn.ui.access import Access
     from digitcnn.ui.page import build_page, launch_options
 
+    # Gradio's own variables make the page reachable as the options do.
     public = bool(
         args.share
         or args.host
         or args.root_path
-        or os.environ.get("GRADIO_SERVER_NAME")
-        or os.environ.get("SPACE_ID")
+        or any(os.environ.get(name) for name in PUBLIC_VARIABLES)
     )
     access = Access.from_settings(
         public=public, token=os.environ.get("DIGITCNN_OWNER_TOKEN"), open_to_all=args.open
     )
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
+    job = workspace.job  # made here once, before many threads ask for it
     page = build_page(workspace, access)
-    ended = threading.Event()
+    _check_address(args.host, args.port)
+    launched, ended = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        if not launched.is_set():
+            os._exit(0)  # launch() would not listen, and there is nothing to keep yet
+        ended.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, end)
     try:
         _, local_url, share_url = page.launch(
             server_name=args.host,
@@ -97,10 +111,11 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
             quiet=True,
             **launch_options(),
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The page cannot listen there ({error}); choose another --port or --host."
+            f"The page cannot be served ({error}); choose another --port or --host."
         ) from error
+    launched.set()
     print(f"digitcnn is at {local_url}", flush=True)
     if share_url:
         print(f"and, for everyone, at {share_url}", flush=True)
@@ -108,10 +123,29 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
         print(f"The owner's address: {access.owner_link(share_url or local_url)}", flush=True)
     ended.wait()
     print("Ending; a running training can be resumed.", file=sys.stderr, flush=True)
-    workspace.job.shutdown(SHUTDOWN_SECONDS)
+    job.shutdown(SHUTDOWN_SECONDS)
+    for tunnel in CURRENT_TUNNELS:
+        tunnel.kill()
     # Threads that still serve somebody would hold a normal exit.
     sys.stdout.flush()
     os._exit(0)
+
+
+def _check_address(host: str | None, port: int | None) -> None:
+    """Raises ConfigError where nothing can listen; Gradio would try for minutes."""
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"The port is {port}; choose a --port from 1 to 65535.")
+    address = (host or "127.0.0.1", port or 0)
+    try:
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"Nothing can listen on {address[0]}, port {port or 'any'} ({error.strerror}); "
+            "choose another --port or --host."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -193,17 +193,11 @@ def _opened_run(args: argparse.Namespace, catalog: Catalog, store: RunStore) -> 
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
     )
-    if not _is_present(catalog, config.digits):
+    if not catalog.has(config.digits, "train"):
         config = _with_fetched_digits(config, catalog, named=hasattr(args, "digits"))
     # Whatever is wrong with the images is said before a folder is made for the run.
     open_training_set(config, catalog)
     return store.create(config, getattr(args, "name", None), saves=not args.no_save)
-
-
-def _is_present(catalog: Catalog, name: str) -> bool:
-    return any(
-        entry.present for entry in catalog.entries() if (entry.name, entry.split) == (name, "train")
-    )
 
 
 def _with_fetched_digits(config: TrainingConfig, catalog: Catalog, named: bool) -> TrainingConfig:
@@ -347,6 +341,7 @@ def _add_predict(commands: Any) -> None:
 
 def _predict(args: argparse.Namespace) -> tuple[Result, str, int]:
     loaded = checkpoints.load(args.checkpoint)
+    loaded.network.to(devices.choose(args.device).device)
     result = {image: _answer(loaded, Path(image)) for image in args.images}
     lines = []
     for image, answer in result.items():
@@ -369,7 +364,8 @@ def _answer(loaded: checkpoints.Checkpoint, path: Path) -> Result:
         raise SketchError(f"{path}: {error}") from error
     if image is None:
         return {"digit": None, "blank": True}
-    probabilities = loaded.probabilities(image.unsqueeze(0))[0].tolist()
+    images = image.unsqueeze(0).to(loaded.network.output.weight.device)
+    probabilities = loaded.probabilities(images)[0].tolist()
     return {"digit": max(range(10), key=probabilities.__getitem__), "probabilities": probabilities}
 
 

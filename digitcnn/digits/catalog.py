@@ -256,6 +256,12 @@ class Catalog:
 
     # --- List --------------------------------------------------------------------------------
 
+    def has(self, name: str, split: str) -> bool:
+        """Whether the split of that set is on this machine."""
+        return any(
+            entry.present for entry in self.entries() if (entry.name, entry.split) == (name, split)
+        )
+
     def entries(self) -> list[Entry]:
         """Every split of every set, known ones first; reads headers, not images.
 

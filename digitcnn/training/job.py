@@ -31,6 +31,8 @@ IDLE = "idle"
 # More points than a chart has pixels show nothing more.
 MOST_LOSSES = 600
 
+UNEXPECTED = "The training failed unexpectedly; the terminal that runs digitcnn shows the report."
+
 log = logging.getLogger(__name__)
 
 
@@ -112,7 +114,10 @@ class TrainingJob:
         """
         with self._lock:
             self._refuse_second()
-            open_training_set(config, self._catalog)
+        # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
+        open_training_set(config, self._catalog)
+        with self._lock:
+            self._refuse_second()
             run = self._runs.create(config, name)
             self._launch(run, config, (), compute or self._compute)
         return run.name
@@ -120,7 +125,8 @@ class TrainingJob:
     def resume(self, name: str) -> str:
         """Go on with a stopped, interrupted or failed run after its last finished epoch.
 
-        Raises RunError when a training is running, or the run has nothing to go on from.
+        A run without a finished epoch starts over. Raises RunError when a training is running,
+        or the run is finished or kept nothing.
         """
         with self._lock:
             self._refuse_second()
@@ -166,9 +172,10 @@ class TrainingJob:
                 stop=stop,
             ):
                 self._see(progress)
-        except DigitCNNError as error:
+        except Exception as error:
             log.error("The run %s failed: %s", run.name, error, exc_info=error)
-            self._change(state=runs.FAILED, message=str(error), stopping=False)
+            told = str(error) if isinstance(error, DigitCNNError) else UNEXPECTED
+            self._change(state=runs.FAILED, message=told, stopping=False)
 
     def _see(self, progress: Progress) -> None:
         if isinstance(progress, StepProgress):
@@ -191,12 +198,12 @@ class TrainingJob:
                 **changes,  # type: ignore[arg-type]
             )
 
-    def stop(self) -> None:
+    def stop(self, reason: str = runs.STOPPED) -> None:
         """Ask the running training to end between two batches. Raises RunError without one."""
         with self._lock:
             if self._view.state != runs.RUNNING:
                 raise RunError("No training is running.")
-            self._stop.stop()
+            self._stop.stop(reason)
             self._view = dataclasses.replace(
                 self._view, version=self._view.version + 1, stopping=True
             )
@@ -204,8 +211,7 @@ class TrainingJob:
     def shutdown(self, timeout: float) -> None:
         """Mark a running training interrupted and wait up to ``timeout`` seconds for it."""
         with contextlib.suppress(RunError):
-            self.stop()
-            self._stop.stop(runs.INTERRUPTED)
+            self.stop(runs.INTERRUPTED)
         if self._thread is not None:
             self._thread.join(timeout)
 

@@ -111,7 +111,10 @@ def train(
         yield from learner.run_epoch(epoch, stopped)
         if stopped():
             return
-        yield learner.end_epoch(epoch)
+        end = learner.end_epoch(epoch, stopped)
+        if end is None:
+            return
+        yield end
 
 
 class _Learner:
@@ -223,9 +226,13 @@ class _Learner:
             seconds_left=(self.steps - step) * per_step,
         )
 
-    def end_epoch(self, epoch: int) -> EpochEnd:
-        self._estimate_statistics()
-        logits = self._held_out_logits()
+    def end_epoch(self, epoch: int, stopped: Callable[[], bool]) -> EpochEnd | None:
+        """Score the averaged weights; None when stopped before that was done."""
+        if not self._estimate_statistics(stopped):
+            return None
+        logits = self._held_out_logits(stopped)
+        if logits is None:
+            return None
         seen = self.steps_per_epoch * self.batch_size
         result = EpochResult(
             epoch=epoch,
@@ -248,7 +255,7 @@ class _Learner:
         return EpochEnd(result, snapshot)
 
     @torch.no_grad()
-    def _estimate_statistics(self) -> None:
+    def _estimate_statistics(self, stopped: Callable[[], bool]) -> bool:
         """Batch-norm statistics of the averaged weights, from training images as they were seen.
 
         Averaged weights need statistics of their own (Izmailov et al. 2018, section 3.2), and of
@@ -261,16 +268,21 @@ class _Learner:
             norm.momentum = None  # cumulative mean over the batches
         self.averaged.train()
         for chunk in self.images[:STATISTICS_IMAGES].split(STATISTICS_BATCH):
+            if stopped():
+                return False
             if self.augmentation is not None:
                 chunk = augment(chunk, self.augmentation, self.generator)
             with self._autocast():
                 self.averaged.block2(self.averaged.block1(self.averaged.prepare(chunk)))
         self.averaged.eval()
+        return True
 
     @torch.no_grad()
-    def _held_out_logits(self) -> Tensor:
+    def _held_out_logits(self, stopped: Callable[[], bool]) -> Tensor | None:
         chunks = []
         for chunk in self.held_out_images.split(STATISTICS_BATCH):
+            if stopped():
+                return None
             with self._autocast():
                 chunks.append(self.averaged(self.averaged.prepare(chunk)).float())
         return torch.cat(chunks)

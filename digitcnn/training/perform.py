@@ -5,11 +5,11 @@ How the network learns is left to ``loop``, what a file holds to ``runs`` and ``
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.errors import DigitCNNError, RunError, TrainingError
+from digitcnn.errors import CheckpointError, DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
@@ -46,6 +46,7 @@ class StopSignal:
 
     def stop(self, reason: str = runs.STOPPED) -> None:
         """``stopped``: a person asked, a checkpoint is kept. ``interrupted``: the process ends."""
+        # The reason first: the training looks at it as soon as the event is set.
         self.reason = reason
         self._event.set()
 
@@ -164,11 +165,11 @@ class _Performance:
         held = predict(network, held_out)
         temperature = fit_temperature(held.logits, held.labels)
         metrics = {"held_out": metrics_of.evaluate(held, temperature).to_json()}
-        for entry in self.catalog.entries():
-            test_of_training = entry.name == self.config.digits and entry.split == "test"
-            if entry.present and test_of_training:
-                test = predict(network, self.catalog.open(entry.name, "test"))
-                metrics[entry.name] = metrics_of.evaluate(test, temperature).to_json()
+        if self.catalog.has(self.config.digits, "test"):
+            test = predict(
+                network, self.catalog.open(self.config.digits, "test"), keep_features=False
+            )
+            metrics[self.config.digits] = metrics_of.evaluate(test, temperature).to_json()
         self.run.write_metrics(metrics)
         yield self._end(
             runs.FINISHED,
@@ -182,13 +183,14 @@ class _Performance:
         self, snapshot: Snapshot | None, epochs: int, training: DigitSet, held_out: DigitSet
     ) -> Iterator[Progress]:
         state, total = self.stop.reason, self.config.epochs
-        at = f"{state.capitalize()} at epoch {epochs} of {total}"
+        resumable = "; it can be resumed" if self.record.saves else ""
+        at = f"{state.capitalize()} at epoch {epochs} of {total}{resumable}."
         if snapshot is None:
             yield self._end(
                 state, None, None, f"{state.capitalize()} before an epoch was finished.", None
             )
         elif state == runs.INTERRUPTED:
-            yield self._end(state, snapshot, None, f"{at}; it can be resumed.", None)
+            yield self._end(state, snapshot, None, at, None)
         else:
             last = snapshot.history[-1]
             metrics = {"held_out": {"n": len(held_out), "accuracy": last.accuracy}}
@@ -196,7 +198,7 @@ class _Performance:
                 state,
                 snapshot,
                 f"{self.run.name}-epoch{epochs}.pt",
-                f"{at}; it can be resumed.",
+                at,
                 self._details(snapshot, training, held_out, metrics, None),
             )
 
@@ -219,13 +221,14 @@ class _Performance:
                     f"The folder {self.checkpoints} cannot be written ({error.strerror}); "
                     "choose another with --checkpoint-dir."
                 ) from error
-            # A run that was stopped twice at the same epoch has that checkpoint already.
             digest = checkpoint.digest(network.state_dict())
-            if not path.exists() or state == runs.FINISHED:
+            path = _free_path(path, digest)
+            if not path.exists():
                 checkpoint.save(path, network, details)
+        # In this order a process killed in between leaves a run that is finished or can go on.
+        self._write(state=state, checkpoint=path.name if path else None, message=message)
         if state == runs.FINISHED:
             self.run.forget_snapshot()
-        self._write(state=state, checkpoint=path.name if path else None, message=message)
         self.run.log(message)
         return RunEnd(
             self.run.name,
@@ -266,7 +269,7 @@ class _Performance:
         self.record = dataclasses.replace(self.record, **changes)
         self.run.write(self.record)
 
-    @contextmanager
+    @contextlib.contextmanager
     def failures_recorded(self) -> Iterator[None]:
         try:
             yield
@@ -279,6 +282,22 @@ class _Performance:
                 # The disk that failed the run fails its log as well; the sentence still goes out.
                 raise told from error
             raise told from error
+
+
+def _free_path(wanted: Path, digest: str) -> Path:
+    """``wanted``, or with a number where another network has that name.
+
+    A file that holds this very network is kept: a run stopped twice at the same epoch, or killed
+    right after its checkpoint was written, has it already.
+    """
+    path, number = wanted, 1
+    while path.exists():
+        with contextlib.suppress(CheckpointError):
+            if checkpoint.load(path).digest == digest:
+                break
+        number += 1
+        path = wanted.with_name(f"{wanted.stem}-{number}.pt")
+    return path
 
 
 def _averaged_network(snapshot: Snapshot, compute: Compute | None) -> DigitCNN:
@@ -299,7 +318,7 @@ def _explain(error: Exception, run: str, batch_size: int) -> DigitCNNError:
     if isinstance(error, OSError):
         return TrainingError(
             f"The files of run '{run}' could not be written ({error.strerror or error}); free "
-            "space or choose another folder, then resume the run."
+            "space or choose another folder."
         )
     return TrainingError(
         f"The training failed with an unexpected {type(error).__name__}; its report is in the "

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import digitcnn
-from digitcnn.errors import RunError
+from digitcnn.errors import ConfigError, RunError
 from digitcnn.files import atomic_write, write_json
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochResult, Snapshot
@@ -58,9 +58,13 @@ class RunRecord:
         """Raises RunError when ``values`` are not what ``to_json`` gives."""
         try:
             config = TrainingConfig.from_json(values["config"])
-            return cls(**{**values, "config": config})
-        except (KeyError, TypeError) as error:
+            record = cls(**{**values, "config": config})
+        except (KeyError, TypeError, ConfigError) as error:
             raise RunError("run.json is not a run of this version of digitcnn.") from error
+        texts = (record.name, record.state, record.created, record.device, record.message)
+        if not all(isinstance(text, str) for text in texts):
+            raise RunError("run.json is not a run of this version of digitcnn.")
+        return record
 
 
 class Run:
@@ -87,6 +91,10 @@ class Run:
             self._lock.acquire(timeout=2)
         except Timeout as error:
             raise RunError(f"The run '{self.name}' is at work; wait for it or stop it.") from error
+        except OSError as error:
+            raise RunError(
+                f"The folder of run '{self.name}' cannot be written ({error.strerror})."
+            ) from error
         try:
             yield
         finally:
@@ -101,6 +109,8 @@ class Run:
             record = RunRecord.from_json(json.loads((self.folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise RunError(f"The run '{self.name}' has no readable run.json.") from error
+        # A person may have renamed the folder; its name is the run's.
+        record = dataclasses.replace(record, name=self.name)
         if record.state == RUNNING and not self._is_held():
             return dataclasses.replace(
                 record, state=INTERRUPTED, message="The process ended during the training."
@@ -245,10 +255,12 @@ class RunStore:
 
     def records(self) -> list[RunRecord]:
         """Every readable run, newest first."""
-        if not self.folder.is_dir():
-            return []
+        try:
+            paths = list(self.folder.iterdir())
+        except OSError:
+            return []  # no such folder yet, or none that may be read
         found = []
-        for path in self.folder.iterdir():
+        for path in paths:
             if _NAME.fullmatch(path.name) and (path / "run.json").is_file():
                 try:
                     found.append(Run(path).record())

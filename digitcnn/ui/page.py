@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ def _build_model_selector(workspace: Workspace, page: gr.Blocks) -> gr.Dropdown:
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
     seen = gr.State(())
 
+    @toasting
     def refresh(seen: tuple[str, ...], selected: str | None) -> tuple[Any, tuple[str, ...]]:
         """New files appear; the checkpoint of a run that ended since the last look is selected."""
         choices = _model_choices(workspace)
@@ -123,4 +123,4 @@ def _label(found: Checkpoint) -> str:
     if details.state != "finished" and details.digits:
         parts.append(details.state)
     parts.append(found.digest[:8])
-    return escape(" · ".join(parts), quote=False)
+    return " · ".join(parts)

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
+from digitcnn.errors import RunError
 from digitcnn.network import device as devices
 from digitcnn.training import runs
 from digitcnn.training.config import RANGES, TrainingConfig
@@ -61,7 +62,7 @@ def build_train_tab(
             fetch = gr.Button(
                 "Fetch MNIST (11 MB)",
                 size="sm",
-                visible=not _is_here(workspace, "mnist"),
+                visible=not workspace.catalog.has("mnist", "train"),
                 elem_id="train-fetch",
             )
             fetch_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
@@ -158,8 +159,17 @@ def build_train_tab(
     ]
     watched = [status, chart, start, stop, table, resume_name, seen]
 
+    @toasting
     def watch(seen: Watching) -> list[Any]:
         return _look(workspace, seen)
+
+    def sets_here() -> tuple[gr.Dropdown, gr.Button]:
+        """What is on this machine now, not when the app was started."""
+        missing = not workspace.catalog.has("mnist", "train")
+        return (
+            gr.Dropdown(_training_sets(workspace), value=_default_set(workspace)),
+            gr.Button(visible=missing),
+        )
 
     @toasting
     def begin(request: gr.Request, token: str, run_name: str | None, *values: Any) -> list[Any]:
@@ -187,7 +197,7 @@ def build_train_tab(
 
     @toasting
     def fetch_mnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
-        access.require_owner(request, token)
+        access.require_owner(request, token, to="fetch a digit set")
         yield from _fetch(workspace)
 
     owner: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -201,7 +211,10 @@ def build_train_tab(
     gr.Timer(1).tick(watch, [seen], watched, **quiet)
     for control in (digits, epochs, batch_size, train_images, augmentation, device):
         control.change(guess, settings, estimate, **quiet)
-    page.load(guess, settings, estimate, api_visibility="private", show_progress="hidden")
+    page.load(sets_here, None, [digits, fetch], **quiet)
+    page.load(guess, settings, estimate, **owner)
+    # A run that begins or ends changes the choice of runs to go on with.
+    table.change(guess, settings, estimate, **owner)
     page.load(watch, [seen], watched, **quiet)
 
 
@@ -215,16 +228,8 @@ def _training_sets(workspace: Workspace) -> list[tuple[str, str]]:
     return choices
 
 
-def _is_here(workspace: Workspace, name: str) -> bool:
-    return any(
-        entry.present
-        for entry in workspace.catalog.entries()
-        if (entry.name, entry.split) == (name, "train")
-    )
-
-
 def _default_set(workspace: Workspace) -> str:
-    return "mnist" if _is_here(workspace, "mnist") else "synthetic"
+    return "mnist" if workspace.catalog.has("mnist", "train") else "synthetic"
 
 
 def _config(
@@ -244,7 +249,7 @@ def _config(
         batch_size=_whole(batch_size),
         learning_rate=learning_rate,
         seed=_whole(seed),
-        train_images=_whole(train_images) if train_images else None,
+        train_images=None if train_images is None else _whole(train_images),
         augmentation=augmentation,
     )
     return config, device
@@ -312,7 +317,10 @@ def _resume_choices(records: list[runs.RunRecord]) -> gr.Dropdown:
 def _run_rows(workspace: Workspace, records: list[runs.RunRecord]) -> list[list[str]]:
     rows = []
     for record in records:
-        history = workspace.runs.open(record.name).history()
+        try:
+            history = workspace.runs.open(record.name).history()
+        except RunError:
+            continue  # deleted since it was listed
         last = history[-1] if history else None
         accuracy = accuracy_text(last.accuracy, last.held_out) if last else "–"
         rows.append(
@@ -345,7 +353,9 @@ def _sentence(view: JobView, workspace: Workspace) -> str:
     if view.state != runs.RUNNING:
         return f"{run}: {escape(view.message)}"
     elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
-    phase = "stopping after this batch" if view.stopping else view.phase
+    # What is scored after the last epoch is scored to its end: the run is finished by then.
+    stopping = view.stopping and view.phase in ("starting", "training")
+    phase = "stopping after this batch" if stopping else view.phase
     return f"{run}, {escape(phase)}, {duration(elapsed)} so far on {escape(view.compute)}"
 
 

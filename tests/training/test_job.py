@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -71,6 +73,7 @@ def test_many_watchers_see_one_training(job: TrainingJob) -> None:
     def watch(versions: list[int]) -> None:
         while not ended(job.view()):
             versions.append(job.view().version)
+            time.sleep(0.005)
         versions.append(job.view().version)
 
     threads = [threading.Thread(target=watch, args=(versions,)) for versions in seen]
@@ -151,6 +154,26 @@ def test_a_failure_is_a_sentence_here_and_a_traceback_in_the_log(
     assert job.view().state == "running"
     job.stop()
     wait(job, ended)
+
+
+def test_a_checkpoint_of_another_network_is_never_written_over(
+    job: TrainingJob, tmp_path: Path
+) -> None:
+    job.start(SHORT, "same")
+    first = wait(job, ended).ended
+    assert first is not None
+    shutil.rmtree(tmp_path / "outputs")
+    job.start(dataclasses.replace(SHORT, seed=7), "same")
+    second = wait(job, ended).ended
+    assert second is not None
+    assert first.checkpoint is not None
+    assert second.checkpoint == first.checkpoint.with_name("same-2.pt")
+    assert checkpoint.load(first.checkpoint).digest == first.digest
+    shutil.rmtree(tmp_path / "outputs")
+    job.start(SHORT, "same")
+    third = wait(job, ended).ended
+    assert third is not None
+    assert third.checkpoint == first.checkpoint
 
 
 def test_stopping_nothing_is_a_sentence(job: TrainingJob) -> None:

@@ -127,4 +127,15 @@ def test_folders_that_are_no_runs_are_not_listed(store: RunStore) -> None:
     (store.folder / "strange").mkdir()
     (store.folder / "strange" / "run.json").write_text("[1]")
     (store.folder / "feedback.sqlite3").write_bytes(b"")
+    odd = json.loads((store.folder / "mine" / "run.json").read_text())
+    for name, change in (("newer", {"config": {"x": 1}}), ("typed", {"created": 3})):
+        (store.folder / name).mkdir()
+        (store.folder / name / "run.json").write_text(json.dumps({**odd, **change}))
     assert [record.name for record in store.records()] == ["mine"]
+
+
+def test_a_renamed_folder_is_a_run_of_its_new_name(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    run.folder.rename(store.folder / "old")
+    assert [record.name for record in store.records()] == ["old"]
+    assert store.open("old").record().name == "old"
