@@ -119,4 +119,4 @@ def _right_and_wrong(axes: Axes, found: Predictions, temperature: float) -> None
             )  # fmt: skip
     axes.set_xlim(0, 101)
     axes.set_ylim(0, 102)
-    style.legend(axes)
+    style.legend(axes, "upper left")  # "best" would search thousands of points

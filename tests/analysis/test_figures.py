@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from digitcnn.analysis import figures
+from digitcnn.analysis.figures import Findings, style
+from digitcnn.analysis.figures.network import layer_outputs
+from digitcnn.analysis.gap import Waterfall
+from digitcnn.analysis.metrics import accuracy_text, evaluate, gap, gap_text
+from digitcnn.analysis.predictions import Predictions, predict
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network.model import DigitCNN
+
+HISTORY = [
+    {
+        "epoch": epoch,
+        "loss": 0.8 / epoch,
+        "accuracy": 0.9 + 0.02 * epoch,
+        "training_accuracy": 0.8 + 0.03 * epoch,
+        "held_out_loss": 0.3 / epoch,
+        "held_out": 40,
+        "learning_rate": 0.001,
+        "seconds": 1.0,
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+def partly_right(network: DigitCNN, digits: DigitSet, wrong_every: int) -> Predictions:
+    """The network's features, and logits that are wrong for every so-manieth image."""
+    found = predict(network, digits)
+    answers = digits.labels.long().clone()
+    answers[::wrong_every] = (answers[::wrong_every] + 1) % 10
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(len(digits), 10, generator=generator)
+    logits[torch.arange(len(digits)), answers] += 6
+    return replace(found, logits=logits)
+
+
+@pytest.fixture(scope="module")
+def network() -> DigitCNN:
+    return DigitCNN(generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def findings(network: DigitCNN, drawn: DigitSet) -> Findings:
+    sets = [
+        replace(drawn.take(slice(0, 150)), name="first-set", split="test"),
+        replace(drawn.take(slice(150, 230)), name="second-set", split="test"),
+    ]
+    predictions = [partly_right(network, digits, 5 - i) for i, digits in enumerate(sets)]
+    return figures.find(
+        "Network of the test", network, sets, predictions,
+        passes=7, temperature=1.4, history=HISTORY, trained_on="first-set",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nine(findings: Findings) -> dict[str, Figure]:
+    """The nine figures, laid out."""
+    return {name: laid_out(figures.draw(name, findings)) for name in figures.NAMES}
+
+
+def laid_out(figure: Figure) -> Figure:
+    figure.draw_without_rendering()
+    return figure
+
+
+def words(figure: Figure) -> str:
+    """Every text of a figure; lines that were broken to fit are joined."""
+    return "\n".join(t.get_text() for t in figure.findobj(Text)).replace("\n", " ")
+
+
+def off_the_sheet(figure: Figure) -> list[str]:
+    """The texts of a laid-out figure that a reader would see cut."""
+    # Matplotlib keeps ticks outside an axis' limits without drawing them.
+    ticks = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+    }
+    sheet = figure.bbox.padded(0.5)
+    return [
+        text.get_text()
+        for text in figure.findobj(Text)
+        if text.get_text().strip() and text.get_visible() and id(text) not in ticks
+        for box in [text.get_window_extent()]
+        if not (sheet.contains(box.x0, box.y0) and sheet.contains(box.x1, box.y1))
+    ]
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_each_figure_is_titled_opaque_and_keeps_its_words_on_the_sheet(
+    nine: dict[str, Figure], name: str
+) -> None:
+    figure = nine[name]
+    assert figure.get_facecolor()[:3] == to_rgb(style.PAPER)
+    assert figure.get_facecolor()[3] == 1
+    title = figure.texts[0]
+    assert title.get_fontsize() == style.TITLE
+    assert title.get_text()
+    assert off_the_sheet(figure) == []
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_nothing_says_mnist_unless_the_set_is_mnist(nine: dict[str, Figure], name: str) -> None:
+    assert "mnist" not in words(nine[name]).lower()
+
+
+@pytest.mark.parametrize("name", [n for n in figures.NAMES if n[:2] in ("01", "04", "07", "08")])
+def test_accuracies_carry_their_sets_name_and_interval(
+    findings: Findings, nine: dict[str, Figure], name: str
+) -> None:
+    text = words(nine[name])
+    for evaluation in findings.evaluations:
+        assert evaluation.title in text
+        assert accuracy_text(evaluation) in text
+
+
+@pytest.mark.parametrize("name", [n for n in figures.NAMES if n[:2] in ("01", "04", "08", "09")])
+def test_every_axis_of_a_chart_is_labelled(nine: dict[str, Figure], name: str) -> None:
+    figure = nine[name]
+    charts = [axes for axes in figure.axes if axes.axison]
+    assert charts
+    for axes in charts:
+        assert axes.get_xlabel()
+        shares_y = name.startswith("09") and axes is charts[1]
+        rows_are_named = len(axes.get_yticklabels()) == 2 and "-set" in words(figure)
+        assert axes.get_ylabel() or shares_y or rows_are_named
+
+
+def test_the_history_shows_losses_and_accuracies_per_epoch(
+    findings: Findings, nine: dict[str, Figure]
+) -> None:
+    loss, accuracy, tests = nine["01_training_history"].axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [  # type: ignore[union-attr]
+        pytest.approx([0.8, 0.4, 0.8 / 3]), pytest.approx([0.3, 0.15, 0.1]),
+    ]  # fmt: skip
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [  # type: ignore[union-attr]
+        pytest.approx([83, 86, 89]), pytest.approx([92, 94, 96]),
+    ]  # fmt: skip
+    assert len(accuracy.collections) == 1  # the 95 % band of the held-out accuracy
+    assert [t.get_text() for t in tests.get_yticklabels()] == ["first-set test", "second-set test"]
+    assert tests.get_xlim()[0] < 100 * min(e.accuracy_low for e in findings.evaluations)
+
+
+def test_a_file_without_history_says_so(findings: Findings) -> None:
+    bare = replace(findings, history=(), trained_on=None, temperature=None)
+    text = words(figures.draw("01_training_history", bare))
+    assert text.count("says nothing of its training history") == 2
+    assert accuracy_text(findings.evaluations[0]) in text
+    figure = figures.draw("08_confidence_analysis", bare)
+    assert "no temperature in this file" in words(figure)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"epoch": 1, "loss": 0.5, "accuracy": 0.9}],
+        [{"epoch": 1, "loss": None, "accuracy": None}, {"epoch": 2, "loss": 0.1, "accuracy": 0.9}],
+        [{"epoch": e, "loss": 1 / e, "accuracy": 0.99, "held_out": 40} for e in range(1, 201)],
+    ],
+)
+def test_short_gappy_and_long_histories_are_drawn(
+    findings: Findings, history: list[dict[str, float | None]]
+) -> None:
+    figure = figures.draw("01_training_history", replace(findings, history=history))
+    assert off_the_sheet(laid_out(figure)) == []
+    assert len(figure.axes[0].lines) == 1
+
+
+def test_samples_show_each_digit_of_each_set_and_say_where_there_is_none(
+    findings: Findings,
+) -> None:
+    zeros = findings.digit_sets[0].take(findings.digit_sets[0].labels == 0)
+    figure = figures.sample_data([findings.digit_sets[0], replace(zeros, name="zeros")])
+    text = words(figure)
+    assert "first-set test: 150 images" in text
+    assert text.count("none") == 9
+    assert len(figure.axes) == 2
+
+
+def test_errors_are_framed_with_their_true_digit(
+    findings: Findings, nine: dict[str, Figure]
+) -> None:
+    figure = nine["03_predictions"]
+    first, worst = figure.axes
+    wrong = (~findings.predictions[0].right).nonzero().squeeze(1)
+    assert len(first.lines) == int((wrong < 20).sum())
+    assert len(worst.lines) == 20
+    framed = [t.get_text() for t in worst.texts]
+    assert all("\ntrue " in text for text in framed)
+    confidence = [float(text.split()[1]) for text in framed if ">" not in text]
+    assert confidence == sorted(confidence, reverse=True)
+
+
+def test_a_set_without_errors_says_so(findings: Findings) -> None:
+    digits = findings.digit_sets[0].take(slice(1, 5))
+    right = replace(
+        findings.predictions[0], logits=torch.eye(10)[digits.labels.long()], labels=digits.labels
+    )
+    figure = figures.predictions_sample(digits, right, evaluate(right), model="m")
+    assert "No image of first-set test is answered wrongly." in words(figure)
+
+
+def test_bars_are_errors_per_digit_from_zero_with_the_gap_in_words(
+    findings: Findings, nine: dict[str, Figure]
+) -> None:
+    figure = nine["04_cross_dataset_evaluation"]
+    bars = figure.axes[1]
+    assert bars.get_ylim()[0] == 0
+    heights = [patch.get_height() for patch in bars.patches]
+    expected = [
+        100 * (1 - row.recall) for e in findings.evaluations for row in e.per_digit if row.support
+    ]
+    assert heights == pytest.approx(expected)
+    assert gap_text(gap(*findings.evaluations)) in words(figure)
+
+
+def test_filters_share_one_symmetric_scale(findings: Findings, nine: dict[str, Figure]) -> None:
+    (image,) = nine["05_conv_filters"].axes[0].images
+    low, high = image.get_clim()
+    assert -low == high == pytest.approx(float(findings.network.conv1.weight.abs().max()))
+    shown = np.asarray(image.get_array().compressed())  # type: ignore[union-attr]
+    assert sorted(shown.tolist()) == pytest.approx(
+        sorted(findings.network.conv1.weight.flatten().tolist())
+    )
+
+
+def test_a_chosen_digit_is_followed_to_its_probabilities(findings: Findings) -> None:
+    figure = figures.draw("06_feature_maps", replace(findings, example=4))
+    bars = figure.axes[6]
+    network, image = findings.network, findings.digit_sets[0].images[4:5]
+    expected = torch.softmax(network(network.prepare(image)).double() / 1.4, 1)[0] * 100
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert "image 4 of first-set test" in words(figure)
+    with pytest.raises(IndexError, match="image 150 of 150"):
+        figures.feature_maps(network, findings.digit_sets[0], 150, model="m")
+
+
+def test_layers_shown_are_those_of_the_network(findings: Findings) -> None:
+    network, image = findings.network, findings.digit_sets[0].images[0]
+    maps = layer_outputs(network, image)
+    x = network.prepare(image[None])
+    torch.testing.assert_close(maps["block1"], network.block1(x)[0])
+    torch.testing.assert_close(maps["block2"], network.block2(network.block1(x))[0])
+    torch.testing.assert_close(maps["features"], network.features(x)[0])
+    torch.testing.assert_close(maps["logits"], network(x)[0])
+
+
+def test_confusions_are_written_and_the_diagonal_has_no_colour(
+    findings: Findings, nine: dict[str, Figure]
+) -> None:
+    figure = nine["07_confusion_matrix"]
+    for axes, evaluation in zip(figure.axes, findings.evaluations, strict=False):
+        counts = np.array(evaluation.confusion)
+        assert sorted(int(t.get_text()) for t in axes.texts) == sorted(counts[counts > 0].tolist())
+        shares = axes.images[-1].get_array()
+        assert np.ma.getmaskarray(shares).diagonal().all()
+        off = counts * (1 - np.eye(10, dtype=int))
+        assert np.array_equal(~np.ma.getmaskarray(shares), off > 0)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted digit", "true digit")
+
+
+def test_reliability_has_counts_before_and_after_temperature(
+    findings: Findings, nine: dict[str, Figure]
+) -> None:
+    figure = nine["08_confidence_analysis"]
+    counts = figure.axes[1]
+    heights = [patch.get_height() for patch in counts.patches]
+    assert len(heights) == 30
+    assert sum(heights[:15]) == sum(heights[15:]) == 150
+    text = words(figure)
+    ece = 100 * findings.evaluations[0].ece
+    assert f"after {ece:.2f} %" in text
+    assert "temperature 1.40" in text
+
+
+def test_stability_shows_every_pass_of_both_kinds_and_the_accuracy_without_dropout(
+    findings: Findings,
+    nine: dict[str, Figure],
+) -> None:
+    figure = nine["09_stability_test"]
+    lines, boxes = figure.axes
+    for line, stability in zip(lines.lines, findings.stabilities, strict=False):
+        assert np.asarray(line.get_ydata()) == pytest.approx(
+            [100 * value for value in stability.accuracies]
+        )
+    assert [t.get_text() for t in boxes.get_xticklabels()] == ["independent", "shared"]
+    text = words(figure)
+    independent = findings.stabilities[0]
+    assert f"chance alone {100 * independent.chance:.2f}" in text
+    assert f"at most {100 * independent.bound:.2f}" in text
+    assert f"no dropout: {100 * independent.accuracy:.2f} %" in text
+    assert findings.stabilities[1].verdict in text
+
+
+def test_the_page_can_grow_a_line_pass_by_pass(findings: Findings) -> None:
+    empty = figures.stability_line([("first-set test", "shared", [])], passes=20)
+    assert empty.axes[0].get_xlim() == (0.5, 20.5)
+    grown = figures.stability_line([("first-set test", "shared", [0.9, 0.91])], passes=20)
+    assert len(grown.axes[0].lines[0].get_xdata()) == 2  # type: ignore[arg-type]
+    assert "first-set test" in words(grown)
+    assert len(figures.stability_box(findings.stabilities).axes[0].get_xticks()) == 2
+
+
+def test_the_waterfall_leads_from_the_whole_gap_to_what_remains(findings: Findings) -> None:
+    first, second = findings.evaluations
+    found = Waterfall(first, second, first, second, repeats=3)
+    figure = figures.gap_waterfall(found, model="m")
+    whole, framing, repeats, remains = figure.axes[0].patches
+    assert whole.get_height() == pytest.approx(found.total.points)
+    assert framing.get_y() == pytest.approx(0)
+    assert framing.get_height() == pytest.approx(found.framing)
+    assert repeats.get_y() + repeats.get_height() == pytest.approx(0)
+    assert repeats.get_height() == pytest.approx(found.near_repeats)
+    assert remains.get_height() == pytest.approx(found.remains.points)
+    text = words(figure)
+    assert "points hidden" in text
+    assert gap_text(found.total) in text
+
+
+def extreme(findings: Findings, kind: str) -> Findings:
+    """Findings of a set that leaves much undefined."""
+    digits, predictions = findings.digit_sets[0], findings.predictions[0]
+    assert predictions.features is not None
+    chosen = {
+        "one image": torch.tensor([0]),
+        "one class": (digits.labels == 3).nonzero().squeeze(1),
+        "all wrong": (~predictions.right).nonzero().squeeze(1),
+        "all right": predictions.right.nonzero().squeeze(1),
+    }[kind]
+    taken = replace(
+        predictions,
+        logits=predictions.logits[chosen],
+        features=predictions.features[chosen],
+        labels=predictions.labels[chosen],
+    )
+    return figures.find("m", findings.network, [digits.take(chosen)], [taken], passes=1)
+
+
+@pytest.mark.parametrize("kind", ["one image", "one class", "all wrong", "all right"])
+def test_all_nine_can_be_drawn_of_sets_that_leave_much_undefined(
+    findings: Findings, kind: str
+) -> None:
+    found = extreme(findings, kind)
+    for name in figures.NAMES:
+        figure = figures.draw(name, found)
+        if kind == "one image":  # layout is the slow part, and the same for all
+            assert off_the_sheet(laid_out(figure)) == []
+
+
+def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
+    three = replace(
+        findings,
+        digit_sets=[*findings.digit_sets, findings.digit_sets[0]],
+        predictions=[*findings.predictions, findings.predictions[0]],
+        evaluations=[*findings.evaluations, findings.evaluations[0]],
+    )
+    for name in (figures.NAMES[i] for i in (0, 1, 3, 6, 7)):
+        assert off_the_sheet(laid_out(figures.draw(name, three))) == []
+
+
+def test_all_nine_are_written_under_their_names_and_zipped(
+    findings: Findings, tmp_path: Path
+) -> None:
+    steps: list[tuple[int, int]] = []
+    paths = figures.save_all(
+        findings, tmp_path / "figures", progress=lambda *step: steps.append(step)
+    )
+    names = [
+        "01_training_history.png", "02_sample_data.png", "03_predictions.png",
+        "04_cross_dataset_evaluation.png", "05_conv_filters.png", "06_feature_maps.png",
+        "07_confusion_matrix.png", "08_confidence_analysis.png", "09_stability_test.png",
+    ]  # fmt: skip
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
+    assert steps == [(i, 9) for i in range(1, 10)]
+    for path in paths:
+        with Image.open(path) as image:
+            image.load()
+            assert image.format == "PNG"
+            assert image.width >= 1000
+    archive = figures.zipped(paths, tmp_path / "figures.zip")
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.namelist() == names
+        assert opened.read(names[4]) == paths[4].read_bytes()
+
+
+def test_figures_made_in_two_threads_at_once_are_alike(findings: Findings) -> None:
+    barrier = threading.Barrier(2)
+
+    def make(name: str) -> bytes:
+        barrier.wait(20)
+        return figures.png(figures.draw(name, findings))
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(make, ["09_stability_test", "09_stability_test"]))
+    one, two = (np.asarray(Image.open(io.BytesIO(data))) for data in made)
+    assert np.array_equal(one, two)
+
+
+def test_pyplot_whose_figures_belong_to_the_whole_process_is_not_imported() -> None:
+    code = "import sys, digitcnn.analysis.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
