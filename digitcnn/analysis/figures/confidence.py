@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from digitcnn.analysis.calibration import (
     ReliabilityBin,
@@ -95,6 +95,7 @@ def _counts(
         )  # fmt: skip
     axes.set_yscale("log")
     # The default would write powers as formulas, whose parser is shared by all threads.
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_ylim(0.7, 30 * n)
     axes.set_xlim(0, 101)

@@ -153,13 +153,14 @@ def _error_shares(found: Evaluation) -> np.ndarray:
 
 
 def _write_counts(axes: Axes, found: Evaluation, shares: np.ndarray, norm: PowerNorm) -> None:
+    darkness = norm(np.nan_to_num(shares))
     for true, row in enumerate(found.confusion):
         for predicted, count in enumerate(row):
             if count:
                 diagonal = true == predicted
-                dark = not diagonal and norm(shares[true, predicted]) > 0.6
-                axes.text(
-                    predicted, true, f"{count:,}", ha="center", va="center",
+                dark = darkness[true, predicted] > 0.6
+                style.write(
+                    axes, predicted, true, f"{count:,}", ha="center", va="center",
                     fontsize=style.SMALL - (1 if count > 999 else 0),
                     color=style.MUTED if diagonal else "white" if dark else style.INK,
                 )  # fmt: skip

@@ -30,8 +30,8 @@ def conv_filters(network: DigitCNN, *, model: str) -> Figure:
     whole = np.ma.masked_invalid(style.mosaic(filters, 8, gap=1))
     image = axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for index in range(len(filters)):
-        axes.text(
-            (index % 8) * 4 - 0.45, (index // 8) * 4 - 0.6, str(index + 1),
+        style.write(
+            axes, (index % 8) * 4 - 0.45, (index // 8) * 4 - 0.6, str(index + 1),
             fontsize=style.SMALL - 1, color=style.MUTED, va="bottom",
         )  # fmt: skip
     style.colour_bar(figure, image, axes, "weight (no unit)")
@@ -122,8 +122,8 @@ def _bars(axes: Axes, probabilities: Tensor, label: int) -> None:
 
 def _key(axes: Axes) -> None:
     style.picture(axes)
-    axes.text(
-        0, 0.5,
+    style.write(
+        axes, 0, 0.5,
         "Panels 2 and 4, after batch norm:\norange above zero, purple below.\n\n"
         "Panels 3, 5 and 6: the bluer,\nthe larger; white is zero.",
         transform=axes.transAxes, va="center", fontsize=style.LABEL, color=style.MUTED,

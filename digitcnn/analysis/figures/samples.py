@@ -40,12 +40,12 @@ def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
             for row, place in enumerate(places.tolist()):
                 tiles[row * COLUMNS + digit] = digits.images[place].float()
             if not len(places):
-                axes.text(
-                    digit * (SIDE + GAP) + SIDE / 2, 2 * (SIDE + GAP), "none",
+                style.write(
+                    axes, digit * (SIDE + GAP) + SIDE / 2, 2 * (SIDE + GAP), "none",
                     ha="center", color=style.MUTED, fontsize=style.SMALL,
                 )  # fmt: skip
-            axes.text(
-                digit * (SIDE + GAP) + SIDE / 2, -3, str(digit),
+            style.write(
+                axes, digit * (SIDE + GAP) + SIDE / 2, -3, str(digit),
                 ha="center", color=style.INK, fontsize=style.LABEL,
             )  # fmt: skip
         axes.set_title(axes.get_title(loc="left"), pad=18, loc="left", fontsize=style.LABEL + 0.5,
@@ -110,8 +110,9 @@ def _tiles(
         answer, label = int(answers[place]), int(digit_set.labels[place])
         wrong = answer != label
         text = f"{answer}  {style.confidence_text(float(confidence[place]))}"
-        axes.text(
-            left + SIDE / 2, top + SIDE + 1.5, f"{text}\ntrue {label}" if wrong else text,
+        style.write(
+            axes, left + SIDE / 2, top + SIDE + 1.5,
+            f"{text}\ntrue {label}" if wrong else text,
             ha="center", va="top", fontsize=style.SMALL - 0.5, linespacing=1.1,
             color=style.WRONG if wrong else style.INK,
             fontweight="bold" if wrong else "normal",
