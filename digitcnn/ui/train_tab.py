@@ -100,9 +100,9 @@ def build_train_tab(
                     elem_id="train-name",
                 )
                 train_images = gr.Number(
-                    None,
+                    0,
                     label="Training images",
-                    info="learn from only so many; empty: all that are not held out",
+                    info="learn from only so many; 0: all that are not held out",
                     precision=0,
                     elem_id="train-images",
                 )
@@ -249,7 +249,8 @@ def _config(
         batch_size=_whole(batch_size),
         learning_rate=learning_rate,
         seed=_whole(seed),
-        train_images=None if train_images is None else _whole(train_images),
+        # 0 says all: an emptied number field sends 0 as well.
+        train_images=_whole(train_images) if train_images else None,
         augmentation=augmentation,
     )
     return config, device

@@ -47,7 +47,7 @@ class TrainPage:
     def wait_for(self, *states: str, seconds: float = 60) -> str:
         deadline = time.monotonic() + seconds
         while self.state() not in states:
-            assert time.monotonic() < deadline, self.page.locator("#train-status").inner_text()
+            assert time.monotonic() < deadline, self.page.locator("body").inner_text()
             self.page.wait_for_timeout(50)
         return self.state()
 
@@ -127,7 +127,7 @@ def test_ending_the_app_keeps_what_a_resume_needs(
     again = App(tmp_path, data_dir)
     try:
         later = TrainPage(browser, again)
-        later.page.locator("#runs-table").get_by_text("interrupted").first.wait_for()
+        later.page.locator("#runs-table").get_by_text("interrupted").filter(visible=True).first.wait_for()
         later.page.locator("#train-resume").click()
         later.wait_for("running")
         later.page.close()
