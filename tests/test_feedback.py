@@ -351,7 +351,7 @@ from pathlib import Path
 import torch
 from digitcnn.feedback import FeedbackStore
 
-store = FeedbackStore(Path(sys.argv[1]))
+store = FeedbackStore(Path(sys.argv[1]), busy_seconds=60)
 print("ready", flush=True)
 for line in sys.stdin:
     store.record(

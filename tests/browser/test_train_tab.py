@@ -127,7 +127,9 @@ def test_ending_the_app_keeps_what_a_resume_needs(
     again = App(tmp_path, data_dir)
     try:
         later = TrainPage(browser, again)
-        later.page.locator("#runs-table").get_by_text("interrupted").filter(visible=True).first.wait_for()
+        later.page.locator("#runs-table").get_by_text("interrupted").filter(
+            visible=True
+        ).first.wait_for()
         later.page.locator("#train-resume").click()
         later.wait_for("running")
         later.page.close()
