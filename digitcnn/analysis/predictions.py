@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.files import atomic_write
@@ -22,8 +23,8 @@ Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
 
-# Maps of this many images fit a processor's cache: on one core of an EPYC, 100 are two to three
-# times as fast as 1,000. An accelerator wants more work at a time.
+# On one core of an EPYC in float32: 5,500 images/s in batches of 100, as many in 50 to 200,
+# 3,700 in 10 and in 400. An accelerator wants more work at a time.
 CPU_BATCH, ACCELERATOR_BATCH = 100, 2000
 
 CACHE_BYTES = 500_000_000
@@ -89,7 +90,7 @@ def predict(
         raise ValueError("predict needs a network in evaluation mode: call eval() where it is made")
     device = network.output.weight.device
     batch = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
-    twin = _channels_last(network)
+    twin = _inference_twin(network)
     n = len(digit_set)
     # Results go into place at once: a list of batches, joined at the end, would need twice as much.
     logits = torch.empty(n, CLASSES)
@@ -115,24 +116,38 @@ def predict(
     )
 
 
-def _channels_last(network: DigitCNN) -> DigitCNN:
-    """A network of the same weights whose filters lie channels last; ``network`` is left alone.
+def _inference_twin(network: DigitCNN) -> DigitCNN:
+    """A network that answers the same and faster; ``network`` itself is left alone.
 
-    The filters' layout decides the maps' layout. Measured in float32 on one core of an EPYC, batch
-    of 100, others at work beside it: 700 to 1,500 images/s as the filters are, 2,600 to 5,300
-    channels last; turning only the input or the maps reaches 1,100 to 2,500.
+    Batch norm is folded into the convolution before it, which saves a map as large as the
+    convolution's, and filters lie channels last: their layout decides the maps' layout, and
+    pooling is eight times as fast on it. 5,500 images/s on one core of an EPYC against 1,500 of
+    the network itself; the logits agree to a float32's rounding.
     """
     if network.output.weight.device.type == "mps":
         return network
-    weights = {
-        name: tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-        for name, tensor in network.state_dict().items()
-    }
     # On the meta device no initial weights are drawn.
     with torch.device("meta"):
         twin = DigitCNN(network.input_mean, network.input_std)
-    twin.load_state_dict(weights, assign=True)
-    return twin.eval().requires_grad_(False)
+    twin.load_state_dict(network.state_dict(), assign=True)
+    twin.eval().requires_grad_(False)
+    for number in ("1", "2"):
+        conv, norm = twin.get_submodule(f"conv{number}"), twin.get_submodule(f"norm{number}")
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        fused = fuse_conv_bn_eval(conv, norm)
+        fused.weight = nn.Parameter(_channels_last(fused.weight), requires_grad=False)
+        setattr(twin, f"conv{number}", fused)
+        setattr(twin, f"norm{number}", nn.Identity())
+    return twin
+
+
+def _channels_last(filters: Tensor) -> Tensor:
+    """The same filters [O, I, H, W], channels last in memory."""
+    # contiguous(memory_format=...) would not do: with one input channel it finds nothing to change
+    # and keeps strides that PyTorch takes for the other layout.
+    last = filters.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+    return last.permute(0, 3, 1, 2)
 
 
 class PredictionCache:

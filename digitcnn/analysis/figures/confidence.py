@@ -20,6 +20,7 @@ from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import wilson_interval
 
 BEFORE, AFTER = 1, 0  # looks
+STEPS = 1000
 
 
 def confidence_analysis(
@@ -112,12 +113,14 @@ def _right_and_wrong(axes: Axes, found: Predictions, temperature: float) -> None
     for look, label, chosen in ((0, "right", right), (1, "wrong", ~right)):
         values = np.sort(confidence[chosen])
         if len(values):
+            # Of many thousand steps, as many as the sheet has room for.
+            ranks = np.unique(np.linspace(0, len(values) - 1, STEPS).round().astype(int))
             axes.step(
-                np.concatenate([[0], values, [100]]),
-                np.concatenate([[0], np.arange(1, len(values) + 1) / len(values), [1]]) * 100,
+                np.concatenate([[0], values[ranks], [100]]),
+                np.concatenate([[0], (ranks + 1) / len(values), [1]]) * 100,
                 where="post", color=style.COLOURS[look], linestyle=("-", "--")[look],
                 linewidth=1.8, label=f"{label}: {len(values):,} answers",
             )  # fmt: skip
     axes.set_xlim(0, 101)
     axes.set_ylim(0, 102)
-    style.legend(axes, "upper left")  # "best" would search thousands of points
+    style.legend(axes, "upper left")
