@@ -289,7 +289,7 @@ def test_reliability_has_counts_before_and_after_temperature(
     assert sum(heights[:15]) == sum(heights[15:]) == 150
     text = words(figure)
     ece = 100 * findings.evaluations[0].ece
-    assert f"after {ece:.2f} %" in text
+    assert f"{ece:.2f} % after temperature" in text
     assert "temperature 1.40" in text
 
 

@@ -44,12 +44,16 @@ def confidence_analysis(
     )
     panels = figure.subplots(len(predictions), 3, squeeze=False)
     for row, found in zip(panels, predictions, strict=True):
-        tables = [(BEFORE, "before", reliability(found.logits, found.labels))]
-        if temperature is not None:
-            tables.append((AFTER, "after", reliability(found.logits, found.labels, temperature)))
+        plain = reliability(found.logits, found.labels)
+        if temperature is None:
+            tables = [(BEFORE, "without temperature", plain)]
+        else:
+            after = reliability(found.logits, found.labels, temperature)
+            tables = [(BEFORE, "before temperature", plain), (AFTER, "after temperature", after)]
         evaluation = evaluate(found, temperature or 1.0)
         errors = ", ".join(
-            f"{label} {percent(expected_calibration_error(table))}" for _, label, table in tables
+            f"{percent(expected_calibration_error(table))} {label.split()[0]}"
+            for _, label, table in tables
         )
         title = f"{evaluation.title}: {accuracy_text(evaluation)}\nECE {errors} temperature"
         _reliability(row[0], tables, title)
@@ -92,7 +96,7 @@ def _counts(
             [100 * found.low + (place + 0.5) * width for found in table],
             [found.count for found in table],
             width=0.92 * width, color=style.COLOURS[look], hatch=style.HATCHES[look],
-            edgecolor=style.PAPER, linewidth=0.4, label=f"{label} temperature",
+            edgecolor=style.PAPER, linewidth=0.4, label=label,
         )  # fmt: skip
     axes.set_yscale("log")
     # The default would write powers as formulas, whose parser is shared by all threads.

@@ -81,6 +81,7 @@ def draw_lines(axes: Axes, runs: Sequence[tuple[str, Masks, Sequence[float]]]) -
                 color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
                 linewidth=1.5, label=f"{title}, {_KIND[masks]}",
             )  # fmt: skip
+    axes.set_xlim(0.5, max((len(accuracies) for _, _, accuracies in runs), default=1) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     style.percent_axis(axes.yaxis)
 
