@@ -81,8 +81,9 @@ def draw_lines(axes: Axes, runs: Sequence[tuple[str, Masks, Sequence[float]]]) -
                 color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
                 linewidth=1.5, label=f"{title}, {_KIND[masks]}",
             )  # fmt: skip
-    axes.set_xlim(0.5, max((len(accuracies) for _, _, accuracies in runs), default=1) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    longest = max((len(accuracies) for _, _, accuracies in runs), default=0)
+    axes.set_xlim(0.5, max(1, longest) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     style.percent_axis(axes.yaxis)
 
 

@@ -50,7 +50,7 @@ def training_history(
         _curve(accuracy, history, "accuracy", f"{where}, held-out images (95 % band)", 0)
         style.percent_axis(accuracy.yaxis)
         for axes in (loss, accuracy):
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
             if len(history) == 1:
                 axes.set_xlim(history[0]["epoch"] - 1, history[0]["epoch"] + 1)
         style.legend(loss, "upper right")
