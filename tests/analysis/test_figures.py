@@ -401,7 +401,7 @@ def test_all_nine_are_written_under_their_names_and_zipped(
         with Image.open(path) as image:
             image.load()
             assert image.format == "PNG"
-            assert image.width >= 1000
+            assert image.width >= 800
     archive = figures.zipped(paths, tmp_path / "figures.zip")
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == names
