@@ -1,0 +1,75 @@
+"""What the commands share: their common options, how they speak, which sets they open."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import DigitSetError
+from digitcnn.network import device as devices
+from digitcnn.workspace import data_folder
+
+# A command's result: its JSON object, the same as text for people, and the exit status.
+Answer = tuple[dict[str, Any], str, int]
+
+
+def add_command(commands: Any, name: str, function: Any, **texts: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of digit sets (default: DIGITCNN_DATA, else the user's cache folder)",
+    )
+    parser.add_argument(
+        "--device", choices=devices.CHOICES, default="auto", help="where to compute"
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def catalog_of(args: argparse.Namespace) -> Catalog:
+    return Catalog(data_folder(getattr(args, "data_dir", None)))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def advance(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
+    """The sets that were named, else the usual ones that are on this machine."""
+    catalog = catalog_of(args)
+    if hasattr(args, "digits"):
+        names = [name.strip() for name in args.digits.split(",")]
+    else:
+        here = [e.name for e in catalog.entries() if e.present and e.split == "test"]
+        names = [name for name in ("mnist", "emnist-digits") if name in here]
+        for name in ("mnist", "emnist-digits"):
+            if name not in here:
+                say(f"{name} is not on this machine: python -m digitcnn data download {name}")
+        if not names:
+            raise DigitSetError("Neither is here; fetch one, or name others with --digits.")
+    return [catalog.open(name, "test") for name in dict.fromkeys(names)]
+
+
+def download(catalog: Catalog, name: str, split: str | None = None) -> None:
+    with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
+        for progress in catalog.download(name, split):
+            bar.total = progress.total
+            bar.set_description(progress.file)
+            bar.update(progress.done - bar.n)
+    say(f"{name} is in {catalog.data_dir}.")

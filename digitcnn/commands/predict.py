@@ -1,0 +1,49 @@
+"""``predict``: read digits from image files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from digitcnn.commands.base import Answer, add_command
+from digitcnn.digits.sketch import from_picture, open_picture
+from digitcnn.errors import SketchError
+from digitcnn.network import checkpoint as checkpoints
+from digitcnn.network import device as devices
+
+
+def add(commands: Any) -> None:
+    parser = add_command(commands, "predict", _predict, help="read digits from image files")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the network to ask")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of one digit")
+
+
+def _predict(args: argparse.Namespace) -> Answer:
+    loaded = checkpoints.load(args.checkpoint)
+    loaded.network.to(devices.choose(args.device).device)
+    result = {image: _answer(loaded, Path(image)) for image in args.images}
+    lines = []
+    for image, answer in result.items():
+        if answer.get("blank"):
+            lines.append(f"{image}: blank")
+        else:
+            digit = answer["digit"]
+            lines.append(f"{image}: {digit} ({100 * answer['probabilities'][digit]:.1f} %)")
+    return result, "\n".join(lines), 0
+
+
+def _answer(loaded: checkpoints.Checkpoint, path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SketchError(f"{path} cannot be read ({error.strerror}).") from error
+    try:
+        image = from_picture(open_picture(data))
+    except SketchError as error:
+        raise SketchError(f"{path}: {error}") from error
+    if image is None:
+        return {"digit": None, "blank": True}
+    images = image.unsqueeze(0).to(loaded.network.output.weight.device)
+    probabilities = loaded.probabilities(images)[0].tolist()
+    return {"digit": max(range(10), key=probabilities.__getitem__), "probabilities": probabilities}
