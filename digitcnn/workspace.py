@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
@@ -41,6 +44,7 @@ class Workspace:
         self.runs = RunStore(outputs)
         self.checkpoints = CheckpointFolder(checkpoints)
         self.feedback = FeedbackStore(feedback)
+        self._predictions = PredictionCache(outputs / ".predictions")
         self._device = device
 
     @cached_property
@@ -52,6 +56,22 @@ class Workspace:
     def job(self) -> TrainingJob:
         return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
 
-    def checkpoint(self, name: str) -> Checkpoint:
-        """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
-        return self.checkpoints.get(name)
+    def predict(
+        self,
+        checkpoint: Checkpoint,
+        digit_set: DigitSet,
+        *,
+        progress: Progress | None = None,
+        features: bool = False,
+    ) -> Predictions:
+        """The predictions of a network, on this machine's device, kept for the next time.
+
+        features: whether the 320 penultimate features are needed.
+        """
+        network = checkpoint.network
+        if self.compute.device.type != "cpu":
+            # The checkpoint's own network stays where the pad asks it.
+            network = copy.deepcopy(network).to(self.compute.device)
+        return self._predictions.get(
+            network, checkpoint.digest, digit_set, progress=progress, features=features
+        )

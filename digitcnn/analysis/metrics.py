@@ -70,6 +70,11 @@ class Evaluation:
         """The set and its split, such as ``mnist test``."""
         return f"{self.digits} {self.split}"
 
+    @property
+    def accuracy_text(self) -> str:
+        """The accuracy with its interval, as ``accuracy_text`` below."""
+        return accuracy_text(self.accuracy, self.n)
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as the command line prints them; undefined ones are None."""
         names = ("n", "accuracy", "accuracy_low", "accuracy_high", "nll", "ece", "brier")
@@ -164,13 +169,13 @@ def percent(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
-def accuracy_text(evaluation: Evaluation) -> str:
-    """The accuracy with its 95 % interval, as it is shown everywhere: ``99.41 % (99.24 to 99.54)``.
+def accuracy_text(accuracy: float, n: int) -> str:
+    """A fraction of ``n`` images with its 95 % interval: ``99.41 % (99.24 to 99.54)``.
 
     Every place that shows one takes it from here, so that they agree to the last digit.
     """
-    low, high = 100 * evaluation.accuracy_low, 100 * evaluation.accuracy_high
-    return f"{percent(evaluation.accuracy)} ({low:.2f} to {high:.2f})"
+    low, high = wilson_interval(round(accuracy * n), n)
+    return f"{percent(accuracy)} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def gap_text(found: Gap) -> str:

@@ -226,7 +226,9 @@ class _Performance:
             if not path.exists():
                 checkpoint.save(path, network, details)
         # In this order a process killed in between leaves a run that is finished or can go on.
-        self._write(state=state, checkpoint=path.name if path else None, message=message)
+        self._write(
+            state=state, checkpoint=path.name if path else None, digest=digest, message=message
+        )
         if state == runs.FINISHED:
             self.run.forget_snapshot()
         self.run.log(message)

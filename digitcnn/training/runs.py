@@ -35,7 +35,7 @@ class RunRecord:
 
     state: running, finished, stopped, interrupted or failed.
     fingerprint: of the images that are trained on; None until they were opened.
-    checkpoint: file name under the checkpoint folder, None without one.
+    checkpoint: file name under the checkpoint folder, None without one; digest: of its tensors.
     message: one sentence for people on how the run ended.
     """
 
@@ -46,6 +46,7 @@ class RunRecord:
     saves: bool = True
     fingerprint: str | None = None
     checkpoint: str | None = None
+    digest: str | None = None
     device: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     message: str = ""
@@ -105,12 +106,19 @@ class Run:
 
         Raises RunError when the folder's run.json is missing or damaged.
         """
+        return self.as_it_is(self.written())
+
+    def written(self) -> RunRecord:
+        """What run.json says, whether it still holds or not. Raises RunError as ``record``."""
         try:
             record = RunRecord.from_json(json.loads((self.folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise RunError(f"The run '{self.name}' has no readable run.json.") from error
         # A person may have renamed the folder; its name is the run's.
-        record = dataclasses.replace(record, name=self.name)
+        return dataclasses.replace(record, name=self.name)
+
+    def as_it_is(self, record: RunRecord) -> RunRecord:
+        """What run.json says, but interrupted where it says running and nobody holds the run."""
         if record.state == RUNNING and not self._is_held():
             return dataclasses.replace(
                 record, state=INTERRUPTED, message="The process ended during the training."
@@ -193,6 +201,8 @@ class RunStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # By folder: what run.json said when it had this time and size.
+        self._read: dict[Path, tuple[tuple[int, int], RunRecord]] = {}
 
     def create(self, config: TrainingConfig, name: str | None = None, saves: bool = True) -> Run:
         """A new run with its folder. Without a name: digit set, date and time.
@@ -259,14 +269,29 @@ class RunStore:
             paths = list(self.folder.iterdir())
         except OSError:
             return []  # no such folder yet, or none that may be read
+        runs = [path for path in paths if _NAME.fullmatch(path.name)]
         found = []
-        for path in paths:
-            if _NAME.fullmatch(path.name) and (path / "run.json").is_file():
-                try:
-                    found.append(Run(path).record())
-                except RunError:
-                    continue  # a folder that something else wrote
+        for path in runs:
+            try:
+                found.append(self._record(path))
+            except (OSError, RunError):
+                continue  # a folder that something else wrote, or one that is being deleted
+        self._read = {path: self._read[path] for path in runs if path in self._read}
         return sorted(found, key=lambda record: record.created, reverse=True)
+
+    def _record(self, path: Path) -> RunRecord:
+        """Every page asks each second, so a file is read again only when it has changed."""
+        run = Run(path)
+        status = (path / "run.json").stat()
+        seen = (status.st_mtime_ns, status.st_size)
+        kept = self._read.get(path)
+        if kept is None or kept[0] != seen:
+            kept = self._read[path] = (seen, run.written())
+        return run.as_it_is(kept[1])
+
+    def digests(self) -> set[str]:
+        """Of all checkpoints that the runs here wrote: what they say of themselves is ours."""
+        return {record.digest for record in self.records() if record.digest is not None}
 
 
 def versions() -> dict[str, str]:

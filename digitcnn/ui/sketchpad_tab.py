@@ -28,6 +28,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback import FeedbackRow, Score
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 
 PAD = Path(__file__).with_name("pad")
@@ -65,7 +66,7 @@ class Reading:
         return max(range(CLASSES), key=self.probabilities.__getitem__)
 
 
-def build_sketchpad_tab(workspace: Workspace, model_select: gr.Dropdown) -> None:
+def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
     """The tab's content, inside an open ``gr.Tab``.
 
     model_select: its value is the name of the checkpoint that answers.
@@ -76,22 +77,22 @@ def build_sketchpad_tab(workspace: Workspace, model_select: gr.Dropdown) -> None
         css_template=(PAD / "pad.css").read_text("utf-8"),
         js_on_load=(PAD / "pad.js").read_text("utf-8"),
         apply_default_css=False,
-        server_functions=pad_functions(workspace),
+        server_functions=pad_functions(workspace, models),
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
     gr.on(inputs=model_select, js=TELL_MODEL, api_visibility="private")
 
 
-def pad_functions(workspace: Workspace) -> list[Callable[[Any], Payload]]:
+def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], Payload]]:
     """What pad.js calls, by the functions' names: any JSON in, a dictionary out, never an error."""
 
     @_replying
     def answer(payload: Payload) -> Payload:
-        return answer_sketch(workspace, payload)
+        return answer_sketch(models, payload)
 
     @_replying
     def verdict(payload: Payload) -> Payload:
-        return record_verdict(workspace, payload, datetime.now(timezone.utc))
+        return record_verdict(workspace, models, payload, datetime.now(timezone.utc))
 
     @_replying
     def standing(payload: Payload) -> Payload:
@@ -100,13 +101,13 @@ def pad_functions(workspace: Workspace) -> list[Callable[[Any], Payload]]:
     return [answer, verdict, standing]
 
 
-def answer_sketch(workspace: Workspace, payload: Payload) -> Payload:
+def answer_sketch(models: Models, payload: Payload) -> Payload:
     """The answer to ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
 
     ``{"digit": 0 to 9, "probabilities": ten, "seen": the 784 pixels in base64}``, or
     ``{"digit": None}`` for a blank drawing. Raises SketchError or CheckpointError.
     """
-    reading = _read(workspace, payload)
+    reading = _read(models, payload)
     if reading is None:
         return {"digit": None}
     return {
@@ -117,7 +118,9 @@ def answer_sketch(workspace: Workspace, payload: Payload) -> Payload:
     }
 
 
-def record_verdict(workspace: Workspace, payload: Payload, now: datetime) -> Payload:
+def record_verdict(
+    workspace: Workspace, models: Models, payload: Payload, now: datetime
+) -> Payload:
     """Keep what a person says of the answer: ``answer_sketch``'s payload with ``{"visitor",
     "sketch", "digit"}``.
 
@@ -127,7 +130,7 @@ def record_verdict(workspace: Workspace, payload: Payload, now: datetime) -> Pay
     true_digit = payload.get("digit")
     if not isinstance(true_digit, int) or isinstance(true_digit, bool):
         raise FeedbackError("A verdict needs the digit that was drawn, 0 to 9; choose it again.")
-    reading = _read(workspace, payload)
+    reading = _read(models, payload)
     if reading is None:
         raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
     visitor = _text(payload, "visitor")
@@ -181,7 +184,7 @@ def _replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]
     return guarded
 
 
-def _read(workspace: Workspace, payload: Payload) -> Reading | None:
+def _read(models: Models, payload: Payload) -> Reading | None:
     """What the chosen model reads; None when the drawing is blank."""
     strokes = None
     if "picture" in payload:
@@ -191,7 +194,7 @@ def _read(workspace: Workspace, payload: Payload) -> Reading | None:
         seen = sketch.from_strokes(strokes, payload.get("width"))  # type: ignore[arg-type]
     if seen is None:
         return None
-    checkpoint = workspace.checkpoint(_text(payload, "model"))
+    checkpoint = models.get(_text(payload, "model"))
     probabilities = checkpoint.probabilities(seen[None])[0].tolist()
     return Reading(checkpoint, seen, probabilities, strokes)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import RunError
 from digitcnn.network import device as devices
@@ -21,7 +22,7 @@ from digitcnn.ui.access import Access
 from digitcnn.ui.curves import curves
 from digitcnn.ui.learning_rate import learning_rate_slider
 from digitcnn.ui.toasts import toasting
-from digitcnn.ui.wording import accuracy_text, duration
+from digitcnn.ui.wording import duration
 from digitcnn.workspace import Workspace
 
 RESUMABLE = (runs.STOPPED, runs.INTERRUPTED, runs.FAILED)

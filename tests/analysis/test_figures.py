@@ -19,7 +19,7 @@ from digitcnn.analysis import figures
 from digitcnn.analysis.figures import Findings, style
 from digitcnn.analysis.figures.network import layer_outputs
 from digitcnn.analysis.gap import Waterfall
-from digitcnn.analysis.metrics import accuracy_text, evaluate, gap, gap_text
+from digitcnn.analysis.metrics import evaluate, gap, gap_text
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.model import DigitCNN
@@ -129,7 +129,7 @@ def test_accuracies_carry_their_sets_name_and_interval(
     text = words(nine[name])
     for evaluation in findings.evaluations:
         assert evaluation.title in text
-        assert accuracy_text(evaluation) in text
+        assert evaluation.accuracy_text in text
 
 
 @pytest.mark.parametrize("name", [n for n in figures.NAMES if n[:2] in ("01", "04", "08", "09")])
@@ -163,7 +163,7 @@ def test_a_file_without_history_says_so(findings: Findings) -> None:
     bare = replace(findings, history=(), trained_on=None, temperature=None)
     text = words(figures.draw("01_training_history", bare))
     assert text.count("says nothing of its training history") == 2
-    assert accuracy_text(findings.evaluations[0]) in text
+    assert findings.evaluations[0].accuracy_text in text
     figure = figures.draw("08_confidence_analysis", bare)
     assert "no temperature in this file" in words(figure)
 

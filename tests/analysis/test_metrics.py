@@ -12,7 +12,6 @@ from torch import Tensor
 
 from digitcnn.analysis.metrics import (
     accuracy,
-    accuracy_text,
     confusion_csv,
     evaluate,
     evaluations_csv,
@@ -161,7 +160,7 @@ def test_the_gap_has_its_sign_and_newcombes_interval() -> None:
 def test_an_accuracy_is_shown_with_its_interval() -> None:
     answers = torch.tensor([0] * 81 + [1] * 182)
     result = evaluate(predictions(torch.eye(10)[answers], torch.zeros(263, dtype=torch.uint8)))
-    assert accuracy_text(result) == "30.80 % (25.53 to 36.62)"
+    assert result.accuracy_text == "30.80 % (25.53 to 36.62)"
     assert result.title == "small test"
 
 

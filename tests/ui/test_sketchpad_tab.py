@@ -13,6 +13,7 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui import sketchpad_tab
+from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
@@ -44,13 +45,16 @@ def workspace(tmp_path: Path, network: DigitCNN) -> Workspace:
 
 
 def named_functions(workspace: Workspace) -> dict[str, Callable]:
-    return {function.__name__: function for function in sketchpad_tab.pad_functions(workspace)}
+    return {
+        function.__name__: function
+        for function in sketchpad_tab.pad_functions(workspace, Models(workspace))
+    }
 
 
 def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
     workspace: Workspace, network: DigitCNN
 ) -> None:
-    answer = sketchpad_tab.answer_sketch(workspace, DRAWN)
+    answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)
     pixels = torch.frombuffer(bytearray(base64.b64decode(answer["seen"])), dtype=torch.uint8)
     with torch.inference_mode():
         logits = network(network.prepare(pixels.view(1, 28, 28)))[0]
@@ -60,7 +64,9 @@ def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
 
 
 def test_a_blank_drawing_is_answered_with_no_digit(workspace: Workspace) -> None:
-    assert sketchpad_tab.answer_sketch(workspace, {**DRAWN, "strokes": []}) == {"digit": None}
+    assert sketchpad_tab.answer_sketch(Models(workspace), {**DRAWN, "strokes": []}) == {
+        "digit": None
+    }
 
 
 def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
@@ -69,7 +75,7 @@ def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
     file = io.BytesIO()
     image.save(file, "PNG")
     payload = {"model": "a", "picture": base64.b64encode(file.getvalue()).decode()}
-    answer = sketchpad_tab.answer_sketch(workspace, payload)
+    answer = sketchpad_tab.answer_sketch(Models(workspace), payload)
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
@@ -77,13 +83,17 @@ def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
     workspace: Workspace,
 ) -> None:
     claimed = {**JUDGED, "answer": 7, "probabilities": [0] * 7 + [1, 0, 0]}
-    answer = sketchpad_tab.answer_sketch(workspace, DRAWN)["digit"]
+    answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)["digit"]
     other = (answer + 1) % 10
-    wrong = sketchpad_tab.record_verdict(workspace, {**claimed, "digit": other}, NOW)
+    wrong = sketchpad_tab.record_verdict(
+        workspace, Models(workspace), {**claimed, "digit": other}, NOW
+    )
     assert wrong["answer"] == answer
     assert wrong["mine"]["right"] == 0
     assert wrong["mine"]["total"] == 1
-    right = sketchpad_tab.record_verdict(workspace, {**claimed, "digit": answer}, NOW)
+    right = sketchpad_tab.record_verdict(
+        workspace, Models(workspace), {**claimed, "digit": answer}, NOW
+    )
     assert right["mine"]["share"] == 1
     assert right["all"]["total"] == 1
     assert [(row["answer"], row["digit"]) for row in right["recent"]] == [(answer, answer)]
@@ -119,7 +129,7 @@ def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
     workspace: Workspace, change: dict, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):
-        sketchpad_tab.record_verdict(workspace, {**JUDGED, **change}, NOW)
+        sketchpad_tab.record_verdict(workspace, Models(workspace), {**JUDGED, **change}, NOW)
     assert workspace.feedback.score(None).total == 0
 
 

@@ -15,7 +15,7 @@ from digitcnn.analysis.calibration import (
     reliability,
 )
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import accuracy_text, evaluate, percent
+from digitcnn.analysis.metrics import evaluate, percent
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import wilson_interval
 
@@ -55,7 +55,7 @@ def confidence_analysis(
             f"{percent(expected_calibration_error(table))} {label.split()[0]}"
             for _, label, table in tables
         )
-        title = f"{evaluation.title}: {accuracy_text(evaluation)}\nECE {errors} temperature"
+        title = f"{evaluation.title}: {evaluation.accuracy_text}\nECE {errors} temperature"
         _reliability(row[0], tables, title)
         _counts(row[1], tables, len(found))
         _right_and_wrong(row[2], found, temperature or 1.0)

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import Evaluation, accuracy_text, gap, gap_text
+from digitcnn.analysis.metrics import Evaluation, gap, gap_text
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.intervals import wilson_interval
 
@@ -84,7 +84,7 @@ def accuracy_rows(axes: Axes, evaluations: Sequence[Evaluation], title: str) -> 
         # The numbers stand on the side of their mark where there is more room.
         left = 100 * found.accuracy > (low + high) / 2
         axes.annotate(
-            f"{accuracy_text(found)}, {found.errors:,} of {found.n:,} wrong",
+            f"{found.accuracy_text}, {found.errors:,} of {found.n:,} wrong",
             (100 * (found.accuracy_low if left else found.accuracy_high), row),
             xytext=(-12 if left else 12, 0), textcoords="offset points",
             ha="right" if left else "left", va="center", fontsize=style.LABEL, color=style.INK,
@@ -124,7 +124,8 @@ def confusion_matrices(evaluations: Sequence[Evaluation], *, model: str) -> Figu
         image = axes.imshow(share, cmap="YlOrRd", norm=norm)
         style.dress(axes, x="predicted digit", y="true digit", grid="")
         style.heading(
-            axes, f"{found.title}: {found.errors:,} of {found.n:,} wrong\n{accuracy_text(found)}"
+            axes,
+            f"{found.title}: {found.errors:,} of {found.n:,} wrong\n{found.accuracy_text}",
         )
         axes.set_xticks(range(CLASSES))
         axes.set_yticks(range(CLASSES))

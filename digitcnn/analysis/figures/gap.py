@@ -6,13 +6,16 @@ from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.gap import Waterfall
-from digitcnn.analysis.metrics import accuracy_text, gap_text
+from digitcnn.analysis.metrics import gap_text
 
 
 def gap_waterfall(found: Waterfall, *, model: str) -> Figure:
     """From the whole gap, bar by bar, to what remains; a bar may point the other way."""
     steps = (found.reference, found.as_is, found.framed, found.without_repeats)
-    lines = [model, *(f"{step.title}: {accuracy_text(step)}, {step.n:,} images" for step in steps)]
+    lines = [
+        model,
+        *(f"{step.title}: {step.accuracy_text}, {step.n:,} images" for step in steps),
+    ]
     figure = style.sheet(
         f"Where the gap of {found.as_is.title} to {found.reference.title} comes from",
         "\n".join(lines),

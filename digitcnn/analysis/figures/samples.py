@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import Evaluation, accuracy_text
+from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 
@@ -70,7 +70,7 @@ def predictions_sample(
     heights = [rows * (SIDE + GAP + below) for below in (words, TWO_LINES)]
     figure = style.sheet(
         f"Predictions on {evaluation.title}",
-        f"{model}\naccuracy on {evaluation.title}: {accuracy_text(evaluation)}; "
+        f"{model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
         "below each image the answer and its confidence",
         9.6,
         1.75 + 0.032 * sum(heights),
