@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, SketchError
-from digitcnn.network.checkpoint import save
+from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui import sketchpad_tab
@@ -134,7 +134,7 @@ def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
 
 
 def test_the_page_gets_errors_as_sentences_and_unforeseen_ones_are_logged(
-    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     functions = named_functions(workspace)
     assert set(functions) == {"answer", "verdict", "standing"}
@@ -143,11 +143,11 @@ def test_the_page_gets_errors_as_sentences_and_unforeseen_ones_are_logged(
     assert "There is no checkpoint" in functions["answer"]({**DRAWN, "model": "b"})["error"]
     assert caplog.records == []
 
-    class Broken(Workspace):
-        def checkpoint(self, name: str):
+    class Broken(Models):
+        def get(self, name: str | None) -> Checkpoint:
             raise RuntimeError("the secret inside")
 
-    broken = Broken(tmp_path, tmp_path, tmp_path, tmp_path / "feedback.sqlite3")
-    reply = named_functions(broken)["answer"](DRAWN)
+    broken, *_ = sketchpad_tab.pad_functions(workspace, Broken(workspace))
+    reply = broken(DRAWN)
     assert "secret" not in reply["error"]
     assert "the secret inside" in caplog.text
