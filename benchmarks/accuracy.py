@@ -1,6 +1,6 @@
 """Accuracy of trained checkpoints on every real digit set there is, as one table.
 
-    python benchmarks/accuracy.py CHECKPOINT ... [--data-dir DIR]
+    python -m benchmarks.accuracy CHECKPOINT ... [--data-dir DIR]
 
 One row per digit set and framing, one column per checkpoint (such as three seeds of one recipe),
 then mean and standard deviation. The rows are for the record and choose nothing: recipes are
