@@ -10,17 +10,25 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 # Read by Gradio when it is imported: no request leaves the machine unasked.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Gradio's page of past calls would keep drawings in everybody's browser.
+os.environ["GRADIO_RUN_HISTORY"] = "False"
 
 from digitcnn.errors import ConfigError, DigitCNNError
 from digitcnn.network.device import CHOICES
 from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder
 
+if TYPE_CHECKING:
+    from digitcnn.ui.login import Logins
+
 # Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
 SHUTDOWN_SECONDS = 3.5
+
+# Shorter secrets can be guessed through the link.
+SHORTEST_TOKEN = 16
 
 PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "SPACE_ID")
 
@@ -38,6 +46,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--share", action="store_true", help="make a public link through Gradio's tunnel")
     add("--open", action="store_true", help="everyone with the address is an owner")
     add("--root-path", help="path that a proxy in front of the app adds, such as /digitcnn")
+    add("--auth-file", type=Path, help="file of name:password lines; asks everybody to log in")
     add("--data-dir", type=Path, help="folder of digit sets (default: DIGITCNN_DATA, else cache)")
     add("--output-dir", type=Path, default=PROGRAM_FOLDER / "outputs", help="folder of runs")
     add(
@@ -71,10 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     """Serve the page until a signal ends it. Raises ConfigError when it cannot be served."""
+    # Before anything that takes seconds: what is wrong with the arguments is said at once.
+    _check_address(args.host, args.port)
+    token = _owner_token()
+
     from gradio.tunneling import CURRENT_TUNNELS
 
     from digitcnn.ui.access import Access
     from digitcnn.ui.page import build_page, launch_options
+
+    logins = _logins(args.auth_file)
 
     # Gradio's own variables make the page reachable as the options do.
     public = bool(
@@ -83,14 +98,11 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
         or args.root_path
         or any(os.environ.get(name) for name in PUBLIC_VARIABLES)
     )
-    access = Access.from_settings(
-        public=public, token=os.environ.get("DIGITCNN_OWNER_TOKEN"), open_to_all=args.open
-    )
+    access = Access.from_settings(public=public, token=token, open_to_all=args.open)
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
     job = workspace.job  # made here once, before many threads ask for it
     page = build_page(workspace, access)
-    _check_address(args.host, args.port)
     launched, ended = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
@@ -106,6 +118,7 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
             server_port=args.port,
             share=args.share,
             root_path=args.root_path,
+            auth=logins.check if logins else None,
             allowed_paths=[str(args.checkpoint_dir.resolve())],
             prevent_thread_lock=True,
             quiet=True,
@@ -129,6 +142,27 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     # Threads that still serve somebody would hold a normal exit.
     sys.stdout.flush()
     os._exit(0)
+
+
+def _owner_token() -> str | None:
+    """DIGITCNN_OWNER_TOKEN. Raises ConfigError for one that could be guessed."""
+    token = os.environ.get("DIGITCNN_OWNER_TOKEN")
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(
+            f"DIGITCNN_OWNER_TOKEN has {len(token)} characters; take at least {SHORTEST_TOKEN}, "
+            "for whoever guesses it owns this lab."
+        )
+    return token
+
+
+def _logins(file: Path | None) -> Logins | None:
+    """Those of --auth-file, else of DIGITCNN_AUTH. Raises ConfigError where they are unusable."""
+    from digitcnn.ui.login import Logins
+
+    if file is not None:
+        return Logins.from_file(file)
+    text = os.environ.get("DIGITCNN_AUTH")
+    return Logins.from_text(text, "DIGITCNN_AUTH") if text else None
 
 
 def _check_address(host: str | None, port: int | None) -> None:

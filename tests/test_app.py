@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -20,9 +23,12 @@ from running_app import ROOT, App
 START = ["train-start", "train-stop", "train-resume", "train-fetch"]
 
 
-def app_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+def app_py(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py"), *arguments],
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=90,
@@ -57,6 +63,22 @@ def test_unusable_arguments_are_one_sentence(arguments: list[str]) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert arguments[-1] in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"DIGITCNN_OWNER_TOKEN": "secret"}, "6 characters"),
+        ({"DIGITCNN_AUTH": "nobody"}, "name:password"),
+    ],
+)
+def test_secrets_that_do_not_protect_are_one_sentence(
+    tmp_path: Path, setting: dict[str, str], problem: str
+) -> None:
+    done = app_py("--output-dir", str(tmp_path), "--device", "cpu", environment=setting)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert problem in done.stderr
 
 
 def called(request: urllib.request.Request) -> Any:
@@ -139,3 +161,26 @@ def test_a_signal_ends_the_app_within_five_seconds(
     assert time.monotonic() - asked < 5
     assert "Traceback" not in app.output()
     app.end()
+
+
+def test_a_login_is_asked_for_where_names_are_given(tmp_path: Path, data_dir: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("ada:lovelace\n")
+    app = App(tmp_path, data_dir, "--auth-file", str(names))
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            called(urllib.request.Request(f"{app.url}/config"))
+        assert refused.value.code == 401
+        form = urllib.parse.urlencode({"username": "ada", "password": "lovelace"}).encode()
+        with called(urllib.request.Request(f"{app.url}/login", form)) as entered:
+            cookies = "; ".join(
+                value.partition(";")[0] for value in entered.headers.get_all("Set-Cookie")
+            )
+        request = urllib.request.Request(f"{app.url}/config", headers={"Cookie": cookies})
+        with called(request) as answer:
+            assert json.load(answer)["title"] == "digitcnn"
+        wrong = urllib.parse.urlencode({"username": "ada", "password": "byron"}).encode()
+        with pytest.raises(urllib.error.HTTPError):
+            called(urllib.request.Request(f"{app.url}/login", wrong))
+    finally:
+        app.end()

@@ -1,0 +1,128 @@
+"""The login: what a file of names may hold, and how slow guessing is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from digitcnn.errors import ConfigError
+from digitcnn.ui.login import LONGEST_WAIT, NAMES_REMEMBERED, Logins
+
+
+class Waits(list[float]):
+    """Takes the place of the clock: every wait is over at once and written down."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+@pytest.fixture
+def waits() -> Waits:
+    return Waits()
+
+
+@pytest.fixture
+def logins(waits: Waits) -> Logins:
+    return Logins({"ada": "s:cret", "zoë": "pässword"}, waits.sleep)
+
+
+def enters(logins: Logins, name: str, password: str) -> bool:
+    return asyncio.run(logins.check(name, password))
+
+
+@pytest.mark.parametrize(("name", "password"), [("ada", "s:cret"), ("zoë", "pässword")])
+def test_a_right_password_enters_at_once(
+    logins: Logins, waits: Waits, name: str, password: str
+) -> None:
+    assert enters(logins, name, password)
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("ada", "secret"),
+        ("ada", ""),
+        ("eve", "s:cret"),
+        ("", ""),
+        ("Ada", "s:cret"),
+        ("ada", "\ud800"),
+    ],
+)
+def test_anything_else_does_not(logins: Logins, name: str, password: str) -> None:
+    assert not enters(logins, name, password)
+
+
+def test_each_wrong_password_of_a_name_waits_longer_and_nobody_is_locked_out(
+    logins: Logins, waits: Waits
+) -> None:
+    for _ in range(12):
+        assert not enters(logins, "ada", "guess")
+    assert waits == sorted(waits)
+    assert waits[-1] == LONGEST_WAIT
+    assert waits[1] == 2 * waits[0]
+    assert enters(logins, "zoë", "pässword")
+    assert len(waits) == 11  # the other name did not wait
+    assert enters(logins, "ada", "s:cret")
+    assert waits[-1] == LONGEST_WAIT
+    assert enters(logins, "ada", "s:cret")
+    assert len(waits) == 12  # a right password starts anew
+
+
+def test_guesses_at_the_same_time_wait_as_long_as_guesses_in_a_row(
+    logins: Logins, waits: Waits
+) -> None:
+    async def guess_at_once() -> list[bool]:
+        return await asyncio.gather(*(logins.check("ada", f"guess {i}") for i in range(12)))
+
+    assert not any(asyncio.run(guess_at_once()))
+    assert max(waits) == LONGEST_WAIT
+
+
+def test_only_so_many_tried_names_are_remembered(logins: Logins, waits: Waits) -> None:
+    enters(logins, "first", "guess")
+
+    async def guess_many_names() -> None:
+        for i in range(NAMES_REMEMBERED):
+            await logins.check(f"name {i}", "guess")
+
+    asyncio.run(guess_many_names())
+    enters(logins, "first", "guess")
+    assert waits == []
+
+
+def test_a_file_holds_a_name_and_a_password_per_line(tmp_path: Path) -> None:
+    path = tmp_path / "logins"
+    path.write_text("# the class\n\nada:s:cret\n zoë :pässword\n", "utf-8")
+    logins = Logins.from_file(path)
+    assert enters(logins, "ada", "s:cret")
+    assert enters(logins, "zoë", "pässword")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "names nobody"),
+        ("# only a remark\n", "names nobody"),
+        ("ada:x\nhunter2\n", "Line 2"),
+        (":password\n", "Line 1"),
+        ("ada:\n", "Line 1"),
+        ("ada:x\nada:y\n", "Line 2"),
+    ],
+)
+def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "logins"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=problem) as refused:
+        Logins.from_file(path)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Logins.from_file(tmp_path / "nothing")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="no UTF-8"):
+        Logins.from_file(tmp_path / "bytes")
