@@ -7,6 +7,7 @@ a file is read is left to ``idx``, how it is fetched to ``download``.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from digitcnn.digits.download import (
     Source,
     UspsText,
 )
-from digitcnn.digits.idx import read_idx, read_shape
+from digitcnn.digits.idx import read_idx, read_shape, write_idx
 from digitcnn.errors import DigitSetError, DownloadError
 
 SPLITS = ("train", "test")
@@ -142,6 +143,9 @@ LAYOUTS: Mapping[str, Layout] = {
 
 # Folders in the data folder that hold no set of their own name.
 NO_SETS = ("MNIST", "EMNIST", *LAYOUTS, *synthetic.NAMES)
+
+# What a person may call a set of their own.
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 # Enough for MNIST, EMNIST's test set and the drawn ones at once.
 KEPT_BYTES = 256 << 20
@@ -394,7 +398,7 @@ class Catalog:
                 yield here
                 return
             folder.mkdir(parents=True, exist_ok=True)
-            with self._only_one(name):
+            with self._only_one(name, "being fetched into"):
                 try:
                     yield from source.fetch(split, folder, self._timeout)
                 finally:
@@ -423,8 +427,8 @@ class Catalog:
         return DownloadProgress(name, n, n, f"{says}.")
 
     @contextmanager
-    def _only_one(self, name: str) -> Iterator[None]:
-        """While the block runs, no other thread and no other process fetches this set.
+    def _only_one(self, name: str, doing: str) -> Iterator[None]:
+        """While the block runs, no other thread and no other process writes this set.
 
         The system lets go of the lock when the process dies, however it dies.
         """
@@ -434,12 +438,72 @@ class Catalog:
             lock.acquire(blocking=False)
         except Timeout as error:
             raise DownloadError(
-                f"{name} is being fetched into {self.data_dir} already; wait until it is here."
+                f"{name} is {doing} {self.data_dir} already; wait until it is here."
             ) from error
         try:
             yield
         finally:
             lock.release()
+
+    # --- Add ---------------------------------------------------------------------------------
+
+    def check_new(self, name: str, split: str) -> None:
+        """Raises DigitSetError where a person's own set cannot have that name, or has that split
+        already."""
+        if not _OWN_NAME.fullmatch(name):
+            raise DigitSetError(
+                f"The name {name!r:.80} cannot be a folder's; take up to 60 letters, digits, dots, "
+                "dashes and underscores."
+            )
+        # Some file systems do not tell large letters from small ones.
+        if name.lower() in {known.lower() for known in NO_SETS}:
+            raise DigitSetError(
+                f"{name} is a set that digitcnn knows; choose another name for yours."
+            )
+        folder = self.data_dir / name
+        if folder.is_file():
+            raise DigitSetError(f"{folder} is a file; choose another name for the set.")
+        kinds = ("images-idx3", "labels-idx1")
+        names = {file for kind in kinds for file in _file_names(split, kind)}
+        there = sorted(names.intersection(_listing(folder)))
+        if there:
+            raise DigitSetError(
+                f"{folder} has {split} digits already ({', '.join(there)}); choose another name, "
+                "or move them away."
+            )
+
+    def add(self, digit_set: DigitSet) -> Path:
+        """Write a person's own set into the data folder; returns its folder.
+
+        Nothing that is there is replaced; a set may get its other split later. Raises
+        DigitSetError as ``check_new`` does, or when the folder cannot be written.
+        """
+        name, split = digit_set.name, digit_set.split
+        self.check_new(name, split)
+        folder = self.data_dir / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._only_one(name, "being written to"):
+                self.check_new(name, split)
+                labels, images = (
+                    folder / _file_names(split, kind)[0] for kind in ("labels-idx1", "images-idx3")
+                )
+                try:
+                    # A set is found by its images, so it appears whole when these appear.
+                    write_idx(labels, digit_set.labels)
+                    write_idx(images, digit_set.images)
+                except BaseException:
+                    labels.unlink(missing_ok=True)
+                    raise
+                finally:
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
+        except OSError as error:
+            raise DigitSetError(
+                f"{name} cannot be written to {folder} ({error.strerror or error}); make room or "
+                "change its permissions, or choose another folder with --data-dir."
+            ) from error
+        return folder
 
 
 def _layout(name: str) -> Layout:

@@ -117,7 +117,7 @@ def from_picture(image: Image.Image) -> Tensor | None:
     """
     _check_size(image)
     try:
-        grey = _grey(ImageOps.exif_transpose(image))
+        grey = grey_of(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise SketchError("The picture is damaged or cut off; save or send it again.") from error
     part = _around_ink(grey)
@@ -194,7 +194,7 @@ def _too_large(what: str) -> SketchError:
     )
 
 
-def _grey(image: Image.Image) -> Floats:
+def grey_of(image: Image.Image) -> Floats:
     """Luminance on white, 0 to 255: float32 [H, W]."""
     if image.mode.startswith("I"):
         # Pillow reads 16-bit greys as I;16 or, in older releases and some formats, as I.

@@ -1,0 +1,100 @@
+"""``data add`` from end to end: what it says, and that the set then is one like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digitcnn.cli import main
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network import checkpoint
+from digitcnn.network.checkpoint import Details
+from digitcnn.network.model import DigitCNN
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_an_added_set_is_listed_and_evaluated(
+    tmp_path: Path, drawn: DigitSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = drawn.take(slice(0, 30))
+    source = tmp_path / "digits.npz"
+    np.savez(source, images=255 - few.images.numpy(), labels=few.labels.numpy())
+    data = ["--data-dir", str(tmp_path / "data"), "--json"]
+    status, out, _ = run(capsys, "data", "add", str(source), "--name", "mine", *data)
+    assert status == 0
+    assert json.loads(out) == {
+        "name": "mine",
+        "split": "test",
+        "n": 30,
+        "per_digit": np.bincount(few.labels.numpy(), minlength=10).tolist(),
+        "frame": "none",
+        "inverted": True,
+        "fingerprint": few.fingerprint,
+        "path": str(tmp_path / "data" / "mine"),
+    }
+    rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]
+    shown = {key: rows[-1][key] for key in ("name", "split", "n", "present")}
+    assert shown == {"name": "mine", "split": "test", "n": 30, "present": True}
+    network = tmp_path / "network.pt"
+    torch.manual_seed(0)
+    checkpoint.save(network, DigitCNN(), Details(digits="synthetic"))
+    status, out, _ = run(
+        capsys, "evaluate", "--checkpoint", str(network), "--digits", "mine", *data
+    )
+    assert (status, json.loads(out)["mine"]["n"]) == (0, 30)
+
+
+def test_pictures_become_training_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for digit in (0, 1):
+        (tmp_path / "pictures" / str(digit)).mkdir(parents=True)
+        for number in range(3):
+            page = Image.new("L", (90, 60), 240)
+            page.paste(20, (30, 10, 35 + 10 * digit + number, 50))
+            page.save(tmp_path / "pictures" / str(digit) / f"{number}.jpg")
+    data = tmp_path / "data"
+    command = ["data", "add", str(tmp_path / "pictures"), "--name", "mine", "--split", "train"]
+    status, out, _ = run(capsys, *command, "--frame", "mnist", "--data-dir", str(data))
+    assert (status, out) == (0, f"mine (train): 6 images in {data / 'mine'}.\n")
+    assert Catalog(data).open("mine", "train").labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["gone.npz", "--name", "mine"], "nothing at gone.npz"),
+        (["gone.npz", "--name", "mnist"], "digitcnn knows"),
+        (["gone.npz", "--name", "../up"], "cannot be a folder's"),
+        (["gone.npz", "--name", "small"], "has test digits already"),
+    ],
+)
+def test_what_cannot_be_added_is_one_sentence(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    status, out, err = run(capsys, "data", "add", *arguments, "--data-dir", str(data_dir))
+    assert (status, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [["--split", "other"], ["--frame", "square"], []])
+def test_unusable_options_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    name = ["--name", "mine"] if option else []
+    with pytest.raises(SystemExit) as leaving:
+        main(["data", "add", "x.npz", *name, *option])
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
