@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,15 @@ import torch
 from digitcnn.errors import RunError
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochResult, Snapshot
-from digitcnn.training.runs import FINISHED, INTERRUPTED, RUNNING, Run, RunStore
+from digitcnn.training.runs import (
+    FINISHED,
+    INTERRUPTED,
+    RUNNING,
+    Run,
+    RunStore,
+    git_revision,
+    versions,
+)
 
 CONFIG = TrainingConfig(digits="synthetic", epochs=2)
 RESULT = EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5)
@@ -139,3 +151,272 @@ def test_a_renamed_folder_is_a_run_of_its_new_name(store: RunStore) -> None:
     run.folder.rename(store.folder / "old")
     assert [record.name for record in store.records()] == ["old"]
     assert store.open("old").record().name == "old"
+
+
+def test_who_looks_at_a_run_never_takes_another_who_looks_for_a_training(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    with run.held():
+        pass
+    with_state(run, RUNNING)
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.extend(store.records()[0].state for _ in range(200))
+
+    watchers = [threading.Thread(target=look) for _ in range(4)]
+    for watcher in watchers:
+        watcher.start()
+    for watcher in watchers:
+        watcher.join(30)
+    assert seen == [INTERRUPTED] * 800
+
+
+@pytest.mark.parametrize("content", ["[", "[" * 100_000, "{}", "[1]", '[{"epoch": 1}]', "odd"])
+def test_a_history_that_somebody_changed_is_none(store: RunStore, content: str) -> None:
+    run = store.create(CONFIG, "mine")
+    run.write_history((RESULT,))
+    if content == "odd":
+        content = (run.folder / "history.json").read_text().replace("0.9", '"much"')
+    (run.folder / "history.json").write_text(content)
+    assert run.history() == ()
+
+
+def test_a_loss_that_is_no_number_comes_back_as_one_that_is_none(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    run.write_history((dataclasses.replace(RESULT, loss=math.nan), RESULT))
+    first, second = run.history()
+    assert math.isnan(first.loss)
+    assert (first.accuracy, second) == (RESULT.accuracy, RESULT)
+
+
+# Renamed and deleted
+
+
+def test_a_renamed_run_keeps_its_checkpoint_its_history_and_its_resume_state(
+    store: RunStore,
+) -> None:
+    run = store.create(CONFIG, "mine")
+    run.write_history((RESULT,))
+    (run.folder / "resume.pt").write_bytes(b"state")
+    values = json.loads((run.folder / "run.json").read_text())
+    kept = {"checkpoint": "mine.pt", "digest": "ab" * 32, "state": RUNNING}
+    (run.folder / "run.json").write_text(json.dumps({**values, **kept}))
+    renamed = store.rename("mine", "yours")
+    assert [record.name for record in store.records()] == ["yours"]
+    record = store.open("yours").record()
+    assert (record.checkpoint, record.digest, record.state) == ("mine.pt", "ab" * 32, INTERRUPTED)
+    assert json.loads((renamed.folder / "run.json").read_text())["name"] == "yours"
+    assert renamed.history() == (RESULT,)
+    assert (renamed.folder / "resume.pt").read_bytes() == b"state"
+    assert "renamed from mine" in (renamed.folder / "log.txt").read_text()
+    with renamed.held():
+        pass
+    assert store.create(CONFIG, "mine").name == "mine"
+
+
+@pytest.mark.parametrize("new", ["../x", "a/b", "", ".hidden", "x" * 61, "a\nb", None, 7])
+def test_a_run_is_never_renamed_to_what_is_no_folder_name(store: RunStore, new: Any) -> None:
+    store.create(CONFIG, "mine")
+    with pytest.raises(RunError, match="cannot be a folder's"):
+        store.rename("mine", new)
+    assert [record.name for record in store.records()] == ["mine"]
+
+
+def test_a_name_that_is_taken_is_refused_to_a_rename(store: RunStore) -> None:
+    store.create(CONFIG, "mine")
+    (store.folder / "folder").mkdir()
+    (store.folder / "file").write_text("")
+    (store.folder / "nowhere").symlink_to("gone")
+    for taken in ("mine", "folder", "file", "nowhere"):
+        with pytest.raises(RunError, match="exists already"):
+            store.rename("mine", taken)
+    assert [record.name for record in store.records()] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "../outputs", "", None, 7, ["mine"]])
+def test_what_is_no_run_can_be_neither_renamed_nor_deleted(store: RunStore, name: Any) -> None:
+    store.create(CONFIG, "mine")
+    with pytest.raises(RunError, match="There is no run"):
+        store.rename(name, "new")
+    with pytest.raises(RunError, match="There is no run"):
+        store.delete(name)
+
+
+def test_a_run_at_work_is_neither_renamed_nor_deleted(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    with run.held():
+        with pytest.raises(RunError, match="is at work"):
+            store.rename("mine", "yours")
+        with pytest.raises(RunError, match="is at work"):
+            store.delete("mine")
+    store.delete("mine")
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_deleted_run_leaves_its_name_and_the_others(store: RunStore) -> None:
+    store.create(CONFIG, "mine")
+    other = store.create(CONFIG, "other")
+    store.delete("mine")
+    assert [record.name for record in store.records()] == ["other"]
+    assert (other.folder / "run.json").is_file()
+    store.create(CONFIG, "mine")
+
+
+def test_a_run_that_is_a_link_is_deleted_without_what_it_points_to(
+    store: RunStore, tmp_path: Path
+) -> None:
+    elsewhere = RunStore(tmp_path / "elsewhere").create(CONFIG, "real")
+    store.create(CONFIG, "mine")
+    (store.folder / "linked").symlink_to(elsewhere.folder)
+    store.delete("linked")
+    assert (elsewhere.folder / "run.json").is_file()
+    assert [record.name for record in store.records()] == ["mine"]
+
+
+def test_who_looks_at_a_run_while_it_is_deleted_neither_fails_nor_brings_it_back(
+    store: RunStore,
+) -> None:
+    done = threading.Event()
+    failures: list[Exception] = []
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                store.records()
+            except Exception as error:
+                failures.append(error)
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    for number in range(60):
+        run = store.create(CONFIG, f"run{number}")
+        with_state(run, RUNNING)
+        with run.held():
+            pass
+        store.delete(run.name)
+    done.set()
+    for watcher in watchers:
+        watcher.join(30)
+    assert failures == []
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_run_that_was_deleted_is_not_held_and_not_made_anew(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    store.delete("mine")
+    with pytest.raises(RunError, match="was deleted"), run.held():
+        pass
+    with pytest.raises(RunError, match="no readable run"):
+        run.record()
+    assert list(store.folder.iterdir()) == []
+
+
+# Its files
+
+
+def test_only_the_runs_own_plain_files_are_listed_and_read(store: RunStore, tmp_path: Path) -> None:
+    run = store.create(CONFIG, "mine")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("nobody's business")
+    (run.folder / "figures").mkdir()
+    (run.folder / "figures" / "01_training_history.png").write_bytes(b"png")
+    (run.folder / "figures" / "deeper").mkdir()
+    (run.folder / "figures" / "deeper" / "x.png").write_bytes(b"png")
+    (run.folder / "figures" / "link.png").symlink_to(secret)
+    (run.folder / "link.txt").symlink_to(secret)
+    (run.folder / "other").symlink_to(tmp_path)
+    (run.folder / ".hidden").write_text("")
+    os.mkfifo(run.folder / "pipe")
+    with run.held():
+        names = [file.name for file in run.files()]
+    assert names == ["figures/01_training_history.png", "run.json"]
+    assert run.read("figures/01_training_history.png") == b"png"
+    for name in [
+        *("link.txt", "figures/link.png", "other/secret.txt", "../../secret.txt", str(secret)),
+        *("figures/../run.json", "run.lock", ".hidden", "pipe", "", "a\0b", None, 7, ["run.json"]),
+    ]:
+        with pytest.raises(RunError, match="has no file"):
+            run.read(name)  # type: ignore[arg-type]
+
+
+def test_figures_that_are_a_link_are_no_files_of_the_run(store: RunStore, tmp_path: Path) -> None:
+    run = store.create(CONFIG, "mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.png").write_bytes(b"png")
+    (run.folder / "figures").symlink_to(tmp_path / "elsewhere")
+    assert [file.name for file in run.files()] == ["run.json"]
+
+
+def test_the_files_of_a_deleted_run_are_a_sentence(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    store.delete("mine")
+    with pytest.raises(RunError, match="cannot be listed"):
+        run.files()
+
+
+# What it stands on
+
+
+def test_the_report_holds_what_the_folder_holds(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    run.write_history((RESULT,))
+    run.write_metrics({"held_out": {"n": 40, "accuracy": 0.9}})
+    run.log("epoch 1 & more")
+    passes = {"passes": 3, "masks": "shared", "mean": 0.9, "std": 0.01, "min": 0.8, "max": 0.95}
+    (run.folder / "stability.json").write_text(json.dumps({"shared": passes}))
+    (run.folder / "figures").mkdir()
+    (run.folder / "figures" / "05_conv_filters.png").write_bytes(b"\x89PNG")
+    run.write_report()
+    page = (run.folder / "report.html").read_text("utf-8")
+    for part in (
+        "90.00 % (76.95 to 96.04)",
+        "epoch 1 &amp; more",
+        "iVBORw==",
+        "shared",
+        "synthetic",
+    ):
+        assert part in page
+    assert "report.html" in [file.name for file in run.files()]
+    renamed = store.rename("mine", "yours")
+    assert "<h1>yours</h1>" in (renamed.folder / "report.html").read_text("utf-8")
+
+
+def test_the_report_of_a_run_with_damaged_files_says_what_is_left(store: RunStore) -> None:
+    run = store.create(CONFIG, "mine")
+    for name in ("history.json", "metrics.json", "stability.json"):
+        (run.folder / name).write_text("[" * 100_000)
+    (run.folder / "log.txt").write_bytes(b"\xff\xfe\n" * 200_000)
+    run.write_report()
+    assert (run.folder / "report.html").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("state", ["loose", "packed", "detached", "worktree"])
+def test_the_revision_is_the_one_that_git_says(tmp_path: Path, state: str) -> None:
+    def git(*arguments: str, folder: Path = tmp_path) -> str:
+        command = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *arguments]
+        return subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert git_revision(tmp_path) is None
+    git("init", "-q")
+    assert git_revision(tmp_path) is None
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    folder = tmp_path
+    if state == "packed":
+        git("pack-refs", "--all")
+    elif state == "detached":
+        git("checkout", "-q", "--detach")
+    elif state == "worktree":
+        folder = tmp_path / "tree"
+        git("worktree", "add", "-q", str(folder))
+    assert git_revision(folder) == git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("head", ["", "ref: refs/heads/gone", "nonsense", "ref: ../../secret"])
+def test_a_damaged_repository_has_no_revision(tmp_path: Path, head: str) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text(head)
+    assert git_revision(tmp_path) is None
+    assert "git" not in versions(tmp_path)
