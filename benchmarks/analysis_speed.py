@@ -1,0 +1,172 @@
+"""Speed of everything after training, each against the plain way to do it.
+
+    python -m benchmarks.analysis_speed [--data-dir DIR] [--rounds N]
+
+- evaluating 50,000 images against the same network in PyTorch's own order, float32, batches of
+  1,000, contiguous tensors; the answers are compared as well;
+- 32 stability passes over 40,000 images against 32 passes of the whole network with dropout on;
+- from MNIST's four files to the first augmented batch, against ``torchvision.datasets.MNIST`` with
+  its transforms over all images;
+- the nine figures of two sets of 10,000 images, in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import tempfile
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmarks.measuring import conditions, in_turn, seconds
+from digitcnn.analysis import figures
+from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.stability import measure
+from digitcnn.digits.augment import Augmentation, augment
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network.checkpoint import load
+from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.training.config import TrainingConfig
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
+
+
+@torch.no_grad()
+def plain_answers(network: DigitCNN, images: Tensor) -> Tensor:
+    """What a tutorial does: batches of 1,000 as floats, one after the other."""
+    return torch.cat(
+        [network(network.prepare(batch)).argmax(dim=1) for batch in images.split(1000)]
+    )
+
+
+@torch.no_grad()
+def full_passes(network: DigitCNN, images: Tensor, labels: Tensor, passes: int) -> list[float]:
+    """Stability the plain way: the whole network, dropout on, once per pass."""
+    network.dropout.train()
+    try:
+        return [
+            float((plain_answers(network, images) == labels).float().mean()) for _ in range(passes)
+        ]
+    finally:
+        network.dropout.eval()
+
+
+def first_batch(data: Path) -> None:
+    training = Catalog(data).open("mnist", "train")
+    Catalog(data).open("mnist", "test")
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(training), generator=generator)
+    batch = training.images[order[: TrainingConfig().batch_size]]
+    augment(batch, Augmentation(), generator)
+
+
+def torchvision_batches(data: Path, share: int) -> float:
+    """Seconds that torchvision needs for all images, measured on one in ``share`` of them."""
+    transform = v2.Compose(
+        [
+            v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), shear=11),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([MNIST_MEAN], [MNIST_STD]),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for file in (data / "mnist").glob("*-ubyte*"):
+            content = file.read_bytes()
+            (raw / file.stem if file.suffix == ".gz" else raw / file.name).write_bytes(
+                gzip.decompress(content) if file.suffix == ".gz" else content
+            )
+        opened = seconds(lambda: torchvision.datasets.MNIST(folder, train=True))
+        images = torchvision.datasets.MNIST(folder, train=True, transform=transform)
+        chosen = range(0, len(images), share)
+        return opened + share * seconds(lambda: [images[i] for i in chosen])
+
+
+def repeated(digits: DigitSet, n: int) -> DigitSet:
+    """``n`` images made of those of ``digits``, again and again."""
+    index = torch.arange(n) % len(digits)
+    return dataclasses.replace(digits, images=digits.images[index], labels=digits.labels[index])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    data = data_folder(args.data_dir)
+    checkpoint = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    network = checkpoint.network
+    test = Catalog(data).open("mnist", "test")
+    many, stable = repeated(test, 50_000), repeated(test, 40_000)
+    print(conditions())
+    print(f"{args.rounds} rounds, median\n")
+    print("| what | plain | here | times as fast |\n|---|---|---|---|")
+
+    def row(what: str, plain: float, ours: float) -> None:
+        print(f"| {what} | {plain:.2f} s | {ours:.2f} s | {plain / ours:.1f} |", flush=True)
+
+    times = in_turn(
+        {
+            "plain": lambda: seconds(lambda: plain_answers(network, many.images)),
+            "ours": lambda: seconds(lambda: predict(network, many, keep_features=False)),
+        },
+        args.rounds,
+    )
+    row("evaluating 50,000 images", times["plain"], times["ours"])
+    found = predict(network, many, keep_features=False).answers
+    different = int((found != plain_answers(network, many.images)).sum())
+
+    predictions = predict(network, stable)
+    # One full pass stands for 32: every one takes the same.
+    times = in_turn(
+        {
+            "plain": lambda: (
+                32 * seconds(lambda: full_passes(network, stable.images, stable.labels.long(), 1))
+            ),
+            "ours": lambda: seconds(lambda: measure(network, predictions, 32)),
+        },
+        1,
+    )
+    row("32 stability passes over 40,000", times["plain"], times["ours"])
+    features = seconds(lambda: predict(network, stable))
+    row("the same, features computed first", times["plain"], times["ours"] + features)
+
+    times = in_turn(
+        {
+            "plain": lambda: torchvision_batches(data, 20),
+            "ours": lambda: seconds(lambda: first_batch(data)),
+        },
+        args.rounds,
+    )
+    row("MNIST's files to the first augmented batch", times["plain"], times["ours"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        sets = [test, dataclasses.replace(test, name="mnist again")]
+        drawn = seconds(
+            lambda: figures.save_all(
+                figures.find(
+                    checkpoint.name,
+                    network,
+                    sets,
+                    [predict(network, digits) for digits in sets],
+                    passes=12,
+                    temperature=checkpoint.details.temperature,
+                    history=checkpoint.details.history,
+                    trained_on=checkpoint.details.digits,
+                ),
+                Path(folder),
+            )
+        )
+    print(f"| nine figures of two sets of 10,000, predictions included | | {drawn:.2f} s | |")
+    print(f"\n{different} of 50,000 answers differ from the plain way's.")
+
+
+if __name__ == "__main__":
+    main()
