@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 from scipy.stats import binomtest
 
-from digitcnn.intervals import newcombe_difference, wilson_interval
+from digitcnn.intervals import (
+    newcombe_difference,
+    newcombe_paired_difference,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +87,44 @@ def test_a_difference_turned_round_is_mirrored() -> None:
 def test_a_difference_from_nothing_counted_is_undefined() -> None:
     assert all(math.isnan(bound) for bound in newcombe_difference(0, 0, 3, 4))
     assert all(math.isnan(bound) for bound in newcombe_difference(3, 4, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        # Fagerland, Lydersen and Laake (2017), Statistical Analysis of Contingency Tables, chapter
+        # 8: Bentur et al. (2009), Cavo et al. (2012), the Newcombe square-and-add interval.
+        ((1, 1, 7, 12), (-0.507, -0.026)),
+        ((59, 6, 16, 80), (-0.119, -0.005)),
+    ],
+)
+def test_published_paired_intervals_are_reproduced(
+    counts: tuple[int, int, int, int], expected: tuple[float, float]
+) -> None:
+    low, high = newcombe_paired_difference(*counts)
+    assert (round(low, 3), round(high, 3)) == expected
+
+
+def test_every_paired_interval_of_a_small_sample_holds_its_difference_and_mirrors() -> None:
+    for n in range(1, 9):
+        for both, a, b in itertools.product(range(n + 1), repeat=3):
+            neither = n - both - a - b
+            if neither < 0:
+                continue
+            low, high = newcombe_paired_difference(both, a, b, neither)
+            assert -1 - 1e-12 <= low <= (a - b) / n <= high <= 1 + 1e-12
+            assert low < high
+            mirrored = newcombe_paired_difference(both, b, a, neither)
+            assert (low, high) == pytest.approx((-mirrored[1], -mirrored[0]), abs=1e-12)
+
+
+def test_pairing_makes_the_interval_narrower_where_answers_agree() -> None:
+    low, high = newcombe_paired_difference(9_900, 20, 10, 70)
+    unpaired_low, unpaired_high = newcombe_difference(9_920, 10_000, 9_910, 10_000)
+    assert high - low < 0.6 * (unpaired_high - unpaired_low)
+
+
+def test_a_paired_sample_of_none_is_undefined_and_negative_counts_are_refused() -> None:
+    assert all(map(math.isnan, newcombe_paired_difference(0, 0, 0, 0)))
+    with pytest.raises(ValueError, match="expected none below 0"):
+        newcombe_paired_difference(3, -1, 0, 0)

@@ -1,0 +1,276 @@
+"""Paired comparisons against scipy and statsmodels, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from digitcnn.analysis import comparison
+from digitcnn.analysis.comparison import (
+    Comparison,
+    Counts,
+    compare,
+    detectable_difference,
+    difference_text,
+    holm,
+    mcnemar,
+    p_text,
+    seeds_of_one_recipe,
+    settings_side_by_side,
+    unique_names,
+)
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.errors import ConfigError
+from digitcnn.network.details import Details
+
+
+def answering(answers: Sequence[int], labels: Sequence[int], digest: str = "") -> Predictions:
+    """The predictions of a network with these answers; later images are answered more surely."""
+    logits = torch.zeros(len(answers), 10)
+    logits[range(len(answers)), list(answers)] = torch.arange(1, len(answers) + 1) / 10
+    return Predictions(
+        "small", "test", "f" * 64, digest, logits, None, torch.tensor(labels, dtype=torch.uint8)
+    )
+
+
+def with_counts(both: int, only_a: int, only_b: int, neither: int) -> Comparison:
+    """The comparison of two networks on images of a 0, with answers that give these counts."""
+    a = [0] * (both + only_a) + [1] * (only_b + neither)
+    b = [0] * both + [1] * only_a + [0] * only_b + [1] * neither
+    labels = [0] * len(a)
+    found = [answering(a, labels, "a"), answering(b, labels, "b")]
+    return compare(["first", "second"], found, [None, None])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(0, 1), (1, 1), (0, 6), (3, 14), (16, 10), (60, 105), (400, 401), (4_000, 4_321)]
+)
+def test_mcnemar_agrees_with_scipy_and_statsmodels(a: int, b: int) -> None:
+    assert mcnemar(a, b) == pytest.approx(binomtest(a, a + b).pvalue, rel=1e-9)
+    expected = statsmodels_mcnemar([[50, a], [b, 7]], exact=True).pvalue
+    assert mcnemar(a, b) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar(a, b) == mcnemar(b, a)
+
+
+def test_mcnemar_without_discordant_images_is_one_and_far_apart_is_not_below_zero() -> None:
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(0, 5_000) == 0
+    assert mcnemar(0, 1_000) == pytest.approx(2.0**-999)
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    generator = torch.Generator().manual_seed(3)
+    for count in range(1, 29):
+        values = torch.rand(count, generator=generator).pow(4).double().tolist()
+        expected = multipletests(values, method="holm")[1]
+        assert holm(values) == pytest.approx(expected.tolist())
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("n", "discordant"), [(10_000, 26), (10_000, 300), (100, 40), (280, 9)])
+def test_the_detectable_difference_solves_connors_sample_size(n: int, discordant: int) -> None:
+    share = discordant / n
+
+    def size(d: float) -> float:
+        root = math.sqrt(share - d * d)
+        return ((norm.ppf(0.975) * math.sqrt(share) + norm.ppf(0.8) * root) / d) ** 2
+
+    expected = brentq(lambda d: size(d) - n, 1e-9, share)
+    assert detectable_difference(n, discordant) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_detectable_difference_is_seen_four_times_in_five() -> None:
+    n, discordant = 2_000, 200
+    d = detectable_difference(n, discordant)
+    p, seen = discordant / n, 0
+    shares = torch.tensor([1 - p, (p + d) / 2, (p - d) / 2])
+    draws = torch.multinomial(
+        shares, 400 * n, replacement=True, generator=torch.Generator().manual_seed(0)
+    ).view(400, n)
+    for draw in draws:
+        seen += mcnemar(int((draw == 1).sum()), int((draw == 2).sum())) < 0.05
+    assert 0.72 < seen / 400 < 0.88
+
+
+def test_too_few_discordant_images_detect_nothing() -> None:
+    assert [math.isnan(detectable_difference(10_000, k)) for k in (0, 1, 5, 7, 8)] == [
+        True, True, True, True, False,
+    ]  # fmt: skip
+    assert math.isnan(detectable_difference(0, 0))
+
+
+def test_a_pair_counts_its_images_and_says_which_is_better() -> None:
+    found = with_counts(900, 5, 30, 65)
+    (pair,) = found.pairs
+    counted = (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong)
+    assert counted == (900, 5, 30, 65)
+    assert pair.n == 1000
+    assert pair.difference == pytest.approx(-2.5)
+    assert pair.better == 1
+    assert pair.p_holm == pair.p_value == mcnemar(5, 30)
+    assert found.verdict(pair) == "second is better on small test (p < 0.001)"
+    assert found.among_the_best == (False, True)
+
+
+def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
+    found = with_counts(930, 12, 10, 48)
+    (pair,) = found.pairs
+    assert pair.better is None
+    assert pair.detectable == pytest.approx(100 * detectable_difference(1000, 22))
+    assert found.verdict(pair) == (
+        "no evidence of a difference: one below 1.31 points cannot be seen with these 1,000 images"
+    )
+    assert found.among_the_best == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((90, 0, 0, 10), "none of these 100 images tells first and second apart"),
+        ((90, 1, 0, 9), "only 1 of these 100 images tells first and second apart, too few"),
+        ((90, 3, 2, 5), "only 5 of these 100 images tell first and second apart, too few"),
+    ],
+)
+def test_with_too_few_discordant_images_the_verdict_says_so(
+    counts: tuple[int, int, int, int], words: str
+) -> None:
+    found = with_counts(*counts)
+    verdict = found.verdict(found.pairs[0])
+    assert verdict.startswith(f"no evidence of a difference: {words}")
+
+
+def test_the_same_network_twice_is_named_as_such() -> None:
+    same = answering([0, 1], [0, 0], "d" * 64)
+    found = compare(["a", "b"], [same, same], [1.0, 1.0])
+    assert found.verdict(found.pairs[0]) == "a and b are the same network"
+
+
+def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -> None:
+    labels = [0] * 200
+    networks = [[0] * 199 + [1], [0] * 198 + [1] * 2, [0] * 150 + [1] * 50]
+    found = compare("abc", [answering(answers, labels, str(answers)) for answers in networks],
+                    [None] * 3)  # fmt: skip
+    assert [(pair.a, pair.b) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]
+    assert [pair.p_holm for pair in found.pairs] == holm([pair.p_value for pair in found.pairs])
+    assert found.among_the_best == (True, True, False)
+    assert found.pair(1, 2) == found.pairs[2]
+    assert found.verdict(found.pairs[1]).endswith("(p < 0.001 after Holm)")
+
+
+def test_disagreements_come_with_the_surest_mistakes_first() -> None:
+    labels = [0, 1, 2, 3, 4, 5]
+    a = answering([0, 1, 2, 3, 0, 5], labels)
+    b = answering([9, 1, 9, 9, 4, 9], labels)
+    found = compare(["a", "b"], [a, b], [None, 0.5])
+    assert found.only(0, 1).tolist() == [5, 3, 2, 0]
+    assert found.only(1, 0).tolist() == [4]
+
+
+def test_the_digits_add_up_to_the_pair() -> None:
+    labels = [i % 9 for i in range(90)]
+    generator = torch.Generator().manual_seed(5)
+    answers = [torch.randint(10, (90,), generator=generator).tolist() for _ in range(2)]
+    found = compare(["a", "b"], [answering(each, labels, str(each)) for each in answers], [1, 1])
+    digits = found.per_digit(0, 1)
+    pair = found.pairs[0]
+    for name in ("both_right", "only_a_right", "only_b_right", "both_wrong"):
+        assert sum(getattr(counts, name) for counts in digits) == getattr(pair, name)
+    for digit in range(9):
+        hits = [sum(x == y == digit for x, y in zip(each, labels, strict=True)) for each in answers]
+        assert digits[digit].difference == pytest.approx(100 * (hits[0] - hits[1]) / 10)
+    assert digits[9].n == 0
+    assert math.isnan(digits[9].difference)
+    assert difference_text(digits[9]) == "–"
+
+
+@pytest.mark.parametrize(("number", "says"), [(0, "0 models"), (1, "1 model to"), (9, "9 models")])
+def test_another_number_than_two_to_eight_is_refused(number: int, says: str) -> None:
+    same = answering([0], [0])
+    with pytest.raises(ConfigError, match=says):
+        compare([str(i) for i in range(number)], [same] * number, [None] * number)
+
+
+def test_predictions_of_other_images_are_not_compared() -> None:
+    a, b = answering([0], [0]), answering([0], [0])
+    object.__setattr__(b, "fingerprint", "0" * 64)
+    with pytest.raises(ValueError, match="the same images"):
+        compare(["a", "b"], [a, b], [None, None])
+
+
+CONFIG = {"digits": "small", "epochs": 2, "learning_rate": 0.01, "seed": 0}
+
+
+def said(seed: int, **changes: Any) -> Details:
+    values: dict[str, Any] = {
+        "digits": "small", "epochs": 2, "planned_epochs": 2, "state": "finished", "seed": seed,
+        "config": {**CONFIG, "seed": seed}, "fingerprints": {"train": "a" * 64},
+    }  # fmt: skip
+    return Details(**{**values, **changes})
+
+
+def test_seeds_of_one_recipe_are_summarised() -> None:
+    labels = [0] * 100
+    right = [95, 97, 99, 50, 60, 70]
+    found = compare(
+        "abcdef",
+        [answering([0] * k + [1] * (100 - k), labels, str(k)) for k in right],
+        [None] * 6,
+    )
+    details = [
+        said(0), said(1), said(2), said(2), Details(),
+        said(3, config={**CONFIG, "learning_rate": 0.02, "seed": 3}),
+    ]  # fmt: skip
+    (recipe,) = seeds_of_one_recipe(details, found)
+    assert recipe.members == (0, 1, 2)
+    assert recipe.seeds == (0, 1, 2)
+    assert recipe.mean == pytest.approx(0.97)
+    assert recipe.deviation == pytest.approx(0.02)
+    assert recipe.text == "97.00 % ± 2.00 points"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fingerprints": {"train": "b" * 64}},
+        {"epochs": 1, "state": "stopped at epoch 1 of 2"},
+        {"config": {**CONFIG, "seed": 1, "learning_rate": 0.02}},
+        {"config": {}},
+    ],
+)
+def test_what_differs_in_more_than_the_seed_is_no_seed_of_it(changes: dict[str, Any]) -> None:
+    assert seeds_of_one_recipe([said(0), said(1, **changes)], with_counts(1, 1, 1, 1)) == ()
+
+
+def test_settings_side_by_side_mark_what_differs() -> None:
+    rows = {name: (values, differ) for name, values, differ in settings_side_by_side(
+        [said(0, versions={"torch": "2.9"}), said(1), Details()]
+    )}  # fmt: skip
+    assert rows["seed"] == ([0, 1, None], True)
+    assert rows["temperature"] == ([None, None, None], False)
+    assert rows["training images"] == (["a" * 12, "a" * 12, None], True)
+    assert rows["torch version"] == (["2.9", None, None], True)
+
+
+def test_names_are_made_different_by_their_digests() -> None:
+    names = ["m", "m", "n", "m"]
+    digests = ["1" * 64, "2" * 64, "3" * 64, "1" * 64]
+    assert unique_names(names, digests) == ["m (11111111)", "m (22222222)", "n", "m (11111111) #2"]
+
+
+def test_numbers_are_worded() -> None:
+    assert [p_text(p) for p in (1.0, 0.0031, 0.00099, 0.0)] == [
+        "p = 1.000", "p = 0.003", "p < 0.001", "p < 0.001",
+    ]  # fmt: skip
+    assert difference_text(Counts(940, 30, 10, 20)) == "+2.00 points (+0.76 to +3.35)"
+
+
+def test_the_level_and_power_are_those_the_verdict_speaks_of() -> None:
+    assert (comparison.LEVEL, comparison.POWER) == (0.05, 0.8)
