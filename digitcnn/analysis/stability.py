@@ -33,6 +33,8 @@ from digitcnn.network.model import DigitCNN
 Masks = Literal["independent", "shared"]
 MASKS: tuple[Masks, ...] = get_args(Masks)
 MOST_PASSES = 200
+# The default recipe's epochs, for a file that does not say its own.
+USUAL_PASSES = 12
 
 # Features of this many images, 1.3 MB, stay in a processor's cache between mask and product.
 CHUNK = 1000
@@ -157,6 +159,19 @@ class Stability:
         return plain
 
 
+def usual_passes(epochs: int | None) -> int:
+    """How many passes when nobody says: the epochs of training, at most 200; 12 where unknown."""
+    return min(max(1, USUAL_PASSES if epochs is None else epochs), MOST_PASSES)
+
+
+def check_passes(n: object) -> None:
+    """Raises ConfigError for a number of passes that is no whole number from 1 to 200."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_PASSES:
+        raise ConfigError(
+            f"{n!s:.40} passes were asked for; choose a whole number from 1 to {MOST_PASSES}."
+        )
+
+
 def passes(
     network: DigitCNN,
     predictions: Predictions,
@@ -175,8 +190,7 @@ def passes(
     Raises ConfigError for a number of passes outside 1 to 200 or unknown masks, ValueError for
     predictions without features.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_PASSES:
-        raise ConfigError(f"{n} passes were asked for; choose a whole number from 1 to 200.")
+    check_passes(n)
     if masks not in MASKS:
         raise ConfigError(f"The masks are '{masks}'; choose {' or '.join(MASKS)}.")
     if predictions.features is None:

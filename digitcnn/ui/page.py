@@ -10,6 +10,7 @@ import gradio as gr
 from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
+from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.workspace import Workspace
 
@@ -44,6 +45,8 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Train", id="train"):
                 build_train_tab(workspace, access, owner_token, page)
+            with gr.Tab("Stability", id="stability"):
+                build_stability_tab(workspace, models, model_select)
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, models, model_select)
     return page
