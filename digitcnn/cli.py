@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from digitcnn.commands import data, evaluate, predict, train
+from digitcnn.commands import data, evaluate, predict, stability, train
 from digitcnn.commands.base import say
 from digitcnn.errors import DigitCNNError
 from digitcnn.files import without_nan
 
 # In the order of --help.
-COMMANDS = (train, evaluate, predict, data)
+COMMANDS = (train, evaluate, stability, predict, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

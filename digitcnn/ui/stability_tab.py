@@ -25,7 +25,7 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
-from digitcnn.ui.stability_charts import NAMES, box_chart, line_chart
+from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, NAMES, box_chart, line_chart
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -55,6 +55,7 @@ text { font-size: 12px; fill: var(--body-text-color); }
   fill: none; }
 .median { stroke: var(--body-text-color); stroke-width: 2; fill: none; }
 polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+@media (max-width: 640px) { text { font-size: 16px; } .title { font-size: 18px; } }
 """
 
 _GALLERY_STYLE = """
@@ -99,19 +100,25 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             elem_id="stability-passes",
         )
         run = gr.Button(
-            "Measure stability", variant="primary", scale=1, min_width=160, elem_id="stability-run"
+            "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
         )
-    status = gr.HTML(_status("Press Measure stability."), elem_id="stability-status")
+    status = gr.HTML(_status("Press Measure."), elem_id="stability-status")
     with gr.Row(equal_height=False):
-        line = gr.HTML(
-            _chart(line_chart("", {}, stability.usual_passes(None), None)),
-            css_template=_CHARTS_STYLE,
-            apply_default_css=False,
-            elem_id="stability-line",
-        )
-        box = gr.HTML(
-            "", css_template=_CHARTS_STYLE, apply_default_css=False, elem_id="stability-box"
-        )
+        # As wide as the charts' own widths, so that their letters are of one size.
+        with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
+            line = gr.HTML(
+                _chart(line_chart("", {}, stability.usual_passes(None), None)),
+                css_template=_CHARTS_STYLE,
+                apply_default_css=False,
+                elem_id="stability-line",
+            )
+        with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
+            box = gr.HTML(
+                _chart(box_chart("", _NONE, None)),
+                css_template=_CHARTS_STYLE,
+                apply_default_css=False,
+                elem_id="stability-box",
+            )
     summary = table_view(elem_id="stability-table")
     words = gr.HTML("", elem_id="stability-words")
     flips = table_view(elem_id="stability-flips")
@@ -157,6 +164,9 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 # The order of the outputs.
 _PARTS = ("status", "run", "line", "box", "table", "words", "flips", "gallery")
 
+# Before the first pass.
+_NONE: dict[Masks, tuple[float, ...]] = dict.fromkeys(MASKS, ())
+
 # Some of the outputs, by their names in _PARTS; the others stay as they are.
 Looks = dict[str, Any]
 
@@ -176,8 +186,9 @@ def _measured(
     stability.check_passes(count)
     yield {
         "status": _status(f"Computing the features of {title}.", 0.0),
-        **dict.fromkeys(("box", "table", "words", "flips", "gallery"), ""),
         "line": _chart(line_chart(title, {}, count, None)),
+        "box": _chart(box_chart(title, _NONE, None)),
+        **dict.fromkeys(("table", "words", "flips", "gallery"), ""),
     }
     predictions: Predictions | None = None
     for step in _walk(workspace, checkpoint, digit_set):
@@ -291,17 +302,17 @@ def summary_table(found: list[Stability]) -> str:
     return table(
         [
             "passes",
-            "mean accuracy",
-            "standard deviation",
+            "mean",
+            "deviation",
             "minimum",
             "maximum",
-            "by chance alone",
-            "at most, for any network",
+            "chance alone",
+            "at most",
             "verdict",
         ],
         rows,
-        label=f"{_count(result.passes, 'pass', 'passes')} of each kind over "
-        f"{_count(result.n, 'image', 'images')} of {result.title}; deviations in points",
+        label=f"Accuracy over {_count(result.passes, 'pass', 'passes')} of each kind on "
+        f"{_count(result.n, 'image', 'images')} of {result.title}; standard deviations in points",
         caption=True,
     )
 
@@ -340,7 +351,7 @@ def verdict_sentence(result: Stability) -> str:
         return f"One mask per pass: a deviation needs at least two passes. {marks}"
     return (
         f"One mask per pass, {result.passes} thinned networks: their deviation of "
-        f"{100 * result.std:.2f} points is {result.verdict}. {marks}"
+        f"{100 * result.std:.2f} points says: {result.verdict}. {marks}"
     )
 
 

@@ -1,0 +1,108 @@
+"""``stability``: passes with dropout on; the same numbers as the page's Stability tab."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from digitcnn.analysis.figures.stability import stability_text
+from digitcnn.analysis.metrics import accuracy_text, percent
+from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.stability import (
+    MASKS,
+    MOST_PASSES,
+    PassResult,
+    Stability,
+    check_passes,
+    passes,
+    usual_passes,
+)
+from digitcnn.commands.base import Answer, add_command, advance, catalog_of, say
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network import checkpoint as checkpoints
+from digitcnn.network import device as devices
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "stability",
+        _stability,
+        help="how the accuracy moves when dropout stays on",
+        description="Answer a test set again and again with dropout on.",
+    )
+    option = parser.add_argument
+    option("--checkpoint", type=Path, required=True, help="the network to look at")
+    option(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test set (default: mnist where it is here, else the network's own, else synthetic)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"1 to {MOST_PASSES} (default: the epochs of the network's training)",
+    )
+    option(
+        "--masks",
+        choices=MASKS,
+        default="independent",
+        help="a mask per image, or one for all images of a pass",
+    )
+
+
+def _stability(args: argparse.Namespace) -> Answer:
+    loaded = checkpoints.load(args.checkpoint)
+    count = getattr(args, "passes", usual_passes(loaded.details.epochs))
+    check_passes(count)
+    digit_set = _test_set(args, catalog_of(args), loaded.details.digits)
+    network = loaded.network.to(devices.choose(args.device).device)
+    with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
+        bar.set_description(digit_set.name)
+        predictions = predict(
+            network, digit_set, digest=loaded.digest, progress=partial(advance, bar)
+        )
+    steps = passes(
+        network,
+        predictions,
+        count,
+        masks=args.masks,
+        temperature=loaded.details.temperature or 1.0,
+    )
+    with tqdm(unit="pass", total=count, file=sys.stderr, disable=None, leave=False) as bar:
+        for step in steps:
+            if isinstance(step, PassResult):
+                bar.update()
+            else:
+                found = step
+    return found.to_json(), _text(found), 0
+
+
+def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None) -> DigitSet:
+    """The set that was named, else MNIST, else what is here, with a sentence."""
+    if hasattr(args, "digits"):
+        return catalog.open(args.digits, "test")
+    if catalog.has("mnist", "test"):
+        return catalog.open("mnist", "test")
+    own = trained_on is not None and catalog.has(trained_on, "test")
+    name = trained_on if own and trained_on is not None else "synthetic"
+    say(f"mnist is not on this machine; {name} is taken instead. Name others with --digits.")
+    return catalog.open(name, "test")
+
+
+def _text(found: Stability) -> str:
+    return "\n".join(
+        [
+            stability_text(found),
+            f"minimum {percent(found.min)}, maximum {percent(found.max)}; without dropout "
+            f"{accuracy_text(found.accuracy, found.n)} on {found.n:,} images",
+            f"{percent(found.flipped)} of the images change their answer in any pass",
+        ]
+    )
