@@ -20,7 +20,11 @@ from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network import checkpoint
 
-TINY = ["--epochs", "2", "--batch-size", "64", "--learning-rate", "0.004", "--digits", "small"]
+PLAIN = ["--no-viz", "--no-stability"]
+TINY = [
+    *("--epochs", "2", "--batch-size", "64", "--learning-rate", "0.004", "--digits", "small"),
+    *PLAIN,
+]
 
 
 class Here:
@@ -225,7 +229,7 @@ def wait_for_epoch(here: Here, run: str, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-LONG = ["--digits", "small", "--epochs", "6", "--batch-size", "16", "--seed", "3"]
+LONG = [*("--digits", "small", "--epochs", "6", "--batch-size", "16", "--seed", "3"), *PLAIN]
 
 
 def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here: Here) -> None:

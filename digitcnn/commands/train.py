@@ -12,12 +12,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from digitcnn.analysis.stability import MOST_PASSES
 from digitcnn.commands.base import Answer, add_command, catalog_of, download, say
 from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import DownloadError, RunError
 from digitcnn.network import device as devices
 from digitcnn.training import runs
-from digitcnn.training.config import TrainingConfig
+from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.job import resumable
 from digitcnn.training.loop import EpochEnd, StepProgress
 from digitcnn.training.perform import Phase, RunEnd, StopSignal, open_training_set, perform
@@ -53,6 +54,18 @@ def add(commands: Any) -> None:
     option("--output-dir", type=Path, default=Path("outputs"), help="folder of runs")
     option("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="folder of checkpoints")
     option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
+    option("--no-viz", action="store_true", help="draw no figures at the end")
+    option(
+        "--no-stability",
+        action="store_true",
+        help="make no passes with dropout at the end, and no figure of them",
+    )
+    option(
+        "--stability-passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"passes of each kind, 1 to {MOST_PASSES} (default: as many as epochs)",
+    )
     option(
         "--augmentation",
         choices=("on", "off"),
@@ -110,11 +123,16 @@ def _opened_run(args: argparse.Namespace, catalog: Catalog, store: RunStore) -> 
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
     )
+    closing = Closing(
+        figures=not args.no_viz,
+        stability=not args.no_stability,
+        passes=getattr(args, "stability_passes", None),
+    )
     if not catalog.has(config.digits, "train"):
         config = _with_fetched_digits(config, catalog, named=hasattr(args, "digits"))
     # Whatever is wrong with the images is said before a folder is made for the run.
     open_training_set(config, catalog)
-    return store.create(config, getattr(args, "name", None), saves=not args.no_save)
+    return store.create(config, getattr(args, "name", None), not args.no_save, closing)
 
 
 def _with_fetched_digits(config: TrainingConfig, catalog: Catalog, named: bool) -> TrainingConfig:
@@ -131,12 +149,13 @@ def _with_fetched_digits(config: TrainingConfig, catalog: Catalog, named: bool) 
 
 @contextmanager
 def _stopping_on_ctrl_c(stop: StopSignal) -> Iterator[None]:
-    """The first Ctrl-C ends the training between two batches, the second ends the process."""
+    """The first Ctrl-C ends the training between two batches, or what follows it; the second ends
+    the process."""
 
     def handle(number: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        say("Stopping after this batch; press Ctrl-C again to leave at once.")
+        say("Stopping; press Ctrl-C again to leave at once.")
         stop.stop()
 
     before = signal.signal(signal.SIGINT, handle)
@@ -182,6 +201,7 @@ def _train_text(end: RunEnd) -> str:
         interval = "" if low is None else f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
         shown = "held-out images" if name == "held_out" else f"{name} test"
         lines.append(f"{shown}: {100 * metrics['accuracy']:.2f} %{interval}, n = {metrics['n']}")
+    lines += end.stability
     if end.checkpoint is not None:
         lines.append(f"checkpoint: {end.checkpoint}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from digitcnn.analysis.stability import check_passes
 from digitcnn.errors import ConfigError
 
 
@@ -60,6 +61,28 @@ class TrainingConfig:
                 f"A training's configuration needs exactly {', '.join(sorted(names))}."
             )
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What a run does once its epochs are done; nothing of it changes the weights.
+
+    figures: whether the nine figures are drawn. stability: whether passes with dropout are made.
+    passes: of each kind, 1 to 200; None: as many as epochs, at most 200.
+
+    Raises ConfigError for anything else.
+    """
+
+    figures: bool = True
+    stability: bool = True
+    passes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("figures", "stability"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
+        if self.passes is not None:
+            check_passes(self.passes)
 
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -14,7 +14,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import DigitCNNError, RunError
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
-from digitcnn.training.config import TrainingConfig
+from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.loop import EpochEnd, EpochResult, StepProgress
 from digitcnn.training.perform import (
     Phase,
@@ -91,8 +91,14 @@ class TrainingJob:
     """Starts, stops and watches the one training that this process may run at a time."""
 
     def __init__(
-        self, catalog: Catalog, run_store: RunStore, checkpoints: Path, compute: Compute
+        self,
+        catalog: Catalog,
+        run_store: RunStore,
+        checkpoints: Path,
+        compute: Compute,
+        closing: Closing = Closing(),  # noqa: B008
     ) -> None:
+        self._closing = closing
         self._catalog, self._runs = catalog, run_store
         self._checkpoints, self._compute = checkpoints, compute
         self._lock = threading.Lock()
@@ -118,7 +124,7 @@ class TrainingJob:
         open_training_set(config, self._catalog)
         with self._lock:
             self._refuse_second()
-            run = self._runs.create(config, name)
+            run = self._runs.create(config, name, closing=self._closing)
             self._launch(run, config, (), compute or self._compute)
         return run.name
 

@@ -1,12 +1,17 @@
 """One run from its configuration to its checkpoint: what the page and the command line iterate.
 
-How the network learns is left to ``loop``, what a file holds to ``runs`` and ``checkpoint``.
+How the network learns is left to ``loop``, what a file holds to ``runs`` and ``checkpoint``, what
+a finished run does besides to ``closing``. The order at the end: scores, checkpoint, run marked
+finished, then the closing, so that a process killed anywhere in between leaves a run that is
+finished or can go on. A stop after the last epoch cuts the closing short; the scores of the
+run's own sets are completed, unless the process ends, and are then made when the run goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +32,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
+from digitcnn.training.closing import Closed, ClosingRun, Scored, score
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
 from digitcnn.training.runs import Run
@@ -68,6 +74,7 @@ class RunEnd:
     state: finished, stopped or interrupted. epochs: finished ones.
     checkpoint, digest: None where none was written.
     metrics: ``held_out`` and one entry per test set, each as ``Evaluation.to_json``.
+    stability: a sentence per kind of pass; empty where none were made.
     """
 
     run: str
@@ -78,6 +85,7 @@ class RunEnd:
     checkpoint: Path | None = None
     digest: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    stability: tuple[str, ...] = ()
 
 
 Progress = StepProgress | EpochEnd | Phase | RunEnd
@@ -162,21 +170,77 @@ class _Performance:
     ) -> Iterator[Progress]:
         yield Phase("scoring the held-out and test images")
         network = _averaged_network(snapshot, self.compute)
-        held = predict(network, held_out)
-        temperature = fit_temperature(held.logits, held.labels)
-        metrics = {"held_out": metrics_of.evaluate(held, temperature).to_json()}
-        if self.catalog.has(self.config.digits, "test"):
-            test = predict(
-                network, self.catalog.open(self.config.digits, "test"), keep_features=False
-            )
-            metrics[self.config.digits] = metrics_of.evaluate(test, temperature).to_json()
+        try:
+            own, metrics, temperature = self._score(network, held_out)
+        except _InterruptedError:
+            yield from self._stop(snapshot, snapshot.epoch, training, held_out)
+            return
         self.run.write_metrics(metrics)
-        yield self._end(
-            runs.FINISHED,
-            snapshot,
-            f"{self.run.name}.pt",
-            f"Finished {snapshot.epoch} epochs.",
-            self._details(snapshot, training, held_out, metrics, temperature),
+        details = self._details(snapshot, training, held_out, metrics, temperature)
+        count = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
+        end = self._end(
+            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details
+        )
+        closing = ClosingRun(
+            self.run,
+            self.record.closing,
+            network,
+            own,
+            catalog=self.catalog,
+            trained_on=self.config.digits,
+            temperature=temperature,
+            history=details.history,
+            metrics=metrics,
+            stopped=self.stop.is_set,
+        )
+        for step in closing.steps():
+            yield self._closed(end, step) if isinstance(step, Closed) else Phase(step)
+
+    def _score(self, network: DigitCNN, held_out: DigitSet) -> tuple[Scored, dict[str, Any], float]:
+        """The answers that the closing goes on with, the metrics by set, and the temperature.
+
+        Raises _InterruptedError when the process is about to end.
+        """
+        features = self.record.closing.stability
+        held = predict(network, held_out, keep_features=features, progress=self._unless_interrupted)
+        temperature = fit_temperature(held.logits, held.labels)
+        evaluation = metrics_of.evaluate(held, temperature)
+        metrics = {"held_out": evaluation.to_json()}
+        if self.catalog.has(self.config.digits, "test"):
+            own = score(
+                network,
+                self.catalog.open(self.config.digits, "test"),
+                temperature,
+                features=features,
+                progress=self._unless_interrupted,
+            )
+            metrics[self.config.digits] = own.evaluation.to_json()
+        else:
+            # Its figures must not call these images by the name of a whole training file.
+            own = Scored(
+                dataclasses.replace(held_out, split="held-out"),
+                dataclasses.replace(held, split="held-out"),
+                dataclasses.replace(evaluation, split="held-out"),
+            )
+        return own, metrics, temperature
+
+    def _unless_interrupted(self, *_: int) -> None:
+        if self.stop.is_set() and self.stop.reason == runs.INTERRUPTED:
+            raise _InterruptedError
+
+    def _closed(self, end: RunEnd, closed: Closed) -> RunEnd:
+        message = f"{end.message} {closed.problem}".rstrip()
+        if closed.problem:
+            # A disk that is full keeps the sentence of before; this one still goes out.
+            with contextlib.suppress(OSError):
+                self._write(message=message)
+                self.run.log(closed.problem)
+        return dataclasses.replace(
+            end,
+            seconds=time.monotonic() - self.started,
+            message=message,
+            metrics={**end.metrics, **closed.metrics},
+            stability=closed.stability,
         )
 
     def _stop(
@@ -212,7 +276,6 @@ class _Performance:
     ) -> RunEnd:
         path, digest = None, None
         if snapshot is not None and file_name and details and self.record.saves:
-            path = self.checkpoints / file_name
             network = _averaged_network(snapshot, None)
             try:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -222,9 +285,7 @@ class _Performance:
                     "choose another with --checkpoint-dir."
                 ) from error
             digest = checkpoint.digest(network.state_dict())
-            path = _free_path(path, digest)
-            if not path.exists():
-                checkpoint.save(path, network, details)
+            path = _save(self.checkpoints / file_name, network, details, digest)
         # In this order a process killed in between leaves a run that is finished or can go on.
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
@@ -286,20 +347,31 @@ class _Performance:
             raise told from error
 
 
-def _free_path(wanted: Path, digest: str) -> Path:
-    """``wanted``, or with a number where another network has that name.
+class _InterruptedError(Exception):
+    """The process is about to end."""
+
+
+def _save(wanted: Path, network: DigitCNN, details: checkpoint.Details, digest: str) -> Path:
+    """Write the checkpoint as ``wanted``, or with a number where something else has that name.
 
     A file that holds this very network is kept: a run stopped twice at the same epoch, or killed
     right after its checkpoint was written, has it already.
     """
     path, number = wanted, 1
-    while path.exists():
+    while True:
+        if not os.path.lexists(path):
+            try:
+                checkpoint.save(path, network, details)
+                return path
+            except CheckpointError:
+                if not os.path.lexists(path):
+                    raise
+                # Another process took the name meanwhile.
         with contextlib.suppress(CheckpointError):
             if checkpoint.load(path).digest == digest:
-                break
+                return path
         number += 1
         path = wanted.with_name(f"{wanted.stem}-{number}.pt")
-    return path
 
 
 def _averaged_network(snapshot: Snapshot, compute: Compute | None) -> DigitCNN:

@@ -28,7 +28,7 @@ import digitcnn
 from digitcnn.analysis.report import RunFacts, report
 from digitcnn.errors import ConfigError, RunError
 from digitcnn.files import atomic_write, write_json
-from digitcnn.training.config import TrainingConfig
+from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.loop import EpochResult, Snapshot
 
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
@@ -53,6 +53,7 @@ class RunRecord:
     fingerprint: of the images that are trained on; None until they were opened.
     checkpoint: file name under the checkpoint folder, None without one; digest: of its tensors.
     message: one sentence for people on how the run ended.
+    closing: what is done once the epochs are; a resume keeps it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class RunRecord:
     device: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     message: str = ""
+    closing: Closing = dataclasses.field(default_factory=Closing)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -75,7 +77,9 @@ class RunRecord:
         """Raises RunError when ``values`` are not what ``to_json`` gives."""
         try:
             config = TrainingConfig.from_json(values["config"])
-            record = cls(**{**values, "config": config})
+            # Runs of before had no closing and say nothing of it.
+            closing = Closing(**values.get("closing", {}))
+            record = cls(**{**values, "config": config, "closing": closing})
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError("run.json is not a run of this version of digitcnn.") from error
         texts = (record.name, record.state, record.created, record.device, record.message)
@@ -354,7 +358,13 @@ class RunStore:
         # By folder: what run.json said when it had this time and size.
         self._read: dict[Path, tuple[tuple[int, int], RunRecord]] = {}
 
-    def create(self, config: TrainingConfig, name: str | None = None, saves: bool = True) -> Run:
+    def create(
+        self,
+        config: TrainingConfig,
+        name: str | None = None,
+        saves: bool = True,
+        closing: Closing = Closing(),  # noqa: B008
+    ) -> Run:
         """A new run with its folder. Without a name: digit set, date and time.
 
         Raises RunError for a name that is taken or no plain file name, or an unwritable folder.
@@ -378,6 +388,7 @@ class RunStore:
             saves,
             versions=versions(),
             message="Not started.",
+            closing=closing,
         )
         try:
             folder.mkdir()

@@ -355,9 +355,10 @@ def _sentence(view: JobView, workspace: Workspace) -> str:
     if view.state != runs.RUNNING:
         return f"{run}: {escape(view.message)}"
     elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
-    # What is scored after the last epoch is scored to its end: the run is finished by then.
-    stopping = view.stopping and view.phase in ("starting", "training")
-    phase = "stopping after this batch" if stopping else view.phase
+    phase = view.phase
+    if view.stopping:
+        training = phase in ("starting", "training")
+        phase = "stopping after this batch" if training else f"{phase}, stopping after it"
     return f"{run}, {escape(phase)}, {duration(elapsed)} so far on {escape(view.compute)}"
 
 

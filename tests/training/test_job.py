@@ -17,7 +17,7 @@ from digitcnn.errors import RunError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
-from digitcnn.training.config import TrainingConfig
+from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.job import IDLE, JobView, LossCurve, TrainingJob
 from digitcnn.training.runs import RunStore
 
@@ -28,7 +28,11 @@ LONG = TrainingConfig(digits="small", epochs=200, batch_size=16)
 @pytest.fixture
 def job(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
     return TrainingJob(
-        Catalog(data_dir), RunStore(tmp_path / "outputs"), tmp_path / "checkpoints", cpu
+        Catalog(data_dir),
+        RunStore(tmp_path / "outputs"),
+        tmp_path / "checkpoints",
+        cpu,
+        Closing(figures=False, stability=False),
     )
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "png",
     "predictions_sample",
     "sample_data",
+    "save",
     "save_all",
     "stability_box",
     "stability_line",
@@ -149,20 +150,25 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+def save(name: str, findings: Findings, folder: Path) -> Path:
+    """One of the nine as a PNG file in ``folder``, written whole or not at all. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    with atomic_write(path) as file:
+        file.write(png(draw(name, findings)))
+    return path
+
+
 def save_all(
     findings: Findings, folder: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Path]:
-    """All nine as PNG files in ``folder``, each written whole or not at all. Raises OSError.
+    """All nine as PNG files in ``folder``, as ``save``. Raises OSError.
 
     progress: called with figures done and figures in all after each.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in NAMES:
-        path = folder / f"{name}.png"
-        with atomic_write(path) as file:
-            file.write(png(draw(name, findings)))
-        paths.append(path)
+        paths.append(save(name, findings, folder))
         if progress is not None:
             progress(len(paths), len(NAMES))
     return paths
