@@ -13,10 +13,11 @@ from typing import Any, BinaryIO
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` only when the block ends without an error.
 
-    After a crash or a full disk the old file is still there, whole. Raises OSError.
+    After a crash or a full disk the old file is still there, whole. new: never take a name that is
+    taken, even since the block began. Raises OSError, FileExistsError for a name that is taken.
     """
     # Not tempfile's mkstemp, whose files only their owner may read: others may read results.
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
@@ -25,10 +26,27 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if new:
+            _take_free_name(temporary, path)
+        else:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Rename, but never over another file. Raises FileExistsError where the name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links in this folder (FAT, some network shares): the name first, then the content.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def without_nan(value: Any) -> Any:

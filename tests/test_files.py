@@ -38,3 +38,25 @@ def test_undefined_numbers_are_null_in_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text()) == {
         "a": None, "b": [None, 1.5], "c": [None],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_never_takes_a_name_that_was_taken_meanwhile(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:  # as on FAT
+        monkeypatch.setattr(os, "link", _no_links)
+    path = tmp_path / "result"
+    with pytest.raises(FileExistsError), atomic_write(path, new=True) as file:
+        file.write(b"mine")
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+    path.unlink()
+    with atomic_write(path, new=True) as file:
+        file.write(b"mine")
+    assert path.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _no_links(source: Path, target: Path) -> None:
+    raise PermissionError(1, "Operation not permitted")

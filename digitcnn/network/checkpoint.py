@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -181,14 +180,14 @@ def save(path: Path, network: DigitCNN, details: Details) -> str:
         },
         buffer,
     )
-    if os.path.lexists(path):
+    try:
+        with atomic_write(path, new=True) as file:
+            file.write(buffer.getbuffer())
+    except FileExistsError as error:
         raise CheckpointError(
             f"{shown(path.name)} exists already in {shown(str(path.parent), 100)}; choose another "
             "name."
-        )
-    try:
-        with atomic_write(path) as file:
-            file.write(buffer.getbuffer())
+        ) from error
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {shown(path.name)} cannot be written to {shown(str(path.parent), 80)} "
