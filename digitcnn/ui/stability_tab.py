@@ -127,6 +127,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     )
     results = [status, run, line, box, summary, words, flips, gallery]
 
+    @toasting
     def sets_here() -> gr.Dropdown:
         """What is on this machine now, not when the app was started."""
         return gr.Dropdown(_test_sets(workspace), value=_default_set(workspace))
@@ -144,11 +145,11 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     @toasting
     def measure(name: str | None, digits: Any, passes: Any) -> Iterator[list[Any]]:
         try:
-            for looks in _measured(workspace, models, name, digits, passes):
-                yield [looks.get(part, gr.skip()) for part in _PARTS]
+            for looks in measured(workspace, models, name, digits, passes):
+                yield [looks.get(part, gr.skip()) for part in PARTS]
         except DigitCNNError:
             yield [_status("Nothing was measured."), gr.Button(interactive=True)] + (
-                [gr.skip()] * (len(_PARTS) - 2)
+                [gr.skip()] * (len(PARTS) - 2)
             )
             raise
 
@@ -162,19 +163,22 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
 
 # The order of the outputs.
-_PARTS = ("status", "run", "line", "box", "table", "words", "flips", "gallery")
+PARTS = ("status", "run", "line", "box", "table", "words", "flips", "gallery")
 
 # Before the first pass.
 _NONE: dict[Masks, tuple[float, ...]] = dict.fromkeys(MASKS, ())
 
-# Some of the outputs, by their names in _PARTS; the others stay as they are.
+# Some of the outputs, by their names in PARTS; the others stay as they are.
 Looks = dict[str, Any]
 
 
-def _measured(
+def measured(
     workspace: Workspace, models: Models, name: str | None, digits: Any, passes: Any
 ) -> Iterator[Looks]:
-    """What the page shows from the press of the button to the end."""
+    """What the page shows from the press of the button to the end.
+
+    Raises DigitCNNError before anything is shown where nothing can be measured.
+    """
     if not isinstance(digits, str):
         raise DigitSetError("No digit set is chosen; choose one beside the button.")
     count = int(passes) if isinstance(passes, float) and passes.is_integer() else passes
@@ -294,7 +298,7 @@ def summary_table(found: list[Stability]) -> str:
             _share(result.max),
             _points(result.chance) if result.masks == "independent" else _DASH,
             _points(result.bound) if result.masks == "independent" else _DASH,
-            result.verdict or "–",
+            result.verdict or _DASH,
         ]
         for result in found
     ]
