@@ -1,0 +1,316 @@
+"""The end of a run: what a finished one leaves behind, in which order, and what cannot spoil it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.analysis import figures, stability
+from digitcnn.analysis.predictions import predict
+from digitcnn.digits import synthetic
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.idx import write_idx
+from digitcnn.network import checkpoint
+from digitcnn.network.checkpoint import Details
+from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
+from digitcnn.training import runs
+from digitcnn.training.closing import other_set
+from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.perform import (
+    Phase,
+    Progress,
+    RunEnd,
+    StopSignal,
+    _save,
+    perform,
+)
+from digitcnn.training.runs import Run, RunStore
+
+CONFIG = TrainingConfig(digits="small", epochs=1, batch_size=64, learning_rate=0.004)
+PASSES = Closing(figures=False)
+FIGURES = {f"{name}.png" for name in figures.NAMES}
+
+
+class Trial:
+    """A run on a data folder of one test's own."""
+
+    def __init__(self, folder: Path, drawn: DigitSet, cpu: Compute) -> None:
+        self.folder, self.cpu = folder, cpu
+        self.catalog = Catalog(folder / "data")
+        self.checkpoints = folder / "checkpoints"
+        self.stop = StopSignal()
+        self.lay("small", "train", drawn.images, drawn.labels)
+
+    def lay(self, name: str, stem: str, images: torch.Tensor, labels: torch.Tensor) -> None:
+        folder = self.folder / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_idx(folder / f"{stem}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{stem}-labels-idx1-ubyte.gz", labels)
+
+    def lay_test(self) -> None:
+        test = synthetic.draw("synthetic", "test", images=100)
+        self.lay("small", "test", test.images, test.labels)
+
+    def lay_emnist(self) -> None:
+        """Transposed, as it is published."""
+        other = synthetic.draw("synthetic-other-writers", "test", images=60)
+        self.lay(
+            "emnist-digits",
+            "emnist-digits-test",
+            other.images.transpose(1, 2).contiguous(),
+            other.labels,
+        )
+
+    def create(self, closing: Closing) -> Run:
+        return RunStore(self.folder / "outputs").create(CONFIG, "mine", closing=closing)
+
+    def go(self, run: Run, when: Callable[[Progress], None] = lambda progress: None) -> RunEnd:
+        """Do the run; ``when`` is called with everything that it says."""
+        for progress in perform(
+            run,
+            catalog=self.catalog,
+            checkpoints=self.checkpoints,
+            compute=self.cpu,
+            stop=self.stop,
+        ):
+            when(progress)
+        assert isinstance(progress, RunEnd)
+        return progress
+
+
+@pytest.fixture
+def trial(tmp_path: Path, drawn: DigitSet, cpu: Compute) -> Trial:
+    return Trial(tmp_path, drawn, cpu)
+
+
+def read(path: Path) -> dict:
+    found = json.loads(path.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_finished_run_leaves_nine_figures_passes_and_the_other_sets_metrics(trial: Trial) -> None:
+    trial.lay_test()
+    trial.lay_emnist()
+    run = trial.create(Closing(passes=3))
+    end = trial.go(run)
+    assert (end.state, end.message) == ("finished", "Finished 1 epoch.")
+    assert {path.name for path in (run.folder / "figures").iterdir()} == FIGURES
+    metrics = read(run.folder / "metrics.json")
+    assert list(metrics) == ["held_out", "small", "emnist-digits"]
+    assert metrics == end.metrics
+    loaded = checkpoint.load(trial.checkpoints / "mine.pt")
+    assert loaded.details.metrics == {name: metrics[name] for name in ("held_out", "small")}
+    # The passes are those of the other set, as in the ninth figure, and of the command.
+    emnist = trial.catalog.open("emnist-digits", "test")
+    predictions = predict(loaded.network, emnist, digest=loaded.digest)
+    kept = read(run.folder / "stability.json")
+    for masks in stability.MASKS:
+        found = stability.measure(
+            loaded.network, predictions, 3, masks=masks, temperature=loaded.details.temperature or 1
+        )
+        assert kept[masks].items() >= found.to_json().items()
+        assert (kept[masks]["digits"], kept[masks]["n"]) == ("emnist-digits", 60)
+    log = (run.folder / "log.txt").read_text()
+    assert len(end.stability) == 2
+    assert all(text in log and text.startswith("emnist-digits test") for text in end.stability)
+
+
+def test_without_a_test_set_the_passes_are_of_the_held_out_images(trial: Trial) -> None:
+    end = trial.go(trial.create(PASSES))
+    assert list(end.metrics) == ["held_out"]
+    assert all(text.startswith("small held-out") for text in end.stability)
+
+
+@pytest.mark.parametrize(
+    ("closing", "files"),
+    [
+        (Closing(figures=False, stability=False), set()),
+        (PASSES, {"stability.json"}),
+        (Closing(stability=False), {"figures"}),
+    ],
+)
+def test_what_is_not_wanted_is_not_made(trial: Trial, closing: Closing, files: set[str]) -> None:
+    run = trial.create(closing)
+    trial.go(run)
+    made = {path.name for path in run.folder.iterdir()}
+    assert made & {"stability.json", "figures"} == files
+    if "figures" in files:
+        drawn = {path.name for path in (run.folder / "figures").iterdir()}
+        assert drawn == FIGURES - {"09_stability_test.png"}
+
+
+def test_there_are_as_many_passes_as_epochs_where_nobody_says(trial: Trial) -> None:
+    run = trial.create(PASSES)
+    trial.go(run)
+    assert read(run.folder / "stability.json")["shared"]["passes"] == CONFIG.epochs
+
+
+@pytest.mark.parametrize("passes", [0, 201, 2.5, True])
+def test_a_wrong_number_of_passes_is_refused_before_a_run_begins(passes: object) -> None:
+    with pytest.raises(runs.ConfigError, match="from 1 to 200"):
+        Closing(passes=passes)  # type: ignore[arg-type]
+
+
+def test_a_resume_keeps_what_was_asked_for_and_older_runs_have_the_defaults(trial: Trial) -> None:
+    run = trial.create(Closing(figures=False, passes=7))
+    assert RunStore(run.folder.parent).open("mine").record().closing.passes == 7
+    values = read(run.folder / "run.json")
+    del values["closing"]
+    (run.folder / "run.json").write_text(json.dumps(values))
+    assert run.record().closing == Closing()
+    odd: object
+    for odd in ([], {"passes": 900}, {"more": 1}, 3):
+        (run.folder / "run.json").write_text(json.dumps({**values, "closing": odd}))
+        with pytest.raises(runs.RunError, match="not a run of this version"):
+            run.record()
+
+
+def test_the_run_is_finished_before_its_closing_begins(trial: Trial) -> None:
+    run = trial.create(PASSES)
+    seen: list[tuple[str, bool, bool]] = []
+
+    def look(progress: Progress) -> None:
+        if isinstance(progress, Phase) and "passes" in progress.text:
+            there = (trial.checkpoints / "mine.pt").exists()
+            seen.append((run.record().state, there, (run.folder / "resume.pt").exists()))
+
+    trial.go(run, look)
+    assert seen == [("finished", True, False)] * 2
+
+
+def test_a_process_killed_in_the_closing_leaves_a_finished_run(trial: Trial) -> None:
+    run = trial.create(PASSES)
+    steps = perform(
+        run,
+        catalog=trial.catalog,
+        checkpoints=trial.checkpoints,
+        compute=trial.cpu,
+        stop=trial.stop,
+    )
+    for progress in steps:
+        if isinstance(progress, Phase) and "passes" in progress.text:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    assert run.record().state == "finished"
+    assert run.record().digest == checkpoint.load(trial.checkpoints / "mine.pt").digest
+
+
+def test_figures_that_cannot_be_written_leave_a_finished_run_with_a_sentence(trial: Trial) -> None:
+    run = trial.create(Closing(passes=2))
+    (run.folder / "figures").write_text("a file where the folder should be")
+    end = trial.go(run)
+    assert end.state == "finished"
+    assert end.message.startswith("Finished 1 epoch. Not all of its figures and passes could be")
+    record = run.record()
+    assert (record.state, record.message) == ("finished", end.message)
+    assert "Traceback" in (run.folder / "log.txt").read_text()
+    assert len(end.stability) == 2
+
+
+def test_another_set_that_is_damaged_leaves_a_finished_run_with_a_sentence(trial: Trial) -> None:
+    trial.lay_emnist()
+    images = trial.folder / "data/emnist-digits/emnist-digits-test-images-idx3-ubyte.gz"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-20])
+    end = trial.go(trial.create(PASSES))
+    assert end.state == "finished"
+    assert "emnist-digits" in end.message
+    assert list(end.metrics) == ["held_out"]
+
+
+@pytest.mark.parametrize("reason", [runs.STOPPED, runs.INTERRUPTED])
+def test_a_stop_in_the_closing_ends_it_within_a_second(trial: Trial, reason: str) -> None:
+    run = trial.create(Closing(passes=200))
+    asked: list[float] = []
+    when = {runs.STOPPED: "drawing figures, 1", runs.INTERRUPTED: "making 200 passes"}[reason]
+
+    def stop(progress: Progress) -> None:
+        if not asked and isinstance(progress, Phase) and progress.text.startswith(when):
+            asked.append(time.monotonic())
+            trial.stop.stop(reason)
+
+    end = trial.go(run, stop)
+    assert time.monotonic() - asked[0] < 1
+    assert end.state == "finished"
+    assert "left out" in end.message
+    assert len(list(run.folder.glob("figures/*"))) <= 1
+
+
+def test_a_stop_while_scores_are_made_completes_them_and_leaves_out_the_rest(trial: Trial) -> None:
+    trial.lay_test()
+    run = trial.create(PASSES)
+
+    def stop(progress: Progress) -> None:
+        if isinstance(progress, Phase) and progress.text.startswith("scoring the held-out"):
+            trial.stop.stop()
+
+    end = trial.go(run, stop)
+    assert end.state == "finished"
+    assert list(end.metrics) == ["held_out", "small"]
+    assert not (run.folder / "stability.json").exists()
+
+
+def test_an_end_of_the_process_while_scores_are_made_leaves_a_run_that_goes_on(
+    trial: Trial,
+) -> None:
+    run = trial.create(PASSES)
+
+    def end_process(progress: Progress) -> None:
+        if isinstance(progress, Phase) and progress.text.startswith("scoring the held-out"):
+            trial.stop.stop(runs.INTERRUPTED)
+
+    assert trial.go(run, end_process).state == "interrupted"
+    assert not trial.checkpoints.exists()
+    trial.stop = StopSignal()
+    end = trial.go(run)
+    assert (end.state, end.epochs) == ("finished", 1)
+
+
+@pytest.mark.parametrize(
+    ("digits", "other"),
+    [
+        ("mnist", "emnist-digits"),
+        ("mine", "emnist-digits"),
+        ("emnist-digits", "mnist"),
+        ("synthetic", "synthetic-other-writers"),
+    ],
+)
+def test_the_other_set_is_of_other_writers(digits: str, other: str) -> None:
+    assert other_set(digits) == other
+
+
+def test_networks_that_want_one_name_at_once_all_get_a_file_of_their_own(tmp_path: Path) -> None:
+    networks = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        networks.append(DigitCNN())
+    digests = [checkpoint.digest(network.state_dict()) for network in networks]
+    details = Details(digits="small")
+    paths: dict[str, Path] = {}
+    together = threading.Barrier(len(networks))
+
+    def save(network: DigitCNN, digest: str) -> None:
+        together.wait(30)
+        paths[digest] = _save(tmp_path / "same.pt", network, details, digest)
+
+    threads = [
+        threading.Thread(target=save, args=pair) for pair in zip(networks, digests, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert {checkpoint.load(path).digest for path in paths.values()} == set(digests)
+    assert {digest: checkpoint.load(path).digest for digest, path in paths.items()} == {
+        digest: digest for digest in digests
+    }
+    assert len(list(tmp_path.iterdir())) == len(networks)
