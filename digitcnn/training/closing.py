@@ -21,9 +21,9 @@ from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.analysis.stability import MASKS, Stability, passes, usual_passes
-from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.catalog import Catalog, Entry
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.errors import DigitCNNError
+from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.files import write_json
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import Closing
@@ -66,7 +66,7 @@ class Closed:
     """How the closing went.
 
     metrics: of the other set by its name, as ``Evaluation.to_json``; empty where it is not here.
-    stability: a sentence per kind of pass. problem: one sentence on what is missing, or empty.
+    stability: a sentence per kind of pass. problem: in sentences what is missing, or empty.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -113,22 +113,29 @@ class ClosingRun:
             if self.what.figures:
                 yield from self._draw(stabilities)
         except _StoppedError:
-            self._change(problem="The rest of its figures and passes was left out: it was stopped.")
+            self._tell("The rest of its figures and passes was left out: it was stopped.")
         except Exception as error:
             # The disk that fails this may fail the log as well; the sentence still goes out.
             with contextlib.suppress(OSError):
                 self.run.log_error(error)
-            self._change(problem=_sentence(error))
+            self._tell(_sentence(error))
         yield self.closed
 
     def _score_other_set(self) -> Iterator[str]:
         name = other_set(self.trained_on)
-        if not self.catalog.has(name, "test"):
+        places = [(entry.name, entry.split) for entry in self.catalog.entries() if _is_there(entry)]
+        if (name, "test") not in places:
             return
         yield f"scoring {name}"
+        try:
+            digit_set = self.catalog.open(name, "test")
+        except DigitSetError as error:
+            # Figures and passes of the run's own set need not suffer from it.
+            self._tell(f"Nothing was made of {name}: {error}")
+            return
         other = score(
             self.network,
-            self.catalog.open(name, "test"),
+            digit_set,
             self.temperature,
             features=self.what.stability,
             progress=self._go_on,
@@ -185,6 +192,9 @@ class ClosingRun:
         if self.stopped():
             raise _StoppedError
 
+    def _tell(self, problem: str) -> None:
+        self._change(problem=f"{self.closed.problem} {problem}".lstrip())
+
     def _change(self, **changes: Any) -> None:
         self.closed = dataclasses.replace(self.closed, **changes)
 
@@ -201,6 +211,11 @@ def stability_record(found: Stability) -> dict[str, Any]:
         "flipped": found.flipped,
         "verdict": found.verdict or None,
     }
+
+
+def _is_there(entry: Entry) -> bool:
+    """Whether a set's files are there, be they usable or not."""
+    return entry.present or bool(entry.problem)
 
 
 class _StoppedError(Exception):
