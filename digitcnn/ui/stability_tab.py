@@ -59,7 +59,7 @@ polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
 """
 
 _GALLERY_STYLE = """
-.least { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px;
+.least { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 12px;
   margin: 0 0 12px; padding: 0; list-style: none; }
 .least li { border: 1px solid var(--border-color-primary); border-radius: var(--radius-md);
   padding: 10px; font-size: 0.86rem; font-variant-numeric: tabular-nums;
@@ -129,8 +129,8 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     @toasting
     def sets_here() -> gr.Dropdown:
-        """What is on this machine now, not when the app was started."""
-        return gr.Dropdown(_test_sets(workspace), value=_default_set(workspace))
+        """What is on this machine now, not when the app was started; the choice stays."""
+        return gr.Dropdown(_test_sets(workspace))
 
     def passes_of(name: str | None) -> int:
         try:

@@ -1,0 +1,113 @@
+"""The Stability tab in a real browser: press, watch the line grow, read what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from running_app import App
+
+pytestmark = pytest.mark.browser
+
+
+class StabilityPage:
+    """What a person does on the Stability tab."""
+
+    def __init__(self, browser: Any, app: App, width: int = 1200) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(app.url)
+        self.page.get_by_role("tab", name="Stability").click()
+        self.page.locator("#stability-run").wait_for()
+
+    def choose(self, digits: str, passes: int) -> None:
+        self.page.locator("#stability-digits input").click()
+        self.page.get_by_role("option", name=re.compile(f"^{digits} ")).click()
+        field = self.passes()
+        field.fill(str(passes))
+        field.press("Tab")
+
+    def passes(self) -> Any:
+        return self.page.locator("#stability-passes input[type=number]")
+
+    def press(self) -> None:
+        self.page.locator("#stability-run").click()
+
+    def wait_for_results(self) -> None:
+        self.page.locator("#stability-table table").wait_for()
+        self.page.wait_for_function("!document.querySelector('#stability-run').disabled")
+
+
+@pytest.fixture
+def stability_page(browser: Any, app: App) -> Iterator[StabilityPage]:
+    opened = StabilityPage(browser, app)
+    yield opened
+    opened.page.close()
+
+
+def test_a_press_gives_lines_boxes_a_table_and_the_least_stable_images(
+    stability_page: StabilityPage,
+) -> None:
+    page = stability_page.page
+    # The model that ships was trained for 12 epochs.
+    page.wait_for_function(
+        "document.querySelector('#stability-passes input[type=number]').value === '12'"
+    )
+    stability_page.choose("small", 20)
+    stability_page.press()
+    stability_page.wait_for_results()
+    for name in ("independent masks", "one mask per pass"):
+        points = page.locator("#stability-line title", has_text=f"{name}, pass ")
+        assert points.count() == 20
+        assert page.locator("#stability-table tbody th", has_text=name).count() == 1
+    assert page.locator("#stability-box rect").count() == 2
+    assert "on 100 images of small test" in page.locator("#stability-status").inner_text()
+    assert "at most 5.00 points for any network" in page.locator("#stability-words").inner_text()
+    assert page.locator("#stability-flips tbody tr").count() == 10
+    gallery = page.locator("#stability-gallery")
+    assert "Least stable images of small test" in gallery.inner_text()
+    assert stability_page.problems == []
+
+
+def test_two_people_press_at_once_and_the_page_fits_a_phone(browser: Any, app: App) -> None:
+    people = [StabilityPage(browser, app, width) for width in (1200, 360)]
+    for person in people:
+        person.choose("synthetic", 15)
+    for person in people:
+        person.press()
+    for person in people:
+        person.wait_for_results()
+    first, second = (person.page.locator("#stability-table").inner_text() for person in people)
+    assert first == second
+    assert people[1].page.evaluate("document.documentElement.scrollWidth") <= 360
+    for person in people:
+        assert person.problems == []
+        person.page.close()
+
+
+def test_the_pad_answers_while_passes_are_made(browser: Any, app: App) -> None:
+    stability_page = StabilityPage(browser, app)
+    page = stability_page.page
+    stability_page.choose("synthetic", 200)
+    stability_page.press()
+    page.wait_for_function(
+        "/Pass|features/.test(document.querySelector('#stability-status').innerText)"
+    )
+    page.get_by_role("tab", name="Sketchpad").click()
+    pad = page.locator("#pad canvas").first
+    pad.wait_for()
+    box = pad.bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 0.8 * box["height"], steps=8)
+    page.mouse.up()
+    page.locator("#pad-answer[data-digit='1']").wait_for(timeout=10_000)
+    page.get_by_role("tab", name="Stability").click()
+    stability_page.wait_for_results()
+    assert stability_page.problems == []
+    page.close()
