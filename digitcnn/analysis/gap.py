@@ -7,7 +7,7 @@ What remains is writers, label noise and everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from digitcnn.analysis.metrics import Evaluation, Gap, evaluate, gap
@@ -16,6 +16,14 @@ from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.sketch import frame_mnist
 from digitcnn.errors import DigitSetError
+
+
+def own_kind_first(names: Sequence[str], trained_on: str | None) -> list[str]:
+    """The names of digit sets in their order, but first the one that a network was trained on.
+
+    The first is what the gaps to all others are measured from.
+    """
+    return sorted(dict.fromkeys(names), key=lambda name: name != trained_on)
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,11 @@ def percent(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
+def decimal(value: float) -> str:
+    """A number without unit, such as a likelihood, to four decimals; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
 def accuracy_text(accuracy: float, n: int) -> str:
     """A fraction of ``n`` images with its 95 % interval: ``99.41 % (99.24 to 99.54)``.
 

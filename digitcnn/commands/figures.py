@@ -1,0 +1,100 @@
+"""``figures``: the nine figures of an evaluation as PNG files, the same as the Evaluate tab's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from digitcnn.analysis import figures
+from digitcnn.analysis.gap import own_kind_first
+from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.stability import check_passes, usual_passes
+from digitcnn.commands.base import Answer, add_command, advance, opened_test_sets
+from digitcnn.errors import ConfigError
+from digitcnn.network import checkpoint as checkpoints
+from digitcnn.network import device as devices
+
+
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "figures",
+        _figures,
+        help="draw the nine figures of an evaluation",
+        description="Write nine PNG files about a network and its answers on test sets.",
+    )
+    option = parser.add_argument
+    option("--checkpoint", type=Path, required=True, help="the network to look at")
+    option(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
+    )
+    option(
+        "--output-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of the files (default: outputs/NAME/figures, after the checkpoint's name)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="of the stability test (default: the epochs of the network's training)",
+    )
+    option("--example", type=int, default=0, help="the first set's image that 06 follows, from 0")
+
+
+def _figures(args: argparse.Namespace) -> Answer:
+    loaded = checkpoints.load(args.checkpoint)
+    details = loaded.details
+    passes = getattr(args, "passes", usual_passes(details.epochs))
+    check_passes(passes)
+    opened = {digit_set.name: digit_set for digit_set in opened_test_sets(args)}
+    digit_sets = [opened[name] for name in own_kind_first(list(opened), details.digits)]
+    if not 0 <= args.example < len(digit_sets[0]):
+        raise ConfigError(
+            f"The example is image {args.example}, but {digit_sets[0].name} has images 0 to "
+            f"{len(digit_sets[0]) - 1}; choose one of them."
+        )
+    folder = getattr(args, "output_dir", Path("outputs") / loaded.name / "figures")
+    network = loaded.network.to(devices.choose(args.device).device)
+    predictions = []
+    for digit_set in digit_sets:
+        with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
+            bar.set_description(digit_set.name)
+            predictions.append(
+                predict(
+                    network,
+                    digit_set,
+                    digest=loaded.digest,
+                    progress=partial(advance, bar),
+                    keep_features=digit_set is digit_sets[-1],
+                )
+            )
+    findings = figures.find(
+        loaded.name,
+        network,
+        digit_sets,
+        predictions,
+        passes=passes,
+        temperature=details.temperature,
+        history=details.history,
+        trained_on=details.digits,
+        example=args.example,
+    )
+    try:
+        with tqdm(unit="figure", file=sys.stderr, disable=None, leave=False) as bar:
+            paths = figures.save_all(findings, folder, progress=partial(advance, bar))
+    except OSError as error:
+        raise ConfigError(
+            f"The figures cannot be written to {folder} ({error.strerror or error}); choose "
+            "another folder with --output-dir."
+        ) from error
+    shown = [str(path) for path in paths]
+    return {"figures": shown}, "\n".join(shown), 0
