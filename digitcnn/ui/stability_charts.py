@@ -121,9 +121,9 @@ class _Scale:
             for masks, name in NAMES.items():
                 parts.append(_mark(masks, x + 5, TOP - 19, 4, ""))
                 parts.append(_text(x + 14, TOP - 15, name, ""))
-                x += 160
+                x += 178
             parts.append(f'<path class="reference" d="M{x} {TOP - 19}h22"/>')
-            parts.append(_text(x + 28, TOP - 15, "without dropout", ""))
+            parts.append(_text(x + 28, TOP - 15, "no dropout", ""))
         return "".join(parts)
 
 

@@ -55,11 +55,11 @@ text { font-size: 12px; fill: var(--body-text-color); }
   fill: none; }
 .median { stroke: var(--body-text-color); stroke-width: 2; fill: none; }
 polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
-@media (max-width: 640px) { text { font-size: 16px; } .title { font-size: 18px; } }
+@media (max-width: 640px) { .charts.wide text { font-size: 15px; } }
 """
 
 _GALLERY_STYLE = """
-.least { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 12px;
+.least { display: grid; grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); gap: 12px;
   margin: 0 0 12px; padding: 0; list-style: none; }
 .least li { border: 1px solid var(--border-color-primary); border-radius: var(--radius-md);
   padding: 10px; font-size: 0.86rem; font-variant-numeric: tabular-nums;
@@ -107,7 +107,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         # As wide as the charts' own widths, so that their letters are of one size.
         with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
             line = gr.HTML(
-                _chart(line_chart("", {}, stability.usual_passes(None), None)),
+                _chart(line_chart("", {}, stability.usual_passes(None), None), wide=True),
                 css_template=_CHARTS_STYLE,
                 apply_default_css=False,
                 elem_id="stability-line",
@@ -190,7 +190,7 @@ def measured(
     stability.check_passes(count)
     yield {
         "status": _status(f"Computing the features of {title}.", 0.0),
-        "line": _chart(line_chart(title, {}, count, None)),
+        "line": _chart(line_chart(title, {}, count, None), wide=True),
         "box": _chart(box_chart(title, _NONE, None)),
         **dict.fromkeys(("table", "words", "flips", "gallery"), ""),
     }
@@ -229,7 +229,7 @@ def measured(
             done = len(accuracies["independent"])
             yield {
                 "status": _status(f"Pass {done} of {count} on {title}.", done / count),
-                "line": _chart(line_chart(title, accuracies, count, without)),
+                "line": _chart(line_chart(title, accuracies, count, without), wide=True),
             }
     yield {
         "status": _status(_told(checkpoint, found[0])),
@@ -463,8 +463,9 @@ def _status(text: str, share: float | None = None) -> str:
     )
 
 
-def _chart(svg: str) -> str:
-    return f'<div class="charts">{svg}</div>'
+def _chart(svg: str, wide: bool = False) -> str:
+    """wide: needs larger letters where the page is narrow."""
+    return f'<div class="charts{" wide" * wide}">{svg}</div>'
 
 
 def _test_sets(workspace: Workspace) -> list[tuple[str, str]]:
