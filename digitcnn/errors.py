@@ -6,6 +6,7 @@
     │   └── DownloadError  every place it could come from refused
     ├── SketchError        a picture that cannot be read as a drawing
     ├── CheckpointError    a file that is no usable checkpoint
+    ├── ExportError        a network that cannot be written for use elsewhere
     ├── RunError           a run that does not exist, is busy, or cannot be resumed
     ├── TrainingError      a training that could not go on
     ├── FeedbackError      feedback that cannot be kept
@@ -38,6 +39,10 @@ class SketchError(DigitCNNError):
 
 class CheckpointError(DigitCNNError):
     """A file is no usable checkpoint."""
+
+
+class ExportError(DigitCNNError):
+    """A network cannot be written for use elsewhere."""
 
 
 class RunError(DigitCNNError):

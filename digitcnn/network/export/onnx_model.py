@@ -1,0 +1,199 @@
+"""A checkpoint as an ONNX model, for other programs: images in, logits and probabilities out.
+
+    images         float32 [N, 28, 28], 0 (paper) to 255 (ink), any N; upright, in MNIST framing
+    logits         float32 [N, 10]
+    probabilities  float32 [N, 10]: softmax of the logits divided by the checkpoint's temperature
+
+Scaling of the input and temperature are inside, so that a caller has nothing to know. The graph
+is written node by node: it has fifteen, and PyTorch's exporter would need another package, seconds
+and warnings for them. Before the file gets its name, ONNX Runtime answers ``CHECKED_IMAGES``
+images with it and PyTorch with the network.
+
+Needs the extra ``export`` (the packages onnx and onnxruntime).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from digitcnn import __version__
+from digitcnn.digits.digit_set import CLASSES, SIDE
+from digitcnn.errors import ExportError
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.export.folded import folded_weights
+
+# Both are from 2022 and 2021: what runs ONNX models reads them.
+OPSET, IR_VERSION = 17, 8
+
+CHECKED_IMAGES = 10_000
+# Logits may differ by what float32 rounds: those of our recipe are about 10, and 1e-4 is far above
+# it; for larger ones it is this share of the largest.
+TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far ONNX Runtime and PyTorch answer alike.
+
+    images: how many both answered. disagreements: how many of them got another digit.
+    largest_difference: of two logits. largest_logit: the magnitude that this compares to.
+    """
+
+    images: int
+    disagreements: int
+    largest_difference: float
+    largest_logit: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every digit is the same and every logit within the tolerance."""
+        tolerance = max(TOLERANCE, RELATIVE_TOLERANCE * self.largest_logit)
+        # A NaN is within nothing.
+        return self.disagreements == 0 and self.largest_difference <= tolerance
+
+
+def to_onnx(checkpoint: Checkpoint) -> bytes:
+    """The ONNX model as a file's bytes. Raises ExportError without the package onnx."""
+    onnx, _ = _packages()
+    helper = onnx.helper
+    network = checkpoint.network
+    constants = {
+        "input.mean": torch.tensor(255 * network.input_mean),
+        "input.std": torch.tensor(255 * network.input_std),
+        "channel.axis": torch.tensor([1]),
+        "temperature": torch.tensor(checkpoint.details.temperature or 1.0),
+    }
+    images = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", SIDE, SIDE])
+    outputs = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", CLASSES])
+        for name in ("logits", "probabilities")
+    ]
+    graph = helper.make_graph(
+        _nodes(helper),
+        "digitcnn",
+        [images],
+        outputs,
+        [
+            onnx.numpy_helper.from_array(tensor.numpy(), name)
+            for name, tensor in {**constants, **folded_weights(network)}.items()
+        ],
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="digitcnn",
+        producer_version=__version__,
+        doc_string="images: float32 [N, 28, 28], 0 (paper) to 255 (ink), in MNIST framing.",
+    )
+    helper.set_model_props(
+        model,
+        {
+            "name": checkpoint.name,
+            "digest": checkpoint.digest,
+            "training": checkpoint.details.claim(),
+            "temperature": str(checkpoint.details.temperature or "not calibrated"),
+        },
+    )
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
+    """How ONNX Runtime answers ``images`` [N, 28, 28], 0 to 255, compared with PyTorch; on the CPU.
+
+    Raises ExportError when they do not agree, or without the package onnxruntime.
+    """
+    _, onnxruntime = _packages()
+    session = _session(onnxruntime, content)
+    network = checkpoint.network
+    disagreements, difference, largest = 0, 0.0, 0.0
+    for batch in images.split(_BATCH):
+        (found,) = session.run(["logits"], {"images": batch.float().numpy()})
+        answers = torch.from_numpy(found)
+        with torch.inference_mode():
+            logits = network(network.prepare(batch))
+        disagreements += int((answers.argmax(dim=1) != logits.argmax(dim=1)).sum())
+        # torch.maximum keeps a NaN, which max() may not.
+        difference = float(torch.maximum(torch.tensor(difference), (answers - logits).abs().max()))
+        largest = max(largest, float(logits.abs().max()))
+    agreement = Agreement(len(images), disagreements, difference, largest)
+    if not agreement.holds:
+        raise ExportError(
+            f"The ONNX model answers {disagreements} of {len(images)} images with another digit "
+            f"than the network, with logits up to {difference:.1e} apart, so it was not written; "
+            f"try another version of onnxruntime than {onnxruntime.__version__}."
+        )
+    return agreement
+
+
+def _nodes(helper: Any) -> list[Any]:
+    """The graph's nodes in the order of computation."""
+    node = helper.make_node
+
+    def block(number: int, source: str) -> list[Any]:
+        conv = f"conv{number}"
+        return [
+            node(
+                "Conv",
+                [source, f"{conv}.weight", f"{conv}.bias"],
+                [f"{conv}.maps"],
+                kernel_shape=[3, 3],
+                pads=[1, 1, 1, 1],
+            ),
+            node(
+                "MaxPool",
+                [f"{conv}.maps"],
+                [f"{conv}.pooled"],
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+            ),
+            node("Relu", [f"{conv}.pooled"], [f"block{number}"]),
+        ]
+
+    def linear(name: str, source: str, target: str) -> Any:
+        return node("Gemm", [source, f"{name}.weight", f"{name}.bias"], [target], transB=1)
+
+    return [
+        node("Sub", ["images", "input.mean"], ["centred"]),
+        node("Div", ["centred", "input.std"], ["scaled"]),
+        node("Unsqueeze", ["scaled", "channel.axis"], ["input"]),
+        *block(1, "input"),
+        *block(2, "block1"),
+        node("Flatten", ["block2"], ["flat"], axis=1),
+        linear("hidden", "flat", "hidden.sums"),
+        node("Relu", ["hidden.sums"], ["features"]),
+        linear("output", "features", "logits"),
+        node("Div", ["logits", "temperature"], ["tempered"]),
+        node("Softmax", ["tempered"], ["probabilities"], axis=1),
+    ]
+
+
+def _packages() -> tuple[ModuleType, ModuleType]:
+    """onnx and onnxruntime. Raises ExportError where one is not installed."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+        import onnxruntime
+    except ImportError as error:
+        raise ExportError(
+            f"An ONNX model needs the packages onnx and onnxruntime ({error}); "
+            "install them with: pip install -e '.[export]'"
+        ) from error
+    return onnx, onnxruntime
+
+
+def _session(onnxruntime: ModuleType, content: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
