@@ -1,12 +1,22 @@
-"""``train``: train a network, or go on with a run."""
+"""``train``: train a network, several of one configuration, or go on with a run.
+
+With ``--seeds K`` above 1 the JSON is ``{"runs": [...], "mean": {SET: {..}}, "std": {SET: {..}}}``:
+the runs each as a single one's object, and over the finished ones the mean and the sample standard
+deviation of every number in SUMMARISED.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import signal
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +25,7 @@ from tqdm import tqdm
 from digitcnn.analysis.stability import MOST_PASSES
 from digitcnn.commands.base import Answer, add_command, catalog_of, download, say
 from digitcnn.digits.catalog import Catalog
-from digitcnn.errors import DownloadError, RunError
+from digitcnn.errors import ConfigError, DownloadError, RunError
 from digitcnn.network import device as devices
 from digitcnn.training import runs
 from digitcnn.training.config import Closing, TrainingConfig
@@ -23,6 +33,11 @@ from digitcnn.training.job import resumable
 from digitcnn.training.loop import EpochEnd, StepProgress
 from digitcnn.training.perform import Phase, RunEnd, StopSignal, open_training_set, perform
 from digitcnn.training.runs import Run, RunStore
+
+MOST_SEEDS = 20
+SUMMARISED = ("accuracy", "nll", "ece", "brier", "macro_f1")
+
+_Numbers = dict[str, dict[str, float]]
 
 
 def add(commands: Any) -> None:
@@ -50,6 +65,13 @@ def add(commands: Any) -> None:
         "synthetic where it cannot be fetched)",
     )
     option("--seed", type=int, default=recipe.seed, help="of weights, order, dropout, augmentation")
+    option(
+        "--seeds",
+        type=int,
+        metavar="K",
+        default=1,
+        help="train K runs, 1 to 20, with the seeds from --seed on, called NAME-seed0 and so on",
+    )
     option("--name", default=argparse.SUPPRESS, help="of run and checkpoint (default: set, time)")
     option("--output-dir", type=Path, default=Path("outputs"), help="folder of runs")
     option("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="folder of checkpoints")
@@ -91,12 +113,29 @@ def _train(args: argparse.Namespace) -> Answer:
     compute = devices.choose(args.device)
     if compute.note:
         say(compute.note)
-    run = _opened_run(args, catalog, RunStore(args.output_dir))
+    planned = _planned(args, catalog, RunStore(args.output_dir))
     say(f"Training on {compute}.")
     stop = StopSignal()
+    ends: list[RunEnd] = []
     with _stopping_on_ctrl_c(stop):
-        end = _watch(run, catalog, args.checkpoint_dir, compute, stop)
-    result = {
+        for number, open_run in enumerate(planned, 1):
+            if len(planned) > 1:
+                say(f"Run {number} of {len(planned)}:")
+            ends.append(_watch(open_run(), catalog, args.checkpoint_dir, compute, stop))
+            if stop.is_set():
+                break
+    whole = len(ends) == len(planned) and all(end.state == runs.FINISHED for end in ends)
+    status = 0 if whole else 130
+    if len(planned) == 1:
+        return _to_json(ends[0]), _train_text(ends[0]), status
+    mean, std = _over_seeds(ends)
+    result = {"runs": [_to_json(end) for end in ends], "mean": mean, "std": std}
+    texts = [f"{end.run}: {_train_text(end)}" for end in ends]
+    return result, "\n\n".join([*texts, _seeds_text(ends, len(planned), mean, std)]), status
+
+
+def _to_json(end: RunEnd) -> dict[str, Any]:
+    return {
         "run": end.run,
         "checkpoint": None if end.checkpoint is None else str(end.checkpoint),
         "digest": end.digest,
@@ -104,16 +143,89 @@ def _train(args: argparse.Namespace) -> Answer:
         "seconds": round(end.seconds, 3),
         "metrics": end.metrics,
     }
-    return result, _train_text(end), 0 if end.state == runs.FINISHED else 130
 
 
-def _opened_run(args: argparse.Namespace, catalog: Catalog, store: RunStore) -> Run:
+def _planned(
+    args: argparse.Namespace, catalog: Catalog, store: RunStore
+) -> list[Callable[[], Run]]:
+    """What makes or opens each run. Whatever is wrong with any of them is said before the first
+    begins; a folder is made only for a run that does begin."""
+    count = args.seeds
+    if not 1 <= count <= MOST_SEEDS:
+        raise ConfigError(f"--seeds is {count}; choose a number of runs from 1 to {MOST_SEEDS}.")
     if hasattr(args, "resume"):
-        # A path such as outputs/NAME is what a shell completes.
-        path = Path(args.resume)
-        if path.name != args.resume and path.parent.resolve() != store.folder.resolve():
-            store = RunStore(path.parent)
-        return resumable(store, path.name)
+        if count > 1:
+            raise ConfigError("A run is resumed with its own seed; leave out --seeds or --resume.")
+        run = _resumed(args, store)
+        return [lambda: run]
+    config, closing = _configured(args, catalog)
+    name = getattr(args, "name", None)
+    saves = not args.no_save
+    if count == 1:
+        return [lambda: store.create(config, name, saves, closing)]
+    base = name or runs.default_name(config.digits, datetime.now(timezone.utc))
+    configs = [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
+    names = [f"{base}-seed{config.seed}" for config in configs]
+    for each in names:
+        store.check_new(each)
+    return [
+        partial(store.create, each, its_name, saves, closing)
+        for each, its_name in zip(configs, names, strict=True)
+    ]
+
+
+def _over_seeds(ends: Sequence[RunEnd]) -> tuple[_Numbers, _Numbers]:
+    """Mean and sample standard deviation of each number over the finished runs, by digit set.
+
+    NaN where too few runs are finished. Sets that not every one of them was tested on are left
+    out.
+    """
+    finished = [end.metrics for end in ends if end.state == runs.FINISHED]
+    mean: _Numbers = {}
+    std: _Numbers = {}
+    for name in finished[0] if finished else ():
+        if all(name in metrics for metrics in finished):
+            columns = {key: [metrics[name].get(key) for metrics in finished] for key in SUMMARISED}
+            # Undefined is None in these numbers, which are the JSON's.
+            numbers = {
+                key: [math.nan if value is None else float(value) for value in column]
+                for key, column in columns.items()
+            }
+            mean[name] = {key: statistics.fmean(column) for key, column in numbers.items()}
+            std[name] = {
+                key: statistics.stdev(column) if len(column) > 1 else math.nan
+                for key, column in numbers.items()
+            }
+    return mean, std
+
+
+def _seeds_text(ends: Sequence[RunEnd], planned: int, mean: _Numbers, std: _Numbers) -> str:
+    finished = sum(end.state == runs.FINISHED for end in ends)
+    if not finished:
+        return f"None of {planned} runs was finished."
+    of = f"{finished} seeds" if finished == planned else f"{finished} of {planned} planned seeds"
+    lines = [f"Accuracy, mean and standard deviation over {of}:"]
+    for name, numbers in mean.items():
+        deviation = std[name]["accuracy"]
+        spread = "–" if math.isnan(deviation) else f"{100 * deviation:.2f} points"
+        lines.append(f"{_set_title(name)}: {100 * numbers['accuracy']:.2f} % ± {spread}")
+    return "\n".join(lines)
+
+
+def _set_title(name: str) -> str:
+    return "held-out images" if name == "held_out" else f"{name} test"
+
+
+def _resumed(args: argparse.Namespace, store: RunStore) -> Run:
+    # A path such as outputs/NAME is what a shell completes.
+    path = Path(args.resume)
+    if path.name != args.resume and path.parent.resolve() != store.folder.resolve():
+        store = RunStore(path.parent)
+    return resumable(store, path.name)
+
+
+def _configured(args: argparse.Namespace, catalog: Catalog) -> tuple[TrainingConfig, Closing]:
+    """The configuration of the first run, whose digits are on this machine and can be read."""
     config = TrainingConfig(
         digits=getattr(args, "digits", "mnist"),
         epochs=args.epochs,
@@ -130,9 +242,8 @@ def _opened_run(args: argparse.Namespace, catalog: Catalog, store: RunStore) -> 
     )
     if not catalog.has(config.digits, "train"):
         config = _with_fetched_digits(config, catalog, named=hasattr(args, "digits"))
-    # Whatever is wrong with the images is said before a folder is made for the run.
     open_training_set(config, catalog)
-    return store.create(config, getattr(args, "name", None), not args.no_save, closing)
+    return config, closing
 
 
 def _with_fetched_digits(config: TrainingConfig, catalog: Catalog, named: bool) -> TrainingConfig:
@@ -199,8 +310,9 @@ def _train_text(end: RunEnd) -> str:
     for name, metrics in end.metrics.items():
         low, high = metrics.get("accuracy_low"), metrics.get("accuracy_high")
         interval = "" if low is None else f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
-        shown = "held-out images" if name == "held_out" else f"{name} test"
-        lines.append(f"{shown}: {100 * metrics['accuracy']:.2f} %{interval}, n = {metrics['n']}")
+        lines.append(
+            f"{_set_title(name)}: {100 * metrics['accuracy']:.2f} %{interval}, n = {metrics['n']}"
+        )
     lines += end.stability
     if end.checkpoint is not None:
         lines.append(f"checkpoint: {end.checkpoint}")

@@ -102,7 +102,10 @@ def perform(
     with run.held():
         performance = _Performance(run, catalog, checkpoints, compute, stop)
         with performance.failures_recorded():
-            yield from performance.steps()
+            for progress in performance.steps():
+                if isinstance(progress, RunEnd):
+                    performance.report()  # before it is told: who hears of the end may go
+                yield progress
 
 
 class _Performance:
@@ -332,6 +335,14 @@ class _Performance:
         self.record = dataclasses.replace(self.record, **changes)
         self.run.write(self.record)
 
+    def report(self) -> None:
+        """Write ``report.html``; the run is over whether that can be done or not."""
+        try:
+            self.run.write_report()
+        except (OSError, RunError) as error:
+            with contextlib.suppress(OSError):
+                self.run.log(f"{runs.REPORT} could not be written: {error}")
+
     @contextlib.contextmanager
     def failures_recorded(self) -> Iterator[None]:
         try:
@@ -341,6 +352,7 @@ class _Performance:
             try:
                 self.run.log_error(error)
                 self._write(state=runs.FAILED, message=str(told))
+                self.report()
             except OSError:
                 # The disk that failed the run fails its log as well; the sentence still goes out.
                 raise told from error

@@ -372,8 +372,7 @@ class RunStore:
         now = datetime.now(timezone.utc)
         if name is not None and not _NAME.fullmatch(name):
             raise _unusable_name(name)
-        digits = re.sub(r"[^A-Za-z0-9.-]", "-", config.digits).lstrip(".-")[:30] or "run"
-        chosen = name or self._free_name(f"{digits}-{now:%Y%m%d-%H%M%S}")
+        chosen = name or self._free_name(default_name(config.digits, now))
         folder = self.folder / chosen
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -398,6 +397,13 @@ class RunStore:
         except OSError as error:
             raise self._unwritable(error) from error
         return run
+
+    def check_new(self, name: str) -> None:
+        """Raises RunError where ``create`` would refuse the name now."""
+        if not _NAME.fullmatch(name):
+            raise _unusable_name(name)
+        if os.path.lexists(self.folder / name):
+            raise RunError(f"A run '{name}' exists already; take another name.")
 
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(
@@ -501,6 +507,12 @@ class RunStore:
     def digests(self) -> set[str]:
         """Of all checkpoints that the runs here wrote: what they say of themselves is ours."""
         return {record.digest for record in self.records() if record.digest is not None}
+
+
+def default_name(digits: str, now: datetime) -> str:
+    """What a run is called that nobody named: the digit set and the time."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "-", digits).lstrip(".-")[:30] or "run"
+    return f"{plain}-{now:%Y%m%d-%H%M%S}"
 
 
 def _epoch_result(row: Any) -> EpochResult:

@@ -1,0 +1,121 @@
+"""``train --seeds``: a series of runs, summed up over those that were finished."""
+
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running_app import ROOT
+
+from digitcnn.cli import main
+from digitcnn.network import checkpoint
+
+TINY = ["--digits", "small", "--epochs", "1", "--batch-size", "64", "--no-viz", "--no-stability"]
+
+
+class Series:
+    def __init__(self, folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+        self.folders = ["--output-dir", str(folder / "outputs"), "--data-dir", str(data)]
+        self.folders += ["--checkpoint-dir", str(folder / "checkpoints"), "--device", "cpu"]
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        status = main(["train", *TINY, *self.folders, *arguments])
+        captured = self._capsys.readouterr()
+        return status, captured.out, captured.err
+
+    def runs(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "outputs").glob("*"))
+
+
+@pytest.fixture
+def series(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> Series:
+    return Series(tmp_path, data_dir, capsys)
+
+
+def test_each_seed_is_a_run_and_their_numbers_are_summed_up(series: Series) -> None:
+    status, out, _ = series.run("--seeds", "3", "--seed", "4", "--name", "mine", "--json")
+    result = json.loads(out)
+    assert (status, set(result)) == (0, {"runs", "mean", "std"})
+    assert [run["run"] for run in result["runs"]] == ["mine-seed4", "mine-seed5", "mine-seed6"]
+    for seed, run in enumerate(result["runs"], 4):
+        assert checkpoint.load(Path(run["checkpoint"])).details.seed == seed
+    for name in ("held_out", "small"):
+        for key in ("accuracy", "nll", "ece", "brier", "macro_f1"):
+            values = [run["metrics"][name][key] for run in result["runs"]]
+            assert result["mean"][name][key] == pytest.approx(sum(values) / 3)
+            assert result["std"][name][key] == pytest.approx(statistics.stdev(values))
+    assert len({run["digest"] for run in result["runs"]}) == 3
+
+
+def test_one_of_a_series_is_the_run_that_its_seed_alone_gives(series: Series) -> None:
+    _, out, _ = series.run("--seeds", "2", "--name", "both", "--json")
+    _, alone, _ = series.run("--seed", "1", "--name", "alone", "--json")
+    assert json.loads(out)["runs"][1]["digest"] == json.loads(alone)["digest"]
+    assert set(json.loads(alone)) == {
+        "run", "checkpoint", "digest", "epochs", "seconds", "metrics"
+    }  # fmt: skip
+
+
+def test_the_text_says_mean_and_deviation(series: Series) -> None:
+    _, out, _ = series.run("--seeds", "2")
+    assert "Accuracy, mean and standard deviation over 2 seeds:\nheld-out images: " in out
+    assert out.rstrip().endswith(" points")
+    assert [name[-6:] for name in series.runs()] == ["-seed0", "-seed1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--seeds", "21"], "--seeds is 21"),
+        (["--seeds", "2", "--seed", str(2**31 - 1)], "seed is 2147483648"),
+        (["--seeds", "2", "--name", "x" * 56], "cannot be a folder's"),
+        (["--seeds", "2", "--resume", "mine"], "leave out --seeds or --resume"),
+    ],
+)
+def test_what_cannot_be_a_series_is_one_sentence(
+    series: Series, arguments: list[str], told: str
+) -> None:
+    status, out, err = series.run(*arguments)
+    assert (status, out) == (2, "")
+    assert told in err
+    assert series.runs() == []
+
+
+def test_a_name_that_is_taken_is_said_before_the_first_run_begins(series: Series) -> None:
+    (series.folder / "outputs" / "mine-seed1").mkdir(parents=True)
+    status, _, err = series.run("--seeds", "2", "--name", "mine")
+    assert status == 2
+    assert "'mine-seed1' exists already" in err
+    assert series.runs() == ["mine-seed1"]
+
+
+def test_ctrl_c_stops_the_whole_series_and_says_what_was_finished(series: Series) -> None:
+    command = [sys.executable, "-m", "digitcnn", "train", *TINY, *series.folders, "--json"]
+    command += ["--epochs", "6", "--batch-size", "16", "--seeds", "3", "--name", "mine"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    deadline = time.monotonic() + 90
+    while not (series.folder / "outputs" / "mine-seed1" / "resume.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    result = json.loads(out)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert [run["run"] for run in result["runs"]] == ["mine-seed0", "mine-seed1"]
+    assert result["runs"][1]["epochs"] < 6
+    assert series.runs() == ["mine-seed0", "mine-seed1"]
+    first = result["runs"][0]["metrics"]["small"]["accuracy"]
+    assert result["mean"]["small"]["accuracy"] == first
+    assert result["std"]["small"]["accuracy"] is None
