@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import torch
 
@@ -24,25 +25,49 @@ class Stopwatch:
         self._lock = threading.Lock()
         self._rates: dict[tuple[str, int, bool], float] = {}
 
-    def seconds(self, config: TrainingConfig, training_file: int, compute: Compute) -> float:
+    def seconds(
+        self,
+        config: TrainingConfig,
+        training_file: int,
+        compute: Compute,
+        *,
+        may_try: bool = True,
+        undisturbed: Callable[[], bool] = lambda: True,
+    ) -> float | None:
         """Seconds for ``config`` on a training file of ``training_file`` images.
 
-        The first call for a batch size trains a few steps on noise, about a second of work.
+        The first call for a batch size trains a few steps on noise, about a second of work, one
+        call at a time. may_try: whether this call may; without, None where nothing is measured
+        yet. undisturbed: whether nothing else is training; a trial beside which something began is
+        forgotten, and the answer is None.
         """
         held_out = max(1, training_file // HELD_OUT_SHARE)
         images = config.train_images or max(1, training_file - held_out)
         read = min(images, STATISTICS_IMAGES) + held_out
-        rate = self._images_per_second(config, compute)
+        rate = self._images_per_second(config, compute, may_try, undisturbed)
+        if rate is None:
+            return None
         return config.epochs * (images + FORWARD_SHARE * read) / rate
 
-    def _images_per_second(self, config: TrainingConfig, compute: Compute) -> float:
+    def _images_per_second(
+        self,
+        config: TrainingConfig,
+        compute: Compute,
+        may_try: bool,
+        undisturbed: Callable[[], bool],
+    ) -> float | None:
         # The speed hardly changes within a factor of two of the batch size.
         batch_size = 1 << (config.batch_size - 1).bit_length()
         key = (str(compute), batch_size, config.augmentation)
+        if key in self._rates or not may_try:
+            return self._rates.get(key)
         with self._lock:
-            if key not in self._rates:
-                self._rates[key] = _trial(batch_size, config.augmentation, compute)
-            return self._rates[key]
+            # Somebody may have measured it, or a training begun, while this call waited.
+            if key not in self._rates and undisturbed():
+                rate = _trial(batch_size, config.augmentation, compute)
+                if undisturbed():
+                    self._rates[key] = rate
+            return self._rates.get(key)
 
 
 def _trial(batch_size: int, augmentation: bool, compute: Compute) -> float:

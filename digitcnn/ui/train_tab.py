@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from html import escape
 from typing import Any
@@ -12,7 +14,7 @@ import gradio as gr
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
-from digitcnn.errors import RunError
+from digitcnn.errors import ConfigError, DigitCNNError
 from digitcnn.network import device as devices
 from digitcnn.training import runs
 from digitcnn.training.config import RANGES, TrainingConfig
@@ -21,21 +23,48 @@ from digitcnn.training.job import JobView
 from digitcnn.ui.access import Access
 from digitcnn.ui.curves import curves
 from digitcnn.ui.learning_rate import learning_rate_slider
+from digitcnn.ui.runs_section import RunsSection, Seen
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import duration
 from digitcnn.workspace import Workspace
 
-RESUMABLE = (runs.STOPPED, runs.INTERRUPTED, runs.FAILED)
-RUN_COLUMNS = ["run", "state", "digits", "epochs", "seed", "held-out accuracy", "started"]
+UNSEEN = "The state cannot be shown; the terminal that runs digitcnn says why."
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Watching:
-    """What the page shows already: the job's version, the runs' states, the finished epochs."""
+    """What the page shows already: the job's version, and the runs."""
 
     version: int = -1
-    runs: tuple[tuple[str, str], ...] | None = None
-    epochs: int = 0
+    runs: Seen = field(default_factory=Seen)
+
+
+class Devices:
+    """The devices of this machine, each tried once, however often the page asks."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._tried: dict[str, devices.Compute | ConfigError] = {}
+
+    def get(self, device: str) -> devices.Compute:
+        """Raises ConfigError where a named device is unknown, absent or failed its trial."""
+        if device == "auto":
+            return self._workspace.compute
+        if device not in devices.CHOICES:
+            return devices.choose(device)
+        with self._lock:
+            if device not in self._tried:
+                try:
+                    self._tried[device] = devices.choose(device)
+                except ConfigError as error:
+                    self._tried[device] = error
+            found = self._tried[device]
+        if isinstance(found, ConfigError):
+            raise ConfigError(str(found))
+        return found
 
 
 def build_train_tab(
@@ -47,6 +76,7 @@ def build_train_tab(
     """
     recipe = TrainingConfig()
     stopwatch = Stopwatch()
+    computes = Devices(workspace)
     gr.Markdown(
         "Train the network on a digit set and watch it learn. One training runs at a time; it "
         "goes on when this page is closed, and everyone with the link sees the same one."
@@ -128,27 +158,7 @@ def build_train_tab(
             # Filled when the page is loaded: a state baked into the page would be yesterday's.
             status = gr.HTML('<div class="status"></div>', elem_id="train-status")
             chart = gr.HTML(curves(JobView()), elem_id="train-curves")
-    gr.Markdown("### Runs")
-    table = gr.Dataframe(
-        headers=RUN_COLUMNS,
-        type="array",
-        interactive=False,
-        show_label=False,
-        column_widths=["210px", "100px", "120px", "90px", "60px", "210px", "150px"],
-        elem_id="runs-table",
-    )
-    with gr.Row():
-        resume_name = gr.Dropdown(
-            [],
-            label="Run to go on with",
-            info="after its last finished epoch",
-            scale=3,
-            elem_id="train-resume-run",
-        )
-        resume = gr.Button("Resume", scale=1, elem_id="train-resume")
-    seen = gr.State(Watching())
-
-    settings = [
+    recipe_controls = [
         digits,
         epochs,
         batch_size,
@@ -156,13 +166,22 @@ def build_train_tab(
         seed,
         train_images,
         augmentation,
-        device,
     ]
-    watched = [status, chart, start, stop, table, resume_name, seen]
+    section = RunsSection(workspace, access, owner_token, recipe_controls)
+    seen = gr.State(Watching())
 
-    @toasting
-    def watch(seen: Watching) -> list[Any]:
-        return _look(workspace, seen)
+    settings = [*recipe_controls, device]
+    watched = [status, chart, start, stop, *section.watched, seen]
+    failures = _FailuresToldOnce()
+
+    def watch(seen: Watching, chosen: str | None) -> list[Any]:
+        """Runs every second on every page, so what it cannot show is no toast but a line."""
+        try:
+            updates = _look(workspace, section, seen, chosen)
+        except Exception as error:
+            return [failures.tell(error), *[gr.skip()] * (len(watched) - 1)]
+        failures.over()
+        return updates
 
     def sets_here() -> tuple[gr.Dropdown, gr.Button]:
         """What is on this machine now, not when the app was started."""
@@ -173,50 +192,76 @@ def build_train_tab(
         )
 
     @toasting
-    def begin(request: gr.Request, token: str, run_name: str | None, *values: Any) -> list[Any]:
+    def begin(
+        request: gr.Request, token: str, chosen: str | None, run_name: str | None, *values: Any
+    ) -> list[Any]:
         access.require_owner(request, token)
-        config, chosen = _config(*values)
-        compute = workspace.compute if chosen == "auto" else devices.choose(chosen)
-        workspace.job.start(config, (run_name or "").strip() or None, compute)
-        return _look(workspace, Watching())
+        config, wanted = _config(*values)
+        workspace.job.start(config, (run_name or "").strip() or None, computes.get(wanted))
+        return _look(workspace, section, Watching(), chosen)
 
     @toasting
-    def end(request: gr.Request, token: str) -> list[Any]:
+    def end(request: gr.Request, token: str, chosen: str | None) -> list[Any]:
         access.require_owner(request, token)
         workspace.job.stop()
-        return _look(workspace, Watching())
+        return _look(workspace, section, Watching(), chosen)
 
     @toasting
-    def go_on(request: gr.Request, token: str, run_name: str | None) -> list[Any]:
-        access.require_owner(request, token)
-        workspace.job.resume(run_name or "")
-        return _look(workspace, Watching())
-
-    @toasting
-    def guess(*values: Any) -> str:
-        return _estimate(workspace, stopwatch, *values)
+    def guess(request: gr.Request, token: str, *values: Any) -> str:
+        may_try = access.is_owner(request, token)
+        return _estimate(workspace, computes, stopwatch, may_try, *values)
 
     @toasting
     def fetch_mnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token, to="fetch a digit set")
         yield from _fetch(workspace)
 
-    owner: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    start.click(begin, [owner_token, name, *settings], watched, js=access.WITH_TOKEN_JS, **owner)
-    stop.click(end, [owner_token], watched, js=access.WITH_TOKEN_JS, **owner)
-    resume.click(go_on, [owner_token, resume_name], watched, js=access.WITH_TOKEN_JS, **owner)
-    fetch.click(
-        fetch_mnist, [owner_token], [fetch_status, fetch, digits], js=access.WITH_TOKEN_JS, **owner
-    )
-    quiet: dict[str, Any] = {**owner, "queue": False}
-    gr.Timer(1).tick(watch, [seen], watched, **quiet)
+    owner: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "js": access.WITH_TOKEN_JS,
+    }
+    chosen = section.chosen
+    start.click(begin, [owner_token, chosen, name, *settings], watched, **owner)
+    stop.click(end, [owner_token, chosen], watched, **owner)
+    fetch.click(fetch_mnist, [owner_token], [fetch_status, fetch, digits], **owner)
+    guessed: dict[str, Any] = {
+        "fn": guess,
+        "inputs": [owner_token, *settings],
+        "outputs": estimate,
+        **owner,
+    }
     for control in (digits, epochs, batch_size, train_images, augmentation, device):
-        control.change(guess, settings, estimate, **quiet)
+        control.change(**guessed)
+    page.load(**guessed)
+    # A run that begins or ends says whether a trial would be in its way.
+    section.table.change(**guessed)
+    quiet: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "queue": False,
+    }
     page.load(sets_here, None, [digits, fetch], **quiet)
-    page.load(guess, settings, estimate, **owner)
-    # A run that begins or ends changes the choice of runs to go on with.
-    table.change(guess, settings, estimate, **owner)
-    page.load(watch, [seen], watched, **quiet)
+    page.load(watch, [seen, chosen], watched, **quiet)
+    gr.Timer(1).tick(watch, [seen, chosen], watched, **quiet)
+
+
+class _FailuresToldOnce:
+    """What a handler that runs every second says when it fails: a line, and one report."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def tell(self, error: Exception) -> str:
+        """The status line; whatever is new goes to the terminal as well, with its traceback."""
+        text = str(error) if isinstance(error, DigitCNNError) else UNSEEN
+        if self._told != f"{type(error)} {error}":
+            self._told = f"{type(error)} {error}"
+            log.error("The state of the training cannot be shown", exc_info=error)
+        return f'<div class="status"><div class="status-line">{escape(text)}</div></div>'
+
+    def over(self) -> None:
+        self._told = ""
 
 
 def _training_sets(workspace: Workspace) -> list[tuple[str, str]]:
@@ -262,19 +307,29 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _estimate(workspace: Workspace, stopwatch: Stopwatch, *values: Any) -> str:
+def _estimate(
+    workspace: Workspace, computes: Devices, stopwatch: Stopwatch, may_try: bool, *values: Any
+) -> str:
     config, device = _config(*values)
-    if workspace.job.view().state == runs.RUNNING:
+    if not _idle(workspace):
         return "A training is running; how long another would take is measured when it is over."
-    compute = workspace.compute if device == "auto" else devices.choose(device)
+    compute = computes.get(device)
     n = {
         entry.name: entry.n for entry in workspace.catalog.entries() if entry.split == "train"
     }.get(config.digits)
     if n is None:
         return f"{config.digits} is not on this machine yet: fetch it, or take synthetic."
-    seconds = stopwatch.seconds(config, n, compute)
+    seconds = stopwatch.seconds(
+        config, n, compute, may_try=may_try, undisturbed=lambda: _idle(workspace)
+    )
+    if seconds is None:
+        return "" if may_try else "How long this takes is measured when the owner asks."
     images = config.train_images or n - max(1, n // HELD_OUT_SHARE)
     return f"About **{duration(seconds)}** for {images:,} images on {compute}."
+
+
+def _idle(workspace: Workspace) -> bool:
+    return workspace.job.view().state != runs.RUNNING
 
 
 def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
@@ -290,53 +345,23 @@ def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
     ]
 
 
-def _look(workspace: Workspace, seen: Watching) -> list[Any]:
-    """Updates for status, chart, start, stop, table, resume choice and ``seen``."""
+def _look(
+    workspace: Workspace, section: RunsSection, seen: Watching, chosen: str | None
+) -> list[Any]:
+    """Updates for status, chart, start, stop, the runs and ``seen``."""
     view = workspace.job.view()
-    records = workspace.runs.records()
     running = view.state == runs.RUNNING
     news = view.version != seen.version
-    now = Watching(
-        view.version, tuple((r.name, r.state) for r in records), epochs=len(view.history)
-    )
-    runs_changed = now.runs != seen.runs
+    updates, shown = section.look(seen.runs, chosen, len(view.history))
+    now = Watching(view.version, shown)
     return [
         _status(view, workspace) if news or running else gr.skip(),
         curves(view) if news else gr.skip(),
         gr.Button(interactive=not running) if news else gr.skip(),
         gr.Button(interactive=running and not view.stopping) if news else gr.skip(),
-        _run_rows(workspace, records) if runs_changed or now.epochs != seen.epochs else gr.skip(),
-        _resume_choices(records) if runs_changed else gr.skip(),
+        *updates,
         now if now != seen else gr.skip(),
     ]
-
-
-def _resume_choices(records: list[runs.RunRecord]) -> gr.Dropdown:
-    names = [record.name for record in records if record.state in RESUMABLE and record.saves]
-    return gr.Dropdown(names, value=names[0] if names else None)
-
-
-def _run_rows(workspace: Workspace, records: list[runs.RunRecord]) -> list[list[str]]:
-    rows = []
-    for record in records:
-        try:
-            history = workspace.runs.open(record.name).history()
-        except RunError:
-            continue  # deleted since it was listed
-        last = history[-1] if history else None
-        accuracy = accuracy_text(last.accuracy, last.held_out) if last else "–"
-        rows.append(
-            [
-                record.name,
-                record.state,
-                record.config.digits,
-                f"{len(history)} of {record.config.epochs}",
-                str(record.config.seed),
-                accuracy,
-                record.created[:16].replace("T", " "),
-            ]
-        )
-    return rows
 
 
 def _status(view: JobView, workspace: Workspace) -> str:
