@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.access import HEAD_SCRIPT, Access
+from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
@@ -45,6 +46,8 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Train", id="train"):
                 build_train_tab(workspace, access, owner_token, page)
+            with gr.Tab("Evaluate", id="evaluate"):
+                build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
             with gr.Tab("Stability", id="stability"):
                 build_stability_tab(workspace, models, model_select)
             with gr.Tab("Sketchpad", id="sketchpad"):
