@@ -190,7 +190,6 @@ canvas.addEventListener("pointerdown", (event) => {
   event.preventDefault();
   pointer = event.pointerId;
   canvas.setPointerCapture(pointer);
-  canvas.focus({ preventScroll: true });
   startStroke(place(event));
 });
 
