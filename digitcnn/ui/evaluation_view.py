@@ -85,7 +85,7 @@ td button[aria-pressed="true"] { outline: 2px solid var(--body-text-color); outl
 """
 
 TILES_STYLE = """
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 10px;
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 10px;
   margin: 8px 0; padding: 0; list-style: none; }
 .tiles li { border: 1px solid var(--border-color-primary); border-radius: var(--radius-md);
   padding: 8px; font-size: 0.84rem; font-variant-numeric: tabular-nums;

@@ -1,0 +1,61 @@
+"""The command that draws the nine figures, as a script uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from digitcnn.analysis.figures import NAMES
+from digitcnn.cli import main
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+
+CHECKPOINT = str(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+
+
+def test_the_nine_are_written_under_their_names(
+    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    status = main(
+        [
+            *("figures", "--checkpoint", CHECKPOINT, "--digits", "small", "--passes", "2"),
+            *("--data-dir", str(data_dir), "--output-dir", str(folder), "--device", "cpu"),
+            "--json",
+        ]
+    )
+    assert status == 0
+    paths = json.loads(capsys.readouterr().out)["figures"]
+    assert paths == [str(folder / f"{name}.png") for name in NAMES]
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--passes", "0"], "0 passes"),
+        (["--example", "100"], "images 0 to 99"),
+        (["--digits", "nonsense"], "nonsense"),
+    ],
+)
+def test_unusable_settings_are_one_sentence(
+    tmp_path: Path,
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    named: str,
+) -> None:
+    status = main(
+        [
+            *("figures", "--checkpoint", CHECKPOINT, "--digits", "small", *arguments),
+            *("--data-dir", str(data_dir), "--output-dir", str(tmp_path / "made")),
+        ]
+    )
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert named in err
+    assert not (tmp_path / "made").exists()
