@@ -149,7 +149,7 @@ def _planned(
     args: argparse.Namespace, catalog: Catalog, store: RunStore
 ) -> list[Callable[[], Run]]:
     """What makes or opens each run. Whatever is wrong with any of them is said before the first
-    begins; a folder is made only for a run that does begin."""
+    begins; of several runs, a folder is made only for one that does begin."""
     count = args.seeds
     if not 1 <= count <= MOST_SEEDS:
         raise ConfigError(f"--seeds is {count}; choose a number of runs from 1 to {MOST_SEEDS}.")
@@ -162,7 +162,8 @@ def _planned(
     name = getattr(args, "name", None)
     saves = not args.no_save
     if count == 1:
-        return [lambda: store.create(config, name, saves, closing)]
+        only = store.create(config, name, saves, closing)
+        return [lambda: only]
     base = name or runs.default_name(config.digits, datetime.now(timezone.utc))
     configs = [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
     names = [f"{base}-seed{config.seed}" for config in configs]
