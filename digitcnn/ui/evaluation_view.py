@@ -99,6 +99,9 @@ TILES_STYLE = """
 .tiles .small { color: var(--body-text-color-subdued); }
 h4 { margin: 8px 0; color: var(--body-text-color); }
 p { color: var(--body-text-color-subdued); margin: 4px 0; }
+@media (max-width: 640px) {
+  .tiles { grid-template-columns: repeat(auto-fill, minmax(100px, 1fr)); gap: 6px; }
+}
 """
 
 
