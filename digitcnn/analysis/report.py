@@ -187,6 +187,7 @@ def _stability(facts: RunFacts) -> str:
     rows = [
         [
             _text(found.get("digits")),
+            _count(found.get("n")),
             _text(found.get("masks")),
             _text(found.get("passes")),
             _percent(found.get("mean")),
@@ -199,7 +200,14 @@ def _stability(facts: RunFacts) -> str:
     ]
     if not rows:
         return ""
-    columns = ["test set", "masks", "passes", "mean accuracy", "standard deviation (points)"]
+    columns = [
+        "test set",
+        "images",
+        "masks",
+        "passes",
+        "mean accuracy",
+        "standard deviation (points)",
+    ]
     return _table([*columns, "minimum", "maximum"], rows) + _muted(
         "Passes with dropout active: independent masks, one per image, or one "
         "shared mask for all images of a pass."
@@ -361,6 +369,11 @@ def _whole(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 10**12 else None
 
 
+def _count(value: object) -> str:
+    whole = _whole(value)
+    return DASH if whole is None else f"{whole:,}"
+
+
 def _number(value: object, digits: int) -> str:
     number = _finite(value)
     return DASH if math.isnan(number) else f"{number:.{digits}f}"
@@ -428,7 +441,8 @@ th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-ali
 td code { overflow-wrap: anywhere; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; }
-pre { overflow-x: auto; padding: .8rem; border-radius: 6px; background: var(--shade);
+pre { overflow-wrap: anywhere; white-space: pre-wrap; padding: .8rem; border-radius: 6px;
+  background: var(--shade);
   font-size: .85rem; }
 figure { margin: 1rem 0; }
 figcaption { margin-bottom: .3rem; font-weight: 600; }

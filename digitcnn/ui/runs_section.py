@@ -88,8 +88,8 @@ class RunsSection:
                 )
                 rename = gr.Button("Rename", scale=1, min_width=120, elem_id="runs-rename")
             delete = gr.Button("Delete this run ...", variant="stop", elem_id="runs-delete")
-            with gr.Group(visible=False, elem_id="runs-confirm") as confirmation:
-                question = gr.Markdown(elem_id="runs-question", container=True)
+            with gr.Column(visible=False, elem_id="runs-confirm") as confirmation:
+                question = gr.Markdown(elem_id="runs-question")
                 with gr.Row():
                     confirm = gr.Button("Yes, delete it", variant="stop", elem_id="runs-delete-yes")
                     keep = gr.Button("No, keep it", elem_id="runs-delete-no")
@@ -97,7 +97,7 @@ class RunsSection:
 
         self.watched = [self.table, self.chosen, self.resume, self.file]
         asking = [confirmation, question, doomed]
-        not_asking = [gr.Group(visible=False), gr.skip(), ""]
+        not_asking = [gr.Column(visible=False), gr.skip(), ""]
 
         @toasting
         def choose(name: str | None) -> list[Any]:
@@ -142,7 +142,7 @@ class RunsSection:
             record = workspace.runs.open(name or "").record()
             kept = f" Its checkpoint {record.checkpoint} stays." if record.checkpoint else ""
             text = f"Delete the run **{record.name}** and all its files for good?{kept}"
-            return [gr.Group(visible=True), text, record.name]
+            return [gr.Column(visible=True), text, record.name]
 
         @toasting
         def remove(request: gr.Request, token: str, name: str) -> list[Any]:
