@@ -34,7 +34,8 @@ CHECKED_IMAGES = 10_000
 # Logits may differ by what float32 rounds: those of our recipe are about 10, and 1e-4 is far above
 # it; for larger ones it is this share of the largest.
 TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
-_BATCH = 500
+# Channels last, PyTorch's own convolutions and poolings take half the time on a CPU.
+_BATCH, _LAYOUT = 100, torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
         (found,) = session.run(["logits"], {"images": batch.float().numpy()})
         answers = torch.from_numpy(found)
         with torch.inference_mode():
-            logits = network(network.prepare(batch))
+            logits = network(network.prepare(batch).to(memory_format=_LAYOUT))
         disagreements += int((answers.argmax(dim=1) != logits.argmax(dim=1)).sum())
         # torch.maximum keeps a NaN, which max() may not.
         difference = float(torch.maximum(torch.tensor(difference), (answers - logits).abs().max()))
