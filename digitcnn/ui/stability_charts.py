@@ -25,6 +25,21 @@ COLOURS: Mapping[Masks, str] = {"independent": BLUE, "shared": ORANGE}
 # Accuracies (fractions) of the passes so far, by the kind of their masks.
 Accuracies = Mapping[Masks, Sequence[float]]
 
+CHARTS_STYLE = """
+.charts { display: flex; flex-wrap: wrap; gap: 12px; }
+svg { flex: 1 1 300px; width: 100%; min-width: 0; font-family: inherit; }
+text { font-size: 12px; fill: var(--body-text-color); }
+.title { font-weight: 600; font-size: 13px; }
+.end { text-anchor: end; }
+.middle { text-anchor: middle; }
+.grid { stroke: var(--border-color-primary); stroke-width: 1; fill: none; }
+.reference { stroke: var(--body-text-color-subdued); stroke-width: 1.4; stroke-dasharray: 6 4;
+  fill: none; }
+.median { stroke: var(--body-text-color); stroke-width: 2; fill: none; }
+polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+@media (max-width: 640px) { .charts.wide text { font-size: 15px; } }
+"""
+
 
 def line_chart(title: str, found: Accuracies, passes: int, without: float | None) -> str:
     """Accuracy per pass. title: of the digit set, such as ``mnist test``; empty before a run.
@@ -185,3 +200,8 @@ def _svg(width: int, label: str, parts: Sequence[str]) -> str:
         f'<svg viewBox="0 0 {width} {HEIGHT}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def chart(svg: str, wide: bool = False) -> str:
+    """An SVG on the page. wide: needs larger letters where the page is narrow."""
+    return f'<div class="charts{" wide" * wide}">{svg}</div>'

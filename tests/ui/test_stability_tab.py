@@ -26,7 +26,8 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
 from digitcnn.ui.stability_charts import box_chart, line_chart
-from digitcnn.ui.stability_tab import bound_sentence, measured
+from digitcnn.ui.stability_tab import measured
+from digitcnn.ui.stability_view import bound_sentence
 from digitcnn.workspace import Workspace
 
 
