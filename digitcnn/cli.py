@@ -23,7 +23,7 @@ COMMANDS = (train, evaluate, stability, figures, predict, export, data)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     try:
         result, text, status = args.command(args)
     except DigitCNNError as error:
@@ -41,13 +41,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """All commands with their arguments."""
+    whole = _Parser(
         prog="python -m digitcnn",
         description=sys.modules[__name__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)
-    return parser
+    return whole
