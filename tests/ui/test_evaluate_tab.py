@@ -20,10 +20,11 @@ from digitcnn.cli import main
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
-from digitcnn.ui import evaluate_tab
-from digitcnn.ui.evaluate_tab import ANY, ANY_WRONG, Evaluating, Shown, error_tiles, example_of
+from digitcnn.ui.error_browser import ANY, ANY_WRONG, error_tiles, suspect_tiles
+from digitcnn.ui.evaluating import Evaluating, example_of
 from digitcnn.ui.figure_sheets import FigureSheets
 from digitcnn.ui.models import Models
+from digitcnn.ui.shown import Shown
 from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
 
 
@@ -149,7 +150,7 @@ def test_without_training_images_suspects_say_what_to_fetch(workspace: Workspace
     models = Models(workspace)
     now = Shown(SHIPPED, models.get(SHIPPED).digest, ("small",))
     with pytest.raises(DigitSetError, match="data download mnist"):
-        evaluate_tab.suspect_tiles(workspace, models, now, "small")
+        suspect_tiles(workspace, models, now, "small")
 
 
 def test_the_digit_to_follow_is_found_or_refused(drawn: DigitSet) -> None:

@@ -1,0 +1,94 @@
+"""The test sets that can be evaluated, and the button that fetches one more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.errors import DigitSetError
+from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.toasts import toasting
+from digitcnn.workspace import Workspace
+
+# As many as the figures have colours.
+MOST_SETS = 6
+
+
+def build_set_chooser(
+    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
+) -> gr.CheckboxGroup:
+    """The choice, whose value is a list of names, with the button below it."""
+    digits = gr.CheckboxGroup(
+        choices(workspace),
+        value=defaults(workspace),
+        label="Test sets",
+        info=f"on this machine; up to {MOST_SETS}",
+        elem_id="evaluate-digits",
+    )
+    fetch = gr.Button(
+        "Fetch EMNIST digits, test set (10 MB)",
+        size="sm",
+        visible=not workspace.catalog.has("emnist-digits", "test"),
+        elem_id="evaluate-fetch",
+    )
+    status = gr.Markdown(visible=False, elem_id="evaluate-fetch-status")
+
+    @toasting
+    def sets_here(chosen: Any) -> list[Any]:
+        """What is on this machine now, not when the app was started; a choice that can stay does,
+        whatever was ticked since it was asked."""
+        now = choices(workspace)
+        here = {name for _, name in now}
+        stays = isinstance(chosen, list) and all(name in here for name in chosen)
+        return [
+            gr.CheckboxGroup(now) if stays else gr.CheckboxGroup(now, value=defaults(workspace)),
+            gr.Button(visible=not workspace.catalog.has("emnist-digits", "test")),
+        ]
+
+    @toasting
+    def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
+        access.require_owner(request, token, to="fetch a digit set")
+        yield from fetching(workspace)
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page.load(sets_here, digits, [digits, fetch], queue=False, **private)
+    fetch.click(fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **private)
+    return digits
+
+
+def choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """Label and name of every test set on this machine."""
+    return [
+        (f"{entry.name} ({entry.n:,} images)", entry.name)
+        for entry in workspace.catalog.entries()
+        if entry.present and entry.split == "test"
+    ]
+
+
+def defaults(workspace: Workspace) -> list[str]:
+    """The usual sets that are here; on a machine with none, those that the program draws."""
+    here = [name for _, name in choices(workspace)]
+    usual = [name for name in here if name in ("mnist", "emnist-digits")]
+    return usual or [name for name in here if name.startswith("synthetic")]
+
+
+def fetching(workspace: Workspace) -> Iterator[list[Any]]:
+    """Status, button and choice while the test set of EMNIST digits comes, or does not."""
+    try:
+        for progress in workspace.catalog.download("emnist-digits", "test"):
+            done = f"{progress.done / 1e6:.1f}"
+            total = f" of {progress.total / 1e6:.1f}" if progress.total else ""
+            text = f"{progress.file}: {done}{total} MB {progress.message}"
+            yield [gr.Markdown(escape(text), visible=True), gr.skip(), gr.skip()]
+    except DigitSetError as error:
+        text = f"{escape(str(error))} Meanwhile the sets above can be evaluated."
+        yield [gr.Markdown(text, visible=True), gr.skip(), gr.skip()]
+        return
+    yield [
+        gr.Markdown("EMNIST digits are here.", visible=True),
+        gr.Button(visible=False),
+        gr.CheckboxGroup(choices(workspace), value=defaults(workspace)),
+    ]
