@@ -13,6 +13,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A proxy that nobody runs: the app under test reaches this machine and nothing else.
+NO_NETWORK = {
+    **dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
+    ),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
+}
+
 
 class App:
     """One ``python app.py`` of the tests' own, on folders of its own."""
@@ -31,6 +39,7 @@ class App:
         command += ["--data-dir", str(data_dir), "--output-dir", str(folder / "outputs")]
         command += ["--checkpoint-dir", str(checkpoints), "--device", "cpu", *arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
+        environment |= NO_NETWORK
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder
         )

@@ -1,0 +1,187 @@
+"""The Evaluate tab in a real browser: press, read, sort, look at errors and figures, take files."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from running_app import App
+
+from digitcnn.analysis.figures import NAMES
+
+pytestmark = pytest.mark.browser
+
+
+class EvaluatePage:
+    """What a person does on the Evaluate tab."""
+
+    def __init__(self, browser: Any, app: App, width: int = 1280) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(app.url)
+        self.page.get_by_role("tab", name="Evaluate").click()
+        self.page.locator("#evaluate-run").wait_for()
+        self.seconds = 0.0
+
+    def choose(self, *names: str) -> None:
+        """Exactly these sets."""
+        for box in self.page.locator("#evaluate-digits label").all():
+            box.locator("input").set_checked(box.inner_text().split(" ")[0] in names)
+
+    def press(self) -> None:
+        """Evaluate to the end; ``seconds`` is what it took."""
+        started = self.page.evaluate("performance.now()")
+        self.page.locator("#evaluate-run").click()
+        self.page.locator("#evaluate-status", has_text=re.compile(r" % .+ on .+ test")).wait_for()
+        for name in NAMES:
+            self.figure(name).locator("img").wait_for()
+        self.seconds = (self.page.evaluate("performance.now()") - started) / 1000
+
+    def column(self, number: int) -> list[str]:
+        """The cells of a column of the table, from 0, without the footer."""
+        rows = self.page.locator("#evaluate-table tbody tr").all()
+        return [row.locator("th, td").nth(number).inner_text() for row in rows]
+
+    def figure(self, name: str) -> Any:
+        return self.page.locator(f'#evaluate-gallery figure[data-figure="{name}"]')
+
+    def tiles_say(self, heading: str) -> None:
+        self.page.locator("#evaluate-errors h4", has_text=heading).wait_for()
+
+    def choose_digit(self, place: str, digit: str) -> None:
+        self.page.locator(f"#{place} input").click()
+        self.page.get_by_role("option", name=digit, exact=True).click()
+
+
+@pytest.fixture(scope="module")
+def evaluated(browser: Any, app: App) -> Iterator[EvaluatePage]:
+    """A page on which two small sets were evaluated."""
+    opened = EvaluatePage(browser, app)
+    opened.choose("small", "synthetic")
+    opened.press()
+    yield opened
+    assert opened.problems == []
+    opened.page.close()
+
+
+def test_a_press_gives_a_row_per_set_with_its_interval_and_the_gap(
+    evaluated: EvaluatePage,
+) -> None:
+    # The set of the model's own kind is first, and which model is chosen depends on other tests.
+    first, second = evaluated.column(0)
+    assert {first, second} == {"small test", "synthetic test"}
+    for accuracy in evaluated.column(3):
+        assert re.fullmatch(r"\d+\.\d\d % \(\d+\.\d\d to \d+\.\d\d\)", accuracy)
+    footer = evaluated.page.locator("#evaluate-table tfoot").inner_text()
+    assert f"{first} minus {second}" in footer
+    assert "points" in footer
+    status = evaluated.page.locator("#evaluate-status").inner_text()
+    assert all(accuracy in status for accuracy in evaluated.column(3))
+    assert "promises nothing elsewhere" in evaluated.page.locator("#evaluate-words").inner_text()
+
+
+def test_a_click_on_a_header_sorts_and_another_one_turns_the_order(
+    evaluated: EvaluatePage,
+) -> None:
+    header = evaluated.page.locator("#evaluate-table thead").get_by_role("button", name="images")
+    header.click()
+    assert evaluated.column(1) == ["100", "4,000"]
+    header.click()
+    assert evaluated.column(1) == ["4,000", "100"]
+
+
+def test_nine_figures_stand_there_and_each_opens_in_full(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    for name in NAMES:
+        evaluated.figure(name).locator("img").wait_for()
+    figure = evaluated.figure("07_confusion_matrix")
+    figure.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    page.locator("dialog[open] img").wait_for()
+    inside, shown = (
+        page.locator(f"{place} img").evaluate("image => [image.naturalWidth, image.width]")
+        for place in ("dialog[open]", "#evaluate-figure-07 figure")
+    )
+    assert inside[1] > shown[1]
+    page.keyboard.press("Escape")
+    page.locator("dialog[open]").wait_for(state="detached")
+    figure.get_by_role("button").click()
+    page.locator("dialog[open]").click()
+    page.locator("dialog[open]").wait_for(state="detached")
+
+
+def test_a_cell_of_a_matrix_shows_its_images(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    cell = page.locator('#evaluate-matrices td.right button[data-digits="small"]').first
+    digit, count = cell.get_attribute("data-true"), int(cell.inner_text())
+    cell.click()
+    evaluated.tiles_say(f"A {digit} answered as {digit} on small test")
+    assert page.locator("#evaluate-errors li").count() == count
+    assert page.locator("#evaluate-errors-digits input").input_value() == "small"
+
+
+def test_the_keys_lead_through_a_matrix(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    page.locator('#evaluate-matrices button[data-digits="synthetic"][tabindex="0"]').focus()
+    page.keyboard.press("ArrowDown")
+    true, predicted = page.evaluate(
+        "[document.activeElement.dataset.true, document.activeElement.dataset.predicted]"
+    )
+    assert true != "0"
+    page.keyboard.press("Enter")
+    evaluated.tiles_say(f"A {true} answered as {predicted} on synthetic test")
+
+
+def test_digits_are_chosen_without_the_matrix(evaluated: EvaluatePage) -> None:
+    evaluated.choose_digit("evaluate-true", "any")
+    evaluated.choose_digit("evaluate-predicted", "any wrong")
+    evaluated.tiles_say("The most confident errors on")
+    confidences = [
+        float(re.search(r"([\d.]+) %", text)[1])  # type: ignore[index]
+        for text in evaluated.page.locator("#evaluate-errors li").all_inner_texts()
+    ]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_tables_and_figures_can_be_had_as_files(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    with page.expect_download() as table:
+        page.locator("#evaluate-words a", has_text="Table per set").click()
+    lines = table.value.path().read_text().splitlines()
+    assert lines[0].startswith("digits,split,n,errors,accuracy")
+    first, second, gap = (line.split(",")[0] for line in lines[1:])
+    assert {first, second} == {"small", "synthetic"}
+    assert gap == f"{first} test minus {second} test"
+    with page.expect_download() as figures:
+        page.locator("#evaluate-zip").click()
+    with zipfile.ZipFile(figures.value.path()) as archive:
+        assert archive.namelist() == [f"{name}.png" for name in NAMES]
+
+
+def test_a_second_visit_shows_the_same_at_once_and_fits_a_phone(
+    evaluated: EvaluatePage, browser: Any, app: App
+) -> None:
+    phone = EvaluatePage(browser, app, width=360)
+    # Whichever is ticked first.
+    phone.choose("synthetic")
+    phone.choose("small", "synthetic")
+    phone.press()
+    assert phone.seconds < evaluated.seconds / 3
+    assert sorted(phone.column(3)) == sorted(evaluated.column(3))
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert phone.problems == []
+    phone.page.close()
+
+
+def test_without_a_network_emnist_is_refused_and_the_page_goes_on(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    page.locator("#evaluate-fetch").click()
+    said = page.locator("#evaluate-fetch-status")
+    said.get_by_text("Meanwhile the sets above can be evaluated.").wait_for()
+    assert "emnist" in said.inner_text().lower()
+    evaluated.press()
+    assert sorted(evaluated.column(0)) == ["small test", "synthetic test"]
