@@ -24,7 +24,7 @@ from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_datas
 from digitcnn.analysis.figures.gap import gap_waterfall
 from digitcnn.analysis.figures.network import conv_filters, feature_maps
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data
-from digitcnn.analysis.figures.stability import stability_box, stability_line, stability_test
+from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions
@@ -49,8 +49,6 @@ __all__ = [
     "sample_data",
     "save",
     "save_all",
-    "stability_box",
-    "stability_line",
     "stability_test",
     "training_history",
     "zipped",

@@ -1,4 +1,4 @@
-"""Figure 9, and its two halves for the page: accuracy over passes with dropout on."""
+"""Figure 9: accuracy over passes with dropout on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import percent
-from digitcnn.analysis.stability import Masks, Stability
+from digitcnn.analysis.stability import Stability
 
 _KIND = {
     "independent": "a mask per image",
@@ -28,33 +28,11 @@ def stability_test(results: Sequence[Stability], *, model: str) -> Figure:
         5.0 + 0.21 * len(results),
     )
     lines, boxes = figure.subplots(1, 2, width_ratios=(2.2, 1), sharey=True)
-    draw_lines(lines, [(found.title, found.masks, found.accuracies) for found in results])
+    _draw_lines(lines, results)
     _without_dropout(lines, results)
     style.legend(lines)
-    draw_boxes(boxes, results)
+    _draw_boxes(boxes, results)
     boxes.set_ylabel("")
-    return figure
-
-
-def stability_line(runs: Sequence[tuple[str, Masks, Sequence[float]]], *, passes: int) -> Figure:
-    """The lines alone, for a page that grows them pass by pass.
-
-    runs: the set's title, the kind of masks, and the accuracies so far. passes: how many there
-    will be.
-    """
-    figure = style.sheet("Accuracy per pass", "", 8, 4)
-    axes = figure.add_subplot()
-    draw_lines(axes, runs)
-    axes.set_xlim(0.5, passes + 0.5)
-    if any(accuracies for _, _, accuracies in runs):
-        style.legend(axes)
-    return figure
-
-
-def stability_box(results: Sequence[Stability]) -> Figure:
-    """The box plots alone."""
-    figure = style.sheet("Accuracies of all passes", "", 5.5, 4)
-    draw_boxes(figure.add_subplot(), results)
     return figure
 
 
@@ -72,17 +50,15 @@ def stability_text(found: Stability) -> str:
     return f"{text}: {found.verdict}"
 
 
-def draw_lines(axes: Axes, runs: Sequence[tuple[str, Masks, Sequence[float]]]) -> None:
+def _draw_lines(axes: Axes, results: Sequence[Stability]) -> None:
     style.dress(axes, x="pass", y="accuracy (%)")
-    for index, (title, masks, accuracies) in enumerate(runs):
-        if accuracies:
-            axes.plot(
-                range(1, len(accuracies) + 1), [100 * value for value in accuracies],
-                color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
-                linewidth=1.5, label=f"{title}, {_KIND[masks]}",
-            )  # fmt: skip
-    longest = max((len(accuracies) for _, _, accuracies in runs), default=0)
-    axes.set_xlim(0.5, max(1, longest) + 0.5)
+    for index, found in enumerate(results):
+        axes.plot(
+            range(1, found.passes + 1), [100 * value for value in found.accuracies],
+            color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
+            linewidth=1.5, label=f"{found.title}, {_KIND[found.masks]}",
+        )  # fmt: skip
+    axes.set_xlim(0.5, max((found.passes for found in results), default=1) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     style.percent_axis(axes.yaxis)
 
@@ -99,7 +75,7 @@ def _without_dropout(axes: Axes, results: Sequence[Stability]) -> None:
         )  # fmt: skip
 
 
-def draw_boxes(axes: Axes, results: Sequence[Stability]) -> None:
+def _draw_boxes(axes: Axes, results: Sequence[Stability]) -> None:
     style.dress(axes, x="masks", y="accuracy (%)")
     for index, found in enumerate(results):
         colour = style.COLOURS[index % 6]

@@ -15,9 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
@@ -41,9 +43,20 @@ Grid = Literal["x", "y", "both", ""]
 LegendPlace = Literal["best", "upper left", "upper right", "lower left", "lower right"]
 
 
+class Sheet(Figure):
+    """A figure whose words stand as they are: two dollar signs in a name are no formula."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        # At the last moment, when ticks and legends are there as well.
+        for text in self.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_parse_math(False)
+        super().draw(renderer)
+
+
 def sheet(title: str, subtitle: str, width: float, height: float) -> Figure:
     """An empty figure of that size in inches, with its title and the lines below it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    figure = Sheet(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     lines = [
         line
         for part in subtitle.split("\n")
