@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint)
+    loaded = checkpoints.load(args.checkpoint).fitted()
     network = loaded.network.to(devices.choose(args.device).device)
     evaluations = {}
     for digit_set in opened_test_sets(args):

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def _predict(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint)
+    loaded = checkpoints.load(args.checkpoint).fitted()
     loaded.network.to(devices.choose(args.device).device)
     result = {image: _answer(loaded, Path(image)) for image in args.images}
     lines = []

@@ -27,7 +27,7 @@ INPUT_SCALINGS = {
 }
 
 # The scalings are far apart; more images would only take longer.
-_IMAGES_TO_CHOOSE_ON = 500
+IMAGES_TO_CHOOSE_ON = 500
 
 Layers = dict[str, dict[str, Claim]]
 
@@ -156,7 +156,7 @@ def choose_scaling(state: Mapping[str, Tensor], digits: DigitSet) -> tuple[float
     the right scaling has less than 0.001 and the next 0.32, on MNIST's and on drawn digits alike.
     The loss would decide less clearly: 0.13 against 0.31 then, and after 40 steps not at all.
     """
-    images = digits.images[:_IMAGES_TO_CHOOSE_ON]
+    images = digits.images[:IMAGES_TO_CHOOSE_ON]
     divergences = {}
     for name, (mean, std) in INPUT_SCALINGS.items():
         network = DigitCNN(mean, std)

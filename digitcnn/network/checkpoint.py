@@ -24,10 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from digitcnn.digits import synthetic
 from digitcnn.errors import CheckpointError
 from digitcnn.files import atomic_write
 from digitcnn.network import gate
 from digitcnn.network.bare_weights import (
+    IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
     check_claims,
     choose_scaling,
@@ -103,6 +105,8 @@ class Checkpoint:
             return self.held
         assert self.path is not None
         again = load(self.path)
+        if self.scaling is not None:
+            again = again.scaled(*INPUT_SCALINGS[self.scaling], self.scaling)
         if again.digest != self.digest:
             raise CheckpointError(
                 f"{shown(self.path.name)} was replaced by another network; choose it again."
@@ -116,6 +120,14 @@ class Checkpoint:
             return f"digitcnn network, {self.details.claim()}"
         scaling = f", input scaled to {self.scaling} (most likely)" if self.scaling else ""
         return f"bare weights of digitcnn's network, {self.details.claim()}{scaling}"
+
+    def fitted(self) -> Checkpoint:
+        """Bare weights under the input scaling that they were most likely trained with, found on
+        drawn digits; a checkpoint that says its scaling is returned as it is."""
+        if self.details.digits is not None or self.scaling is not None:
+            return self
+        drawn = synthetic.draw("synthetic", "train", images=IMAGES_TO_CHOOSE_ON)
+        return self.scaled(*choose_scaling(self.network.state_dict(), drawn))
 
     def scaled(self, mean: float, std: float, scaling: str) -> Checkpoint:
         """The same weights under another scaling of the input, as ``choose_scaling`` gives it."""
@@ -162,6 +174,8 @@ def _digest_of(network: DigitCNN) -> str:
 def save(path: Path, network: DigitCNN, details: Details) -> str:
     """Write a new checkpoint and return its digest. What has the name already is never touched.
 
+    Without the digit set that was trained on, ``details`` say nothing: a bare state dict is written.
+
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """
     weights = {
@@ -170,16 +184,14 @@ def save(path: Path, network: DigitCNN, details: Details) -> str:
         for name, tensor in network.state_dict().items()
     }
     buffer = io.BytesIO()
-    torch.save(
-        {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "architecture": _architecture(network.input_mean, network.input_std, network.dropout.p),
-            "weights": weights,
-            "details": details.to_plain(),
-        },
-        buffer,
-    )
+    whole = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": _architecture(network.input_mean, network.input_std, network.dropout.p),
+        "weights": weights,
+        "details": details.to_plain(),
+    }
+    torch.save(weights if details.digits is None else whole, buffer)
     try:
         with atomic_write(path, new=True) as file:
             file.write(buffer.getbuffer())
@@ -417,6 +429,6 @@ def list_checkpoints(folder: Path) -> list[Checkpoint | BadCheckpoint]:
 
 def _inspect(path: Path) -> Checkpoint | BadCheckpoint:
     try:
-        return dataclasses.replace(load(path), held=None)
+        return dataclasses.replace(load(path).fitted(), held=None)
     except CheckpointError as error:
         return BadCheckpoint(shown(_display_name(path.name)), path, str(error))
