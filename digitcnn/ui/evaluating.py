@@ -104,13 +104,13 @@ class Evaluating:
 
     def feature_maps(self, digit: Any, place: Any) -> str:
         """Figure 6 of another image."""
-        findings = self._from_cache(example_of(self.digit_sets[0], digit, place))
+        findings = self.findings(example_of(self.digit_sets[0], digit, place))
         name = "06_feature_maps"
         return figure_html(name, self._png(name, findings))
 
     def all_figures(self, digit: Any, place: Any) -> dict[str, bytes]:
         """The nine as PNG files; those that are kept are not drawn again."""
-        findings = self._from_cache(example_of(self.digit_sets[0], digit, place))
+        findings = self.findings(example_of(self.digit_sets[0], digit, place))
         findings = _result(self._with_stability(findings))
         return {name: self._png(name, findings) for name in NAMES}
 
@@ -120,7 +120,8 @@ class Evaluating:
     def _is_kept(self, name: str, findings: Findings) -> bool:
         return self._sheets.has(name, findings, self.checkpoint.digest, self._passes)
 
-    def _from_cache(self, example: int) -> Findings:
+    def findings(self, example: int) -> Findings:
+        """All that the figures show but the passes, of predictions that are kept or made now."""
         predictions = [
             self._workspace.predict(self.checkpoint, digit_set) for digit_set in self.digit_sets
         ]

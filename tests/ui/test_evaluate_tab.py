@@ -1,3 +1,6 @@
+"""What the Evaluate tab shows, without a browser: numbers that agree wherever they stand, and the
+odd sets, presses and files that it must live with."""
+
 from __future__ import annotations
 
 import base64
@@ -6,96 +9,255 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from matplotlib.text import Text
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.figures import NAMES
-from digitcnn.analysis.metrics import accuracy_text, percent
+from digitcnn.analysis.metrics import Gap, accuracy_text, decimal, gap_text, percent
+from digitcnn.analysis.predictions import predict
 from digitcnn.cli import main
+from digitcnn.digits import synthetic
+from digitcnn.digits.catalog import SOURCES, Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
+from digitcnn.intervals import newcombe_difference
+from digitcnn.network import checkpoint
 from digitcnn.ui.error_browser import ANY, ANY_WRONG, error_tiles, suspect_tiles
 from digitcnn.ui.evaluating import Evaluating, example_of
 from digitcnn.ui.figure_sheets import FigureSheets
 from digitcnn.ui.models import Models
+from digitcnn.ui.set_chooser import fetching
 from digitcnn.ui.shown import Shown
 from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
 
+# The figures that all tests of this file share.
+SHEETS = FigureSheets()
 
-@pytest.fixture
-def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
-    (tmp_path / "checkpoints").mkdir()
-    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", tmp_path / "checkpoints")
+
+def lay(folder: Path, name: str, digits: DigitSet, stem: str = "test") -> None:
+    (folder / name).mkdir(parents=True)
+    write_idx(folder / name / f"{stem}-images-idx3-ubyte.gz", digits.images)
+    write_idx(folder / name / f"{stem}-labels-idx1-ubyte.gz", digits.labels)
+
+
+def working_in(folder: Path, data: Path) -> Workspace:
+    """A workspace with the checkpoint that ships."""
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", folder / "checkpoints")
     return Workspace(
-        data_dir, tmp_path / "out", tmp_path / "checkpoints", tmp_path / "f.sqlite3", device="cpu"
+        data, folder / "out", folder / "checkpoints", folder / "f.sqlite3", device="cpu"
     )
 
 
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Workspace:
+    """Two test sets: ``small``, and drawn digits in the form of EMNIST's files."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    shutil.copytree(data_dir / "small", folder / "data" / "small")
+    others = synthetic.draw("synthetic-other-writers", "test", images=60)
+    lay(folder / "data", "emnist-digits", transposed(others), "emnist-digits-test")
+    return working_in(folder, folder / "data")
+
+
+def transposed(digits: DigitSet) -> DigitSet:
+    images = digits.images.transpose(1, 2).contiguous()
+    return DigitSet(images, digits.labels, digits.name, digits.split)
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: Workspace) -> Path:
+    """The folder of a run on ``small`` that the command made; its checkpoint is called mine."""
+    recipe = ["--digits", "small", "--epochs", "1", "--batch-size", "64", "--name", "mine"]
+    folders = ["--output-dir", str(workspace.outputs), "--data-dir", str(data_of(workspace))]
+    folders += ["--checkpoint-dir", str(workspace.checkpoints_folder), "--device", "cpu"]
+    assert main(["train", *recipe, "--no-viz", "--no-stability", *folders]) == 0
+    return workspace.outputs / "mine"
+
+
+def data_of(workspace: Workspace) -> Path:
+    return workspace.catalog.data_dir
+
+
 def evaluating(workspace: Workspace, sets: Any, name: str = SHIPPED, passes: Any = 2) -> Evaluating:
-    return Evaluating(workspace, Models(workspace), FigureSheets(), name, sets, passes)
+    return Evaluating(workspace, Models(workspace), SHEETS, name, sets, passes)
 
 
 def everything(evaluated: Evaluating) -> dict[str, Any]:
+    """All that the owner's page shows in the end."""
     shown: dict[str, Any] = {}
     for looks in evaluated.steps(ANY, 0, keep=True):
         shown |= looks
     return shown
 
 
+def numbers(evaluated: Evaluating) -> dict[str, Any]:
+    """What the page shows before the figures."""
+    steps = evaluated.steps(ANY, 0, keep=False)
+    return next(looks for looks in steps if looks.get("table"))
+
+
+@pytest.fixture(scope="module")
+def shown(workspace: Workspace, trained: Path) -> dict[str, Any]:
+    """Network ``mine`` on both sets, ticked in the other order."""
+    return everything(evaluating(workspace, ["emnist-digits", "small"], "mine"))
+
+
+# --- Agreement ------------------------------------------------------------------------------------
+
+
+def rows(html: str, part: str = "tbody") -> list[list[str]]:
+    """Texts of the cells of a table's part."""
+    body = html[html.index(f"<{part}>") : html.index(f"</{part}>")]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("</tr>")[:-1]]
+    return [[unescape(cell) for cell in row] for row in cells]
+
+
+def files(html: str) -> list[list[dict[str, str]]]:
+    """The rows of every CSV file that is offered."""
+    offered = re.findall(r'href="data:text/csv[^,]*,([^"]+)"', html)
+    texts = (base64.b64decode(data).decode() for data in offered)
+    return [list(csv.DictReader(io.StringIO(text))) for text in texts]
+
+
 def words(html: str) -> str:
     return unescape(re.sub(r"<[^>]+>", " ", html))
 
 
-def test_page_json_csv_metrics_and_figures_agree_to_the_last_shown_digit(
-    workspace: Workspace,
-    data_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folders = ["--output-dir", str(workspace.outputs), "--data-dir", str(data_dir)]
-    folders += ["--checkpoint-dir", str(workspace.checkpoints_folder), "--device", "cpu"]
-    recipe = ["--digits", "small", "--epochs", "1", "--batch-size", "64", "--name", "mine"]
-    assert main(["train", *recipe, "--no-viz", "--no-stability", "--json", *folders]) == 0
-    capsys.readouterr()
-    written = json.loads((workspace.outputs / "mine" / "metrics.json").read_text())["small"]
+def as_shown(found: Mapping[str, Any]) -> list[str]:
+    """Numbers of a set in the page's form: accuracy, NLL, Brier, ECE, macro-F1."""
+    return [
+        accuracy_text(float(found["accuracy"]), int(found["n"])),
+        decimal(float(found["nll"])),
+        decimal(float(found["brier"])),
+        percent(float(found["ece"])),
+        percent(float(found["macro_f1"])),
+    ]
+
+
+def share(value: float | str | None) -> str:
+    """A number of JSON or CSV in the page's form."""
+    return "–" if value in (None, "") else percent(float(value))
+
+
+@pytest.fixture(scope="module")
+def told(workspace: Workspace, trained: Path) -> Any:
+    """What ``evaluate --json`` prints."""
     file = str(workspace.checkpoints_folder / "mine.pt")
-    command = ["evaluate", "--checkpoint", file, "--digits", "small", "--json"]
-    assert main([*command, "--data-dir", str(data_dir), "--device", "cpu"]) == 0
-    told = json.loads(capsys.readouterr().out)["small"]
-    evaluated = evaluating(workspace, ["small"], "mine")
-    shown = everything(evaluated)
-    address = re.search(r'href="data:text/csv[^,]*,([^"]+)"', shown["words"])
-    assert address
-    (row,) = csv.DictReader(io.StringIO(base64.b64decode(address[1]).decode()))
-    findings = evaluated._from_cache(0)
-    figure = figures.draw("04_cross_dataset_evaluation", findings)
-    drawn = " ".join(text.get_text() for text in figure.findobj(Text))
-
-    page = words(shown["table"])
-    for numbers in (written, told, {key: float(row[key]) for key in told if key in row}):
-        assert accuracy_text(numbers["accuracy"], 100) in page
-        assert accuracy_text(numbers["accuracy"], 100) in drawn
-        for name in ("nll", "brier"):
-            assert f"{numbers[name]:.4f}" in page
-        for name in ("ece", "macro_f1"):
-            assert percent(numbers[name]) in page
-    assert sorted(path.stem for path in (workspace.outputs / "mine" / "figures").iterdir()) == (
-        list(NAMES)
-    )
+    command = ["evaluate", "--checkpoint", file, "--digits", "small,emnist-digits", "--json"]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main([*command, "--data-dir", str(data_of(workspace)), "--device", "cpu"]) == 0
+    return json.loads(printed.getvalue())
 
 
-def test_the_figures_of_a_network_of_elsewhere_are_on_the_page_and_in_no_file(
-    workspace: Workspace,
+def test_page_json_csv_metrics_and_figures_agree_to_the_last_shown_digit(
+    workspace: Workspace, trained: Path, shown: dict[str, Any], told: dict[str, Any]
 ) -> None:
-    shown = everything(evaluating(workspace, ["small"]))
-    assert all("data:image/png" in shown[name] for name in NAMES)
-    assert not list(workspace.outputs.rglob("*.png"))
+    written = json.loads((trained / "metrics.json").read_text())
+    table, per_digit, confusion = files(shown["words"])
+    findings = evaluating(workspace, ["small", "emnist-digits"], "mine").findings(0)
+    bars = words_on(figures.draw("04_cross_dataset_evaluation", findings))
+    names = ["small", "emnist-digits"]
+
+    assert [row[0] for row in rows(shown["table"])] == [f"{name} test" for name in names]
+    for name, row, line in zip(names, rows(shown["table"]), table, strict=False):
+        assert row[1:3] == [f"{told[name]['n']:,}", line["errors"]]
+        for numbers in (told[name], written[name], line):
+            assert as_shown(numbers) == row[3:]
+        assert row[3] in bars
+        assert row[3] in words(shown["status"])
+    for name in names:
+        page = [row[2:] for row in rows(shown["per_digit"]) if row[0] == f"{name} test"]
+        file = [row for row in per_digit if row["digits"] == name]
+        for numbers in (told[name]["per_digit"], written[name]["per_digit"], file):
+            ratios = ("precision", "recall", "f1")
+            assert page == [
+                [*(share(row[ratio]) for ratio in ratios), f"{int(row['support']):,}"]
+                for row in numbers
+            ]
+    matrices = figures.draw("07_confusion_matrix", findings).axes
+    for name, axes in zip(names, matrices, strict=False):
+        cell = rf'data-digits="{name}" data-true="(\d)" data-predicted="(\d)"[^>]*>([\d,]+)<'
+        page = {(int(t), int(p)): n for t, p, n in re.findall(cell, shown["matrices"])}
+        file = [row for row in confusion if row["digits"] == name]
+        for counts in (
+            told[name]["confusion"],
+            written[name]["confusion"],
+            [[int(row[f"predicted_{digit}"]) for digit in range(10)] for row in file],
+        ):
+            assert page == {
+                (true, predicted): f"{count:,}"
+                for true, row in enumerate(counts)
+                for predicted, count in enumerate(row)
+                if count
+            }
+        drawn = {(text.get_position()[::-1]): text.get_text() for text in axes.texts}
+        assert page == drawn
+
+
+def test_the_gap_agrees_wherever_it_stands(
+    workspace: Workspace, shown: dict[str, Any], told: dict[str, Any]
+) -> None:
+    title = "small test minus emnist-digits test"
+    ((name, *cells),) = rows(shown["table"], "tfoot")
+    n, m = told["small"]["n"], told["emnist-digits"]["n"]
+    accuracies = told["small"]["accuracy"], told["emnist-digits"]["accuracy"]
+    low, high = newcombe_difference(round(accuracies[0] * n), n, round(accuracies[1] * m), m)
+    points = accuracies[0] - accuracies[1]
+    computed = gap_text(Gap("", "", 100 * points, 100 * low, 100 * high))
+    assert (name, cells[2]) == (title, computed)
+    line = files(shown["words"])[0][-1]
+    assert line["digits"] == title
+    parts = (100 * float(line[f"accuracy{end}"]) for end in ("", "_low", "_high"))
+    assert gap_text(Gap("", "", *parts)) == computed
+    findings = evaluating(workspace, ["small", "emnist-digits"], "mine").findings(0)
+    assert f"{title}: {computed}" in words_on(figures.draw("04_cross_dataset_evaluation", findings))
+
+
+def words_on(figure: Any) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def test_the_figures_of_a_run_are_on_the_page_and_in_its_folder(
+    trained: Path, shown: dict[str, Any]
+) -> None:
+    for name in NAMES:
+        png = base64.b64encode((trained / "figures" / f"{name}.png").read_bytes()).decode()
+        assert png in shown[name]
+    assert len(list((trained / "figures").iterdir())) == len(NAMES)
+
+
+def test_a_second_visit_draws_nothing_and_a_network_of_elsewhere_gets_no_files(
+    workspace: Workspace, shown: dict[str, Any], tmp_path: Path
+) -> None:
+    elsewhere = Workspace(
+        data_of(workspace),
+        tmp_path / "out",
+        workspace.checkpoints_folder,
+        tmp_path / "f.sqlite3",
+        device="cpu",
+    )
+    steps = list(evaluating(elsewhere, ["small", "emnist-digits"], "mine").steps(ANY, 0, keep=True))
+    (at_once,) = (looks for looks in steps if looks.get(NAMES[0]))
+    assert {name: at_once[name] for name in NAMES} == {name: shown[name] for name in NAMES}
+    assert not [looks for looks in steps if "Drawing" in looks.get("status", "")]
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+# --- Odd sets and presses -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sets", [None, [], "small", [3], ["nothing"], ["../x"], [{}] * 3])
@@ -113,23 +275,42 @@ def test_a_model_that_was_deleted_meanwhile_is_refused(workspace: Workspace) -> 
 
 @pytest.mark.parametrize("chosen", [slice(0, 1), "one class"])
 def test_sets_of_one_image_or_one_class_show_dashes(
-    workspace: Workspace, tmp_path: Path, drawn: DigitSet, chosen: Any
+    tmp_path: Path, drawn: DigitSet, chosen: Any
 ) -> None:
-    chosen = drawn.labels == 3 if chosen == "one class" else chosen
-    few = drawn.take(chosen)
-    (tmp_path / "data" / "few").mkdir(parents=True)
-    write_idx(tmp_path / "data" / "few" / "test-images-idx3-ubyte.gz", few.images)
-    write_idx(tmp_path / "data" / "few" / "test-labels-idx1-ubyte.gz", few.labels)
-    other = Workspace(
-        tmp_path / "data",
-        workspace.outputs,
-        workspace.checkpoints_folder,
-        tmp_path / "g.sqlite3",
-        device="cpu",
-    )
-    shown = everything(evaluating(other, ["few"]))
+    few = drawn.take(drawn.labels == 3 if chosen == "one class" else chosen)
+    lay(tmp_path / "data", "few", few)
+    shown = numbers(evaluating(working_in(tmp_path, tmp_path / "data"), ["few"]))
     assert "–" in words(shown["per_digit"])
     assert "nan" not in words(shown["table"] + shown["per_digit"]).lower()
+
+
+def test_answers_that_are_all_wrong_are_zeros_and_dashes(tmp_path: Path, drawn: DigitSet) -> None:
+    network = checkpoint.load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt").network
+    threes = drawn.take(predict(network, drawn).answers == 3)
+    wrong = DigitSet(threes.images, threes.labels * 0 + 4, "wrong", "test")
+    lay(tmp_path / "data", "wrong", wrong)
+    shown = numbers(evaluating(working_in(tmp_path, tmp_path / "data"), ["wrong"]))
+    ((_, n, errors, accuracy, *_, macro_f1),) = rows(shown["table"])
+    assert (n, errors, macro_f1) == (str(len(wrong)), str(len(wrong)), "0.00 %")
+    assert accuracy.startswith("0.00 % (0.00 to ")
+    nothing = ["–", "–", "–", "0"]
+    assert [row[2:] for row in rows(shown["per_digit"])] == [
+        *([nothing] * 3),
+        ["0.00 %", "–", "0.00 %", "0"],
+        ["–", "0.00 %", "0.00 %", str(len(wrong))],
+        *([nothing] * 5),
+    ]
+
+
+def test_without_a_network_emnist_digits_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    working = working_in(tmp_path, tmp_path / "data")
+    # Nobody listens at that port.
+    nowhere = replace(SOURCES["emnist-digits"], places=("http://127.0.0.1:9/gzip.zip",))  # type: ignore[type-var]
+    working.catalog = Catalog(tmp_path / "data", sources={"emnist-digits": nowhere})
+    *_, (said, button, choice) = fetching(working)
+    assert "127.0.0.1:9" in said.value
+    assert said.value.endswith("Meanwhile the sets above can be evaluated.")
+    assert button == choice == gr.skip()
 
 
 def test_errors_are_browsed_by_label_and_answer(workspace: Workspace) -> None:
