@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
 SHUTDOWN_SECONDS = 3.5
+
+# How often uploads and downloads that have lain for an hour are looked for.
+SWEEP_SECONDS = 300.0
 
 # Shorter secrets can be guessed through the link.
 SHORTEST_TOKEN = 16
@@ -84,16 +88,17 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     _check_address(args.host, args.port)
     token = _owner_token()
 
-    from gradio.tunneling import CURRENT_TUNNELS
-
     from digitcnn.ui.access import Access
     from digitcnn.ui.page import build_page, launch_options
+    from digitcnn.ui.page_files import PageFiles
+    from digitcnn.ui.share_link import ShareLink
 
     logins = _logins(args.auth_file)
 
     # Gradio's own variables make the page reachable as the options do.
+    share = args.share or os.environ.get("GRADIO_SHARE", "").lower() == "true"
     public = bool(
-        args.share
+        share
         or args.host
         or args.root_path
         or any(os.environ.get(name) for name in PUBLIC_VARIABLES)
@@ -102,46 +107,68 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
     job = workspace.job  # made here once, before many threads ask for it
+    files = PageFiles.make()  # before any component is, for each takes its folder from it
     page = build_page(workspace, access)
     launched, ended = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
         if not launched.is_set():
+            files.remove()
             os._exit(0)  # launch() would not listen, and there is nothing to keep yet
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
-        _, local_url, share_url = page.launch(
+        _, local_url, _ = page.launch(
             server_name=args.host,
             server_port=args.port,
-            share=args.share,
+            share=False,  # the link is made below: the app does not wait for it
             root_path=args.root_path,
             auth=logins.check if logins else None,
-            allowed_paths=[str(args.checkpoint_dir.resolve())],
             prevent_thread_lock=True,
             quiet=True,
-            **launch_options(),
+            **launch_options(page, files),
         )
     except (OSError, ValueError) as error:
+        files.remove()
         raise ConfigError(
             f"The page cannot be served ({error}); choose another --port or --host."
         ) from error
     launched.set()
-    print(f"digitcnn is at {local_url}", flush=True)
-    if share_url:
-        print(f"and, for everyone, at {share_url}", flush=True)
-    if public and not args.open:
-        print(f"The owner's address: {access.owner_link(share_url or local_url)}", flush=True)
-    ended.wait()
+    say(f"digitcnn is at {local_url}")
+
+    def tell_owner(share_url: str | None) -> None:
+        if public and not args.open:
+            say(f"The owner's address: {access.owner_link(share_url or local_url)}")
+
+    link = None
+    if share:
+        link = ShareLink(
+            page.server_name,
+            page.server_port,
+            page.share_token,
+            local_url=local_url,
+            say=say,
+            opened=tell_owner,
+            now=datetime.now,
+        )
+    else:
+        tell_owner(None)
+    while not ended.wait(SWEEP_SECONDS):
+        files.sweep()
     print("Ending; a running training can be resumed.", file=sys.stderr, flush=True)
     job.shutdown(SHUTDOWN_SECONDS)
-    for tunnel in CURRENT_TUNNELS:
-        tunnel.kill()
+    if link is not None:
+        link.close()
+    files.remove()
     # Threads that still serve somebody would hold a normal exit.
     sys.stdout.flush()
     os._exit(0)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _owner_token() -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,34 +11,85 @@ import gradio as gr
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import SHIPPED, Workspace
 
+# As many as Compare takes.
+MOST_FILES = 8
+
+# A file dropped anywhere on the selector's row goes the way of the button.
+_DROP_JS = """
+const row = document.querySelector(".model-row");
+const input = () => row.querySelector("input[type=file]");
+row.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  row.classList.add("dropping");
+});
+row.addEventListener("dragleave", () => row.classList.remove("dropping"));
+row.addEventListener("drop", (event) => {
+  row.classList.remove("dropping");
+  if (!event.dataTransfer.files.length || !input()) return;
+  event.preventDefault();
+  input().files = event.dataTransfer.files;
+  input().dispatchEvent(new Event("change", { bubbles: true }));
+});
+"""
+
 
 class Models:
-    """Finds the checkpoint that a page means by a name."""
+    """Finds the checkpoint that a page means by a name: one of the folder, or one dropped on it."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self.dropped = DroppedModels()
 
     def get(self, name: str | None) -> Checkpoint:
         """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
         if not name:
             raise CheckpointError("No model is chosen; train one, or choose one above the tabs.")
+        if name.startswith(PREFIX):
+            found = self.dropped.get(name)
+            if found is not None:
+                return found
+            raise CheckpointError("The dropped model is no longer held; drop its file again.")
         return self._workspace.checkpoints.get(name)
 
-    def choices(self) -> list[tuple[str, str]]:
-        """Label and name of every usable checkpoint, newest first."""
+    def choices(self, session: str | None = None) -> list[tuple[str, str]]:
+        """Label and name of every usable checkpoint, newest first.
+
+        session: of a page; what was dropped on it comes before all others.
+        """
         trained_here = self._workspace.runs.digests()
-        return [
+        mine = self.dropped.of(session) if session else []
+        return [(f"{_label(found)} · dropped here", key) for key, found in mine] + [
             (_label(found, trained_here=found.digest in trained_here), found.name)
             for found in self._workspace.checkpoints.list()
             if isinstance(found, Checkpoint)
         ]
 
+    def receive(self, files: Any, session: str) -> list[Verdict]:
+        """Read the files that a page sent. Raises CheckpointError for too many at a time."""
+        paths = [Path(file) for file in files or []]
+        if len(paths) > MOST_FILES:
+            raise CheckpointError(
+                f"{len(paths)} files were dropped; drop up to {MOST_FILES} at a time."
+            )
+        return self.dropped.receive(paths, session)
+
+
+def verdicts_html(verdicts: list[Verdict]) -> str:
+    """A line per dropped file, good or bad. Names come from people and are shown as text."""
+    lines = "".join(
+        f'<li class="{"bad" if verdict.key is None else "good"}">'
+        f"<strong>{escape(verdict.file)}</strong>: {escape(verdict.sentence)}</li>"
+        for verdict in verdicts
+    )
+    return f'<ul class="verdicts">{lines}</ul>' if lines else ""
+
 
 def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) -> gr.Dropdown:
-    """The selector and its download button, inside ``page``."""
+    """The selector with its download button and a place to drop files on, inside ``page``."""
     choices = models.choices()
     with gr.Row(elem_classes="model-row"):
         select = gr.Dropdown(
@@ -47,13 +100,23 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
             scale=5,
             elem_id="model-select",
         )
+        add = gr.UploadButton(
+            "Open or drop a file",
+            file_count="multiple",
+            scale=1,
+            min_width=120,
+            elem_id="model-drop",
+        )
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
+    said = gr.HTML(js_on_load=_DROP_JS, elem_id="model-verdicts")
     seen = gr.State(())
 
     @toasting
-    def refresh(seen: tuple[str, ...], selected: str | None) -> tuple[Any, tuple[str, ...]]:
+    def refresh(
+        seen: tuple[str, ...], selected: str | None, request: gr.Request
+    ) -> tuple[Any, tuple[str, ...]]:
         """New files appear; the checkpoint of a run that ended since the last look is selected."""
-        choices = models.choices()
+        choices = models.choices(request.session_hash)
         ended = workspace.job.view().ended
         trained = ended.checkpoint.stem if ended and ended.checkpoint else ""
         now = (trained, *(label for label, _ in choices))
@@ -67,9 +130,24 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
         return gr.Dropdown(choices, value=selected), now
 
     @toasting
+    def receive(files: Any, request: gr.Request) -> list[Any]:
+        """The latest good file is selected, on this page alone."""
+        session = request.session_hash or ""
+        verdicts = models.receive(files, session)
+        good = [verdict.key for verdict in verdicts if verdict.key is not None]
+        chosen = gr.Dropdown(models.choices(session), value=good[-1]) if good else gr.skip()
+        return [verdicts_html(verdicts), chosen]
+
+    @toasting
     def offer(name: str | None) -> Any:
-        path = models.get(name).path if name else None
+        try:
+            path = models.get(name).path if name else None
+        except CheckpointError:
+            path = None  # the selector follows within a second
         return gr.DownloadButton(value=path, interactive=path is not None)
+
+    def leave(request: gr.Request) -> None:
+        models.dropped.forget(request.session_hash or "")
 
     quiet: dict[str, Any] = {
         "api_visibility": "private",
@@ -80,6 +158,8 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
     page.load(refresh, [seen, select], [select, seen], **quiet)
     page.load(offer, select, download, **quiet)
     select.change(offer, select, download, **quiet)
+    add.upload(receive, add, [said, select], api_visibility="private", show_progress="minimal")
+    page.unload(leave)
     return select
 
 
@@ -88,7 +168,7 @@ def _first_choice(choices: list[tuple[str, str]]) -> str | None:
     return SHIPPED if SHIPPED in names else (names[0] if names else None)
 
 
-def _label(found: Checkpoint, *, trained_here: bool) -> str:
+def _label(found: Checkpoint, *, trained_here: bool = False) -> str:
     details = found.details
     parts = [found.name, f"trained on {details.digits}" if details.digits else "bare weights"]
     test = details.metrics.get(details.digits or "") or details.metrics.get("held_out")

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from digitcnn.network.gate import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
+from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
+from digitcnn.ui.front_door import FrontDoor
 from digitcnn.ui.models import Models, build_model_selector
+from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.workspace import Workspace
 
 STYLE = Path(__file__).with_name("page.css")
+
+# Calls that wait, of all pages together; beyond it a call is refused at once.
+QUEUE_LENGTH = 200
 
 # System fonts only: nothing is fetched from elsewhere.
 THEME = gr.themes.Base(
@@ -27,9 +36,30 @@ THEME = gr.themes.Base(
 )
 
 
-def launch_options() -> dict[str, Any]:
-    """What ``launch`` needs besides addresses: looks, and the script that keeps the token."""
-    return {"theme": THEME, "css": STYLE.read_text("utf-8"), "head": HEAD_SCRIPT}
+def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
+    """What ``launch`` needs besides addresses: looks, the script that keeps the token, limits."""
+    return {
+        "theme": THEME,
+        "css": STYLE.read_text("utf-8"),
+        "head": HEAD_SCRIPT,
+        "footer_links": ["api", "gradio", "settings"],
+        "allowed_paths": [],  # what is offered is copied into the page's own folder
+        "max_file_size": MAX_FILE_BYTES,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "num_workers": 0,  # they would serve files beside the front door
+        "mcp_server": False,
+        "app_kwargs": {
+            "middleware": [
+                Middleware(FrontDoor, files=files, waiting=partial(_waiting, page)),
+            ]
+        },
+    }
+
+
+def _waiting(page: gr.Blocks, session: str) -> int:
+    """How many calls of a page session are in the queue or running."""
+    return len(page._queue.pending_event_ids_session.get(session, ()))
 
 
 def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
@@ -52,4 +82,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
                 build_stability_tab(workspace, models, model_select)
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, models, model_select)
+            with gr.Tab("Compare", id="compare"):
+                build_compare_tab(workspace, models, access, owner_token, page)
+    page.queue(max_size=QUEUE_LENGTH)
     return page
