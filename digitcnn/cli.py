@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from digitcnn.commands import data, evaluate, export, figures, predict, stability, train
+from digitcnn.commands import compare, data, evaluate, export, figures, predict, stability, train
 from digitcnn.commands.base import say
 from digitcnn.errors import DigitCNNError
 from digitcnn.files import without_nan
 
 # In the order of --help.
-COMMANDS = (train, evaluate, stability, figures, predict, export, data)
+COMMANDS = (train, evaluate, compare, stability, figures, predict, export, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,7 +38,7 @@ def _loss_chart(view: JobView) -> str:
         points = [(first + (i + 1) * curve.group, loss) for i, loss in enumerate(curve.means)]
     finite = [loss for _, loss in points if loss > 0]
     low, high = _decades(finite)
-    return _chart(
+    return chart(
         "Training loss per step (nats)",
         "step",
         (0, steps),
@@ -58,7 +58,7 @@ def _accuracy_chart(view: JobView) -> str:
     low = max(0.0, math.floor(lowest / 2 - 0.25) * 2)
     step = max(1, math.ceil(epochs / 8))
     ticks = sorted({1, *range(step, epochs + 1, step)})
-    return _chart(
+    return chart(
         "Accuracy per epoch (%)",
         "epoch",
         (min(1, epochs - 1), max(epochs, 2) if epochs > 1 else 1),
@@ -91,7 +91,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
 
 
-def _chart(
+def chart(
     title: str,
     x_label: str,
     x_range: tuple[float, float],

@@ -20,19 +20,20 @@ MOST_FILES = 8
 
 # A file dropped anywhere on the selector's row goes the way of the button.
 _DROP_JS = """
-const row = document.querySelector(".model-row");
-const input = () => row.querySelector("input[type=file]");
-row.addEventListener("dragover", (event) => {
+const row = (event) => event.target.closest?.(".model-row");
+document.addEventListener("dragover", (event) => {
+  if (!row(event)) return;
   event.preventDefault();
-  row.classList.add("dropping");
+  row(event).classList.add("dropping");
 });
-row.addEventListener("dragleave", () => row.classList.remove("dropping"));
-row.addEventListener("drop", (event) => {
-  row.classList.remove("dropping");
-  if (!event.dataTransfer.files.length || !input()) return;
+document.addEventListener("dragleave", (event) => row(event)?.classList.remove("dropping"));
+document.addEventListener("drop", (event) => {
+  const input = row(event)?.querySelector("input[type=file]");
+  row(event)?.classList.remove("dropping");
+  if (!input || !event.dataTransfer.files.length) return;
   event.preventDefault();
-  input().files = event.dataTransfer.files;
-  input().dispatchEvent(new Event("change", { bubbles: true }));
+  input.files = event.dataTransfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
 });
 """
 

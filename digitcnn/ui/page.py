@@ -26,6 +26,13 @@ STYLE = Path(__file__).with_name("page.css")
 # Calls that wait, of all pages together; beyond it a call is refused at once.
 QUEUE_LENGTH = 200
 
+VISIBILITY_BUTTON = "page-visibility"
+VISIBILITY_SCRIPT = f"""<script>
+document.addEventListener("visibilitychange", () => {{
+  document.getElementById("{VISIBILITY_BUTTON}")?.click();
+}});
+</script>"""
+
 # System fonts only: nothing is fetched from elsewhere.
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue,
@@ -41,7 +48,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     return {
         "theme": THEME,
         "css": STYLE.read_text("utf-8"),
-        "head": HEAD_SCRIPT,
+        "head": HEAD_SCRIPT + VISIBILITY_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # what is offered is copied into the page's own folder
         "max_file_size": MAX_FILE_BYTES,
@@ -55,6 +62,25 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
             ]
         },
     }
+
+
+def _rest_while_hidden(page: gr.Blocks) -> None:
+    """Timers tick only where somebody can see it: a forgotten tab asks for nothing.
+
+    Browsers slow the timers of hidden tabs down by themselves, but go on with them for days.
+    """
+    timers = [block for block in page.blocks.values() if isinstance(block, gr.Timer)]
+    updates = ", ".join(["{__type__: 'update', active: !document.hidden}"] * len(timers))
+    changed = gr.Button(visible="hidden", elem_id=VISIBILITY_BUTTON)
+    # Without a function: in the browser alone.
+    gr.on(
+        [page.load, changed.click],
+        inputs=[],
+        outputs=timers,
+        js=f"() => [{updates}]",
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
 def _waiting(page: gr.Blocks, session: str) -> int:
@@ -84,5 +110,6 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
                 build_sketchpad_tab(workspace, models, model_select)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
+        _rest_while_hidden(page)
     page.queue(max_size=QUEUE_LENGTH)
     return page

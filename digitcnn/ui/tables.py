@@ -92,11 +92,14 @@ thead th:first-child, tbody tr:hover th:first-child {
 """
 
 
-def table_view(value: str = "", *, elem_id: str) -> gr.HTML:
-    """A place on the page for what ``table`` makes, with the sorting."""
+def table_view(value: str = "", *, elem_id: str, style: str = "") -> gr.HTML:
+    """A place on the page for what ``table`` makes, with the sorting.
+
+    style: CSS for what else stands there.
+    """
     return gr.HTML(
         value,
-        css_template=_STYLE,
+        css_template=_STYLE + style,
         js_on_load=_SORT_JS,
         apply_default_css=False,
         elem_id=elem_id,

@@ -1,0 +1,254 @@
+"""The Compare tab: several networks on the same images; which is better, and whether it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSetError
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui import compare_view as view
+from digitcnn.ui.access import Access
+from digitcnn.ui.answered_images import TILES_STYLE
+from digitcnn.ui.background import watched
+from digitcnn.ui.dropped import PREFIX, keep
+from digitcnn.ui.models import Models, verdicts_html
+from digitcnn.ui.parts import status_line
+from digitcnn.ui.set_chooser import MOST_SETS, choices, defaults
+from digitcnn.ui.tables import table_view
+from digitcnn.ui.toasts import toasting
+from digitcnn.workspace import Workspace
+
+# At most so many comparisons are computed at a time, whoever asks; the others wait.
+AT_A_TIME = 2
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a page shows: the models' names for Models.get, as people read them, and the sets."""
+
+    keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+
+
+def build_compare_tab(
+    workspace: Workspace,
+    models: Models,
+    access: Access,
+    owner_token: gr.Textbox,
+    page: gr.Blocks,
+) -> None:
+    """Build the tab inside an open ``gr.Tab`` of ``page``."""
+    here = [name for _, name in models.choices()]
+    shown = gr.State(Compared())
+    gr.Markdown(
+        "Put two to eight models side by side on the same images: which is better, and whether the "
+        "difference is more than chance. Drop checkpoints of your own below."
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=300):
+            chosen = gr.Dropdown(
+                models.choices(),
+                value=here[:2],
+                multiselect=True,
+                label="Models",
+                info="two to eight",
+                elem_id="compare-models",
+            )
+            files = gr.File(
+                label="Drop checkpoints here: .pt of digitcnn, or bare weights as .pt or "
+                ".safetensors",
+                file_count="multiple",
+                height=120,
+                elem_id="compare-files",
+            )
+            said = gr.HTML(elem_id="compare-verdicts")
+            with gr.Row(visible=False) as keeping:
+                dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
+                keep_it = gr.Button("Keep", scale=0, min_width=120, elem_id="compare-keep")
+        with gr.Column(scale=2, min_width=280):
+            digits = gr.CheckboxGroup(
+                choices(workspace),
+                value=defaults(workspace),
+                label="Test sets",
+                info=f"on this machine; up to {MOST_SETS}",
+                elem_id="compare-digits",
+            )
+            run = gr.Button("Compare", variant="primary", elem_id="compare-run")
+    status = gr.HTML(status_line("Choose models and press Compare."), elem_id="compare-status")
+    table = table_view(elem_id="compare-table")
+    words = gr.HTML(elem_id="compare-words")
+    pairs = table_view(elem_id="compare-pairs")
+    with gr.Accordion("Settings and training curves", open=False):
+        settings = table_view(elem_id="compare-settings")
+        history = gr.HTML(elem_id="compare-history")
+    gr.Markdown("### Where they differ")
+    with gr.Row():
+        set_of = gr.Dropdown([], label="Test set", elem_id="compare-set")
+        first = gr.Dropdown([], label="One model", elem_id="compare-first")
+        second = gr.Dropdown([], label="The other", elem_id="compare-second")
+    images = table_view(elem_id="compare-images", style=TILES_STYLE)
+
+    results: dict[str, Any] = {
+        "status": status,
+        "table": table,
+        "words": words,
+        "pairs": pairs,
+        "settings": settings,
+        "history": history,
+        "set": set_of,
+        "first": first,
+        "second": second,
+        "images": images,
+        "shown": shown,
+    }
+
+    def models_here(chosen: Any, request: gr.Request) -> Any:
+        """What can be chosen now; what was chosen and is still here stays."""
+        now = models.choices(request.session_hash)
+        names = [name for _, name in now]
+        stays = [name for name in chosen or [] if name in names]
+        return gr.Dropdown(now, value=stays or names[:2])
+
+    @toasting
+    def receive(dropped_files: Any, chosen: Any, request: gr.Request) -> list[Any]:
+        session = request.session_hash or ""
+        verdicts = models.receive(dropped_files, session)
+        good = [verdict.key for verdict in verdicts if verdict.key is not None]
+        now = models.choices(session)
+        names = [name for _, name in now]
+        wanted = [name for name in [*(chosen or []), *good] if name in names]
+        mine = [(label, name) for label, name in now if name.startswith(PREFIX)]
+        return [
+            verdicts_html(verdicts),
+            gr.Dropdown(now, value=list(dict.fromkeys(wanted))),
+            None,
+            gr.Row(visible=bool(mine)),
+            gr.Dropdown(mine, value=mine[0][1] if mine else None),
+        ]
+
+    @toasting
+    def keep_dropped(request: gr.Request, token: str, key: Any) -> str:
+        access.require_owner(request, token, to="keep a dropped file")
+        if not isinstance(key, str) or not key.startswith(PREFIX):
+            raise CheckpointError("No dropped model is chosen; drop a file first.")
+        path = keep(models.get(key), workspace.checkpoints.folder)
+        return status_line(f"Kept as {path.name}.")
+
+    @toasting
+    def score(chosen: Any, sets: Any) -> Iterator[list[Any]]:
+        try:
+            for looks in compared(workspace, models, chosen, sets):
+                yield [looks.get(part, gr.skip()) for part in results]
+        except DigitCNNError:
+            yield [status_line("Nothing was compared."), *[gr.skip()] * (len(results) - 1)]
+            raise
+
+    @toasting
+    def differ(now: Compared, name: Any, a: Any, b: Any) -> str:
+        return differences_of(workspace, models, now, name, a, b)
+
+    def wait() -> list[Any]:
+        return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
+
+    def ready() -> Any:
+        return gr.Button(interactive=True)
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page.load(models_here, chosen, chosen, queue=False, **private)
+    chosen.focus(models_here, chosen, chosen, queue=False, **private)
+    files.upload(receive, [files, chosen], [said, chosen, files, keeping, dropped], **private)
+    keep_it.click(keep_dropped, [owner_token, dropped], status, js=access.WITH_TOKEN_JS, **private)
+    run.click(wait, None, [status, run], queue=False, **private).then(
+        score, [chosen, digits], list(results.values()), concurrency_limit=AT_A_TIME, **private
+    ).then(ready, None, run, queue=False, **private)
+    for choice in (set_of, first, second):
+        choice.input(differ, [shown, set_of, first, second], images, **private)
+
+
+# Some of what is shown, by the names in build_compare_tab; the rest stays as it is.
+Looks = dict[str, Any]
+
+
+def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> Iterator[Looks]:
+    """What the page shows from the press of the button to the end.
+
+    chosen, sets: names of models and test sets, from anybody. Raises DigitCNNError for what cannot
+    be compared.
+    """
+    keys, set_names = _names(chosen), _names(sets)
+    check_number(len(keys))
+    if not 1 <= len(set_names) <= MOST_SETS:
+        raise DigitSetError(f"{len(set_names)} test sets are chosen; choose 1 to {MOST_SETS}.")
+    checkpoints = [models.get(key) for key in keys]
+    names = unique_names([c.name for c in checkpoints], [c.digest for c in checkpoints])
+    comparisons = []
+    for set_name in set_names:
+        digit_set = workspace.catalog.open(set_name, "test")
+        predictions: list[Predictions] = []
+        for name, checkpoint in zip(names, checkpoints, strict=True):
+            predictions.append((yield from _predicted(workspace, checkpoint, digit_set, name)))
+        temperatures = [checkpoint.details.temperature for checkpoint in checkpoints]
+        comparisons.append(compare(names, predictions, temperatures))
+    last = comparisons[-1]
+    yield {
+        "status": status_line(f"{len(names)} models on {', '.join(c.title for c in comparisons)}."),
+        "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
+        "words": view.words_of(comparisons, checkpoints),
+        "pairs": "".join(view.pairs_table(found) for found in comparisons),
+        "settings": view.settings_table(names, checkpoints),
+        "history": view.history_chart(names, checkpoints),
+        "set": gr.Dropdown(set_names, value=set_names[-1]),
+        "first": gr.Dropdown(names, value=names[0]),
+        "second": gr.Dropdown(names, value=names[1]),
+        "images": view.differences(last, digit_set, 0, 1),
+        "shown": Compared(tuple(keys), tuple(names), tuple(set_names)),
+    }
+
+
+def differences_of(
+    workspace: Workspace, models: Models, now: Compared, name: Any, a: Any, b: Any
+) -> str:
+    """The images and digits on which two of the compared models differ. Raises DigitCNNError."""
+    if name not in now.sets or a not in now.names or b not in now.names:
+        raise ConfigError("Nothing is compared yet; choose models and press Compare.")
+    if a == b:
+        raise ConfigError(f"{a} does not differ from itself; choose two models.")
+    digit_set = workspace.catalog.open(name, "test")
+    checkpoints = [models.get(key) for key in now.keys]
+    found = _from_cache(workspace, now.names, checkpoints, digit_set)
+    return view.differences(found, digit_set, now.names.index(a), now.names.index(b))
+
+
+def _from_cache(
+    workspace: Workspace,
+    names: Sequence[str],
+    checkpoints: Sequence[Checkpoint],
+    digit_set: DigitSet,
+) -> Comparison:
+    predictions = [workspace.predict(checkpoint, digit_set) for checkpoint in checkpoints]
+    return compare(names, predictions, [c.details.temperature for c in checkpoints])
+
+
+def _predicted(workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, name: str) -> Any:
+    """How far the answers of one model are, as the page shows it; returns them."""
+    walk = watched(lambda progress: workspace.predict(checkpoint, digit_set, progress=progress))
+    while True:
+        try:
+            done, total = next(walk)
+        except StopIteration as end:
+            return end.value
+        text = f"{name} on {digit_set.name}: {done:,} of {total:,} images."
+        yield {"status": status_line(text, done / total)}
+
+
+def _names(chosen: Any) -> list[str]:
+    names = chosen if isinstance(chosen, list) else []
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
