@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
@@ -145,7 +146,11 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
             path = models.get(name).path if name else None
         except CheckpointError:
             path = None  # the selector follows within a second
-        return gr.DownloadButton(value=path, interactive=path is not None)
+        if path is None:
+            return gr.DownloadButton(value=None, interactive=False)
+        # A copy leaves: nothing of the checkpoint folder itself is served.
+        copy = save_file_to_cache(path, download.GRADIO_CACHE)
+        return gr.DownloadButton(value=copy, interactive=True)
 
     def leave(request: gr.Request) -> None:
         models.dropped.forget(request.session_hash or "")
