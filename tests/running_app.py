@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +26,13 @@ NO_NETWORK = {
 class App:
     """One ``python app.py`` of the tests' own, on folders of its own."""
 
-    def __init__(self, folder: Path, data_dir: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        data_dir: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -38,10 +45,13 @@ class App:
         command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
         command += ["--data-dir", str(data_dir), "--output-dir", str(folder / "outputs")]
         command += ["--checkpoint-dir", str(checkpoints), "--device", "cpu", *arguments]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
-        environment |= NO_NETWORK
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
         self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=subprocess.STDOUT, env=environment, cwd=folder
+            command,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**inherited, **NO_NETWORK, **(environment or {})},
         )
         deadline = time.monotonic() + 90
         while not self._answers():

@@ -1,0 +1,79 @@
+"""``--share`` where there is no network, and where the tunnel comes and goes."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gradio.tunneling import BINARY_FILENAME
+from running_app import App
+
+# Stands where Gradio keeps the tunnel's program: gives a link, and ends a moment later.
+TUNNEL = """#!{python}
+import time
+print("login to server success", flush=True)
+print("start proxy success: http://0123456789abcdef.example", flush=True)
+time.sleep(1)
+"""
+
+
+def said(app: App, found: Callable[[str], bool]) -> str:
+    """The line that the app prints, once it does."""
+    deadline = time.monotonic() + 60
+    while True:
+        line = next((line for line in app.output().splitlines() if found(line)), None)
+        if line is not None:
+            return line
+        assert app.process.poll() is None, app.output()
+        assert time.monotonic() < deadline, app.output()
+        time.sleep(0.05)
+
+
+def test_without_a_network_one_line_says_where_the_app_is_and_it_goes_on(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    app = App(tmp_path, data_dir, "--share", environment={"HF_HOME": str(tmp_path / "hf")})
+    try:
+        line = said(app, lambda line: line.startswith("No public link"))
+        assert app.url in line
+        token = said(app, lambda line: "#owner=" in line)
+        assert app.url in token
+        with urllib.request.urlopen(app.url, timeout=10) as answer:
+            assert answer.status == 200
+        assert "Traceback" not in app.output()
+    finally:
+        app.end()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+def test_the_owner_reads_when_the_link_was_made_when_it_ends_and_that_it_ended(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    program = tmp_path / "hf" / "gradio" / "frpc" / BINARY_FILENAME
+    program.parent.mkdir(parents=True)
+    program.write_text(TUNNEL.format(python=sys.executable))
+    program.chmod(0o755)
+    environment = {
+        "HF_HOME": str(tmp_path / "hf"),
+        "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9",
+    }
+    app = App(tmp_path, data_dir, "--share", environment=environment)
+    try:
+        link = "https://0123456789abcdef.example"
+        line = said(app, lambda line: line.startswith("and, for everyone"))
+        made = re.search(r"at (\S+) \(made ([\d :-]+), ends ([\d :-]+) at the latest\)", line)
+        assert made is not None
+        assert made[1] == link
+        assert made[2] < made[3]
+        assert link in said(app, lambda line: "#owner=" in line)
+        assert app.url in said(app, lambda line: line.startswith(f"The public link {link} ended"))
+        with urllib.request.urlopen(app.url, timeout=10) as answer:
+            assert answer.status == 200
+        assert "Traceback" not in app.output()
+    finally:
+        app.end()
