@@ -1,0 +1,95 @@
+"""A page without a browser: the app's configuration, and calls of its events by plain HTTP.
+
+It keeps the components' values as a browser does, so that what one event fills in, such as the
+list of runs, is what the next one sends.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+import uuid
+from typing import Any
+
+JSON = {"Content-Type": "application/json"}
+
+
+class PageOverHttp:
+    """One page session, of whoever holds ``token``."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url, self.token = url, token
+        self.session = uuid.uuid4().hex
+        self.config: dict[str, Any] = json.loads(self.get("/config"))
+        self.parts = {part["id"]: part for part in self.config["components"]}
+        self.values = {number: part["props"].get("value") for number, part in self.parts.items()}
+        self.ids = {part["props"].get("elem_id"): number for number, part in self.parts.items()}
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
+            return bytes(answer.read())
+
+    def post(self, path: str, body: Any) -> Any:
+        """The answer's JSON; an HTTP error's as well."""
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), JSON)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return json.load(error)
+
+    def server_functions(self) -> list[tuple[int, str]]:
+        """Component and name of what the page calls beside its events."""
+        return [
+            (number, name)
+            for number, part in self.parts.items()
+            for name in part["props"].get("server_fns") or []
+        ]
+
+    def call(self, component: int, name: str, payload: Any) -> Any:
+        body = {
+            "data": payload,
+            "component_id": component,
+            "fn_name": name,
+            "session_hash": self.session,
+        }
+        return self.post("/gradio_api/component_server/", body)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What runs on the server; the rest runs in the browser alone."""
+        return [event for event in self.config["dependencies"] if event["backend_fn"]]
+
+    def is_for_owners(self, event: dict[str, Any]) -> bool:
+        return self.ids["owner-token"] in event["inputs"]
+
+    def run(self, event: dict[str, Any]) -> str:
+        """Run an event on the values of now, and take over what it fills in; its error, or ''."""
+        data = [
+            self.token if number == self.ids["owner-token"] else self.values.get(number)
+            for number in event["inputs"]
+        ]
+        body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
+        joined = self.post("/gradio_api/queue/join", body)
+        if "event_id" not in joined:
+            return str(joined)
+        address = f"{self.url}/gradio_api/queue/data?session_hash={self.session}"
+        with urllib.request.urlopen(address, timeout=120) as stream:
+            for line in stream:
+                said = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                if said.get("msg") == "process_completed":
+                    output = said["output"]
+                    if not said["success"]:
+                        return str(output.get("error") or "failed without a word")
+                    self._take(event["outputs"], output.get("data") or [])
+                    return ""
+        raise AssertionError("the stream ended without an answer")
+
+    def _take(self, outputs: list[int], data: list[Any]) -> None:
+        for number, value in zip(outputs, data, strict=False):
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                if "value" in value:
+                    self.values[number] = value["value"]
+            else:
+                self.values[number] = value
