@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -37,7 +38,10 @@ class RunningApp:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, str(PROGRAM_FOLDER / "app.py"), "--port", str(self.port)]
-        command += ["--output-dir", str(folder)]
+        checkpoints = folder / "checkpoints"
+        checkpoints.mkdir(exist_ok=True)
+        shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", checkpoints)
+        command += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -141,7 +145,7 @@ def main() -> None:
             while True:
                 time.sleep(1)
                 app.answer()
-                records = list(folder.glob("*/run.json"))
+                records = list(folder.glob("outputs/*/run.json"))
                 states = [json.loads(path.read_text())["state"] for path in records]
                 if states and states[0] not in ("running", "interrupted"):
                     break

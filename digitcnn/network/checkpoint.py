@@ -174,7 +174,7 @@ def _digest_of(network: DigitCNN) -> str:
 def save(path: Path, network: DigitCNN, details: Details) -> str:
     """Write a new checkpoint and return its digest. What has the name already is never touched.
 
-    Without the digit set that was trained on, ``details`` say nothing: a bare state dict is written.
+    Without the digit set that was trained on, a bare state dict is written: it says nothing else.
 
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """

@@ -27,7 +27,7 @@ from digitcnn.ui.tables import Cell, Value, table
 COLOURS = (
     "#3b8fd6", "#e08a00", "#009e73", "#cc79a7", "#8a6fd1", "#56b4e9", "#d55e00", "#7f7f7f",
 )  # fmt: skip
-MOST_IMAGES = 40
+MOST_IMAGES = 24
 BEST = "●"
 
 NETWORKS_NOT_RECIPES = (
@@ -151,7 +151,7 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> st
     low = max(0.0, math.floor(min(values, default=90.0) - 0.5))
     ticks = [low + (100 - low) * share / 4 for share in range(5)]
     step = max(1, math.ceil(last / 8))
-    return '<div class="curves">{}</div>'.format(
+    return '<div class="curves" style="max-width: 640px">{}</div>'.format(
         chart(
             "Held-out accuracy per epoch (%), as the files say",
             "epoch",

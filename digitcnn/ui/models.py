@@ -103,7 +103,7 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
             elem_id="model-select",
         )
         add = gr.UploadButton(
-            "Open or drop a file",
+            "Open file",
             file_count="multiple",
             scale=1,
             min_width=120,

@@ -1,0 +1,83 @@
+"""``python -m digitcnn compare``: its JSON, its words, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.analysis.comparison import mcnemar
+from digitcnn.analysis.predictions import predict
+from digitcnn.cli import main
+from digitcnn.digits.catalog import Catalog
+from digitcnn.network.checkpoint import load, save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    paths = []
+    for seed in range(3):
+        network = DigitCNN(generator=torch.Generator().manual_seed(seed)).eval()
+        save(folder / f"m{seed}.pt", network, Details(digits="synthetic", seed=seed))
+        paths.append(str(folder / f"m{seed}.pt"))
+    return paths
+
+
+def test_the_json_counts_what_the_networks_answer(
+    files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--digits", "small", "--data-dir", str(data_dir), "--device", "cpu", "--json"]
+    assert main(["compare", *files, *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["digits"] == "small"
+    assert [model["name"] for model in found["models"]] == ["m0", "m1", "m2"]
+    digits = Catalog(data_dir).open("small", "test")
+    right = {f"m{i}": predict(load(Path(files[i])).network, digits).right for i in range(3)}
+    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [
+        ("m0", "m1"), ("m0", "m2"), ("m1", "m2"),
+    ]  # fmt: skip
+    for pair in found["pairs"]:
+        a, b = right[pair["a"]], right[pair["b"]]
+        assert pair["both_right"] == int((a & b).sum())
+        assert pair["only_a_right"] == int((a & ~b).sum())
+        assert pair["only_b_right"] == int((~a & b).sum())
+        assert pair["both_wrong"] == int((~a & ~b).sum())
+        assert pair["p_value"] == mcnemar(pair["only_a_right"], pair["only_b_right"])
+        assert pair["p_holm"] >= pair["p_value"]
+
+
+def test_the_text_names_verdict_and_set(
+    files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--digits", "small", "--data-dir", str(data_dir), "--device", "cpu"]
+    assert main(["compare", files[0], files[1], *where]) == 0
+    text = capsys.readouterr().out
+    assert "small test, 100 images" in text
+    assert "m0 against m1" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda files: files[:1], "1 model"),
+        (lambda files: files * 3, "9 models"),
+        (lambda files: [files[0], files[1], "--digits", "small,synthetic"], "2 sets"),
+        (lambda files: [files[0], "nothing.pt"], "nothing.pt"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(
+    files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str], change, problem: str
+) -> None:
+    arguments = change(files)
+    if "--digits" not in arguments:
+        arguments = [*arguments, "--digits", "small"]
+    assert main(["compare", *arguments, "--data-dir", str(data_dir), "--device", "cpu"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert problem in captured.err

@@ -1,0 +1,128 @@
+"""The Compare tab without a browser: the command's numbers, odd presses, files as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from digitcnn.analysis.comparison import compare
+from digitcnn.analysis.predictions import predict
+from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSetError
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+from digitcnn.training.loop import EpochResult
+from digitcnn.ui.compare_tab import Compared, compared, differences_of
+from digitcnn.ui.models import Models
+from digitcnn.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for seed, name in enumerate(["first", "second", "<b>third</b>"]):
+        network = DigitCNN(generator=torch.Generator().manual_seed(seed)).eval()
+        file_name = re.sub("/", "_", f"{name}.pt")
+        history = [
+            asdict(EpochResult(epoch, 1.0, 0.1, 1.0, 0.1 * epoch, 40, 0.001, 1.0))
+            for epoch in (1, 2)
+        ]
+        details = Details(
+            digits="synthetic", epochs=2, seed=seed, config={"epochs": 2}, history=history
+        )
+        save(folder / file_name, network, details)
+    return Workspace(data_dir, tmp_path / "outputs", folder, tmp_path / "f.sqlite3", "cpu")
+
+
+@pytest.fixture
+def models(workspace: Workspace) -> Models:
+    return Models(workspace)
+
+
+def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:
+    *_, looks = compared(workspace, models, chosen, sets)
+    return looks
+
+
+def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models: Models) -> None:
+    looks = last(workspace, models, ["first", "second"], ["small"])
+    digits = workspace.catalog.open("small", "test")
+    both = [models.get(name) for name in ("first", "second")]
+    answers = [predict(model.network, digits, digest=model.digest) for model in both]
+    found = compare(["first", "second"], answers, [None, None])
+    for evaluation in found.evaluations:
+        assert evaluation.accuracy_text in looks["table"]
+    (pair,) = found.pairs
+    for count in (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong):
+        assert f">{count}<" in looks["pairs"]
+    assert found.verdict(pair) in looks["words"]
+    assert "not recipes" in looks["words"]
+    assert "(claimed)" in looks["table"]
+    assert looks["shown"].names == ("first", "second")
+
+
+def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:
+    looks = last(workspace, models, ["first", "second"], ["small"])
+    assert "One recipe with the seeds 0, 1" in looks["words"]
+
+
+def test_names_are_shown_as_text(workspace: Workspace, models: Models) -> None:
+    names = [name for _, name in models.choices()]
+    looks = last(workspace, models, names, ["small"])
+    html = "".join(value for value in looks.values() if isinstance(value, str))
+    assert "&lt;b&gt;third" in html
+    assert "<b>third" not in html
+
+
+def test_the_differences_follow_the_chosen_pair(workspace: Workspace, models: Models) -> None:
+    looks = last(workspace, models, ["first", "second"], ["small"])
+    there = differences_of(workspace, models, looks["shown"], "small", "first", "second")
+    back = differences_of(workspace, models, looks["shown"], "small", "second", "first")
+    assert there == looks["images"]
+    assert there.index("first gets, second misses") < there.index("second gets, first misses")
+    assert back.index("second gets, first misses") < back.index("first gets, second misses")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sets", "error"),
+    [
+        (["first"], ["small"], ConfigError),
+        (["first", "first"], ["small"], ConfigError),
+        (None, ["small"], ConfigError),
+        ([1, {}], ["small"], ConfigError),
+        (["first", "gone"], ["small"], CheckpointError),
+        (["first", "dropped-guess"], ["small"], CheckpointError),
+        (["first", "second"], [], DigitSetError),
+        (["first", "second"], ["unknown"], DigitSetError),
+        (["first", "second"], "small", DigitSetError),
+    ],
+)
+def test_odd_choices_are_refused_before_anything_is_computed(
+    workspace: Workspace, models: Models, chosen: Any, sets: Any, error: type[DigitCNNError]
+) -> None:
+    with pytest.raises(error):
+        list(compared(workspace, models, chosen, sets))
+
+
+def test_a_model_that_is_deleted_meanwhile_is_a_sentence(
+    workspace: Workspace, models: Models
+) -> None:
+    looks = last(workspace, models, ["first", "second"], ["small"])
+    (workspace.checkpoints.folder / "second.pt").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint second"):
+        differences_of(workspace, models, looks["shown"], "small", "first", "second")
+
+
+@pytest.mark.parametrize(("a", "b"), [("first", "first"), ("first", None), ({}, [])])
+def test_a_model_is_compared_with_another_one_that_is_shown(
+    workspace: Workspace, models: Models, a: Any, b: Any
+) -> None:
+    now = Compared(("first", "second"), ("first", "second"), ("small",))
+    with pytest.raises(ConfigError):
+        differences_of(workspace, models, now, "small", a, b)

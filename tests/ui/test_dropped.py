@@ -1,0 +1,168 @@
+"""Dropped models: whose they are, how long they are held, and how one is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.errors import CheckpointError
+from digitcnn.network.checkpoint import load, save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+from digitcnn.ui.dropped import HELD, PER_SESSION, SECONDS_HELD, DroppedModels, keep
+from digitcnn.ui.models import Models, verdicts_html
+from digitcnn.workspace import Workspace
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def dropped(clock: Clock) -> DroppedModels:
+    return DroppedModels(clock)
+
+
+def network_file(folder: Path, seed: int = 0, name: str = "mine.pt") -> Path:
+    folder.mkdir(exist_ok=True)
+    network = DigitCNN(generator=torch.Generator().manual_seed(seed)).eval()
+    save(folder / name, network, Details(digits="synthetic", epochs=1, seed=seed))
+    return folder / name
+
+
+def test_one_bad_file_does_not_stop_the_others(dropped: DroppedModels, tmp_path: Path) -> None:
+    good = network_file(tmp_path)
+    (tmp_path / "notes.pt").write_text("no network")
+    (tmp_path / "empty.safetensors").touch()
+    bad, first, empty = dropped.receive(
+        [tmp_path / "notes.pt", good, tmp_path / "empty.safetensors"], "page"
+    )
+    assert bad.key is None
+    assert empty.key is None
+    assert "text file" in bad.sentence
+    assert "digitcnn network" in first.sentence.lower()
+    assert first.key is not None
+    held = dropped.get(first.key)
+    assert held is not None
+    assert held.path is None
+
+
+def test_a_dropped_model_is_held_in_memory_when_its_file_is_gone(
+    dropped: DroppedModels, tmp_path: Path
+) -> None:
+    path = network_file(tmp_path)
+    (verdict,) = dropped.receive([path], "page")
+    path.unlink()
+    assert verdict.key is not None
+    held = dropped.get(verdict.key)
+    assert held is not None
+    assert held.probabilities(torch.zeros(1, 28, 28)).shape == (1, 10)
+
+
+def test_two_visitors_with_the_same_name_and_content_never_cross(
+    dropped: DroppedModels, tmp_path: Path
+) -> None:
+    same = [network_file(tmp_path / "a", seed=1), network_file(tmp_path / "b", seed=2)]
+    (mine,) = dropped.receive([same[0]], "me")
+    (yours,) = dropped.receive([same[1]], "you")
+    (copy,) = dropped.receive([same[0]], "you")
+    assert len({mine.key, yours.key, copy.key}) == 3
+    assert [found.digest for _, found in dropped.of("me")] == [load(same[0]).digest]
+    assert [key for key, _ in dropped.of("you")] == [copy.key, yours.key]
+    dropped.forget("you")
+    assert dropped.of("you") == []
+    assert [key for key, _ in dropped.of("me")] == [mine.key]
+
+
+def test_a_model_goes_seventy_minutes_after_its_page_last_asked(
+    dropped: DroppedModels, clock: Clock, tmp_path: Path
+) -> None:
+    (verdict,) = dropped.receive([network_file(tmp_path)], "page")
+    assert verdict.key is not None
+    clock.now = SECONDS_HELD - 1
+    assert dropped.of("page")
+    clock.now = 2 * SECONDS_HELD - 2
+    assert dropped.get(verdict.key) is not None
+    clock.now = 2 * SECONDS_HELD + 1
+    assert dropped.get(verdict.key) is None
+    assert SECONDS_HELD <= 70 * 60
+
+
+def test_a_page_holds_eight_and_all_pages_together_a_bounded_number(
+    dropped: DroppedModels, tmp_path: Path
+) -> None:
+    files = [network_file(tmp_path / str(seed), seed) for seed in range(PER_SESSION + 1)]
+    verdicts = dropped.receive(files, "page")
+    keys = [key for key, _ in dropped.of("page")]
+    assert keys == [verdict.key for verdict in reversed(verdicts[1:])]
+    for number in range(HELD):
+        dropped.receive([files[0]], f"page {number}")
+    assert dropped.of("page") == []
+
+
+def test_the_same_network_again_replaces_itself(dropped: DroppedModels, tmp_path: Path) -> None:
+    path = network_file(tmp_path)
+    dropped.receive([path, path], "page")
+    assert len(dropped.of("page")) == 1
+
+
+def test_keeping_never_writes_over_a_file(tmp_path: Path, dropped: DroppedModels) -> None:
+    (verdict,) = dropped.receive([network_file(tmp_path / "mine")], "page")
+    assert verdict.key is not None
+    found = dropped.get(verdict.key)
+    assert found is not None
+    folder = tmp_path / "checkpoints"
+    first, second = keep(found, folder), keep(found, folder)
+    assert [first.name, second.name] == ["mine.pt", "mine-2.pt"]
+    assert load(first).digest == load(second).digest == found.digest
+    assert load(first).details == found.details
+
+
+def test_bare_weights_are_kept_as_bare_weights(tmp_path: Path, dropped: DroppedModels) -> None:
+    bare = tmp_path / "bare.pt"
+    torch.save(DigitCNN(generator=torch.Generator().manual_seed(3)).state_dict(), bare)
+    (verdict,) = dropped.receive([bare], "page")
+    assert "bare weights" in verdict.sentence.lower()
+    assert verdict.key is not None
+    found = dropped.get(verdict.key)
+    assert found is not None
+    path = keep(found, tmp_path / "checkpoints")
+    assert load(path).fitted().digest == found.digest
+
+
+def test_a_dropped_model_serves_by_its_key_and_is_listed_to_its_page_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tmp_path / "outputs", tmp_path / "ck", tmp_path / "f.sqlite3")
+    models = Models(workspace)
+    (verdict,) = models.receive([str(network_file(tmp_path / "mine"))], "me")
+    assert verdict.key is not None
+    assert models.get(verdict.key).name == "mine"
+    assert [key for _, key in models.choices("me")] == [verdict.key]
+    assert models.choices("you") == []
+    assert models.choices() == []
+    models.dropped.forget("me")
+    with pytest.raises(CheckpointError, match="drop its file again"):
+        models.get(verdict.key)
+
+
+def test_too_many_files_at_a_time_are_one_sentence(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tmp_path / "outputs", tmp_path / "ck", tmp_path / "f.sqlite3")
+    with pytest.raises(CheckpointError, match="9 files were dropped"):
+        Models(workspace).receive(["x.pt"] * 9, "me")
+
+
+def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.pt"
+    path.write_text("no network")
+    shown = verdicts_html(dropped.receive([path], "page"))
+    assert "<img" not in shown
+    assert "&lt;img" in shown
