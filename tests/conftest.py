@@ -13,6 +13,11 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.network.device import Compute
 
+# Two workers run the files; more threads would only keep each other waiting. In this process and
+# in those that the tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def drawn() -> DigitSet:
