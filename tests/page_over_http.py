@@ -58,8 +58,9 @@ class PageOverHttp:
         return self.post("/gradio_api/component_server/", body)
 
     def events(self) -> list[dict[str, Any]]:
-        """What runs on the server; the rest runs in the browser alone."""
-        return [event for event in self.config["dependencies"] if event["backend_fn"]]
+        """What runs on the server, what a page runs when it opens first."""
+        found = [event for event in self.config["dependencies"] if event["backend_fn"]]
+        return sorted(found, key=lambda event: all(how != "load" for _, how in event["targets"]))
 
     def is_for_owners(self, event: dict[str, Any]) -> bool:
         return self.ids["owner-token"] in event["inputs"]
