@@ -61,6 +61,6 @@ def _tile(image: Tensor, label: int, probabilities: list[float], place: int) -> 
     return (
         f'<li><img src="{picture(image)}" alt="image {place}, labelled {label}">'
         f'<span class="{kind}">answer {answer}</span> {confidence_text(probabilities[answer])}<br>'
-        f'labelled {label} <span class="small">· image {place}</span>'
+        f'labelled {label}<br><span class="small">image {place}</span>'
         f'<div class="bars" role="img" aria-label="{listed}" title="{listed}">{bars}</div></li>'
     )

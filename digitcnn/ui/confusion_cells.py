@@ -49,7 +49,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
   color: var(--body-text-color); }
 caption { text-align: left; font-weight: 600; padding-bottom: 4px; }
 th { font-weight: 600; padding: 2px 6px; }
-td { padding: 0; border: 1px solid var(--border-color-primary); min-width: 30px; height: 28px;
+td { padding: 0; border: 1px solid var(--border-color-primary); min-width: 38px; height: 28px;
   text-align: center; }
 td button { all: unset; box-sizing: border-box; width: 100%; height: 100%; min-height: 28px;
   cursor: pointer; text-align: center; padding: 0 3px; }
@@ -58,6 +58,7 @@ td.right { background: var(--background-fill-secondary); color: var(--body-text-
 td button:hover, td button:focus-visible { outline: 2px solid var(--primary-500);
   outline-offset: -2px; }
 td button[aria-pressed="true"] { outline: 2px solid var(--body-text-color); outline-offset: -2px; }
+@media (max-width: 640px) { td { min-width: 30px; } }
 """
 
 

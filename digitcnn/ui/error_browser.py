@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -12,6 +12,7 @@ import torch
 from digitcnn.analysis.neighbours import label_suspects
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.digits.sketch import frame_mnist
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.answered_images import TILES_STYLE, tiles
@@ -156,7 +157,9 @@ def suspect_tiles(workspace: Workspace, models: Models, now: Shown, name: Any) -
         )
     training = training_images(workspace, checkpoint)
     scale = checkpoint.details.temperature or 1.0
-    found = label_suspects(predictions, digit_set, training, temperature=scale)
+    found = label_suspects(
+        predictions, _framed_like(training, digit_set, predictions), training, temperature=scale
+    )
     title = f"{digit_set.name} {digit_set.split}"
     places = [suspect.index for suspect in found[:TILES]]
     return tiles(
@@ -168,3 +171,15 @@ def suspect_tiles(workspace: Workspace, models: Models, now: Shown, name: Any) -
         f"The network and the nearest digits of {training.name} agree against the label; both may "
         "be wrong.",
     )
+
+
+def _framed_like(training: DigitSet, digit_set: DigitSet, predictions: Predictions) -> DigitSet:
+    """The set with its errors in MNIST framing, unless it is framed as the training images are.
+
+    Smaller or shifted digits have narrow ones as their nearest, whatever they show.
+    """
+    if digit_set.name == training.name:
+        return digit_set
+    images, errors = digit_set.images.clone(), ~predictions.right
+    images[errors] = frame_mnist(images[errors])
+    return replace(digit_set, images=images)

@@ -22,7 +22,10 @@ from digitcnn.analysis.metrics import (
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.tables import Cell, Value, csv_link, table
 
-LINKS_STYLE = ".download { margin-right: 1.2em; }"
+LINKS_STYLE = """
+.downloads { display: flex; flex-wrap: wrap; gap: 2px 1.4em; margin-top: 6px; }
+.downloads .download { margin: 0; }
+"""
 
 
 def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> str:
@@ -73,14 +76,14 @@ def per_digit_table(evaluations: Sequence[Evaluation]) -> str:
 
 def csv_links(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> str:
     """The tables as files."""
-    return "<p>" + "".join(
+    return '<div class="downloads">' + "".join(
         csv_link(text, f"{name}.csv", f"{shown} (CSV)")
         for text, name, shown in (
             (evaluations_csv(evaluations, gaps), "evaluation", "Table per set"),
             (per_digit_csv(evaluations), "per-digit", "Table per digit"),
             (confusion_csv(evaluations), "confusion", "Confusion matrices"),
         )
-    ) + "</p>"  # fmt: skip
+    ) + "</div>"  # fmt: skip
 
 
 def calibration_sentence(checkpoint: Checkpoint) -> str:

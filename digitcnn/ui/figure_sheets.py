@@ -36,10 +36,12 @@ figcaption { font-size: 0.9rem; padding: 4px 0 12px; }
 dialog { border: 0; padding: 0; max-width: 98vw; max-height: 96vh; background: transparent;
   overflow: auto; }
 dialog::backdrop { background: rgb(0 0 0 / 0.7); }
-dialog img { width: auto; max-width: none; cursor: zoom-out; }
+dialog img { width: auto; max-width: 98vw; cursor: zoom-out; }
+@media (max-width: 640px) { dialog img { max-width: none; } }
 """
 
-# A click opens the figure in full; another one, or Escape, closes it.
+# A click opens the figure in full, on a phone larger than the screen; another one, or Escape,
+# closes it.
 OPEN_JS = """
 element.addEventListener("click", (event) => {
   const dialog = element.querySelector("dialog");
