@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import torch
 
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSetError
+from digitcnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DigitCNNError,
+    DigitSetError,
+    SketchError,
+)
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.access import Access
@@ -21,6 +28,7 @@ from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.ui.parts import status_line
 from digitcnn.ui.set_chooser import MOST_SETS, choices, defaults
+from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -96,6 +104,11 @@ def build_compare_tab(
         second = gr.Dropdown([], label="The other", elem_id="compare-second")
     images = table_view(elem_id="compare-images", style=TILES_STYLE)
 
+    gr.Markdown("### Draw once, ask all")
+    ask = gr.Button("Ask them about the drawing on the Sketchpad", size="sm", elem_id="compare-ask")
+    answers = table_view(elem_id="compare-answers")
+    drawing = gr.JSON(visible=False)
+
     results: dict[str, Any] = {
         "status": status,
         "table": table,
@@ -155,6 +168,10 @@ def build_compare_tab(
     def differ(now: Compared, name: Any, a: Any, b: Any) -> str:
         return differences_of(workspace, models, now, name, a, b)
 
+    @toasting
+    def ask_all(payload: Any, chosen: Any) -> str:
+        return answers_of(models, payload, chosen)
+
     def wait() -> list[Any]:
         return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
 
@@ -169,8 +186,29 @@ def build_compare_tab(
     run.click(wait, None, [status, run], queue=False, **private).then(
         score, [chosen, digits], list(results.values()), concurrency_limit=AT_A_TIME, **private
     ).then(ready, None, run, queue=False, **private)
+    ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, queue=False, **private)
     for choice in (set_of, first, second):
         choice.input(differ, [shown, set_of, first, second], images, **private)
+
+
+# The drawing stays with the pad; it takes the place of the first input on the way to the handler.
+_WITH_DRAWING_JS = "(_, ...inputs) => [window.digitcnnDrawing?.() ?? {}, ...inputs]"
+
+
+def answers_of(models: Models, payload: Any, chosen: Any) -> str:
+    """What every chosen model says of one drawing. Raises DigitCNNError.
+
+    payload: the drawing, as the pad gives it; from anybody.
+    """
+    keys = _names(chosen)
+    check_number(len(keys))
+    seen = seen_of(payload if isinstance(payload, dict) else {})
+    if seen is None:
+        raise SketchError("The pad is empty; draw a digit on the Sketchpad tab first.")
+    found = [models.get(key) for key in keys]
+    names = unique_names([c.name for c in found], [c.digest for c in found])
+    probabilities = torch.cat([checkpoint.probabilities(seen[None]) for checkpoint in found])
+    return view.answers_html(seen, names, probabilities)
 
 
 # Some of what is shown, by the names in build_compare_tab; the rest stays as it is.

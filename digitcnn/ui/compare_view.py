@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from torch import Tensor
+
 from digitcnn.analysis.comparison import (
     Comparison,
     Counts,
@@ -16,11 +18,13 @@ from digitcnn.analysis.comparison import (
     seeds_of_one_recipe,
     settings_side_by_side,
 )
+from digitcnn.analysis.figures.style import confidence_text
 from digitcnn.analysis.metrics import percent
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.answered_images import tiles
 from digitcnn.ui.curves import chart
+from digitcnn.ui.parts import picture
 from digitcnn.ui.tables import Cell, Value, table
 
 # Told apart by colour-blind readers, on light and on dark; the names stand beside them.
@@ -174,6 +178,33 @@ def differences(found: Comparison, digit_set: DigitSet, a: int, b: int) -> str:
     first, second = sorted((a, b))
     return "".join(
         [*parts, _digits_table(found, first, second), _confusion_difference(found, first, second)]
+    )
+
+
+def answers_html(seen: Tensor, names: Sequence[str], probabilities: Tensor) -> str:
+    """What several models say of one drawing.
+
+    seen: the drawing as they got it, uint8 [28, 28]. probabilities: [models, 10].
+    """
+    rows: list[list[Value]] = []
+    for name, row in zip(names, probabilities.tolist(), strict=True):
+        order = sorted(range(CLASSES), key=row.__getitem__, reverse=True)
+        rows.append(
+            [
+                name,
+                order[0],
+                Cell(confidence_text(row[order[0]]), row[order[0]]),
+                f"{order[1]} ({confidence_text(row[order[1]])})",
+            ]
+        )
+    return (
+        f'<p><img src="{picture(seen)}" alt="the drawing as the models see it" width="84" '
+        'height="84" style="image-rendering: pixelated"></p>'
+        + table(
+            ["model", "answer", "confidence", "next"],
+            rows,
+            label="One drawing, every model's answer",
+        )
     )
 
 

@@ -186,17 +186,25 @@ def _replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]
 
 def _read(models: Models, payload: Payload) -> Reading | None:
     """What the chosen model reads; None when the drawing is blank."""
-    strokes = None
-    if "picture" in payload:
-        seen = sketch.from_picture(sketch.open_picture(_picture(payload["picture"])))
-    else:
-        strokes = payload.get("strokes")
-        seen = sketch.from_strokes(strokes, payload.get("width"))  # type: ignore[arg-type]
+    seen = seen_of(payload)
     if seen is None:
         return None
     checkpoint = models.get(_text(payload, "model"))
     probabilities = checkpoint.probabilities(seen[None])[0].tolist()
+    strokes = None if "picture" in payload else payload.get("strokes")
     return Reading(checkpoint, seen, probabilities, strokes)
+
+
+def seen_of(payload: Payload) -> Tensor | None:
+    """The drawing as a network gets it, uint8 [28, 28]; None when it is blank.
+
+    payload: ``{"strokes", "width"}`` or ``{"picture"}``, from anybody. Raises SketchError.
+    """
+    if "picture" in payload:
+        return sketch.from_picture(sketch.open_picture(_picture(payload["picture"])))
+    strokes: Any = payload.get("strokes")
+    width: Any = payload.get("width")
+    return sketch.from_strokes(strokes, width)
 
 
 def _picture(encoded: Any) -> bytes:

@@ -17,8 +17,9 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.loop import EpochResult
-from digitcnn.ui.compare_tab import Compared, compared, differences_of
+from digitcnn.ui.compare_tab import Compared, answers_of, compared, differences_of
 from digitcnn.ui.models import Models
+from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.workspace import Workspace
 
 
@@ -126,3 +127,33 @@ def test_a_model_is_compared_with_another_one_that_is_shown(
     now = Compared(("first", "second"), ("first", "second"), ("small",))
     with pytest.raises(ConfigError):
         differences_of(workspace, models, now, "small", a, b)
+
+
+STROKE = {"strokes": [[[0.5, 0.2], [0.5, 0.8]]], "width": 0.07}
+
+
+def test_one_drawing_is_answered_by_every_chosen_model(
+    workspace: Workspace, models: Models
+) -> None:
+    shown = answers_of(models, STROKE, ["first", "second"])
+    seen = seen_of(STROKE)
+    assert seen is not None
+    for name in ("first", "second"):
+        row = models.get(name).probabilities(seen[None])[0]
+        start = shown.index(f">{name}<")
+        assert f">{int(row.argmax())}<" in shown[start : start + 200]
+
+
+@pytest.mark.parametrize(
+    ("payload", "chosen"),
+    [
+        ({"strokes": [], "width": 0.07}, ["first", "second"]),
+        (None, ["first", "second"]),
+        ({"picture": 3}, ["first", "second"]),
+        (STROKE, ["first"]),
+        (STROKE, ["first", "gone"]),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(models: Models, payload: Any, chosen: Any) -> None:
+    with pytest.raises(DigitCNNError):
+        answers_of(models, payload, chosen)

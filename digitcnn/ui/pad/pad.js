@@ -193,6 +193,9 @@ function content() {
   return { strokes, width: PEN };
 }
 
+// For the Compare tab, which asks several models about the same drawing.
+window.digitcnnDrawing = content;
+
 async function call(name, payload) {
   let timer;
   const late = new Promise((_, reject) => {
