@@ -168,8 +168,8 @@ def suspect_tiles(workspace: Workspace, models: Models, now: Shown, name: Any) -
         digit_set.labels[places].tolist(),
         predictions.probabilities(scale)[places],
         places,
-        f"The network and the nearest digits of {training.name} agree against the label; both may "
-        "be wrong.",
+        f"The network and the nearest training digits of {training.name}, found in MNIST framing "
+        "where the sets differ, agree against the label; both may be wrong.",
     )
 
 

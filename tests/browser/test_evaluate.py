@@ -36,7 +36,8 @@ class EvaluatePage:
         """Evaluate to the end; ``seconds`` is what it took."""
         started = self.page.evaluate("performance.now()")
         self.page.locator("#evaluate-run").click()
-        self.page.locator("#evaluate-status", has_text=re.compile(r" % .+ on .+ test")).wait_for()
+        ended = self.page.locator("#evaluate-status", has_text=re.compile(r" % .+ on .+ test"))
+        ended.wait_for(timeout=120_000)
         for name in NAMES:
             self.figure(name).locator("img").wait_for()
         self.seconds = (self.page.evaluate("performance.now()") - started) / 1000
