@@ -1,0 +1,123 @@
+"""A process that is to be killed: trains, keeps verdicts and downloads, and says what it has done.
+
+Run with the folder and the address of a download; every line it prints was done before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from digitcnn.digits import synthetic
+from digitcnn.digits.download import Mirrors, RemoteFile
+from digitcnn.training import runs
+from digitcnn.training.config import TrainingConfig
+from digitcnn.workspace import Workspace
+
+# Not compressible, and many pieces long.
+CONTENT = {
+    "images": torch.randint(256, (3_000_000,), generator=torch.Generator().manual_seed(0)),
+    "labels": torch.randint(256, (40_000,), generator=torch.Generator().manual_seed(1)),
+}
+
+
+_OUT = threading.Lock()
+
+
+def say(*words: object) -> None:
+    """One whole line: threads that print by themselves write into each other's."""
+    with _OUT:
+        sys.stdout.write(" ".join(map(str, words)) + "\n")
+        sys.stdout.flush()
+
+
+def published(name: str) -> bytes:
+    return CONTENT[name].to(torch.uint8).numpy().tobytes()
+
+
+def source(place: str) -> Mirrors:
+    images, labels = (
+        RemoteFile(name, 10_000_000, hashlib.sha256(published(name)).hexdigest())
+        for name in ("images", "labels")
+    )
+    return Mirrors((place,), {"train": (images, labels)}, ("train",))
+
+
+def open_workspace(folder: Path) -> Workspace:
+    return Workspace(
+        folder / "data",
+        folder / "outputs",
+        folder / "checkpoints",
+        folder / "feedback.sqlite3",
+        "cpu",
+    )
+
+
+def train(workspace: Workspace, stamp: str) -> None:
+    """Go on with every run that was cut off, then train new ones."""
+    config = TrainingConfig(digits="small", epochs=2, train_images=64, batch_size=16)
+    left = [record.name for record in workspace.runs.records() if record.state != runs.FINISHED]
+    for number in range(1000):
+        name = left.pop() if left else f"{stamp}-{number}"
+        if name.startswith(stamp):
+            workspace.job.start(config, name)
+        else:
+            workspace.job.resume(name)
+        seen = 0
+        while (view := workspace.job.view()).state == runs.RUNNING:
+            if len(view.history) > seen:
+                seen = len(view.history)
+                say("seen", name, seen)
+            time.sleep(0.002)
+        if view.state == runs.FINISHED:
+            say("finished", name)
+        else:
+            say("trouble", name, view.state, view.message)
+
+
+def judge(workspace: Workspace, stamp: str) -> None:
+    image = synthetic.draw("synthetic", "test", images=10).images[0]
+    for number in range(1_000_000):
+        workspace.feedback.record(
+            visitor="visitor",
+            sketch_id=f"{stamp}-{number}",
+            model_digest="0" * 64,
+            model_name="model",
+            answer=1,
+            probabilities=[0.1] * 10,
+            true_digit=1,
+            strokes=[[[0.5, 0.5]]],
+            image=image,
+            now=datetime.now(timezone.utc),
+        )
+        say("kept", f"{stamp}-{number}")
+
+
+def fetch(folder: Path, place: str) -> None:
+    for number in range(1_000_000):
+        # The same folder time and again, as somebody would who presses the button again.
+        target = folder / "data" / f"fetched-{number % 3}"
+        target.mkdir(parents=True, exist_ok=True)
+        for _ in source(place).fetch("train", target, 5.0):
+            pass
+        say("fetched", target.name)
+        for file in target.iterdir():
+            file.unlink()
+
+
+def main(folder: Path, place: str, stamp: str) -> None:
+    torch.set_num_threads(1)
+    workspace = open_workspace(folder)
+    threading.Thread(target=judge, args=(workspace, stamp), daemon=True).start()
+    threading.Thread(target=fetch, args=(folder, place), daemon=True).start()
+    train(workspace, stamp)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,0 +1,322 @@
+"""The app under load and kill -9: a short form here, the long one with ``-m long``."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killed_worker import open_workspace, published
+from page_over_http import PageOverHttp
+from running_app import ROOT, App
+
+from digitcnn.feedback import FeedbackStore
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.training import runs
+
+MODEL = "digitcnn-mnist"
+PEN = 0.06
+
+# A sketch of 1.5 s, of which the pad asks about five times, every 4 s.
+PARTS, PART_SECONDS, EVERY_SECONDS = 5, 0.3, 4.0
+LATEST_SECONDS = 1.0
+
+
+def curve(seed: int) -> list[list[float]]:
+    """A pen's way of 40 points, another for each seed: two slow waves within the pad."""
+    wild = random.Random(seed)
+    a, b, c, d = (wild.uniform(0.5, 2.5) for _ in range(4))
+    return [
+        [
+            0.5 + 0.3 * math.sin(a * t / 7 + c) * (0.4 + t / 66),
+            0.5 + 0.35 * math.cos(b * t / 7 + d) * (0.4 + t / 66),
+        ]
+        for t in range(40)
+    ]
+
+
+class Pad:
+    """The pad of one page over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.page = PageOverHttp(url)
+        self.component = next(
+            number for number, name in self.page.server_functions() if name == "answer"
+        )
+
+    def answer(self, line: list[list[float]]) -> dict[str, Any]:
+        payload = {"model": MODEL, "strokes": [line], "width": PEN}
+        return dict(self.page.call(self.component, "answer", payload))
+
+    def verdict(self, line: list[list[float]], visitor: str, sketch: str) -> dict[str, Any]:
+        payload = {
+            "model": MODEL,
+            "strokes": [line],
+            "width": PEN,
+            "visitor": visitor,
+            "sketch": sketch,
+            "digit": 3,
+        }
+        return dict(self.page.call(self.component, "verdict", payload))
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
+    """An app that is training all the while."""
+    running = App(tmp_path_factory.mktemp("load"), data_dir)
+    page = PageOverHttp(running.url)
+    for name, value in {"digits": "small", "epochs": 200, "batch-size": 32}.items():
+        page.values[page.ids[f"train-{name}"]] = value
+    start = [page.ids["train-start"], "click"]
+    assert page.run(next(event for event in page.events() if start in event["targets"])) == ""
+    yield running
+    running.end()
+
+
+@dataclass
+class Sketched:
+    """What one session saw. latencies: seconds to the final answer of each sketch."""
+
+    latencies: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def sketching(url: str, lines: list[list[list[float]]], seconds: float, wait: float) -> Sketched:
+    """Draw one curve after the other, each as it grows; ``wait``: seconds until the first."""
+    saw, pad = Sketched(), Pad(url)
+    alone = {number: pad.answer(line) for number, line in enumerate(lines)}
+    began = time.monotonic() + wait
+    number = 0
+    while time.monotonic() < began + seconds:
+        due = began + number * EVERY_SECONDS
+        time.sleep(max(0.0, due - time.monotonic()))
+        key = number % len(lines)
+        for part in range(1, PARTS):
+            reply = pad.answer(lines[key][: part * 40 // PARTS])
+            if "error" in reply or "digit" not in reply:
+                saw.wrong.append(str(reply))
+            time.sleep(max(0.0, due + part * PART_SECONDS - time.monotonic()))
+        asked = time.monotonic()
+        reply = pad.answer(lines[key])
+        saw.latencies.append(time.monotonic() - asked)
+        # The 28x28 that was seen is the drawing's own: a mixed-up answer shows another.
+        if reply.get("seen") != alone[key]["seen"] or reply["digit"] != alone[key]["digit"]:
+            saw.wrong.append(str(reply))
+        number += 1
+    return saw
+
+
+def sketch_together(app: App, sessions: int, seconds: float) -> None:
+    with ThreadPoolExecutor(sessions) as pool:
+        begun = [
+            pool.submit(
+                sketching,
+                app.url,
+                [curve(3 * session + k) for k in range(3)],
+                seconds,
+                session * EVERY_SECONDS / sessions,
+            )
+            for session in range(sessions)
+        ]
+        saw = [each.result() for each in begun]
+    assert [wrong for each in saw for wrong in each.wrong] == []
+    latencies = [latency for each in saw for latency in each.latencies]
+    assert len(latencies) >= sessions * (seconds // EVERY_SECONDS)
+    p95 = statistics.quantiles(latencies, n=20)[-1]
+    print(f"{sessions} sessions, {len(latencies)} sketches: p95 {p95:.3f} s, of {max(latencies)}")
+    assert p95 < LATEST_SECONDS
+    assert "Traceback" not in app.output()
+
+
+def test_sketches_are_answered_in_time_while_a_training_runs(app: App) -> None:
+    sketch_together(app, 6, 4)
+
+
+@pytest.mark.long
+def test_fifty_sessions_are_answered_in_time_while_a_training_runs(app: App) -> None:
+    sketch_together(app, 50, 60)
+
+
+def test_two_hundred_calls_at_once_each_get_their_own_answer(app: App) -> None:
+    pad = Pad(app.url)
+    lines = [curve(seed) for seed in range(20)]
+    alone = [pad.answer(line) for line in lines]
+    with ThreadPoolExecutor(200) as pool:
+        replies = list(pool.map(lambda number: pad.answer(lines[number % 20]), range(200)))
+    for number, reply in enumerate(replies):
+        expected = alone[number % 20]
+        assert reply["seen"] == expected["seen"]
+        assert reply["digit"] == expected["digit"]
+        assert reply["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+
+
+def keep_verdicts(app: App, writers: int, each: int, name: str) -> None:
+    pad = Pad(app.url)
+
+    def write(writer: int) -> list[str]:
+        replies = [
+            pad.verdict(curve(number % 5), f"{name}-{writer}", f"sketch-{number}")
+            for number in range(each)
+        ]
+        return [str(reply) for reply in replies if "error" in reply or "answer" not in reply]
+
+    with ThreadPoolExecutor(writers) as pool:
+        assert [wrong for found in pool.map(write, range(writers)) for wrong in found] == []
+    store = FeedbackStore(app.folder / "outputs" / "feedback.sqlite3")
+    for writer in range(writers):
+        kept = {row.sketch_id for row in store.recent(f"{name}-{writer}", each + 1)}
+        assert kept == {f"sketch-{number}" for number in range(each)}
+
+
+def test_every_verdict_of_twenty_writers_is_kept(app: App) -> None:
+    keep_verdicts(app, 20, 5, "short")
+
+
+@pytest.mark.long
+def test_a_thousand_verdicts_of_twenty_writers_are_kept(app: App) -> None:
+    keep_verdicts(app, 20, 50, "long")
+
+
+# --- kill -9 ---------------------------------------------------------------------------------
+
+
+class SlowFiles(http.server.BaseHTTPRequestHandler):
+    """The files that the worker downloads, slowly enough to be killed in the middle."""
+
+    def do_GET(self) -> None:
+        content = published(self.path.strip("/"))
+        start = int((self.headers.get("Range") or "bytes=0-")[6:].partition("-")[0])
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        for at in range(start, len(content), 1 << 18):
+            self.wfile.write(content[at : at + (1 << 18)])
+            time.sleep(0.02)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class QuietServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A killed worker hangs up in the middle of an answer."""
+
+
+@pytest.fixture
+def place() -> Iterator[str]:
+    with QuietServer(("127.0.0.1", 0), SlowFiles) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def killed_after(folder: Path, place: str, stamp: str, seconds: float) -> list[list[str]]:
+    """What a worker said it had done before it was killed, ``seconds`` after its first epoch."""
+    worker = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "killed_worker.py"), str(folder), place, stamp],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert worker.stdout is not None
+    said: list[list[str]] = []
+    limit = threading.Timer(90, worker.kill)
+    limit.start()
+    kill = threading.Timer(seconds, functools.partial(worker.send_signal, signal.SIGKILL))
+    for line in worker.stdout:
+        if not line.endswith("\n"):
+            break  # killed while it said so
+        said.append(line.split())
+        if said[-1][0] in ("seen", "finished") and not kill.is_alive() and kill.ident is None:
+            kill.start()
+    _, errors = worker.communicate()
+    limit.cancel()
+    kill.cancel()
+    assert "Traceback" not in errors, errors
+    assert any(words[0] == "seen" for words in said), errors
+    return said
+
+
+def check_what_is_left(folder: Path, said: list[list[str]]) -> None:
+    """All that was acknowledged is there, and all that is there is whole."""
+    workspace = open_workspace(folder)
+    assert [words for words in said if words[0] == "trouble"] == []
+    records = {record.name: record for record in workspace.runs.records()}
+    for what, name, *rest in said:
+        if what == "seen":
+            assert len(workspace.runs.open(name).history()) >= int(rest[0])
+        elif what == "finished":
+            assert records[name].state == runs.FINISHED
+            assert records[name].checkpoint is not None
+    for record in records.values():
+        run = workspace.runs.open(record.name)
+        assert record.state in (runs.FINISHED, runs.INTERRUPTED)
+        snapshot = run.snapshot()
+        assert snapshot is None or len(snapshot.history) <= record.config.epochs
+        for file in run.folder.glob("*.json"):
+            json.loads(file.read_text("utf-8"))
+    for found in workspace.checkpoints.list():
+        assert isinstance(found, Checkpoint), found
+
+    kept = {words[1] for words in said if words[0] == "kept"}
+    assert kept <= {row.sketch_id for row in workspace.feedback.recent("visitor", 1_000_000)}
+    assert workspace.feedback.notice is None
+
+    for file in (folder / "data").glob("fetched-*/*"):
+        if file.name in ("images", "labels"):
+            assert file.read_bytes() == published(file.name)
+
+
+def kill_again_and_again(
+    folder: Path, data_dir: Path, place: str, times: int, latest: float
+) -> None:
+    shutil.copytree(data_dir / "small", folder / "data" / "small")
+    wild = random.Random(8)
+    said: list[list[str]] = []
+    for number in range(times):
+        # The next start goes on with what the last one left.
+        said += killed_after(folder, place, f"r{number}", wild.uniform(0.0, latest))
+        check_what_is_left(folder, said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is of POSIX systems")
+def test_kill_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, data_dir: Path, place: str
+) -> None:
+    kill_again_and_again(tmp_path, data_dir, place, 2, 1.0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is of POSIX systems")
+def test_twenty_kills_lose_nothing_that_was_acknowledged(
+    tmp_path: Path, data_dir: Path, place: str
+) -> None:
+    kill_again_and_again(tmp_path, data_dir, place, 20, 5.0)
