@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.stability import MOST_PASSES, usual_passes
-from digitcnn.errors import CheckpointError, DigitCNNError
+from digitcnn.errors import CheckpointError
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.error_browser import ANY, ANY_WRONG, build_error_browser
 from digitcnn.ui.evaluating import Evaluating, Looks
@@ -74,6 +74,7 @@ def build_evaluate_tab(
 
     parts: dict[str, Any] = {
         "status": status,
+        "run": run,
         "table": table,
         "words": words,
         "per_digit": per_digit,
@@ -121,21 +122,24 @@ def build_evaluate_tab(
             keep = access.is_owner(request, token)
             for looks in evaluated.steps(digit, place, keep=keep):
                 yield updates(looks)
-        except DigitCNNError:
-            yield updates({"status": status_line("Nothing more was evaluated.")})
+        except Exception:
+            # Gradio runs no further step after one that fails, so the button comes back here.
+            yield updates(
+                {
+                    "status": status_line("Nothing more was evaluated."),
+                    "run": gr.Button(interactive=True),
+                }
+            )
             raise
-
-    def ready() -> Any:
-        return gr.Button(interactive=True)
+        yield updates({"run": gr.Button(interactive=True)})
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # Without triggers: when the page loads and whenever the selection changes.
     gr.on(None, passes_of, model_select, count, queue=False, **private)
-    # The last step follows whether the one before it ends well or not.
     run.click(wait, None, [status, run], queue=False, **private).then(
         score,
         [owner_token, model_select, digits, gallery.digit, gallery.place, count],
         list(parts.values()),
         js=WITH_TOKEN_JS,
         **private,
-    ).then(ready, None, run, queue=False, **private)
+    )

@@ -186,3 +186,13 @@ def test_without_a_network_emnist_is_refused_and_the_page_goes_on(evaluated: Eva
     assert "emnist" in said.inner_text().lower()
     evaluated.press()
     assert sorted(evaluated.column(0)) == ["small test", "synthetic test"]
+
+
+def test_nothing_chosen_is_a_sentence_and_the_button_comes_back(evaluated: EvaluatePage) -> None:
+    page = evaluated.page
+    evaluated.choose()
+    page.locator("#evaluate-run").click()
+    page.get_by_text("No test set is chosen; choose one or more.").wait_for()
+    page.locator("#evaluate-status", has_text="Nothing more was evaluated.").wait_for()
+    page.locator("#evaluate-run:enabled").wait_for()
+    assert len(evaluated.column(0)) == 2
