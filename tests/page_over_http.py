@@ -65,14 +65,32 @@ class PageOverHttp:
     def is_for_owners(self, event: dict[str, Any]) -> bool:
         return self.ids["owner-token"] in event["inputs"]
 
-    def run(self, event: dict[str, Any]) -> str:
-        """Run an event on the values of now, and take over what it fills in; its error, or ''."""
+    def join(self, event: dict[str, Any]) -> Any:
+        """Ask for an event on the values of now; what the queue says."""
         data = [
             self.token if number == self.ids["owner-token"] else self.values.get(number)
             for number in event["inputs"]
         ]
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
-        joined = self.post("/gradio_api/queue/join", body)
+        return self.post("/gradio_api/queue/join", body)
+
+    def upload(self, name: str, content: bytes) -> dict[str, Any]:
+        """The file as an event's input."""
+        boundary = uuid.uuid4().hex
+        body = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"'
+            "\r\nContent-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        body += content + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        request = urllib.request.Request(f"{self.url}/gradio_api/upload", body, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            path = json.load(answer)[0]
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    def run(self, event: dict[str, Any]) -> str:
+        """Run an event on the values of now, and take over what it fills in; its error, or ''."""
+        joined = self.join(event)
         if "event_id" not in joined:
             return str(joined)
         address = f"{self.url}/gradio_api/queue/data?session_hash={self.session}"

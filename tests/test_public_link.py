@@ -18,6 +18,7 @@ from running_app import ROOT, App
 
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.runs import RunStore
+from digitcnn.ui.front_door import MAX_WAITING
 
 # What a visitor's calls may write: verdicts, and answers kept for the next time.
 MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
@@ -214,6 +215,36 @@ def test_a_file_of_this_machine_is_no_upload(shared: App) -> None:
             file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
             page.values[number] = [file]
     assert page.run(event) != ""
+
+
+def test_a_dropped_file_reaches_the_gate_and_is_told_only_to_its_page(shared: App) -> None:
+    page, other = PageOverHttp(shared.url), PageOverHttp(shared.url)
+    drop = page.ids["model-drop"]
+    receive = next(event for event in page.events() if [drop, "upload"] in event["targets"])
+    page.values[drop] = [page.upload("mine.pt", b"no checkpoint at all")]
+    assert page.run(receive) == ""
+    told = page.values[page.ids["model-verdicts"]]
+    assert "mine.pt" in told
+    assert 'class="bad"' in told
+    assert other.run(receive) == ""
+    assert not other.values[other.ids["model-verdicts"]]
+
+
+def test_one_page_cannot_fill_the_queue(shared: App) -> None:
+    page, other = PageOverHttp(shared.url), PageOverHttp(shared.url)
+    event = next(event for event in page.events() if page.is_for_owners(event))
+    said = [page.join(event) for _ in range(MAX_WAITING + 1)]
+    assert all("event_id" in joined for joined in said[:-1])
+    assert "wait for its answers" in said[-1]["detail"]
+    assert "event_id" in other.join(event)
+
+
+def test_the_page_tells_no_place_on_this_machine(shared: App, data_dir: Path) -> None:
+    page = PageOverHttp(shared.url)
+    for path in ("/", "/config", "/gradio_api/info", "/gradio_api/openapi.json"):
+        told = page.get(path).decode()
+        for place in (shared.folder, data_dir, ROOT, Path.home()):
+            assert f"{place}/" not in told, (path, place)
 
 
 def test_a_large_body_is_refused_before_it_is_sent(shared: App) -> None:
