@@ -20,6 +20,8 @@ from digitcnn.ui.page_files import PageFiles
 
 # A minute of drawing is 256 KiB, the largest picture of the pad 4 MiB.
 MAX_BODY_BYTES = 8 << 20
+# Brackets and commas; the longest sketch has half as many. More would keep everybody waiting.
+MAX_PARTS = 300_000
 # A few checkpoints at once; each is at most 64 MB, and Gradio counts them one by one.
 MAX_UPLOAD_BYTES = 260 << 20
 # Unfinished calls of one page in the queue; a page itself has one or two.
@@ -108,6 +110,8 @@ class FrontDoor:
             )
 
     def _check_call(self, route: str, body: bytes) -> None:
+        if sum(map(body.count, (b"[", b"{", b","))) > MAX_PARTS:
+            raise _Refused(413, f"A call has at most {MAX_PARTS:,} parts; draw less.")
         try:
             posted = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -174,7 +178,8 @@ def _names_an_address(posted: Any) -> bool:
             path = item.get("path")
             if isinstance(path, str) and ("://" in path or path.lower().startswith("http")):
                 return True
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)
+            item = item.values()
+        elif not isinstance(item, list):
+            continue
+        left.extend(inner for inner in item if isinstance(inner, (dict, list)))
     return False

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from digitcnn.feedback import MAX_STROKES_BYTES
 from digitcnn.ui import front_door
 from digitcnn.ui.front_door import MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MAX_WAITING, FrontDoor
 from digitcnn.ui.page_files import KEPT_SECONDS, PageFiles
@@ -143,8 +144,19 @@ def test_a_large_body_is_refused_whether_it_says_its_length_or_not(files: PageFi
     assert ask(files, "POST", "/login", content=parts()).status_code == 413
 
 
+def test_a_body_of_very_many_parts_is_refused_and_the_longest_sketch_passes(
+    files: PageFiles,
+) -> None:
+    sketch = {"data": {"strokes": [[[0, 0]] * (MAX_STROKES_BYTES // 6)]}}
+    assert ask(files, "POST", JOIN, json=sketch).status_code == 200
+    for part in ("{},", "0,", "[],"):
+        body = f"[{part * 400_000}0]".encode()
+        assert len(body) < MAX_BODY_BYTES
+        assert ask(files, "POST", JOIN, content=body).status_code == 413
+
+
 def test_an_upload_says_its_length_and_keeps_within_it(
-    files: PageFiles, monkeypatch: pytest.MonkeyPatch
+    files: PageFiles,
 ) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"part"
