@@ -111,6 +111,7 @@ def build_compare_tab(
 
     results: dict[str, Any] = {
         "status": status,
+        "run": run,
         "table": table,
         "words": words,
         "pairs": pairs,
@@ -161,7 +162,11 @@ def build_compare_tab(
             for looks in compared(workspace, models, chosen, sets):
                 yield [looks.get(part, gr.skip()) for part in results]
         except DigitCNNError:
-            yield [status_line("Nothing was compared."), *[gr.skip()] * (len(results) - 1)]
+            yield [
+                status_line("Nothing was compared."),
+                gr.Button(interactive=True),
+                *[gr.skip()] * (len(results) - 2),
+            ]
             raise
 
     @toasting
@@ -175,9 +180,6 @@ def build_compare_tab(
     def wait() -> list[Any]:
         return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
 
-    def ready() -> Any:
-        return gr.Button(interactive=True)
-
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     page.load(models_here, chosen, chosen, queue=False, **private)
     chosen.focus(models_here, chosen, chosen, queue=False, **private)
@@ -185,7 +187,7 @@ def build_compare_tab(
     keep_it.click(keep_dropped, [owner_token, dropped], status, js=access.WITH_TOKEN_JS, **private)
     run.click(wait, None, [status, run], queue=False, **private).then(
         score, [chosen, digits], list(results.values()), concurrency_limit=AT_A_TIME, **private
-    ).then(ready, None, run, queue=False, **private)
+    )
     ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, queue=False, **private)
     for choice in (set_of, first, second):
         choice.input(differ, [shown, set_of, first, second], images, **private)
@@ -238,6 +240,7 @@ def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> It
     last = comparisons[-1]
     yield {
         "status": status_line(f"{len(names)} models on {', '.join(c.title for c in comparisons)}."),
+        "run": gr.Button(interactive=True),
         "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
         "words": view.words_of(comparisons, checkpoints),
         "pairs": "".join(view.pairs_table(found) for found in comparisons),

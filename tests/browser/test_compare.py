@@ -70,6 +70,16 @@ def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     other.close()
 
 
+def test_a_press_that_is_refused_leaves_the_button_ready(browser: Any, app: App) -> None:
+    page = opened(browser, app)
+    for box in page.locator("#compare-digits input[type=checkbox]").all():
+        box.uncheck()
+    page.locator("#compare-run").click()
+    page.locator("#compare-status").get_by_text("Nothing was compared").wait_for()
+    page.wait_for_function("!document.querySelector('#compare-run').disabled")
+    page.close()
+
+
 def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_path: Path) -> None:
     page = opened(browser, app)
     make = (
