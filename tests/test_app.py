@@ -154,12 +154,16 @@ def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
 def test_a_signal_ends_the_app_within_five_seconds(
     tmp_path: Path, data_dir: Path, number: signal.Signals
 ) -> None:
-    app = App(tmp_path, data_dir)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    app = App(tmp_path, data_dir, environment={"TMPDIR": str(scratch)})
+    assert list(scratch.glob("digitcnn-page-*")) != []
     asked = time.monotonic()
     app.process.send_signal(number)
     assert app.process.wait(20) == 0
     assert time.monotonic() - asked < 5
     assert "Traceback" not in app.output()
+    assert list(scratch.glob("digitcnn-page-*")) == []  # uploads and copies go with the app
     app.end()
 
 
