@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
             return await client.request(method, path, **request)
 
-    return asyncio.run(asked())
+    # In a thread of its own: a browser that another test holds open has a loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(asked())).result()
 
 
 @pytest.mark.parametrize(
