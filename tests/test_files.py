@@ -47,9 +47,14 @@ def test_a_new_file_never_takes_a_name_that_was_taken_meanwhile(
     if not links:  # as on FAT
         monkeypatch.setattr(os, "link", _no_links)
     path = tmp_path / "result"
-    with pytest.raises(FileExistsError), atomic_write(path, new=True) as file:
-        file.write(b"mine")
-        path.write_bytes(b"theirs")
+
+    def written_while_another_takes_the_name() -> None:
+        with atomic_write(path, new=True) as file:
+            file.write(b"mine")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError):
+        written_while_another_takes_the_name()
     assert path.read_bytes() == b"theirs"
     path.unlink()
     with atomic_write(path, new=True) as file:

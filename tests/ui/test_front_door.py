@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import stat
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from coroutines import run_async
 
 from digitcnn.feedback import MAX_STROKES_BYTES
 from digitcnn.ui import front_door
@@ -60,9 +59,7 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
             return await client.request(method, path, **request)
 
-    # In a thread of its own: a browser that another test holds open has a loop in this one.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(asked())).result()
+    return run_async(asked())
 
 
 @pytest.mark.parametrize(

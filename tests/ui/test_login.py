@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from coroutines import run_async
 
 from digitcnn.errors import ConfigError
 from digitcnn.ui.login import LONGEST_WAIT, NAMES_REMEMBERED, Logins
@@ -29,7 +30,7 @@ def logins(waits: Waits) -> Logins:
 
 
 def enters(logins: Logins, name: str, password: str) -> bool:
-    return asyncio.run(logins.check(name, password))
+    return run_async(logins.check(name, password))
 
 
 @pytest.mark.parametrize(("name", "password"), [("ada", "s:cret"), ("zoë", "pässword")])
@@ -77,7 +78,7 @@ def test_guesses_at_the_same_time_wait_as_long_as_guesses_in_a_row(
     async def guess_at_once() -> list[bool]:
         return await asyncio.gather(*(logins.check("ada", f"guess {i}") for i in range(12)))
 
-    assert not any(asyncio.run(guess_at_once()))
+    assert not any(run_async(guess_at_once()))
     assert max(waits) == LONGEST_WAIT
 
 
@@ -88,7 +89,7 @@ def test_only_so_many_tried_names_are_remembered(logins: Logins, waits: Waits) -
         for i in range(NAMES_REMEMBERED):
             await logins.check(f"name {i}", "guess")
 
-    asyncio.run(guess_many_names())
+    run_async(guess_many_names())
     enters(logins, "first", "guess")
     assert waits == []
 

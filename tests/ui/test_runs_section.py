@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from coroutines import run_async
 
 from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
@@ -48,7 +48,7 @@ def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
             build_train_tab(workspace, access, gr.Textbox(), page)
         return page
 
-    page = asyncio.run(built())
+    page = run_async(built())
     return {str(fn.name): fn.fn for fn in page.fns.values() if fn.fn is not None}
 
 
