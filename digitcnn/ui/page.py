@@ -99,7 +99,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
         models = Models(workspace)
         model_select = build_model_selector(workspace, models, page)
-        with gr.Tabs():
+        with gr.Tabs(elem_classes="lab-tabs"):
             with gr.Tab("Train", id="train"):
                 build_train_tab(workspace, access, owner_token, page)
             with gr.Tab("Evaluate", id="evaluate"):

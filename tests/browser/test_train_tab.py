@@ -63,6 +63,7 @@ def train_page(browser: Any, own_app: App) -> Any:
     opened.page.close()
 
 
+@pytest.mark.timeout(300)
 def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
     browser: Any, own_app: App, train_page: TrainPage
 ) -> None:
@@ -95,7 +96,7 @@ def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
     if train_page.state() == "stopped":
         assert "Stopped" in page.locator("#train-status").inner_text()
         page.locator("#train-resume").click()
-    train_page.wait_for("finished", seconds=90)
+    train_page.wait_for("finished", seconds=200)
     page.wait_for_function(
         "document.querySelector('#model-select input').value.startsWith('from-the-page')"
     )
