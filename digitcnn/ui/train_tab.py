@@ -35,9 +35,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Watching:
-    """What the page shows already: the job's version, and the runs."""
+    """What the page shows already: the job's version and state, and the runs."""
 
     version: int = -1
+    state: str = ""
     runs: Seen = field(default_factory=Seen)
 
 
@@ -168,10 +169,12 @@ def build_train_tab(
         augmentation,
     ]
     section = RunsSection(workspace, access, owner_token, recipe_controls)
+    # A field of the page: a change of a gr.State by a clock without queue starts nothing.
+    job_state = gr.Textbox(visible="hidden", show_label=False, elem_id="train-job-state")
     seen = gr.State(Watching())
 
     settings = [*recipe_controls, device]
-    watched = [status, chart, start, stop, *section.watched, seen]
+    watched = [status, chart, start, stop, *section.watched, job_state, seen]
     failures = _FailuresToldOnce()
 
     def watch(seen: Watching, chosen: str | None) -> list[Any]:
@@ -235,7 +238,7 @@ def build_train_tab(
         control.change(**guessed)
     page.load(**guessed)
     # A run that begins or ends says whether a trial would be in its way.
-    section.table.change(**guessed)
+    job_state.change(**guessed)
     quiet: dict[str, Any] = {
         "api_visibility": "private",
         "show_progress": "hidden",
@@ -348,18 +351,19 @@ def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
 def _look(
     workspace: Workspace, section: RunsSection, seen: Watching, chosen: str | None
 ) -> list[Any]:
-    """Updates for status, chart, start, stop, the runs and ``seen``."""
+    """Updates for status, chart, start, stop, the runs, the job's state and ``seen``."""
     view = workspace.job.view()
     running = view.state == runs.RUNNING
     news = view.version != seen.version
     updates, shown = section.look(seen.runs, chosen, len(view.history))
-    now = Watching(view.version, shown)
+    now = Watching(view.version, view.state, shown)
     return [
         _status(view, workspace) if news or running else gr.skip(),
         curves(view) if news else gr.skip(),
         gr.Button(interactive=not running) if news else gr.skip(),
         gr.Button(interactive=running and not view.stopping) if news else gr.skip(),
         *updates,
+        view.state if view.state != seen.state else gr.skip(),
         now if now != seen else gr.skip(),
     ]
 

@@ -115,6 +115,7 @@ def test_bad_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> N
     train_page.choose(learning_rate=0.002, epochs=1)
     page.locator("#train-start").click()
     train_page.wait_for("finished")
+    page.locator("#train-estimate").get_by_text("About").wait_for()
 
 
 def test_ending_the_app_keeps_what_a_resume_needs(
