@@ -396,6 +396,30 @@ def test_a_scaled_network_is_another_one_and_the_verdict_names_the_scaling(folde
     assert same.digest == plain.digest
 
 
+def test_bare_weights_in_a_folder_are_fitted_and_answer_the_same_when_read_again(
+    folder: Path, drawn: DigitSet
+) -> None:
+    learner = DigitCNN(0.5, 0.5, generator=torch.Generator().manual_seed(1)).train()
+    with torch.no_grad():
+        for _ in range(40):  # moves the statistics of batch norm to those of this scaling
+            learner(learner.prepare(drawn.images[:100]))
+    save(folder / "bare.pt", learner, Details())
+    checkpoints = CheckpointFolder(folder)
+    (listed,) = checkpoints.list()
+    assert isinstance(listed, Checkpoint)
+    assert listed.scaling == "-1 to 1"
+    assert listed.details == Details()
+    assert (listed.network.input_mean, listed.network.input_std) == (0.5, 0.5)
+    assert checkpoints.get("bare").digest == listed.digest
+    assert load(folder / "bare.pt").fitted().digest == listed.digest
+
+
+def test_a_checkpoint_that_says_its_scaling_is_not_fitted(folder: Path) -> None:
+    save(folder / "a.pt", network(), DETAILS)
+    loaded = load(folder / "a.pt")
+    assert loaded.fitted() is loaded
+
+
 def test_a_scaled_network_can_be_kept_as_a_checkpoint(folder: Path) -> None:
     torch.save(network().state_dict(), folder / "a.pt")
     scaled = load(folder / "a.pt").scaled(0.0, 1.0, "0 to 1")
