@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error, expect, sync_playwright
 from running_app import App
 
 FLAGS = [
@@ -17,13 +18,13 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# Two workers on two cores, each with an app and a browser: a condition may take its time.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """Chromium: the system's where there is one, else Playwright's own; skips without any."""
-    from playwright.sync_api import Error, sync_playwright
-
     system = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import expect
 from running_app import App
 
 from digitcnn.network.checkpoint import save
@@ -76,7 +78,7 @@ def test_a_press_that_is_refused_leaves_the_button_ready(browser: Any, app: App)
         box.uncheck()
     page.locator("#compare-run").click()
     page.locator("#compare-status").get_by_text("Nothing was compared").wait_for()
-    page.wait_for_function("!document.querySelector('#compare-run').disabled")
+    expect(page.locator("#compare-run")).to_be_enabled()
     page.close()
 
 
@@ -93,8 +95,6 @@ def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_
         state="attached"
     )
     page.locator(".model-row input[type=file]").set_input_files(str(mine))
-    page.wait_for_function(
-        "document.querySelector('#model-select input').value.includes('dropped here')"
-    )
+    expect(page.locator("#model-select input")).to_have_value(re.compile("dropped here"))
     assert page.problems == []
     page.close()

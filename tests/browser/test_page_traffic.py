@@ -24,7 +24,7 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened.asked = []
     opened.on("request", lambda request: opened.asked.append(request))
     opened.goto(app.url)
-    opened.wait_for_function("document.querySelector('#train-status .status-line')")
+    opened.locator("#train-status .status-line").first.wait_for()
     yield opened
     context.close()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from running_app import App
 
 from digitcnn.training.config import TrainingConfig
@@ -58,14 +59,12 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
 
     choose_run(page, "old-name")
     page.locator("#runs-reproduce").click()
-    page.wait_for_function(
-        "document.querySelector('#train-epochs input[type=number]').value === '3'"
-    )
-    assert page.locator("#train-batch-size input[type=number]").input_value() == "32"
-    assert page.locator("#train-digits input").input_value().startswith("small ")
+    expect(page.locator("#train-epochs input[type=number]")).to_have_value("3")
+    expect(page.locator("#train-batch-size input[type=number]")).to_have_value("32")
+    expect(page.locator("#train-digits input")).to_have_value(re.compile("^small "))
     page.get_by_role("button", name="More").click()
-    page.wait_for_function("document.querySelector('#train-seed input').value === '11'")
-    assert not page.locator("#train-augmentation input").is_checked()
+    expect(page.locator("#train-seed input")).to_have_value("11")
+    expect(page.locator("#train-augmentation input")).not_to_be_checked()
 
     page.get_by_role("button", name="Files, name, deletion").click()
     page.locator("#runs-file input").click()
@@ -81,9 +80,7 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
     page.locator("#runs-rename").click()
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for()
     assert page.locator("#runs-table").get_by_role("rowheader", name="old-name").count() == 0
-    page.wait_for_function(
-        "document.querySelector('#train-resume-run input').value.startsWith('new-name')"
-    )
+    expect(page.locator("#train-resume-run input")).to_have_value(re.compile("^new-name"))
 
     page.locator("#runs-delete").click()
     question = page.locator("#runs-question")

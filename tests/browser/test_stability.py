@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from running_app import App
 
 pytestmark = pytest.mark.browser
@@ -38,7 +39,7 @@ class StabilityPage:
 
     def wait_for_results(self) -> None:
         self.page.locator("#stability-table table").wait_for()
-        self.page.wait_for_function("!document.querySelector('#stability-run').disabled")
+        expect(self.page.locator("#stability-run")).to_be_enabled()
 
 
 @pytest.fixture
@@ -53,9 +54,7 @@ def test_a_press_gives_lines_boxes_a_table_and_the_least_stable_images(
 ) -> None:
     page = stability_page.page
     # The model that ships was trained for 12 epochs.
-    page.wait_for_function(
-        "document.querySelector('#stability-passes input[type=number]').value === '12'"
-    )
+    expect(page.locator("#stability-passes input[type=number]")).to_have_value("12")
     stability_page.choose("small", 20)
     stability_page.press()
     stability_page.wait_for_results()
@@ -93,9 +92,7 @@ def test_the_pad_answers_while_passes_are_made(browser: Any, app: App) -> None:
     page = stability_page.page
     stability_page.choose("synthetic", 200)
     stability_page.press()
-    page.wait_for_function(
-        "/Pass|features/.test(document.querySelector('#stability-status').innerText)"
-    )
+    expect(page.locator("#stability-status")).to_have_text(re.compile("Pass|features"))
     page.get_by_role("tab", name="Sketchpad").click()
     pad = page.locator("#pad canvas").first
     pad.wait_for()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from running_app import App
 
 pytestmark = pytest.mark.browser
@@ -97,9 +98,7 @@ def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
         assert "Stopped" in page.locator("#train-status").inner_text()
         page.locator("#train-resume").click()
     train_page.wait_for("finished", seconds=200)
-    page.wait_for_function(
-        "document.querySelector('#model-select input').value.startsWith('from-the-page')"
-    )
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^from-the-page"))
     assert page.locator("#runs-table").get_by_text("from-the-page").count() > 0
     assert train_page.problems == []
     other.page.close()
