@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
+from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network import device as devices
+from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.workspace import data_folder
 
 # A command's result: its JSON object, the same as text for people, and the exit status.
@@ -48,6 +52,38 @@ def say(text: str) -> None:
 def advance(bar: tqdm, done: int, total: int) -> None:
     bar.total = total
     bar.update(done - bar.n)
+
+
+def opened_checkpoint(path: Path, device: str) -> Checkpoint:
+    """A checkpoint on the device that was asked for; bare weights under the input scaling that
+    they were most likely trained with, and it is said which."""
+    loaded = checkpoints.load(path).fitted()
+    if loaded.scaling is not None:
+        say(f"{path.name} is {loaded.verdict}.")
+    loaded.network.to(devices.choose(device).device)
+    return loaded
+
+
+def predicted(loaded: Checkpoint, digit_set: DigitSet, *, features: bool = False) -> Predictions:
+    """The network's answers, with a bar on the terminal. features: whether they are needed."""
+    with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
+        bar.set_description(f"{loaded.name} on {digit_set.name}")
+        return predict(
+            loaded.network,
+            digit_set,
+            digest=loaded.digest,
+            progress=partial(advance, bar),
+            keep_features=features,
+        )
+
+
+def add_digits_option(parser: argparse.ArgumentParser) -> None:
+    """The option that ``opened_test_sets`` reads."""
+    parser.add_argument(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
+    )
 
 
 def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:

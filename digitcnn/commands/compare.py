@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from digitcnn.analysis.comparison import (
     MOST,
@@ -21,11 +17,14 @@ from digitcnn.analysis.comparison import (
     unique_names,
 )
 from digitcnn.analysis.metrics import percent
-from digitcnn.analysis.predictions import predict
-from digitcnn.commands.base import Answer, add_command, advance, opened_test_sets
+from digitcnn.commands.base import (
+    Answer,
+    add_command,
+    opened_checkpoint,
+    opened_test_sets,
+    predicted,
+)
 from digitcnn.errors import ConfigError
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
 from digitcnn.network.checkpoint import Checkpoint
 
 
@@ -48,26 +47,13 @@ def add(commands: Any) -> None:
 
 def _compare(args: argparse.Namespace) -> Answer:
     check_number(len(args.files))
-    loaded = [checkpoints.load(file).fitted() for file in args.files]
+    loaded = [opened_checkpoint(file, args.device) for file in args.files]
     names = unique_names([found.name for found in loaded], [found.digest for found in loaded])
     digit_sets = opened_test_sets(args)
     if hasattr(args, "digits") and len(digit_sets) > 1:
         raise ConfigError(f"--digits names {len(digit_sets)} sets; compare on one at a time.")
     digit_set = digit_sets[-1]
-    device = devices.choose(args.device).device
-    predictions = []
-    for name, checkpoint in zip(names, loaded, strict=True):
-        with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
-            bar.set_description(name)
-            predictions.append(
-                predict(
-                    checkpoint.network.to(device),
-                    digit_set,
-                    digest=checkpoint.digest,
-                    progress=partial(advance, bar),
-                    keep_features=False,
-                )
-            )
+    predictions = [predicted(checkpoint, digit_set) for checkpoint in loaded]
     found = compare(names, predictions, [checkpoint.details.temperature for checkpoint in loaded])
     return _to_json(found, loaded, args.files), _text(found, loaded), 0
 

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from digitcnn.analysis.metrics import evaluate
-from digitcnn.analysis.predictions import predict
-from digitcnn.commands.base import Answer, add_command, advance, opened_test_sets
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
+from digitcnn.commands.base import (
+    Answer,
+    add_command,
+    add_digits_option,
+    opened_checkpoint,
+    opened_test_sets,
+    predicted,
+)
 
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "evaluate", _evaluate, help="score a network on test sets")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the network to score")
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
-    )
+    add_digits_option(parser)
 
 
 def _evaluate(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint).fitted()
-    network = loaded.network.to(devices.choose(args.device).device)
+    loaded = opened_checkpoint(args.checkpoint, args.device)
     evaluations = {}
     for digit_set in opened_test_sets(args):
-        with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
-            bar.set_description(digit_set.name)
-            predictions = predict(
-                network,
-                digit_set,
-                digest=loaded.digest,
-                progress=partial(advance, bar),
-                keep_features=False,
-            )
+        predictions = predicted(loaded, digit_set)
         evaluations[digit_set.name] = evaluate(predictions, loaded.details.temperature or 1.0)
     lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95 % interval), NLL, ECE"]
     lines += [

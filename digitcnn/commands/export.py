@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, add_command, say
+from digitcnn.commands.base import Answer, add_command, opened_checkpoint, say
 from digitcnn.digits import synthetic
 from digitcnn.errors import ExportError
-from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export import offline_page, onnx_model, write_file
 
@@ -37,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def _export(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint)
+    loaded = opened_checkpoint(args.checkpoint, "cpu")
     target = args.onnx or args.page
     if target.exists() and target.samefile(args.checkpoint):
         raise ExportError(

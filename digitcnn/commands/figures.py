@@ -12,12 +12,17 @@ from tqdm import tqdm
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.gap import own_kind_first
-from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import check_passes, usual_passes
-from digitcnn.commands.base import Answer, add_command, advance, opened_test_sets
+from digitcnn.commands.base import (
+    Answer,
+    add_command,
+    add_digits_option,
+    advance,
+    opened_checkpoint,
+    opened_test_sets,
+    predicted,
+)
 from digitcnn.errors import ConfigError
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
 
 
 def add(commands: Any) -> None:
@@ -30,11 +35,7 @@ def add(commands: Any) -> None:
     )
     option = parser.add_argument
     option("--checkpoint", type=Path, required=True, help="the network to look at")
-    option(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
-    )
+    add_digits_option(parser)
     option(
         "--output-dir",
         type=Path,
@@ -51,7 +52,7 @@ def add(commands: Any) -> None:
 
 
 def _figures(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint)
+    loaded = opened_checkpoint(args.checkpoint, args.device)
     details = loaded.details
     passes = getattr(args, "passes", usual_passes(details.epochs))
     check_passes(passes)
@@ -63,23 +64,13 @@ def _figures(args: argparse.Namespace) -> Answer:
             f"{len(digit_sets[0]) - 1}; choose one of them."
         )
     folder = getattr(args, "output_dir", Path("outputs") / loaded.name / "figures")
-    network = loaded.network.to(devices.choose(args.device).device)
-    predictions = []
-    for digit_set in digit_sets:
-        with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
-            bar.set_description(digit_set.name)
-            predictions.append(
-                predict(
-                    network,
-                    digit_set,
-                    digest=loaded.digest,
-                    progress=partial(advance, bar),
-                    keep_features=digit_set is digit_sets[-1],
-                )
-            )
+    predictions = [
+        predicted(loaded, digit_set, features=digit_set is digit_sets[-1])
+        for digit_set in digit_sets
+    ]
     findings = figures.find(
         loaded.name,
-        network,
+        loaded.network,
         digit_sets,
         predictions,
         passes=passes,

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, add_command
+from digitcnn.commands.base import Answer, add_command, opened_checkpoint
 from digitcnn.digits.sketch import from_picture, open_picture
 from digitcnn.errors import SketchError
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
+from digitcnn.network.checkpoint import Checkpoint
 
 
 def add(commands: Any) -> None:
@@ -20,8 +19,7 @@ def add(commands: Any) -> None:
 
 
 def _predict(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint).fitted()
-    loaded.network.to(devices.choose(args.device).device)
+    loaded = opened_checkpoint(args.checkpoint, args.device)
     result = {image: _answer(loaded, Path(image)) for image in args.images}
     lines = []
     for image, answer in result.items():
@@ -33,7 +31,7 @@ def _predict(args: argparse.Namespace) -> Answer:
     return result, "\n".join(lines), 0
 
 
-def _answer(loaded: checkpoints.Checkpoint, path: Path) -> dict[str, Any]:
+def _answer(loaded: Checkpoint, path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:

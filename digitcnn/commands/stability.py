@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from tqdm import tqdm
 
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import (
     MASKS,
     MOST_PASSES,
@@ -22,11 +20,16 @@ from digitcnn.analysis.stability import (
     passes,
     usual_passes,
 )
-from digitcnn.commands.base import Answer, add_command, advance, catalog_of, say
+from digitcnn.commands.base import (
+    Answer,
+    add_command,
+    catalog_of,
+    opened_checkpoint,
+    predicted,
+    say,
+)
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
 
 
 def add(commands: Any) -> None:
@@ -59,19 +62,13 @@ def add(commands: Any) -> None:
 
 
 def _stability(args: argparse.Namespace) -> Answer:
-    loaded = checkpoints.load(args.checkpoint)
+    loaded = opened_checkpoint(args.checkpoint, args.device)
     count = getattr(args, "passes", usual_passes(loaded.details.epochs))
     check_passes(count)
     digit_set = _test_set(args, catalog_of(args), loaded.details.digits)
-    network = loaded.network.to(devices.choose(args.device).device)
-    with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
-        bar.set_description(digit_set.name)
-        predictions = predict(
-            network, digit_set, digest=loaded.digest, progress=partial(advance, bar)
-        )
     steps = passes(
-        network,
-        predictions,
+        loaded.network,
+        predicted(loaded, digit_set, features=True),
         count,
         masks=args.masks,
         temperature=loaded.details.temperature or 1.0,
