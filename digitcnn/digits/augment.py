@@ -35,11 +35,25 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     """
     pixels = images.unsqueeze(1).float()
     draw = _uniform(len(images), 5, images.device, generator)
-    grid = functional.affine_grid(
-        _matrices(draw, augmentation), list(pixels.shape), align_corners=False
-    )
-    pixels = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+    pixels = warp(pixels, _matrices(draw, augmentation))
     return _change_strokes(pixels, augmentation, generator).squeeze(1)
+
+
+def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
+    """Images [N, 1, H, W] under output-to-input affine maps [N, 2, 3], bilinear, paper outside.
+
+    In the maps' coordinates an image goes from -1 to 1, its middle being 0.
+    """
+    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+
+
+def thicken(pixels: Tensor, amount: Tensor | float) -> Tensor:
+    """Images [N, 1, H, W] with strokes wider by up to a pixel on each side.
+
+    amount: 0 to 1, for all or [N, 1, 1, 1]; how much of the dilation by 3x3 is mixed in.
+    """
+    return pixels.lerp(functional.max_pool2d(pixels, 3, stride=1, padding=1), amount)
 
 
 def _uniform(n: int, columns: int, device: torch.device, generator: torch.Generator) -> Tensor:
@@ -70,13 +84,12 @@ def _change_strokes(
     blurred = thick + round(len(pixels) * augmentation.blur)
     mix = torch.rand(len(pixels), 1, 1, 1, device=pixels.device, generator=generator)
     parts = pixels[:thick], pixels[thick:blurred], pixels[blurred:]
-    dilated = functional.max_pool2d(parts[0], 3, stride=1, padding=1)
     smooth = functional.avg_pool2d(
         functional.avg_pool2d(parts[1], 3, 1, 1, count_include_pad=True), 3, 1, 1
     )
     return torch.cat(
         (
-            parts[0].lerp(dilated, mix[:thick]),
+            thicken(parts[0], mix[:thick]),
             parts[1].lerp(smooth, mix[thick:blurred]),
             parts[2],
         )

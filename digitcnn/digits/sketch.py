@@ -266,7 +266,7 @@ def _frame(ink: Floats) -> Tensor:
     batch = ink[None]
     low, high = _boxes(batch > 0)
     step = (high - low).max(axis=1) / MNIST_SPAN
-    framed = _resampled(batch, _mass_middle(batch, low, high, step), step)
+    framed = resampled(batch, _mass_middle(batch, low, high, step), step)
     return torch.from_numpy(_to_bytes(framed)[0])
 
 
@@ -297,7 +297,7 @@ def _mass_middle(ink: NDArray, low: Points, high: Points, step: Singles) -> Poin
     return np.clip(_mass(ink), high - (SIDE - MIDDLE) * step, low + MIDDLE * step)
 
 
-def _resampled(ink: NDArray, middle: Points, step: Singles) -> Floats:
+def resampled(ink: NDArray, middle: Points, step: Singles) -> Floats:
     """The 28x28 around ``middle``, antialiased: float32 [N, 28, 28].
 
     At a step of 1 and a middle that lies on a pixel's middle this copies pixels, bit for bit.
@@ -349,7 +349,7 @@ def _reframe_mnist(images: Bytes) -> Floats:
     middle = _mass_middle(ink, low, high, step)
     # MIDDLE is the middle of a pixel, so whole pixels are moved where the step is 1.
     moved = np.rint((middle - low) / step[:, None] - 0.5) + 0.5
-    return _resampled(ink, low + moved * step[:, None], step)
+    return resampled(ink, low + moved * step[:, None], step)
 
 
 def _reframe_emnist(images: Bytes) -> Floats:
@@ -360,7 +360,7 @@ def _reframe_emnist(images: Bytes) -> Floats:
     # Three pixels with the variance of the Gaussian, which is too narrow to be sampled.
     side = EMNIST_BLUR**2 / 2
     blur = (1 - 2 * side) * np.eye(SIDE) + side * (np.eye(SIDE, k=1) + np.eye(SIDE, k=-1))
-    return (blur @ _resampled(ink, middle, step) @ blur).astype(np.float32)
+    return (blur @ resampled(ink, middle, step) @ blur).astype(np.float32)
 
 
 def _without_faint_edges(images: Bytes) -> tuple[Points, Points, Bytes]:
