@@ -9,8 +9,10 @@ from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 from digitcnn.analysis.predictions import Progress
+from digitcnn.ui.parts import status_line
 
 R = TypeVar("R")
+L = TypeVar("L")
 
 # The page is told so often; more would only keep the browser busy.
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -51,6 +53,23 @@ def watched(work: Callable[[Progress], R]) -> Generator[tuple[int, int], None, R
             yield step
     finally:
         left.set()
+
+
+def telling(
+    work: Callable[[Progress], R], what: str, looks: Callable[[str], L]
+) -> Generator[L, None, R]:
+    """``watched`` as the page shows it: ``looks`` of a status line that counts the images.
+
+    what: goes before the numbers, as in 'usps test: 500 of 2,007 images.'
+    """
+    walk = watched(work)
+    while True:
+        try:
+            done, total = next(walk)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        yield looks(status_line(f"{what}: {done:,} of {total:,} images.", done / total))
 
 
 class _Result(Generic[R]):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import torch
 
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
-from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.predictions import Predictions, Progress
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import (
     CheckpointError,
@@ -23,11 +24,11 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.access import Access
 from digitcnn.ui.answered_images import TILES_STYLE
-from digitcnn.ui.background import watched
+from digitcnn.ui.background import telling
 from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.ui.parts import status_line
-from digitcnn.ui.set_chooser import MOST_SETS, choices, defaults
+from digitcnn.ui.set_chooser import MOST_SETS, build_sets
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
@@ -82,13 +83,7 @@ def build_compare_tab(
                 dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
                 keep_it = gr.Button("Keep", scale=0, min_width=120, elem_id="compare-keep")
         with gr.Column(scale=2, min_width=280):
-            digits = gr.CheckboxGroup(
-                choices(workspace),
-                value=defaults(workspace),
-                label="Test sets",
-                info=f"on this machine; up to {MOST_SETS}",
-                elem_id="compare-digits",
-            )
+            digits = build_sets(workspace, page, "compare-digits")
             run = gr.Button("Compare", variant="primary", elem_id="compare-run")
     status = gr.HTML(status_line("Choose models and press Compare."), elem_id="compare-status")
     table = table_view(elem_id="compare-table")
@@ -234,7 +229,9 @@ def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> It
         digit_set = workspace.catalog.open(set_name, "test")
         predictions: list[Predictions] = []
         for name, checkpoint in zip(names, checkpoints, strict=True):
-            predictions.append((yield from _predicted(workspace, checkpoint, digit_set, name)))
+            work = partial(_predicted, workspace, checkpoint, digit_set)
+            what = f"{name} on {digit_set.name}"
+            predictions.append((yield from telling(work, what, lambda line: {"status": line})))
         temperatures = [checkpoint.details.temperature for checkpoint in checkpoints]
         comparisons.append(compare(names, predictions, temperatures))
     last = comparisons[-1]
@@ -278,16 +275,10 @@ def _from_cache(
     return compare(names, predictions, [c.details.temperature for c in checkpoints])
 
 
-def _predicted(workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, name: str) -> Any:
-    """How far the answers of one model are, as the page shows it; returns them."""
-    walk = watched(lambda progress: workspace.predict(checkpoint, digit_set, progress=progress))
-    while True:
-        try:
-            done, total = next(walk)
-        except StopIteration as end:
-            return end.value
-        text = f"{name} on {digit_set.name}: {done:,} of {total:,} images."
-        yield {"status": status_line(text, done / total)}
+def _predicted(
+    workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, progress: Progress
+) -> Predictions:
+    return workspace.predict(checkpoint, digit_set, progress=progress)
 
 
 def _names(chosen: Any) -> list[str]:

@@ -6,7 +6,7 @@ No component of the page is known here, only the names of what is shown.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +21,8 @@ from digitcnn.analysis.stability import MASKS, Stability, check_passes, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.files import atomic_write
-from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui import evaluation_view as view
-from digitcnn.ui.background import watched
+from digitcnn.ui.background import telling
 from digitcnn.ui.confusion_cells import matrices
 from digitcnn.ui.error_browser import ANY, DIGITS, tiles_of
 from digitcnn.ui.figure_sheets import FigureSheets, figure_html
@@ -75,13 +74,24 @@ class Evaluating:
         yield dict.fromkeys((*texts, *NAMES), "")
         predictions = []
         for digit_set in self.digit_sets:
-            walk = watched(_prediction(self._workspace, self.checkpoint, digit_set, False))
-            found = yield from _told(walk, f"{digit_set.name} {digit_set.split}")
-            predictions.append(found)
+            predictions.append((yield from self._predicted(digit_set, features=False)))
         findings = self._findings(predictions, example)
         yield self._numbers(findings)
         yield from self._figures(findings, keep=keep)
         yield {"status": status_line(view.told(self.checkpoint, findings.evaluations))}
+
+    def _predicted(
+        self, digit_set: DigitSet, *, features: bool
+    ) -> Generator[Looks, None, Predictions]:
+        """The predictions, with what the page shows until they are there."""
+
+        def work(progress: Progress) -> Predictions:
+            return self._workspace.predict(
+                self.checkpoint, digit_set, progress=progress, features=features
+            )
+
+        what = f"{digit_set.name} {digit_set.split}"
+        return (yield from telling(work, what, lambda line: {"status": line}))
 
     def _figures(self, findings: Findings, *, keep: bool) -> Iterator[Looks]:
         """The nine; those that are kept from an earlier visit come at once."""
@@ -161,9 +171,7 @@ class Evaluating:
         """Findings with the passes of figure 9 over the last set, which need its features."""
         if self._is_kept("09_stability_test", findings):
             return findings
-        digit_set = self.digit_sets[-1]
-        walk = watched(_prediction(self._workspace, self.checkpoint, digit_set, True))
-        with_features = yield from _told(walk, f"{digit_set.name} {digit_set.split}")
+        with_features = yield from self._predicted(self.digit_sets[-1], features=True)
         results: list[Stability] = []
         for masks in MASKS:
             for step in passes(
@@ -210,25 +218,6 @@ def _set_names(chosen: Any, order: Sequence[str]) -> list[str]:
         )
     places = {name: place for place, name in enumerate(order)}
     return sorted(names, key=lambda name: places.get(name, len(places)))
-
-
-def _prediction(
-    workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, features: bool
-) -> Callable[[Progress], Predictions]:
-    return lambda progress: workspace.predict(
-        checkpoint, digit_set, progress=progress, features=features
-    )
-
-
-def _told(walk: Generator[tuple[int, int], None, R], title: str) -> Generator[Looks, None, R]:
-    """The images of a walk as the page's status; returns what the walk does."""
-    while True:
-        try:
-            done, total = next(walk)
-        except StopIteration as end:
-            result: R = end.value
-            return result
-        yield {"status": status_line(f"{title}: {done:,} of {total:,} images.", done / total)}
 
 
 def _result(steps: Generator[Any, None, R]) -> R:

@@ -14,7 +14,7 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import Progress
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.ui import figure_sheets
-from digitcnn.ui.background import watched
+from digitcnn.ui.background import telling
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import status_line
 from digitcnn.ui.shown import Shown, opened, training_images
@@ -86,15 +86,8 @@ def gap_looks(workspace: Workspace, models: Models, now: Shown, name: Any) -> It
         )
 
     yield [status_line(f"Putting {other.name} into MNIST framing.", 0.0), ""]
-    walk = watched(work)
-    while True:
-        try:
-            done, total = next(walk)
-        except StopIteration as end:
-            found: Waterfall = end.value
-            break
-        text = f"Looking for near repeats: {done:,} of {total:,} images of {other.name}."
-        yield [status_line(text, done / total), gr.skip()]
+    what = f"Looking for near repeats in {other.name}"
+    found = yield from telling(work, what, lambda line: [line, gr.skip()])
     png = figures.png(figures.gap_waterfall(found, model=checkpoint.name))
     remains = accuracy_text(found.without_repeats.accuracy, found.without_repeats.n)
     alt = f"{found.without_repeats.title}: {remains}"

@@ -16,18 +16,37 @@ from digitcnn.workspace import Workspace
 # As many as the figures have colours.
 MOST_SETS = 6
 
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-def build_set_chooser(
-    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
-) -> gr.CheckboxGroup:
-    """The choice, whose value is a list of names, with the button below it."""
+
+def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:
+    """The choice, whose value is a list of names; every visit sees what is here by then."""
     digits = gr.CheckboxGroup(
         choices(workspace),
         value=defaults(workspace),
         label="Test sets",
         info=f"on this machine; up to {MOST_SETS}",
-        elem_id="evaluate-digits",
+        elem_id=elem_id,
     )
+
+    @toasting
+    def sets_here(chosen: Any) -> gr.CheckboxGroup:
+        """What is on this machine now, not when the app was started; a choice that can stay does,
+        whatever was ticked since it was asked."""
+        now = choices(workspace)
+        here = {name for _, name in now}
+        stays = isinstance(chosen, list) and all(name in here for name in chosen)
+        return gr.CheckboxGroup(now) if stays else gr.CheckboxGroup(now, value=defaults(workspace))
+
+    page.load(sets_here, digits, digits, queue=False, **_PRIVATE)
+    return digits
+
+
+def build_set_chooser(
+    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
+) -> gr.CheckboxGroup:
+    """The choice, with a button below it that fetches the test set of EMNIST digits."""
+    digits = build_sets(workspace, page, "evaluate-digits")
     fetch = gr.Button(
         "Fetch EMNIST digits, test set (10 MB)",
         size="sm",
@@ -36,26 +55,16 @@ def build_set_chooser(
     )
     status = gr.Markdown(visible=False, elem_id="evaluate-fetch-status")
 
-    @toasting
-    def sets_here(chosen: Any) -> list[Any]:
-        """What is on this machine now, not when the app was started; a choice that can stay does,
-        whatever was ticked since it was asked."""
-        now = choices(workspace)
-        here = {name for _, name in now}
-        stays = isinstance(chosen, list) and all(name in here for name in chosen)
-        return [
-            gr.CheckboxGroup(now) if stays else gr.CheckboxGroup(now, value=defaults(workspace)),
-            gr.Button(visible=not workspace.catalog.has("emnist-digits", "test")),
-        ]
+    def fetch_if_missing() -> gr.Button:
+        return gr.Button(visible=not workspace.catalog.has("emnist-digits", "test"))
 
     @toasting
     def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token, to="fetch a digit set")
         yield from fetching(workspace)
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    page.load(sets_here, digits, [digits, fetch], queue=False, **private)
-    fetch.click(fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **private)
+    page.load(fetch_if_missing, None, fetch, queue=False, **_PRIVATE)
+    fetch.click(fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **_PRIVATE)
     return digits
 
 

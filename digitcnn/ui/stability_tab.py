@@ -6,18 +6,18 @@ The numbers are ``analysis.stability``'s; the command line's are the same, with 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.analysis import stability
-from digitcnn.analysis.predictions import Predictions
 from digitcnn.analysis.stability import MASKS, MOST_PASSES, Masks, PassResult, Stability
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
-from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, watched
+from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, telling
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import status_line
+from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import (
     BOX_WIDTH,
     CHARTS_STYLE,
@@ -30,8 +30,8 @@ from digitcnn.ui.stability_view import (
     GALLERY_STYLE,
     flips_table,
     gallery_of,
+    summary_line,
     summary_table,
-    told,
     words_of,
 )
 from digitcnn.ui.tables import table_view
@@ -57,7 +57,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     gr.Markdown(INTRODUCTION)
     with gr.Row(equal_height=True, elem_classes="model-row"):
         digits = gr.Dropdown(
-            _test_sets(workspace),
+            choices(workspace),
             value=_default_set(workspace),
             label="Digit set",
             info="what is answered",
@@ -105,7 +105,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     @toasting
     def sets_here() -> gr.Dropdown:
         """What is on this machine now, not when the app was started; the choice stays."""
-        return gr.Dropdown(_test_sets(workspace))
+        return gr.Dropdown(choices(workspace))
 
     def passes_of(name: str | None) -> int:
         try:
@@ -169,10 +169,11 @@ def measured(
         "box": chart(box_chart(title, _NONE, None)),
         **dict.fromkeys(("table", "words", "flips", "gallery"), ""),
     }
-    walk = watched(
-        lambda progress: workspace.predict(checkpoint, digit_set, progress=progress, features=True)
+    predictions = yield from telling(
+        lambda progress: workspace.predict(checkpoint, digit_set, progress=progress, features=True),
+        f"Computing the features of {title}",
+        lambda line: {"status": line},
     )
-    predictions = yield from _features_shown(walk, title)
     without = float(predictions.right.double().mean())
     accuracies: dict[Masks, list[float]] = {masks: [] for masks in MASKS}
     found: list[Stability] = []
@@ -198,7 +199,7 @@ def measured(
                 "line": chart(line_chart(title, accuracies, count, without), wide=True),
             }
     yield {
-        "status": status_line(told(checkpoint, found[0])),
+        "status": status_line(summary_line(checkpoint, found[0])),
         "run": gr.Button(interactive=True),
         "box": chart(box_chart(title, accuracies, without)),
         "table": summary_table(found),
@@ -206,28 +207,6 @@ def measured(
         "flips": flips_table(found),
         "gallery": gallery_of(found, digit_set),
     }
-
-
-def _features_shown(
-    walk: Generator[tuple[int, int], None, Predictions], title: str
-) -> Generator[Looks, None, Predictions]:
-    """How far the features are, as the page shows it; returns the predictions that hold them."""
-    while True:
-        try:
-            done, total = next(walk)
-        except StopIteration as end:
-            found: Predictions = end.value
-            return found
-        text = f"Computing the features of {title}: {done:,} of {total:,} images."
-        yield {"status": status_line(text, done / total)}
-
-
-def _test_sets(workspace: Workspace) -> list[tuple[str, str]]:
-    return [
-        (f"{entry.name} ({entry.n:,} images)", entry.name)
-        for entry in workspace.catalog.entries()
-        if entry.split == "test" and entry.present
-    ]
 
 
 def _default_set(workspace: Workspace) -> str:

@@ -30,7 +30,7 @@ p { color: var(--body-text-color-subdued); }
 """
 
 
-def told(checkpoint: Checkpoint, result: Stability) -> str:
+def summary_line(checkpoint: Checkpoint, result: Stability) -> str:
     return (
         f"{checkpoint.name} without dropout: {accuracy_text(result.accuracy, result.n)} on "
         f"{_count(result.n, 'image', 'images')} of {result.title}."
