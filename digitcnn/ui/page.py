@@ -16,6 +16,7 @@ from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.front_door import FrontDoor
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.page_files import PageFiles
+from digitcnn.ui.panels.section import build_panels
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
@@ -108,6 +109,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
                 build_stability_tab(workspace, models, model_select)
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, models, model_select)
+                build_panels(workspace, models)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
         _rest_while_hidden(page)

@@ -86,15 +86,15 @@ def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.D
 def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], Payload]]:
     """What pad.js calls, by the functions' names: any JSON in, a dictionary out, never an error."""
 
-    @_replying
+    @replying
     def answer(payload: Payload) -> Payload:
         return answer_sketch(models, payload)
 
-    @_replying
+    @replying
     def verdict(payload: Payload) -> Payload:
         return record_verdict(workspace, models, payload, datetime.now(timezone.utc))
 
-    @_replying
+    @replying
     def standing(payload: Payload) -> Payload:
         return standing_of(workspace, payload)
 
@@ -133,10 +133,10 @@ def record_verdict(
     reading = _read(models, payload)
     if reading is None:
         raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
-    visitor = _text(payload, "visitor")
+    visitor = text_of(payload, "visitor")
     workspace.feedback.record(
         visitor=visitor,
-        sketch_id=_text(payload, "sketch"),
+        sketch_id=text_of(payload, "sketch"),
         model_digest=reading.checkpoint.digest,
         model_name=reading.checkpoint.name,
         answer=reading.digit,
@@ -153,7 +153,7 @@ def standing_of(workspace: Workspace, payload: Payload) -> Payload:
     """How things stand for ``{"visitor"}``: scores, the visitor's latest verdicts, and where
     drawings are kept. Raises FeedbackError."""
     store = workspace.feedback
-    visitor = _text(payload, "visitor")
+    visitor = text_of(payload, "visitor")
     return {
         "mine": _score(store.score(visitor)),
         "all": _score(store.score(None)),
@@ -163,7 +163,7 @@ def standing_of(workspace: Workspace, payload: Payload) -> Payload:
     }
 
 
-def _replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
+def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
     """The handler for any JSON, with errors as replies: such a call has no toast of its own."""
 
     @functools.wraps(handler)
@@ -189,7 +189,7 @@ def _read(models: Models, payload: Payload) -> Reading | None:
     seen = seen_of(payload)
     if seen is None:
         return None
-    checkpoint = models.get(_text(payload, "model"))
+    checkpoint = models.get(text_of(payload, "model"))
     probabilities = checkpoint.probabilities(seen[None])[0].tolist()
     strokes = None if "picture" in payload else payload.get("strokes")
     return Reading(checkpoint, seen, probabilities, strokes)
@@ -216,7 +216,7 @@ def _picture(encoded: Any) -> bytes:
         raise SketchError("The picture came damaged; paste or drop it again.") from error
 
 
-def _text(payload: Payload, key: str) -> str:
+def text_of(payload: Payload, key: str) -> str:
     value = payload.get(key)
     if not isinstance(value, str) or not value:
         message = {

@@ -264,6 +264,9 @@ function showAnswer({ digit, probabilities, seen: pixels, calibrated }) {
   });
   showSeen(known ? pixels : null);
   showTools();
+  // For the panels below the pad, which ask for more once the answer stands.
+  const detail = { digit, probabilities: probabilities ?? null, blank: isBlank() };
+  window.dispatchEvent(new CustomEvent("digitcnn-answer", { detail }));
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
