@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # Gradio's page of past calls would keep drawings in everybody's browser.
 os.environ["GRADIO_RUN_HISTORY"] = "False"
 
-from digitcnn.errors import ConfigError, DigitCNNError
+from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError
 from digitcnn.network.device import CHOICES
 from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
 SHUTDOWN_SECONDS = 3.5
+
+# The first page comes first; whether the model can read drawings is looked at after it.
+FIRST_LOOK_SECONDS = 1.0
 
 # How often uploads and downloads that have lain for an hour are looked for.
 SWEEP_SECONDS = 300.0
@@ -155,6 +158,8 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
         )
     else:
         tell_owner(None)
+    if not ended.wait(FIRST_LOOK_SECONDS):
+        _check_drawings(workspace)
     while not ended.wait(SWEEP_SECONDS):
         files.sweep()
     print("Ending; a running training can be resumed.", file=sys.stderr, flush=True)
@@ -165,6 +170,19 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     # Threads that still serve somebody would hold a normal exit.
     sys.stdout.flush()
     os._exit(0)
+
+
+def _check_drawings(workspace: Workspace) -> None:
+    """Warn on the terminal where the model that pages begin with cannot read drawings."""
+    from digitcnn.ui.models import Models
+
+    models = Models(workspace)
+    try:
+        warning = models.drawing_warning(models.default) if models.default else ""
+    except CheckpointError as error:
+        warning = str(error)
+    if warning:
+        print(warning, file=sys.stderr, flush=True)
 
 
 def say(line: str) -> None:

@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from running_app import ROOT, App
+
+from digitcnn.network.checkpoint import Details, save
+from digitcnn.network.model import DigitCNN
 
 START = ["train-start", "train-stop", "train-resume", "train-fetch"]
 
@@ -181,6 +185,23 @@ def test_a_signal_ends_the_app_within_five_seconds(
     assert "Traceback" not in app.output()
     assert list(scratch.glob("digitcnn-page-*")) == []  # uploads and copies go with the app
     app.end()
+
+
+def test_a_model_that_cannot_read_drawings_is_warned_of_on_the_terminal(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+    save(tmp_path / "checkpoints" / "mine.pt", untrained, Details(digits="synthetic", seed=0))
+    app = App(tmp_path, data_dir)
+    try:
+        deadline = time.monotonic() + 30
+        while "mine misreads" not in app.output():
+            assert time.monotonic() < deadline, app.output()
+            time.sleep(0.05)
+        assert app.output().count("drawn digits that come with the program") == 1
+    finally:
+        app.end()
 
 
 def test_a_login_is_asked_for_where_names_are_given(tmp_path: Path, data_dir: Path) -> None:

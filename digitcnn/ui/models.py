@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
+from digitcnn.analysis.drawing_check import check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint
@@ -18,6 +20,7 @@ from digitcnn.workspace import SHIPPED, Workspace
 
 # As many as Compare takes.
 MOST_FILES = 8
+WARNINGS_HELD = 64
 
 # A file dropped anywhere on the selector's row goes the way of the button.
 _DROP_JS = """
@@ -45,6 +48,12 @@ class Models:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self.dropped = DroppedModels()
+        self._warnings: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    @property
+    def default(self) -> str | None:
+        """The name that a new page begins with: the model that ships, else the newest."""
+        return _first_choice(self.choices())
 
     def get(self, name: str | None) -> Checkpoint:
         """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
@@ -56,6 +65,20 @@ class Models:
                 return found
             raise CheckpointError("The dropped model is no longer held; drop its file again.")
         return self._workspace.checkpoints.get(name)
+
+    def drawing_warning(self, name: str | None) -> str:
+        """One sentence where the model misreads drawings that it should read, else empty.
+
+        Asked once per network. Raises CheckpointError as ``get`` does.
+        """
+        checkpoint = self.get(name)
+        key = checkpoint.name, checkpoint.digest
+        known = self._warnings.get(key)
+        if known is None:
+            known = self._warnings[key] = check_drawings(checkpoint).warning
+            while len(self._warnings) > WARNINGS_HELD:
+                self._warnings.popitem(last=False)
+        return known
 
     def choices(self, session: str | None = None) -> list[tuple[str, str]]:
         """Label and name of every usable checkpoint, newest first.
@@ -111,6 +134,7 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
         )
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
     said = gr.HTML(js_on_load=_DROP_JS, elem_id="model-verdicts")
+    check = gr.HTML(elem_id="model-check")
     seen = gr.State(())
 
     @toasting
@@ -152,6 +176,14 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
         copy = save_file_to_cache(path, download.GRADIO_CACHE)
         return gr.DownloadButton(value=copy, interactive=True)
 
+    def look_at_drawings(name: str | None) -> str:
+        """A quiet line: a page whose model is gone hears of that from what it asks next."""
+        try:
+            warning = models.drawing_warning(name)
+        except CheckpointError:
+            return ""
+        return f"<p>{escape(warning)}</p>" if warning else ""
+
     def leave(request: gr.Request) -> None:
         models.dropped.forget(request.session_hash or "")
 
@@ -164,6 +196,8 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
     page.load(refresh, [seen, select], [select, seen], **quiet)
     page.load(offer, select, download, **quiet)
     select.change(offer, select, download, **quiet)
+    page.load(look_at_drawings, select, check, **quiet)
+    select.change(look_at_drawings, select, check, **quiet)
     add.upload(receive, add, [said, select], api_visibility="private", show_progress="minimal")
     page.unload(leave)
     return select

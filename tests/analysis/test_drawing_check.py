@@ -1,0 +1,44 @@
+"""The check of a network on the twenty drawings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.network.checkpoint import Checkpoint, Details, load
+from digitcnn.network.model import DigitCNN
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+
+
+def always(digit: int) -> Checkpoint:
+    """A network that answers one digit, whatever is drawn."""
+    network = DigitCNN(generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    network.output.bias[digit] = 1e3
+    return Checkpoint(Details(), f"always-{digit}", "0" * 64, 0, held=network)
+
+
+def test_the_shipped_model_passes_without_a_word() -> None:
+    found = check_drawings(load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt"))
+    assert (found.passed, found.warning, found.n) == (True, "", 20)
+
+
+def test_a_network_that_cannot_read_is_named_with_its_mistakes() -> None:
+    found = check_drawings(always(7))
+    assert not found.passed
+    assert len(found.wrong) == 18
+    assert found.warning == (
+        "always-7 misreads 18 of the 20 drawn digits that come with the program (a 0 as 7, a 0 as "
+        "7, a 1 as 7 and 15 more), so do not expect much of it on the pad; choose another model or "
+        "train one."
+    )
+
+
+@pytest.mark.parametrize(("wrong", "passed"), [(0, True), (1, True), (2, False)])
+def test_one_mistake_passes_and_two_do_not(wrong: int, passed: bool) -> None:
+    found = check_drawings(always(8))
+    some = dataclasses.replace(found, wrong=found.wrong[:wrong])
+    assert some.passed is passed
+    assert bool(some.warning) is not passed

@@ -1,0 +1,47 @@
+"""The twenty drawings that come with the program."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+import digitcnn.ui
+from digitcnn.digits.hand_drawn import drawings, framed
+from digitcnn.digits.sketch import from_strokes
+from digitcnn.network.checkpoint import load
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+
+
+def test_there_are_two_of_each_digit_and_no_two_of_one_form() -> None:
+    assert Counter(drawing.digit for drawing in drawings()) == dict.fromkeys(range(10), 2)
+    assert len({(drawing.digit, drawing.form) for drawing in drawings()}) == 20
+    for first, second in zip(drawings()[::2], drawings()[1::2], strict=True):
+        assert first.digit == second.digit
+        a, b = (from_strokes(drawing.strokes, drawing.width) for drawing in (first, second))
+        assert a is not None
+        assert b is not None
+        # The mean difference of two redrawings of one form is a few levels.
+        assert float((a.float() - b.float()).abs().mean()) > 10, first.form
+
+
+def test_they_are_what_the_pad_sends() -> None:
+    pad = (Path(digitcnn.ui.__file__).parent / "pad" / "pad.js").read_text("utf-8")
+    pen = re.search(r"const PEN = ([0-9.]+)", pad)
+    assert pen is not None
+    for drawing in drawings():
+        assert drawing.width == float(pen[1])
+        points = torch.tensor([point for stroke in drawing.strokes for point in stroke])
+        assert points.shape[1] == 2
+        assert 0 <= float(points.min()) <= float(points.max()) <= 1
+        # A hand draws on most of the pad.
+        assert float((points.max(0).values - points.min(0).values).max()) > 0.5
+
+
+def test_the_shipped_model_reads_at_least_nineteen() -> None:
+    network = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    drawn = framed()
+    right = network.probabilities(drawn.images).argmax(dim=1) == drawn.labels
+    assert int(right.sum()) >= 19
