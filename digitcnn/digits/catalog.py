@@ -397,13 +397,8 @@ class Catalog:
             if here is not None:
                 yield here
                 return
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._only_one(name, "being fetched into"):
-                try:
-                    yield from source.fetch(split, folder, self._timeout)
-                finally:
-                    if not any(folder.iterdir()):
-                        folder.rmdir()
+            with self._writing_to(folder, name, "being fetched into"):
+                yield from source.fetch(split, folder, self._timeout)
         except OSError as error:
             raise DownloadError(
                 f"{name} cannot be written to {folder} ({error.strerror or error}); "
@@ -427,11 +422,13 @@ class Catalog:
         return DownloadProgress(name, n, n, f"{says}.")
 
     @contextmanager
-    def _only_one(self, name: str, doing: str) -> Iterator[None]:
-        """While the block runs, no other thread and no other process writes this set.
+    def _writing_to(self, folder: Path, name: str, doing: str) -> Iterator[None]:
+        """While the block runs, no other thread and no other process writes this set. The folder
+        is made for it, and is gone again if nothing came into it.
 
         The system lets go of the lock when the process dies, however it dies.
         """
+        folder.mkdir(parents=True, exist_ok=True)
         # Held by one generator, whichever thread it runs or is closed in.
         lock = FileLock(self.data_dir / f".{name}.lock", thread_local=False)
         try:
@@ -443,7 +440,11 @@ class Catalog:
         try:
             yield
         finally:
-            lock.release()
+            try:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+            finally:
+                lock.release()
 
     # --- Add ---------------------------------------------------------------------------------
 
@@ -482,8 +483,7 @@ class Catalog:
         self.check_new(name, split)
         folder = self.data_dir / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._only_one(name, "being written to"):
+            with self._writing_to(folder, name, "being written to"):
                 self.check_new(name, split)
                 labels, images = (
                     folder / _file_names(split, kind)[0] for kind in ("labels-idx1", "images-idx3")
@@ -495,9 +495,6 @@ class Catalog:
                 except BaseException:
                     labels.unlink(missing_ok=True)
                     raise
-                finally:
-                    if not any(folder.iterdir()):
-                        folder.rmdir()
         except OSError as error:
             raise DigitSetError(
                 f"{name} cannot be written to {folder} ({error.strerror or error}); make room or "
