@@ -11,7 +11,6 @@ speaks it too: one set of proxy and certificate settings holds for both.
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import hashlib
 import io
@@ -24,15 +23,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import requests
-import torch
 import urllib3
 from remotezip import RangeNotSupported, RemoteZip, RemoteZipError
-from torch import Tensor
-from torch.nn import functional
 
-from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.idx import LARGEST, looks_like_html, write_idx
-from digitcnn.errors import DigitSetError, DownloadError
+from digitcnn.digits.usps import enlarge_usps, read_usps
+from digitcnn.errors import DownloadError
 from digitcnn.files import atomic_write
 
 # Requests to one place before the next is tried; only a cut transfer is worth another.
@@ -263,64 +259,6 @@ class UspsText:
     def is_published(self, split: str, images: Path, labels: Path) -> bool:
         """True: converted on arrival, there is nothing published to compare them with."""
         return True
-
-
-# --- USPS ------------------------------------------------------------------------------------
-
-USPS_SIDE = 16
-USPS_ENLARGED = 20
-
-# 2,007 images are 6 MB of text.
-USPS_TEXT_LIMIT = 1 << 26
-
-
-def read_usps(path: Path) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, 16, 16], paper -1 to ink 1, and labels uint8 [N] of a LIBSVM text.
-
-    Each line is ``label index:value ...`` with labels 1 to 10 for the digits 0 to 9 and 256
-    values. Format: https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps.
-    Raises DigitSetError when the file is anything else.
-    """
-    try:
-        with bz2.open(path) as file:
-            text = file.read(USPS_TEXT_LIMIT + 1)
-    except (OSError, EOFError) as error:
-        raise DigitSetError(f"{path} is no readable bz2 file ({error}); fetch it again.") from error
-    if len(text) > USPS_TEXT_LIMIT:
-        raise DigitSetError(f"{path} unpacks to far more than USPS has; fetch it again.")
-    pixels, labels = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            label, *pairs = line.split()
-            indices, values = zip(*(pair.split(b":") for pair in pairs), strict=True)
-            if [int(index) for index in indices] != list(range(1, USPS_SIDE**2 + 1)):
-                raise ValueError("256 numbered values are expected")
-            row = [float(value) for value in values]
-            if not all(-1 <= value <= 1 for value in row):
-                raise ValueError("values from -1 to 1 are expected")
-            if not 1 <= int(label) <= 10:
-                raise ValueError("labels from 1 to 10 are expected")
-        except ValueError as error:
-            raise DigitSetError(
-                f"Line {number} of {path} is no USPS digit ({error}); fetch the file again."
-            ) from error
-        pixels.append(row)
-        labels.append(int(label) - 1)
-    if not labels:
-        raise DigitSetError(f"{path} holds no digits; fetch it again.")
-    images = torch.tensor(pixels, dtype=torch.float32).view(-1, USPS_SIDE, USPS_SIDE)
-    return images, torch.tensor(labels, dtype=torch.uint8)
-
-
-def enlarge_usps(images: Tensor) -> Tensor:
-    """[N, 16, 16] from -1 to 1 -> uint8 [N, 28, 28]: bilinear to 20x20, a border of 4 as MNIST's.
-
-    Bilinear, since bicubic would overshoot beside the hard edges of these scans.
-    """
-    pixels = images.unsqueeze(1).add(1).mul(127.5)
-    pixels = functional.interpolate(pixels, (USPS_ENLARGED, USPS_ENLARGED), mode="bilinear")
-    border = (SIDE - USPS_ENLARGED) // 2
-    return functional.pad(pixels.round(), [border] * 4).squeeze(1).to(torch.uint8)
 
 
 # --- Transfer --------------------------------------------------------------------------------

@@ -1,0 +1,68 @@
+"""The USPS digits as LIBSVM publishes them, a line of text per image, made into 28x28 images."""
+
+from __future__ import annotations
+
+import bz2
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.errors import DigitSetError
+
+USPS_SIDE = 16
+USPS_ENLARGED = 20
+
+# 2,007 images are 6 MB of text.
+USPS_TEXT_LIMIT = 1 << 26
+
+
+def read_usps(path: Path) -> tuple[Tensor, Tensor]:
+    """Images float32 [N, 16, 16], paper -1 to ink 1, and labels uint8 [N] of a LIBSVM text.
+
+    Each line is ``label index:value ...`` with labels 1 to 10 for the digits 0 to 9 and 256
+    values. Format: https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps.
+    Raises DigitSetError when the file is anything else.
+    """
+    try:
+        with bz2.open(path) as file:
+            text = file.read(USPS_TEXT_LIMIT + 1)
+    except (OSError, EOFError) as error:
+        raise DigitSetError(f"{path} is no readable bz2 file ({error}); fetch it again.") from error
+    if len(text) > USPS_TEXT_LIMIT:
+        raise DigitSetError(f"{path} unpacks to far more than USPS has; fetch it again.")
+    pixels, labels = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            label, *pairs = line.split()
+            indices, values = zip(*(pair.split(b":") for pair in pairs), strict=True)
+            if [int(index) for index in indices] != list(range(1, USPS_SIDE**2 + 1)):
+                raise ValueError("256 numbered values are expected")
+            row = [float(value) for value in values]
+            if not all(-1 <= value <= 1 for value in row):
+                raise ValueError("values from -1 to 1 are expected")
+            if not 1 <= int(label) <= 10:
+                raise ValueError("labels from 1 to 10 are expected")
+        except ValueError as error:
+            raise DigitSetError(
+                f"Line {number} of {path} is no USPS digit ({error}); fetch the file again."
+            ) from error
+        pixels.append(row)
+        labels.append(int(label) - 1)
+    if not labels:
+        raise DigitSetError(f"{path} holds no digits; fetch it again.")
+    images = torch.tensor(pixels, dtype=torch.float32).view(-1, USPS_SIDE, USPS_SIDE)
+    return images, torch.tensor(labels, dtype=torch.uint8)
+
+
+def enlarge_usps(images: Tensor) -> Tensor:
+    """[N, 16, 16] from -1 to 1 -> uint8 [N, 28, 28]: bilinear to 20x20, a border of 4 as MNIST's.
+
+    Bilinear, since bicubic would overshoot beside the hard edges of these scans.
+    """
+    pixels = images.unsqueeze(1).add(1).mul(127.5)
+    pixels = functional.interpolate(pixels, (USPS_ENLARGED, USPS_ENLARGED), mode="bilinear")
+    border = (SIDE - USPS_ENLARGED) // 2
+    return functional.pad(pixels.round(), [border] * 4).squeeze(1).to(torch.uint8)
