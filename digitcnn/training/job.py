@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import logging
-import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from digitcnn.digits.catalog import Catalog
-from digitcnn.errors import DigitCNNError, RunError
+from digitcnn.errors import RunError
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
+from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
 from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.loop import EpochEnd, EpochResult, StepProgress
 from digitcnn.training.perform import (
@@ -26,14 +23,10 @@ from digitcnn.training.perform import (
 )
 from digitcnn.training.runs import Run, RunStore
 
-IDLE = "idle"
-
 # More points than a chart has pixels show nothing more.
 MOST_LOSSES = 600
 
 UNEXPECTED = "The training failed unexpectedly; the terminal that runs digitcnn shows the report."
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,31 +57,29 @@ class LossCurve:
 
 
 @dataclass(frozen=True)
-class JobView:
-    """What a watcher sees at one moment; ``version`` grows with every change.
+class JobView(BackgroundView):
+    """What a watcher sees of the training at one moment.
 
-    state: idle, running, stopped, finished, interrupted or failed.
-    phase: in words, while running. stopping: Stop was pressed, a batch is still at work.
     ended: how the last run of this process ended.
     """
 
-    version: int = 0
-    state: str = IDLE
     run: str = ""
     config: TrainingConfig | None = None
-    compute: str = ""
-    started: datetime | None = None
-    phase: str = ""
-    stopping: bool = False
-    message: str = ""
     progress: StepProgress | None = None
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
     ended: RunEnd | None = None
 
 
-class TrainingJob:
-    """Starts, stops and watches the one training that this process may run at a time."""
+class TrainingJob(BackgroundJob[JobView]):
+    """Starts, stops and watches the one training that this process may run at a time.
+
+    turn: shared with other jobs that a training must not run beside.
+    """
+
+    name = "training"
+    unexpected = UNEXPECTED
+    nothing = "No training is running."
 
     def __init__(
         self,
@@ -97,18 +88,12 @@ class TrainingJob:
         checkpoints: Path,
         compute: Compute,
         closing: Closing = Closing(),  # noqa: B008
+        turn: Turn | None = None,
     ) -> None:
+        super().__init__(JobView(), turn or Turn())
         self._closing = closing
         self._catalog, self._runs = catalog, run_store
         self._checkpoints, self._compute = checkpoints, compute
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stop = StopSignal()
-        self._view = JobView()
-
-    def view(self) -> JobView:
-        with self._lock:
-            return self._view
 
     def start(
         self, config: TrainingConfig, name: str | None = None, compute: Compute | None = None
@@ -119,13 +104,13 @@ class TrainingJob:
         DigitSetError when there is nothing to train on.
         """
         with self._lock:
-            self._refuse_second()
+            self.turn.require()
         # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
         open_training_set(config, self._catalog)
         with self._lock:
-            self._refuse_second()
+            self.turn.require()
             run = self._runs.create(config, name, closing=self._closing)
-            self._launch(run, config, (), compute or self._compute)
+            self._begin(run, config, (), compute or self._compute)
         return run.name
 
     def resume(self, name: str) -> str:
@@ -135,27 +120,25 @@ class TrainingJob:
         or the run is finished or kept nothing.
         """
         with self._lock:
-            self._refuse_second()
+            self.turn.require()
             run = resumable(self._runs, name)
-            self._launch(run, run.record().config, run.history(), self._compute)
+            self._begin(run, run.record().config, run.history(), self._compute)
         return run.name
 
-    def _refuse_second(self) -> None:
+    def _at_work(self) -> str:
         view = self._view
-        if view.state == runs.RUNNING and view.started is not None:
-            since = view.started.astimezone().strftime("%H:%M:%S")
-            raise RunError(
-                f"The run '{view.run}' has been training since {since}; stop it or wait for its "
-                "end before starting another."
-            )
+        if view.state != runs.RUNNING or view.started is None:
+            return ""
+        since = view.started.astimezone().strftime("%H:%M:%S")
+        return (
+            f"The run '{view.run}' has been training since {since}; stop it or wait for its "
+            "end before starting another."
+        )
 
-    def _launch(
+    def _begin(
         self, run: Run, config: TrainingConfig, history: tuple[EpochResult, ...], compute: Compute
     ) -> None:
-        self._stop = StopSignal()
-        self._view = JobView(
-            version=self._view.version + 1,
-            state=runs.RUNNING,
+        view = JobView(
             run=run.name,
             config=config,
             compute=str(compute),
@@ -163,25 +146,13 @@ class TrainingJob:
             phase="starting",
             history=history,
         )
-        self._thread = threading.Thread(
-            target=self._work, args=(run, compute, self._stop), name="training", daemon=True
-        )
-        self._thread.start()
+        self._launch(view, lambda stop: self._work(run, compute, stop))
 
     def _work(self, run: Run, compute: Compute, stop: StopSignal) -> None:
-        try:
-            for progress in perform(
-                run,
-                catalog=self._catalog,
-                checkpoints=self._checkpoints,
-                compute=compute,
-                stop=stop,
-            ):
-                self._see(progress)
-        except Exception as error:
-            log.error("The run %s failed: %s", run.name, error, exc_info=error)
-            told = str(error) if isinstance(error, DigitCNNError) else UNEXPECTED
-            self._change(state=runs.FAILED, message=told, stopping=False)
+        for progress in perform(
+            run, catalog=self._catalog, checkpoints=self._checkpoints, compute=compute, stop=stop
+        ):
+            self._see(progress)
 
     def _see(self, progress: Progress) -> None:
         if isinstance(progress, StepProgress):
@@ -195,31 +166,6 @@ class TrainingJob:
             self._change(
                 state=progress.state, message=progress.message, ended=progress, stopping=False
             )
-
-    def _change(self, **changes: object) -> None:
-        with self._lock:
-            self._view = dataclasses.replace(
-                self._view,
-                version=self._view.version + 1,
-                **changes,  # type: ignore[arg-type]
-            )
-
-    def stop(self, reason: str = runs.STOPPED) -> None:
-        """Ask the running training to end between two batches. Raises RunError without one."""
-        with self._lock:
-            if self._view.state != runs.RUNNING:
-                raise RunError("No training is running.")
-            self._stop.stop(reason)
-            self._view = dataclasses.replace(
-                self._view, version=self._view.version + 1, stopping=True
-            )
-
-    def shutdown(self, timeout: float) -> None:
-        """Mark a running training interrupted and wait up to ``timeout`` seconds for it."""
-        with contextlib.suppress(RunError):
-            self.stop(runs.INTERRUPTED)
-        if self._thread is not None:
-            self._thread.join(timeout)
 
 
 def resumable(run_store: RunStore, name: str) -> Run:

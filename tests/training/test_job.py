@@ -17,8 +17,9 @@ from digitcnn.errors import RunError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
+from digitcnn.training.background import IDLE
 from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.job import IDLE, JobView, LossCurve, TrainingJob
+from digitcnn.training.job import JobView, LossCurve, TrainingJob
 from digitcnn.training.runs import RunStore
 
 SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)
