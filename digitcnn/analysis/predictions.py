@@ -90,7 +90,7 @@ def predict(
         raise ValueError("predict needs a network in evaluation mode: call eval() where it is made")
     device = network.output.weight.device
     batch = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
-    twin = _inference_twin(network)
+    twin = inference_twin(network)
     n = len(digit_set)
     # Results go into place at once: a list of batches, joined at the end, would need twice as much.
     logits = torch.empty(n, CLASSES)
@@ -116,7 +116,7 @@ def predict(
     )
 
 
-def _inference_twin(network: DigitCNN) -> DigitCNN:
+def inference_twin(network: DigitCNN) -> DigitCNN:
     """A network that answers the same and faster; ``network`` itself is left alone.
 
     Batch norm is folded into the convolution before it, which saves a map as large as the

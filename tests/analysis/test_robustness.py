@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from PIL import Image
+from statsmodels.stats.proportion import proportion_confint
+from torch import Tensor
+from torchvision.transforms.v2 import functional as torchvision
+
+from digitcnn.analysis.robustness import (
+    AXES,
+    MOST_IMAGES,
+    Axis,
+    Curve,
+    RobustnessCache,
+    bend,
+    blur,
+    change_stroke,
+    measure,
+    rotate,
+    sample,
+    scale,
+    shift,
+)
+from digitcnn.digits import synthetic
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network.checkpoint import Checkpoint, load
+from digitcnn.network.model import DigitCNN
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "digitcnn-mnist.pt"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Checkpoint:
+    return load(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def digits() -> DigitSet:
+    return synthetic.draw("synthetic", "test", images=60)
+
+
+def named(name: str) -> Axis:
+    return next(axis for axis in AXES if axis.name == name)
+
+
+def assert_like(found: Tensor, reference: np.ndarray | Tensor, within: float = 1.0) -> None:
+    assert found.dtype == torch.uint8
+    difference = found.float() - torch.as_tensor(np.asarray(reference, dtype=np.float32))
+    assert float(difference.abs().max()) <= within
+
+
+@pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
+def test_the_neutral_strength_gives_the_images_back(axis: Axis, digits: DigitSet) -> None:
+    assert torch.equal(axis.change(digits.images, axis.neutral), digits.images)
+
+
+@pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
+def test_axes_ascend_and_hold_their_neutral_and_marked_strengths(axis: Axis) -> None:
+    assert list(axis.values) == sorted(set(axis.values))
+    assert {axis.neutral, *axis.marked} <= set(axis.values)
+    assert axis.neutral not in axis.marked
+
+
+@pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
+def test_a_strength_per_image_does_what_each_does_alone(axis: Axis, digits: DigitSet) -> None:
+    images = digits.images[: len(axis.values)]
+    together = axis.change(images, torch.tensor(axis.values))
+    alone = [axis.change(image[None], v) for image, v in zip(images, axis.values, strict=True)]
+    assert_like(together, torch.cat(alone), within=1)
+
+
+@pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.name)
+def test_images_that_are_fractions_of_255_are_taken_and_none_is_changed_in_place(
+    axis: Axis, digits: DigitSet
+) -> None:
+    images = digits.images.float()
+    kept = images.clone()
+    changed = axis.change(images, axis.values[-1])
+    assert torch.equal(images, kept)
+    assert torch.equal(changed, axis.change(digits.images, axis.values[-1]))
+
+
+@pytest.mark.parametrize("degrees", [-73.0, -30.0, 10.0, 90.0])
+def test_rotation_agrees_with_torchvision(degrees: float, digits: DigitSet) -> None:
+    # torchvision turns the other way, and its centre counts from the upper left corner.
+    reference = torchvision.rotate(
+        digits.images.float(),
+        -degrees,
+        interpolation=torchvision.InterpolationMode.BILINEAR,
+        center=[14.5, 14.5],
+    )
+    assert_like(rotate(digits.images, degrees), reference)
+
+
+def test_a_turn_to_the_right_brings_what_was_on_top_to_the_right() -> None:
+    bar = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    bar[0, 4:14, 14] = 200
+    turned = rotate(bar, 90)
+    assert int(turned[0, 14, 15:25].min()) == 200
+    assert int(turned[0, :13].max()) == 0
+
+
+def test_shifts_by_whole_pixels_copy_pixels(digits: DigitSet) -> None:
+    moved = shift(digits.images, 3)
+    assert torch.equal(moved[:, :, 3:], digits.images[:, :, :-3])
+    assert int(moved[:, :, :3].max()) == 0
+    moved = shift(digits.images, -8)
+    assert torch.equal(moved[:, :, :-8], digits.images[:, :, 8:])
+
+
+def test_shrinking_agrees_with_pillow(digits: DigitSet) -> None:
+    shrunk = scale(digits.images, 0.5)
+    for image, found in zip(digits.images, shrunk, strict=True):
+        # Framed pixel x shows the place 14.5 + 2 (x + 0.5 - 14.5): pixels 8 to 19 show 1.5 to 25.5.
+        # In floats, which Pillow does not round between rows and columns.
+        reference = Image.fromarray(image.float().numpy()).resize(
+            (12, 12), Image.Resampling.BICUBIC, box=(1.5, 1.5, 25.5, 25.5)
+        )
+        # Pillow looks at nothing outside the box.
+        assert_like(found[10:18, 10:18], np.asarray(reference)[2:-2, 2:-2].clip(0, 255))
+
+
+def test_growing_agrees_with_pillow(digits: DigitSet) -> None:
+    grown = scale(digits.images, 2.0)
+    for image, found in zip(digits.images, grown, strict=True):
+        reference = Image.fromarray(image.float().numpy()).resize(
+            (28, 28), Image.Resampling.BICUBIC, box=(7.25, 7.25, 21.25, 21.25)
+        )
+        assert_like(found, np.asarray(reference).clip(0, 255))
+
+
+@pytest.mark.parametrize("pixels", [2, 4])
+def test_thicker_strokes_are_the_grey_dilation(pixels: int, digits: DigitSet) -> None:
+    reference = scipy.ndimage.grey_dilation(
+        digits.images.numpy(), size=(1, pixels + 1, pixels + 1), mode="constant"
+    )
+    assert_like(change_stroke(digits.images, pixels), reference, within=0)
+
+
+def test_strokes_thinner_by_two_pixels_are_the_grey_erosion(digits: DigitSet) -> None:
+    reference = scipy.ndimage.grey_erosion(
+        digits.images.numpy(), size=(1, 3, 3), mode="constant", cval=255
+    )
+    assert_like(change_stroke(digits.images, -2), reference, within=0)
+
+
+@pytest.mark.parametrize("pixels", [-1.5, -0.5, 0.5, 1.0, 3.5])
+def test_a_wide_stroke_gains_or_loses_just_that_width(pixels: float) -> None:
+    bar = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    bar[0, :, 10:16] = 255
+    row = change_stroke(bar, pixels)[0, 14]
+    assert float(row.float().sum()) / 255 == pytest.approx(6 + pixels, abs=0.01)
+
+
+@pytest.mark.parametrize("sigma", [0.25, 1.0, 3.0])
+def test_blur_agrees_with_scipy(sigma: float, digits: DigitSet) -> None:
+    reference = scipy.ndimage.gaussian_filter(
+        digits.images.float().numpy(),
+        sigma=(0, sigma, sigma),
+        mode="constant",
+        truncate=10,
+    )
+    assert_like(blur(digits.images, sigma), reference)
+
+
+def test_strengths_are_written_as_people_read_them() -> None:
+    assert named("rotation").text(30) == "+30°"
+    assert named("rotation").text(0) == "0°"
+    assert named("stroke width").text(-1.5) == "-1.5 px"
+    assert named("size").text(0.7) == "0.7 ×"
+    assert named("blur").text(0.75) == "0.75 px"
+
+
+def test_a_sketch_is_answered_along_every_axis_as_the_network_answers_each_image(
+    shipped: Checkpoint, digits: DigitSet
+) -> None:
+    temperature = shipped.details.temperature or 1.0
+    found = bend(shipped.network, digits.images[3], temperature)
+    assert [b.axis for b in found] == list(AXES)
+    for one in found:
+        torch.testing.assert_close(
+            one.probabilities, shipped.probabilities(one.images), atol=1e-4, rtol=0
+        )
+        middle = one.axis.values.index(one.axis.neutral)
+        assert torch.equal(one.images[middle], digits.images[3])
+        assert one.answer == int(one.probabilities[middle].argmax())
+        assert one.rival != one.answer
+
+
+def test_breaks_are_the_nearest_strengths_with_another_answer(
+    shipped: Checkpoint, digits: DigitSet
+) -> None:
+    broken = 0
+    for image in digits.images[:12]:
+        for one in bend(shipped.network, image):
+            values, answers = one.axis.values, one.probabilities.argmax(dim=1).tolist()
+            below, above = math.nan, math.nan
+            for value, answer in zip(values, answers, strict=True):
+                if answer != one.answer and value < one.axis.neutral:
+                    below = value
+                if answer != one.answer and value > one.axis.neutral and math.isnan(above):
+                    above = value
+            assert one.below == pytest.approx(below, nan_ok=True)
+            assert one.above == pytest.approx(above, nan_ok=True)
+            broken += not math.isnan(below)
+            most = one.probabilities.amax(dim=0)
+            assert all(most[one.rival] >= most[d] for d in range(10) if d != one.answer)
+    assert broken > 0
+
+
+def test_a_network_that_never_changes_its_answer_never_breaks() -> None:
+    network = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.copy_(torch.arange(10.0))
+    for one in bend(network, torch.zeros(28, 28, dtype=torch.uint8)):
+        assert (one.answer, one.rival) == (9, 8)
+        assert math.isnan(one.below)
+        assert math.isnan(one.above)
+
+
+def test_accuracies_are_those_of_a_hand_loop_with_wilson_intervals(
+    shipped: Checkpoint, digits: DigitSet
+) -> None:
+    seen = []
+    found = measure(shipped.network, digits, progress=lambda *step: seen.append(step))
+    assert (found.title, found.n) == ("synthetic test", len(digits))
+    assert [curve.axis for curve in found.curves] == list(AXES)
+    for curve in found.curves:
+        place = len(curve.axis.values) - 1
+        changed = curve.axis.change(digits.images, curve.axis.values[place])
+        right = int((shipped.probabilities(changed).argmax(dim=1) == digits.labels).sum())
+        assert curve.right[place] == right
+        assert curve.accuracies[place] == right / len(digits)
+        reference = proportion_confint(right, len(digits), method="wilson")
+        assert curve.intervals[place] == pytest.approx(reference)
+        assert curve.at(curve.axis.neutral) == found.unchanged
+    # The strength that changes nothing is measured once.
+    strengths = sum(len(axis.values) for axis in AXES) - len(AXES) + 1
+    assert seen == [(60 * done, 60 * strengths) for done in range(1, strengths + 1)]
+
+
+def test_a_thousand_images_are_taken_evenly_from_a_large_set_and_all_of_a_small_one(
+    digits: DigitSet,
+) -> None:
+    large = digits.take(torch.arange(60).repeat(45))
+    large = dataclasses.replace(large, labels=(torch.arange(2700) % 10).to(torch.uint8))
+    taken = sample(large)
+    assert len(taken) == MOST_IMAGES
+    wanted = [i * 2700 // 1000 for i in range(1000)]
+    assert taken.labels.tolist() == [i % 10 for i in wanted]
+    assert len(set(wanted)) == 1000
+    assert sample(digits).fingerprint == digits.fingerprint
+
+
+def test_curves_are_kept_per_network_and_images(shipped: Checkpoint, digits: DigitSet) -> None:
+    few = digits.take(slice(0, 2))
+    cache = RobustnessCache()
+    made = []
+
+    def network() -> DigitCNN:
+        made.append(1)
+        return shipped.network
+
+    first = cache.get(network, "a", few)
+    again = cache.get(network, "a", dataclasses.replace(few, name="other name"))
+    assert len(made) == 1
+    assert (first.curves, again.digits) == (again.curves, "other name")
+    cache.get(network, "b", few)
+    cache.get(network, "a", digits.take(slice(2, 4)))
+    assert len(made) == 3
+
+
+def test_whoever_ends_a_measurement_leaves_nothing_kept(
+    shipped: Checkpoint, digits: DigitSet
+) -> None:
+    cache = RobustnessCache()
+
+    def end(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    few = digits.take(slice(0, 2))
+    with pytest.raises(KeyboardInterrupt):
+        cache.get(lambda: shipped.network, "a", few, progress=end)
+    assert isinstance(cache.get(lambda: shipped.network, "a", few).curves[0], Curve)
+
+
+def test_on_mnist_small_changes_cost_little_and_large_ones_much(
+    shipped: Checkpoint, real_data: Path
+) -> None:
+    from digitcnn.digits.catalog import Catalog
+
+    images = Catalog(real_data).open("mnist", "test").take(slice(0, 10_000, 100))
+    found = {curve.axis.name: curve for curve in measure(shipped.network, images).curves}
+    assert found["rotation"].at(10) >= 97
+    assert found["rotation"].at(90) < 40
+    assert found["shift"].at(2) >= 97
+    assert found["blur"].at(3) < 40
