@@ -21,6 +21,13 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 // The bytes of a base64 text.
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
+// Puts square pictures of grey pixels, 0 to 255, into a canvas of that side.
+function drawGrey(context, bytes, side) {
+  const image = context.createImageData(side, side);
+  bytes.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+  context.putImageData(image, 0, 0);
+}
+
 // The state of the pad: counts up with every answer that it shows. answer: what the pad showed
 // last, {digit, probabilities, blank}.
 const pad = { version: 0, answer: null };

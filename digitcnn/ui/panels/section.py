@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.models import Models
+from digitcnn.ui.panels.nearest import nearest_panel
 from digitcnn.ui.panels.panel import FOLDER, Lane, Panel
 from digitcnn.ui.panels.why import why_panel
 from digitcnn.ui.sketchpad_tab import Payload, replying
@@ -23,7 +24,7 @@ from digitcnn.workspace import Workspace
 
 def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
     """The panels, in their order on the page."""
-    return [why_panel(models)]
+    return [nearest_panel(workspace, models), why_panel(models)]
 
 
 def build_panels(workspace: Workspace, models: Models) -> None:
