@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from digitcnn.network.device import Compute
 from digitcnn.training import runs
 from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
 from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.film import Film
 from digitcnn.training.loop import EpochEnd, EpochResult, StepProgress
 from digitcnn.training.perform import (
     Phase,
@@ -60,6 +61,7 @@ class LossCurve:
 class JobView(BackgroundView):
     """What a watcher sees of the training at one moment.
 
+    film: the networks after the epochs that this process trained of the run.
     ended: how the last run of this process ended.
     """
 
@@ -68,6 +70,7 @@ class JobView(BackgroundView):
     progress: StepProgress | None = None
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
+    film: Film = field(default_factory=Film)
     ended: RunEnd | None = None
 
 
@@ -159,7 +162,9 @@ class TrainingJob(BackgroundJob[JobView]):
             losses = self._view.losses.with_losses(progress.losses)
             self._change(progress=progress, losses=losses, phase="training")
         elif isinstance(progress, EpochEnd):
-            self._change(history=progress.snapshot.history)
+            snapshot = progress.snapshot
+            film = self._view.film.with_epoch(snapshot.epoch, snapshot.averaged)
+            self._change(history=snapshot.history, film=film)
         elif isinstance(progress, Phase):
             self._change(phase=progress.text)
         else:
