@@ -4,8 +4,8 @@
     load     a file or its bytes -> Checkpoint, or CheckpointError with one sentence
     CheckpointFolder   all files of a folder, inspected once each
 
-A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights`` and
-``details``. Bare state dicts of the same network, as ``.pt`` or ``.safetensors``, are read as
+A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details``
+and, after a finished training, ``novelty``: what tells a digit from what is none. Bare state dicts of the same network, as ``.pt`` or ``.safetensors``, are read as
 well. How a stranger's file is read without trusting it: ``gate`` and ``claims``.
 """
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from digitcnn.digits import synthetic
 from digitcnn.errors import CheckpointError
 from digitcnn.files import atomic_write
-from digitcnn.network import gate
+from digitcnn.network import gate, novelty
 from digitcnn.network.bare_weights import (
     IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
@@ -41,9 +41,11 @@ from digitcnn.network.bare_weights import (
 from digitcnn.network.claims import Claim, Refused, listed, shown
 from digitcnn.network.details import Details
 from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.network.novelty import Novelty
 
 __all__ = [
     "INPUT_SCALINGS",
+    "Answers",
     "BadCheckpoint",
     "Checkpoint",
     "CheckpointFolder",
@@ -76,11 +78,24 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Answers:
+    """What a checkpoint says of N images.
+
+    probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each passes as a digit;
+    None from a checkpoint that cannot tell.
+    """
+
+    probabilities: Tensor
+    is_digit: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A network that passed the gate, and what its file says of it.
 
     name: for people; the file's name without ``.pt``. Data from outside: shown as text only.
     digest: of the weights, and of the input's scaling where it is not MNIST's.
+    novelty: what tells a digit from what is none; None where the file holds no such statistics.
     size: of the file, in bytes. path: None where the bytes came without a file.
     scaling: which of INPUT_SCALINGS was found most likely; None where the file says it.
     held: the network; None in a folder's list, where it would take 4 MB for each file.
@@ -90,6 +105,7 @@ class Checkpoint:
     name: str
     digest: str
     size: int
+    novelty: Novelty | None = None
     path: Path | None = None
     scaling: str | None = None
     held: DigitCNN | None = None
@@ -140,11 +156,23 @@ class Checkpoint:
             scaling=scaling,
         )
 
-    @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Calibrated probabilities, float32 [N, 10], for images [N, 28, 28] from 0 to 255."""
-        logits = self.network(self.network.prepare(images))
-        return torch.softmax(logits / (self.details.temperature or 1.0), dim=1)
+        return self.answers(images).probabilities
+
+    @torch.inference_mode()
+    def answers(self, images: Tensor) -> Answers:
+        """Probabilities, and whether it is a digit at all, by one pass through the network.
+
+        images: [N, 28, 28] from 0 to 255, on the network's device.
+        """
+        network = self.network
+        maps = network.maps(network.prepare(images))
+        logits = network.output(network.features_of(maps))
+        return Answers(
+            torch.softmax(logits / (self.details.temperature or 1.0), dim=1),
+            None if self.novelty is None else self.novelty.passes(maps),
+        )
 
 
 @dataclass(frozen=True)
@@ -171,18 +199,17 @@ def _digest_of(network: DigitCNN) -> str:
 # --- save ---------------------------------------------------------------------------------------
 
 
-def save(path: Path, network: DigitCNN, details: Details) -> str:
+def save(
+    path: Path, network: DigitCNN, details: Details, novelty: Novelty | None = None
+) -> str:
     """Write a new checkpoint and return its digest. What has the name already is never touched.
 
     Without the digit set that was trained on, a bare state dict is written: it says nothing else.
+    novelty: the network's no-digit statistics; they are no part of the digest.
 
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """
-    weights = {
-        # A clone has memory of its own and of its own size, which the gate asks for.
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in network.state_dict().items()
-    }
+    weights = _plain(network.state_dict())
     buffer = io.BytesIO()
     whole = {
         "format": FORMAT,
@@ -191,6 +218,8 @@ def save(path: Path, network: DigitCNN, details: Details) -> str:
         "weights": weights,
         "details": details.to_plain(),
     }
+    if novelty is not None:
+        whole["novelty"] = _plain(novelty.tensors)
     torch.save(weights if details.digits is None else whole, buffer)
     try:
         with atomic_write(path, new=True) as file:
@@ -206,6 +235,11 @@ def save(path: Path, network: DigitCNN, details: Details) -> str:
             f"({error.strerror or error}); free space or choose another folder."
         ) from error
     return _digest_of(network)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # A clone has memory of its own and of its own size, which the gate asks for.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def _architecture(input_mean: float, input_std: float, dropout: float) -> dict[str, Any]:
@@ -235,9 +269,9 @@ def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
         suffix = PurePath(file_name).suffix.lower()
         file = gate.open_weights(data, suffix)
         if isinstance(file.content, dict) and "format" in file.content:
-            network, details = _read_own(file)
+            network, details, statistics = _read_own(file)
         else:
-            network, details = _read_bare(file), Details()
+            network, details, statistics = _read_bare(file), Details(), None
     except Refused as error:
         raise CheckpointError(f"{shown(file_name) or 'The file'} {error}.") from error
     return Checkpoint(
@@ -246,6 +280,7 @@ def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
         name=_display_name(file_name),
         digest=_digest_of(network),
         size=len(data),
+        novelty=statistics,
         path=source if isinstance(source, Path) else None,
     )
 
@@ -263,7 +298,7 @@ def _check_name(file_name: str) -> None:
         )
 
 
-def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details]:
+def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, Novelty | None]:
     content = file.content
     if content["format"] != FORMAT or type(content.get("format_version")) is not int:
         raise Refused("is in a format that digitcnn does not know; choose a checkpoint of its own")
@@ -273,7 +308,7 @@ def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details]:
             f"version {FORMAT_VERSION}; use the digitcnn that wrote it"
         )
     parts = {"format", "format_version", "architecture", "weights", "details"}
-    if set(content) != parts:
+    if set(content) - {"novelty"} != parts:
         raise Refused("lacks parts of a checkpoint or has others; copy or download it again")
     weights = content["weights"]
     if not isinstance(weights, dict) or not all(isinstance(c, Claim) for c in weights.values()):
@@ -284,7 +319,11 @@ def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details]:
     check_claims(weights, names)
     scaling = _check_architecture(content["architecture"])
     details = Details.read(content["details"])
-    return _fill(scaling, file.load()["weights"], weights, names), details
+    if "novelty" in content:
+        novelty.check_claims(content["novelty"])
+    loaded = file.load()
+    statistics = novelty.checked(loaded["novelty"]) if "novelty" in content else None
+    return _fill(scaling, loaded["weights"], weights, names), details, statistics
 
 
 def _other_names(weights: Mapping[str, Claim], names: Mapping[str, str]) -> str:
@@ -355,7 +394,8 @@ class CheckpointFolder:
     """The checkpoints of a folder, each inspected once until its file changes. Thread-safe.
 
     Asking again for an unchanged folder reads no file: one look at the folder's names, sizes and
-    times. In memory are the details of all, and the networks that were asked for last.
+    times. In memory are the details of all, with their no-digit statistics (0.4 MB each), and the
+    networks that were asked for last.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -389,7 +429,7 @@ class CheckpointFolder:
                 return dataclasses.replace(entry, held=self._network(entry))
         known = listed([entry.name for entry in found if isinstance(entry, Checkpoint)])
         raise CheckpointError(
-            f"There is no checkpoint {shown(name)} in {shown(str(self.folder), 100)}; there "
+            f"There is no checkpoint {shown(name)}; there "
             f"{'are: ' + known if known else 'is none yet, so train one'}."
         )
 

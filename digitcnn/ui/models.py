@@ -55,9 +55,12 @@ class Models:
         """The name that a new page begins with: the model that ships, else the newest."""
         return _first_choice(self.choices())
 
-    def get(self, name: str | None) -> Checkpoint:
-        """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
-        if not name:
+    def get(self, name: Any) -> Checkpoint:
+        """The checkpoint of that name, which may come from anybody and so be of any kind.
+
+        Raises CheckpointError when there is none or it is bad.
+        """
+        if not isinstance(name, str) or not name:
             raise CheckpointError("No model is chosen; train one, or choose one above the tabs.")
         if name.startswith(PREFIX):
             found = self.dropped.get(name)

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from digitcnn.network.gate import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
+from digitcnn.ui.api import build_api
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.front_door import FrontDoor
@@ -112,6 +113,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
                 build_panels(workspace, models)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
+        build_api(workspace, models)
         _rest_while_hidden(page)
     page.queue(max_size=QUEUE_LENGTH)
     return page
