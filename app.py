@@ -20,7 +20,7 @@ os.environ["GRADIO_RUN_HISTORY"] = "False"
 
 from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError
 from digitcnn.network.device import CHOICES
-from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder
+from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder, feedback_place
 
 if TYPE_CHECKING:
     from digitcnn.ui.login import Logins
@@ -68,14 +68,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
-    workspace = Workspace(
-        data_folder(args.data_dir),
-        args.output_dir,
-        args.checkpoint_dir,
-        args.output_dir / "feedback.sqlite3",
-        args.device,
-    )
     try:
+        workspace = Workspace(
+            data_folder(args.data_dir),
+            args.output_dir,
+            args.checkpoint_dir,
+            feedback_place(args.output_dir),
+            args.device,
+        )
         serve(args, workspace)
     except DigitCNNError as error:
         print(error, file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
-from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
@@ -33,17 +33,38 @@ def data_folder(argument: Path | None, environment: Mapping[str, str] = os.envir
     return user_cache_path("digitcnn")
 
 
+def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
+    """Where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the folder of runs."""
+    return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"
+
+
+def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
+    """The digit sets of a data folder, and ``feedback``: what people drew and said it was."""
+    live = LiveSet(
+        count=store.count_labelled,
+        read=store.labelled,
+        how="draw on the Sketchpad and say what it is",
+    )
+    return Catalog(data, live={"feedback": live})
+
+
 class Workspace:
     """Made once by app.py or the command line; opens what it holds only when it is asked for."""
 
     def __init__(
-        self, data: Path, outputs: Path, checkpoints: Path, feedback: Path, device: str = "auto"
+        self,
+        data: Path,
+        outputs: Path,
+        checkpoints: Path,
+        feedback: Path | str,
+        device: str = "auto",
     ) -> None:
+        """feedback: a file, or the address of a database. Raises ConfigError for a bad address."""
         self.outputs, self.checkpoints_folder = outputs, checkpoints
-        self.catalog = Catalog(data)
+        self.feedback = FeedbackStore(feedback)
+        self.catalog = catalog_with_feedback(data, self.feedback)
         self.runs = RunStore(outputs)
         self.checkpoints = CheckpointFolder(checkpoints)
-        self.feedback = FeedbackStore(feedback)
         self._predictions = PredictionCache(outputs / ".predictions")
         self._device = device
 

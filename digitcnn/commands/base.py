@@ -14,10 +14,16 @@ from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
+from digitcnn.feedback import FeedbackStore
 from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network import device as devices
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.workspace import data_folder
+from digitcnn.workspace import (
+    PROGRAM_FOLDER,
+    catalog_with_feedback,
+    data_folder,
+    feedback_place,
+)
 
 # A command's result: its JSON object, the same as text for people, and the exit status.
 Answer = tuple[dict[str, Any], str, int]
@@ -42,7 +48,9 @@ def add_command(commands: Any, name: str, function: Any, **texts: Any) -> argpar
 
 
 def catalog_of(args: argparse.Namespace) -> Catalog:
-    return Catalog(data_folder(getattr(args, "data_dir", None)))
+    """Raises ConfigError for a bad DIGITCNN_FEEDBACK_URL."""
+    store = FeedbackStore(feedback_place(PROGRAM_FOLDER / "outputs"))
+    return catalog_with_feedback(data_folder(getattr(args, "data_dir", None)), store)
 
 
 def say(text: str) -> None:

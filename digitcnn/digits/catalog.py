@@ -2,7 +2,8 @@
 
 A set is a folder in the data folder, by its name, with an images and a labels file per split;
 MNIST and EMNIST are also found as torchvision lays them out. What is there is read as it is. How
-a file is read is left to ``idx``, how it is fetched to ``download``.
+a file is read is left to ``idx``, how it is fetched to ``download``. Sets that grow while the
+program runs are handed in, by whoever keeps them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import SIDE, DigitSet
@@ -27,7 +29,7 @@ from digitcnn.digits.download import (
     UspsText,
 )
 from digitcnn.digits.idx import read_idx, read_shape, write_idx
-from digitcnn.errors import DigitSetError, DownloadError
+from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError
 
 SPLITS = ("train", "test")
 
@@ -170,6 +172,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class LiveSet:
+    """A test set that grows while the program runs, such as what people draw for it.
+
+    count: how many images there are now. read: images uint8 [N, 28, 28], ink high, and labels
+    uint8 [N]. Both are asked each time and may raise DigitCNNError. how: how it gets its first.
+    """
+
+    count: Callable[[], int]
+    read: Callable[[], tuple[Tensor, Tensor]]
+    how: str
+
+
+@dataclass(frozen=True)
 class _Pair:
     """An images file and its labels file. signature: changes when either is replaced."""
 
@@ -187,7 +202,8 @@ class Catalog:
 
     data_dir: need not exist yet. sources: where sets can be fetched from, by name.
     timeout: seconds that a server may be silent during a download.
-    kept_bytes: how much of opened sets stays in memory.
+    kept_bytes: how much of opened sets stays in memory. live: test sets that grow, by name; one
+    without images is not listed.
     """
 
     def __init__(
@@ -196,8 +212,10 @@ class Catalog:
         sources: Mapping[str, Source] = SOURCES,
         timeout: float = TIMEOUT,
         kept_bytes: int = KEPT_BYTES,
+        live: Mapping[str, LiveSet] | None = None,
     ) -> None:
         self.data_dir = data_dir
+        self._live = dict(live or {})
         self._sources = sources
         self._timeout = timeout
         self._kept_bytes = kept_bytes
@@ -211,12 +229,15 @@ class Catalog:
     def open(self, name: str, split: str) -> DigitSet:
         """The images and labels of ``split``, upright; the same object while the files stay.
 
-        Raises DigitSetError when the set is unknown, not on this machine, or unreadable.
+        A live set is read anew each time. Raises DigitSetError when the set is unknown, not on
+        this machine, or unreadable.
         """
         if split not in SPLITS:
             raise DigitSetError(f"There is no split {split!r:.80}; take train or test.")
         if name in synthetic.NAMES:
             return self._kept(name, split, None, lambda: synthetic.draw(name, split))
+        if name in self._live:
+            return self._open_live(name, split)
         pair = self._find(name, split)
         if pair is None:
             raise DigitSetError(self._how_to_get(name, split))
@@ -229,8 +250,19 @@ class Catalog:
         return self._kept(name, split, signature, lambda: _read(pair, name, split))
 
     def names(self) -> list[str]:
-        """Every set that is known here: the fetchable ones, the drawn ones, the folders found."""
-        return [*LAYOUTS, *synthetic.NAMES, *self._found()]
+        """Every set that is known here: fetchable, drawn, found as a folder, live."""
+        return [*LAYOUTS, *synthetic.NAMES, *self._found(), *self._live]
+
+    def _open_live(self, name: str, split: str) -> DigitSet:
+        if split != "test":
+            raise DigitSetError(f"{name} is a test set; take its split test.")
+        try:
+            images, labels = self._live[name].read()
+        except DigitCNNError as error:
+            raise DigitSetError(str(error)) from error
+        if len(labels) == 0:
+            raise DigitSetError(f"{name} holds no digits yet; {self._live[name].how}.")
+        return DigitSet(images, labels, name, split)
 
     def _kept(
         self, name: str, split: str, signature: object, make: Callable[[], DigitSet]
@@ -262,9 +294,8 @@ class Catalog:
 
     def has(self, name: str, split: str) -> bool:
         """Whether the split of that set is on this machine."""
-        return any(
-            entry.present for entry in self.entries() if (entry.name, entry.split) == (name, split)
-        )
+        entries = self._live_entries() if name in self._live else self._lasting_entries()
+        return any(entry.present for entry in entries if (entry.name, entry.split) == (name, split))
 
     def entries(self) -> list[Entry]:
         """Every split of every set, known ones first; reads headers, not images.
@@ -272,6 +303,9 @@ class Catalog:
         Files that are there but cannot be used make an absent entry with its problem. Raises
         DigitSetError when the data folder cannot be listed.
         """
+        return [*self._lasting_entries(), *self._live_entries()]
+
+    def _lasting_entries(self) -> list[Entry]:
         known = [(name, split) for name, layout in LAYOUTS.items() for split in layout.stems]
         drawn = [
             Entry(name, split, synthetic.IMAGES[split], present=True, path=None)
@@ -294,11 +328,21 @@ class Catalog:
             except DigitSetError as error:
                 yield Entry(name, split, None, present=False, path=path, problem=str(error))
 
+    def _live_entries(self) -> Iterator[Entry]:
+        for name, live in self._live.items():
+            try:
+                n = live.count()
+            except DigitCNNError as error:
+                yield Entry(name, "test", None, present=False, path=None, problem=str(error))
+            else:
+                if n:
+                    yield Entry(name, "test", n, present=True, path=None)
+
     def _found(self) -> dict[str, list[str]]:
         """Folders that are sets though nobody knows them by name, with their splits."""
         found = {}
         for name in _listing(self.data_dir):
-            if name in NO_SETS or name.startswith("."):
+            if name in (*NO_SETS, *self._live) or name.startswith("."):
                 continue
             files = set(_listing(self.data_dir / name))
             splits = [split for split in SPLITS if files & set(_file_names(split, "images-idx3"))]
@@ -457,7 +501,7 @@ class Catalog:
                 "dashes and underscores."
             )
         # Some file systems do not tell large letters from small ones.
-        if name.lower() in {known.lower() for known in NO_SETS}:
+        if name.lower() in {known.lower() for known in (*NO_SETS, *self._live)}:
             raise DigitSetError(
                 f"{name} is a set that digitcnn knows; choose another name for yours."
             )
