@@ -28,6 +28,7 @@ class Panel:
     explanation: one sentence for a student. functions: what its JavaScript calls, by their names;
     each takes a dictionary and returns one.
     open: whether it is unfolded at first on a wide page; on a narrow one none is.
+    content: its HTML where that is made here and not in a file.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Panel:
     explanation: str
     functions: tuple[Callable[[Payload], Payload], ...]
     open: bool = False
+    content: str | None = None
 
     @property
     def html(self) -> str:
@@ -44,7 +46,7 @@ class Panel:
             f'<details class="panel" id="{name}" data-open="{str(self.open).lower()}">'
             f"<summary><h3>{escape(self.title)}</h3></summary>"
             f'<div class="inside"><p class="explanation">{escape(self.explanation)}</p>'
-            f'<div class="content">{self._file("html")}</div>'
+            f'<div class="content">{self.content or self._file("html")}</div>'
             '<p class="said" role="status" aria-live="polite"></p></div></details>'
         )
 

@@ -1,0 +1,62 @@
+"""While it trains: the drawing, answered by the network as it was after each epoch."""
+
+from __future__ import annotations
+
+import torch
+
+from digitcnn.training import runs
+from digitcnn.training.job import JobView
+from digitcnn.ui.panels.panel import Panel
+from digitcnn.ui.sketchpad_tab import Payload, seen_of
+from digitcnn.workspace import Workspace
+
+
+def film_panel(workspace: Workspace) -> Panel:
+    """The panel; ``film`` answers ``{"strokes", "width"}`` or ``{"picture"}``, ``film_news``
+    anything."""
+
+    def film(payload: Payload) -> Payload:
+        return filmed_sketch(workspace, payload)
+
+    def film_news(payload: Payload) -> Payload:
+        return news_of(workspace.job.view())
+
+    return Panel(
+        name="film",
+        title="While it trains",
+        explanation="Your drawing, answered by the network as it was after each epoch of the "
+        "running training, or of the last one.",
+        functions=(film, film_news),
+    )
+
+
+def news_of(view: JobView) -> Payload:
+    """``{"key", "running", "frames"}``: the key changes whenever there is something new to see."""
+    frames = view.film.frames
+    latest = frames[-1].epoch if frames else 0
+    return {
+        "key": f"{view.run}/{latest}/{view.state}",
+        "running": view.state == runs.RUNNING,
+        "frames": len(frames),
+    }
+
+
+@torch.inference_mode()
+def filmed_sketch(workspace: Workspace, payload: Payload) -> Payload:
+    """What ``news_of`` says, and ``{"run", "epochs": planned, "film": one per kept epoch of
+    {"epoch", "probabilities": ten}}``; ``{"blank": True}`` for an empty drawing.
+
+    Probabilities are not calibrated: the temperature is fitted when a training has ended.
+    Raises SketchError.
+    """
+    seen = seen_of(payload)
+    if seen is None:
+        return {"blank": True}
+    view = workspace.job.view()
+    film = []
+    for frame in view.film.frames:
+        logits = frame.network(frame.network.prepare(seen[None]))[0]
+        probabilities = [round(p, 4) for p in torch.softmax(logits, dim=0).tolist()]
+        film.append({"epoch": frame.epoch, "probabilities": probabilities})
+    planned = view.config.epochs if view.config else 0
+    return {**news_of(view), "run": view.run, "epochs": planned, "film": film}
