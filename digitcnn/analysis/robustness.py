@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digitcnn.analysis.predictions import Progress, inference_twin, predict
+from digitcnn.analysis.predictions import Progress, predict
 from digitcnn.digits import sketch
 from digitcnn.digits.augment import thicken, warp
 from digitcnn.digits.digit_set import SIDE, DigitSet
@@ -165,15 +165,15 @@ class Bend:
 def bend(network: DigitCNN, image: Tensor, temperature: float = 1.0) -> tuple[Bend, ...]:
     """The answers to one sketch along all axes, from one batch of some 80 images.
 
-    network: on the CPU, in evaluation mode. image: uint8 [28, 28].
+    network: on the CPU, in evaluation mode; its ``inference_twin`` answers three times as fast.
+    image: uint8 [28, 28].
     """
     images = [
         axis.change(image.expand(len(axis.values), -1, -1), torch.tensor(axis.values))
         for axis in AXES
     ]
-    twin = inference_twin(network)
     with torch.inference_mode():
-        logits = twin(twin.prepare(torch.cat(images)))
+        logits = network(network.prepare(torch.cat(images)))
     probabilities = torch.softmax(logits / temperature, dim=1)
     parts = probabilities.split([len(part) for part in images])
     return tuple(

@@ -15,8 +15,10 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.models import Models
+from digitcnn.ui.panels.film import film_panel
 from digitcnn.ui.panels.nearest import nearest_panel
 from digitcnn.ui.panels.panel import FOLDER, Lane, Panel
+from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.panels.why import why_panel
 from digitcnn.ui.sketchpad_tab import Payload, replying
 from digitcnn.workspace import Workspace
@@ -24,7 +26,12 @@ from digitcnn.workspace import Workspace
 
 def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
     """The panels, in their order on the page."""
-    return [nearest_panel(workspace, models), why_panel(models)]
+    return [
+        nearest_panel(workspace, models),
+        why_panel(models),
+        what_if_panel(models),
+        film_panel(workspace),
+    ]
 
 
 def build_panels(workspace: Workspace, models: Models) -> None:

@@ -11,15 +11,17 @@ from digitcnn.analysis.robustness import AXES, Axis, Bend, bend
 from digitcnn.errors import SketchError
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
+from digitcnn.ui.panels.twins import Twins
 from digitcnn.ui.sketchpad_tab import Payload, seen_of, text_of
 
 
 def what_if_panel(models: Models) -> Panel:
     """The panel; ``what_if`` answers ``{"model", "strokes", "width", "axis"}`` or with
     ``"picture"``."""
+    twins = Twins()
 
     def what_if(payload: Payload) -> Payload:
-        return bent_sketch(models, payload)
+        return bent_sketch(models, twins, payload)
 
     return Panel(
         name="what_if",
@@ -27,11 +29,11 @@ def what_if_panel(models: Models) -> Panel:
         explanation="Turn, move, scale, thicken or blur your drawing, and see how far you can go "
         "before the network takes it for another digit.",
         functions=(what_if,),
-        content=_NOW + "".join(_slider(place, axis) for place, axis in enumerate(AXES)),
+        content=_NOW + "".join(map(_slider, AXES)),
     )
 
 
-def bent_sketch(models: Models, payload: Payload) -> Payload:
+def bent_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
     """``{"answer": digit, "axes": one per axis of {"rival", "below", "above", "probabilities"},
     "images": of the axis asked for}``; ``{"blank": True}`` for an empty drawing.
 
@@ -49,7 +51,7 @@ def bent_sketch(models: Models, payload: Payload) -> Payload:
     if seen is None:
         return {"blank": True}
     checkpoint = models.get(text_of(payload, "model"))
-    found = bend(checkpoint.network, seen, checkpoint.details.temperature or 1.0)
+    found = bend(twins.of(checkpoint), seen, checkpoint.details.temperature or 1.0)
     images = seen if wanted is None else found[wanted].images
     return {
         "answer": found[0].answer,
@@ -81,17 +83,18 @@ _NOW = (
 )
 
 
-def _slider(place: int, axis: Axis) -> str:
-    name = escape(axis.name)
+def _slider(axis: Axis) -> str:
+    name = escape(axis.name.capitalize())
     texts = escape(json.dumps([axis.text(value) for value in axis.values]))
     neutral = axis.values.index(axis.neutral)
     return (
-        f'<div class="axis" data-axis="{place}" data-neutral="{neutral}" data-texts="{texts}">'
+        f'<div class="axis" data-name="{name}" data-neutral="{neutral}" data-texts="{texts}">'
         f'<div class="words"><span class="name">{name}</span>'
         f'<output class="value">{escape(axis.text(axis.neutral))}</output>'
         '<span class="breaks"></span></div>'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="Probabilities along the {name}"></svg>'
+        '<div class="chart"><svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="Probabilities along this change: {name}"></svg>'
+        '<span class="tag" hidden></span></div>'
         f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="{neutral}" '
         f'aria-label="{name}"></div>'
     )
