@@ -16,7 +16,7 @@ def film_panel(workspace: Workspace) -> Panel:
     anything."""
 
     def film(payload: Payload) -> Payload:
-        return filmed_sketch(workspace, payload)
+        return filmed_sketch(workspace.job.view(), payload)
 
     def film_news(payload: Payload) -> Payload:
         return news_of(workspace.job.view())
@@ -42,7 +42,7 @@ def news_of(view: JobView) -> Payload:
 
 
 @torch.inference_mode()
-def filmed_sketch(workspace: Workspace, payload: Payload) -> Payload:
+def filmed_sketch(view: JobView, payload: Payload) -> Payload:
     """What ``news_of`` says, and ``{"run", "epochs": planned, "film": one per kept epoch of
     {"epoch", "probabilities": ten}}``; ``{"blank": True}`` for an empty drawing.
 
@@ -52,7 +52,6 @@ def filmed_sketch(workspace: Workspace, payload: Payload) -> Payload:
     seen = seen_of(payload)
     if seen is None:
         return {"blank": True}
-    view = workspace.job.view()
     film = []
     for frame in view.film.frames:
         logits = frame.network(frame.network.prepare(seen[None]))[0]
