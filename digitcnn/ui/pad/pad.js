@@ -50,6 +50,9 @@ const visitor = (() => {
   }
   return fresh;
 })();
+// For the feedback view, where a visitor's own verdicts are listed and changed.
+window.digitcnnVisitor = visitor;
+window.dispatchEvent(new Event("digitcnn-visitor"));
 
 // ---- The drawing ------------------------------------------------------------------------------
 
@@ -265,7 +268,8 @@ function showAnswer({ digit, probabilities, seen: pixels, calibrated }) {
   showSeen(known ? pixels : null);
   showTools();
   // For the panels below the pad, which ask for more once the answer stands.
-  const detail = { digit, probabilities: probabilities ?? null, blank: isBlank() };
+  const { lineage } = drawing;
+  const detail = { digit, probabilities: probabilities ?? null, blank: isBlank(), lineage };
   window.dispatchEvent(new CustomEvent("digitcnn-answer", { detail }));
 }
 
@@ -345,6 +349,7 @@ async function send(digit, id) {
     return;
   }
   showStanding(reply);
+  window.dispatchEvent(new Event("digitcnn-verdict"));
   if (drawing.id !== id) return;
   drawing.done = true;
   drawing.judged = { digit: payload.digit, answer: reply.answer };
@@ -361,7 +366,7 @@ function askForDigit() {
   canvas.focus({ preventScroll: true });
 }
 
-function showStanding({ mine, all, recent, kept, error }) {
+function showStanding({ mine, all, kept, error }) {
   if (error) {
     message.textContent = error;
     return;
@@ -384,31 +389,7 @@ function showStanding({ mine, all, recent, kept, error }) {
       return box;
     })
   );
-  find("#feedback-table tbody").replaceChildren(...tableRows(recent));
-  find(".kept").textContent =
-    `Each verdict is kept with its drawing in ${kept} on the computer that runs this app.`;
-}
-
-function tableRows(recent) {
-  if (recent.length === 0) {
-    const row = make("tr");
-    const cell = make("td", "none", "None yet: draw a digit and say whether the answer is right.");
-    cell.colSpan = 6;
-    row.append(cell);
-    return [row];
-  }
-  return recent.map(({ answer, digit, right, confidence, model: name, time }) => {
-    const row = make("tr");
-    row.append(
-      make("td", "", answer === null ? "no digit" : String(answer)),
-      make("td", "", digit === null ? "no digit" : String(digit)),
-      make("td", right ? "good" : "bad", right ? "right" : "wrong"),
-      make("td", "wide", percent(confidence)),
-      make("td", "wide", name),
-      make("td", "", new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }))
-    );
-    return row;
-  });
+  find(".kept").textContent = `Each verdict is kept with its drawing in ${kept}.`;
 }
 
 // ---- Pen, mouse, finger -----------------------------------------------------------------------
@@ -523,4 +504,8 @@ new ResizeObserver(fit).observe(canvas);
 new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 fit();
 showAnswer({ digit: null });
-call("standing", { visitor }).then(showStanding);
+const showScore = () => call("standing", { visitor }).then(showStanding);
+window.addEventListener("digitcnn-correction", () => {
+  if (element.isConnected) showScore();
+});
+showScore();

@@ -46,8 +46,8 @@ class Panel:
             f'<details class="panel" id="{name}" data-open="{str(self.open).lower()}">'
             f"<summary><h3>{escape(self.title)}</h3></summary>"
             f'<div class="inside"><p class="explanation">{escape(self.explanation)}</p>'
-            f'<div class="content">{self.content or self._file("html")}</div>'
-            '<p class="said" role="status" aria-live="polite"></p></div></details>'
+            f'<div class="front"><div class="content">{self.content or self._file("html")}</div>'
+            '<p class="said" role="status" aria-live="polite"></p></div></div></details>'
         )
 
     @property
@@ -71,12 +71,11 @@ class Lane:
         self._places = threading.Semaphore(1 + most_waiting)
 
     def through(self, function: Callable[[Payload], Payload]) -> Callable[[Payload], Payload]:
-        """The function, answering ``{"wait": sentence, "again": milliseconds}`` where too many
-        wait already."""
+        """The function, answering ``{"again": milliseconds}`` where too many wait already."""
 
         def queued(payload: Payload) -> Payload:
             if not self._places.acquire(blocking=False):
-                return {"wait": "Many are drawing just now; yours comes next.", "again": AGAIN}
+                return {"again": AGAIN}
             try:
                 with self._free:
                     return function(payload)

@@ -28,9 +28,9 @@ function drawGrey(context, bytes, side) {
   context.putImageData(image, 0, 0);
 }
 
-// The state of the pad: counts up with every answer that it shows. answer: what the pad showed
-// last, {digit, probabilities, blank}.
-const pad = { version: 0, answer: null };
+// What the pad showed last. answer: {digit, probabilities, blank, lineage}; lineage is the same for
+// all states of a drawing that grows.
+const pad = { answer: null, lineage: 0 };
 const panels = [];
 
 const drawn = () => {
@@ -42,6 +42,8 @@ const drawn = () => {
 // show(reply, answer): puts a reply on the page. clear(): shows that nothing is drawn.
 // ask(payload): for a panel that sends more than {model, strokes or picture}, or calls another
 // function, as `(payload) => call("name", {...payload, more})`.
+// A reply is what show() takes, or {error: sentence}, or {again: milliseconds} to be asked again after
+// them, with {wait: sentence} where that takes longer than a moment, or {blank: true}.
 // Returns {root, refresh, inSight}: refresh asks again, as after a control of the panel was moved.
 function register({ name, show, clear, ask = (payload) => call(name, payload) }) {
   const root = element.querySelector(`#panel-${name}`);
@@ -49,8 +51,14 @@ function register({ name, show, clear, ask = (payload) => call(name, payload) })
   let wanted = 0; // counts what is to be shown: drawings, models, the panel's own controls
   let shown = 0; // the one that is shown
   let busy = false;
-  let later; // the timer of a panel that was told to ask again
+  let resting = false; // told to ask again later
   let near = false; // on the screen, or nearly
+
+  // Over the content, which keeps its height: the page never jumps.
+  const say = (words) => {
+    said.textContent = words;
+    root.classList.toggle("saying", words !== "");
+  };
 
   const inSight = () => near && root.open && !document.hidden && element.isConnected;
 
@@ -61,34 +69,32 @@ function register({ name, show, clear, ask = (payload) => call(name, payload) })
 
   const follow = async () => {
     if (busy || shown === wanted || !inSight()) return;
-    clearTimeout(later);
     const drawing = drawn();
     const now = wanted;
     if (!drawing || !window.digitcnnModel) {
       shown = now;
-      said.textContent = "";
-      root.classList.remove("waiting");
+      say("");
       clear();
       return;
     }
+    if (resting) return;
     busy = true;
-    const { answer } = pad;
+    const { answer, lineage } = pad;
     const reply = await ask({ model: window.digitcnnModel, ...drawing });
     busy = false;
-    if (reply.wait) {
-      later = setTimeout(follow, reply.again);
-      if (drawn()) said.textContent = reply.wait;
-      root.classList.add("waiting");
-      if (now === wanted) return;
-    } else {
+    if (reply.again) {
+      if (reply.wait) say(reply.wait);
+      resting = true;
+      setTimeout(() => {
+        resting = false;
+        follow();
+      }, reply.again);
+    } else if (drawn() && lineage === pad.lineage) {
+      // A reply to an earlier state of the drawing is news; to one that is gone it is not.
       shown = now;
-      // A reply to an earlier state of the drawing is news; once the pad is empty it is not.
-      if (drawn()) {
-        said.textContent = reply.error || "";
-        root.classList.toggle("waiting", Boolean(reply.error));
-        if (reply.blank) clear();
-        else if (!reply.error) show(reply, answer);
-      }
+      say(reply.error || "");
+      if (reply.blank) clear();
+      else if (!reply.error) show(reply, answer);
     }
     follow();
   };
@@ -126,8 +132,8 @@ async function call(name, payload) {
 // The pad's own answer stands on the page by now: nothing here delays it.
 window.addEventListener("digitcnn-answer", ({ detail }) => {
   if (!element.isConnected) return;
-  pad.version += 1;
   pad.answer = detail;
+  pad.lineage = detail.lineage;
   for (const refresh of panels) refresh();
 });
 

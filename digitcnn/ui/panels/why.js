@@ -17,10 +17,11 @@ function drawMaps({ canvas, side, across, count }, bytes) {
   const step = side + 1;
   canvas.width = across * step - 1;
   canvas.height = (count / across) * step - 1;
-  if (!bytes) return;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(canvas.width, canvas.height);
-  bytes.forEach((value, i) => {
+  context.fillStyle = "#3a4a61";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
+  (bytes ?? new Uint8Array(count * side * side)).forEach((value, i) => {
     const map = Math.floor(i / (side * side));
     const [row, column] = [Math.floor((i % (side * side)) / side), i % side];
     const y = Math.floor(map / across) * step + row;

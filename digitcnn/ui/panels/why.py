@@ -115,8 +115,11 @@ def _signed(values: Tensor, least_scale: float) -> Tensor:
 
 
 def _scaled(maps: Tensor) -> Tensor:
-    """0 to 255 on a scale whose end is the layer's highest value: uint8."""
-    return (maps * (255 / (float(maps.max()) or 1.0))).round().byte()
+    """0 to 255 on a scale whose end is the layer's highest value: uint8.
+
+    Of the square root: a few maps are strong, and the others should be seen as well.
+    """
+    return ((maps / (float(maps.max()) or 1.0)).sqrt() * 255).round().byte()
 
 
 def _base64(values: Tensor) -> str:
