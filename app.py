@@ -109,7 +109,7 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     access = Access.from_settings(public=public, token=token, open_to_all=args.open)
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
-    job = workspace.job  # made here once, before many threads ask for it
+    jobs = workspace.job, workspace.tuning  # made here once, before many threads ask for them
     files = PageFiles.make()  # before any component is, for each takes its folder from it
     page = build_page(workspace, access)
     launched, ended = threading.Event(), threading.Event()
@@ -163,7 +163,8 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     while not ended.wait(SWEEP_SECONDS):
         files.sweep()
     print("Ending; a running training can be resumed.", file=sys.stderr, flush=True)
-    job.shutdown(SHUTDOWN_SECONDS)
+    for job in jobs:  # only one of them is at work
+        job.shutdown(SHUTDOWN_SECONDS)
     if link is not None:
         link.close()
     files.remove()

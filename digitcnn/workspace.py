@@ -18,6 +18,7 @@ from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
+from digitcnn.training.tuning_job import TuningJob
 
 # The model that comes with the program, and the folder it lies in.
 SHIPPED = "digitcnn-mnist"
@@ -76,6 +77,10 @@ class Workspace:
     @cached_property
     def job(self) -> TrainingJob:
         return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
+
+    @cached_property
+    def tuning(self) -> TuningJob:
+        return TuningJob(self.catalog, self.checkpoints_folder, self.compute, self.job.turn)
 
     def predict(
         self,

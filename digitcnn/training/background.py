@@ -54,6 +54,12 @@ class Turn:
         with self.lock:
             self._jobs.append(at_work)
 
+    @property
+    def free(self) -> bool:
+        """Whether no job is at work."""
+        with self.lock:
+            return not any(at_work() for at_work in self._jobs)
+
     def require(self) -> None:
         """Call with the lock held. Raises RunError where a job is at work."""
         for at_work in self._jobs:

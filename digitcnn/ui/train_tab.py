@@ -315,7 +315,7 @@ def _estimate(
 ) -> str:
     config, device = _config(*values)
     if not _idle(workspace):
-        return "A training is running; how long another would take is measured when it is over."
+        return "Something is being learned; how long a training would take is measured after it."
     compute = computes.get(device)
     n = {
         entry.name: entry.n for entry in workspace.catalog.entries() if entry.split == "train"
@@ -332,7 +332,7 @@ def _estimate(
 
 
 def _idle(workspace: Workspace) -> bool:
-    return workspace.job.view().state != runs.RUNNING
+    return workspace.job.turn.free
 
 
 def _fetch(workspace: Workspace) -> Iterator[list[Any]]:

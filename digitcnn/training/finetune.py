@@ -1,0 +1,567 @@
+"""'Learn from feedback': a copy of a network is tuned on what visitors drew and kept if it is good.
+
+Half of each visitor's sketches is learned from, mixed with the original training images; the other
+half and the held-out images say whether the tuned network is kept. Test sets are answered after
+that and decide nothing. Where the sketches come from is left to others: plain images, digits and
+visitors come in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.comparison import compare
+from digitcnn.analysis.metrics import accuracy_text, evaluate
+from digitcnn.analysis.predictions import Predictions, predict
+from digitcnn.digits.augment import Augmentation, augment
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.sketch import frame_emnist
+from digitcnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DigitSetError,
+    FeedbackError,
+    TrainingError,
+)
+from digitcnn.network import checkpoint
+from digitcnn.network.checkpoint import Checkpoint, Details
+from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
+from digitcnn.training import runs
+from digitcnn.training.closing import other_set
+from digitcnn.training.config import learning_rate_at
+from digitcnn.training.loop import LABEL_SMOOTHING, REPORT_SECONDS, WEIGHT_DECAY, StepProgress
+from digitcnn.training.perform import Phase, StopSignal
+
+FEWEST_SKETCHES = 40
+# With fewer in the other half there is next to nothing that could speak against a network.
+FEWEST_JUDGED = 10
+# Digits said at random cannot be learned, and few of them do the held-out images no harm that could
+# be seen. What is right on less than this share of the other half has learned no hand.
+LEAST_RIGHT = 0.5
+# What the held-out images may lose at most, in percentage points, with 97.5 % certainty.
+LARGEST_LOSS = 0.3
+
+FEEDBACK = "feedback"
+_SUFFIX = "-hand-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How a copy is tuned.
+
+    epochs: passes over ``originals`` images drawn anew each time. batch_size: images per step.
+    sketch_share: the most of a batch that is sketches; it is less where there are fewer.
+    learning_rate: peak of the one-cycle schedule. seed: of order, augmentation and dropout.
+
+    Raises ConfigError where nothing would be learned or mixed.
+    """
+
+    epochs: int = 3
+    batch_size: int = 256
+    sketch_share: float = 0.25
+    learning_rate: float = 1e-3
+    originals: int = 12_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        drawn = round(self.batch_size * self.sketch_share)
+        if min(self.epochs, self.originals, drawn) < 1 or not 0 < drawn < self.batch_size:
+            raise ConfigError(
+                f"A tuning of {self.epochs} epochs over {self.originals} images, {drawn} of "
+                f"{self.batch_size} in a batch drawn, mixes nothing; take at least 1 of each."
+            )
+        if not self.learning_rate > 0:
+            raise ConfigError(
+                f"The learning rate of a tuning is {self.learning_rate}; take one above 0."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Sketches:
+    """What visitors drew and said it was, in the order in which it came.
+
+    images: uint8 [N, 28, 28], as the network saw them. digits: uint8 [N], each 0 to 9.
+    visitors: who drew each, by a name that is the same for all of one visitor's.
+
+    Raises FeedbackError where the three do not belong together.
+    """
+
+    images: Tensor
+    digits: Tensor
+    visitors: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.digits) == len(self.visitors):
+            raise FeedbackError(
+                f"{len(self.images)} sketches came with {len(self.digits)} digits and "
+                f"{len(self.visitors)} visitors; one of each is expected for every sketch."
+            )
+
+    def __len__(self) -> int:
+        return len(self.visitors)
+
+    def take(self, places: Sequence[int]) -> Sketches:
+        chosen = torch.tensor(places, dtype=torch.long)
+        visitors = [self.visitors[place] for place in places]
+        return Sketches(self.images[chosen], self.digits[chosen], visitors)
+
+    def as_digit_set(self) -> DigitSet:
+        return DigitSet(self.images, self.digits, FEEDBACK, "test")
+
+
+def halves(sketches: Sketches) -> tuple[Sketches, Sketches]:
+    """The half that is learned from and the other half, which judges.
+
+    Of each visitor's sketches, as they came, the first goes to the learned half, the second to the
+    other and so on in turn: a visitor with one sketch is learned from only. A sketch that was sent
+    twice, the same pixels, counts once, with what was said last: it must not be on both sides.
+    """
+    latest = {
+        (visitor, image.numpy().tobytes()): place
+        for place, (visitor, image) in enumerate(
+            zip(sketches.visitors, sketches.images, strict=True)
+        )
+    }
+    learned: list[int] = []
+    judged: list[int] = []
+    seen: dict[str, int] = {}
+    for place in sorted(latest.values()):
+        visitor = sketches.visitors[place]
+        (judged if seen.get(visitor, 0) % 2 else learned).append(place)
+        seen[visitor] = seen.get(visitor, 0) + 1
+    return sketches.take(learned), sketches.take(judged)
+
+
+def check_sketches(sketches: Sketches) -> tuple[Sketches, Sketches]:
+    """The two halves. Raises FeedbackError where there are too few to learn from or to judge by."""
+    if len(sketches) < FEWEST_SKETCHES:
+        raise FeedbackError(
+            f"{len(sketches)} sketches with their digit are there, but learning needs "
+            f"{FEWEST_SKETCHES}; draw and say what it was."
+        )
+    learned, judged = halves(sketches)
+    if len(judged) < FEWEST_JUDGED:
+        raise FeedbackError(
+            f"Only {len(judged)} sketches are left to judge by, but {FEWEST_JUDGED} are needed, as "
+            "a visitor's first is learned from and sketches sent twice count once; draw more each."
+        )
+    return learned, judged
+
+
+def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
+    """The images that a network was trained on, and the held-out images of that training.
+
+    Raises CheckpointError for a network that does not say which they are, DigitSetError where they
+    are not on this machine or others by now.
+    """
+    details = base.details
+    if details.digits is None or "train" not in details.fingerprints:
+        raise CheckpointError(
+            f"{base.name} does not say which images it was trained on, so they cannot be mixed in; "
+            "choose a model that was trained here."
+        )
+    wanted = details.config.get("train_images")
+    training, held_out = split_held_out(
+        catalog.open(details.digits, "train"), wanted if type(wanted) is int else None
+    )
+    for part, here in (("train", training), ("held_out", held_out)):
+        if details.fingerprints.get(part, here.fingerprint) != here.fingerprint:
+            raise DigitSetError(
+                f"The training images of {details.digits} here are not those that {base.name} was "
+                "trained on; restore them, or choose another model."
+            )
+    return training, held_out
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """Both networks on the same images, before and after the tuning.
+
+    title: which images. decides: whether the row had a say in keeping the tuned network.
+    before, after: accuracies, as fractions of ``n`` images. difference: after minus before, with
+    its paired 95 % interval from low to high, in percentage points (Newcombe's, see
+    ``intervals.newcombe_paired_difference``).
+    """
+
+    title: str
+    decides: bool
+    n: int
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+
+
+def row(title: str, before: Predictions, after: Predictions, *, decides: bool) -> Row:
+    """Raises ValueError for predictions of different images."""
+    found = compare(("after", "before"), (after, before), (None, None))
+    pair, (new, old) = found.pair(0, 1), found.evaluations
+    return Row(title, decides, found.n, old.accuracy, new.accuracy, pair.difference, *pair.interval)
+
+
+def objections(judged: Row, held_out: Sequence[Row]) -> list[str]:
+    """What speaks against the tuned network, with the figures; it is kept where nothing does.
+
+    judged: the other half of the feedback, on which it must not be worse, and right on LEAST_RIGHT
+    of it. held_out: the held-out images in each framing; the lower end of each paired interval must
+    be above -LARGEST_LOSS.
+    """
+    found = []
+    if judged.after < LEAST_RIGHT:
+        found.append(
+            f"even after learning it gets only {accuracy_text(judged.after, judged.n)} of the "
+            "other half of the feedback right, so look whether people said what they drew"
+        )
+    if judged.after < judged.before:
+        found.append(
+            f"on the other half of the feedback it gets {accuracy_text(judged.after, judged.n)} "
+            f"right where the old model gets {accuracy_text(judged.before, judged.n)}"
+        )
+    found += [
+        f"on {row.title} it may have lost {-row.low:.2f} points (the difference is "
+        f"{row.difference:+.2f}, 95 % interval {row.low:+.2f} to {row.high:+.2f}), and "
+        f"{LARGEST_LOSS} is the limit"
+        for row in held_out
+        if not row.low > -LARGEST_LOSS
+    ]
+    return found
+
+
+# --- the tuning ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TuningEnd:
+    """How a tuning ended.
+
+    state: finished, stopped or interrupted. kept: whether there is a new checkpoint.
+    base: name of the network that was tuned. checkpoint: the new file, None where none was kept.
+    rows: the verdict's figures, test sets last; empty where it was not reached.
+    """
+
+    state: str
+    message: str
+    base: str
+    checkpoint: Path | None = None
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        return self.checkpoint is not None
+
+
+Progress = StepProgress | Phase | TuningEnd
+
+
+def tune(
+    base: Checkpoint,
+    sketches: Sketches,
+    *,
+    catalog: Catalog,
+    checkpoints: Path,
+    compute: Compute,
+    stop: StopSignal,
+    settings: Tuning = Tuning(),
+) -> Iterator[Progress]:
+    """Tune a copy of ``base`` and judge it; the last item is TuningEnd.
+
+    checkpoints: the folder that a kept network goes to, as a new file; nothing else is written.
+    Raises a DigitCNNError where there are too few sketches, the original images are missing, the
+    loss is no longer a number or the file cannot be written.
+    """
+    learned, judged = check_sketches(sketches)
+    yield Phase(f"reading {base.details.digits}")
+    training, held_out = original_images(base, catalog)
+    session = _Tuning(base, learned, judged, held_out, catalog, compute, stop, settings)
+    try:
+        yield from session.steps(training, checkpoints)
+    except _StoppedError:
+        said = f"{stop.reason.capitalize()}; nothing was kept."
+        yield TuningEnd(stop.reason, said, base.name)
+
+
+def learn(
+    network: DigitCNN,
+    training: DigitSet,
+    sketches: Sketches,
+    settings: Tuning,
+    compute: Compute,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[StepProgress]:
+    """Tune ``network`` in place; ends early, between two batches, once ``stopped``.
+
+    network: nobody else's; it ends up on the CPU, in evaluation mode. Its batch-norm statistics
+    stay those of the original training: the sketches are too few to estimate any, and a step this
+    small hardly moves them. The same seed, sketches and threads give the same weights on the CPU.
+    Raises TrainingError when the loss is no longer a number.
+    """
+    device = compute.device
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    network.to(device).to(memory_format=torch.channels_last).train().requires_grad_(True)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    network.dropout.generator = generator
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
+    mixer = Mixer(training, sketches, settings, device, generator)
+    steps = mixer.steps_per_epoch * settings.epochs
+    losses: list[Tensor] = []
+    started = reported = time.monotonic()
+    for step in range(steps):
+        if stopped():
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps, settings.learning_rate)
+        images, digits = mixer.batch(step)
+        images = augment(images, Augmentation(), generator)
+        with torch.autocast(device.type, compute.autocast, enabled=compute.autocast is not None):
+            logits = network(network.prepare(images))
+        logits = logits.float()
+        objective = functional.cross_entropy(logits, digits, label_smoothing=LABEL_SMOOTHING)
+        optimizer.zero_grad()
+        objective.backward()
+        optimizer.step()
+        losses.append(functional.cross_entropy(logits.detach(), digits))
+        if step + 1 == steps or time.monotonic() - reported >= REPORT_SECONDS:
+            values = torch.stack(losses).tolist()
+            if not all(abs(value) < float("inf") for value in values):
+                raise TrainingError(
+                    f"The loss became {values[-1]} while tuning: the sketches or their digits are "
+                    "unusable; look through the feedback."
+                )
+            per_step = (time.monotonic() - started) / (step + 1)
+            yield StepProgress(
+                epoch=step // mixer.steps_per_epoch + 1,
+                epochs=settings.epochs,
+                step=step + 1,
+                steps=steps,
+                losses=tuple(values),
+                images_per_second=settings.batch_size / per_step,
+                seconds_left=(steps - step - 1) * per_step,
+            )
+            losses, reported = [], time.monotonic()
+    network.dropout.generator = None
+    network.cpu().eval().requires_grad_(False)
+
+
+class Mixer:
+    """Batches of original images and sketches, both in an order of their own."""
+
+    def __init__(
+        self,
+        training: DigitSet,
+        sketches: Sketches,
+        settings: Tuning,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        self.images, self.digits = training.images.to(device), training.labels.to(device).long()
+        self.sketches, self.drawn = sketches.images.to(device), sketches.digits.to(device).long()
+        # No sketch is twice in one batch.
+        self.drawn_per_batch = min(
+            round(settings.batch_size * settings.sketch_share), len(self.drawn)
+        )
+        self.original_per_batch = settings.batch_size - self.drawn_per_batch
+        self.steps_per_epoch = max(
+            1, min(settings.originals, len(self.images)) // self.original_per_batch
+        )
+        self.generator = generator
+        self.waiting = torch.empty(0, dtype=torch.long, device=device)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images uint8 [B, 28, 28] and digits int64 [B], mixed: ``augment`` asks for that."""
+        within = step % self.steps_per_epoch
+        if within == 0:
+            self.order = self._shuffled(len(self.images))
+        original = self.order[
+            within * self.original_per_batch : (within + 1) * self.original_per_batch
+        ]
+        drawn = self._next_sketches()
+        mixed = self._shuffled(len(original) + len(drawn))
+        images = torch.cat((self.images[original], self.sketches[drawn]))
+        digits = torch.cat((self.digits[original], self.drawn[drawn]))
+        return images[mixed], digits[mixed]
+
+    def _next_sketches(self) -> Tensor:
+        """All sketches come once before any comes again."""
+        if len(self.waiting) < self.drawn_per_batch:
+            # What is left over waits for another round, or one would be twice in a batch.
+            self.waiting = self._shuffled(len(self.drawn))
+        taken, self.waiting = self.waiting.tensor_split([self.drawn_per_batch])
+        return taken
+
+    def _shuffled(self, n: int) -> Tensor:
+        return torch.randperm(n, device=self.images.device, generator=self.generator)
+
+
+class _Tuning:
+    """One tuning from its first answers to its end."""
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        learned: Sketches,
+        judged: Sketches,
+        held_out: DigitSet,
+        catalog: Catalog,
+        compute: Compute,
+        stop: StopSignal,
+        settings: Tuning,
+    ) -> None:
+        self.base, self.settings = base, settings
+        self.learned, self.judged = learned, judged.as_digit_set()
+        # As they are, and in the framing that other collections have.
+        framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
+        title = f"the held-out images of {held_out.name}"
+        self.held_out = {title: held_out, f"{title} in EMNIST framing": framed}
+        self.catalog, self.compute, self.stop = catalog, compute, stop
+        self.old = copy.deepcopy(base.network)
+        self.new = copy.deepcopy(base.network)
+
+    def steps(self, training: DigitSet, checkpoints: Path) -> Iterator[Progress]:
+        yield from learn(
+            self.new, training, self.learned, self.settings, self.compute, self.stop.is_set
+        )
+        self._go_on()
+        yield Phase("judging on the other half of the feedback and on the held-out images")
+        for network in (self.old, self.new):
+            network.to(self.compute.device)
+        _, _, judged = self._compared(f"{FEEDBACK}, other half", self.judged, decides=True)
+        answers = [self._compared(*named, decides=True) for named in self.held_out.items()]
+        held_out = [found for _, _, found in answers]
+        against = objections(judged, held_out)
+        # Decided; what follows is for the record.
+        _, after, _ = answers[0]
+        temperature = fit_temperature(after.logits, after.labels)
+        rows, problem = [judged, *held_out], ""
+        metrics = {"held_out": _metrics(after, temperature)}
+        for name in (training.name, other_set(training.name)):
+            if self.stop.is_set():
+                break
+            if not self.catalog.has(name, "test"):
+                continue
+            yield Phase(f"answering {name}")
+            try:
+                digit_set = self.catalog.open(name, "test")
+                _, after, found = self._compared(f"{name} test", digit_set, decides=False)
+            except DigitSetError as error:
+                problem = f" {error}"
+                continue
+            except _StoppedError:
+                break
+            rows.append(found)
+            metrics[name] = _metrics(after, temperature)
+        self.old, self.new = self.old.cpu(), self.new.cpu()
+        if against:
+            said = f"Not kept, because {', and '.join(against)}.{problem}"
+            yield TuningEnd(runs.FINISHED, said, self.base.name, rows=tuple(rows))
+            return
+        path = self._keep(checkpoints, metrics, temperature)
+        said = (
+            f"Kept as {path.stem}, tuned on {self._tuned_on()}: it is not worse on the other half "
+            f"of the feedback, and on the held-out images it has not lost {LARGEST_LOSS} points."
+        )
+        yield TuningEnd(runs.FINISHED, said + problem, self.base.name, path, tuple(rows))
+
+    def _compared(
+        self, title: str, digit_set: DigitSet, *, decides: bool
+    ) -> tuple[Predictions, Predictions, Row]:
+        """The old network's answers, the new one's, and both side by side."""
+        before, after = (
+            predict(network, digit_set, keep_features=False, progress=self._go_on)
+            for network in (self.old, self.new)
+        )
+        return before, after, row(title, before, after, decides=decides)
+
+    def _go_on(self, *_: int) -> None:
+        if self.stop.is_set():
+            raise _StoppedError
+
+    def _keep(self, folder: Path, metrics: dict[str, Any], temperature: float) -> Path:
+        details = dataclasses.replace(
+            self.base.details,
+            config={**self.base.details.config, **self._origin()},
+            metrics=metrics,
+            temperature=temperature,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            versions=runs.versions(),
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"The folder {folder} cannot be written ({error.strerror}); choose another with "
+                "--checkpoint-dir."
+            ) from error
+        return save_as_new(folder, self.base.name, self.new, details)
+
+    def _origin(self) -> dict[str, Any]:
+        """What the checkpoint says of the tuning, beside the settings of the first training."""
+        return {
+            "tuned_from": self.base.digest,
+            "tuned_sketches": len(self.learned),
+            "tuned_visitors": len(set(self.learned.visitors)),
+            "tuned_epochs": self.settings.epochs,
+            "tuned_learning_rate": self.settings.learning_rate,
+            "tuned_seed": self.settings.seed,
+        }
+
+    def _tuned_on(self) -> str:
+        sketches, visitors = len(self.learned), len(set(self.learned.visitors))
+        return f"{sketches} sketches of {visitors} visitor{'s' * (visitors != 1)}"
+
+
+def _metrics(predictions: Predictions, temperature: float) -> dict[str, Any]:
+    return evaluate(predictions, temperature).to_json()
+
+
+def save_as_new(folder: Path, base: str, network: DigitCNN, details: Details) -> Path:
+    """Write ``<base>-hand-1.pt``, or with the next number that is free; returns where it is.
+
+    base: from outside, perhaps; only what is harmless in a file's name is taken over. A network
+    that was tuned before keeps its name and gets the next number.
+    """
+    stem = re.sub(rf"{_SUFFIX}\d+$", "", base)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:60] or "model"
+    number = 1
+    digest = checkpoint.digest(network.state_dict())
+    while True:
+        path = folder / f"{stem}{_SUFFIX}{number}.pt"
+        if not os.path.lexists(path):
+            try:
+                checkpoint.save(path, network, details)
+                return path
+            except CheckpointError:
+                if not os.path.lexists(path):
+                    raise
+                # Another process took the name meanwhile.
+        with contextlib.suppress(CheckpointError):
+            # The same feedback gives the same network: it is there already.
+            if checkpoint.load(path).digest == digest:
+                return path
+        number += 1
+
+
+class _StoppedError(Exception):
+    """Somebody asked for the end of the tuning."""

@@ -1,0 +1,102 @@
+"""One background tuning on feedback, which takes turns with trainings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from digitcnn.digits.catalog import Catalog
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.device import Compute
+from digitcnn.training import finetune, runs
+from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
+from digitcnn.training.finetune import Sketches, Tuning, TuningEnd, tune
+from digitcnn.training.loop import StepProgress
+from digitcnn.training.perform import Phase, StopSignal
+
+
+@dataclass(frozen=True)
+class TuningView(BackgroundView):
+    """What a watcher sees of the tuning at one moment.
+
+    base: name of the network that is tuned. ended: how the last tuning of this process ended.
+    """
+
+    base: str = ""
+    progress: StepProgress | None = None
+    ended: TuningEnd | None = None
+
+
+class TuningJob(BackgroundJob[TuningView]):
+    """Starts, stops and watches the one tuning that this process may run at a time.
+
+    checkpoints: the folder that a kept network goes to. turn: the training's.
+    """
+
+    name = "tuning"
+    unexpected = "Learning failed unexpectedly; the terminal that runs digitcnn shows the report."
+    nothing = "Nothing is being learned from feedback."
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        checkpoints: Path,
+        compute: Compute,
+        turn: Turn,
+        settings: Tuning = Tuning(),  # noqa: B008
+    ) -> None:
+        super().__init__(TuningView(), turn)
+        self._catalog, self._checkpoints = catalog, checkpoints
+        self._compute, self._settings = compute, settings
+
+    def start(self, base: Checkpoint, sketches: Sketches) -> None:
+        """Begin to tune a copy of ``base`` in the background.
+
+        Raises RunError while a training or another tuning runs, FeedbackError for too few
+        sketches, CheckpointError or DigitSetError without the images that ``base`` was trained on.
+        """
+        with self._lock:
+            self.turn.require()
+        # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
+        finetune.check_sketches(sketches)
+        finetune.original_images(base, self._catalog)
+        with self._lock:
+            self.turn.require()
+            view = TuningView(
+                base=base.name,
+                compute=str(self._compute),
+                started=datetime.now(timezone.utc),
+                phase="starting",
+                ended=self._view.ended,
+            )
+            self._launch(view, lambda stop: self._work(base, sketches, stop))
+
+    def _at_work(self) -> str:
+        view = self._view
+        if view.state != runs.RUNNING or view.started is None:
+            return ""
+        since = view.started.astimezone().strftime("%H:%M:%S")
+        return (
+            f"{view.base} has been learning from feedback since {since}; stop it on the Sketchpad "
+            "tab or wait for its end."
+        )
+
+    def _work(self, base: Checkpoint, sketches: Sketches, stop: StopSignal) -> None:
+        for progress in tune(
+            base,
+            sketches,
+            catalog=self._catalog,
+            checkpoints=self._checkpoints,
+            compute=self._compute,
+            stop=stop,
+            settings=self._settings,
+        ):
+            if isinstance(progress, StepProgress):
+                self._change(progress=progress, phase="learning")
+            elif isinstance(progress, Phase):
+                self._change(phase=progress.text)
+            else:
+                self._change(
+                    state=progress.state, message=progress.message, ended=progress, stopping=False
+                )

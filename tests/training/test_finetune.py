@@ -1,0 +1,393 @@
+"""Learning from feedback: who is learned from, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.predictions import predict
+from digitcnn.digits import synthetic
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.idx import write_idx
+from digitcnn.digits.sketch import frame_emnist
+from digitcnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DigitSetError,
+    FeedbackError,
+    TrainingError,
+)
+from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
+from digitcnn.network.device import Compute
+from digitcnn.training import runs
+from digitcnn.training.finetune import (
+    Mixer,
+    Row,
+    Sketches,
+    Tuning,
+    TuningEnd,
+    halves,
+    learn,
+    objections,
+    original_images,
+    save_as_new,
+    tune,
+)
+from digitcnn.training.loop import StepProgress
+from digitcnn.training.perform import StopSignal
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+
+QUICK = Tuning(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
+# Steps that do harm where the digits are wrong.
+ROUGH = dataclasses.replace(QUICK, learning_rate=4e-3)
+
+
+@pytest.fixture(scope="module")
+def many(drawn: DigitSet) -> DigitSet:
+    """As many images as the held-out rule needs to see anything: 40 times the same 480."""
+    return DigitSet(drawn.images.repeat(40, 1, 1), drawn.labels.repeat(40), "many", "train")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, many: DigitSet) -> Path:
+    """A data folder with that set, and a test set whose labels are all wrong."""
+    data = tmp_path_factory.mktemp("tuning")
+    (data / "many").mkdir()
+    write_idx(data / "many" / "train-images-idx3-ubyte.gz", many.images)
+    write_idx(data / "many" / "train-labels-idx1-ubyte.gz", many.labels)
+    test = synthetic.draw("synthetic", "test", images=50)
+    write_idx(data / "many" / "test-images-idx3-ubyte.gz", test.images)
+    write_idx(data / "many" / "test-labels-idx1-ubyte.gz", (test.labels + 1) % 10)
+    return data
+
+
+@pytest.fixture(scope="module")
+def base(many: DigitSet) -> Checkpoint:
+    """The weights that ship, as if they had been trained on those images."""
+    shipped = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    training, held_out = split_held_out(many)
+    details = dataclasses.replace(
+        shipped.details,
+        digits="many",
+        fingerprints={"train": training.fingerprint, "held_out": held_out.fingerprint},
+    )
+    return dataclasses.replace(shipped, details=details, name="mine")
+
+
+@pytest.fixture(scope="module")
+def sketches() -> Sketches:
+    """60 digits of three visitors."""
+    found = synthetic.draw("synthetic-other-writers", "test", images=60)
+    return Sketches(found.images, found.labels, [f"visitor {place % 3}" for place in range(60)])
+
+
+@pytest.fixture
+def tuned(
+    base: Checkpoint, sketches: Sketches, folder: Path, tmp_path: Path, cpu: Compute
+) -> Callable[..., TuningEnd]:
+    def run(
+        drawn: Sketches = sketches, settings: Tuning = QUICK, tuned: Checkpoint = base
+    ) -> TuningEnd:
+        *_, end = tune(
+            tuned,
+            drawn,
+            catalog=Catalog(folder),
+            checkpoints=tmp_path,
+            compute=cpu,
+            stop=StopSignal(),
+            settings=settings,
+        )
+        assert isinstance(end, TuningEnd)
+        return end
+
+    return run
+
+
+def blank(n: int) -> torch.Tensor:
+    """``n`` images, no two alike."""
+    images = torch.zeros(n, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0] = torch.arange(n, dtype=torch.uint8)
+    return images
+
+
+# --- who is learned from -------------------------------------------------------------------------
+
+
+def test_each_visitors_sketches_go_to_the_halves_in_turn_and_a_single_one_is_learned_from() -> None:
+    who = ["a", "b", "a", "a", "c", "b", "a", "a"]
+    found = Sketches(blank(8), torch.arange(8, dtype=torch.uint8), who)
+    learned, judged = halves(found)
+    assert learned.digits.tolist() == [0, 1, 3, 4, 7]
+    assert judged.digits.tolist() == [2, 5, 6]
+    assert learned.visitors == ["a", "b", "a", "c", "a"]
+    assert torch.equal(judged.images, found.images[[2, 5, 6]])
+
+
+def test_a_sketch_that_was_sent_twice_counts_once_with_what_was_said_last() -> None:
+    images = blank(4)
+    images[2] = images[0]
+    learned, judged = halves(
+        Sketches(images, torch.tensor([1, 2, 7, 4], dtype=torch.uint8), ["a"] * 4)
+    )
+    assert sorted(learned.digits.tolist() + judged.digits.tolist()) == [2, 4, 7]
+    # The same pixels by somebody else are somebody else's sketch.
+    learned, judged = halves(
+        Sketches(images[[0, 2]], torch.tensor([1, 1], dtype=torch.uint8), ["a", "b"])
+    )
+    assert (len(learned), len(judged)) == (2, 0)
+
+
+def test_too_few_sketches_are_a_sentence_with_how_many_are_needed(
+    tuned: Callable[..., TuningEnd], sketches: Sketches
+) -> None:
+    with pytest.raises(FeedbackError, match=r"39 sketches .* needs 40"):
+        tuned(sketches.take(range(39)))
+    lonely = Sketches(sketches.images, sketches.digits, [str(place) for place in range(60)])
+    with pytest.raises(FeedbackError, match="Only 0 sketches are left to judge by"):
+        tuned(lonely)
+    with pytest.raises(FeedbackError, match="60 sketches came with 59 digits"):
+        Sketches(sketches.images, sketches.digits[1:], sketches.visitors)
+
+
+# --- which images are mixed in -------------------------------------------------------------------
+
+
+def test_the_original_images_are_those_of_the_training_and_never_the_held_out_ones(
+    base: Checkpoint, folder: Path, many: DigitSet
+) -> None:
+    training, held_out = original_images(base, Catalog(folder))
+    assert len(training) + len(held_out) == len(many)
+    assert torch.equal(training.images, many.images[: len(training)])
+    fewer = split_held_out(many, 500)[0]
+    details = dataclasses.replace(
+        base.details,
+        config={**base.details.config, "train_images": 500},
+        fingerprints={"train": fewer.fingerprint},
+    )
+    assert len(original_images(dataclasses.replace(base, details=details), Catalog(folder))[0]) == (
+        500
+    )
+
+
+def test_other_images_and_bare_weights_are_refused(
+    base: Checkpoint, folder: Path, tmp_path: Path
+) -> None:
+    for part in ("train", "held_out"):
+        prints = {**base.details.fingerprints, part: "0" * 64}
+        details = dataclasses.replace(base.details, fingerprints=prints)
+        with pytest.raises(DigitSetError, match="not those that mine was trained on"):
+            original_images(dataclasses.replace(base, details=details), Catalog(folder))
+    with pytest.raises(CheckpointError, match="does not say which images"):
+        original_images(dataclasses.replace(base, details=Details()), Catalog(folder))
+    with pytest.raises(DigitSetError, match="no digit set 'many'"):
+        original_images(base, Catalog(tmp_path))
+
+
+# --- how it learns -------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights_and_batch_norm_keeps_its_statistics(
+    base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
+) -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        network = copy.deepcopy(base.network)
+        settings = dataclasses.replace(QUICK, originals=192, seed=seed)
+        for progress in learn(network, many, sketches, settings, cpu):
+            assert isinstance(progress, StepProgress)
+        assert not network.training
+        assert not any(value.requires_grad for value in network.parameters())
+        weights.append(network.state_dict())
+    assert digest(weights[0]) == digest(weights[1]) != digest(weights[2])
+    untouched = base.network.state_dict()
+    assert digest(untouched) == base.digest != digest(weights[0])
+    for name, value in untouched.items():
+        if "running" in name:
+            assert torch.equal(value, weights[0][name])
+
+
+def test_a_stop_ends_between_two_batches_and_leaves_a_network_to_look_at(
+    base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
+) -> None:
+    network = copy.deepcopy(base.network)
+    asked = iter([False, True])
+    done = list(learn(network, many, sketches, QUICK, cpu, stopped=lambda: next(asked)))
+    assert [progress.step for progress in done] in ([], [1])  # a slow step is told of
+    assert not network.training
+
+
+def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_batch(
+    sketches: Sketches, cpu: Compute
+) -> None:
+    training = DigitSet(blank(200), torch.full((200,), 9, dtype=torch.uint8), "blank", "train")
+    settings = Tuning(batch_size=50, sketch_share=0.4, originals=120)
+    generator = torch.Generator().manual_seed(0)
+    mixer = Mixer(training, sketches, settings, cpu.device, generator)
+    assert (mixer.drawn_per_batch, mixer.original_per_batch, mixer.steps_per_epoch) == (20, 30, 4)
+    drawn: list[bytes] = []
+    originals: list[int] = []
+    for step in range(6):
+        images, digits = mixer.batch(step)
+        assert images.shape == (50, 28, 28)
+        is_original = images[:, 1:].flatten(1).sum(1) == 0
+        assert digits[is_original].tolist() == [9] * 30
+        originals += images[is_original][:, 0, 0].tolist()
+        drawn += [image.numpy().tobytes() for image in images[~is_original]]
+    assert len(set(drawn[:60])) == len(set(drawn[60:])) == 60
+    assert len(set(originals[:120])) == 120
+    few = Mixer(training, sketches.take(range(12)), settings, cpu.device, generator)
+    assert (few.drawn_per_batch, few.original_per_batch) == (12, 38)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("epochs", 0), ("sketch_share", 1.0), ("sketch_share", 0.0), ("batch_size", 1),
+     ("originals", 0), ("learning_rate", 0.0)],
+)  # fmt: skip
+def test_settings_that_mix_nothing_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match="tuning"):
+        dataclasses.replace(QUICK, **{setting: value})
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(
+    base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
+) -> None:
+    wild = dataclasses.replace(QUICK, learning_rate=1e30)
+    with pytest.raises(TrainingError, match="The loss became"):
+        list(learn(copy.deepcopy(base.network), many, sketches, wild, cpu))
+
+
+# --- what is kept --------------------------------------------------------------------------------
+
+
+def side(before: float, after: float, low: float = 0.0, title: str = "x") -> Row:
+    difference = 100 * (after - before)
+    return Row(title, True, 1000, before, after, difference, low, 2 * difference - low)
+
+
+@pytest.mark.parametrize(
+    ("judged", "lows", "against"),
+    [
+        (side(0.9, 0.9), (-0.29, -0.1), 0),
+        (side(0.9, 0.95), (-0.3, 0.1), 1),
+        (side(0.9, 0.899), (0.1, 0.1), 1),
+        (side(0.9, 0.8), (-0.5, -0.4), 3),
+        (side(0.9, 0.9), (float("nan"), 0.1), 1),
+        (side(0.4, 0.5), (0.1, 0.1), 0),
+        (side(0.1, 0.4), (0.1, 0.1), 1),
+    ],
+)
+def test_it_is_kept_only_if_no_row_objects(
+    judged: Row, lows: tuple[float, float], against: int
+) -> None:
+    held_out = [side(0.99, 0.99, low) for low in lows]
+    assert len(objections(judged, held_out)) == against
+
+
+def test_a_refusal_names_the_figures() -> None:
+    held_out = [side(0.99, 0.987, -0.71, "the held-out images of mnist")]
+    assert objections(side(0.95, 0.9), held_out) == [
+        "on the other half of the feedback it gets 90.00 % (87.98 to 91.71) right where the old "
+        "model gets 95.00 % (93.47 to 96.19)",
+        "on the held-out images of mnist it may have lost 0.71 points (the difference is -0.30, "
+        "95 % interval -0.71 to +0.11), and 0.3 is the limit",
+    ]
+
+
+def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
+    tuned: Callable[..., TuningEnd], base: Checkpoint, folder: Path, tmp_path: Path
+) -> None:
+    end = tuned()
+    assert (end.state, end.kept, end.base) == (runs.FINISHED, True, "mine")
+    assert end.message == (
+        "Kept as mine-hand-1, tuned on 30 sketches of 3 visitors: it is not worse on the other "
+        "half of the feedback, and on the held-out images it has not lost 0.3 points."
+    )
+    assert [(row.title, row.n, row.decides) for row in end.rows] == [
+        ("feedback, other half", 30, True),
+        ("the held-out images of many", 1600, True),
+        ("the held-out images of many in EMNIST framing", 1600, True),
+        ("many test", 50, False),
+    ]
+    # The labels of that test set are all wrong, and that decided nothing.
+    assert end.rows[3].after < 0.1
+    assert end.checkpoint is not None
+    found = load(end.checkpoint)
+    assert found.details.config == {
+        **base.details.config,
+        "tuned_from": base.digest,
+        "tuned_sketches": 30,
+        "tuned_visitors": 3,
+        "tuned_epochs": 1,
+        "tuned_learning_rate": 1e-4,
+        "tuned_seed": 0,
+    }
+    assert found.digest != base.digest
+    _, held_out = original_images(found, Catalog(folder))
+    answers = predict(found.network, held_out)
+    assert found.details.temperature == fit_temperature(answers.logits, answers.labels)
+    assert found.details.metrics["held_out"]["accuracy"] == end.rows[1].after
+    assert found.details.metrics["many"]["n"] == 50
+    framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
+    assert float(predict(found.network, framed).right.float().mean()) == pytest.approx(
+        end.rows[2].after
+    )
+
+
+def test_random_digits_are_refused_and_leave_nothing(
+    tuned: Callable[..., TuningEnd], sketches: Sketches, tmp_path: Path
+) -> None:
+    said = torch.randint(0, 10, (60,), generator=torch.Generator().manual_seed(1)).byte()
+    end = tuned(Sketches(sketches.images, said, sketches.visitors), ROUGH)
+    assert (end.state, end.kept) == (runs.FINISHED, False)
+    assert re.match(r"Not kept, because .*on the held-out images of many it may have", end.message)
+    assert len(end.rows) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("after", ["StepProgress", "Phase"])
+def test_a_stop_before_the_verdict_keeps_nothing(
+    base: Checkpoint, sketches: Sketches, folder: Path, tmp_path: Path, cpu: Compute, after: str
+) -> None:
+    stop = StopSignal()
+    ends = []
+    for progress in tune(
+        base,
+        sketches,
+        catalog=Catalog(folder),
+        checkpoints=tmp_path,
+        compute=cpu,
+        stop=stop,
+        settings=QUICK,
+    ):
+        if type(progress).__name__ == after:
+            stop.stop()
+        ends.append(progress)
+    assert ends[-1] == TuningEnd(runs.STOPPED, "Stopped; nothing was kept.", "mine")
+    assert list_checkpoints(tmp_path) == []
+
+
+def test_a_new_network_takes_the_next_free_name_and_the_same_one_none(
+    base: Checkpoint, tmp_path: Path
+) -> None:
+    def save(name: str, change: float) -> str:
+        network = copy.deepcopy(base.network)
+        network.output.bias += change
+        return save_as_new(tmp_path, name, network, base.details).name
+
+    assert save("mine", 1) == "mine-hand-1.pt"
+    assert save("mine", 2) == "mine-hand-2.pt"
+    assert save("mine", 1) == "mine-hand-1.pt"
+    # What was tuned can be tuned again; its name does not grow.
+    assert save("mine-hand-2", 3) == "mine-hand-3.pt"
+    assert save("../über alles", 4) == "ber-alles-hand-1.pt"
+    assert save("...", 5) == "model-hand-1.pt"
+    assert not any(path.name.startswith(".") for path in tmp_path.iterdir())

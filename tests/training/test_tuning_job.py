@@ -1,0 +1,169 @@
+"""The background job that learns from feedback: one at a time, with trainings taking turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.digits import synthetic
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.errors import FeedbackError, RunError
+from digitcnn.network.checkpoint import Checkpoint, Details
+from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
+from digitcnn.training import runs
+from digitcnn.training.background import IDLE, BackgroundView
+from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.finetune import Sketches, Tuning
+from digitcnn.training.job import TrainingJob
+from digitcnn.training.runs import RunStore
+from digitcnn.training.tuning_job import TuningJob
+
+# Until somebody stops it.
+LONG = Tuning(epochs=10_000, batch_size=32, originals=300)
+SHORT = Tuning(epochs=1, batch_size=32, originals=64)
+
+
+@pytest.fixture
+def training(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
+    return TrainingJob(
+        Catalog(data_dir),
+        RunStore(tmp_path / "outputs"),
+        tmp_path / "checkpoints",
+        cpu,
+        Closing(figures=False, stability=False),
+    )
+
+
+@pytest.fixture
+def tuning(
+    tmp_path: Path, data_dir: Path, cpu: Compute, training: TrainingJob
+) -> Callable[[Tuning], TuningJob]:
+    def make(settings: Tuning) -> TuningJob:
+        return TuningJob(Catalog(data_dir), tmp_path / "checkpoints", cpu, training.turn, settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def base(drawn: DigitSet) -> Checkpoint:
+    """An untrained network, as if it had been trained on ``small``."""
+    kept, held_out = split_held_out(drawn)
+    network = DigitCNN(generator=torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    prints = {"train": kept.fingerprint, "held_out": held_out.fingerprint}
+    details = Details(digits="small", seed=0, fingerprints=prints)
+    return Checkpoint(details, "mine", "0" * 64, 0, held=network)
+
+
+@pytest.fixture(scope="module")
+def sketches() -> Sketches:
+    found = synthetic.draw("synthetic-other-writers", "test", images=40)
+    return Sketches(found.images, found.labels, ["somebody"] * 40)
+
+
+def wait(job: TuningJob | TrainingJob, until: Callable[[BackgroundView], bool]) -> BackgroundView:
+    deadline = time.monotonic() + 60
+    while not until(job.view()):
+        assert time.monotonic() < deadline, job.view()
+        time.sleep(0.01)
+    return job.view()
+
+
+def ended(view: BackgroundView) -> bool:
+    return view.state not in (IDLE, runs.RUNNING)
+
+
+def test_a_training_and_a_tuning_refuse_each_other_by_name(
+    training: TrainingJob,
+    tuning: Callable[[Tuning], TuningJob],
+    base: Checkpoint,
+    sketches: Sketches,
+) -> None:
+    job = tuning(LONG)
+    assert training.turn.free
+    job.start(base, sketches)
+    assert not training.turn.free
+    short = TrainingConfig(digits="small", epochs=200, batch_size=16)
+    with pytest.raises(RunError, match=r"mine has been learning from feedback since \d\d:\d\d"):
+        training.start(short)
+    with pytest.raises(RunError, match="mine has been learning"):
+        job.start(base, sketches)
+    job.stop()
+    wait(job, ended)
+    training.start(short, "busy")
+    with pytest.raises(RunError, match="The run 'busy' has been training since"):
+        job.start(base, sketches)
+    training.stop()
+    wait(training, ended)
+    assert training.turn.free
+
+
+def test_stop_acts_within_a_second_and_nothing_is_left(
+    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches, tmp_path: Path
+) -> None:
+    job = tuning(LONG)
+    with pytest.raises(RunError, match="Nothing is being learned"):
+        job.stop()
+    job.start(base, sketches)
+    wait(job, lambda view: view.phase == "learning")
+    asked = time.monotonic()
+    job.stop()
+    assert job.view().stopping
+    view = wait(job, ended)
+    assert time.monotonic() - asked < 1
+    assert (view.state, view.message) == ("stopped", "Stopped; nothing was kept.")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_shutdown_marks_it_interrupted(
+    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+) -> None:
+    job = tuning(LONG)
+    job.start(base, sketches)
+    job.shutdown(10)
+    view = job.view()
+    assert (view.state, view.message) == ("interrupted", "Interrupted; nothing was kept.")
+
+
+def test_the_verdict_is_seen_by_all_and_stays_while_the_next_one_runs(
+    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+) -> None:
+    job = tuning(SHORT)
+    job.start(base, sketches)
+    view = wait(job, ended)
+    # 40 held-out images are too few to show that nothing was lost.
+    assert view.state == "finished"
+    assert view.message.startswith("Not kept, because ")
+    assert job.view().ended is not None
+    assert [row.n for row in job.view().ended.rows] == [20, 40, 40, 100]
+    job.start(base, sketches)
+    assert job.view().ended is not None
+    wait(job, ended)
+
+
+def test_what_cannot_begin_leaves_the_job_as_it_was(
+    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+) -> None:
+    job = tuning(SHORT)
+    with pytest.raises(FeedbackError, match="learning needs 40"):
+        job.start(base, sketches.take(range(5)))
+    assert job.view().state == IDLE
+
+
+def test_a_failure_is_a_sentence_and_the_turn_is_free_again(
+    training: TrainingJob,
+    tuning: Callable[[Tuning], TuningJob],
+    base: Checkpoint,
+    sketches: Sketches,
+) -> None:
+    job = tuning(Tuning(epochs=1, batch_size=32, originals=64, learning_rate=1e30))
+    job.start(base, sketches)
+    view = wait(job, ended)
+    assert view.state == "failed"
+    assert view.message.startswith("The loss became")
+    assert training.turn.free
