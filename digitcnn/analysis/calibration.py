@@ -74,17 +74,27 @@ def reliability(
 ) -> tuple[ReliabilityBin, ...]:
     """How often answers of each confidence are right, after ``temperature``.
 
-    logits: [N, 10]; labels: [N]. Confidence is the greatest probability. Bins are of equal width
-    and closed above, as Guo et al. (2017) have them, so a confidence of exactly 1, common once a
-    softmax saturates, is in the last.
+    logits: [N, 10]; labels: [N]. Confidence is the greatest probability. Bins as
+    ``reliability_of`` has them.
     """
     confidence = torch.softmax(logits.double() / temperature, dim=1).max(dim=1).values
-    right = (logits.argmax(dim=1) == labels).double()
+    return reliability_of(confidence, logits.argmax(dim=1) == labels, bins)
+
+
+def reliability_of(
+    confidence: Tensor, right: Tensor, bins: int = BINS
+) -> tuple[ReliabilityBin, ...]:
+    """How often answers of each confidence are right.
+
+    confidence: float64 [N], 0 to 1; right: bool [N]. Bins are of equal width and closed above, as
+    Guo et al. (2017) have them, so a confidence of exactly 1, common once a softmax saturates, is
+    in the last.
+    """
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     index = torch.bucketize(confidence, edges[1:-1])
     counts = torch.bincount(index, minlength=bins)
     confidences = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, confidence)
-    rights = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, right)
+    rights = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, right.double())
     return tuple(
         ReliabilityBin(
             low=float(edges[i]),

@@ -87,17 +87,22 @@ def write_idx(path: Path, values: Tensor) -> None:
     The file appears whole or not at all. Equal values give equal bytes. Raises OSError when it
     cannot be written.
     """
+    content = idx_bytes(values)
+    if path.suffix == ".gz":
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def idx_bytes(values: Tensor) -> bytes:
+    """``values``, uint8 with one or three dimensions, as an IDX file holds them."""
     if values.dtype != torch.uint8 or values.dim() not in KINDS:
         raise ValueError(
             f"uint8 with 1 or 3 dimensions expected, not {values.dtype} {values.dim()}"
         )
     header = bytes((0, 0, UNSIGNED_BYTE, values.dim()))
     header += b"".join(size.to_bytes(4, "big") for size in values.shape)
-    content = header + values.contiguous().cpu().numpy().tobytes()
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=6, mtime=0)
-    with atomic_write(path) as file:
-        file.write(content)
+    return header + values.contiguous().cpu().numpy().tobytes()
 
 
 def looks_like_html(start: bytes) -> bool:

@@ -14,6 +14,7 @@ from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.api import build_api
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
+from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.front_door import FrontDoor
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.page_files import PageFiles
@@ -111,6 +112,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, models, model_select)
                 build_panels(workspace, models)
+                build_feedback_view(workspace, access)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
         build_api(workspace, models)

@@ -26,7 +26,7 @@ from torch import Tensor
 from digitcnn.digits import sketch
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
-from digitcnn.feedback import FeedbackRow, Score
+from digitcnn.feedback import Score
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -35,7 +35,6 @@ PAD = Path(__file__).with_name("pad")
 
 # The pad reduces pictures to 512 pixels before it sends them; that fits many times over.
 MAX_PICTURE_BYTES = 3 * 1024 * 1024
-RECENT = 10
 
 # Hands the selected model's name to the pad, which may not be on the page yet.
 TELL_MODEL = """(name) => {
@@ -150,16 +149,14 @@ def record_verdict(
 
 
 def standing_of(workspace: Workspace, payload: Payload) -> Payload:
-    """How things stand for ``{"visitor"}``: scores, the visitor's latest verdicts, and where
-    drawings are kept. Raises FeedbackError."""
+    """How things stand for ``{"visitor"}``: scores, and where drawings are kept. Raises
+    FeedbackError."""
     store = workspace.feedback
     visitor = text_of(payload, "visitor")
     return {
         "mine": _score(store.score(visitor)),
         "all": _score(store.score(None)),
-        "recent": [_row(row) for row in store.recent(visitor, RECENT)],
-        # The folder's full path is the owner's business.
-        "kept": "/".join(Path(store.location).parts[-2:]),
+        "kept": store.told_to_visitors,
     }
 
 
@@ -233,15 +230,4 @@ def _score(score: Score) -> Payload:
         "right": score.right,
         "total": score.total,
         **{key: None if math.isnan(value) else value for key, value in shares.items()},
-    }
-
-
-def _row(row: FeedbackRow) -> Payload:
-    return {
-        "answer": row.answer,
-        "digit": row.true_digit,
-        "right": row.right,
-        "confidence": row.confidence,
-        "model": row.model_name,
-        "time": row.time.isoformat(),
     }

@@ -1,0 +1,1 @@
+"""The feedback view: what people said of the answers, listed, counted, corrected and exported."""
