@@ -1,0 +1,155 @@
+"""The panels 'What if' and 'While it trains' in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from running_app import App
+
+pytestmark = pytest.mark.browser
+
+SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.6, 0.45), (0.45, 0.8)]
+# Whether the panel shows the drawing as the pad says that the network sees it.
+UNCHANGED = """(wanted) => {
+  const [seen, changed] = ["#pad-seen", "#panel-what_if .changed"].map((selector) =>
+    document.querySelector(selector).getContext("2d").getImageData(0, 0, 28, 28).data.join());
+  return (seen === changed) === wanted;
+}"""
+
+
+class Panels:
+    """What a person does below the pad."""
+
+    def __init__(self, browser: Any, app: App, width: int = 1300) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.calls = 0
+        self.page.on("request", self._count)
+        self.page.goto(app.url)
+        self.page.wait_for_function("window.digitcnnModel")
+
+    def _count(self, request: Any) -> None:
+        data = request.post_data or ""
+        self.calls += "component_server" in request.url and '"what_if"' in data
+
+    def draw(self, stroke: list[tuple[float, float]] = SEVEN) -> None:
+        canvas = self.page.locator("#pad canvas")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        self.page.mouse.move(*points[0])
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*point, steps=4)
+        self.page.mouse.up()
+
+    def unfold(self, name: str) -> Any:
+        panel = self.page.locator(f"#panel-{name}")
+        panel.locator("summary").click()
+        expect(panel).to_have_attribute("open", "")
+        panel.locator(".explanation").scroll_into_view_if_needed()
+        return panel
+
+
+@pytest.fixture
+def panels(browser: Any, app: App) -> Iterator[Panels]:
+    opened = Panels(browser, app)
+    opened.page.get_by_role("tab", name="Sketchpad").click()
+    yield opened
+    opened.page.close()
+
+
+def test_sliders_bend_the_drawing_until_its_answer_breaks(panels: Panels) -> None:
+    page = panels.page
+    panel = panels.unfold("what_if")
+    verdict = panel.locator(".verdict")
+    expect(verdict).to_have_text("Draw a digit, then move a slider.")
+    panels.draw()
+    expect(verdict).to_contain_text("A 7, ")
+    expect(panel.locator("polyline.answer")).to_have_count(5)
+    expect(panel.locator(".break").first).to_be_attached()
+
+    turn, size = panel.get_by_label("Rotation", exact=True), panel.get_by_label("Size", exact=True)
+    page.wait_for_function(UNCHANGED, arg=True)
+    turn.press("ArrowRight")
+    expect(verdict).to_contain_text("Rotation +10°: ")
+    page.wait_for_function(UNCHANGED, arg=False)
+    # All pictures along this slider are here by now: further moves ask for nothing.
+    asked = panels.calls
+    turn.press("Home")
+    expect(verdict).to_contain_text("Rotation -90°: no longer a 7 but a ")
+    turn.press("End")
+    expect(verdict).to_contain_text("Rotation +90°: ")
+    assert panels.calls == asked
+
+    # One change at a time.
+    size.press("ArrowLeft")
+    expect(verdict).to_contain_text("Size 0.9 ×: ")
+    expect(turn).to_have_attribute("aria-valuetext", "0°")
+    panel.get_by_role("button", name="Undo the change").click()
+    expect(verdict).to_contain_text("A 7, ")
+    page.wait_for_function(UNCHANGED, arg=True)
+
+    page.locator("#pad-clear").click()
+    expect(verdict).to_have_text("Draw a digit, then move a slider.")
+    assert panels.problems == []
+
+
+def test_on_a_phone_the_panels_are_folded_and_nothing_is_wider_than_the_screen(
+    browser: Any, app: App
+) -> None:
+    opened = Panels(browser, app, width=360)
+    page = opened.page
+    page.get_by_role("tab", name="Sketchpad").click()
+    expect(page.locator("#panel-what_if")).not_to_have_attribute("open", "")
+    opened.draw()
+    for name in ("what_if", "film"):
+        opened.unfold(name)
+    expect(page.locator("#panel-what_if .verdict")).to_contain_text("A 7, ")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.close()
+
+
+def test_the_film_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:
+    panels = Panels(browser, own_app)
+    page = panels.page
+    page.get_by_role("tab", name="Sketchpad").click()
+    film = panels.unfold("film")
+    run, frames = film.locator(".run"), film.locator(".frames li")
+    expect(run).to_contain_text("Start a training")
+
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-digits input").click()
+    page.get_by_role("option", name=re.compile("^small ")).click()
+    for name, value in (("epochs", 2), ("batch-size", 64), ("learning-rate", 0.004)):
+        field = page.locator(f"#train-{name} input[type=number]").first
+        field.fill(str(value))
+        field.press("Tab")
+    page.locator("#train-start").click()
+
+    page.get_by_role("tab", name="Sketchpad").click()
+    panels.draw()
+    film.scroll_into_view_if_needed()
+    # Without another stroke: the panel hears of each epoch by itself.
+    expect(frames).to_have_count(2)
+    expect(run).to_contain_text("epoch 2 of 2: a ")
+    expect(frames.first).to_contain_text("epoch 1")
+
+    before = film.locator(".share").all_inner_texts()
+    panels.draw([(0.5, 0.2), (0.5, 0.8)])
+    film.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('#panel-film .share')]"
+        ".map((one) => one.innerText).join() !== before",
+        arg=",".join(before),
+    )
+    page.locator("#pad-clear").click()
+    expect(frames).to_have_count(0)
+    expect(run).to_contain_text("Draw a digit")
+    assert panels.problems == []
+    page.close()
