@@ -91,7 +91,7 @@ def test_sliders_bend_the_drawing_until_its_answer_breaks(panels: Panels) -> Non
     size.press("ArrowLeft")
     expect(verdict).to_contain_text("Size 0.9 ×: ")
     expect(turn).to_have_attribute("aria-valuetext", "0°")
-    panel.get_by_role("button", name="Undo the change").click()
+    panel.get_by_role("button", name="Reset").click()
     expect(verdict).to_contain_text("A 7, ")
     page.wait_for_function(UNCHANGED, arg=True)
 

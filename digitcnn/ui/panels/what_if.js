@@ -97,7 +97,7 @@ function nameRival(axis, found) {
 function breaksText(axis, { probabilities, below, above }) {
   const at = [below, above]
     .filter((one) => one !== null)
-    .map((one) => `${axis.texts[one]} (a ${best(probabilities[one])})`);
+    .map((one) => `${axis.texts[one]} (${best(probabilities[one])})`);
   return at.length ? `breaks at ${at.join(" and ")}` : "holds";
 }
 

@@ -79,7 +79,7 @@ _NOW = (
     'aria-label="The changed drawing as the network sees it"></canvas>'
     '<ol class="columns" aria-label="Probability of each digit for the changed drawing"></ol>'
     '<div class="told"><p class="verdict" role="status" aria-live="polite"></p>'
-    '<button type="button" class="back" disabled>Undo the change</button></div></div>'
+    '<button type="button" class="back" disabled title="Undo the change">Reset</button></div></div>'
 )
 
 
