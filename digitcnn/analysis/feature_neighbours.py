@@ -79,24 +79,26 @@ def build_index(
     network: DigitCNN,
     training: DigitSet,
     *,
+    block: int = BUILD_BLOCK,
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FeatureIndex:
     """The index of a network in evaluation mode, made at half speed.
 
-    After each block it sleeps for as long as that took: it is made while somebody draws. progress:
-    called with images done and in all. Raises CheckpointError for features that are no numbers.
+    block: images at a time; after each block it sleeps for as long as that took, for it is made
+    while somebody draws. progress: called with images done and in all. Raises CheckpointError for
+    features that are no numbers.
     """
     features = torch.empty(len(training), FEATURES)
-    for start in range(0, len(training), BUILD_BLOCK):
+    for start in range(0, len(training), block):
         began = time.perf_counter()
-        block = slice(start, start + BUILD_BLOCK)
-        found = predict(network, training.take(block)).features
+        stop = min(start + block, len(training))
+        found = predict(network, training.take(slice(start, stop))).features
         assert found is not None
-        features[block] = found
+        features[start:stop] = found
         sleep(time.perf_counter() - began)
         if progress is not None:
-            progress(min(start + BUILD_BLOCK, len(training)), len(training))
+            progress(stop, len(training))
     if not bool(features.isfinite().all()):
         raise CheckpointError(
             "The features of this network are not all numbers, so nothing is near to anything in "

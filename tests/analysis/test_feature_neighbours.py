@@ -1,0 +1,235 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from digitcnn.analysis.feature_neighbours import (
+    FeatureIndex,
+    FeatureIndexes,
+    UnderWay,
+    build_index,
+)
+from digitcnn.analysis.predictions import predict
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import CheckpointError, DigitSetError
+from digitcnn.network.model import DigitCNN
+
+
+def no_sleep(seconds: float) -> None:
+    assert seconds >= 0
+
+
+@pytest.fixture(scope="module")
+def network() -> DigitCNN:
+    return DigitCNN(generator=torch.Generator().manual_seed(5)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def indexes(tmp_path: Path) -> FeatureIndexes:
+    return FeatureIndexes(tmp_path / "features", sleep=no_sleep)
+
+
+def wait_for(
+    indexes: FeatureIndexes,
+    network: DigitCNN,
+    training: Callable[[], DigitSet],
+    key: str = "a",
+) -> FeatureIndex:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        found = indexes.ask(key, f"digest-{key}", network, training)
+        if isinstance(found, FeatureIndex):
+            return found
+        time.sleep(0.01)
+    raise AssertionError("the index did not come")
+
+
+def test_the_nearest_are_those_that_looking_at_all_finds(
+    network: DigitCNN, drawn: DigitSet
+) -> None:
+    training, queries = drawn.take(slice(0, 400)), drawn.take(slice(400, 420))
+    index = build_index(network, training, sleep=no_sleep)
+    features = predict(network, training).features
+    for query in predict(network, queries).features:
+        distances = np.linalg.norm(features.double().numpy() - query.double().numpy(), axis=1)
+        expected = np.argsort(distances, kind="stable")[:9]
+        places, found = index.nearest(query)
+        # Features are kept as float16: places that are nearly equal may swap.
+        np.testing.assert_allclose(found.numpy(), distances[expected], rtol=2e-3)
+        np.testing.assert_allclose(distances[places.numpy()], distances[expected], rtol=2e-3)
+
+
+def test_a_training_image_is_its_own_nearest(network: DigitCNN, drawn: DigitSet) -> None:
+    index = build_index(network, drawn, sleep=no_sleep)
+    query = predict(network, drawn.take(slice(17, 18))).features[0]
+    places, distances = index.nearest(query)
+    assert int(places[0]) == 17
+    assert float(distances[0]) < 0.01 * float(query.norm())
+    assert bool((distances.diff() >= 0).all())
+
+
+def test_a_set_smaller_than_nine_gives_all_it_has(network: DigitCNN, drawn: DigitSet) -> None:
+    index = build_index(network, drawn.take(slice(0, 4)), sleep=no_sleep)
+    places, distances = index.nearest(torch.zeros(320))
+    assert sorted(places.tolist()) == [0, 1, 2, 3]
+    assert len(distances) == 4
+
+
+def test_it_is_made_at_half_speed_and_says_how_far_it_is(
+    network: DigitCNN, drawn: DigitSet
+) -> None:
+    slept: list[float] = []
+    steps: list[tuple[int, int]] = []
+    build_index(
+        network,
+        drawn,
+        block=200,
+        progress=lambda *step: steps.append(step),
+        sleep=slept.append,
+    )
+    assert steps == [(200, 480), (400, 480), (480, 480)]
+    assert len(slept) == 3
+    assert min(slept) > 0
+
+
+def test_features_that_are_no_numbers_are_refused(drawn: DigitSet) -> None:
+    broken = DigitCNN(generator=torch.Generator().manual_seed(1)).eval().requires_grad_(False)
+    broken.hidden.bias.fill_(torch.inf)
+    with pytest.raises(CheckpointError, match="not all numbers"):
+        build_index(broken, drawn.take(slice(0, 5)), sleep=no_sleep)
+
+
+def test_features_of_any_size_keep_their_precision(network: DigitCNN, drawn: DigitSet) -> None:
+    large = DigitCNN().eval().requires_grad_(False)
+    large.load_state_dict(network.state_dict())
+    large.hidden.weight.mul_(1e6)
+    large.hidden.bias.mul_(1e6)
+    training = drawn.take(slice(0, 50))
+    expected = predict(large, training).features
+    found = build_index(large, training, sleep=no_sleep).features
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=float(expected.max()) * 1e-4)
+
+
+def test_it_is_built_once_and_read_from_disk_the_next_time(
+    indexes: FeatureIndexes, network: DigitCNN, drawn: DigitSet
+) -> None:
+    first = indexes.ask("a", "digest-a", network, lambda: drawn)
+    assert isinstance(first, UnderWay)
+    assert first.mine
+    built = wait_for(indexes, network, lambda: drawn)
+    (file,) = indexes.folder.iterdir()
+    assert file.name == f"digest-a-{drawn.fingerprint}.features"
+    assert file.stat().st_size < 2 * 320 * len(drawn) + 100
+
+    def never(seconds: float) -> None:
+        raise AssertionError("built again")
+
+    read = wait_for(FeatureIndexes(indexes.folder, sleep=never), network, lambda: drawn)
+    assert torch.equal(read.features, built.features)
+    assert read.training is drawn
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"x", bytes])
+def test_a_damaged_file_is_made_again(
+    indexes: FeatureIndexes,
+    network: DigitCNN,
+    drawn: DigitSet,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    wait_for(indexes, network, lambda: drawn)
+    (file,) = indexes.folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole) if damage is not bytes else b"")
+    wait_for(FeatureIndexes(indexes.folder, sleep=no_sleep), network, lambda: drawn)
+    assert file.read_bytes() == whole
+    assert "damaged" in caplog.text
+
+
+def test_two_are_held_and_those_unused_for_longest_leave_the_disk(
+    tmp_path: Path, network: DigitCNN, drawn: DigitSet
+) -> None:
+    small = drawn.take(slice(0, 10))
+    one = 2 * 320 * 10 + 200
+    indexes = FeatureIndexes(tmp_path / "features", limit=2 * one, sleep=no_sleep)
+    for key in ("a", "b"):
+        wait_for(indexes, network, lambda: small, key)
+    wait_for(indexes, network, lambda: small, "a")
+    wait_for(indexes, network, lambda: small, "c")
+    assert isinstance(indexes.ask("a", "digest-a", network, lambda: small), FeatureIndex)
+    kept = sorted(path.name.split("-")[1] for path in (tmp_path / "features").iterdir())
+    assert kept == ["b", "c"]
+    assert isinstance(indexes.ask("b", "digest-b", network, lambda: small), UnderWay)
+    wait_for(indexes, network, lambda: small, "b")
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_one_is_built_at_a_time(
+    indexes: FeatureIndexes, network: DigitCNN, drawn: DigitSet, gate: threading.Event
+) -> None:
+    opened: list[str] = []
+
+    def slow() -> DigitSet:
+        opened.append("a")
+        gate.wait(20)
+        return drawn
+
+    def other() -> DigitSet:
+        opened.append("b")
+        return drawn
+
+    for _ in range(3):
+        assert indexes.ask("a", "digest-a", network, slow) == UnderWay(mine=True)
+        assert indexes.ask("b", "digest-b", network, other) == UnderWay(mine=False)
+    gate.set()
+    wait_for(indexes, network, other, "b")
+    assert opened == ["a", "b"]
+
+
+def test_what_went_wrong_is_told_for_a_while_and_then_tried_again(
+    tmp_path: Path, network: DigitCNN, drawn: DigitSet
+) -> None:
+    now = [100.0]
+    indexes = FeatureIndexes(tmp_path, clock=lambda: now[0], sleep=no_sleep)
+    tries: list[int] = []
+
+    def absent() -> DigitSet:
+        tries.append(1)
+        raise DigitSetError("mnist (train) is not here; fetch it.")
+
+    def told() -> str:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                indexes.ask("a", "digest-a", network, absent)
+            except DigitSetError as error:
+                return str(error)
+            time.sleep(0.01)
+        raise AssertionError("nothing was told")
+
+    assert told() == "mnist (train) is not here; fetch it."
+    assert told() == "mnist (train) is not here; fetch it."
+    assert len(tries) == 1
+    now[0] += 4
+    assert isinstance(indexes.ask("a", "digest-a", network, lambda: drawn), UnderWay)
+    wait_for(indexes, network, lambda: drawn)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_answer(
+    tmp_path: Path, network: DigitCNN, drawn: DigitSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    indexes = FeatureIndexes(tmp_path / "file", sleep=no_sleep)
+    found = wait_for(indexes, network, lambda: drawn.take(slice(0, 20)))
+    assert len(found.squares) == 20
+    assert "cannot be" in caplog.text

@@ -1,0 +1,265 @@
+import base64
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from digitcnn.analysis.explain import Explanation, Gaps
+from digitcnn.analysis.feature_neighbours import FeatureIndexes
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.errors import DigitCNNError, DigitSetError, SketchError
+from digitcnn.network.checkpoint import Checkpoint, save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+from digitcnn.ui.models import Models
+from digitcnn.ui.panels.nearest import nearest_digits
+from digitcnn.ui.panels.panel import Lane, Panel
+from digitcnn.ui.panels.section import panels_of
+from digitcnn.ui.panels.twins import HELD, Twins
+from digitcnn.ui.panels.why import explain_sketch, sentence
+from digitcnn.workspace import Workspace
+
+STROKES = [[[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]]]
+DRAWN = {"model": "a", "strokes": STROKES, "width": 0.065}
+BLANK = {**DRAWN, "strokes": []}
+KNOWN = {"digits": "small", "epochs": 1, "planned_epochs": 1, "state": "finished"}
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    tmp_path_factory: pytest.TempPathFactory, data_dir: Path, drawn: DigitSet
+) -> Workspace:
+    """``a`` was trained on the small set; of the others' images none are here."""
+    root = tmp_path_factory.mktemp("panels")
+    folder = root / "checkpoints"
+    folder.mkdir()
+    network = DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
+    training, _ = split_held_out(drawn)
+    prints = {"train": training.fingerprint}
+    save(folder / "a.pt", network, Details(**KNOWN, fingerprints=prints))
+    save(folder / "other-images.pt", network, Details(**KNOWN, fingerprints={"train": "0" * 64}))
+    save(folder / "no-print.pt", network, Details(**KNOWN))
+    elsewhere = Details(**{**KNOWN, "digits": "mnist"}, fingerprints={"train": "0" * 64})
+    save(folder / "elsewhere.pt", network, elsewhere)
+    save(folder / "bare.pt", network, Details())
+    return Workspace(data_dir, root / "outputs", folder, root / "feedback.sqlite3", device="cpu")
+
+
+@pytest.fixture
+def indexes(tmp_path: Path) -> FeatureIndexes:
+    return FeatureIndexes(tmp_path / "features", sleep=lambda seconds: None)
+
+
+def pixels(encoded: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(encoded)), dtype=torch.uint8)
+
+
+def settled(ask: Callable[[], dict]) -> dict:
+    """The first reply that does not ask to come again."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        reply = ask()
+        if "again" not in reply:
+            return reply
+        assert reply["wait"].endswith(".")
+        time.sleep(0.01)
+    raise AssertionError("the index did not come")
+
+
+# --- Nearest ------------------------------------------------------------------------------------
+
+
+def test_the_nine_nearest_are_training_images_and_none_is_held_out(
+    workspace: Workspace, indexes: FeatureIndexes, drawn: DigitSet
+) -> None:
+    models = Models(workspace)
+    reply = settled(lambda: nearest_digits(workspace, models, indexes, DRAWN))
+    training, _ = split_held_out(drawn)
+    assert reply["of"] == len(training) == 440
+    assert reply["set"] == "small"
+    assert len(reply["digits"]) == 9
+    distances = [found["distance"] for found in reply["digits"]]
+    assert distances == sorted(distances)
+    for found in reply["digits"]:
+        assert found["label"] == int(training.labels[found["place"]])
+        assert torch.equal(pixels(found["image"]).view(28, 28), training.images[found["place"]])
+
+
+def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndexes) -> None:
+    assert nearest_digits(workspace, Models(workspace), indexes, BLANK) == {"blank": True}
+    assert not indexes.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("bare", "does not say what images"),
+        ("no-print", "does not say what images"),
+        ("elsewhere", "data download mnist"),
+        ("other-images", "are not those that other-images was trained on"),
+    ],
+)
+def test_without_the_training_images_it_says_what_is_missing(
+    workspace: Workspace, indexes: FeatureIndexes, model: str, says: str
+) -> None:
+    payload = {**DRAWN, "model": model}
+    with pytest.raises(DigitSetError, match=says):
+        settled(lambda: nearest_digits(workspace, Models(workspace), indexes, payload))
+
+
+# --- Why ----------------------------------------------------------------------------------------
+
+
+def test_the_explanation_is_what_the_page_draws(workspace: Workspace) -> None:
+    reply = explain_sketch(Models(workspace), Twins(), {**DRAWN, "rival": None})
+    seen = pixels(reply["seen"])
+    ink = pixels(reply["ink"]).view(torch.int8)
+    assert seen.shape == ink.shape == (784,)
+    assert not ink[seen == 0].any()
+    assert ink.abs().max() == 127
+    gaps = pixels(reply["gaps"]).view(torch.int8)
+    assert len(gaps) == reply["grid"]["across"] ** 2 == 121
+    assert (gaps == -128).any()
+    assert [len(pixels(maps)) for maps in reply["maps"]] == [32 * 14 * 14, 64 * 7 * 7]
+    assert all(pixels(maps).max() == 255 for maps in reply["maps"])
+    assert reply["sentence"].startswith(f"A {reply['digit']} and not a {reply['rival']}, by ")
+
+
+def test_the_rival_is_the_persons_choice(workspace: Workspace) -> None:
+    models, twins = Models(workspace), Twins()
+    first = explain_sketch(models, twins, DRAWN)
+    other = next(d for d in range(10) if d not in (first["digit"], first["rival"]))
+    chosen = explain_sketch(models, twins, {**DRAWN, "rival": other})
+    assert chosen["rival"] == other
+    assert chosen["ink"] != first["ink"]
+    same = explain_sketch(models, twins, {**DRAWN, "rival": first["digit"]})
+    assert same == first
+
+
+def test_a_blank_pad_is_not_explained(workspace: Workspace) -> None:
+    assert explain_sketch(Models(workspace), Twins(), BLANK) == {"blank": True}
+
+
+@pytest.mark.parametrize("rival", [10, -1, 1.0, True, "3", [], {}])
+def test_a_rival_is_a_digit(workspace: Workspace, rival: object) -> None:
+    with pytest.raises(SketchError, match="no digit from 0 to 9"):
+        explain_sketch(Models(workspace), Twins(), {**DRAWN, "rival": rival})
+
+
+def explanation(ink: float, gap: float) -> Explanation:
+    image = torch.full((28, 28), 255, dtype=torch.uint8)
+    points = torch.zeros(28, 28)
+    points[14, 2] = ink
+    return Explanation(
+        4, 9, 6.54, image, points, Gaps(torch.tensor([[2, 14]]), torch.tensor([gap]))
+    )
+
+
+def test_the_sentence_names_what_matters_and_nothing_else() -> None:
+    start = "A 4 and not a 9, by 6.5 points: "
+    ink = "the ink on the left gives it 3.1"
+    gap = "one dot in the gap at the top would take 2.5 away"
+    assert sentence(explanation(3.1, 2.5)) == f"{start}{ink} and {gap}."
+    assert sentence(explanation(3.1, 0.3)) == f"{start}{ink}."
+    assert sentence(explanation(-1.0, 2.5)) == f"{start}{gap}."
+    assert sentence(explanation(0.2, -2.0)) == f"{start}no single part decides it."
+
+
+def test_twins_are_made_once_and_few_are_held() -> None:
+    def checkpoint(name: str) -> Checkpoint:
+        held = DigitCNN().eval().requires_grad_(False)
+        return Checkpoint(details=Details(), name=name, digest=name, size=1, held=held)
+
+    twins, first = Twins(), checkpoint("first")
+    twin = twins.of(first)
+    assert twins.of(first) is twin
+    for number in range(HELD):
+        twins.of(checkpoint(str(number)))
+    assert twins.of(first) is not twin
+
+
+# --- All ----------------------------------------------------------------------------------------
+
+ANYTHING = [
+    {},
+    {"model": "a"},
+    {"model": ["a"], "strokes": STROKES, "width": 0.065},
+    {"model": "../../a", "strokes": STROKES, "width": 0.065},
+    {"model": "a", "strokes": {"x": 1}, "width": 0.065},
+    {"model": "a", "strokes": STROKES, "width": "wide"},
+    {"model": "a", "picture": 5},
+    {"model": "a", "picture": "aGVsbG8="},
+]
+
+
+@pytest.mark.parametrize("payload", ANYTHING)
+def test_any_posted_dictionary_gets_one_sentence(workspace: Workspace, payload: dict) -> None:
+    own = [panel for panel in panels_of(workspace, Models(workspace)) if panel.open]
+    assert {panel.name for panel in own} == {"nearest", "why"}
+    for function in (function for panel in own for function in panel.functions):
+        with pytest.raises(DigitCNNError) as caught:
+            function(payload)
+        assert str(caught.value).endswith(".")
+        assert not re.search(r"\. [A-Z]", str(caught.value))
+
+
+def test_every_panel_has_an_element_of_its_name_and_a_sentence(workspace: Workspace) -> None:
+    panels = panels_of(workspace, Models(workspace))
+    names = [function.__name__ for panel in panels for function in panel.functions]
+    assert len(set(names)) == len(names)
+    for panel in panels:
+        assert f'id="panel-{panel.name}"' in panel.html
+        assert panel.explanation.endswith(".")
+        assert f'name: "{panel.name}"' in panel.js
+        # Gradio fills templates in where it finds these.
+        assert not re.search(r"\$\{|\{\{", panel.html + panel.css)
+
+
+def test_headings_are_text() -> None:
+    panel = Panel("why", "<b>Why</b>", "a < b", functions=())
+    assert "&lt;b&gt;Why" in panel.html
+    assert "a &lt; b" in panel.html
+
+
+def test_panels_compute_one_at_a_time_and_few_wait() -> None:
+    running, release, most, lock = [0], threading.Event(), [0], threading.Lock()
+
+    def slow(payload: dict) -> dict:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        release.wait(20)
+        with lock:
+            running[0] -= 1
+        return {"digit": 1}
+
+    lane = Lane(most_waiting=2)
+    queued = lane.through(slow)
+    assert queued.__name__ == "slow"
+    replies: list[dict] = []
+    threads = [threading.Thread(target=lambda: replies.append(queued({}))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while len(replies) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [set(reply) for reply in replies] == [{"again"}, {"again"}]
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert replies[2:] == [{"digit": 1}] * 3
+    assert most == [1]
+
+
+def test_a_panel_that_fails_leaves_the_lane_free() -> None:
+    def broken(payload: dict) -> dict:
+        raise SketchError("Broken.")
+
+    queued = Lane(most_waiting=0).through(broken)
+    for _ in range(3):
+        with pytest.raises(SketchError):
+            queued({})
