@@ -11,11 +11,13 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
+from digitcnn.analysis.robustness import Robustness, RobustnessCache
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
+from digitcnn.network.model import DigitCNN
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
 from digitcnn.training.tuning_job import TuningJob
@@ -67,6 +69,7 @@ class Workspace:
         self.runs = RunStore(outputs)
         self.checkpoints = CheckpointFolder(checkpoints)
         self._predictions = PredictionCache(outputs / ".predictions")
+        self._robustness = RobustnessCache()
         self._device = device
 
     @cached_property
@@ -94,10 +97,26 @@ class Workspace:
 
         features: whether the 320 penultimate features are needed.
         """
-        network = checkpoint.network
-        if self.compute.device.type != "cpu":
-            # The checkpoint's own network stays where the pad asks it.
-            network = copy.deepcopy(network).to(self.compute.device)
         return self._predictions.get(
-            network, checkpoint.digest, digit_set, progress=progress, features=features
+            self._network(checkpoint),
+            checkpoint.digest,
+            digit_set,
+            progress=progress,
+            features=features,
         )
+
+    def robustness(
+        self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress | None = None
+    ) -> Robustness:
+        """A network's accuracy under five kinds of changes, kept in memory for the next time."""
+        return self._robustness.get(
+            lambda: self._network(checkpoint), checkpoint.digest, digit_set, progress=progress
+        )
+
+    def _network(self, checkpoint: Checkpoint) -> DigitCNN:
+        """On this machine's device."""
+        network = checkpoint.network
+        if self.compute.device.type == "cpu":
+            return network
+        # The checkpoint's own network stays where the pad asks it.
+        return copy.deepcopy(network).to(self.compute.device)
