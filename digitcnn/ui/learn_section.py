@@ -77,18 +77,19 @@ def build_learn_section(
     """
     job = workspace.tuning
     count = SketchCount(workspace.feedback.count_labelled)
-    gr.Markdown(
-        "### It learns your hand\nA copy of the model learns from every other sketch of each "
+    gr.HTML(
+        "<h3>It learns your hand</h3><p>A copy of the model learns from every other sketch of each "
         "visitor, mixed with the images that the model was trained on. It is kept only if it is "
         "not worse on the other half of the sketches and has not lost "
-        f"{LARGEST_LOSS} points on the held-out images. The old model stays."
+        f"{LARGEST_LOSS} points on the held-out images. The old model stays.</p>",
+        elem_classes="learn-words",
     )
-    with gr.Row():
+    with gr.Row(elem_classes="learn-buttons"):
         start = gr.Button("Learn from feedback", variant="primary", elem_id="learn-start")
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="learn-stop")
     status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
     rows = table_view(elem_id="learn-table")
-    with gr.Row(visible=False) as choice:
+    with gr.Row(visible=False, elem_classes="learn-buttons") as choice:
         use_new = gr.Button("Use the new model", elem_id="learn-use-new")
         use_old = gr.Button("Back to the old model", elem_id="learn-use-old")
     seen = gr.State(Watching())
@@ -210,7 +211,13 @@ def table_of(ended: TuningEnd | None) -> str:
     if ended is None or not ended.rows:
         return ""
     label = f"{ended.base} before and after learning from feedback"
-    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True)
+    note = (
+        '<p class="note">The digit set <code>feedback</code> holds the sketches that were learned '
+        "from as well, so the new model looks better on it than it is.</p>"
+        if ended.kept
+        else ""
+    )
+    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + note
 
 
 def _row(row: Row) -> list[Value]:

@@ -16,6 +16,7 @@ from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.front_door import FrontDoor
+from digitcnn.ui.learn_section import build_learn_section
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.panels.section import build_panels
@@ -113,6 +114,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
                 build_sketchpad_tab(workspace, models, model_select)
                 build_panels(workspace, models)
                 build_feedback_view(workspace, access)
+                build_learn_section(workspace, models, access, owner_token, model_select, page)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
         build_api(workspace, models)
