@@ -2,8 +2,8 @@
 
 One forward pass per set, kept for the next time; every number, figure and image is made of its
 answers. Nothing but the nine figures of a run is written, and only for the owner. The sections
-are built by ``set_chooser``, ``figure_gallery``, ``error_browser`` and ``gap_section``; what a
-press of the button shows comes from ``evaluating``.
+are built by ``set_chooser``, ``figure_gallery``, ``error_browser``, ``gap_section`` and
+``robustness_section``; what a press of the button shows comes from ``evaluating``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from digitcnn.ui.figure_sheets import FigureSheets
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import status_line
+from digitcnn.ui.robustness_section import build_robustness_section
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.shown import Shown
 from digitcnn.ui.tables import table_view
@@ -71,6 +72,7 @@ def build_evaluate_tab(
     gallery = build_figure_gallery(workspace, models, sheets, shown, count)
     browser = build_error_browser(workspace, models, shown)
     gap = build_gap_section(workspace, models, shown, browser.digits)
+    robustness = build_robustness_section(workspace, models, shown, browser.digits)
 
     parts: dict[str, Any] = {
         "status": status,
@@ -87,6 +89,9 @@ def build_evaluate_tab(
         "errors": browser.images,
         "gap_status": gap.status,
         "gap": gap.figure,
+        "robustness_status": robustness.status,
+        "robustness": robustness.figure,
+        "robustness_table": robustness.table,
         "shown": shown,
     }
 

@@ -35,9 +35,11 @@ from digitcnn.workspace import Workspace
 R = TypeVar("R")
 
 # Some of what is shown, by name; the rest stays as it is. "shown" is of type Shown, all else HTML:
-# "status", "table", "words", "per_digit", the nine figures, "zip", "matrices", "errors",
-# "gap_status" and "gap".
+# "status", the nine figures, and these.
 Looks = dict[str, Any]
+_TEXTS = ("table", "words", "per_digit", "matrices", "errors", "zip")
+# What a section below showed of the evaluation before.
+_SECTIONS = ("gap_status", "gap", "robustness_status", "robustness", "robustness_table")
 
 
 class Evaluating:
@@ -70,8 +72,7 @@ class Evaluating:
     def steps(self, digit: Any, place: Any, *, keep: bool) -> Iterator[Looks]:
         """What the page shows, step by step. keep: write the figures into the run's folder."""
         example = example_of(self.digit_sets[0], digit, place)
-        texts = ("table", "words", "per_digit", "matrices", "errors", "zip", "gap_status", "gap")
-        yield dict.fromkeys((*texts, *NAMES), "")
+        yield dict.fromkeys((*_TEXTS, *_SECTIONS, *NAMES), "")
         predictions = []
         for digit_set in self.digit_sets:
             predictions.append((yield from self._predicted(digit_set, features=False)))

@@ -2,8 +2,8 @@
 
 Each figure is a function of results that computes no metric of its own; one module per subject:
 ``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7), ``network`` (5, 6), ``confidence``
-(8), ``stability`` (9), ``gap`` (the waterfall). How they look is in ``style``. ``Findings`` is
-all that the nine need, ``draw`` makes one of them, ``save_all`` all.
+(8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. How they look is in ``style``.
+``Findings`` is all that the nine need, ``draw`` makes one of them, ``save_all`` all.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
 from digitcnn.analysis.figures.gap import gap_waterfall
 from digitcnn.analysis.figures.network import conv_filters, feature_maps
+from digitcnn.analysis.figures.robustness import robustness_curves
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data
 from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
@@ -46,6 +47,7 @@ __all__ = [
     "gap_waterfall",
     "png",
     "predictions_sample",
+    "robustness_curves",
     "sample_data",
     "save",
     "save_all",
