@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from postgres_server import NotInstalledError, PostgresServer
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
@@ -41,6 +43,19 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, drawn: DigitSet) -> Path:
 def cpu() -> Compute:
     """The CPU in float32, so that results do not depend on the machine's instructions."""
     return Compute(torch.device("cpu"), None, "CPU")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own; skips where none is installed."""
+    try:
+        server = PostgresServer()
+    except NotInstalledError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    yield server
+    server.end()
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,9 @@ class PostgresServer:
                 connection.execute(_SETTINGS, {"wait": self._wait})
                 yield connection
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def _is_ready(self, connection: Connection) -> bool:
         """Whether the table is there, and ours; asked once for all."""
         if not self._ready:
@@ -120,6 +123,7 @@ class PostgresServer:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
             if not self._is_ready(connection):  # no other process was quicker
                 METADATA.create_all(connection)
+        self._ready = True
 
     def _require_ours(self, comment: str | None) -> None:
         if comment == VERDICTS.comment:

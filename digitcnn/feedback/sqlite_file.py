@@ -105,6 +105,9 @@ class SqliteFile:
                 with connection.begin():
                     yield connection
 
+    def close(self) -> None:
+        """Nothing to do: each call has closed its own connection."""
+
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
         if not self._write_lock.acquire(timeout=self._busy_seconds):

@@ -67,6 +67,8 @@ class Database(Protocol):
 
     def writing(self, *, make: bool = True) -> AbstractContextManager[Connection | None]: ...
 
+    def close(self) -> None: ...
+
 
 class FeedbackStore:
     """The feedback in one place, made there with the first verdict.
@@ -98,6 +100,10 @@ class FeedbackStore:
     def notice(self) -> str | None:
         """A sentence about a damaged file that was set aside, or None."""
         return self._database.notice
+
+    def close(self) -> None:
+        """Give idle connections back; a later call opens new ones."""
+        self._database.close()
 
     # --- Keep, correct, erase ---------------------------------------------------------------
 

@@ -1,0 +1,27 @@
+"""A verdict that is in order, for the tests of feedback to change."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+SURE_OF_SEVEN = [0.01] * 7 + [0.91] + [0.01] * 2
+
+
+def verdict(**changes: Any) -> dict[str, Any]:
+    """The model said 7, and Ann says so too."""
+    return {
+        "visitor": "secret-of-ann",
+        "sketch_id": "sketch-1",
+        "model_digest": "d" * 64,
+        "model_name": "mnist-seed0",
+        "answer": 7,
+        "probabilities": SURE_OF_SEVEN,
+        "true_digit": 7,
+        "strokes": [[[1.5, 2.0, 0], [3.0, 4.0, 16]]],
+        "image": torch.arange(28 * 28).remainder(256).to(torch.uint8).reshape(28, 28),
+        "now": NOON,
+    } | changes
