@@ -12,6 +12,7 @@ import torch
 
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
 from digitcnn.analysis.predictions import Predictions, Progress
+from digitcnn.analysis.robustness import Robustness
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import (
     CheckpointError,
@@ -22,12 +23,14 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui import compare_view as view
+from digitcnn.ui import figure_sheets
 from digitcnn.ui.access import Access
 from digitcnn.ui.answered_images import TILES_STYLE
 from digitcnn.ui.background import telling
 from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.ui.parts import status_line
+from digitcnn.ui.robustness_section import WHAT_IT_IS, robustness_views
 from digitcnn.ui.set_chooser import MOST_SETS, build_sets
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.ui.tables import table_view
@@ -99,6 +102,14 @@ def build_compare_tab(
         second = gr.Dropdown([], label="The other", elem_id="compare-second")
     images = table_view(elem_id="compare-images", style=TILES_STYLE)
 
+    gr.Markdown(f"### Robustness\nOf the test set chosen above {WHAT_IT_IS}")
+    bear = gr.Button("Measure robustness", size="sm", elem_id="compare-robustness-run")
+    robustness_status = gr.HTML(elem_id="compare-robustness-status")
+    robustness = gr.HTML(
+        css_template=figure_sheets.STYLE, apply_default_css=False, elem_id="compare-robustness"
+    )
+    robustness_table = table_view(elem_id="compare-robustness-table")
+
     gr.Markdown("### Draw once, ask all")
     ask = gr.Button("Ask them about the drawing on the Sketchpad", size="sm", elem_id="compare-ask")
     answers = table_view(elem_id="compare-answers")
@@ -116,6 +127,9 @@ def build_compare_tab(
         "first": first,
         "second": second,
         "images": images,
+        "robustness_status": robustness_status,
+        "robustness": robustness,
+        "robustness_table": robustness_table,
         "shown": shown,
     }
 
@@ -169,6 +183,13 @@ def build_compare_tab(
         return differences_of(workspace, models, now, name, a, b)
 
     @toasting
+    def measure(now: Compared, name: Any) -> Iterator[list[Any]]:
+        try:
+            yield from robustness_of(workspace, models, now, name)
+        except DigitCNNError as error:
+            yield [status_line(str(error)), "", ""]
+
+    @toasting
     def ask_all(payload: Any, chosen: Any) -> str:
         return answers_of(models, payload, chosen)
 
@@ -182,6 +203,9 @@ def build_compare_tab(
     keep_it.click(keep_dropped, [owner_token, dropped], status, js=access.WITH_TOKEN_JS, **private)
     run.click(wait, None, [status, run], queue=False, **private).then(
         score, [chosen, digits], list(results.values()), concurrency_limit=AT_A_TIME, **private
+    )
+    bear.click(
+        measure, [shown, set_of], [robustness_status, robustness, robustness_table], **private
     )
     ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, queue=False, **private)
     for choice in (set_of, first, second):
@@ -207,6 +231,8 @@ def answers_of(models: Models, payload: Any, chosen: Any) -> str:
     probabilities = torch.cat([checkpoint.probabilities(seen[None]) for checkpoint in found])
     return view.answers_html(seen, names, probabilities)
 
+
+_NOTHING_YET = "Nothing is compared yet; choose models and press Compare."
 
 # Some of what is shown, by the names in build_compare_tab; the rest stays as it is.
 Looks = dict[str, Any]
@@ -247,6 +273,7 @@ def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> It
         "first": gr.Dropdown(names, value=names[0]),
         "second": gr.Dropdown(names, value=names[1]),
         "images": view.differences(last, digit_set, 0, 1),
+        **dict.fromkeys(("robustness_status", "robustness", "robustness_table"), ""),
         "shown": Compared(tuple(keys), tuple(names), tuple(set_names)),
     }
 
@@ -256,13 +283,32 @@ def differences_of(
 ) -> str:
     """The images and digits on which two of the compared models differ. Raises DigitCNNError."""
     if name not in now.sets or a not in now.names or b not in now.names:
-        raise ConfigError("Nothing is compared yet; choose models and press Compare.")
+        raise ConfigError(_NOTHING_YET)
     if a == b:
         raise ConfigError(f"{a} does not differ from itself; choose two models.")
     digit_set = workspace.catalog.open(name, "test")
     checkpoints = [models.get(key) for key in now.keys]
     found = _from_cache(workspace, now.names, checkpoints, digit_set)
     return view.differences(found, digit_set, now.names.index(a), now.names.index(b))
+
+
+def robustness_of(
+    workspace: Workspace, models: Models, now: Compared, name: Any
+) -> Iterator[list[Any]]:
+    """Status, figure and table of the compared models' robustness, step by step.
+
+    Raises DigitCNNError.
+    """
+    if name not in now.sets:
+        raise ConfigError(_NOTHING_YET)
+    digit_set = workspace.catalog.open(name, "test")
+    found: list[Robustness] = []
+    for key, model in zip(now.keys, now.names, strict=True):
+        work = partial(_measured, workspace, models.get(key), digit_set)
+        what = f"{model} on changed images of {name}"
+        found.append((yield from telling(work, what, lambda line: [line, gr.skip(), gr.skip()])))
+    done = status_line(f"{len(found)} models on changed images of {found[0].title}.")
+    yield [done, *robustness_views(found, now.names)]
 
 
 def _from_cache(
@@ -279,6 +325,12 @@ def _predicted(
     workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, progress: Progress
 ) -> Predictions:
     return workspace.predict(checkpoint, digit_set, progress=progress)
+
+
+def _measured(
+    workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet, progress: Progress
+) -> Robustness:
+    return workspace.robustness(checkpoint, digit_set, progress=progress)
 
 
 def _names(chosen: Any) -> list[str]:

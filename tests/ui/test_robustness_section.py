@@ -1,0 +1,159 @@
+"""Robustness on the page, without a browser: in Evaluate of one model, in Compare of several."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+from PIL import Image
+
+from digitcnn.analysis import figures
+from digitcnn.analysis.figures import style
+from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.analysis.robustness import AXES, Curve, Robustness
+from digitcnn.errors import CheckpointError, ConfigError, DigitSetError
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
+from digitcnn.ui.compare_tab import Compared, robustness_of
+from digitcnn.ui.models import Models
+from digitcnn.ui.robustness_section import robustness_looks, robustness_table
+from digitcnn.ui.shown import Shown
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Workspace:
+    folder = tmp_path_factory.mktemp("robustness")
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir()
+    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", checkpoints)
+    network = DigitCNN(generator=torch.Generator().manual_seed(3)).eval()
+    save(checkpoints / "<b>other.pt", network, Details(digits="small", epochs=1))
+    return Workspace(data_dir, folder / "outputs", checkpoints, folder / "f.sqlite3", "cpu")
+
+
+@pytest.fixture(scope="module")
+def models(workspace: Workspace) -> Models:
+    return Models(workspace)
+
+
+def evaluated(models: Models) -> Shown:
+    return Shown(SHIPPED, models.get(SHIPPED).digest, ("small",))
+
+
+def falling(right: int, n: int = 50) -> Robustness:
+    """Curves that fall from ``right`` by one a step, on every axis."""
+    curves = []
+    for axis in AXES:
+        middle = axis.values.index(axis.neutral)
+        counts = tuple(max(0, right - abs(i - middle)) for i in range(len(axis.values)))
+        curves.append(Curve(axis, counts, n))
+    return Robustness("small", "test", n, tuple(curves))
+
+
+def is_png(html: str) -> bool:
+    data = re.search(r"base64,([^\"]+)", html)
+    assert data is not None
+    return Image.open(io.BytesIO(base64.b64decode(data[1]))).format == "PNG"
+
+
+def test_a_model_is_measured_once_and_shown_with_figure_and_table(
+    workspace: Workspace, models: Models
+) -> None:
+    *steps, (status, figure, table) = robustness_looks(
+        workspace, models, evaluated(models), "small"
+    )
+    assert any("on changed images of small" in step[0] for step in steps)
+    assert "Done: small test" in status
+    assert is_png(figure)
+    found = workspace.robustness(models.get(SHIPPED), workspace.catalog.open("small", "test"))
+    assert f"100 images of {found.title}" in table
+    assert accuracy_text(found.unchanged / 100, 100) in table
+    for curve in found.curves:
+        for value in curve.axis.marked:
+            assert f"{curve.axis.name} {curve.axis.text(value)}" in table
+            assert accuracy_text(curve.at(value) / 100, 100) in table
+    # The second time it is there at once.
+    again = list(robustness_looks(workspace, models, evaluated(models), "small"))
+    assert len(again) == 1
+
+
+def test_what_was_not_evaluated_is_refused_with_a_sentence(
+    workspace: Workspace, models: Models
+) -> None:
+    now = evaluated(models)
+    for name in ("mnist", None, 7, ["small"], {}):
+        with pytest.raises(DigitSetError, match="press Evaluate first"):
+            list(robustness_looks(workspace, models, now, name))
+    with pytest.raises(CheckpointError, match="another network by now"):
+        list(robustness_looks(workspace, models, Shown(SHIPPED, "old", ("small",)), "small"))
+
+
+def test_compared_models_share_a_figure_and_a_table(workspace: Workspace, models: Models) -> None:
+    now = Compared((SHIPPED, "<b>other"), ("first", "<b>other"), ("small",))
+    *_, (status, figure, table) = robustness_of(workspace, models, now, "small")
+    assert "2 models on changed images of small test" in status
+    assert is_png(figure)
+    assert "&lt;b&gt;other" in table
+    assert "<b>" not in table + figure + status
+    rows = 1 + sum(len(axis.marked) for axis in AXES)
+    assert table.count("<tbody>") == 1
+    assert len(re.findall(r'<th scope="row"', table)) == rows
+
+
+@pytest.mark.parametrize("name", ["mnist", None, 3, ["small"]])
+def test_what_was_not_compared_is_refused_with_a_sentence(
+    workspace: Workspace, models: Models, name: Any
+) -> None:
+    with pytest.raises(ConfigError, match="press Compare"):
+        list(robustness_of(workspace, models, Compared(), name))
+
+
+def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> None:
+    found = falling(48)
+    figure = figures.robustness_curves([found], ["mine"])
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert len(panels) == len(AXES)
+    for axes, curve in zip(panels, found.curves, strict=True):
+        neutral, line = axes.lines
+        assert list(neutral.get_xdata()) == [curve.axis.neutral] * 2
+        assert list(line.get_xdata()) == list(curve.axis.values)
+        assert list(line.get_ydata()) == [100 * value for value in curve.accuracies]
+        (band,) = axes.collections
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.min() == pytest.approx(100 * min(low for low, _ in curve.intervals))
+        assert heights.max() == pytest.approx(100 * max(high for _, high in curve.intervals))
+        assert curve.axis.name in axes.get_xlabel()
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert "small test, 50 images" in words
+    assert accuracy_text(48 / 50, 50) in words
+    assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_eight_models_are_told_apart_and_named() -> None:
+    names = [f"model-{i}" for i in range(8)]
+    figure = figures.robustness_curves([falling(40 + i) for i in range(8)], names)
+    figure.draw_without_rendering()
+    lines = figure.axes[0].lines[1:]
+    assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in lines}) == 8
+    assert {to_hex(line.get_color()) for line in lines} <= {c.lower() for c in style.COLOURS}
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == names
+
+
+def test_the_table_puts_models_side_by_side() -> None:
+    html = robustness_table([falling(48), falling(30)], ["a", "b"])
+    assert accuracy_text(48 / 50, 50) in html
+    assert accuracy_text(30 / 50, 50) in html
+    assert "Accuracy on 50 images of small test, 95 % interval" in html
