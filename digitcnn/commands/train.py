@@ -27,11 +27,19 @@ from digitcnn.commands.base import Answer, add_command, catalog_of, download, sa
 from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import ConfigError, DownloadError, RunError
 from digitcnn.network import device as devices
-from digitcnn.training import runs
+from digitcnn.training import distributed, runs
 from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.distributed import Processes
 from digitcnn.training.job import resumable
 from digitcnn.training.loop import EpochEnd, StepProgress
-from digitcnn.training.perform import Phase, RunEnd, StopSignal, open_training_set, perform
+from digitcnn.training.perform import (
+    Phase,
+    RunEnd,
+    StopSignal,
+    help_along,
+    open_training_set,
+    perform,
+)
 from digitcnn.training.runs import Run, RunStore
 
 MOST_SEEDS = 20
@@ -109,21 +117,41 @@ def add(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> Answer:
+    with distributed.joined() as processes:
+        if processes.first:
+            return _train_first(args, processes)
+        _help_along(args, processes)
+    raise SystemExit(0)  # the first process speaks for all
+
+
+def _help_along(args: argparse.Namespace, processes: Processes) -> None:
+    stop = StopSignal()
+    with _stopping_on_ctrl_c(stop, tell=lambda text: None):
+        device = processes.hear()
+        if device is not None:
+            compute = devices.choose(device)
+            help_along(processes, catalog=catalog_of(args), compute=compute, stop=stop)
+
+
+def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
     catalog = catalog_of(args)
-    compute = devices.choose(args.device)
+    compute = processes.together(devices.choose(args.device))
     if compute.note:
         say(compute.note)
     planned = _planned(args, catalog, RunStore(args.output_dir))
     say(f"Training on {compute}.")
+    processes.tell(compute.device.type)
     stop = StopSignal()
     ends: list[RunEnd] = []
     with _stopping_on_ctrl_c(stop):
         for number, open_run in enumerate(planned, 1):
             if len(planned) > 1:
                 say(f"Run {number} of {len(planned)}:")
-            ends.append(_watch(open_run(), catalog, args.checkpoint_dir, compute, stop))
+            run = open_run()
+            ends.append(_watch(run, catalog, args.checkpoint_dir, compute, stop, processes))
             if stop.is_set():
                 break
+    processes.tell(None)
     whole = len(ends) == len(planned) and all(end.state == runs.FINISHED for end in ends)
     status = 0 if whole else 130
     if len(planned) == 1:
@@ -260,14 +288,14 @@ def _with_fetched_digits(config: TrainingConfig, catalog: Catalog, named: bool) 
 
 
 @contextmanager
-def _stopping_on_ctrl_c(stop: StopSignal) -> Iterator[None]:
+def _stopping_on_ctrl_c(stop: StopSignal, tell: Callable[[str], None] = say) -> Iterator[None]:
     """The first Ctrl-C ends the training between two batches, or what follows it; the second ends
     the process."""
 
     def handle(number: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        say("Stopping; press Ctrl-C again to leave at once.")
+        tell("Stopping; press Ctrl-C again to leave at once.")
         stop.stop()
 
     before = signal.signal(signal.SIGINT, handle)
@@ -278,11 +306,21 @@ def _stopping_on_ctrl_c(stop: StopSignal) -> Iterator[None]:
 
 
 def _watch(
-    run: Run, catalog: Catalog, folder: Path, compute: devices.Compute, stop: StopSignal
+    run: Run,
+    catalog: Catalog,
+    folder: Path,
+    compute: devices.Compute,
+    stop: StopSignal,
+    processes: Processes,
 ) -> RunEnd:
     with tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
         for progress in perform(
-            run, catalog=catalog, checkpoints=folder, compute=compute, stop=stop
+            run,
+            catalog=catalog,
+            checkpoints=folder,
+            compute=compute,
+            stop=stop,
+            processes=processes,
         ):
             if isinstance(progress, StepProgress):
                 bar.total = progress.steps

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from digitcnn.digits.augment import Augmentation, augment
-from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig, learning_rate_at
+from digitcnn.training.distributed import ALONE, Processes
 
 # Progress leaves the loop this often; on an accelerator it is also the only wait for the device.
 REPORT_SECONDS = 0.5
@@ -99,14 +100,17 @@ def train(
     *,
     resume: Snapshot | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Iterator[StepProgress | EpochEnd]:
     """Train one network, or go on after ``resume``; ends early, between batches, once ``stopped``.
 
     Order, augmentation and dropout of an epoch are drawn from the seed and the epoch's number
     alone, so a resumed training sees what an uninterrupted one would have seen.
+    processes: those that train together; all of them make this call and iterate it, with the same
+    arguments, and ``stopped`` gives all of them the same answer.
     Raises TrainingError when the loss is no longer a number.
     """
-    learner = _Learner(config, training, held_out, compute, resume)
+    learner = _Learner(config, training, held_out, compute, resume, processes)
     for epoch in range(learner.epochs_done + 1, config.epochs + 1):
         yield from learner.run_epoch(epoch, stopped)
         if stopped():
@@ -127,13 +131,14 @@ class _Learner:
         held_out: DigitSet,
         compute: Compute,
         resume: Snapshot | None,
+        processes: Processes,
     ) -> None:
         device = compute.device
-        self.config, self.compute = config, compute
+        self.config, self.compute, self.processes = config, compute, processes
         self.images, self.labels = training.images.to(device), training.labels.to(device).long()
         self.held_out_images = held_out.images.to(device)
         self.held_out_labels = held_out.labels.to(device).long()
-        self.batch_size = min(config.batch_size, len(training))
+        self.batch_size = processes.whole_batches(min(config.batch_size, len(training)))
         # The images that do not fill a batch are left out; each epoch's order leaves out others.
         self.steps_per_epoch = len(training) // self.batch_size
         self.steps = self.steps_per_epoch * config.epochs
@@ -155,6 +160,8 @@ class _Learner:
             self.averaged.load_state_dict(resume.averaged)
             self.optimizer.load_state_dict(resume.moments)
             self.history = resume.history
+        # The network itself, or PyTorch's wrapper that averages the gradients of all processes.
+        self.learning = processes.learner(self.network)
         self.epochs_done = len(self.history)
         self.started = time.monotonic()
         self.steps_here = 0
@@ -163,9 +170,11 @@ class _Learner:
         self.network.train()
         self.epoch_started = reported = time.monotonic()
         self.generator.manual_seed(_epoch_seed(self.config.seed, epoch))
-        order = torch.randperm(
-            len(self.images), device=self.images.device, generator=self.generator
+        order = self.processes.same(
+            torch.randperm(len(self.images), device=self.images.device, generator=self.generator)
         )
+        if self.processes.rank:
+            self.generator.manual_seed(_epoch_seed(self.config.seed, epoch, self.processes.rank))
         losses: list[Tensor] = []
         self.epoch_losses: list[float] = []
         self.correct = torch.zeros((), dtype=torch.long, device=self.images.device)
@@ -174,7 +183,7 @@ class _Learner:
                 return
             step = (epoch - 1) * self.steps_per_epoch + index
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
-            losses.append(self._step(batch, step))
+            losses.append(self._step(self.processes.part(batch), step))
             last = index + 1 == self.steps_per_epoch
             if last or time.monotonic() - reported >= REPORT_SECONDS:
                 yield self._report(epoch, step + 1, losses)
@@ -188,7 +197,7 @@ class _Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         with self._autocast():
-            logits = self.network(self.network.prepare(images))
+            logits = self.learning(self.network.prepare(images))
         logits = logits.float()
         objective = functional.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
         self.optimizer.zero_grad()
@@ -197,7 +206,7 @@ class _Learner:
         with torch.no_grad():
             self._average(step)
             self.correct += (logits.argmax(1) == labels).sum()
-            return functional.cross_entropy(logits, labels)
+            return self.processes.mean(functional.cross_entropy(logits, labels))
 
     def _average(self, step: int) -> None:
         # Early on the average follows closely, so that the random start is forgotten.
@@ -208,7 +217,8 @@ class _Learner:
 
     def _report(self, epoch: int, step: int, losses: list[Tensor]) -> StepProgress:
         values = torch.stack(losses).tolist()
-        if not all(abs(value) < float("inf") for value in values):
+        # The loss is that of all processes; the first ends the training for all.
+        if self.processes.first and not all(abs(value) < float("inf") for value in values):
             raise TrainingError(
                 f"The loss became {values[-1]} in epoch {epoch}, step {step}: the training "
                 f"diverged; take a learning rate below {self.config.learning_rate:g}."
@@ -237,7 +247,7 @@ class _Learner:
         result = EpochResult(
             epoch=epoch,
             loss=sum(self.epoch_losses) / len(self.epoch_losses),
-            training_accuracy=int(self.correct) / seen,
+            training_accuracy=int(self.processes.sum(self.correct)) / seen,
             held_out_loss=float(functional.cross_entropy(logits, self.held_out_labels)),
             accuracy=float((logits.argmax(1) == self.held_out_labels).float().mean()),
             held_out=len(self.held_out_labels),
@@ -270,22 +280,31 @@ class _Learner:
         for chunk in self.images[:STATISTICS_IMAGES].split(STATISTICS_BATCH):
             if stopped():
                 return False
+            chunk = self.processes.part(chunk)
+            if len(chunk) == 0:
+                continue
             if self.augmentation is not None:
                 chunk = augment(chunk, self.augmentation, self.generator)
             with self._autocast():
                 self.averaged.block2(self.averaged.block1(self.averaged.prepare(chunk)))
         self.averaged.eval()
+        for name, statistic in self.averaged.named_buffers():
+            if name.endswith(("mean", "var")):
+                self.processes.mean(statistic)
         return True
 
     @torch.no_grad()
     def _held_out_logits(self, stopped: Callable[[], bool]) -> Tensor | None:
-        chunks = []
-        for chunk in self.held_out_images.split(STATISTICS_BATCH):
+        count = len(self.held_out_labels)
+        logits = torch.zeros(count, CLASSES, device=self.held_out_labels.device)
+        for rows in torch.arange(count, device=logits.device).split(STATISTICS_BATCH):
             if stopped():
                 return None
+            mine = self.processes.part(rows)
+            images = self.averaged.prepare(self.held_out_images[mine])
             with self._autocast():
-                chunks.append(self.averaged(self.averaged.prepare(chunk)).float())
-        return torch.cat(chunks)
+                logits[mine] = self.averaged(images).float()
+        return self.processes.sum(logits)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
@@ -295,9 +314,12 @@ class _Learner:
         )
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    """Another stream for every seed and epoch (at most 200 epochs)."""
-    return seed * 1000 + epoch
+def _epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Another stream for every seed and epoch (at most 200 epochs), and process of a training.
+
+    rank: of the process; what the others draw is what far away seeds would.
+    """
+    return (seed + 1_000_003 * rank) * 1000 + epoch
 
 
 def _to_cpu(value: Any) -> Any:

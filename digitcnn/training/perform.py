@@ -14,7 +14,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +34,7 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.closing import Closed, ClosingRun, Scored, score
 from digitcnn.training.config import TrainingConfig
+from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
 from digitcnn.training.runs import Run
 
@@ -92,15 +93,22 @@ Progress = StepProgress | EpochEnd | Phase | RunEnd
 
 
 def perform(
-    run: Run, *, catalog: Catalog, checkpoints: Path, compute: Compute, stop: StopSignal
+    run: Run,
+    *,
+    catalog: Catalog,
+    checkpoints: Path,
+    compute: Compute,
+    stop: StopSignal,
+    processes: Processes = ALONE,
 ) -> Iterator[Progress]:
     """Do the run, or go on with it where its last finished epoch ended; the last item is RunEnd.
 
+    processes: those that train together; the first of them does this, the others ``help_along``.
     Raises a DigitCNNError with a sentence for whatever went wrong; the run is then marked failed
     and its log holds the traceback.
     """
     with run.held():
-        performance = _Performance(run, catalog, checkpoints, compute, stop)
+        performance = _Performance(run, catalog, checkpoints, compute, stop, processes)
         with performance.failures_recorded():
             for progress in performance.steps():
                 if isinstance(progress, RunEnd):
@@ -108,12 +116,60 @@ def perform(
                 yield progress
 
 
+def help_along(
+    processes: Processes, *, catalog: Catalog, compute: Compute, stop: StopSignal
+) -> None:
+    """What every process but the first does: trains along with ``perform``, run after run, until
+    the first one tells ``None`` or has ended.
+
+    Raises RunError where the digit set is another one here than there, DigitSetError where it
+    cannot be read.
+    """
+    while (told := processes.hear()) is not None:
+        config, fingerprint, snapshot = told
+        training, held_out = open_training_set(config, catalog)
+        if training.fingerprint != fingerprint:
+            raise RunError(
+                f"The images of {config.digits} in {catalog.data_dir} are not those that the first "
+                "process trains on; give every machine the same files."
+            )
+        for _ in train(
+            config,
+            training,
+            held_out,
+            compute,
+            resume=snapshot,
+            stopped=_stopped_in_any(processes, stop),
+            processes=processes,
+        ):
+            pass
+
+
+def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool]:
+    """Whether one of the processes was asked to stop; then all of them are."""
+
+    def stopped() -> bool:
+        # What they agree on is the answer: one that is asked a moment later stops with the others.
+        answer = processes.any(stop.is_set())
+        if answer and not stop.is_set():
+            stop.stop()
+        return answer
+
+    return stopped
+
+
 class _Performance:
     def __init__(
-        self, run: Run, catalog: Catalog, checkpoints: Path, compute: Compute, stop: StopSignal
+        self,
+        run: Run,
+        catalog: Catalog,
+        checkpoints: Path,
+        compute: Compute,
+        stop: StopSignal,
+        processes: Processes,
     ) -> None:
         self.run, self.catalog, self.compute, self.stop = run, catalog, compute, stop
-        self.checkpoints = checkpoints
+        self.checkpoints, self.processes = checkpoints, processes
         self.started = time.monotonic()
         # While the lock is held, record() says what the file says.
         self.record = run.record()
@@ -124,13 +180,15 @@ class _Performance:
         yield Phase(f"reading {self.config.digits}")
         training, held_out = open_training_set(self.config, self.catalog)
         self._begin(training, snapshot)
+        self.processes.tell((self.config, training.fingerprint, snapshot))
         for progress in train(
             self.config,
             training,
             held_out,
             self.compute,
             resume=snapshot,
-            stopped=self.stop.is_set,
+            stopped=_stopped_in_any(self.processes, self.stop),
+            processes=self.processes,
         ):
             if isinstance(progress, EpochEnd):
                 snapshot = progress.snapshot
