@@ -29,7 +29,7 @@ from digitcnn.workspace import Workspace
 # Every page asks once a second; the store need not be.
 SECONDS_BETWEEN_COUNTS = 2.0
 
-HEADERS = ("images", "count", "before", "after", "difference, points", "decides")
+HEADERS = ("images", "count", "difference, points", "before", "after")
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,9 @@ def table_of(ended: TuningEnd | None) -> str:
 
 def _row(row: Row) -> list[Value]:
     return [
-        row.title,
+        row.title if row.decides else f"{row.title} (decides nothing)",
         row.n,
+        Cell(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})", row.difference),
         Cell(accuracy_text(row.before, row.n), row.before),
         Cell(accuracy_text(row.after, row.n), row.after),
-        Cell(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})", row.difference),
-        "yes" if row.decides else "no, shown afterwards",
     ]

@@ -293,11 +293,11 @@ def test_it_is_kept_only_if_no_row_objects(
 
 
 def test_a_refusal_names_the_figures() -> None:
-    held_out = [side(0.99, 0.987, -0.71, "the held-out images of mnist")]
+    held_out = [side(0.99, 0.987, -0.71, "mnist held-out")]
     assert objections(side(0.95, 0.9), held_out) == [
         "on the other half of the feedback it gets 90.00 % (87.98 to 91.71) right where the old "
         "model gets 95.00 % (93.47 to 96.19)",
-        "on the held-out images of mnist it may have lost 0.71 points (the difference is -0.30, "
+        "on mnist held-out it may have lost 0.71 points (the difference is -0.30, "
         "95 % interval -0.71 to +0.11), and 0.3 is the limit",
     ]
 
@@ -313,8 +313,8 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
     )
     assert [(row.title, row.n, row.decides) for row in end.rows] == [
         ("feedback, other half", 30, True),
-        ("the held-out images of many", 1600, True),
-        ("the held-out images of many in EMNIST framing", 1600, True),
+        ("many held-out", 1600, True),
+        ("many held-out in EMNIST framing", 1600, True),
         ("many test", 50, False),
     ]
     # The labels of that test set are all wrong, and that decided nothing.
@@ -348,7 +348,7 @@ def test_random_digits_are_refused_and_leave_nothing(
     said = torch.randint(0, 10, (60,), generator=torch.Generator().manual_seed(1)).byte()
     end = tuned(Sketches(sketches.images, said, sketches.visitors), ROUGH)
     assert (end.state, end.kept) == (runs.FINISHED, False)
-    assert re.match(r"Not kept, because .*on the held-out images of many it may have", end.message)
+    assert re.match(r"Not kept, because .*on many held-out it may have", end.message)
     assert len(end.rows) == 4
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,7 @@ from digitcnn.ui.learn_section import SketchCount, Watching, look, sketches_of, 
 
 ROWS = (
     Row("feedback, other half", True, 90, 0.9222, 0.9444, 2.22, -2.45, 7.71),
-    Row("the held-out images of mnist", True, 5000, 0.995, 0.9944, -0.06, -0.2, 0.08),
+    Row("mnist held-out", True, 5000, 0.995, 0.9944, -0.06, -0.2, 0.08),
     Row("mnist test", False, 10_000, 0.9959, 0.996, 0.01, -0.05, 0.07),
 )
 
@@ -74,11 +74,11 @@ def test_a_verdict_is_told_with_its_table_and_only_what_was_kept_can_be_chosen()
         "92.22 % (84.81 to 96.18)",
         "94.44 % (87.65 to 97.60)",
         "+2.22 (-2.45 to +7.71)",
-        "no, shown afterwards",
+        "mnist test (decides nothing)",
         "looks better on it than it is",
     ):
         assert text in table
-    assert table.index("the held-out images of mnist") < table.index("mnist test")
+    assert table.index("mnist held-out") < table.index("mnist test")
     refused = TuningEnd("finished", "Not kept, because.", "mine", None, ROWS)
     assert "looks better" not in table_of(refused)
     view = TuningView(version=6, state="finished", base="mine", message="Not kept.", ended=refused)
