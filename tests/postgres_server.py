@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -109,8 +108,10 @@ def _programs() -> Path:
 
 def _unprivileged() -> dict[str, Any]:
     """Whom the server runs as: whoever runs the tests, but root may not."""
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return {}
+    import pwd  # Unix only, as the rest of this; the module is imported everywhere
+
     for name in ("postgres", "nobody"):
         try:
             found = pwd.getpwnam(name)
