@@ -6,6 +6,7 @@
 // After this come the panels' own scripts, each in a block of its own, which call register().
 
 const PATIENCE = 15000; // milliseconds to wait for a reply
+const LONGEST_REST = 120; // milliseconds between a reply and the next question while one draws
 const NARROW = matchMedia("(max-width: 640px)");
 const SAYS_NOTHING = "The app does not answer; draw on, or try again in a moment.";
 
@@ -51,7 +52,7 @@ function register({ name, show, clear, ask = (payload) => call(name, payload) })
   let wanted = 0; // counts what is to be shown: drawings, models, the panel's own controls
   let shown = 0; // the one that is shown
   let busy = false;
-  let resting = false; // told to ask again later
+  let resting = false; // asks again when that is over
   let near = false; // on the screen, or nearly
 
   // Over the content, which keeps its height: the page never jumps.
@@ -67,6 +68,14 @@ function register({ name, show, clear, ask = (payload) => call(name, payload) })
     follow();
   };
 
+  const rest = (milliseconds) => {
+    resting = true;
+    setTimeout(() => {
+      resting = false;
+      follow();
+    }, milliseconds);
+  };
+
   const follow = async () => {
     if (busy || shown === wanted || !inSight()) return;
     const drawing = drawn();
@@ -80,21 +89,20 @@ function register({ name, show, clear, ask = (payload) => call(name, payload) })
     if (resting) return;
     busy = true;
     const { answer, lineage } = pad;
+    const began = performance.now();
     const reply = await ask({ model: window.digitcnnModel, ...drawing });
     busy = false;
     if (reply.again) {
       if (reply.wait) say(reply.wait);
-      resting = true;
-      setTimeout(() => {
-        resting = false;
-        follow();
-      }, reply.again);
+      rest(reply.again);
     } else if (drawn() && lineage === pad.lineage) {
       // A reply to an earlier state of the drawing is news; to one that is gone it is not.
       shown = now;
       say(reply.error || "");
       if (reply.blank) clear();
       else if (!reply.error) show(reply, answer);
+      // The pen goes on: half of the time is left to the pad's own answers.
+      if (shown !== wanted) rest(Math.min(performance.now() - began, LONGEST_REST));
     }
     follow();
   };
