@@ -34,7 +34,10 @@ def build_api(workspace: Workspace, models: Models) -> None:
         the 28x28 bytes that the network saw, in base64; {"digit": null} for a blank picture."""
         if picture is None:
             raise SketchError("No picture came; send an image file.")
-        content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
+        try:
+            content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
+        except OSError as error:
+            raise SketchError("The picture is no longer held; send it again.") from error
         return answer_sketch(models, {"model": model or models.default, "picture": content})
 
     @toasting

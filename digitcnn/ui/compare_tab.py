@@ -137,8 +137,8 @@ def build_compare_tab(
         """What can be chosen now; what was chosen and is still here stays."""
         now = models.choices(request.session_hash)
         names = [name for _, name in now]
-        stays = [name for name in chosen or [] if name in names]
-        return gr.Dropdown(now, value=stays or names[:2])
+        stays = [name for name in _names(chosen) if name in names]
+        return gr.Dropdown(now, value=stays or names[:2], multiselect=True)
 
     @toasting
     def receive(dropped_files: Any, chosen: Any, request: gr.Request) -> list[Any]:
@@ -147,11 +147,11 @@ def build_compare_tab(
         good = [verdict.key for verdict in verdicts if verdict.key is not None]
         now = models.choices(session)
         names = [name for _, name in now]
-        wanted = [name for name in [*(chosen or []), *good] if name in names]
+        wanted = [name for name in [*_names(chosen), *good] if name in names]
         mine = [(label, name) for label, name in now if name.startswith(PREFIX)]
         return [
             verdicts_html(verdicts),
-            gr.Dropdown(now, value=list(dict.fromkeys(wanted))),
+            gr.Dropdown(now, value=list(dict.fromkeys(wanted)), multiselect=True),
             None,
             gr.Row(visible=bool(mine)),
             gr.Dropdown(mine, value=mine[0][1] if mine else None),

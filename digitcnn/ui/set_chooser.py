@@ -34,7 +34,7 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
         """What is on this machine now, not when the app was started; a choice that can stay does,
         whatever was ticked since it was asked."""
         now = choices(workspace)
-        here = {name for _, name in now}
+        here = [name for _, name in now]
         stays = isinstance(chosen, list) and all(name in here for name in chosen)
         return gr.CheckboxGroup(now) if stays else gr.CheckboxGroup(now, value=defaults(workspace))
 
