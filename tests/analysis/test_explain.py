@@ -66,6 +66,29 @@ def test_a_blank_paper_says_nothing(network: DigitCNN) -> None:
     assert not along_ink(torch.ones(28, 28), BLANK).any()
 
 
+@pytest.mark.parametrize("strokes", [OPEN_FOUR, SEVEN, FIVE])
+def test_without_the_ink_that_speaks_most_the_lead_is_lost(
+    network: DigitCNN, strokes: list
+) -> None:
+    image = drawn(strokes)
+    found = explain(network, image)
+    inked = image.flatten().nonzero().squeeze(1)
+    fifth = len(inked) // 5
+
+    def lead_without(pixels: Tensor) -> float:
+        rest = image.clone().flatten()
+        rest[pixels] = 0
+        return lead_of(network, rest.view(28, 28), found.answer, found.rival)
+
+    strongest = found.ink.flatten()[inked].topk(fifth).indices
+    generator = torch.Generator().manual_seed(0)
+    chance = [
+        lead_without(inked[torch.randperm(len(inked), generator=generator)[:fifth]])
+        for _ in range(20)
+    ]
+    assert lead_without(inked[strongest]) < min(chance)
+
+
 def test_only_ink_speaks_in_integrated_gradients(network: DigitCNN) -> None:
     image = drawn(SEVEN)
     ink = integrated_gradients(network, image, 7, 1)

@@ -14,9 +14,13 @@ from digitcnn.analysis.feature_neighbours import (
     build_index,
 )
 from digitcnn.analysis.predictions import predict
-from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.errors import CheckpointError, DigitSetError
+from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "digitcnn-mnist.pt"
 
 
 def no_sleep(seconds: float) -> None:
@@ -233,3 +237,13 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(
     found = wait_for(indexes, network, lambda: drawn.take(slice(0, 20)))
     assert len(found.squares) == 20
     assert "cannot be" in caplog.text
+
+
+def test_what_is_near_in_the_features_is_mostly_the_same_digit(real_data: Path) -> None:
+    network = load(SHIPPED).network
+    training, held_out = split_held_out(Catalog(real_data).open("mnist", "train"))
+    index = build_index(network, training.take(slice(0, 3000)), sleep=no_sleep)
+    queries = held_out.take(slice(0, 200))
+    found = torch.stack([index.nearest(query)[0] for query in predict(network, queries).features])
+    agree = training.labels[found] == queries.labels[:, None]
+    assert agree.float().mean() > 0.97

@@ -111,7 +111,7 @@ def test_panels_follow_the_pen_before_it_is_lifted(panels: Panels) -> None:
     expect(panels.labels()).to_have_text(["–"] * 9)
     panels.draw(FOUR[:1], lift=False)
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A \d and not a \d, by "))
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A \d and not a \d, with "))
     panels.page.mouse.up()
     panels.draw(FOUR[1:])
     expect(panels.nearest.locator(".agree")).to_have_text(

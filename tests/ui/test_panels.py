@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ import torch
 from digitcnn.analysis.explain import Explanation, Gaps
 from digitcnn.analysis.feature_neighbours import FeatureIndexes
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.errors import DigitCNNError, DigitSetError, SketchError
+from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
@@ -126,7 +127,7 @@ def test_the_explanation_is_what_the_page_draws(workspace: Workspace) -> None:
     assert (gaps == -128).any()
     assert [len(pixels(maps)) for maps in reply["maps"]] == [32 * 14 * 14, 64 * 7 * 7]
     assert all(pixels(maps).max() == 255 for maps in reply["maps"])
-    assert reply["sentence"].startswith(f"A {reply['digit']} and not a {reply['rival']}, by ")
+    assert reply["sentence"].startswith(f"A {reply['digit']} and not a {reply['rival']}, with ")
 
 
 def test_the_rival_is_the_persons_choice(workspace: Workspace) -> None:
@@ -160,10 +161,10 @@ def explanation(ink: float, gap: float) -> Explanation:
 
 
 def test_the_sentence_names_what_matters_and_nothing_else() -> None:
-    start = "A 4 and not a 9, by 6.5 points: "
-    ink = "the ink on the left gives it 3.1"
-    gap = "one dot in the gap at the top would take 2.5 away"
-    assert sentence(explanation(3.1, 2.5)) == f"{start}{ink} and {gap}."
+    start = "A 4 and not a 9, with a score 6.5 higher: "
+    ink = "the ink on the left adds 3.1"
+    gap = "a dot in the gap at the top would take 2.5 away"
+    assert sentence(explanation(3.1, 2.5)) == f"{start}{ink}, and {gap}."
     assert sentence(explanation(3.1, 0.3)) == f"{start}{ink}."
     assert sentence(explanation(-1.0, 2.5)) == f"{start}{gap}."
     assert sentence(explanation(0.2, -2.0)) == f"{start}no single part decides it."
@@ -180,6 +181,31 @@ def test_twins_are_made_once_and_few_are_held() -> None:
     for number in range(HELD):
         twins.of(checkpoint(str(number)))
     assert twins.of(first) is not twin
+
+
+class Only(Models):
+    """Finds one checkpoint, whatever the name."""
+
+    def __init__(self, workspace: Workspace, checkpoint: Checkpoint) -> None:
+        super().__init__(workspace)
+        self.checkpoint = checkpoint
+
+    def get(self, name: str | None) -> Checkpoint:
+        return self.checkpoint
+
+
+def test_a_network_whose_answers_are_no_numbers_is_refused(
+    workspace: Workspace, indexes: FeatureIndexes
+) -> None:
+    good = Models(workspace).get("a")
+    settled(lambda: nearest_digits(workspace, Models(workspace), indexes, DRAWN))
+    broken = DigitCNN().eval().requires_grad_(False)
+    broken.hidden.bias.fill_(torch.nan)
+    models = Only(workspace, dataclasses.replace(good, held=broken))
+    with pytest.raises(CheckpointError, match="no numbers"):
+        explain_sketch(models, Twins(), DRAWN)
+    with pytest.raises(CheckpointError, match="no numbers"):
+        nearest_digits(workspace, models, indexes, DRAWN)
 
 
 # --- All ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import base64
 import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
-from digitcnn.errors import DigitSetError
+from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
@@ -56,6 +56,11 @@ def nearest_digits(
     with torch.inference_mode():
         features = network.features(network.prepare(seen[None]))
         answer = int(network.output(features)[0].argmax())
+    if not bool(features.isfinite().all()):
+        raise CheckpointError(
+            "The features that this network has of the drawing are no numbers; choose another "
+            "model."
+        )
     places, distances = index.nearest(features[0])
     training = index.training
     return {

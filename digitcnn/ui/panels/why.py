@@ -6,6 +6,7 @@ What is shown is computed by ``analysis.explain``; here are its words, and how i
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from digitcnn.analysis.explain import (
     feature_maps,
 )
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.errors import SketchError
+from digitcnn.errors import CheckpointError, SketchError
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.twins import Twins
@@ -65,6 +66,11 @@ def explain_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
         return {"blank": True}
     network = twins.of(models.get(text_of(payload, "model")))
     found = explain(network, seen, rival)
+    if not math.isfinite(found.lead):
+        raise CheckpointError(
+            "The answers of this network are no numbers, so they cannot be explained; choose "
+            "another model."
+        )
     across = (LAST_PLACE - FIRST_PLACE) // SPACING + 1
     return {
         "digit": found.answer,
@@ -84,11 +90,11 @@ def sentence(found: Explanation) -> str:
     least = max(LEAST_POINTS, LEAST_SHARE * found.lead)
     reasons = []
     if ink >= least:
-        reasons.append(f"the ink {ink_place} gives it {ink:.1f}")
+        reasons.append(f"the ink {ink_place} adds {ink:.1f}")
     if gap >= least:
-        reasons.append(f"one dot in the gap {gap_place} would take {gap:.1f} away")
-    start = f"A {found.answer} and not a {found.rival}, by {found.lead:.1f} points"
-    return f"{start}: {' and '.join(reasons) or 'no single part decides it'}."
+        reasons.append(f"a dot in the gap {gap_place} would take {gap:.1f} away")
+    start = f"A {found.answer} and not a {found.rival}, with a score {found.lead:.1f} higher"
+    return f"{start}: {', and '.join(reasons) or 'no single part decides it'}."
 
 
 def _rival(value: Any) -> int | None:
