@@ -27,7 +27,11 @@ def _predict(args: argparse.Namespace) -> Answer:
             lines.append(f"{image}: blank")
         else:
             digit = answer["digit"]
-            lines.append(f"{image}: {digit} ({100 * answer['probabilities'][digit]:.1f} %)")
+            sure = f"{100 * answer['probabilities'][digit]:.1f} %"
+            refused = answer.get("is_digit") is False
+            lines.append(
+                f"{image}: no digit, closest {digit}" if refused else f"{image}: {digit} ({sure})"
+            )
     return result, "\n".join(lines), 0
 
 
@@ -43,5 +47,12 @@ def _answer(loaded: Checkpoint, path: Path) -> dict[str, Any]:
     if image is None:
         return {"digit": None, "blank": True}
     images = image.unsqueeze(0).to(loaded.network.output.weight.device)
-    probabilities = loaded.probabilities(images)[0].tolist()
-    return {"digit": max(range(10), key=probabilities.__getitem__), "probabilities": probabilities}
+    found = loaded.answers(images)
+    probabilities = found.probabilities[0].tolist()
+    answer = {
+        "digit": max(range(10), key=probabilities.__getitem__),
+        "probabilities": probabilities,
+    }
+    if found.is_digit is not None:
+        answer["is_digit"] = bool(found.is_digit[0])
+    return answer

@@ -122,7 +122,23 @@ def from_picture(image: Image.Image) -> Tensor | None:
         raise SketchError("The picture is damaged or cut off; save or send it again.") from error
     part = _around_ink(grey)
     ink = None if part is None else _ink(_reduced(part, FINE_SIDE))
-    return None if ink is None else _frame(ink)
+    return None if ink is None else frame_ink(ink[None])[0]
+
+
+def from_images(images: Tensor) -> Tensor:
+    """Digit images on the way that pictures take: ``from_picture`` of each, several hundred times
+    as fast, uint8 [N, 28, 28] -> uint8 [N, 28, 28].
+
+    Ink on the outermost pixels is taken for ink; paper is 0. Blank images stay blank.
+    """
+    ink = images.numpy().astype(np.float32)
+    peak = ink.max(axis=(1, 2), keepdims=True)
+    inked = np.flatnonzero(peak >= LEAST_CONTRAST)
+    framed = torch.zeros_like(images)
+    for part in np.array_split(inked, len(inked) // 2048 + 1):
+        clear = np.clip((ink[part] / peak[part] - LEAST_INK) / (1 - LEAST_INK), 0, 1)
+        framed[part] = frame_ink(clear)
+    return framed
 
 
 def from_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> Tensor | None:
@@ -261,13 +277,12 @@ def _reduced(grey: Floats, side: int) -> Floats:
     return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
 
 
-def _frame(ink: Floats) -> Tensor:
-    """Ink [H, W] that is not blank, in MNIST framing, moved by parts of a pixel: uint8 [28, 28]."""
-    batch = ink[None]
-    low, high = _boxes(batch > 0)
+def frame_ink(ink: Floats) -> Tensor:
+    """Drawings [N, H, W], ink 0 to 1 and none of them blank, in MNIST framing, moved by parts of
+    a pixel: uint8 [N, 28, 28]."""
+    low, high = _boxes(ink > 0)
     step = (high - low).max(axis=1) / MNIST_SPAN
-    framed = resampled(batch, _mass_middle(batch, low, high, step), step)
-    return torch.from_numpy(_to_bytes(framed)[0])
+    return torch.from_numpy(_to_bytes(resampled(ink, _mass_middle(ink, low, high, step), step)))
 
 
 # Framing of batches: ink is [N, H, W]; places are [N, 2], (y, x), where pixel i covers i to i + 1;

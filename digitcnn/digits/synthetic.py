@@ -421,6 +421,37 @@ def draw(name: str, split: str, images: int | None = None) -> DigitSet:
     )
 
 
+def write(
+    strokes: str, population: Population, count: int, random: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """The strokes of any form, in the notation of ``Form``, each time by another writer.
+
+    Returns uint8 [count, 28, 28]. What is written need be no digit.
+    """
+    template = _template(Form(0, 1, strokes))
+    writers = _gather_writers(population, count, random)
+    return _write(template, 0, population, writers, np.arange(count), random)
+
+
+def scrawl(
+    points: Floats, strokes: int, population: Population, random: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Lines through any points, half of them smooth, by pens of the population.
+
+    points: [N, K, 2] in any unit. strokes: into how many of as many points each the pen divides
+    the line. Returns uint8 [N, 28, 28].
+    """
+    count, length = points.shape[:2]
+    # Where the points of the template lie does not matter, but for how densely it is sampled.
+    zigzag = [f"{50 * (place % 2)},0" for place in range(length // strokes)]
+    template = _template(Form(0, 1, " / ".join([" ".join(zigzag)] * strokes)))
+    smooth = random.random((count, 1, 1)) < 0.5
+    curves = np.where(smooth, template.smooth @ points, template.straight @ points)
+    pen = population.pen.draw(random, count)
+    samples, lengths = _frame(curves, template.joined, pen, population)
+    return _ink(samples, lengths, np.repeat(pen[:, None], curves.shape[1], 1), population.blur)
+
+
 def _write(
     template: _Template,
     digit: int,

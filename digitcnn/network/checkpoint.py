@@ -5,8 +5,9 @@
     CheckpointFolder   all files of a folder, inspected once each
 
 A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details``
-and, after a finished training, ``novelty``: what tells a digit from what is none. Bare state dicts of the same network, as ``.pt`` or ``.safetensors``, are read as
-well. How a stranger's file is read without trusting it: ``gate`` and ``claims``.
+and, after a finished training, ``novelty``: what tells a digit from what is none. Bare state
+dicts of the same network, as ``.pt`` or ``.safetensors``, are read as well. How a stranger's file
+is read without trusting it: ``gate`` and ``claims``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import Tensor
 from digitcnn.digits import synthetic
 from digitcnn.errors import CheckpointError
 from digitcnn.files import atomic_write
-from digitcnn.network import gate, novelty
+from digitcnn.network import gate
 from digitcnn.network.bare_weights import (
     IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
@@ -41,7 +42,7 @@ from digitcnn.network.bare_weights import (
 from digitcnn.network.claims import Claim, Refused, listed, shown
 from digitcnn.network.details import Details
 from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
-from digitcnn.network.novelty import Novelty
+from digitcnn.network.novelty import Novelty, check_novelty, checked_novelty
 
 __all__ = [
     "INPUT_SCALINGS",
@@ -199,9 +200,7 @@ def _digest_of(network: DigitCNN) -> str:
 # --- save ---------------------------------------------------------------------------------------
 
 
-def save(
-    path: Path, network: DigitCNN, details: Details, novelty: Novelty | None = None
-) -> str:
+def save(path: Path, network: DigitCNN, details: Details, novelty: Novelty | None = None) -> str:
     """Write a new checkpoint and return its digest. What has the name already is never touched.
 
     Without the digit set that was trained on, a bare state dict is written: it says nothing else.
@@ -320,9 +319,9 @@ def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, Novelty | None]
     scaling = _check_architecture(content["architecture"])
     details = Details.read(content["details"])
     if "novelty" in content:
-        novelty.check_claims(content["novelty"])
+        check_novelty(content["novelty"])
     loaded = file.load()
-    statistics = novelty.checked(loaded["novelty"]) if "novelty" in content else None
+    statistics = checked_novelty(loaded["novelty"]) if "novelty" in content else None
     return _fill(scaling, loaded["weights"], weights, names), details, statistics
 
 

@@ -21,6 +21,8 @@ MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081
 
 FEATURES = 320
+# Numbers in the last maps, 64 of 7x7.
+MAPS = 64 * 7 * 7
 DROPOUT = 0.4
 
 
@@ -66,7 +68,7 @@ class DigitCNN(nn.Module):
         self.norm1 = nn.BatchNorm2d(32)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.norm2 = nn.BatchNorm2d(64)
-        self.hidden = nn.Linear(64 * 7 * 7, FEATURES)
+        self.hidden = nn.Linear(MAPS, FEATURES)
         self.dropout = Dropout(DROPOUT)
         self.output = nn.Linear(FEATURES, 10)
         if generator is not None:
@@ -95,11 +97,19 @@ class DigitCNN(nn.Module):
         """[N, 32, 14, 14] -> [N, 64, 7, 7]."""
         return functional.relu(functional.max_pool2d(self.norm2(self.conv2(x)), 2))
 
-    def features(self, x: Tensor) -> Tensor:
-        """The 320 penultimate features, before dropout: [N, 1, 28, 28] -> [N, 320]."""
+    def maps(self, x: Tensor) -> Tensor:
+        """The last maps, flattened: [N, 1, 28, 28] -> [N, 3136]."""
         # flatten() of a channels_last tensor still follows N, C, H, W: weights mean the same
         # in either memory format.
-        return functional.relu(self.hidden(self.block2(self.block1(x)).flatten(1)))
+        return self.block2(self.block1(x)).flatten(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The 320 penultimate features, before dropout: [N, 1, 28, 28] -> [N, 320]."""
+        return self.features_of(self.maps(x))
+
+    def features_of(self, maps: Tensor) -> Tensor:
+        """[N, 3136] from ``maps`` -> the 320 penultimate features, before dropout."""
+        return functional.relu(self.hidden(maps))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 1, 28, 28] from ``prepare`` -> logits [N, 10]."""

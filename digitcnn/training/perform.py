@@ -1,10 +1,11 @@
 """One run from its configuration to its checkpoint: what the page and the command line iterate.
 
 How the network learns is left to ``loop``, what a file holds to ``runs`` and ``checkpoint``, what
-a finished run does besides to ``closing``. The order at the end: scores, checkpoint, run marked
-finished, then the closing, so that a process killed anywhere in between leaves a run that is
-finished or can go on. A stop after the last epoch cuts the closing short; the scores of the
-run's own sets are completed, unless the process ends, and are then made when the run goes on.
+a finished run does besides to ``closing``. The order at the end: scores, what is no digit,
+checkpoint, run marked finished, then the closing, so that a process killed anywhere in between
+leaves a run that is finished or can go on. A stop after the last epoch cuts the closing short; the
+scores of the run's own sets and what is no digit are completed, unless the process ends, and are
+then made when the run goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 
 from digitcnn.analysis import metrics as metrics_of
+from digitcnn.analysis import novelty as novelty_of
 from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
@@ -31,6 +33,7 @@ from digitcnn.errors import CheckpointError, DigitCNNError, RunError, TrainingEr
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.novelty import Novelty
 from digitcnn.training import runs
 from digitcnn.training.closing import Closed, ClosingRun, Scored, score
 from digitcnn.training.config import TrainingConfig
@@ -233,6 +236,9 @@ class _Performance:
         network = _averaged_network(snapshot, self.compute)
         try:
             own, metrics, temperature = self._score(network, held_out)
+            novelty = None
+            if self.record.saves:
+                novelty = yield from self._learn_novelty(network, training, held_out)
         except _InterruptedError:
             yield from self._stop(snapshot, snapshot.epoch, training, held_out)
             return
@@ -240,7 +246,7 @@ class _Performance:
         details = self._details(snapshot, training, held_out, metrics, temperature)
         count = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
         end = self._end(
-            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details
+            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details, novelty
         )
         closing = ClosingRun(
             self.run,
@@ -284,6 +290,19 @@ class _Performance:
                 dataclasses.replace(evaluation, split="held-out"),
             )
         return own, metrics, temperature
+
+    def _learn_novelty(
+        self, network: DigitCNN, training: DigitSet, held_out: DigitSet
+    ) -> Generator[Progress, None, Novelty | None]:
+        """What tells a digit from what is none. Raises _InterruptedError as ``_score`` does."""
+        novelty = None
+        for step in novelty_of.fit(network, training, held_out, self.config.seed):
+            self._unless_interrupted()
+            if isinstance(step, Novelty):
+                novelty = step
+            else:
+                yield Phase(step)
+        return novelty
 
     def _unless_interrupted(self, *_: int) -> None:
         if self.stop.is_set() and self.stop.reason == runs.INTERRUPTED:
@@ -334,6 +353,7 @@ class _Performance:
         file_name: str | None,
         message: str,
         details: checkpoint.Details | None,
+        novelty: Novelty | None = None,
     ) -> RunEnd:
         path, digest = None, None
         if snapshot is not None and file_name and details and self.record.saves:
@@ -346,7 +366,7 @@ class _Performance:
                     "choose another with --checkpoint-dir."
                 ) from error
             digest = checkpoint.digest(network.state_dict())
-            path = _save(self.checkpoints / file_name, network, details, digest)
+            path = _save(self.checkpoints / file_name, network, details, novelty, digest)
         # In this order a process killed in between leaves a run that is finished or can go on.
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
@@ -421,24 +441,31 @@ class _InterruptedError(Exception):
     """The process is about to end."""
 
 
-def _save(wanted: Path, network: DigitCNN, details: checkpoint.Details, digest: str) -> Path:
+def _save(
+    wanted: Path,
+    network: DigitCNN,
+    details: checkpoint.Details,
+    novelty: Novelty | None,
+    digest: str,
+) -> Path:
     """Write the checkpoint as ``wanted``, or with a number where something else has that name.
 
-    A file that holds this very network is kept: a run stopped twice at the same epoch, or killed
-    right after its checkpoint was written, has it already.
+    A file that holds this very network and tells as much of it is kept: a run stopped twice at the
+    same epoch, or killed right after its checkpoint was written, has it already.
     """
     path, number = wanted, 1
     while True:
         if not os.path.lexists(path):
             try:
-                checkpoint.save(path, network, details)
+                checkpoint.save(path, network, details, novelty)
                 return path
             except CheckpointError:
                 if not os.path.lexists(path):
                     raise
                 # Another process took the name meanwhile.
         with contextlib.suppress(CheckpointError):
-            if checkpoint.load(path).digest == digest:
+            found = checkpoint.load(path)
+            if found.digest == digest and (found.novelty is None) == (novelty is None):
                 return path
         number += 1
         path = wanted.with_name(f"{wanted.stem}-{number}.pt")

@@ -1,0 +1,283 @@
+"""This is no digit: what is learned of a small set, what a file keeps of it, what is then said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from digitcnn.analysis.novelty import Change, change, fit, with_threshold
+from digitcnn.cli import main
+from digitcnn.digits import non_digits, synthetic
+from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.sketch import from_images, from_picture
+from digitcnn.errors import CheckpointError
+from digitcnn.network.checkpoint import FORMAT, Checkpoint, load, save
+from digitcnn.network.details import Details
+from digitcnn.network.device import Compute
+from digitcnn.network.model import MAPS, DigitCNN
+from digitcnn.network.novelty import HIDDEN, TENSORS, Novelty
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.loop import EpochEnd, train
+
+DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
+
+
+def random_novelty(seed: int = 0, **changes: torch.Tensor) -> Novelty:
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        name: torch.randn(claim.shape, generator=generator).to(getattr(torch, claim.dtype))
+        for name, claim in TENSORS.items()
+    }
+    return Novelty({**tensors, **changes})
+
+
+@pytest.fixture(scope="module")
+def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, Novelty, list[str]]:
+    """A network that learned 440 drawn digits, its held-out images, and what it takes for none."""
+    training, held_out = split_held_out(drawn)
+    config = TrainingConfig(digits="synthetic", epochs=4, batch_size=64)
+    end = [step for step in train(config, training, held_out, cpu) if isinstance(step, EpochEnd)][
+        -1
+    ]
+    network = DigitCNN()
+    network.load_state_dict(end.snapshot.averaged)
+    network.eval().requires_grad_(False)
+    *said, novelty = fit(network, training, held_out, seed=0)
+    assert isinstance(novelty, Novelty)
+    return network, held_out, novelty, [str(words) for words in said]
+
+
+# --- Learning -----------------------------------------------------------------------------------
+
+
+def test_held_out_images_pass_and_scribbles_letters_and_shapes_do_not(
+    learned: tuple[DigitCNN, DigitSet, Novelty, list[str]],
+) -> None:
+    network, held_out, novelty, _ = learned
+    checkpoint = Checkpoint(DETAILS, "a", "0", 0, novelty=novelty, held=network)
+    passed = checkpoint.answers(from_images(held_out.images)).is_digit
+    assert passed is not None
+    assert bool(passed.all())  # of fewer than a hundred all do
+    strangers = synthetic.draw("synthetic-other-writers", "test", images=200)
+    others = non_digits.draw(strangers, 300, np.random.default_rng(9))
+    strange = checkpoint.answers(from_images(strangers.images)).is_digit
+    none = checkpoint.answers(others).is_digit
+    assert strange is not None
+    assert none is not None
+    assert strange.float().mean() - none.float().mean() > 0.2
+
+
+def test_learning_says_what_it_does_and_its_statistics_are_small_plain_and_finite(
+    learned: tuple[DigitCNN, DigitSet, Novelty, list[str]],
+) -> None:
+    _, _, novelty, said = learned
+    assert all(words.startswith("learning what is no digit: ") for words in said)
+    assert len(said) > 4
+    assert set(novelty.tensors) == set(TENSORS)
+    for name, claim in TENSORS.items():
+        tensor = novelty.tensors[name]
+        assert (str(tensor.dtype), tuple(tensor.shape)) == (f"torch.{claim.dtype}", claim.shape)
+        assert bool(torch.isfinite(tensor).all())
+        assert not tensor.requires_grad
+    assert sum(t.numel() * t.element_size() for t in novelty.tensors.values()) < 1_000_000
+
+
+def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alone(
+    drawn: DigitSet,
+) -> None:
+    training, held_out = split_held_out(drawn, 40)
+    network = DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state = torch.get_rng_state()
+
+    def learn(seed: int) -> Novelty:
+        *_, novelty = fit(network, training, held_out, seed)
+        assert isinstance(novelty, Novelty)
+        return novelty
+
+    first, again, other = learn(3), learn(3), learn(4)
+    assert all(torch.equal(first.tensors[name], again.tensors[name]) for name in TENSORS)
+    assert not torch.equal(first.tensors["hidden.weight"], other.tensors["hidden.weight"])
+    assert torch.equal(torch.get_rng_state(), state)
+    after = network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(("images", "refused"), [(1, 0), (99, 0), (100, 1), (250, 2), (1000, 10)])
+def test_one_in_a_hundred_held_out_images_is_refused_and_no_more(images: int, refused: int) -> None:
+    maps = torch.rand(images, MAPS, generator=torch.Generator().manual_seed(images))
+    tensors = {name: t for name, t in random_novelty().tensors.items() if name != "threshold"}
+    novelty = with_threshold(tensors, maps)
+    assert int((~novelty.passes(maps)).sum()) == refused
+    assert float(novelty.scores(maps).sort().values[refused]) == novelty.threshold
+
+
+def test_scores_are_the_log_odds_of_a_digit_in_a_second_opinion() -> None:
+    novelty = random_novelty()
+    maps = torch.rand(5, MAPS, generator=torch.Generator().manual_seed(2))
+    own = {name: tensor.double() for name, tensor in novelty.tensors.items()}
+    hidden = (maps.double() @ own["hidden.weight"].T + own["hidden.bias"]).clamp(min=0)
+    odds = torch.softmax(hidden @ own["output.weight"].T + own["output.bias"], 1)[:, 10]
+    # Digits can be so sure that their odds have no logarithm in float64.
+    wanted = torch.log1p(-odds) - torch.log(odds)
+    finite = torch.isfinite(wanted)
+    assert novelty.scores(maps)[finite].tolist() == pytest.approx(wanted[finite].tolist(), rel=1e-4)
+
+
+# --- What it learns from ------------------------------------------------------------------------
+
+
+def test_non_digits_are_as_many_as_asked_for_of_every_kind_and_none_is_blank(
+    drawn: DigitSet,
+) -> None:
+    images = non_digits.draw(drawn, 997, np.random.default_rng(0))
+    assert (images.dtype, tuple(images.shape)) == (torch.uint8, (997, 28, 28))
+    assert int(images.flatten(1).amax(1).min()) > 200
+    assert torch.equal(images, non_digits.draw(drawn, 997, np.random.default_rng(0)))
+    for name, (_, make) in non_digits.KINDS.items():
+        made = make(drawn, 12, np.random.default_rng(1))
+        assert made.shape == (12, 28, 28), name
+        assert len(np.unique(made.reshape(12, -1), axis=0)) == 12, name
+
+
+def test_digits_that_stay_digits_when_turned_are_not_turned() -> None:
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    images[:, 4:24, 13:15] = 255
+    ones = DigitSet(images, torch.tensor([1, 8], dtype=torch.uint8), "ones", "train")
+    _, make = non_digits.KINDS["turned"]
+    assert make(ones, 10, np.random.default_rng(0)).shape == (0, 28, 28)
+    assert len(non_digits.draw(ones, 100, np.random.default_rng(0))) > 80
+
+
+def test_changes_are_even_in_range_and_none_of_no_size_changes_nothing(drawn: DigitSet) -> None:
+    generator = torch.Generator().manual_seed(0)
+    changed = change(drawn.images, Change(), generator)
+    assert changed.dtype == torch.float32
+    assert float(changed.min()) >= 0
+    assert changed.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
+    still = change(drawn.images, Change(0, 0, 0, 0, 0, 0, 0), generator)
+    full = drawn.images.float()
+    full = full * (255 / full.amax((1, 2), keepdim=True))
+    assert (still - full).abs().max() < 0.1
+
+
+def test_images_on_the_way_of_pictures_are_the_same_one_by_one_and_all_at_once(
+    drawn: DigitSet,
+) -> None:
+    images = torch.cat([drawn.images[:40], torch.zeros(1, 28, 28, dtype=torch.uint8)])
+    together = from_images(images)
+    for image, framed in zip(images, together, strict=True):
+        alone = from_picture(Image.fromarray(image.numpy()))
+        expected = torch.zeros(28, 28, dtype=torch.uint8) if alone is None else alone
+        assert (framed.int() - expected.int()).abs().max() <= 1
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network() -> DigitCNN:
+    return DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+
+
+def test_statistics_come_back_bit_for_bit_and_are_no_part_of_the_digest(
+    tmp_path: Path, network: DigitCNN
+) -> None:
+    statistics = random_novelty()
+    with_them = save(tmp_path / "with.pt", network, DETAILS, statistics)
+    without = save(tmp_path / "without.pt", network, DETAILS)
+    assert with_them == without
+    loaded = load(tmp_path / "with.pt")
+    assert loaded.novelty is not None
+    for name, tensor in statistics.tensors.items():
+        assert torch.equal(loaded.novelty.tensors[name], tensor)
+    size = (tmp_path / "with.pt").stat().st_size - (tmp_path / "without.pt").stat().st_size
+    assert size < 1_000_000
+    bare = load(tmp_path / "without.pt")
+    assert bare.novelty is None
+    image = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    image[0, 5:20, 9:12] = 255
+    assert bare.answers(image).is_digit is None
+    assert torch.equal(bare.probabilities(image), loaded.probabilities(image))
+
+
+def test_a_verdict_costs_no_second_pass_through_the_network(
+    tmp_path: Path, network: DigitCNN
+) -> None:
+    save(tmp_path / "a.pt", network, DETAILS, random_novelty())
+    loaded = load(tmp_path / "a.pt")
+    passes: list[Any] = []
+    loaded.network.conv2.register_forward_hook(lambda *_: passes.append(1))
+    found = loaded.answers(torch.full((3, 28, 28), 99, dtype=torch.uint8))
+    assert len(passes) == 1
+    assert found.is_digit is not None
+    assert found.is_digit.shape == (3,)
+
+
+BAD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a tensor is missing": lambda t: {name: t[name] for name in list(t)[1:]},
+    "a tensor too many": lambda t: {**t, "extra": torch.zeros(1)},
+    "another dtype": lambda t: {**t, "hidden.weight": t["hidden.weight"].float()},
+    "another shape": lambda t: {**t, "hidden.bias": torch.zeros(HIDDEN + 1)},
+    "not contiguous": lambda t: {**t, "output.weight": torch.zeros(HIDDEN, 11).T},
+    "a part of more": lambda t: {**t, "hidden.bias": torch.zeros(2 * HIDDEN)[:HIDDEN]},
+    "not a number": lambda t: {**t, "threshold": torch.tensor(float("nan"))},
+    "infinite": lambda t: {**t, "output.bias": torch.full((11,), float("inf"))},
+    "a list": lambda t: list(t.values()),
+    "a number": lambda t: 3,
+    "nothing": lambda t: None,
+    "no tensor": lambda t: {**t, "threshold": 0.5},
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_statistics_that_are_not_ours_are_refused_in_one_sentence(
+    tmp_path: Path, network: DigitCNN, what: str
+) -> None:
+    save(tmp_path / "good.pt", network, DETAILS, random_novelty())
+    content = torch.load(tmp_path / "good.pt", weights_only=True)
+    assert content["format"] == FORMAT
+    content["novelty"] = BAD[what](content["novelty"])
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError, match=r"^bad\.pt has .*no-digit statistics.*\.$"):
+        load(tmp_path / "bad.pt")
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_predict_says_whether_it_is_a_digit_only_where_the_checkpoint_can_tell(
+    tmp_path: Path, network: DigitCNN, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, threshold in (("never", 1e9), ("always", -1e9)):
+        novelty = random_novelty(threshold=torch.tensor(threshold))
+        save(tmp_path / f"{name}.pt", network, DETAILS, novelty)
+    save(tmp_path / "without.pt", network, DETAILS)
+    picture = tmp_path / "a.png"
+    page = Image.new("L", (60, 60), 255)
+    page.paste(0, (25, 10, 33, 50))
+    page.save(picture)
+
+    def said(name: str, *options: str) -> str:
+        checkpoint = str(tmp_path / f"{name}.pt")
+        arguments = ["predict", "--device", "cpu", "--checkpoint", checkpoint, str(picture)]
+        assert main([*arguments, *options]) == 0
+        return capsys.readouterr().out
+
+    found = {
+        name: json.loads(said(name, "--json"))[str(picture)]
+        for name in ("never", "always", "without")
+    }
+    assert found["never"]["is_digit"] is False
+    assert found["always"]["is_digit"] is True
+    assert "is_digit" not in found["without"]
+    (digit,) = {answer["digit"] for answer in found.values()}
+    assert said("never") == f"{picture}: no digit, closest {digit}\n"
+    assert said("always") == said("without")
