@@ -21,7 +21,7 @@ from digitcnn.intervals import wilson_interval
 BINS = 10
 
 WIDTH, HEIGHT = 300, 220
-LEFT, RIGHT, TOP, BOTTOM = 40, 8, 8, 36
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 36
 
 
 def numbers_of(store: FeedbackStore, wanted: Wanted) -> dict[str, Any]:

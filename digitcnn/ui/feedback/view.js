@@ -151,7 +151,7 @@ function showRow(verdict) {
     answer,
     make("td", "", digitText(verdict.digit)),
     make("td", verdict.right ? "good" : "bad", verdict.right ? "right" : "wrong"),
-    make("td", "", percent(verdict.confidence)),
+    make("td", "sure", percent(verdict.confidence)),
     model,
     make("td", "wide", verdict.mine ? "you" : verdict.alias),
     time,
@@ -190,11 +190,11 @@ function startEditing(row, verdict) {
   };
   let timer;
   const erase = button("Delete", "feedback-edit-delete", "danger", async () => {
-    if (!erase.classList.contains("sure")) {
-      erase.classList.add("sure");
+    if (!erase.classList.contains("armed")) {
+      erase.classList.add("armed");
       erase.textContent = "Really delete";
       timer = setTimeout(() => {
-        erase.classList.remove("sure");
+        erase.classList.remove("armed");
         erase.textContent = "Delete";
       }, SURE);
       return;

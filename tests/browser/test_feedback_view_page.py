@@ -1,0 +1,140 @@
+"""The Feedback section in a real browser: verdicts listed, corrected, deleted, taken along."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from running_app import App
+from sample_verdict import verdict
+
+from digitcnn.feedback import FeedbackStore
+
+pytestmark = pytest.mark.browser
+
+BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
+    """An app that is public, so that its pages are visitors', with 51 verdicts of others."""
+    folder = tmp_path_factory.mktemp("lab")
+    store = FeedbackStore(folder / "outputs" / "feedback.sqlite3")
+    for index in range(51):
+        digit = 1 if index == 0 else 7
+        store.record(**verdict(visitor="ann", sketch_id=str(index), true_digit=digit))
+    running = App(folder, data_dir, "--host", "127.0.0.1")
+    yield running
+    running.end()
+
+
+def opened(browser: Any, app: App, fragment: str = "") -> Any:
+    page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
+    page.goto(f"{app.url}/{fragment}")
+    page.get_by_role("tab", name="Sketchpad").click()
+    page.locator("#pad canvas").wait_for()
+    page.wait_for_function("window.digitcnnModel")
+    return page
+
+
+def rows(page: Any) -> Any:
+    return page.locator("#feedback-table tbody tr")
+
+
+def row(text: str) -> re.Pattern[str]:
+    return re.compile(text.replace("|", r"\s*"))
+
+
+def draw(page: Any) -> None:
+    canvas = page.locator("#pad canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in BAR]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for point in others:
+        page.mouse.move(*point, steps=4)
+    page.mouse.up()
+    page.locator('#pad-answer[data-digit="1"]').wait_for()
+
+
+def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, lab: App) -> None:
+    page = opened(browser, lab)
+    expect(rows(page)).to_have_text(["None yet: draw a digit and say whether the answer is right."])
+    draw(page)
+    page.locator("#feedback-right").click()
+    expect(rows(page)).to_have_text([row("1|1|right")])
+    expect(page.locator("#feedback-table img")).to_have_js_property("naturalWidth", 28)
+
+    page.get_by_role("button", name="Edit: answered 1, it was 1").click()
+    page.locator("#feedback-edit-digit").select_option("7")
+    page.locator("#feedback-edit-save").click()
+    expect(rows(page)).to_have_text([row("1|7|wrong")])
+    expect(page.locator("#feedback-score div").first).to_contain_text("0 of 1 right")
+
+    page.locator("#feedback-numbers summary").click()
+    expect(page.locator("[data-table=digits] tbody tr")).to_have_text(
+        [row(r"7|0 of 1|0\.00 % \(0\.00 to 79\.35\)")]
+    )
+    expect(page.locator("#feedback-numbers circle")).to_have_count(1)
+
+    with page.expect_download() as saved:
+        page.locator("#feedback-export-list").click()
+    with Path(saved.value.path()).open() as file:
+        assert [line["true_digit"] for line in csv.DictReader(file)] == ["7"]
+
+    page.get_by_role("button", name="Edit: answered 1, it was 7").click()
+    page.locator("#feedback-edit-delete").click()
+    expect(page.locator("#feedback-edit-delete")).to_have_text("Really delete")
+    page.locator("#feedback-edit-delete").click()
+    expect(rows(page)).to_have_text(["None yet: draw a digit and say whether the answer is right."])
+    expect(page.locator("#feedback-score div").first).to_contain_text("no verdict yet")
+    page.context.close()
+
+
+def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(
+    browser: Any, lab: App
+) -> None:
+    page = opened(browser, lab)
+    page.locator("#feedback-filter-whose").select_option("everybody")
+    expect(page.locator(".place")).to_have_text("1 to 50 of 51")
+    page.locator("#feedback-page-older").click()
+    expect(rows(page)).to_have_text([row("7|1|wrong")])
+    page.locator("#feedback-page-newer").click()
+    expect(rows(page)).to_have_count(50)
+    page.locator("#feedback-filter-right").select_option("wrong")
+    expect(rows(page)).to_have_text([row("7|1|wrong")])
+    page.locator("#feedback-filter-digit").select_option("3")
+    expect(rows(page)).to_have_text(["None that the filters leave."])
+    assert page.locator("#feedback-table .edit").count() == 0
+    page.context.close()
+
+
+def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
+    token = re.search(r"#owner=\S+", lab.output())
+    assert token is not None
+    page = opened(browser, lab, token.group())
+    page.locator("#feedback-filter-whose").select_option("everybody")
+    page.locator("#feedback-filter-digit").select_option("1")
+    expect(rows(page)).to_have_text([row("7|1|wrong")])
+    page.locator("#feedback-table .edit").click()
+    page.locator("#feedback-edit-digit").select_option("none")
+    page.locator("#feedback-edit-save").click()
+    expect(rows(page)).to_have_text(["None that the filters leave."])
+    page.locator("#feedback-filter-digit").select_option("none")
+    expect(rows(page)).to_have_text([row("7|no digit|wrong")])
+    page.context.close()
+
+
+def test_what_people_drew_is_offered_as_a_test_set(browser: Any, lab: App) -> None:
+    page = opened(browser, lab)
+    page.get_by_role("tab", name="Evaluate").click()
+    expect(page.locator("#evaluate-digits")).to_contain_text(
+        re.compile(r"feedback \(5[01] images\)")
+    )
+    page.context.close()
