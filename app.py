@@ -111,7 +111,8 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
         print(workspace.compute.note, file=sys.stderr)
     jobs = workspace.job, workspace.tuning  # made here once, before many threads ask for them
     files = PageFiles.make()  # before any component is, for each takes its folder from it
-    page = build_page(workspace, access)
+    link: ShareLink | None = None
+    page = build_page(workspace, access, lambda: link.line if link is not None else "")
     launched, ended = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
@@ -145,7 +146,6 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
         if public and not args.open:
             say(f"The owner's address: {access.owner_link(share_url or local_url)}")
 
-    link = None
     if share:
         link = ShareLink(
             page.server_name,

@@ -24,7 +24,7 @@ from digitcnn.ui.front_door import MAX_WAITING
 MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 
 # These take the token along because the owner gets more of an answer: a trial, results kept.
-ANSWER_ALL = ("guess", "score")
+ANSWER_ALL = ("guess", "score", "tell_link")
 
 STROKE = [[[0.5, 0.2], [0.5, 0.8]]]
 PAYLOADS: list[Any] = [

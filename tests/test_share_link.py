@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from gradio.tunneling import BINARY_FILENAME
+from page_over_http import PageOverHttp
 from running_app import App
 
 # Stands where Gradio keeps the tunnel's program: gives a link, and ends a moment later.
@@ -20,6 +21,14 @@ print("login to server success", flush=True)
 print("start proxy success: http://0123456789abcdef.example", flush=True)
 time.sleep(1)
 """
+
+
+def on_the_page(app: App, token: str) -> str:
+    """What a page says of the link when it is opened."""
+    page = PageOverHttp(app.url, token)
+    line = page.ids["share-line"]
+    assert page.run(next(event for event in page.events() if event["outputs"] == [line])) == ""
+    return str(page.values[line])
 
 
 def said(app: App, found: Callable[[str], bool]) -> str:
@@ -65,13 +74,17 @@ def test_the_owner_reads_when_the_link_was_made_when_it_ends_and_that_it_ended(
     app = App(tmp_path, data_dir, "--share", environment=environment)
     try:
         link = "https://0123456789abcdef.example"
-        line = said(app, lambda line: line.startswith("and, for everyone"))
-        made = re.search(r"at (\S+) \(made ([\d :-]+), ends ([\d :-]+) at the latest\)", line)
+        line = said(app, lambda line: line.startswith("The public link is"))
+        made = re.search(r"is (\S+) \(made ([\d :-]+), ends ([\d :-]+) at the latest\)", line)
         assert made is not None
         assert made[1] == link
         assert made[2] < made[3]
         assert link in said(app, lambda line: "#owner=" in line)
-        assert app.url in said(app, lambda line: line.startswith(f"The public link {link} ended"))
+        ended = said(app, lambda line: line.startswith(f"The public link {link} ended"))
+        assert app.url in ended
+        owner = said(app, lambda line: "#owner=" in line).partition("#owner=")[2]
+        assert link in on_the_page(app, owner)
+        assert on_the_page(app, "") == on_the_page(app, "guess") == ""
         with urllib.request.urlopen(app.url, timeout=10) as answer:
             assert answer.status == 200
         assert "Traceback" not in app.output()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +89,36 @@ def _rest_while_hidden(page: gr.Blocks) -> None:
     )
 
 
+def _build_link_line(
+    access: Access, owner_token: gr.Textbox, link_line: Callable[[], str], page: gr.Blocks
+) -> None:
+    """A line that only the owner sees, at every visit: since when others can come, and how long."""
+    shown = gr.HTML(elem_id="share-line")
+
+    def tell_link(request: gr.Request, token: Any) -> str:
+        text = link_line() if access.is_owner(request, token) else ""
+        return f"<p>{escape(text)}</p>" if text else ""
+
+    page.load(
+        tell_link,
+        owner_token,
+        shown,
+        js=access.WITH_TOKEN_JS,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+
 def _waiting(page: gr.Blocks, session: str) -> int:
     """How many calls of a page session are in the queue or running."""
     return len(page._queue.pending_event_ids_session.get(session, ()))
 
 
-def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
-    """The whole page, not launched."""
+def build_page(
+    workspace: Workspace, access: Access, link_line: Callable[[], str] = lambda: ""
+) -> gr.Blocks:
+    """The whole page, not launched. link_line: what the owner is told of a public link now."""
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         gr.HTML(
             "<h1>digitcnn</h1><p>A handwritten-digit lab: train a network, test it elsewhere, "
@@ -101,6 +126,7 @@ def build_page(workspace: Workspace, access: Access) -> gr.Blocks:
             elem_classes="masthead",
         )
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
+        _build_link_line(access, owner_token, link_line, page)
         models = Models(workspace)
         model_select = build_model_selector(workspace, models, page)
         with gr.Tabs(elem_classes="lab-tabs"):

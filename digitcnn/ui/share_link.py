@@ -30,6 +30,8 @@ class ShareLink:
 
     say: called with each line for the owner. opened: called with the link's address when it
     stands, or None when there is none, which has been told.
+
+    line: how things are with the link, for the owner's page; empty until that is known.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ShareLink:
     ) -> None:
         self._host, self._port, self._secret = host, port, secret
         self._local_url, self._say, self._opened, self._now = local_url, say, opened, now
+        self.line = ""
         self._tunnel: _Tunnel | None = None
         self._closing = threading.Event()
         threading.Thread(target=self._run, name="share-link", daemon=True).start()
@@ -61,24 +64,28 @@ class ShareLink:
             url = urlunparse(urlparse(self._tunnel.start_tunnel())._replace(scheme="https"))
         except Exception as error:  # whatever the reason, the app goes on
             if not self._closing.is_set():
-                self._say(
+                self._tell(
                     f"No public link could be made ({_reason(error)}); {self._places()} "
                     "Start digitcnn again to try once more."
                 )
                 self._opened(None)
             return
         made = self._now()
-        self._say(
-            f"and, for everyone, at {url} (made {made:%Y-%m-%d %H:%M}, ends "
-            f"{made + LASTS:%Y-%m-%d %H:%M} at the latest)"
+        self._tell(
+            f"The public link is {url} (made {made:%Y-%m-%d %H:%M}, ends "
+            f"{made + LASTS:%Y-%m-%d %H:%M} at the latest)."
         )
         self._opened(url)
         self._tunnel.wait()
         if not self._closing.is_set():
-            self._say(
+            self._tell(
                 f"The public link {url} ended at {self._now():%Y-%m-%d %H:%M}; {self._places()} "
                 "Start digitcnn again for a new link."
             )
+
+    def _tell(self, line: str) -> None:
+        self.line = line
+        self._say(line)
 
     def _ask(self) -> _Tunnel:
         """The tunnel to the server that GRADIO_SHARE_SERVER_ADDRESS names, else to Gradio's."""
