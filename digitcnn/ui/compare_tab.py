@@ -23,14 +23,13 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui import compare_view as view
-from digitcnn.ui import figure_sheets
 from digitcnn.ui.access import Access
 from digitcnn.ui.answered_images import TILES_STYLE
 from digitcnn.ui.background import telling
 from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.ui.parts import status_line
-from digitcnn.ui.robustness_section import WHAT_IT_IS, robustness_views
+from digitcnn.ui.robustness_section import WHAT_IT_IS, figure_view, robustness_views
 from digitcnn.ui.set_chooser import MOST_SETS, build_sets
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.ui.tables import table_view
@@ -102,12 +101,10 @@ def build_compare_tab(
         second = gr.Dropdown([], label="The other", elem_id="compare-second")
     images = table_view(elem_id="compare-images", style=TILES_STYLE)
 
-    gr.Markdown(f"### Robustness\nOf the test set chosen above {WHAT_IT_IS}")
+    gr.Markdown(f"### Robustness\nOf the test set chosen above, {WHAT_IT_IS}")
     bear = gr.Button("Measure robustness", size="sm", elem_id="compare-robustness-run")
     robustness_status = gr.HTML(elem_id="compare-robustness-status")
-    robustness = gr.HTML(
-        css_template=figure_sheets.STYLE, apply_default_css=False, elem_id="compare-robustness"
-    )
+    robustness = figure_view("compare-robustness")
     robustness_table = table_view(elem_id="compare-robustness-table")
 
     gr.Markdown("### Draw once, ask all")

@@ -96,14 +96,19 @@ class FigureSheets:
 
 
 def figure_html(name: str, png: bytes) -> str:
-    """A figure with its caption, which opens in full."""
+    """One of the nine with its caption, which opens in full."""
+    return opening_figure(name, CAPTIONS[name], png, caption=f"{name[:2]} · {CAPTIONS[name]}")
+
+
+def opening_figure(name: str, alt: str, png: bytes, *, caption: str = "") -> str:
+    """A figure that opens in full where ``OPEN_JS`` runs. Texts are escaped."""
     address = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    caption = escape(CAPTIONS[name])
+    name, alt = escape(name), escape(alt)
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
         f'<figure data-figure="{name}"><button type="button" aria-label="Open {name} in full">'
-        f'<img src="{address}" alt="{caption}"></button>'
-        f"<figcaption>{name[:2]} · {caption}</figcaption></figure>"
-        f'<dialog aria-label="{caption}"><img alt="{caption}"></dialog>'
+        f'<img src="{address}" alt="{alt}"></button>{below}</figure>'
+        f'<dialog aria-label="{alt}"><img alt="{alt}"></dialog>'
     )
 
 

@@ -25,8 +25,9 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
 WHAT_IT_IS = (
-    f"{MOST_IMAGES:,} images, spread evenly over the set, are turned, moved, scaled, drawn thicker "
-    "or thinner and blurred, one change at a time: how long does the accuracy hold?"
+    f"{MOST_IMAGES:,} images, spread evenly over the set, or all of a smaller one, are turned, "
+    "moved, scaled, drawn thicker or thinner and blurred, one change at a time: how long does the "
+    "accuracy hold?"
 )
 
 
@@ -43,13 +44,11 @@ def build_robustness_section(
     workspace: Workspace, models: Models, shown: gr.State, digits: gr.Dropdown
 ) -> RobustnessSection:
     """shown: of type Shown. digits: its value is the name of the set."""
-    gr.Markdown(f"### Robustness\nOf the digit set chosen under Errors {WHAT_IT_IS}")
+    gr.Markdown(f"### Robustness\nOf the digit set chosen under Errors, {WHAT_IT_IS}")
     run = gr.Button("Measure robustness", elem_id="evaluate-robustness-run")
     section = RobustnessSection(
         status=gr.HTML(elem_id="evaluate-robustness-status"),
-        figure=gr.HTML(
-            css_template=figure_sheets.STYLE, apply_default_css=False, elem_id="evaluate-robustness"
-        ),
+        figure=figure_view("evaluate-robustness"),
         table=table_view(elem_id="evaluate-robustness-table"),
     )
 
@@ -70,6 +69,16 @@ def build_robustness_section(
     return section
 
 
+def figure_view(elem_id: str) -> gr.HTML:
+    """A place on the page for the figure, which opens in full when it is clicked."""
+    return gr.HTML(
+        css_template=figure_sheets.STYLE,
+        js_on_load=figure_sheets.OPEN_JS,
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
 def robustness_looks(
     workspace: Workspace, models: Models, now: Shown, name: Any
 ) -> Iterator[list[Any]]:
@@ -87,7 +96,7 @@ def robustness_views(found: Sequence[Robustness], names: Sequence[str]) -> list[
     """Figure and table of one or several networks on the same images."""
     png = figures.png(figures.robustness_curves(found, names))
     alt = f"Accuracy of {', '.join(names)} on {found[0].title} as the images are changed"
-    return [figure_sheets.plain_figure(alt, png), robustness_table(found, names)]
+    return [figure_sheets.opening_figure("robustness", alt, png), robustness_table(found, names)]
 
 
 def robustness_table(found: Sequence[Robustness], names: Sequence[str]) -> str:
