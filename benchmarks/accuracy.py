@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,11 +71,11 @@ def rows(catalog: Catalog) -> Iterator[tuple[str, DigitSet]]:
         yield f"{name}, {framing}", framed
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--data-dir", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     networks = [load(path).network for path in args.checkpoints]
     print(
         f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads; "

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import gzip
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,13 +23,12 @@ import torchvision
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks.measuring import conditions, in_turn, seconds
+from benchmarks.measuring import conditions, in_turn, lay_for_torchvision, repeated, seconds
 from digitcnn.analysis import figures
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import measure
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
 from digitcnn.training.config import TrainingConfig
@@ -76,30 +75,18 @@ def torchvision_batches(data: Path, share: int) -> float:
         ]
     )
     with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "MNIST" / "raw"
-        raw.mkdir(parents=True)
-        for file in (data / "mnist").glob("*-ubyte*"):
-            content = file.read_bytes()
-            (raw / file.stem if file.suffix == ".gz" else raw / file.name).write_bytes(
-                gzip.decompress(content) if file.suffix == ".gz" else content
-            )
+        lay_for_torchvision(data, Path(folder))
         opened = seconds(lambda: torchvision.datasets.MNIST(folder, train=True))
         images = torchvision.datasets.MNIST(folder, train=True, transform=transform)
         chosen = range(0, len(images), share)
         return opened + share * seconds(lambda: [images[i] for i in chosen])
 
 
-def repeated(digits: DigitSet, n: int) -> DigitSet:
-    """``n`` images made of those of ``digits``, again and again."""
-    index = torch.arange(n) % len(digits)
-    return dataclasses.replace(digits, images=digits.images[index], labels=digits.labels[index])
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     data = data_folder(args.data_dir)
     checkpoint = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
     network = checkpoint.network

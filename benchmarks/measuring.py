@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import os
 import platform
 import statistics
@@ -11,14 +13,17 @@ from pathlib import Path
 
 import torch
 
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.training.runs import PROGRAM, git_revision
+
 
 def conditions() -> str:
-    """Processor, cores, load and versions, for the line above a table."""
+    """Processor, cores, load, versions and commit, for the line above a table."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
         f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, load "
         f"{load:.1f}; {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
+        f"torch {torch.__version__}, commit {(git_revision(PROGRAM) or 'unknown')[:10]}"
     )
 
 
@@ -47,3 +52,20 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
         for name, contender in contenders.items():
             times[name].append(contender())
     return {name: statistics.median(found) for name, found in times.items()}
+
+
+def repeated(digits: DigitSet, n: int) -> DigitSet:
+    """``n`` images made of those of ``digits``, again and again."""
+    index = torch.arange(n) % len(digits)
+    return dataclasses.replace(digits, images=digits.images[index], labels=digits.labels[index])
+
+
+def lay_for_torchvision(data: Path, folder: Path) -> None:
+    """MNIST, from a data folder, as ``torchvision.datasets.MNIST(folder)`` looks for it."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in (data / "mnist").glob("*-ubyte*"):
+        content = file.read_bytes()
+        (raw / file.name.removesuffix(".gz")).write_bytes(
+            gzip.decompress(content) if file.suffix == ".gz" else content
+        )
