@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from running_app import App
 
 from digitcnn.analysis.figures import NAMES
@@ -161,6 +162,25 @@ def test_tables_and_figures_can_be_had_as_files(evaluated: EvaluatePage) -> None
         page.locator("#evaluate-zip").click()
     with zipfile.ZipFile(figures.value.path()) as archive:
         assert archive.namelist() == [f"{name}.png" for name in NAMES]
+
+
+def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens_in_full(
+    evaluated: EvaluatePage,
+) -> None:
+    page = evaluated.page
+    evaluated.choose_digit("evaluate-errors-digits", "small")
+    page.locator("#evaluate-robustness-run").click()
+    expect(page.locator("#evaluate-robustness-status")).to_contain_text("Done: small test.")
+    rows = page.locator("#evaluate-robustness-table tbody tr")
+    expect(rows).to_have_count(21)
+    expect(rows.first).to_contain_text(re.compile(r"unchanged.*% \(.+ to .+\)", re.DOTALL))
+    expect(page.locator("#evaluate-robustness-table caption")).to_contain_text(
+        "100 images of small"
+    )
+    page.locator("#evaluate-robustness figure button").click()
+    expect(page.locator("#evaluate-robustness dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#evaluate-robustness dialog")).to_be_hidden()
 
 
 def test_a_second_visit_shows_the_same_at_once_and_fits_a_phone(
