@@ -107,7 +107,7 @@ class Sketchpad:
 
     def lists(self, *rows: str) -> None:
         """Waits until the table has these rows, each given by its first cells."""
-        pattern = [re.compile(row.replace("|", r"\s*"), re.ASCII) for row in rows]
+        pattern = [re.compile(row.replace("|", r"\s*")) for row in rows]
         expect(self.page.locator("#feedback-table tbody tr")).to_have_text(pattern)
 
     def ink(self) -> int:
@@ -174,7 +174,7 @@ def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -
     places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
         "#feedback-table"].map(part => {
             const box = document.querySelector(part).getBoundingClientRect();
-            return [box.left, box.top].map(Math.round);
+            return [box.left + scrollX, box.top + scrollY].map(Math.round);
         })"""
     sketchpad.says("#feedback-table", "None yet")
     before = sketchpad.page.evaluate(places)
