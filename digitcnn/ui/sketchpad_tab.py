@@ -52,17 +52,25 @@ class Reading:
     """What a model makes of a drawing.
 
     seen: the framed drawing, uint8 [28, 28]. probabilities: ten, calibrated.
+    is_digit: whether it passes as a digit; None where the model cannot tell.
     strokes: None for a picture.
     """
 
     checkpoint: Checkpoint
     seen: Tensor
     probabilities: list[float]
+    is_digit: bool | None
     strokes: list | None
 
     @property
-    def digit(self) -> int:
+    def closest(self) -> int:
+        """The most probable digit, be the drawing one or not."""
         return max(range(CLASSES), key=self.probabilities.__getitem__)
+
+    @property
+    def answer(self) -> int | None:
+        """What the model says it is; None for 'no digit'."""
+        return None if self.is_digit is False else self.closest
 
 
 def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
@@ -103,14 +111,16 @@ def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], 
 def answer_sketch(models: Models, payload: Payload) -> Payload:
     """The answer to ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
 
-    ``{"digit": 0 to 9, "probabilities": ten, "seen": the 784 pixels in base64}``, or
+    ``{"digit": 0 to 9, "is_digit": bool, "probabilities": ten, "seen": the 784 pixels in base64}``,
+    ``digit`` being the closest one; ``is_digit`` is None where the model cannot tell. Or
     ``{"digit": None}`` for a blank drawing. Raises SketchError or CheckpointError.
     """
     reading = _read(models, payload)
     if reading is None:
         return {"digit": None}
     return {
-        "digit": reading.digit,
+        "digit": reading.closest,
+        "is_digit": reading.is_digit,
         "probabilities": reading.probabilities,
         "seen": base64.b64encode(reading.seen.numpy().tobytes()).decode("ascii"),
         "calibrated": reading.checkpoint.details.temperature is not None,
@@ -121,14 +131,16 @@ def record_verdict(
     workspace: Workspace, models: Models, payload: Payload, now: datetime
 ) -> Payload:
     """Keep what a person says of the answer: ``answer_sketch``'s payload with ``{"visitor",
-    "sketch", "digit"}``.
+    "sketch", "digit"}``, ``digit`` being None for 'no digit'.
 
     The answer is computed again, never taken from the page. Returns the answer, and how things
     stand after it, as ``standing_of``. Raises SketchError, CheckpointError or FeedbackError.
     """
-    true_digit = payload.get("digit")
-    if not isinstance(true_digit, int) or isinstance(true_digit, bool):
-        raise FeedbackError("A verdict needs the digit that was drawn, 0 to 9; choose it again.")
+    true_digit = payload.get("digit", "")
+    if true_digit is not None and type(true_digit) is not int:
+        raise FeedbackError(
+            "A verdict needs the digit that was drawn, 0 to 9 or none; choose it again."
+        )
     reading = _read(models, payload)
     if reading is None:
         raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
@@ -138,14 +150,14 @@ def record_verdict(
         sketch_id=text_of(payload, "sketch"),
         model_digest=reading.checkpoint.digest,
         model_name=reading.checkpoint.name,
-        answer=reading.digit,
+        answer=reading.answer,
         probabilities=reading.probabilities,
         true_digit=true_digit,
         strokes=reading.strokes,
         image=reading.seen,
         now=now,
     )
-    return {"answer": reading.digit, **standing_of(workspace, payload)}
+    return {"answer": reading.answer, **standing_of(workspace, payload)}
 
 
 def standing_of(workspace: Workspace, payload: Payload) -> Payload:
@@ -187,9 +199,15 @@ def _read(models: Models, payload: Payload) -> Reading | None:
     if seen is None:
         return None
     checkpoint = models.get(text_of(payload, "model"))
-    probabilities = checkpoint.probabilities(seen[None])[0].tolist()
+    found = checkpoint.answers(seen[None])
     strokes = None if "picture" in payload else payload.get("strokes")
-    return Reading(checkpoint, seen, probabilities, strokes)
+    return Reading(
+        checkpoint,
+        seen,
+        found.probabilities[0].tolist(),
+        None if found.is_digit is None else bool(found.is_digit[0]),
+        strokes,
+    )
 
 
 def seen_of(payload: Payload) -> Tensor | None:

@@ -16,14 +16,17 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 from running_app import App
 
+from digitcnn.digits.sketch import from_strokes
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.novelty import TENSORS, Novelty
 
 pytestmark = pytest.mark.browser
 
 TWO = [(0.3, 0.32), (0.36, 0.2), (0.5, 0.17), (0.64, 0.25), (0.62, 0.42), (0.3, 0.8), (0.74, 0.78)]
 BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
+SCRIBBLE = [(0.2 + 0.6 * (i % 2), 0.2 + 0.05 * i) for i in range(13)]
 
 
 def leaning_network(digit: int) -> DigitCNN:
@@ -34,9 +37,29 @@ def leaning_network(digit: int) -> DigitCNN:
     return network
 
 
+def scribbles_told(network: DigitCNN) -> Novelty:
+    """Statistics by which a bar passes as a digit and the scribble does not."""
+    tensors = {
+        name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
+        for name, claim in TENSORS.items()
+    }
+    drawings = [from_strokes([stroke], 0.065) for stroke in (BAR, SCRIBBLE)]
+    images = torch.stack([image for image in drawings if image is not None])
+    with torch.inference_mode():
+        bar, scribble = network.maps(network.prepare(images))
+        away = (scribble - bar) / (scribble - bar).norm()
+        tensors["hidden.weight"][0] = away
+        tensors["output.weight"][10, 0] = 1
+        scores = Novelty(tensors).scores(torch.stack([bar, scribble]))
+        assert scores[0] > scores[1]
+        tensors["threshold"] = scores.mean()
+    return Novelty(tensors)
+
+
 @pytest.fixture(scope="module")
 def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
-    """The app with two models: one that says 2 to everything, one that says 9."""
+    """The app with three models: one that says 2 to everything, one that says 9, and one that
+    says 3 to what is no scribble."""
     folder = tmp_path_factory.mktemp("pad-app")
     (folder / "checkpoints").mkdir()
     details = Details(
@@ -44,6 +67,8 @@ def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterato
     )
     for digit in (9, 2):
         save(folder / "checkpoints" / f"says-{digit}.pt", leaning_network(digit), details)
+    tells = leaning_network(3)
+    save(folder / "checkpoints" / "tells.pt", tells, details, scribbles_told(tells))
     running = App(folder, data_dir)
     yield running
     running.end()
@@ -383,3 +408,29 @@ def test_anything_may_be_posted_and_gets_one_sentence(sketchpad: Sketchpad, pad_
         assert sentence.endswith("."), data
         assert "Something went wrong" not in sentence, data
     assert "Traceback" not in pad_app.output()
+
+
+def test_a_scribble_is_no_digit_to_a_model_that_can_tell_and_one_that_cannot_says_so(
+    browser: Any, pad_app: App
+) -> None:
+    sketchpad = Sketchpad(browser, pad_app, "tells")
+    page = sketchpad.page
+    sketchpad.draw(BAR)
+    sketchpad.answers("3")
+    expect(page.locator(".note")).to_be_empty()
+    page.locator("#pad-clear").click()
+    sketchpad.draw(SCRIBBLE)
+    sketchpad.answers("none")
+    sketchpad.says("#pad-answer", "no digit, closest: 3")
+    expect(page.locator(".bars.muted li.best .percent")).to_have_text(re.compile(r"\d %$"))
+    sketchpad.canvas.focus()
+    page.keyboard.press("n")
+    sketchpad.says(".recorded", "Recorded: no digit, rightly answered no digit")
+    expect(page.locator("#feedback-digit button[data-digit=none]")).to_have_class("chosen right")
+    sketchpad.choose("says-9")
+    sketchpad.answers("9")
+    sketchpad.says(".note", "no statistics of what is none")
+    expect(page.locator(".bars.muted")).to_have_count(0)
+    page.locator("#feedback-digit button[data-digit=none]").click()
+    sketchpad.says(".recorded", "Corrected: no digit, wrongly answered 9")
+    sketchpad.close()

@@ -301,7 +301,7 @@ def test_networks_that_want_one_name_at_once_all_get_a_file_of_their_own(tmp_pat
 
     def save(network: DigitCNN, digest: str) -> None:
         together.wait(30)
-        paths[digest] = _save(tmp_path / "same.pt", network, details, digest)
+        paths[digest] = _save(tmp_path / "same.pt", network, details, None, digest)
 
     threads = [
         threading.Thread(target=save, args=pair) for pair in zip(networks, digests, strict=True)

@@ -12,6 +12,7 @@ from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, Sketc
 from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.novelty import TENSORS, Novelty
 from digitcnn.ui import sketchpad_tab
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -101,6 +102,28 @@ def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
     assert right["kept"] == "outputs/feedback.sqlite3 on the computer that runs this app"
 
 
+def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere(
+    workspace: Workspace, network: DigitCNN, tmp_path: Path
+) -> None:
+    details = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
+    tensors = {
+        name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
+        for name, claim in TENSORS.items()
+    }
+    strict = Novelty({**tensors, "threshold": torch.tensor(1e9)})
+    save(tmp_path / "checkpoints" / "strict.pt", network, details, strict)
+    models = Models(workspace)
+    sure = sketchpad_tab.answer_sketch(models, DRAWN)
+    refused = sketchpad_tab.answer_sketch(models, {**DRAWN, "model": "strict"})
+    assert (sure["is_digit"], refused["is_digit"]) == (None, False)
+    assert sure["digit"] == refused["digit"]
+    judged = {**JUDGED, "digit": None}
+    wrong = sketchpad_tab.record_verdict(workspace, models, judged, NOW)
+    assert (wrong["answer"], wrong["mine"]["right"]) == (sure["digit"], 0)
+    right = sketchpad_tab.record_verdict(workspace, models, {**judged, "model": "strict"}, NOW)
+    assert (right["answer"], right["mine"]["right"]) == (None, 1)
+
+
 def test_undefined_shares_are_null(workspace: Workspace) -> None:
     standing = sketchpad_tab.standing_of(workspace, {"visitor": "v" * 32})
     nothing = {"right": 0, "total": 0, "share": None, "low": None, "high": None}
@@ -118,7 +141,7 @@ def test_undefined_shares_are_null(workspace: Workspace) -> None:
         ({"picture": None}, SketchError),
         ({"picture": "A" * 5_000_000}, SketchError),
         ({"strokes": []}, FeedbackError),
-        ({"digit": None}, FeedbackError),
+        ({"digit": "7"}, FeedbackError),
         ({"digit": True}, FeedbackError),
         ({"digit": 10}, FeedbackError),
         ({"visitor": 3}, SketchError),

@@ -12,6 +12,7 @@ const CURVE_STEP = 0.015; // length of the straight pieces that a curve is drawn
 const PICTURE_SIDE = 512; // pictures are reduced to this many pixels before they are sent
 const PATIENCE = 15000; // milliseconds to wait for an answer
 const DIGITS = [...Array(10).keys()];
+const NONE = "none"; // what is no digit
 
 const find = (selector) => element.querySelector(selector);
 const pad = find("#pad");
@@ -184,7 +185,7 @@ function paint() {
 
 let version = 0; // of what is to be answered: drawing and model
 let answered = 0; // the version that is shown
-let shown = null; // the digit that is shown, or null
+let shown = null; // the answer that is shown: a digit, NONE, or null for no answer
 let busy = null; // the promise of the loop that is asking
 
 const model = () => window.digitcnnModel || "";
@@ -249,16 +250,24 @@ function showReply(reply) {
   showAnswer(reply);
 }
 
-function showAnswer({ digit, probabilities, seen: pixels, calibrated }) {
-  shown = digit;
+function showAnswer({ digit, is_digit: passes, probabilities, seen: pixels, calibrated }) {
+  const refused = passes === false;
+  shown = refused ? NONE : digit;
   const known = digit !== null;
-  answerBox.dataset.digit = known ? String(digit) : "";
-  answerBox.querySelector(".digit").textContent = known ? digit : "?";
-  answerBox.querySelector(".words").textContent = known
-    ? `${percent(probabilities[digit])} sure${calibrated ? "" : " (not calibrated)"}`
-    : isBlank()
-      ? "Nothing drawn yet"
-      : "No answer";
+  answerBox.dataset.digit = known ? String(shown) : "";
+  answerBox.querySelector(".digit").textContent = refused ? "–" : known ? digit : "?";
+  answerBox.querySelector(".words").textContent = refused
+    ? `no digit, closest: ${digit}`
+    : known
+      ? `${percent(probabilities[digit])} sure${calibrated ? "" : " (not calibrated)"}`
+      : isBlank()
+        ? "Nothing drawn yet"
+        : "No answer";
+  find(".note").textContent =
+    known && passes === null
+      ? "This model takes everything for a digit: its file has no statistics of what is none."
+      : "";
+  find(".bars").classList.toggle("muted", refused);
   bars.forEach(({ item, fill, number }, i) => {
     const share = known ? probabilities[i] : 0;
     item.classList.toggle("best", i === digit);
@@ -303,11 +312,14 @@ const bars = DIGITS.map((digit) => {
 
 // ---- Verdicts ---------------------------------------------------------------------------------
 
-const digitButtons = DIGITS.map((digit) => {
+const digitButtons = [...DIGITS, NONE].map((digit) => {
   const button = make("button", "", String(digit));
   button.type = "button";
   button.dataset.digit = String(digit);
-  button.title = `It is a ${digit} (key ${digit} while the pad has focus)`;
+  button.title =
+    digit === NONE
+      ? "It is no digit (key N while the pad has focus)"
+      : `It is a ${digit} (key ${digit} while the pad has focus)`;
   button.addEventListener("click", () => judge(digit));
   find("#feedback-digit").append(button);
   return button;
@@ -321,17 +333,18 @@ function showTools() {
   const right = judged !== null && judged.digit === judged.answer;
   rightButton.classList.toggle("chosen", judged !== null && right);
   wrongButton.classList.toggle("chosen", judged !== null && !right);
-  digitButtons.forEach((button, digit) => {
-    const chosen = judged !== null && judged.digit === digit;
+  for (const button of digitButtons) {
+    const chosen = judged !== null && String(judged.digit) === button.dataset.digit;
     button.classList.toggle("chosen", chosen);
     button.classList.toggle("right", chosen && right);
     button.classList.toggle("wrong", chosen && !right);
     button.setAttribute("aria-pressed", String(chosen));
-  });
+  }
   if (judged !== null || unanswered) truth.classList.remove("asking");
 }
 
-// digit: what it is; null for 'as answered'. One at a time: the last verdict is the one that holds.
+// digit: what it is, NONE for no digit; null for 'as answered'. One at a time: the last verdict is
+// the one that holds.
 let judging = Promise.resolve();
 function judge(digit) {
   const { id } = drawing;
@@ -341,7 +354,9 @@ function judge(digit) {
 async function send(digit, id) {
   await settled();
   if (isBlank() || shown === null || drawing.id !== id) return;
-  const payload = { model: model(), ...content(), visitor, sketch: id, digit: digit ?? shown };
+  const what = digit ?? shown;
+  const said = { visitor, sketch: id, digit: what === NONE ? null : what };
+  const payload = { model: model(), ...content(), ...said };
   const again = drawing.done;
   const reply = await call("verdict", payload);
   if (reply.error) {
@@ -352,17 +367,18 @@ async function send(digit, id) {
   window.dispatchEvent(new Event("digitcnn-verdict"));
   if (drawing.id !== id) return;
   drawing.done = true;
-  drawing.judged = { digit: payload.digit, answer: reply.answer };
-  const right = payload.digit === reply.answer;
+  const answer = reply.answer ?? NONE;
+  drawing.judged = { digit: what, answer };
   recorded.textContent =
-    `${again ? "Corrected" : "Recorded"}: a ${payload.digit}, ` +
-    `${right ? "rightly" : "wrongly"} answered ${reply.answer}. Draw the next one.`;
+    `${again ? "Corrected" : "Recorded"}: ${what === NONE ? "no digit" : `a ${what}`}, ` +
+    `${what === answer ? "rightly" : "wrongly"} answered ` +
+    `${answer === NONE ? "no digit" : answer}. Draw the next one.`;
   showTools();
 }
 
 function askForDigit() {
   truth.classList.add("asking");
-  recorded.textContent = "Which digit is it? Choose it, or press its key.";
+  recorded.textContent = "Which digit is it? Choose it, or none, or press its key.";
   canvas.focus({ preventScroll: true });
 }
 
@@ -436,6 +452,7 @@ canvas.addEventListener("keydown", (event) => {
   if (command && !event.shiftKey && event.key.toLowerCase() === "z") undo();
   else if (command || event.altKey) return;
   else if (/^[0-9]$/.test(event.key) && !event.repeat) judge(Number(event.key));
+  else if (event.key.toLowerCase() === "n" && !event.repeat) judge(NONE);
   else if (event.key === "Delete" || event.key === "Escape") clear();
   else return;
   event.preventDefault();
