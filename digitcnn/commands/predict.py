@@ -13,8 +13,15 @@ from digitcnn.network.checkpoint import Checkpoint
 
 
 def add(commands: Any) -> None:
-    parser = add_command(commands, "predict", _predict, help="read digits from image files")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the network to ask")
+    parser = add_command(
+        commands, "predict", _predict, help="read digits from image files, and say what is no digit"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="the network to ask; one trained to its end can tell what is no digit (is_digit)",
+    )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of one digit")
 
 
