@@ -83,7 +83,9 @@ setInterval(async () => {
   asking = true;
   const news = await call("film_news", {});
   asking = false;
-  if (news.key === undefined || news.key === key) return;
-  ({ key, running, frames: known } = news);
+  if (news.key === undefined) return;
+  ({ running, frames: known } = news);
+  if (news.key === key) return;
+  ({ key } = news);
   panel.refresh();
 }, EACH);
