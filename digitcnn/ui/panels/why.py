@@ -44,8 +44,8 @@ def why_panel(models: Models) -> Panel:
     return Panel(
         name="why",
         title="Why",
-        explanation="Blue speaks for the answer and orange for the rival: blocks are your ink, "
-        "dots are empty places where ink would make the difference.",
+        explanation="Which of your ink, drawn as blocks, and which empty places, drawn as dots, "
+        "make the network answer this digit and not its rival.",
         functions=(why,),
         open=True,
     )
