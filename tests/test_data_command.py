@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sample_verdict import verdict
 
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.feedback import FeedbackStore
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
@@ -53,6 +55,33 @@ def test_an_added_set_is_listed_and_evaluated(
         capsys, "evaluate", "--checkpoint", str(network), "--digits", "mine", *data
     )
     assert (status, json.loads(out)["mine"]["n"]) == (0, 30)
+
+
+def test_feedback_is_listed_and_evaluated_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "feedback.sqlite3"
+    for digit in (7, 1):
+        FeedbackStore(place).record(**verdict(sketch_id=str(digit), true_digit=digit))
+    monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", f"sqlite:///{place}")
+    data = ["--data-dir", str(tmp_path / "data"), "--json"]
+    rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]
+    assert {"name": "feedback", "split": "test", "n": 2, "present": True, "path": None} in rows
+    network = tmp_path / "network.pt"
+    checkpoint.save(network, DigitCNN(), Details(digits="synthetic"))
+    command = ["evaluate", "--checkpoint", str(network), "--digits", "feedback", *data]
+    status, out, _ = run(capsys, *command)
+    assert (status, json.loads(out)["feedback"]["n"]) == (0, 2)
+
+
+def test_a_bad_address_of_feedback_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", "mysql://host/db")
+    status, out, err = run(capsys, "data", "list", "--data-dir", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert err.startswith("DIGITCNN_FEEDBACK_URL begins with 'mysql'")
+    assert err.count("\n") == 1
 
 
 def test_pictures_become_training_images(

@@ -497,6 +497,17 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert rows_in(path, "sketch_id") == [("sketch-1",)]
 
 
+def test_an_older_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "feedback.sqlite"
+    FeedbackStore(path).record(**verdict())
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    with pytest.raises(FeedbackError, match=r"written by an older digitcnn .* move the") as refused:
+        FeedbackStore(path).record(**verdict(sketch_id="2"))
+    assert_one_sentence(refused.value)
+    assert rows_in(path, "sketch_id") == [("sketch-1",)]
+
+
 def test_the_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "feedback.sqlite"
     with closing(sqlite3.connect(path)) as connection:

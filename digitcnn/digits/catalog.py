@@ -250,8 +250,8 @@ class Catalog:
         return self._kept(name, split, signature, lambda: _read(pair, name, split))
 
     def names(self) -> list[str]:
-        """Every set that is known here: fetchable, drawn, found as a folder, live."""
-        return [*LAYOUTS, *synthetic.NAMES, *self._found(), *self._live]
+        """Every set that is known here: fetchable, drawn, live, found as a folder."""
+        return [*LAYOUTS, *synthetic.NAMES, *self._live, *self._found()]
 
     def _open_live(self, name: str, split: str) -> DigitSet:
         if split != "test":
@@ -294,7 +294,12 @@ class Catalog:
 
     def has(self, name: str, split: str) -> bool:
         """Whether the split of that set is on this machine."""
-        entries = self._live_entries() if name in self._live else self._lasting_entries()
+        # A live set is asked only when it is meant: its keeper may be far away.
+        entries = (
+            self._live_entries()
+            if name in self._live
+            else (*self._known_entries(), *self._found_entries())
+        )
         return any(entry.present for entry in entries if (entry.name, entry.split) == (name, split))
 
     def entries(self) -> list[Entry]:
@@ -303,17 +308,21 @@ class Catalog:
         Files that are there but cannot be used make an absent entry with its problem. Raises
         DigitSetError when the data folder cannot be listed.
         """
-        return [*self._lasting_entries(), *self._live_entries()]
+        return [*self._known_entries(), *self._live_entries(), *self._found_entries()]
 
-    def _lasting_entries(self) -> list[Entry]:
+    def _known_entries(self) -> list[Entry]:
         known = [(name, split) for name, layout in LAYOUTS.items() for split in layout.stems]
         drawn = [
             Entry(name, split, synthetic.IMAGES[split], present=True, path=None)
             for name in synthetic.NAMES
             for split in SPLITS
         ]
-        found = [(name, split) for name, splits in self._found().items() for split in splits]
-        return [*self._entries(known), *drawn, *self._entries(found)]
+        return [*self._entries(known), *drawn]
+
+    def _found_entries(self) -> Iterator[Entry]:
+        return self._entries(
+            [(name, split) for name, splits in self._found().items() for split in splits]
+        )
 
     def _entries(self, sets: list[tuple[str, str]]) -> Iterator[Entry]:
         for name, split in sets:

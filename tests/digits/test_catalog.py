@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from digitcnn.digits import synthetic
-from digitcnn.digits.catalog import LAYOUTS, SOURCES, Catalog
+from digitcnn.digits.catalog import LAYOUTS, SOURCES, Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.download import DownloadProgress
 from digitcnn.digits.idx import write_idx
-from digitcnn.errors import DigitSetError, DownloadError
+from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError, FeedbackError
 
 KNOWN = [
     ("mnist", "train"),
@@ -276,6 +276,92 @@ def test_sets_beyond_the_memory_limit_are_read_again(tmp_path: Path) -> None:
     again = catalog.open("a", "test")
     assert again is not first
     assert again.fingerprint == first.fingerprint
+
+
+# --- Live sets -------------------------------------------------------------------------------
+
+
+class Growing:
+    """A live set that holds as many digits as it is told, or fails."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.fault: DigitCNNError | None = None
+        self.asked = 0
+        self.live = LiveSet(self.count, self.read, "draw one")
+
+    def count(self) -> int:
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        return self.n
+
+    def read(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.fault is not None:
+            raise self.fault
+        return (
+            torch.zeros(self.n, 28, 28, dtype=torch.uint8),
+            torch.arange(self.n).remainder(10).to(torch.uint8),
+        )
+
+
+def test_a_live_set_is_listed_before_the_found_ones_once_it_has_images(tmp_path: Path) -> None:
+    growing = Growing()
+    put(tmp_path / "zoo", "test", n=9)
+    catalog = Catalog(tmp_path, live={"drawings": growing.live})
+    assert "drawings" not in [entry.name for entry in catalog.entries()]
+    assert not catalog.has("drawings", "test")
+    growing.n = 3
+    assert [(e.name, e.split, e.n, e.present, e.path) for e in catalog.entries()][-2] == (
+        "drawings",
+        "test",
+        3,
+        True,
+        None,
+    )
+    assert catalog.has("drawings", "test")
+    assert not catalog.has("drawings", "train")
+
+
+def test_a_live_set_is_read_anew_each_time(tmp_path: Path) -> None:
+    growing = Growing()
+    catalog = Catalog(tmp_path, live={"drawings": growing.live})
+    with pytest.raises(DigitSetError, match="drawings holds no digits yet; draw one"):
+        catalog.open("drawings", "test")
+    growing.n = 2
+    first = catalog.open("drawings", "test")
+    growing.n = 3
+    second = catalog.open("drawings", "test")
+    assert (len(first), len(second)) == (2, 3)
+    assert first.fingerprint != second.fingerprint
+    with pytest.raises(DigitSetError, match="take its split test"):
+        catalog.open("drawings", "train")
+
+
+def test_a_live_set_that_cannot_be_read_is_listed_with_its_problem(tmp_path: Path) -> None:
+    growing = Growing()
+    growing.fault = FeedbackError("The database is away; start it.")
+    catalog = Catalog(tmp_path, live={"drawings": growing.live})
+    (entry,) = [entry for entry in catalog.entries() if entry.name == "drawings"]
+    assert (entry.present, entry.problem) == (False, "The database is away; start it.")
+    with pytest.raises(DigitSetError, match="The database is away"):
+        catalog.open("drawings", "test")
+
+
+def test_a_question_about_another_set_does_not_ask_a_live_one(tmp_path: Path) -> None:
+    growing = Growing()
+    catalog = Catalog(tmp_path, live={"drawings": growing.live})
+    assert catalog.has("synthetic", "test")
+    assert growing.asked == 0
+
+
+def test_the_name_of_a_live_set_is_taken(tmp_path: Path) -> None:
+    put(tmp_path / "drawings", "test", n=9)
+    growing = Growing()
+    catalog = Catalog(tmp_path, live={"drawings": growing.live})
+    assert [entry.name for entry in catalog.entries()].count("drawings") == 0
+    with pytest.raises(DigitSetError, match="choose another name"):
+        catalog.check_new("Drawings", "test")
 
 
 # --- List ------------------------------------------------------------------------------------
