@@ -46,6 +46,16 @@ THEME = gr.themes.Base(
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
     radius_size=gr.themes.sizes.radius_md,
+).set(
+    # Gradio's greys and its blue are too pale to be read by everyone.
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    input_placeholder_color="*neutral_600",
+    input_placeholder_color_dark="*neutral_300",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
 )
 
 

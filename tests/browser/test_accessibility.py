@@ -1,0 +1,46 @@
+"""axe finds nothing serious on any tab, on light and on dark pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from running_app import App
+
+pytestmark = pytest.mark.browser
+
+TABS = ("Train", "Evaluate", "Stability", "Sketchpad", "Compare")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+
+
+def draw(page: Any) -> None:
+    """A stroke down the pad, so that there are an answer and panels to look at."""
+    box = page.locator("#pad canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
+    page.mouse.up()
+    page.locator("#pad-answer[data-digit='1']").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Any, app: App, theme: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{app.url}/?__theme={theme}")
+    page.locator("#train-status .status-line").first.wait_for()
+    found = []
+    for tab in TABS:
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
+        if tab == "Sketchpad":
+            draw(page)
+        problems = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+        found += [
+            f"{tab}: {problem['help']}: {node['html'][:120]}"
+            for problem in problems
+            if problem["impact"] in ("serious", "critical")
+            for node in problem["nodes"]
+        ]
+    page.close()
+    assert found == []
