@@ -47,7 +47,7 @@ from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 QUICK = Tuning(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
 # Steps that do harm where the digits are wrong.
-ROUGH = dataclasses.replace(QUICK, learning_rate=4e-3)
+ROUGH = dataclasses.replace(QUICK, learning_rate=4e-3, share=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, many: DigitSet) -> Path:
 def base(many: DigitSet) -> Checkpoint:
     """The weights that ship, as if they had been trained on those images."""
     shipped = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
-    training, held_out = split_held_out(many)
+    training, held_out = split_held_out(many, 440)
     details = dataclasses.replace(
         shipped.details,
         digits="many",
+        config={**shipped.details.config, "train_images": 440},
         fingerprints={"train": training.fingerprint, "held_out": held_out.fingerprint},
     )
     return dataclasses.replace(shipped, details=details, name="mine")
@@ -164,8 +165,8 @@ def test_the_original_images_are_those_of_the_training_and_never_the_held_out_on
     base: Checkpoint, folder: Path, many: DigitSet
 ) -> None:
     training, held_out = original_images(base, Catalog(folder))
-    assert len(training) + len(held_out) == len(many)
-    assert torch.equal(training.images, many.images[: len(training)])
+    assert torch.equal(training.images, many.images[:440])
+    assert torch.equal(held_out.images, many.images[-1600:])
     fewer = split_held_out(many, 500)[0]
     details = dataclasses.replace(
         base.details,
@@ -214,6 +215,19 @@ def test_the_same_seed_gives_the_same_weights_and_batch_norm_keeps_its_statistic
             assert torch.equal(value, weights[0][name])
 
 
+def test_the_result_lies_between_the_old_weights_and_the_tuned_ones(
+    base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
+) -> None:
+    found = {}
+    for share in (0.25, 1.0):
+        network = copy.deepcopy(base.network)
+        settings = dataclasses.replace(QUICK, originals=96, learning_rate=1e-2, share=share)
+        list(learn(network, many, sketches, settings, cpu))
+        found[share] = network.output.weight - base.network.output.weight
+    assert float(found[1.0].abs().max()) > 1e-5
+    torch.testing.assert_close(found[0.25], found[1.0] / 4, rtol=1e-3, atol=1e-7)
+
+
 def test_a_stop_ends_between_two_batches_and_leaves_a_network_to_look_at(
     base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
 ) -> None:
@@ -250,7 +264,7 @@ def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_ba
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("epochs", 0), ("sketch_share", 1.0), ("sketch_share", 0.0), ("batch_size", 1),
-     ("originals", 0), ("learning_rate", 0.0)],
+     ("originals", 0), ("learning_rate", 0.0), ("share", 0.0), ("share", 1.1)],
 )  # fmt: skip
 def test_settings_that_mix_nothing_are_refused(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match="tuning"):
@@ -303,7 +317,7 @@ def test_a_refusal_names_the_figures() -> None:
 
 
 def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
-    tuned: Callable[..., TuningEnd], base: Checkpoint, folder: Path, tmp_path: Path
+    tuned: Callable[..., TuningEnd], base: Checkpoint, folder: Path, sketches: Sketches
 ) -> None:
     end = tuned()
     assert (end.state, end.kept, end.base) == (runs.FINISHED, True, "mine")
@@ -328,6 +342,7 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
         "tuned_visitors": 3,
         "tuned_epochs": 1,
         "tuned_learning_rate": 1e-4,
+        "tuned_share": 0.5,
         "tuned_seed": 0,
     }
     assert found.digest != base.digest
@@ -336,6 +351,9 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
     assert found.details.temperature == fit_temperature(answers.logits, answers.labels)
     assert found.details.metrics["held_out"]["accuracy"] == end.rows[1].after
     assert found.details.metrics["many"]["n"] == 50
+    # The last maps have changed, so what is no digit was learned anew.
+    assert found.novelty is not None
+    assert found.novelty.passes(found.network.maps(found.network.prepare(sketches.images))).any()
     framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
     assert float(predict(found.network, framed).right.float().mean()) == pytest.approx(
         end.rows[2].after
