@@ -142,6 +142,22 @@ def test_the_rival_is_chosen_with_the_keyboard(panels: Panels) -> None:
     expect(panels.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
+def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
+    panels.draw()
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    panels.page.evaluate(
+        """() => window.addEventListener("digitcnn-answer", ({ detail }) => {
+            if (detail.digit !== null) detail.refused = true; }, { capture: true })"""
+    )
+    panels.page.evaluate('window.dispatchEvent(new Event("digitcnn-model"))')
+    expect(panels.why.locator(".sentence")).to_have_text(
+        re.compile(r"^No digit, closest: a 4 and not a ")
+    )
+    expect(panels.nearest.locator(".agree")).to_have_text(
+        re.compile(r"agree with the closest digit 4\.$")
+    )
+
+
 def test_an_empty_pad_empties_the_panels(panels: Panels) -> None:
     panels.draw()
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))

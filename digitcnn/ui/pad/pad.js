@@ -278,7 +278,7 @@ function showAnswer({ digit, is_digit: passes, probabilities, seen: pixels, cali
   showTools();
   // For the panels below the pad, which ask for more once the answer stands.
   const { lineage } = drawing;
-  const detail = { digit, probabilities: probabilities ?? null, blank: isBlank(), lineage };
+  const detail = { digit, refused, probabilities: probabilities ?? null, blank: isBlank(), lineage };
   window.dispatchEvent(new CustomEvent("digitcnn-answer", { detail }));
 }
 

@@ -26,12 +26,12 @@ function fill({ item, canvas, label, distance }, found, digit) {
 
 register({
   name: "nearest",
-  show: ({ digit, digits, of, set }) => {
+  show: ({ digit, digits, of, set }, answer) => {
     slots.forEach((slot, i) => fill(slot, digits[i], digit));
     const same = digits.filter(({ label }) => label === digit).length;
     agree.textContent =
       `${same} of the ${digits.length} nearest among ${of.toLocaleString("en")} images of ${set} ` +
-      `agree with the answer ${digit}.`;
+      `agree with the ${answer?.refused ? "closest digit" : "answer"} ${digit}.`;
   },
   clear: () => {
     slots.forEach((slot) => fill(slot, null, null));

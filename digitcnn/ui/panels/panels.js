@@ -29,8 +29,9 @@ function drawGrey(context, bytes, side) {
   context.putImageData(image, 0, 0);
 }
 
-// What the pad showed last. answer: {digit, probabilities, blank, lineage}; lineage is the same for
-// all states of a drawing that grows.
+// What the pad showed last. answer: {digit, refused, probabilities, blank, lineage}; refused: it was
+// taken for no digit, and digit is the closest; lineage is the same for all states of a drawing that
+// grows.
 const pad = { answer: null, lineage: 0 };
 const panels = [];
 

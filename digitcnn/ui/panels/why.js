@@ -76,10 +76,12 @@ const { refresh } = register({
   name: "why",
   ask: (payload) =>
     call("why", { ...payload, rival: rival.value === "" ? null : Number(rival.value) }),
-  show: (reply) => {
+  show: (reply, answer) => {
     last = reply;
     paint();
-    sentence.textContent = reply.sentence;
+    sentence.textContent = answer?.refused
+      ? `No digit, closest: ${reply.sentence[0].toLowerCase()}${reply.sentence.slice(1)}`
+      : reply.sentence;
     strips.forEach((strip, i) => drawMaps(strip, bytesOf(reply.maps[i])));
   },
   clear: () => {
