@@ -1,0 +1,252 @@
+"""From pen to answer in a real browser, and what drawing costs a training.
+
+    python -m benchmarks.pad_latency [--strokes N] [--data-dir DIR]
+
+Needs Chromium and Playwright. A person draws at a hundred points a second. For every position of
+the pen that the browser reported, the time until an answer to a drawing that holds it was on the
+screen (the frame after it was put there); idle, with the panels below the pad open, and while MNIST
+is trained on. Against gr.Sketchpad in the same browser, which answers only when the pen is lifted:
+from then on. Trained on are 20,000 images, an epoch with somebody drawing all the time and an epoch
+without in turn; the browser works on the same cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.measuring import conditions
+from benchmarks.running_app import RunningApp
+from digitcnn.workspace import data_folder
+
+EPOCHS, IMAGES = 9, 20_000  # the first epoch warms up
+POINTS, POINT_SECONDS = 40, 0.01
+
+# Notes each position of the pen, and of each answer when it was asked for and when it was seen.
+WATCH_PAD = """() => {
+    window.pen = [];
+    window.answers = [];
+    let asked = null;
+    const plain = window.fetch;
+    window.fetch = async (...request) => {
+        const about = request[1]?.body;
+        const now = performance.now();
+        const reply = await plain(...request);
+        if (typeof about === "string" && about.includes('"fn_name":"answer"')) asked = now;
+        return reply;
+    };
+    const canvas = document.querySelector("#pad canvas");
+    for (const type of ["pointerdown", "pointermove"])
+        canvas.addEventListener(type, (event) => {
+            if (event.buttons) window.pen.push(event.timeStamp);
+        });
+    new MutationObserver(() => {
+        if (asked === null) return;
+        const answer = [asked, 0];
+        asked = null;
+        requestAnimationFrame(() => {
+            answer[1] = performance.now();
+            window.answers.push(answer);
+        });
+    }).observe(document.querySelector("#pad-answer"), { childList: true, subtree: true });
+}"""
+
+# Notes when the pen was lifted and when the next answer was seen.
+WATCH_STOCK = """() => {
+    window.lifted = null;
+    window.waits = [];
+    document.addEventListener("pointerup", (event) => (window.lifted = event.timeStamp), true);
+    const change = { childList: true, subtree: true, characterData: true };
+    new MutationObserver(() => requestAnimationFrame(() => {
+        if (window.lifted !== null) window.waits.push(performance.now() - window.lifted);
+        window.lifted = null;
+    })).observe(document.querySelector("#stock-answer"), change);
+}"""
+
+
+def draw(page: Page, box: dict[str, float], number: int) -> None:
+    """One stroke, most of a circle in the middle of the box, in about half a second."""
+    radius = 0.3 * min(box["width"], box["height"])
+    for i in range(POINTS):
+        turn = 2 * math.pi * (number / 7 + 0.8 * i / POINTS)
+        x = box["x"] + box["width"] / 2 + radius * math.cos(turn)
+        y = box["y"] + box["height"] / 2 + radius * math.sin(turn)
+        page.mouse.move(x, y)
+        if i == 0:
+            page.mouse.down()
+        time.sleep(POINT_SECONDS)
+    page.mouse.up()
+
+
+class Pad:
+    """The Sketchpad tab in a page of its own."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1200, "height": 900})
+        self.page.goto(url)
+        self.page.get_by_role("tab", name="Sketchpad").click()
+        canvas = self.page.locator("#pad canvas")
+        canvas.wait_for()
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        self.box = box
+        self.page.wait_for_function("window.digitcnnModel")
+        self.page.evaluate(WATCH_PAD)
+        self.strokes = 0
+        self.stroke()
+
+    def stroke(self) -> list[float]:
+        """Milliseconds from pen to answer, for every position of the pen."""
+        draw(self.page, self.box, self.strokes)
+        self.strokes += 1
+        self.page.wait_for_function("answers.some(([asked]) => asked >= pen[pen.length - 1])")
+        pen, answers = self.page.evaluate("[pen, answers]")
+        self.page.evaluate("() => { pen.length = answers.length = 0; }")
+        if self.strokes % 3 == 0:
+            self.page.locator("#pad-clear").click()
+        return [next(seen for asked, seen in answers if asked >= moment) - moment for moment in pen]
+
+    def draw(self, strokes: int) -> list[float]:
+        return [wait for _ in range(strokes) for wait in self.stroke()]
+
+    def unfold(self, unfolded: bool) -> int:
+        """Open or close all panels below the pad; how many they are."""
+        panels = self.page.locator("details.panel")
+        panels.evaluate_all("(all, open) => all.forEach(one => (one.open = open))", unfolded)
+        return panels.count()
+
+
+class Stock:
+    """gr.Sketchpad in a page of its own."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1200, "height": 900})
+        self.page.goto(url)
+        canvas = self.page.locator("#stock-pad canvas").first
+        canvas.wait_for()
+        box = canvas.bounding_box()
+        assert box is not None
+        self.box = box
+        self.page.locator("#stock-pad").get_by_label("Brush", exact=True).evaluate("b => b.click()")
+        self.page.evaluate(WATCH_STOCK)
+        self.draw(1)
+
+    def draw(self, strokes: int) -> list[float]:
+        """Milliseconds from the pen's lift to the answer, for every stroke."""
+        for number in range(strokes):
+            draw(self.page, self.box, number)
+            self.page.wait_for_function("lifted === null")
+        waits = self.page.evaluate("waits.splice(0)")
+        assert isinstance(waits, list)
+        return waits
+
+
+@contextmanager
+def stock_app() -> Iterator[str]:
+    """The address of ``stock_sketchpad`` while the block runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "benchmarks.stock_sketchpad", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while not answers(url):
+            if process.poll() is not None:
+                raise SystemExit("The app with gr.Sketchpad could not be started.")
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], list[float], list[float]]:
+    """Milliseconds from pen to answer while it trains; seconds of the epochs with somebody drawing
+    and of those without."""
+    app.start_training("mnist", images=IMAGES, epochs=EPOCHS)
+    waits = []
+    while len(app.epoch_seconds()) < EPOCHS:
+        if len(app.epoch_seconds()) % 2:
+            waits += pad.stroke()
+        else:
+            time.sleep(0.05)
+        if app.training_state() in ("failed", "stopped"):
+            raise SystemExit("The training beside the pad ended before its time.")
+    seconds = app.epoch_seconds()
+    return waits, seconds[1::2], seconds[2::2]
+
+
+def row(what: str, waits: list[float]) -> None:
+    ordered = sorted(waits)
+    median, p95 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
+    print(f"| {what} | {len(waits)} | {median:.0f} | {p95:.0f} |", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--strokes", type=int, default=30, help="strokes per row")
+    parser.add_argument("--data-dir", type=Path, default=None)
+    args = parser.parse_args(arguments)
+    system = shutil.which("chromium") or shutil.which("chromium-browser")
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        app = opened.enter_context(RunningApp(folder, data_folder(args.data_dir)))
+        app.answer()
+        url = opened.enter_context(stock_app())
+        browser = opened.enter_context(sync_playwright()).chromium.launch(
+            executable_path=system, args=["--no-sandbox"]
+        )
+        print(f"{conditions()}, Chromium {browser.version}; {args.strokes} strokes a row\n")
+        print("| from pen to answer | measured | median, ms | p95, ms |\n|---|---|---|---|")
+        pad = Pad(browser, app.url)
+        panels = pad.unfold(False)
+        stock = Stock(browser, url)
+        ours: list[float] = []
+        theirs: list[float] = []
+        for _ in range(3):
+            ours += pad.draw(args.strokes // 3)
+            theirs += stock.draw(args.strokes // 3)
+        row("gr.Sketchpad, from the pen's lift", theirs)
+        stock.page.close()
+        row("digitcnn, idle", ours)
+        if panels:
+            pad.unfold(True)
+            row(f"digitcnn, its {panels} panels open", pad.draw(args.strokes))
+            pad.unfold(False)
+        waits, drawing, alone = trained_beside(app, pad)
+        row("digitcnn, while it trains", waits)
+        browser.close()
+    with_, without = statistics.median(drawing), statistics.median(alone)
+    print(
+        f"\n| an epoch of {IMAGES:,} images | s, median of {len(alone)} | images/s |\n|---|---|---|"
+    )
+    print(f"| nobody draws | {without:.2f} | {IMAGES / without:.0f} |")
+    print(f"| somebody draws all the time | {with_:.2f} | {IMAGES / with_:.0f} |")
+    print(f"\nDrawing slows the training by {100 * (1 - without / with_):.1f} %.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Every benchmark is one command with a --help; what they measure is asserted nowhere."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from running_app import ROOT
+
+# What the others share.
+NO_COMMANDS = {"measuring", "running_app"}
+BENCHMARKS = sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - NO_COMMANDS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_says_what_it_measures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert f"python -m benchmarks.{name}" in module.__doc__
+    with pytest.raises(SystemExit) as leaving:
+        module.main(["--help"])
+    assert leaving.value.code == 0
+    title = module.__doc__.splitlines()[0]
+    assert title in " ".join(capsys.readouterr().out.split())
