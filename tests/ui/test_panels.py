@@ -46,6 +46,8 @@ def workspace(
     save(folder / "no-print.pt", network, Details(**KNOWN))
     elsewhere = Details(**{**KNOWN, "digits": "mnist"}, fingerprints={"train": "0" * 64})
     save(folder / "elsewhere.pt", network, elsewhere)
+    gone = Details(**{**KNOWN, "digits": "mine"}, fingerprints={"train": "0" * 64})
+    save(folder / "gone.pt", network, gone)
     save(folder / "bare.pt", network, Details())
     return Workspace(data_dir, root / "outputs", folder, root / "feedback.sqlite3", device="cpu")
 
@@ -100,7 +102,8 @@ def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndex
     [
         ("bare", "does not say what images"),
         ("no-print", "does not say what images"),
-        ("elsewhere", "data download mnist"),
+        ("elsewhere", "learned from mnist.*data download mnist`"),
+        ("gone", "learned from mine.*back into the data folder"),
         ("other-images", "are not those that other-images was trained on"),
     ],
 )

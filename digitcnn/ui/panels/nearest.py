@@ -7,6 +7,8 @@ import base64
 import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
+from digitcnn.digits.catalog import SOURCES
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
@@ -95,7 +97,22 @@ def _index_of(
         key,
         checkpoint.digest,
         checkpoint.network,
-        lambda: training_images(workspace, checkpoint),
+        lambda: _opened(workspace, checkpoint, details.digits or ""),
+    )
+
+
+def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
+    """The training images; where they are not here, a sentence without folders: visitors see it."""
+    if workspace.catalog.has(digits, "train"):
+        return training_images(workspace, checkpoint)
+    source = SOURCES.get(digits)
+    remedy = "put them back into the data folder"
+    if source is not None and "train" in source.splits:
+        option = "" if "train" in source.default_splits else " --split train"
+        remedy = f"fetch them with `python -m digitcnn data download {digits}{option}`"
+    raise DigitSetError(
+        f"{checkpoint.name} learned from {digits}, whose training images are not on this machine; "
+        f"{remedy}."
     )
 
 
