@@ -30,8 +30,9 @@ def build_api(workspace: Workspace, models: Models) -> None:
 
     @toasting
     def predict(picture: str | None, model: str) -> dict[str, Any]:
-        """The digit on a picture of any size: {"digit", "probabilities", "seen"}, the last being
-        the 28x28 bytes that the network saw, in base64; {"digit": null} for a blank picture."""
+        """The digit on a picture of any size: {"digit", "is_digit", "probabilities", "seen"};
+        is_digit is null where the model cannot tell, seen the 28x28 bytes that the network saw,
+        in base64. {"digit": null} for a blank picture."""
         if picture is None:
             raise SketchError("No picture came; send an image file.")
         try:

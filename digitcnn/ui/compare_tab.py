@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-import torch
 
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
 from digitcnn.analysis.predictions import Predictions, Progress
@@ -225,8 +224,7 @@ def answers_of(models: Models, payload: Any, chosen: Any) -> str:
         raise SketchError("The pad is empty; draw a digit on the Sketchpad tab first.")
     found = [models.get(key) for key in keys]
     names = unique_names([c.name for c in found], [c.digest for c in found])
-    probabilities = torch.cat([checkpoint.probabilities(seen[None]) for checkpoint in found])
-    return view.answers_html(seen, names, probabilities)
+    return view.answers_html(seen, names, [checkpoint.answers(seen[None]) for checkpoint in found])
 
 
 _NOTHING_YET = "Nothing is compared yet; choose models and press Compare."

@@ -21,7 +21,7 @@ from digitcnn.analysis.comparison import (
 from digitcnn.analysis.figures.style import confidence_text
 from digitcnn.analysis.metrics import percent
 from digitcnn.digits.digit_set import CLASSES, DigitSet
-from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.checkpoint import Answers, Checkpoint
 from digitcnn.ui.answered_images import tiles
 from digitcnn.ui.curves import chart
 from digitcnn.ui.parts import picture
@@ -181,18 +181,20 @@ def differences(found: Comparison, digit_set: DigitSet, a: int, b: int) -> str:
     )
 
 
-def answers_html(seen: Tensor, names: Sequence[str], probabilities: Tensor) -> str:
+def answers_html(seen: Tensor, names: Sequence[str], answers: Sequence[Answers]) -> str:
     """What several models say of one drawing.
 
-    seen: the drawing as they got it, uint8 [28, 28]. probabilities: [models, 10].
+    seen: the drawing as they got it, uint8 [28, 28]. answers: of each model, to one image.
     """
     rows: list[list[Value]] = []
-    for name, row in zip(names, probabilities.tolist(), strict=True):
+    for name, answer in zip(names, answers, strict=True):
+        row = answer.probabilities[0].tolist()
         order = sorted(range(CLASSES), key=row.__getitem__, reverse=True)
+        refused = answer.is_digit is not None and not bool(answer.is_digit[0])
         rows.append(
             [
                 name,
-                order[0],
+                f"no digit, closest {order[0]}" if refused else order[0],
                 Cell(confidence_text(row[order[0]]), row[order[0]]),
                 f"{order[1]} ({confidence_text(row[order[1]])})",
             ]
