@@ -29,6 +29,9 @@ from digitcnn.workspace import Workspace
 # Every page asks once a second; the store need not be.
 SECONDS_BETWEEN_COUNTS = 2.0
 
+# Five columns side by side on a page of 1,200 pixels.
+_TIGHT = "th, td, thead button { padding: 6px 7px; }"
+
 HEADERS = ("images", "count", "difference, points", "before", "after")
 
 
@@ -88,7 +91,7 @@ def build_learn_section(
         start = gr.Button("Learn from feedback", variant="primary", elem_id="learn-start")
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="learn-stop")
     status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
-    rows = table_view(elem_id="learn-table")
+    rows = table_view(elem_id="learn-table", style=_TIGHT)
     with gr.Row(visible=False, elem_classes="learn-buttons") as choice:
         use_new = gr.Button("Use the new model", elem_id="learn-use-new")
         use_old = gr.Button("Back to the old model", elem_id="learn-use-old")
