@@ -32,8 +32,10 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.device import choose
-from digitcnn.training.finetune import Row, Sketches, TuningEnd, row, tune
+from digitcnn.training.finetune import TuningEnd, tune
 from digitcnn.training.perform import StopSignal
+from digitcnn.training.sketches import Sketches
+from digitcnn.training.tuning_verdict import Row, row
 from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 LARGEST_TURN, LARGEST_SLANT = 40.0, 0.5  # degrees; horizontal pixels per vertical pixel

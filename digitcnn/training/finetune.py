@@ -14,7 +14,7 @@ import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,8 +26,7 @@ from torch.nn import functional
 
 from digitcnn.analysis import novelty as novelty_of
 from digitcnn.analysis.calibration import fit_temperature
-from digitcnn.analysis.comparison import compare
-from digitcnn.analysis.metrics import accuracy_text, evaluate
+from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
@@ -37,7 +36,6 @@ from digitcnn.errors import (
     CheckpointError,
     ConfigError,
     DigitSetError,
-    FeedbackError,
     TrainingError,
 )
 from digitcnn.network import checkpoint
@@ -50,17 +48,9 @@ from digitcnn.training.closing import other_set
 from digitcnn.training.config import learning_rate_at
 from digitcnn.training.loop import LABEL_SMOOTHING, REPORT_SECONDS, WEIGHT_DECAY, StepProgress
 from digitcnn.training.perform import Phase, StopSignal
+from digitcnn.training.sketches import FEEDBACK, Sketches, check_sketches
+from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row, objections, row
 
-FEWEST_SKETCHES = 40
-# With fewer in the other half there is next to nothing that could speak against a network.
-FEWEST_JUDGED = 10
-# Digits said at random cannot be learned, and few of them do the held-out images no harm that could
-# be seen. What is right on less than this share of the other half has learned no hand.
-LEAST_RIGHT = 0.5
-# What the held-out images may lose at most, in percentage points, with 97.5 % certainty.
-LARGEST_LOSS = 0.3
-
-FEEDBACK = "feedback"
 _SUFFIX = "-hand-"
 
 
@@ -104,78 +94,6 @@ class Tuning:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Sketches:
-    """What visitors drew and said it was, in the order in which it came.
-
-    images: uint8 [N, 28, 28], as the network saw them. digits: uint8 [N], each 0 to 9.
-    visitors: who drew each, by a name that is the same for all of one visitor's.
-
-    Raises FeedbackError where the three do not belong together.
-    """
-
-    images: Tensor
-    digits: Tensor
-    visitors: Sequence[str]
-
-    def __post_init__(self) -> None:
-        if not len(self.images) == len(self.digits) == len(self.visitors):
-            raise FeedbackError(
-                f"{len(self.images)} sketches came with {len(self.digits)} digits and "
-                f"{len(self.visitors)} visitors; one of each is expected for every sketch."
-            )
-
-    def __len__(self) -> int:
-        return len(self.visitors)
-
-    def take(self, places: Sequence[int]) -> Sketches:
-        chosen = torch.tensor(places, dtype=torch.long)
-        visitors = [self.visitors[place] for place in places]
-        return Sketches(self.images[chosen], self.digits[chosen], visitors)
-
-    def as_digit_set(self) -> DigitSet:
-        return DigitSet(self.images, self.digits, FEEDBACK, "test")
-
-
-def halves(sketches: Sketches) -> tuple[Sketches, Sketches]:
-    """The half that is learned from and the other half, which judges.
-
-    Of each visitor's sketches, as they came, the first goes to the learned half, the second to the
-    other and so on in turn: a visitor with one sketch is learned from only. A sketch that was sent
-    twice, the same pixels, counts once, with what was said last: it must not be on both sides.
-    """
-    latest = {
-        (visitor, image.numpy().tobytes()): place
-        for place, (visitor, image) in enumerate(
-            zip(sketches.visitors, sketches.images, strict=True)
-        )
-    }
-    learned: list[int] = []
-    judged: list[int] = []
-    seen: dict[str, int] = {}
-    for place in sorted(latest.values()):
-        visitor = sketches.visitors[place]
-        (judged if seen.get(visitor, 0) % 2 else learned).append(place)
-        seen[visitor] = seen.get(visitor, 0) + 1
-    return sketches.take(learned), sketches.take(judged)
-
-
-def check_sketches(sketches: Sketches) -> tuple[Sketches, Sketches]:
-    """The two halves. Raises FeedbackError where there are too few to learn from or to judge by."""
-    if len(sketches) < FEWEST_SKETCHES:
-        raise FeedbackError(
-            f"{len(sketches)} sketches with their digit are there, but learning needs "
-            f"{FEWEST_SKETCHES}; draw and say what it was."
-        )
-    learned, judged = halves(sketches)
-    if len(judged) < FEWEST_JUDGED:
-        raise FeedbackError(
-            f"Only {len(judged)} sketches are left to judge by, but {FEWEST_JUDGED} are needed, as "
-            "a visitor's first is learned from and sketches sent twice count once; draw more each."
-        )
-    return learned, judged
-
-
 def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
     """The images that a network was trained on, and the held-out images of that training.
 
@@ -199,67 +117,6 @@ def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, Digit
                 "trained on; restore them, or choose another model."
             )
     return training, held_out
-
-
-# --- the verdict --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """Both networks on the same images, before and after the tuning.
-
-    title: which images. decides: whether the row had a say in keeping the tuned network.
-    before, after: accuracies, as fractions of ``n`` images. difference: after minus before, with
-    its paired 95 % interval from low to high, in percentage points (Newcombe's, see
-    ``intervals.newcombe_paired_difference``).
-    """
-
-    title: str
-    decides: bool
-    n: int
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-
-
-def row(title: str, before: Predictions, after: Predictions, *, decides: bool) -> Row:
-    """Raises ValueError for predictions of different images."""
-    found = compare(("after", "before"), (after, before), (None, None))
-    pair, (new, old) = found.pair(0, 1), found.evaluations
-    return Row(title, decides, found.n, old.accuracy, new.accuracy, pair.difference, *pair.interval)
-
-
-def objections(judged: Row, held_out: Sequence[Row]) -> list[str]:
-    """What speaks against the tuned network, with the figures; it is kept where nothing does.
-
-    judged: the other half of the feedback, on which it must not be worse, and right on LEAST_RIGHT
-    of it. held_out: the held-out images in each framing; the lower end of each paired interval must
-    be above -LARGEST_LOSS.
-    """
-    found = []
-    if judged.after < LEAST_RIGHT:
-        found.append(
-            f"even after learning it gets only {accuracy_text(judged.after, judged.n)} of the "
-            "other half of the feedback right, so look whether people said what they drew"
-        )
-    if judged.after < judged.before:
-        found.append(
-            f"on the other half of the feedback it gets {accuracy_text(judged.after, judged.n)} "
-            f"right where the old model gets {accuracy_text(judged.before, judged.n)}"
-        )
-    found += [
-        f"on {row.title} it may have lost {-row.low:.2f} points (the difference is "
-        f"{row.difference:+.2f}, 95 % interval {row.low:+.2f} to {row.high:+.2f}), and "
-        f"{LARGEST_LOSS} is the limit"
-        for row in held_out
-        if not row.low > -LARGEST_LOSS
-    ]
-    return found
-
-
-# --- the tuning ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.training import finetune, runs
+from digitcnn.training import runs
 from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
-from digitcnn.training.finetune import Sketches, Tuning, TuningEnd, tune
+from digitcnn.training.finetune import Tuning, TuningEnd, original_images, tune
 from digitcnn.training.loop import StepProgress
 from digitcnn.training.perform import Phase, StopSignal
+from digitcnn.training.sketches import Sketches, check_sketches
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class TuningJob(BackgroundJob[TuningView]):
         with self._lock:
             self.turn.require()
         # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
-        finetune.check_sketches(sketches)
-        finetune.original_images(base, self._catalog)
+        check_sketches(sketches)
+        original_images(base, self._catalog)
         with self._lock:
             self.turn.require()
             view = TuningView(

@@ -17,8 +17,10 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
 from digitcnn.feedback import FeedbackStore
 from digitcnn.training import runs
-from digitcnn.training.finetune import FEWEST_SKETCHES, LARGEST_LOSS, Row, Sketches, TuningEnd
+from digitcnn.training.finetune import TuningEnd
+from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.training.tuning_job import TuningView
+from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row
 from digitcnn.ui.access import Access
 from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, table, table_view

@@ -30,19 +30,17 @@ from digitcnn.network.device import Compute
 from digitcnn.training import runs
 from digitcnn.training.finetune import (
     Mixer,
-    Row,
-    Sketches,
     Tuning,
     TuningEnd,
-    halves,
     learn,
-    objections,
     original_images,
     save_as_new,
     tune,
 )
 from digitcnn.training.loop import StepProgress
 from digitcnn.training.perform import StopSignal
+from digitcnn.training.sketches import Sketches, halves
+from digitcnn.training.tuning_verdict import Row, objections
 from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 QUICK = Tuning(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)

@@ -19,9 +19,10 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.background import IDLE, BackgroundView
 from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.finetune import Sketches, Tuning
+from digitcnn.training.finetune import Tuning
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
+from digitcnn.training.sketches import Sketches
 from digitcnn.training.tuning_job import TuningJob
 
 # Until somebody stops it.

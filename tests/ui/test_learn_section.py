@@ -11,9 +11,10 @@ import torch
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback import FeedbackStore
-from digitcnn.training.finetune import Row, TuningEnd
+from digitcnn.training.finetune import TuningEnd
 from digitcnn.training.loop import StepProgress
 from digitcnn.training.tuning_job import TuningView
+from digitcnn.training.tuning_verdict import Row
 from digitcnn.ui.learn_section import SketchCount, Watching, look, sketches_of, table_of
 
 ROWS = (
