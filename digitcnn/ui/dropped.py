@@ -123,6 +123,6 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
     while True:
         path = folder / (f"{stem}.pt" if number == 1 else f"{stem}-{number}.pt")
         if not path.exists():
-            save(path, checkpoint.network, checkpoint.details)
+            save(path, checkpoint.network, checkpoint.details, checkpoint.novelty)
             return path
         number += 1

@@ -1,0 +1,101 @@
+"""A long day of visits, made short: the app's memory and its disk do not grow with them.
+
+A round is one visitor: a page opened, a sketch answered as it grows, a verdict that corrects the
+last one, an evaluation that is known already, a file that is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_over_http import PageOverHttp
+from running_app import App
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MODEL = "digitcnn-mnist"
+# A visitor's traces that may stay: a page of memory here and there, rows of one visitor's verdicts.
+MOST_MEMORY = 24 << 20
+MOST_DISK = 2 << 20
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
+    running = App(tmp_path_factory.mktemp("soak"), data_dir)
+    yield running
+    running.end()
+
+
+def visit(app: App) -> None:
+    page = PageOverHttp(app.url)
+    pad = next(number for number, name in page.server_functions() if name == "verdict")
+    others = [(number, name) for number, name in page.server_functions() if name not in OWN_STATE]
+    line = [[0.5, 0.1 + 0.02 * step] for step in range(40)]
+    payload: dict[str, Any] = {"model": MODEL, "strokes": [line], "width": 0.06}
+    payload |= {"visitor": "the same one", "sketch": "the same sketch", "digit": 1}
+    for part in (10, 20, 40):
+        page.call(pad, "answer", {**payload, "strokes": [line[:part]]})
+    page.call(pad, "verdict", payload)
+    for number, name in others:
+        page.call(number, name, payload)
+    events = {tuple(target): event for event in page.events() for target in event["targets"]}
+    page.values[page.ids["evaluate-digits"]] = ["small"]
+    page.values[page.ids["model-select"]] = MODEL
+    # A good one would be held for the page; of these at most 64 are.
+    page.values[page.ids["compare-files"]] = [page.upload("mine.pt", b"no checkpoint")]
+    for part, how in (("evaluate-run", "click"), ("compare-files", "upload")):
+        if (page.ids[part], how) in events:
+            assert page.run(events[page.ids[part], how]) == "", part
+
+
+# What keeps something of its own for a visitor, or was called above.
+OWN_STATE = {"answer", "verdict", "standing"}
+
+
+def memory(app: App) -> int:
+    """Resident bytes of the app."""
+    status = Path(f"/proc/{app.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+def disk(app: App) -> int:
+    return sum(path.stat().st_size for path in app.folder.rglob("*") if path.is_file())
+
+
+def settled_memory(app: App) -> int:
+    """The least of a few looks: what a visit needed is given back a moment later."""
+    looks = []
+    for _ in range(5):
+        looks.append(memory(app))
+        time.sleep(0.1)
+    return min(looks)
+
+
+def soak(app: App, warm: int, visits: int) -> None:
+    for _ in range(warm):
+        visit(app)
+    before = settled_memory(app), disk(app)
+    for _ in range(visits):
+        visit(app)
+    grown = settled_memory(app) - before[0], disk(app) - before[1]
+    print(f"{visits} visits: memory {grown[0] / 1e6:+.1f} MB, disk {grown[1] / 1e6:+.2f} MB")
+    assert grown[0] < MOST_MEMORY
+    assert grown[1] < MOST_DISK
+    assert "Traceback" not in app.output()
+    assert uuid.UUID(PageOverHttp(app.url).session)  # and a page still opens
+
+
+def test_visits_leave_neither_memory_nor_disk_behind(app: App) -> None:
+    soak(app, warm=6, visits=8)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_day_of_visits_leaves_neither_memory_nor_disk_behind(app: App) -> None:
+    soak(app, warm=30, visits=400)
