@@ -177,12 +177,12 @@ def row(name: str, hits: int, of: int) -> str:
     return f"| {name} | {of:,} | {100 * hits / of:.2f} | {100 * low:.2f} to {100 * high:.2f} |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--fonts", type=Path, nargs="*", default=[], help="more font files")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     checkpoint = load(args.checkpoint)
     if checkpoint.novelty is None:
         parser.error(f"{args.checkpoint} has no no-digit statistics; train it to its end.")

@@ -22,6 +22,7 @@ from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.training.tuning_job import TuningView
 from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row
 from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
@@ -73,9 +74,9 @@ def build_learn_section(
     access: Access,
     owner_token: gr.Textbox,
     model_select: gr.Dropdown,
-    page: gr.Blocks,
+    clock: Clock,
 ) -> None:
-    """The section, at the end of an open ``gr.Tab`` of ``page``.
+    """The section, at the end of an open ``gr.Tab``.
 
     model_select: its value is the name of the model that a copy is tuned of.
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
@@ -100,7 +101,7 @@ def build_learn_section(
     seen = gr.State(Watching())
     watched = [status, rows, choice, start, stop, seen]
 
-    def watch(seen: Watching) -> list[Any]:
+    def watch(request: gr.Request, seen: Watching) -> list[Any]:
         """Runs every second on every page, so what goes wrong is no toast but a line."""
         try:
             return look(job.view(), count.now(), seen)
@@ -136,8 +137,7 @@ def build_learn_section(
     stop.click(end, [owner_token], watched, **owner)
     use_new.click(choose(True), None, model_select, **quiet)
     use_old.click(choose(False), None, model_select, **quiet)
-    page.load(watch, seen, watched, queue=False, **quiet)
-    gr.Timer(1).tick(watch, seen, watched, queue=False, **quiet)
+    clock.watch(watch, [seen], watched)
 
 
 def sketches_of(store: FeedbackStore) -> Sketches:

@@ -14,6 +14,7 @@ from digitcnn.analysis.drawing_check import check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import SHIPPED, Workspace
@@ -116,7 +117,9 @@ def verdicts_html(verdicts: list[Verdict]) -> str:
     return f'<ul class="verdicts">{lines}</ul>' if lines else ""
 
 
-def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) -> gr.Dropdown:
+def build_model_selector(
+    workspace: Workspace, models: Models, clock: Clock, page: gr.Blocks
+) -> gr.Dropdown:
     """The selector with its download button and a place to drop files on, inside ``page``."""
     choices = models.choices()
     with gr.Row(elem_classes="model-row"):
@@ -140,9 +143,8 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
     check = gr.HTML(elem_id="model-check")
     seen = gr.State(())
 
-    @toasting
     def refresh(
-        seen: tuple[str, ...], selected: str | None, request: gr.Request
+        request: gr.Request, seen: tuple[str, ...], selected: str | None
     ) -> tuple[Any, tuple[str, ...]]:
         """New files appear; the checkpoint of a run that ended since the last look is selected."""
         choices = models.choices(request.session_hash)
@@ -195,8 +197,7 @@ def build_model_selector(workspace: Workspace, models: Models, page: gr.Blocks) 
         "show_progress": "hidden",
         "queue": False,
     }
-    gr.Timer(1).tick(refresh, [seen, select], [select, seen], **quiet)
-    page.load(refresh, [seen, select], [select, seen], **quiet)
+    clock.watch(refresh, [seen, select], [select, seen])
     page.load(offer, select, download, **quiet)
     select.change(offer, select, download, **quiet)
     page.load(look_at_drawings, select, check, **quiet)

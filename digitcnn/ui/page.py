@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from digitcnn.network.gate import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.api import build_api
+from digitcnn.ui.clock import VISIBILITY_SCRIPT, Clock
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
@@ -31,13 +32,6 @@ STYLE = Path(__file__).with_name("page.css")
 
 # Calls that wait, of all pages together; beyond it a call is refused at once.
 QUEUE_LENGTH = 200
-
-VISIBILITY_BUTTON = "page-visibility"
-VISIBILITY_SCRIPT = f"""<script>
-document.addEventListener("visibilitychange", () => {{
-  document.getElementById("{VISIBILITY_BUTTON}")?.click();
-}});
-</script>"""
 
 # System fonts only: nothing is fetched from elsewhere.
 THEME = gr.themes.Base(
@@ -80,25 +74,6 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     }
 
 
-def _rest_while_hidden(page: gr.Blocks) -> None:
-    """Timers tick only where somebody can see it: a forgotten tab asks for nothing.
-
-    Browsers slow the timers of hidden tabs down by themselves, but go on with them for days.
-    """
-    timers = [block for block in page.blocks.values() if isinstance(block, gr.Timer)]
-    updates = ", ".join(["{__type__: 'update', active: !document.hidden}"] * len(timers))
-    changed = gr.Button(visible="hidden", elem_id=VISIBILITY_BUTTON)
-    # Without a function: in the browser alone.
-    gr.on(
-        [page.load, changed.click],
-        inputs=[],
-        outputs=timers,
-        js=f"() => [{updates}]",
-        api_visibility="private",
-        show_progress="hidden",
-    )
-
-
 def _build_link_line(
     access: Access, owner_token: gr.Textbox, link_line: Callable[[], str], page: gr.Blocks
 ) -> None:
@@ -137,11 +112,12 @@ def build_page(
         )
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
         _build_link_line(access, owner_token, link_line, page)
+        clock = Clock()
         models = Models(workspace)
-        model_select = build_model_selector(workspace, models, page)
+        model_select = build_model_selector(workspace, models, clock, page)
         with gr.Tabs(elem_classes="lab-tabs"):
             with gr.Tab("Train", id="train"):
-                build_train_tab(workspace, access, owner_token, page)
+                build_train_tab(workspace, access, owner_token, clock, page)
             with gr.Tab("Evaluate", id="evaluate"):
                 build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
             with gr.Tab("Stability", id="stability"):
@@ -150,10 +126,10 @@ def build_page(
                 build_sketchpad_tab(workspace, models, model_select)
                 build_panels(workspace, models)
                 build_feedback_view(workspace, access)
-                build_learn_section(workspace, models, access, owner_token, model_select, page)
+                build_learn_section(workspace, models, access, owner_token, model_select, clock)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, page)
         build_api(workspace, models)
-        _rest_while_hidden(page)
+        clock.build(page)
     page.queue(max_size=QUEUE_LENGTH)
     return page

@@ -21,6 +21,7 @@ from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.job import JobView
 from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.curves import curves
 from digitcnn.ui.learning_rate import learning_rate_slider
 from digitcnn.ui.runs_section import RunsSection, Seen
@@ -69,7 +70,11 @@ class Devices:
 
 
 def build_train_tab(
-    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
+    workspace: Workspace,
+    access: Access,
+    owner_token: gr.Textbox,
+    clock: Clock,
+    page: gr.Blocks,
 ) -> None:
     """Build the tab inside an open ``gr.Tab`` of ``page``.
 
@@ -177,7 +182,7 @@ def build_train_tab(
     watched = [status, chart, start, stop, *section.watched, job_state, seen]
     failures = _FailuresToldOnce()
 
-    def watch(seen: Watching, chosen: str | None) -> list[Any]:
+    def watch(request: gr.Request, seen: Watching, chosen: str | None) -> list[Any]:
         """Runs every second on every page, so what it cannot show is no toast but a line."""
         try:
             updates = _look(workspace, section, seen, chosen)
@@ -245,8 +250,7 @@ def build_train_tab(
         "queue": False,
     }
     page.load(sets_here, None, [digits, fetch], **quiet)
-    page.load(watch, [seen, chosen], watched, **quiet)
-    gr.Timer(1).tick(watch, [seen, chosen], watched, **quiet)
+    clock.watch(watch, [seen, chosen], watched)
 
 
 class _FailuresToldOnce:

@@ -18,6 +18,7 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.loop import EpochResult
 from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.train_tab import Devices, Watching, build_train_tab
 from digitcnn.workspace import Workspace
 
@@ -45,7 +46,9 @@ def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
     async def built() -> gr.Blocks:
         # Outside of a running loop Gradio makes loops of its own and leaves them open.
         with gr.Blocks(analytics_enabled=False) as page:
-            build_train_tab(workspace, access, gr.Textbox(), page)
+            clock = Clock()
+            build_train_tab(workspace, access, gr.Textbox(), clock, page)
+            clock.build(page)
         return page
 
     page = run_async(built())
@@ -106,7 +109,7 @@ def test_any_json_is_a_sentence_and_reaches_nothing(
         with pytest.raises(gr.Error, match="has no file"):
             handlers["offer"]("mine", odd)
     handlers["choose"](odd)
-    handlers["watch"](Watching(), odd)
+    handlers["tick"](request(), Watching(), odd)
     for name, values in {"go_on": (odd,), "give_name": (odd, "x"), "remove": (odd,)}.items():
         with pytest.raises(gr.Error, match="There is no run"):
             handlers[name](request(), TOKEN, *values)
@@ -134,12 +137,12 @@ def test_the_chosen_run_stays_chosen_when_others_come(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     workspace.runs.create(CONFIG, "newer")
-    updates = handlers["watch"](Watching(), "mine")
+    updates = handlers["tick"](request(), Watching(), "mine")
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert chosen.value == "mine"
     assert "90.00 % (76.95 to 96.04)" in updates[4]
     seen = updates[-1]
-    assert handlers["watch"](seen, "mine")[5] == gr.skip()
+    assert handlers["tick"](request(), seen, "mine")[5] == gr.skip()
 
 
 def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
@@ -147,12 +150,12 @@ def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            updates = handlers["watch"](None, "mine")  # no state of a page: it raises
+            updates = handlers["tick"](request(), None, "mine")  # no state of a page: it raises
             assert "cannot be shown" in updates[0]
     assert len(caplog.records) == 1
-    handlers["watch"](Watching(), "mine")
+    handlers["tick"](request(), Watching(), "mine")
     with caplog.at_level(logging.ERROR):
-        handlers["watch"](None, "mine")
+        handlers["tick"](request(), None, "mine")
     assert len(caplog.records) == 2
 
 
