@@ -70,6 +70,7 @@ def test_sliders_bend_the_drawing_until_its_answer_breaks(panels: Panels) -> Non
     verdict = panel.locator(".verdict")
     expect(verdict).to_have_text("Draw a digit, then move a slider.")
     panels.draw()
+    verdict.scroll_into_view_if_needed()  # out of sight it asks for nothing
     expect(verdict).to_contain_text("A 7, ")
     expect(panel.locator("polyline.answer")).to_have_count(5)
     expect(panel.locator(".break").first).to_be_attached()
