@@ -12,7 +12,6 @@ Krizhevsky et al. 2012, section 6.1). It therefore agrees with the network's err
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -25,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from digitcnn.analysis.kept_files import KeptFiles
 from digitcnn.analysis.predictions import Progress, predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
-from digitcnn.files import atomic_write
 from digitcnn.network.model import FEATURES, DigitCNN
 
 log = logging.getLogger(__name__)
@@ -150,8 +149,8 @@ class FeatureIndexes:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.folder = folder
-        self._limit, self._most_held = limit, held
+        self.files = KeptFiles(folder, ".features", MAGIC, limit, "features")
+        self._most_held = held
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         # Guarded by the lock: what is ready, what is being made, what failed last and when.
@@ -207,8 +206,8 @@ class FeatureIndexes:
                 self._held.popitem(last=False)
 
     def _read_or_build(self, digest: str, network: DigitCNN, training: DigitSet) -> FeatureIndex:
-        path = self.folder / f"{digest}-{training.fingerprint}.features"
-        kept = self._read(path, training)
+        name = f"{digest}-{training.fingerprint}"
+        kept = self._read(name, training)
         if kept is not None:
             return kept
 
@@ -217,52 +216,20 @@ class FeatureIndexes:
                 self._step = done, total
 
         index = build_index(network, training, progress=progress, sleep=self._sleep)
-        self._write(path, index)
+        self._write(name, index)
         return index
 
-    def _read(self, path: Path, training: DigitSet) -> FeatureIndex | None:
-        """The index in a file of ours; None for any other file, or none."""
-        try:
-            data = path.read_bytes()
-            path.touch()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            log.warning("Kept features cannot be read and are made again: %s", error)
-            return None
-        head = len(MAGIC) + hashlib.sha256().digest_size
-        body = memoryview(data)[head:]
-        size = 4 + 2 * FEATURES * len(training)
-        if len(body) != size or data[:head] != MAGIC + hashlib.sha256(body).digest():
-            log.warning("Kept features %s are damaged and are made again", path.name)
+    def _read(self, name: str, training: DigitSet) -> FeatureIndex | None:
+        """The index that was kept; None where there is none."""
+        body = self.files.read(name, 4 + 2 * FEATURES * len(training))
+        if body is None:
             return None
         scale = float(np.frombuffer(body[:4], dtype="<f4")[0])
         rounded = np.frombuffer(body[4:], dtype="<f2").astype(np.float16)
         return _index(training, torch.from_numpy(rounded).view(-1, FEATURES), scale)
 
-    def _write(self, path: Path, index: FeatureIndex) -> None:
+    def _write(self, name: str, index: FeatureIndex) -> None:
         # Rounded once already, so the same again; half the bytes of float32.
         scale, rounded = _rounded(index.features)
         body = np.float32(scale).astype("<f4").tobytes() + rounded.numpy().astype("<f2").tobytes()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
-            self._drop_oldest()
-        except OSError as error:
-            log.warning("Features cannot be kept in %s: %s", self.folder, error)
-
-    def _drop_oldest(self) -> None:
-        files = []
-        for path in self.folder.glob("*.features"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # another process has dropped it
-            files.append((status.st_mtime_ns, path, status.st_size))
-        total = sum(size for _, _, size in files)
-        for _, path, size in sorted(files):
-            if total <= self._limit:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
+        self.files.write(name, body)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,13 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from digitcnn.analysis.kept_files import KeptFiles
 from digitcnn.digits.digit_set import CLASSES, DigitSet
-from digitcnn.files import atomic_write
 from digitcnn.network.model import DigitCNN
 
 Progress = Callable[[int, int], None]
-
-log = logging.getLogger(__name__)
 
 # On one core of an EPYC in float32: 5,500 images/s in batches of 100, as many in 50 to 200,
 # 3,700 in 10 and in 400. An accelerator wants more work at a time.
@@ -160,8 +156,7 @@ class PredictionCache:
     """
 
     def __init__(self, folder: Path, limit: int = CACHE_BYTES) -> None:
-        self.folder = folder
-        self.limit = limit
+        self.files = KeptFiles(folder, ".logits", MAGIC, limit, "predictions")
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Predictions] = OrderedDict()
         self._flights: dict[str, _Flight] = {}
@@ -233,7 +228,7 @@ class PredictionCache:
 
         found = predict(network, digit_set, digest=digest, progress=report)
         if logits is None:
-            self._write(key, found.logits)
+            self.files.write(key, found.logits.numpy().astype("<f4").tobytes())
         else:
             # Numbers shown before stay as they were, whatever the last bit does this time.
             found = replace(found, logits=logits)
@@ -243,54 +238,13 @@ class PredictionCache:
                 self._held.popitem(last=False)
         return found
 
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.logits"
-
     def _read(self, key: str, n: int) -> Tensor | None:
-        """The logits of a file of ours, float32 [n, 10]; None for any other file, or none."""
-        try:
-            data = self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            log.warning("Kept predictions cannot be read and are made again: %s", error)
-            return None
-        head = len(MAGIC) + hashlib.sha256().digest_size
-        body = data[head:]
-        if (
-            data[:head] != MAGIC + hashlib.sha256(body).digest()
-            or len(body) != n * CLASSES * np.dtype("<f4").itemsize
-        ):
-            log.warning("Kept predictions %s are damaged and are made again", self._path(key).name)
+        """The logits that were kept, float32 [n, 10]; None where there are none."""
+        body = self.files.read(key, n * CLASSES * np.dtype("<f4").itemsize)
+        if body is None:
             return None
         values = np.frombuffer(body, dtype="<f4").astype(np.float32)
         return torch.from_numpy(values).view(n, CLASSES)
-
-    def _write(self, key: str, logits: Tensor) -> None:
-        body = logits.numpy().astype("<f4").tobytes()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path(key)) as file:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
-            with self._lock:
-                self._drop_oldest()
-        except OSError as error:
-            log.warning("Predictions cannot be kept in %s: %s", self.folder, error)
-
-    def _drop_oldest(self) -> None:
-        files = []
-        for path in self.folder.glob("*.logits"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # another process has dropped it
-            files.append((status.st_mtime_ns, path, status.st_size))
-        total = sum(size for _, _, size in files)
-        for _, path, size in sorted(files):
-            if total <= self.limit:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
 
 
 class _Flight:

@@ -125,14 +125,14 @@ def test_it_is_built_once_and_read_from_disk_the_next_time(
     assert isinstance(first, UnderWay)
     assert first.mine
     built = wait_for(indexes, network, lambda: drawn)
-    (file,) = indexes.folder.iterdir()
+    (file,) = indexes.files.folder.iterdir()
     assert file.name == f"digest-a-{drawn.fingerprint}.features"
     assert file.stat().st_size < 2 * 320 * len(drawn) + 100
 
     def never(seconds: float) -> None:
         raise AssertionError("built again")
 
-    read = wait_for(FeatureIndexes(indexes.folder, sleep=never), network, lambda: drawn)
+    read = wait_for(FeatureIndexes(indexes.files.folder, sleep=never), network, lambda: drawn)
     assert torch.equal(read.features, built.features)
     assert read.training is drawn
 
@@ -146,10 +146,10 @@ def test_a_damaged_file_is_made_again(
     damage: Callable[[bytes], bytes],
 ) -> None:
     wait_for(indexes, network, lambda: drawn)
-    (file,) = indexes.folder.iterdir()
+    (file,) = indexes.files.folder.iterdir()
     whole = file.read_bytes()
     file.write_bytes(damage(whole) if damage is not bytes else b"")
-    wait_for(FeatureIndexes(indexes.folder, sleep=no_sleep), network, lambda: drawn)
+    wait_for(FeatureIndexes(indexes.files.folder, sleep=no_sleep), network, lambda: drawn)
     assert file.read_bytes() == whole
     assert "damaged" in caplog.text
 

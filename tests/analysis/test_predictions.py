@@ -98,7 +98,7 @@ def test_a_second_visit_reads_the_logits_from_disk(
 ) -> None:
     first = cache.get(network, "d", some)
     steps = Steps()
-    again = PredictionCache(cache.folder).get(network, "d", some, progress=steps)
+    again = PredictionCache(cache.files.folder).get(network, "d", some, progress=steps)
     assert torch.equal(again.logits, first.logits)
     assert torch.equal(again.labels, some.labels)
     assert again.features is None
@@ -109,7 +109,7 @@ def test_features_are_computed_when_only_logits_are_on_disk_and_the_logits_stay(
     network: DigitCNN, some: DigitSet, cache: PredictionCache
 ) -> None:
     first = cache.get(network, "d", some)
-    other = PredictionCache(cache.folder)
+    other = PredictionCache(cache.files.folder)
     again = other.get(network, "d", some, features=True)
     assert again.features is not None
     assert torch.equal(again.logits, first.logits)
@@ -135,7 +135,7 @@ def test_networks_and_sets_have_places_of_their_own(
     one, two = drawn.take(slice(0, 5)), drawn.take(slice(5, 10))
     assert not torch.equal(cache.get(network, "a", one).logits, cache.get(other, "b", one).logits)
     assert not torch.equal(cache.get(network, "a", one).logits, cache.get(network, "a", two).logits)
-    assert len(list(cache.folder.iterdir())) == 3
+    assert len(list(cache.files.folder.iterdir())) == 3
 
 
 def test_the_same_images_under_another_name_are_found_and_carry_that_name(
@@ -156,7 +156,7 @@ def test_a_damaged_file_is_made_again(
     damage: str,
 ) -> None:
     first = cache.get(network, "d", some)
-    (file,) = cache.folder.iterdir()
+    (file,) = cache.files.folder.iterdir()
     whole = file.read_bytes()
     file.write_bytes(
         {
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_made_again(
         }[damage]
     )
     with caplog.at_level(logging.WARNING):
-        again = PredictionCache(cache.folder).get(network, "d", some)
+        again = PredictionCache(cache.files.folder).get(network, "d", some)
     assert torch.equal(again.logits, first.logits)
     assert file.read_bytes() == whole
     assert "damaged" in caplog.text
@@ -178,10 +178,10 @@ def test_the_oldest_files_go_when_the_folder_is_full(
     network: DigitCNN, drawn: DigitSet, cache: PredictionCache
 ) -> None:
     size = 18 + 32 + 5 * 40
-    cache.limit = 2 * size
+    cache.files.limit = 2 * size
     for i in range(4):
         cache.get(network, f"d{i}", drawn.take(slice(0, 5)))
-    names = sorted(file.name[:2] for file in cache.folder.iterdir())
+    names = sorted(file.name[:2] for file in cache.files.folder.iterdir())
     assert names == ["d2", "d3"]
 
 

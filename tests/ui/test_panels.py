@@ -94,7 +94,7 @@ def test_the_nine_nearest_are_training_images_and_none_is_held_out(
 
 def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndexes) -> None:
     assert nearest_digits(workspace, Models(workspace), indexes, BLANK) == {"blank": True}
-    assert not indexes.folder.exists()
+    assert not indexes.files.folder.exists()
 
 
 @pytest.mark.parametrize(
