@@ -9,15 +9,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
-from running_app import App
+from running_app import CHROMIUM_FLAGS, App
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 # Two workers on two cores, each with an app and a browser: a condition may take its time.
 expect.set_options(timeout=30_000)
 
@@ -28,7 +21,7 @@ def browser() -> Iterator[object]:
     system = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         try:
-            running = playwright.chromium.launch(executable_path=system, args=FLAGS)
+            running = playwright.chromium.launch(executable_path=system, args=CHROMIUM_FLAGS)
         except Error as error:
             if os.environ.get("CI") == "true":
                 raise
