@@ -8,10 +8,9 @@ visitors come in.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import os
+import itertools
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -38,9 +37,9 @@ from digitcnn.errors import (
     DigitSetError,
     TrainingError,
 )
-from digitcnn.network import checkpoint
-from digitcnn.network.checkpoint import Checkpoint, Details
+from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
+from digitcnn.network.free_name import harmless, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.novelty import Novelty
 from digitcnn.training import runs
@@ -398,14 +397,8 @@ class _Tuning:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             versions=runs.versions(),
         )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"The folder {folder} cannot be written ({error.strerror}); choose another with "
-                "--checkpoint-dir."
-            ) from error
-        return save_as_new(folder, self.base.name, self.new, details, novelty)
+        names = hand_names(self.base.name)
+        return save_under_free_name(folder, names, self.new, details, novelty)
 
     def _origin(self) -> dict[str, Any]:
         """What the checkpoint says of the tuning, beside the settings of the first training."""
@@ -428,34 +421,11 @@ def _metrics(predictions: Predictions, temperature: float) -> dict[str, Any]:
     return evaluate(predictions, temperature).to_json()
 
 
-def save_as_new(
-    folder: Path, base: str, network: DigitCNN, details: Details, novelty: Novelty | None = None
-) -> Path:
-    """Write ``<base>-hand-1.pt``, or with the next number that is free; returns where it is.
-
-    base: from outside, perhaps; only what is harmless in a file's name is taken over. A network
-    that was tuned before keeps its name and gets the next number.
-    """
-    stem = re.sub(rf"{_SUFFIX}\d+$", "", base)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:60] or "model"
-    number = 1
-    digest = checkpoint.digest(network.state_dict())
-    while True:
-        path = folder / f"{stem}{_SUFFIX}{number}.pt"
-        if not os.path.lexists(path):
-            try:
-                checkpoint.save(path, network, details, novelty)
-                return path
-            except CheckpointError:
-                if not os.path.lexists(path):
-                    raise
-                # Another process took the name meanwhile.
-        with contextlib.suppress(CheckpointError):
-            # The same feedback gives the same network: it is there already.
-            found = checkpoint.load(path)
-            if found.digest == digest and (found.novelty is None) == (novelty is None):
-                return path
-        number += 1
+def hand_names(base: str) -> Iterator[str]:
+    """``<base>-hand-1`` and on. A network that was tuned before keeps its name and gets the next
+    number. base: from outside, perhaps."""
+    stem = harmless(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
+    yield from (f"{stem}{_SUFFIX}{number}" for number in itertools.count(1))
 
 
 class _StoppedError(Exception):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -29,9 +28,10 @@ from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.errors import CheckpointError, DigitCNNError, RunError, TrainingError
+from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
+from digitcnn.network.free_name import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.novelty import Novelty
 from digitcnn.training import runs
@@ -358,15 +358,9 @@ class _Performance:
         path, digest = None, None
         if snapshot is not None and file_name and details and self.record.saves:
             network = _averaged_network(snapshot, None)
-            try:
-                self.checkpoints.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RunError(
-                    f"The folder {self.checkpoints} cannot be written ({error.strerror}); "
-                    "choose another with --checkpoint-dir."
-                ) from error
             digest = checkpoint.digest(network.state_dict())
-            path = _save(self.checkpoints / file_name, network, details, novelty, digest)
+            names = numbered(file_name.removesuffix(".pt"))
+            path = save_under_free_name(self.checkpoints, names, network, details, novelty)
         # In this order a process killed in between leaves a run that is finished or can go on.
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
@@ -439,36 +433,6 @@ class _Performance:
 
 class _InterruptedError(Exception):
     """The process is about to end."""
-
-
-def _save(
-    wanted: Path,
-    network: DigitCNN,
-    details: checkpoint.Details,
-    novelty: Novelty | None,
-    digest: str,
-) -> Path:
-    """Write the checkpoint as ``wanted``, or with a number where something else has that name.
-
-    A file that holds this very network and tells as much of it is kept: a run stopped twice at the
-    same epoch, or killed right after its checkpoint was written, has it already.
-    """
-    path, number = wanted, 1
-    while True:
-        if not os.path.lexists(path):
-            try:
-                checkpoint.save(path, network, details, novelty)
-                return path
-            except CheckpointError:
-                if not os.path.lexists(path):
-                    raise
-                # Another process took the name meanwhile.
-        with contextlib.suppress(CheckpointError):
-            found = checkpoint.load(path)
-            if found.digest == digest and (found.novelty is None) == (novelty is None):
-                return path
-        number += 1
-        path = wanted.with_name(f"{wanted.stem}-{number}.pt")
 
 
 def _averaged_network(snapshot: Snapshot, compute: Compute | None) -> DigitCNN:

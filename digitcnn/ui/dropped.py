@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import secrets
 import threading
 import time
@@ -12,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from digitcnn.errors import CheckpointError
-from digitcnn.network.checkpoint import Checkpoint, load, save
+from digitcnn.network.checkpoint import Checkpoint, load
+from digitcnn.network.free_name import harmless, numbered, save_under_free_name
 
 # A page that asks for its models keeps them; without that they go after so long.
 SECONDS_HELD = 70 * 60
@@ -110,19 +110,12 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
 
     Raises CheckpointError where it cannot be written.
     """
-    stem = Path(checkpoint.name).name.removesuffix(".safetensors")
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[:60] or "dropped"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            f"The folder {folder} cannot be written ({error.strerror}); choose another with "
-            "--checkpoint-dir."
-        ) from error
-    number = 1
-    while True:
-        path = folder / (f"{stem}.pt" if number == 1 else f"{stem}-{number}.pt")
-        if not path.exists():
-            save(path, checkpoint.network, checkpoint.details, checkpoint.novelty)
-            return path
-        number += 1
+    stem = harmless(Path(checkpoint.name).name.removesuffix(".safetensors"), "dropped")
+    return save_under_free_name(
+        folder,
+        numbered(stem),
+        checkpoint.network,
+        checkpoint.details,
+        checkpoint.novelty,
+        again=True,  # kept twice, it is there twice: each press has its own answer
+    )

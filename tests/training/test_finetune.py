@@ -27,14 +27,15 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
 from digitcnn.network.device import Compute
+from digitcnn.network.free_name import save_under_free_name
 from digitcnn.training import runs
 from digitcnn.training.finetune import (
     Mixer,
     Tuning,
     TuningEnd,
+    hand_names,
     learn,
     original_images,
-    save_as_new,
     tune,
 )
 from digitcnn.training.loop import StepProgress
@@ -397,7 +398,7 @@ def test_a_new_network_takes_the_next_free_name_and_the_same_one_none(
     def save(name: str, change: float) -> str:
         network = copy.deepcopy(base.network)
         network.output.bias += change
-        return save_as_new(tmp_path, name, network, base.details).name
+        return save_under_free_name(tmp_path, hand_names(name), network, base.details).name
 
     assert save("mine", 1) == "mine-hand-1.pt"
     assert save("mine", 2) == "mine-hand-2.pt"

@@ -20,6 +20,7 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
+from digitcnn.network.free_name import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.closing import other_set
@@ -29,7 +30,6 @@ from digitcnn.training.perform import (
     Progress,
     RunEnd,
     StopSignal,
-    _save,
     perform,
 )
 from digitcnn.training.runs import Run, RunStore
@@ -301,7 +301,7 @@ def test_networks_that_want_one_name_at_once_all_get_a_file_of_their_own(tmp_pat
 
     def save(network: DigitCNN, digest: str) -> None:
         together.wait(30)
-        paths[digest] = _save(tmp_path / "same.pt", network, details, None, digest)
+        paths[digest] = save_under_free_name(tmp_path, numbered("same"), network, details)
 
     threads = [
         threading.Thread(target=save, args=pair) for pair in zip(networks, digests, strict=True)
