@@ -1,4 +1,4 @@
-"""The app started as a person starts it, for the tests that drive it from outside."""
+"""The app in a process of its own, for the tests that drive it from outside."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+
+from warm_process import WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,8 +32,19 @@ CHROMIUM_FLAGS = [
 ]
 
 
+def serve(*arguments: str) -> int:
+    """What ``python app.py`` does, where it is imported already."""
+    import app
+
+    return app.main(arguments)
+
+
 class App:
-    """One ``python app.py`` of the tests' own, on folders of its own."""
+    """One app of the tests' own, on folders of its own.
+
+    With an ``environment`` it is started as a person starts it, by ``python app.py``: libraries
+    read theirs when they are imported. Without one it starts where they are imported already.
+    """
 
     def __init__(
         self,
@@ -51,36 +63,39 @@ class App:
             # Only the one that ships: whoever runs the tests may have trained others.
             checkpoints.mkdir()
             shutil.copy(ROOT / "checkpoints" / "digitcnn-mnist.pt", checkpoints)
-        self.log = (folder / "app.log").open("a")
-        command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
-        command += ["--data-dir", str(data_dir), "--output-dir", str(folder / "outputs")]
-        command += ["--checkpoint-dir", str(checkpoints), "--device", "cpu", *arguments]
+        log = folder / "app.log"
+        before = len(self.output())  # of an app that ran on the same folders
+        options = ["--port", str(port), "--data-dir", str(data_dir), "--device", "cpu"]
+        options += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
+        options += arguments
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
-        self.process = subprocess.Popen(
-            command,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env={**inherited, **NO_NETWORK, **(environment or {})},
-        )
+        inherited |= NO_NETWORK
+        self.process: WarmProcess | subprocess.Popen[bytes]
+        if environment is None:
+            self.process = WarmProcess(
+                serve, *options, folder=folder, environment=inherited, output=log
+            )
+        else:
+            with log.open("a") as output:
+                self.process = subprocess.Popen(
+                    [sys.executable, str(ROOT / "app.py"), *options],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder,
+                    env=inherited | dict(environment),
+                )
         deadline = time.monotonic() + 90
-        while not self._answers():
+        while "digitcnn is at" not in self.output()[before:]:
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
-            time.sleep(0.1)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.url, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+            time.sleep(0.05)
 
     def output(self) -> str:
-        return (self.folder / "app.log").read_text()
+        """What it printed so far."""
+        log = self.folder / "app.log"
+        return log.read_text() if log.exists() else ""
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.log.close()

@@ -134,6 +134,9 @@ def build_compare_tab(
         now = models.choices(request.session_hash)
         names = [name for _, name in now]
         stays = [name for name in _names(chosen) if name in names]
+        if stays and stays == _names(chosen):
+            # Without a value: what is chosen while this is asked is not taken back.
+            return gr.Dropdown(now, multiselect=True)
         return gr.Dropdown(now, value=stays or names[:2], multiselect=True)
 
     @toasting

@@ -155,10 +155,11 @@ def build_model_selector(
             return gr.skip(), seen
         names = [name for _, name in choices]
         if trained in names and (not seen or seen[0] != trained):
-            selected = trained
-        elif selected not in names:
-            selected = _first_choice(choices)
-        return gr.Dropdown(choices, value=selected), now
+            return gr.Dropdown(choices, value=trained), now
+        if selected not in names:
+            return gr.Dropdown(choices, value=_first_choice(choices)), now
+        # Without a value: whatever was chosen while this was asked stays chosen.
+        return gr.Dropdown(choices), now
 
     @toasting
     def receive(files: Any, request: gr.Request) -> list[Any]:

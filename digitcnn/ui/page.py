@@ -33,6 +33,10 @@ STYLE = Path(__file__).with_name("page.css")
 # Calls that wait, of all pages together; beyond it a call is refused at once.
 QUEUE_LENGTH = 200
 
+# Page sessions whose state is held, the ones not heard of for longest leaving first. Each is about
+# 0.4 MB, closed pages' included; an open page is heard of every second.
+SESSIONS_HELD = 300
+
 # System fonts only: nothing is fetched from elsewhere.
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue,
@@ -62,6 +66,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # what is offered is copied into the page's own folder
         "max_file_size": MAX_FILE_BYTES,
+        "state_session_capacity": SESSIONS_HELD,
         "enable_monitoring": False,
         "ssr_mode": False,
         "num_workers": 0,  # they would serve files beside the front door

@@ -185,7 +185,11 @@ class RunsSection:
         records = self._workspace.runs.records()
         now = Seen(tuple((record.name, record.state) for record in records), epochs)
         if now.runs != seen.runs:
-            return self._all(chosen, records), now
+            rows, choices, *of_chosen = self._all(chosen, records)
+            if chosen in [record.name for record in records]:
+                # Without a value: what is chosen while this is asked is not taken back.
+                choices = gr.Dropdown(_choices(records))
+            return [rows, choices, *of_chosen], now
         rows = self._table(records) if now != seen else gr.skip()
         return [rows, gr.skip(), gr.skip(), gr.skip()], now
 
@@ -195,10 +199,9 @@ class RunsSection:
         if chosen not in names:
             resumable = [record.name for record in records if _can_go_on(record)]
             chosen = next(iter([*resumable, *names]), None)
-        choices = [(f"{record.name} · {record.state}", record.name) for record in records]
         return [
             self._table(records),
-            gr.Dropdown(choices, value=chosen),
+            gr.Dropdown(_choices(records), value=chosen),
             *self._of_chosen(chosen),
         ]
 
@@ -242,6 +245,11 @@ class RunsSection:
                 ]
             )
         return table(COLUMNS, rows, label="Runs, newest first")
+
+
+def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:
+    """Label and name of each run."""
+    return [(f"{record.name} · {record.state}", record.name) for record in records]
 
 
 def _can_go_on(record: RunRecord) -> bool:

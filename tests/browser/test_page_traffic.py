@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened = context.new_page()
     opened.asked = []
     opened.on("request", lambda request: opened.asked.append(request))
+    opened.opened_at = time.monotonic()
     opened.goto(app.url)
     opened.locator("#train-status .status-line").first.wait_for()
     yield opened
@@ -61,7 +63,8 @@ def test_timers_tick_at_most_once_a_second_and_not_in_a_hidden_tab(page: Any) ->
     seen = ticks(page)
     timers = page.evaluate("window.gradio_config.components.filter(c => c.type === 'timer').length")
     assert timers == 1
-    assert 1 <= len(seen) <= 5, "it ticks while somebody looks, once a second"
+    open_for = time.monotonic() - page.opened_at
+    assert 1 <= len(seen) <= open_for + 1, "it ticks while somebody looks, once a second"
 
     page.evaluate(SET_HIDDEN, True)
     page.wait_for_timeout(1200)  # what was under way

@@ -168,6 +168,37 @@ def sketchpad(browser: Any, pad_app: App) -> Iterator[Sketchpad]:
     opened.close()
 
 
+# What the page asks by itself leaves it only when ``letGo`` is called, with the values of before.
+HELD_BACK = """
+window.held = 0;
+const released = new Promise((resolve) => (window.letGo = resolve));
+const plain = window.fetch;
+window.fetch = async (...request) => {
+  if (String(request[0]).includes("/run/predict")) {
+    window.held += 1;
+    await released;
+  }
+  return plain(...request);
+};
+"""
+
+
+def test_a_model_chosen_while_the_page_still_asks_stays_chosen(browser: Any, pad_app: App) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(HELD_BACK)
+    page.goto(pad_app.url)
+    page.wait_for_function("window.held > 0")
+    page.locator("#model-select input").click()
+    page.get_by_role("option", name=re.compile("^says-9 ")).click()
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
+    page.evaluate("window.letGo()")
+    expect(page.locator("#train-status .status-line").first).to_be_visible()
+    page.wait_for_timeout(500)
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
+    context.close()
+
+
 def picture() -> str:
     """A seven as a PNG file, in base64."""
     image = Image.new("RGB", (1400, 900), (240, 235, 220))

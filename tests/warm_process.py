@@ -1,0 +1,94 @@
+"""Processes that begin with digitcnn imported: a start costs a fork, not seconds of imports.
+
+They are forked off a server that has imported everything once and started nothing
+(``multiprocessing``'s own), so that they share nothing with each other or with the tests. Where
+a platform has no such server, they are started afresh.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warm_imports"])
+    return context
+
+
+def _run(
+    target: Callable[..., int | None],
+    arguments: tuple[Any, ...],
+    folder: Path,
+    environment: dict[str, str],
+    output: Path,
+) -> None:
+    to = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(to, 1)
+    os.dup2(to, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(target(*arguments))
+
+
+class WarmProcess:
+    """``target(*arguments)`` in a process of its own, ended as ``subprocess.Popen`` is.
+
+    Args:
+        target: An importable function; what it returns is the exit status.
+        folder: The working directory.
+        environment: All environment variables.
+        output: The file that standard output and standard error are appended to.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., int | None],
+        *arguments: Any,
+        folder: Path,
+        environment: Mapping[str, str],
+        output: Path,
+    ) -> None:
+        here = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+        try:
+            self._process = _context().Process(
+                target=_run, args=(target, arguments, folder, dict(environment), output)
+            )
+            self._process.start()
+        finally:
+            del os.environ["PYTHONPATH"]
+            if here is not None:
+                os.environ["PYTHONPATH"] = here
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a warm process", timeout or 0.0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
