@@ -71,7 +71,7 @@ def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
     page = train_page.page
     assert train_page.state() == "idle"
     train_page.choose_set("small")
-    train_page.choose(epochs=25, batch_size=64, learning_rate=0.002)
+    train_page.choose(epochs=60, batch_size=64, learning_rate=0.002)
     page.locator("#train-estimate").get_by_text("About").wait_for()
     train_page.more()
     page.locator("#train-name input, #train-name textarea").fill("from-the-page")
