@@ -4,10 +4,11 @@
 
 Needs Chromium and Playwright. A person draws at a hundred points a second. For every position of
 the pen that the browser reported, the time until an answer to a drawing that holds it was on the
-screen (the frame after it was put there); idle, with the panels below the pad open, and while MNIST
-is trained on. Against gr.Sketchpad in the same browser, which answers only when the pen is lifted:
-from then on. Trained on are 20,000 images, an epoch with somebody drawing all the time and an epoch
-without in turn; the browser works on the same cores.
+screen (the frame after it was put there); idle, with three panels below the pad open, of whose own
+answers the time is taken likewise, and while MNIST is trained on. Against gr.Sketchpad in the same
+browser, which answers only when the pen is lifted: from then on. Trained on are 20,000 images, an
+epoch with somebody drawing all the time and an epoch without in turn; the browser works on the same
+cores.
 """
 
 from __future__ import annotations
@@ -35,17 +36,22 @@ from digitcnn.workspace import data_folder
 EPOCHS, IMAGES = 9, 20_000  # the first epoch warms up
 POINTS, POINT_SECONDS = 40, 0.01
 
+# By the function that answers: where its answer is seen.
+PANELS = {name: f"#panel-{name}" for name in ("nearest", "why", "what_if")}
+SEEN_AT = {"answer": "#pad-answer", **PANELS}
+
 # Notes each position of the pen, and of each answer when it was asked for and when it was seen.
-WATCH_PAD = """() => {
+WATCH_PAD = """(seenAt) => {
     window.pen = [];
-    window.answers = [];
-    let asked = null;
+    window.answers = {};
+    const asked = {};
     const plain = window.fetch;
     window.fetch = async (...request) => {
         const about = request[1]?.body;
         const now = performance.now();
         const reply = await plain(...request);
-        if (typeof about === "string" && about.includes('"fn_name":"answer"')) asked = now;
+        const name = typeof about === "string" && about.match(/"fn_name":"(\\w+)"/)?.[1];
+        if (name in seenAt) asked[name] = now;
         return reply;
     };
     const canvas = document.querySelector("#pad canvas");
@@ -53,15 +59,28 @@ WATCH_PAD = """() => {
         canvas.addEventListener(type, (event) => {
             if (event.buttons) window.pen.push(event.timeStamp);
         });
-    new MutationObserver(() => {
-        if (asked === null) return;
-        const answer = [asked, 0];
-        asked = null;
-        requestAnimationFrame(() => {
-            answer[1] = performance.now();
-            window.answers.push(answer);
-        });
-    }).observe(document.querySelector("#pad-answer"), { childList: true, subtree: true });
+    for (const [name, place] of Object.entries(seenAt)) {
+        window.answers[name] = [];
+        new MutationObserver(() => {
+            if (asked[name] === undefined) return;
+            const answer = [asked[name], 0];
+            delete asked[name];
+            requestAnimationFrame(() => {
+                answer[1] = performance.now();
+                window.answers[name].push(answer);
+            });
+        }).observe(document.querySelector(place), { childList: true, subtree: true });
+    }
+}"""
+# Whether every one of them has answered to the last position of the pen.
+ALL_SEEN = """(names) => names.every((name) =>
+    window.answers[name].some(([asked, seen]) => seen && asked >= pen[pen.length - 1]))"""
+FORGET = """() => {
+    const seen = [window.pen, window.answers];
+    const found = JSON.parse(JSON.stringify(seen));
+    window.pen.length = 0;
+    for (const answers of Object.values(window.answers)) answers.length = 0;
+    return found;
 }"""
 
 # Notes when the pen was lifted and when the next answer was seen.
@@ -105,29 +124,43 @@ class Pad:
         assert box is not None
         self.box = box
         self.page.wait_for_function("window.digitcnnModel")
-        self.page.evaluate(WATCH_PAD)
+        self.page.evaluate(WATCH_PAD, SEEN_AT)
         self.strokes = 0
         self.stroke()
 
-    def stroke(self) -> list[float]:
-        """Milliseconds from pen to answer, for every position of the pen."""
+    def stroke(self, *others: str) -> dict[str, list[float]]:
+        """Milliseconds from pen to answer, for every position of the pen.
+
+        Of the pad (``answer``) and of the panels named in ``others``.
+        """
+        names = ["answer", *others]
         draw(self.page, self.box, self.strokes)
         self.strokes += 1
-        self.page.wait_for_function("answers.some(([asked]) => asked >= pen[pen.length - 1])")
-        pen, answers = self.page.evaluate("[pen, answers]")
-        self.page.evaluate("() => { pen.length = answers.length = 0; }")
+        self.page.wait_for_function(ALL_SEEN, arg=names)
+        pen, answers = self.page.evaluate(FORGET)
         if self.strokes % 3 == 0:
             self.page.locator("#pad-clear").click()
-        return [next(seen for asked, seen in answers if asked >= moment) - moment for moment in pen]
+        return {
+            name: [
+                next(seen for asked, seen in answers[name] if asked >= moment) - moment
+                for moment in pen
+            ]
+            for name in names
+        }
 
-    def draw(self, strokes: int) -> list[float]:
-        return [wait for _ in range(strokes) for wait in self.stroke()]
+    def draw(self, strokes: int, *others: str) -> dict[str, list[float]]:
+        waits: dict[str, list[float]] = {name: [] for name in ("answer", *others)}
+        for _ in range(strokes):
+            for name, found in self.stroke(*others).items():
+                waits[name] += found
+        return waits
 
-    def unfold(self, unfolded: bool) -> int:
-        """Open or close all panels below the pad; how many they are."""
-        panels = self.page.locator("details.panel")
-        panels.evaluate_all("(all, open) => all.forEach(one => (one.open = open))", unfolded)
-        return panels.count()
+    def unfold(self, *names: str) -> None:
+        """Open these panels below the pad, and close all others."""
+        self.page.locator("details.panel").evaluate_all(
+            "(all, open) => all.forEach(one => (one.open = open.includes(`#${one.id}`)))",
+            [PANELS[name] for name in names],
+        )
 
 
 class Stock:
@@ -190,7 +223,7 @@ def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], list[float],
     waits = []
     while len(app.epoch_seconds()) < EPOCHS:
         if len(app.epoch_seconds()) % 2:
-            waits += pad.stroke()
+            waits += pad.stroke()["answer"]
         else:
             time.sleep(0.05)
         if app.training_state() in ("failed", "stopped"):
@@ -227,21 +260,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{conditions()}, Chromium {browser.version}; {args.strokes} strokes a row\n")
         print("| from pen to answer | measured | median, ms | p95, ms |\n|---|---|---|---|")
         pad = Pad(browser, app.url)
-        panels = pad.unfold(False)
+        pad.unfold()
         ours: list[float] = []
         theirs: list[float] = []
         for _ in range(3):
-            ours += pad.draw(args.strokes // 3)
+            ours += pad.draw(args.strokes // 3)["answer"]
             # Its canvas keeps the processor busy: it is open only while it is drawn on.
             stock = Stock(browser, url)
             theirs += stock.draw(max(1, args.strokes // 10))
             stock.page.close()
         row("gr.Sketchpad, from the pen's lift", theirs)
         row("digitcnn, idle", ours)
-        if panels:
-            pad.unfold(True)
-            row(f"digitcnn, its {panels} panels open", pad.draw(args.strokes))
-            pad.unfold(False)
+        pad.page.set_viewport_size({"width": 1200, "height": 2000})  # a panel out of sight rests
+        pad.unfold(*PANELS)
+        pad.stroke()
+        pad.page.get_by_text("nearest among").wait_for(timeout=120_000)  # their index is made
+        for name, waits in pad.draw(args.strokes, *PANELS).items():
+            row(f"digitcnn, its panels open: {name}", waits)
+        pad.unfold()
         waits, drawing, alone = trained_beside(app, pad)
         row("digitcnn, while it trains", waits)
         browser.close()

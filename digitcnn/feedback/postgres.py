@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,22 +14,30 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from digitcnn.errors import ConfigError, FeedbackError
 from digitcnn.feedback.schema import METADATA, SCHEMA_VERSION, VERDICTS
 
+log = logging.getLogger(__name__)
+
 # Held while the table is made: processes that start together make it once. Any number will do,
 # but all processes must take the same.
 _MAKING = 0x44434E4E
 
-# What the server says of a fault, by the beginning of its SQLSTATE (PostgreSQL manual, appendix
-# A), and what a person can do about it.
-_REMEDIES = {
-    "25006": "let the app write to that database",
-    "42501": "give the database's user the right to make and change tables",
-    "53100": "free some space on the server and try again",
-    "53": "try again in a moment",
-    "55P03": "another program holds the table, so try again in a moment",
-    "57014": "the server was too slow, so try again in a moment",
-    "42P01": "try again, and the table is made anew",
+# A fault by the beginning of its SQLSTATE (PostgreSQL manual, appendix A): what it means, and what
+# a person can do about it.
+_FAULTS = {
+    "25006": ("it takes no changes", "let the app write to that database"),
+    "42501": (
+        "its user may not do that",
+        "give the database's user the right to make and change tables",
+    ),
+    "42P01": ("its table is gone", "try again, and the table is made anew"),
+    "53": ("it has no room for more", "free some space or connections there, then try again"),
+    "55P03": ("another program holds the table", "try again in a moment"),
+    "57014": ("it was too slow", "try again in a moment"),
 }
-_REMEDY = "start the server, or correct DIGITCNN_FEEDBACK_URL"
+# The driver gives no SQLSTATE for what goes wrong before a connection stands.
+_UNREACHED = (
+    "it cannot be reached, or does not let the app in",
+    "start the server, or correct DIGITCNN_FEEDBACK_URL",
+)
 
 _EXISTS = text("SELECT to_regclass(:table) IS NOT NULL, obj_description(to_regclass(:table))")
 # For this transaction alone, so that it holds behind a pooler as well: a commit waits for the
@@ -45,7 +54,8 @@ class PostgresServer:
     url: with host, database, user and password as the server needs them. busy_seconds: how long
     a call waits for a connection, and then for others who hold the table.
 
-    Opens no connection before the first call. Raises ConfigError without the driver, psycopg.
+    Opens no connection before the first call. Errors may reach visitors, so they name neither host
+    nor database; the log does, with the server's own words. Raises ConfigError without the driver, psycopg.
     """
 
     notice: str | None = None  # damage is the server's affair
@@ -130,12 +140,12 @@ class PostgresServer:
             return
         if comment and comment.startswith("digitcnn feedback"):
             raise FeedbackError(
-                f"The feedback in {self.location} was written by another digitcnn ({comment}, this "
-                f"one has format {SCHEMA_VERSION}); use that one, or choose another database."
+                f"The feedback in {self.told_to_visitors} was written by another digitcnn ({comment}, "
+                f"this one has format {SCHEMA_VERSION}); use that one, or choose another database."
             )
         raise FeedbackError(
-            f"The table {VERDICTS.name} in {self.location} is another program's; choose another "
-            "database."
+            f"The table {VERDICTS.name} in {self.told_to_visitors} is another program's; choose "
+            "another database."
         )
 
     @contextmanager
@@ -144,22 +154,19 @@ class PostgresServer:
         try:
             yield
         except PoolTimeout as error:
-            raise FeedbackError(
-                f"Feedback could not be {done} in {self.location} (all connections are in use); "
-                "try again in a moment."
-            ) from error
+            raise self._fault(done, error, "all connections are in use", "try again in a moment") from error
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or ""
             if state == "42P01":  # somebody dropped the table
                 self._ready = False
-            remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2]) or _REMEDY
-            raise FeedbackError(
-                f"Feedback could not be {done} in {self.location} ({_first_line(error.orig)}); "
-                f"{remedy}."
-            ) from error
+            meaning, remedy = _FAULTS.get(state) or _FAULTS.get(state[:2]) or _UNREACHED
+            raise self._fault(done, error.orig, meaning, remedy) from error
 
-
-def _first_line(error: BaseException | None) -> str:
-    """What the driver says, which never holds the password, in its first line."""
-    line = (str(error).strip().splitlines() or ["the server does not answer"])[0].rstrip(".")
-    return line if len(line) <= 160 else f"{line[:157]}..."
+    def _fault(
+        self, done: str, error: BaseException | None, meaning: str, remedy: str
+    ) -> FeedbackError:
+        # What the driver says never holds the password.
+        log.warning("Feedback could not be %s in %s: %s", done, self.location, error)
+        return FeedbackError(
+            f"Feedback could not be {done} in {self.told_to_visitors} ({meaning}); {remedy}."
+        )

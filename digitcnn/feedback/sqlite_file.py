@@ -6,6 +6,7 @@ store serves any number of threads, and several stores any number of processes.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.schema import METADATA, SCHEMA_VERSION
+
+log = logging.getLogger(__name__)
 
 # Marks the file as ours ("DCNN"), so that another program's database is never written to.
 APPLICATION_ID = 0x44434E4E
@@ -40,7 +43,8 @@ class SqliteFile:
     path: it and its folder need not exist yet. busy_seconds: how long a call waits for another
     writer before it gives up.
 
-    A file that is damaged is set aside the first time it is opened, and ``notice`` says so.
+    A file that is damaged is set aside the first time it is opened, and ``notice`` says so. Errors
+    may reach visitors, so they name the file as visitors may know it; the log has the full path.
     """
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
@@ -153,8 +157,8 @@ class SqliteFile:
         application, version = _identity(raw)
         if application != APPLICATION_ID:
             raise FeedbackError(
-                f"{self._path} is the database of another program; move it away or choose another "
-                "output folder."
+                f"The file {self.told_to_visitors} is the database of another program; move it away or "
+                "choose another output folder."
             )
         if version != SCHEMA_VERSION:
             age, remedy = (
@@ -163,8 +167,8 @@ class SqliteFile:
                 else ("an older", "move the file away, and a new one is begun")
             )
             raise FeedbackError(
-                f"{self._path} was written by {age} digitcnn (format {version}, this one has "
-                f"{SCHEMA_VERSION}); {remedy}."
+                f"The file {self.told_to_visitors} was written by {age} digitcnn (format {version}, "
+                f"this one has {SCHEMA_VERSION}); {remedy}."
             )
 
     # --- Damage -----------------------------------------------------------------------------
@@ -226,8 +230,9 @@ class SqliteFile:
                 remedy = "try again, and a new file is begun"
             else:
                 remedy = _remedy_for(fault)
+            log.warning("Feedback could not be %s in %s: %s", done, self._path, fault)
             raise FeedbackError(
-                f"Feedback could not be {done} in {self._path} ({fault}); {remedy}."
+                f"Feedback could not be {done} in {self.told_to_visitors} ({fault}); {remedy}."
             ) from error
 
 
