@@ -34,7 +34,9 @@ from digitcnn.training.perform import (
 )
 from digitcnn.training.runs import Run, RunStore
 
-CONFIG = TrainingConfig(digits="small", epochs=1, batch_size=64, learning_rate=0.004)
+CONFIG = TrainingConfig(
+    digits="small", epochs=1, batch_size=32, learning_rate=0.004, train_images=64
+)
 PASSES = Closing(figures=False)
 FIGURES = {f"{name}.png" for name in figures.NAMES}
 
