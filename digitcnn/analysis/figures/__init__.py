@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from digitcnn.analysis import metrics
-from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
 from digitcnn.analysis.figures.gap import gap_waterfall
@@ -144,9 +144,9 @@ def draw(name: str, findings: Findings) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
+    """A figure as a PNG file: what ``savefig`` writes, which would draw it twice."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=style.DPI)
+    FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
 
 
