@@ -19,7 +19,9 @@ from digitcnn.training.job import TrainingJob
 from digitcnn.training.loop import EpochEnd, train
 from digitcnn.training.runs import RunStore
 
-SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)
+SHORT = TrainingConfig(
+    digits="small", epochs=2, batch_size=32, learning_rate=0.004, train_images=64
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,9 @@ from digitcnn.training.config import Closing, TrainingConfig
 from digitcnn.training.job import JobView, LossCurve, TrainingJob
 from digitcnn.training.runs import RunStore
 
-SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)
+SHORT = TrainingConfig(
+    digits="small", epochs=2, batch_size=32, learning_rate=0.004, train_images=64
+)
 LONG = TrainingConfig(digits="small", epochs=200, batch_size=16)
 
 
