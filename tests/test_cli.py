@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from warm_process import WarmCommand
 
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
@@ -23,6 +22,7 @@ from digitcnn.network import checkpoint
 PLAIN = ["--no-viz", "--no-stability"]
 TINY = [
     *("--epochs", "2", "--batch-size", "64", "--learning-rate", "0.004", "--digits", "small"),
+    *("--train-images", "128"),
     *PLAIN,
 ]
 
@@ -212,16 +212,11 @@ def test_data_list_names_every_set_with_what_is_here(here: Here) -> None:
     assert rows["synthetic", "train"]["present"] is True
 
 
-def start(here: Here, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "digitcnn", "train", "--json", *arguments, *here.folders()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(here: Here, *arguments: str) -> WarmCommand:
+    return WarmCommand("train", "--json", *arguments, *here.folders(), folder=here.folder)
 
 
-def wait_for_epoch(here: Here, run: str, process: subprocess.Popen[str]) -> None:
+def wait_for_epoch(here: Here, run: str, process: WarmCommand) -> None:
     deadline = time.monotonic() + 90
     while not (here.folder / "outputs" / run / "resume.pt").exists():
         assert process.poll() is None
@@ -229,7 +224,11 @@ def wait_for_epoch(here: Here, run: str, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-LONG = [*("--digits", "small", "--epochs", "6", "--batch-size", "16", "--seed", "3"), *PLAIN]
+LONG = [
+    *("--digits", "small", "--epochs", "6", "--batch-size", "16", "--seed", "3"),
+    *("--train-images", "128"),
+    *PLAIN,
+]
 
 
 def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here: Here) -> None:
@@ -237,7 +236,7 @@ def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here
     wait_for_epoch(here, "cut", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.poll() == 130
     assert "Traceback" not in err
     stopped = json.loads(out)
     half = checkpoint.load(Path(stopped["checkpoint"]))
@@ -252,7 +251,7 @@ def test_kill_loses_at_most_the_current_epoch(here: Here) -> None:
     process = start(here, *LONG, "--name", "killed")
     wait_for_epoch(here, "killed", process)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     resumed = here.json(
         "train", "--resume", str(here.folder / "outputs" / "killed"), *here.folders()
     )

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from running_app import ROOT
+from warm_process import WarmCommand
 
 from digitcnn.cli import main
 from digitcnn.network import checkpoint
 
 TINY = ["--digits", "small", "--epochs", "1", "--batch-size", "64", "--no-viz", "--no-stability"]
+TINY += ["--train-images", "128"]
 
 
 class Series:
@@ -98,11 +97,9 @@ def test_a_name_that_is_taken_is_said_before_the_first_run_begins(series: Series
 
 
 def test_ctrl_c_stops_the_whole_series_and_says_what_was_finished(series: Series) -> None:
-    command = [sys.executable, "-m", "digitcnn", "train", *TINY, *series.folders, "--json"]
+    command = ["train", *TINY, *series.folders, "--json"]
     command += ["--epochs", "6", "--batch-size", "16", "--seeds", "3", "--name", "mine"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    process = WarmCommand(*command, folder=series.folder)
     deadline = time.monotonic() + 90
     while not (series.folder / "outputs" / "mine-seed1" / "resume.pt").exists():
         assert process.poll() is None
@@ -111,7 +108,7 @@ def test_ctrl_c_stops_the_whole_series_and_says_what_was_finished(series: Series
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     result = json.loads(out)
-    assert process.returncode == 130
+    assert process.poll() == 130
     assert "Traceback" not in err
     assert [run["run"] for run in result["runs"]] == ["mine-seed0", "mine-seed1"]
     assert result["runs"][1]["epochs"] < 6

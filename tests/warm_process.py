@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -34,10 +35,11 @@ def _run(
     folder: Path,
     environment: dict[str, str],
     output: Path,
+    errors: Path,
 ) -> None:
-    to = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(to, 1)
-    os.dup2(to, 2)
+    for place, number in ((output, 1), (errors, 2)):
+        to = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.dup2(to, number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -52,7 +54,8 @@ class WarmProcess:
         target: An importable function; what it returns is the exit status.
         folder: The working directory.
         environment: All environment variables.
-        output: The file that standard output and standard error are appended to.
+        output: The file that standard output is appended to.
+        errors: The file that standard error is appended to; without one, ``output``.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class WarmProcess:
         folder: Path,
         environment: Mapping[str, str],
         output: Path,
+        errors: Path | None = None,
     ) -> None:
         here = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
         try:
             self._process = _context().Process(
-                target=_run, args=(target, arguments, folder, dict(environment), output)
+                target=_run,
+                args=(target, arguments, folder, dict(environment), output, errors or output),
             )
             self._process.start()
         finally:
@@ -92,3 +97,31 @@ class WarmProcess:
 
     def kill(self) -> None:
         self._process.kill()
+
+
+def _command_line(*arguments: str) -> int:
+    import digitcnn.cli
+
+    return digitcnn.cli.main(arguments)
+
+
+class WarmCommand(WarmProcess):
+    """``python -m digitcnn`` with these arguments; ``folder`` takes what it says."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self._said = folder / f"{uuid.uuid4().hex}.out", folder / f"{uuid.uuid4().hex}.err"
+        output, errors = self._said
+        super().__init__(
+            _command_line,
+            *arguments,
+            folder=ROOT,
+            environment=os.environ,
+            output=output,
+            errors=errors,
+        )
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """What it had said on standard output and on standard error when it ended."""
+        self.wait(timeout)
+        output, errors = (said.read_text() if said.exists() else "" for said in self._said)
+        return output, errors
