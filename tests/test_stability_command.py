@@ -125,7 +125,7 @@ def test_train_ends_with_its_stability(commands: Commands) -> None:
     train = [
         *("train", "--digits", "small", "--epochs", "1", "--batch-size", "64", "--name", "mine"),
         *("--output-dir", str(commands.folder / "out"), "--checkpoint-dir", str(commands.folder)),
-        *("--no-viz", "--stability-passes", "4"),
+        *("--no-viz", "--stability-passes", "4", "--train-images", "64"),
     ]
     status, out, err = commands(*train)
     assert status == 0, err

@@ -79,6 +79,7 @@ def transposed(digits: DigitSet) -> DigitSet:
 def trained(workspace: Workspace) -> Path:
     """The folder of a run on ``small`` that the command made; its checkpoint is called mine."""
     recipe = ["--digits", "small", "--epochs", "1", "--batch-size", "64", "--name", "mine"]
+    recipe += ["--train-images", "128"]
     folders = ["--output-dir", str(workspace.outputs), "--data-dir", str(data_of(workspace))]
     folders += ["--checkpoint-dir", str(workspace.checkpoints_folder), "--device", "cpu"]
     assert main(["train", *recipe, "--no-viz", "--no-stability", *folders]) == 0
