@@ -264,6 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ours: list[float] = []
         theirs: list[float] = []
         for _ in range(3):
+            pad.page.bring_to_front()
+            pad.stroke()  # the other page is closed, and its work done
             ours += pad.draw(args.strokes // 3)["answer"]
             # Its canvas keeps the processor busy: it is open only while it is drawn on.
             stock = Stock(browser, url)

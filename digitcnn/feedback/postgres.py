@@ -55,7 +55,8 @@ class PostgresServer:
     a call waits for a connection, and then for others who hold the table.
 
     Opens no connection before the first call. Errors may reach visitors, so they name neither host
-    nor database; the log does, with the server's own words. Raises ConfigError without the driver, psycopg.
+    nor database; the log does, with the server's own words. Raises ConfigError without the driver,
+    psycopg.
     """
 
     notice: str | None = None  # damage is the server's affair
@@ -140,8 +141,9 @@ class PostgresServer:
             return
         if comment and comment.startswith("digitcnn feedback"):
             raise FeedbackError(
-                f"The feedback in {self.told_to_visitors} was written by another digitcnn ({comment}, "
-                f"this one has format {SCHEMA_VERSION}); use that one, or choose another database."
+                f"The feedback in {self.told_to_visitors} was written by another digitcnn "
+                f"({comment}, this one has format {SCHEMA_VERSION}); use that one, or choose "
+                "another database."
             )
         raise FeedbackError(
             f"The table {VERDICTS.name} in {self.told_to_visitors} is another program's; choose "
@@ -154,7 +156,8 @@ class PostgresServer:
         try:
             yield
         except PoolTimeout as error:
-            raise self._fault(done, error, "all connections are in use", "try again in a moment") from error
+            meaning, remedy = "all connections are in use", "try again in a moment"
+            raise self._fault(done, error, meaning, remedy) from error
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or ""
             if state == "42P01":  # somebody dropped the table

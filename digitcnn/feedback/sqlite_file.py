@@ -157,8 +157,8 @@ class SqliteFile:
         application, version = _identity(raw)
         if application != APPLICATION_ID:
             raise FeedbackError(
-                f"The file {self.told_to_visitors} is the database of another program; move it away or "
-                "choose another output folder."
+                f"The file {self.told_to_visitors} is the database of another program; move it "
+                "away or choose another output folder."
             )
         if version != SCHEMA_VERSION:
             age, remedy = (
@@ -167,8 +167,8 @@ class SqliteFile:
                 else ("an older", "move the file away, and a new one is begun")
             )
             raise FeedbackError(
-                f"The file {self.told_to_visitors} was written by {age} digitcnn (format {version}, "
-                f"this one has {SCHEMA_VERSION}); {remedy}."
+                f"The file {self.told_to_visitors} was written by {age} digitcnn (format "
+                f"{version}, this one has {SCHEMA_VERSION}); {remedy}."
             )
 
     # --- Damage -----------------------------------------------------------------------------

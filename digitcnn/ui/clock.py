@@ -1,28 +1,21 @@
-"""The page's one clock: what follows the state of the app is asked together, once a second.
+"""The page's one clock: what follows the state of the app is brought up to date when it is behind.
 
-Several timers would ask several times; each call costs browser and app some milliseconds, on every
-page that is open.
+Once a second the page asks whether it is: a call that costs browser and app next to nothing. Only
+where it is, Gradio's own event runs, which takes the browser a hundred times as long, on every page
+that is open. While something runs, what is said of it moves: every second where it can be seen,
+every fourth elsewhere.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
-
-VISIBILITY_BUTTON = "page-visibility"
-
-# In the page's head.
-VISIBILITY_SCRIPT = f"""<script>
-document.addEventListener("visibilitychange", () => {{
-  document.getElementById("{VISIBILITY_BUTTON}")?.click();
-}});
-</script>"""
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +23,23 @@ Look = Callable[..., Sequence[Any]]
 
 
 @dataclass(frozen=True)
+class News:
+    """How things stand. key: another one whenever a look would find something new.
+
+    moving: something runs, so that a look finds something new every second without another key.
+    """
+
+    key: Hashable
+    moving: bool = False
+
+
+@dataclass(frozen=True)
 class _Watcher:
     look: Look
     inputs: list[Any]
     outputs: list[Any]
+    news: Callable[[], News]
+    seen_in: str
 
 
 class Clock:
@@ -43,39 +49,70 @@ class Clock:
         self._watchers: list[_Watcher] = []
         self._told: dict[int, str] = {}
 
-    def watch(self, look: Look, inputs: list[Any], outputs: list[Any]) -> None:
-        """Ask ``look`` when the page is loaded and every second after that.
+    def watch(
+        self,
+        look: Look,
+        inputs: list[Any],
+        outputs: list[Any],
+        *,
+        news: Callable[[], News],
+        seen_in: str = "",
+    ) -> None:
+        """Ask ``look`` when the page is loaded, and whenever ``news`` are others than it shows.
 
         look: called with the request and the inputs' values; returns a value for each output. What
-        it raises is logged once, and its outputs stay as they are.
+        it raises is logged once, and its outputs stay as they are. news: asked every second by
+        every page. seen_in: ``elem_id`` of where it can be seen that something moves.
         """
-        self._watchers.append(_Watcher(look, inputs, outputs))
+        self._watchers.append(_Watcher(look, inputs, outputs, news, seen_in))
 
     def build(self, page: gr.Blocks) -> None:
         """Inside the open ``page``, after everything that is watched."""
         inputs = [part for watcher in self._watchers for part in watcher.inputs]
         outputs = [part for watcher in self._watchers for part in watcher.outputs]
+        shown = gr.Textbox(visible="hidden", show_label=False, elem_id="page-shown")
+        behind = gr.Button(visible="hidden", elem_id="page-behind")
 
-        def tick(request: gr.Request, *values: Any) -> list[Any]:
-            updates: list[Any] = []
+        def catch_up(request: gr.Request, *values: Any) -> list[Any]:
+            updates: list[Any] = [self._state()]  # first: what changes meanwhile is news again
             left = list(values)
             for number, watcher in enumerate(self._watchers):
                 own, left = left[: len(watcher.inputs)], left[len(watcher.inputs) :]
                 updates += self._asked(number, watcher, request, own)
             return updates
 
-        timer = gr.Timer(1)
-        timer.tick(tick, inputs, outputs, queue=False, **_QUIET)
-        page.load(tick, inputs, outputs, queue=False, **_QUIET)
-        # Nothing is asked where nobody can see it: browsers slow the timers of hidden tabs down by
-        # themselves, but go on with them for days. Without a function: in the browser alone.
+        def page_news(payload: Any) -> dict[str, str]:
+            return {"state": self._state()}
+
         gr.on(
-            [page.load, gr.Button(visible="hidden", elem_id=VISIBILITY_BUTTON).click],
-            inputs=[],
-            outputs=timer,
-            js="() => ({__type__: 'update', active: !document.hidden})",
-            **_QUIET,
+            [page.load, behind.click],
+            catch_up,
+            inputs,
+            [shown, *outputs],
+            queue=False,
+            api_visibility="private",
+            show_progress="hidden",
         )
+        places = " ".join(f"#{watcher.seen_in}" for watcher in self._watchers if watcher.seen_in)
+        gr.HTML(
+            html_template=f'<div hidden data-seen-in="{places}"></div>',
+            js_on_load=Path(__file__).with_suffix(".js").read_text("utf-8"),
+            apply_default_css=False,
+            server_functions=[page_news],
+            visible="hidden",
+            elem_id="page-clock",
+        )
+
+    def _state(self) -> str:
+        """What a page that is up to date shows: a key, and ``moving`` where something does."""
+        found = []
+        for watcher in self._watchers:
+            try:
+                found.append(watcher.news())
+            except Exception as error:  # the look says it, on the page or in the log
+                found.append(News((type(error).__name__, str(error))))
+        key = hashlib.blake2b(repr([news.key for news in found]).encode(), digest_size=8)
+        return key.hexdigest() + " moving" * any(news.moving for news in found)
 
     def _asked(
         self, number: int, watcher: _Watcher, request: gr.Request, values: list[Any]

@@ -22,7 +22,7 @@ from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.training.tuning_job import TuningView
 from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock
+from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
@@ -102,7 +102,7 @@ def build_learn_section(
     watched = [status, rows, choice, start, stop, seen]
 
     def watch(request: gr.Request, seen: Watching) -> list[Any]:
-        """Runs every second on every page, so what goes wrong is no toast but a line."""
+        """Runs by itself on every page, so what goes wrong is no toast but a line."""
         try:
             return look(job.view(), count.now(), seen)
         except DigitCNNError as error:
@@ -137,7 +137,14 @@ def build_learn_section(
     stop.click(end, [owner_token], watched, **owner)
     use_new.click(choose(True), None, model_select, **quiet)
     use_old.click(choose(False), None, model_select, **quiet)
-    clock.watch(watch, [seen], watched)
+
+    def news() -> News:
+        view = job.view()
+        running = view.state == runs.RUNNING
+        at = view.stopping if running else Watching(view.version, count.now())
+        return News((view.state, at), moving=running)
+
+    clock.watch(watch, [seen], watched, news=news, seen_in="learn-status")
 
 
 def sketches_of(store: FeedbackStore) -> Sketches:

@@ -14,7 +14,7 @@ from digitcnn.analysis.drawing_check import check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.clock import Clock
+from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import SHIPPED, Workspace
@@ -143,14 +143,19 @@ def build_model_selector(
     check = gr.HTML(elem_id="model-check")
     seen = gr.State(())
 
+    def state_of(choices: list[tuple[str, str]]) -> tuple[str, ...]:
+        """The checkpoint of the run that ended last, and all labels."""
+        ended = workspace.job.view().ended
+        trained = ended.checkpoint.stem if ended and ended.checkpoint else ""
+        return (trained, *(label for label, _ in choices))
+
     def refresh(
         request: gr.Request, seen: tuple[str, ...], selected: str | None
     ) -> tuple[Any, tuple[str, ...]]:
         """New files appear; the checkpoint of a run that ended since the last look is selected."""
         choices = models.choices(request.session_hash)
-        ended = workspace.job.view().ended
-        trained = ended.checkpoint.stem if ended and ended.checkpoint else ""
-        now = (trained, *(label for label, _ in choices))
+        now = state_of(choices)
+        trained = now[0]
         if now == seen:
             return gr.skip(), seen
         names = [name for _, name in choices]
@@ -198,7 +203,10 @@ def build_model_selector(
         "show_progress": "hidden",
         "queue": False,
     }
-    clock.watch(refresh, [seen, select], [select, seen])
+    # Of what was dropped on a page it hears at once.
+    clock.watch(
+        refresh, [seen, select], [select, seen], news=lambda: News(state_of(models.choices()))
+    )
     page.load(offer, select, download, **quiet)
     select.change(offer, select, download, **quiet)
     page.load(look_at_drawings, select, check, **quiet)

@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from digitcnn.network.gate import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.api import build_api
-from digitcnn.ui.clock import VISIBILITY_SCRIPT, Clock
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
@@ -62,7 +62,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     return {
         "theme": THEME,
         "css": STYLE.read_text("utf-8"),
-        "head": HEAD_SCRIPT + VISIBILITY_SCRIPT,
+        "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # what is offered is copied into the page's own folder
         "max_file_size": MAX_FILE_BYTES,

@@ -176,6 +176,10 @@ class RunsSection:
         keep.click(lambda: not_asking, None, asking, **quiet)
         confirm.click(remove, [owner_token, doomed], [*self.watched, *asking], **owner)
 
+    def seen(self, epochs: int) -> Seen:
+        """What a page shows that was updated now."""
+        return _seen(self._workspace.runs.records(), epochs)
+
     def look(self, seen: Seen, chosen: str | None, epochs: int) -> tuple[list[Any], Seen]:
         """Updates for ``watched``, and what the page shows with them.
 
@@ -183,7 +187,7 @@ class RunsSection:
         ones of the running run.
         """
         records = self._workspace.runs.records()
-        now = Seen(tuple((record.name, record.state) for record in records), epochs)
+        now = _seen(records, epochs)
         if now.runs != seen.runs:
             rows, choices, *of_chosen = self._all(chosen, records)
             if chosen in [record.name for record in records]:
@@ -245,6 +249,10 @@ class RunsSection:
                 ]
             )
         return table(COLUMNS, rows, label="Runs, newest first")
+
+
+def _seen(records: Sequence[RunRecord], epochs: int) -> Seen:
+    return Seen(tuple((record.name, record.state) for record in records), epochs)
 
 
 def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.job import JobView
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock
+from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.curves import curves
 from digitcnn.ui.learning_rate import learning_rate_slider
 from digitcnn.ui.runs_section import RunsSection, Seen
@@ -183,7 +183,7 @@ def build_train_tab(
     failures = _FailuresToldOnce()
 
     def watch(request: gr.Request, seen: Watching, chosen: str | None) -> list[Any]:
-        """Runs every second on every page, so what it cannot show is no toast but a line."""
+        """Runs by itself on every page, so what it cannot show is no toast but a line."""
         try:
             updates = _look(workspace, section, seen, chosen)
         except Exception as error:
@@ -250,11 +250,17 @@ def build_train_tab(
         "queue": False,
     }
     page.load(sets_here, None, [digits, fetch], **quiet)
-    clock.watch(watch, [seen, chosen], watched)
+    clock.watch(
+        watch,
+        [seen, chosen],
+        watched,
+        news=lambda: _news(workspace, section),
+        seen_in="train-status",
+    )
 
 
 class _FailuresToldOnce:
-    """What a handler that runs every second says when it fails: a line, and one report."""
+    """What a handler that runs by itself says when it fails: a line, and one report."""
 
     def __init__(self) -> None:
         self._told = ""
@@ -350,6 +356,15 @@ def _fetch(workspace: Workspace) -> Iterator[list[Any]]:
         gr.Button(visible=False),
         gr.Dropdown(_training_sets(workspace), value="mnist"),
     ]
+
+
+def _news(workspace: Workspace, section: RunsSection) -> News:
+    """While it runs, version and progress change several times a second: a page is behind with
+    every epoch, and moves in between."""
+    view = workspace.job.view()
+    running = view.state == runs.RUNNING
+    at = view.stopping if running else view.version
+    return News((view.state, at, section.seen(len(view.history))), moving=running)
 
 
 def _look(

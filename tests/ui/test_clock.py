@@ -10,31 +10,77 @@ import gradio as gr
 import pytest
 from coroutines import run_async
 
-from digitcnn.ui.clock import Clock
+from digitcnn.ui.clock import Clock, News
 
 
-def tick_of(*looks: Callable[..., Any]) -> Callable[..., list[Any]]:
-    """The one handler of a page with a field for each look, which is its input and output."""
-    clock = Clock()
+class Page:
+    """A page with a field for each look, which is its input and output."""
 
-    async def built() -> gr.Blocks:
-        with gr.Blocks(analytics_enabled=False) as page:
-            for look in looks:
-                field = gr.Textbox()
-                clock.watch(look, [field], [field])
-            clock.build(page)
-        assert sum(isinstance(part, gr.Timer) for part in page.blocks.values()) == 1
-        return page
+    def __init__(self, *looks: Callable[..., Any], news: Callable[[], News] = lambda: News(0)):
+        clock = Clock()
 
-    page = run_async(built())
-    handlers = {fn.fn for fn in page.fns.values() if fn.fn is not None}
-    assert len(handlers) == 1
-    return handlers.pop()  # type: ignore[no-any-return]
+        async def built() -> gr.Blocks:
+            with gr.Blocks(analytics_enabled=False) as page:
+                for look in looks:
+                    field = gr.Textbox()
+                    clock.watch(look, [field], [field], news=news)
+                clock.build(page)
+            return page
+
+        page = run_async(built())
+        handlers = {fn.fn for fn in page.fns.values() if fn.fn is not None}
+        assert len(handlers) == 1
+        self.catch_up = handlers.pop()
+        (self.asked,) = [
+            function
+            for part in page.blocks.values()
+            for function in getattr(part, "server_fns", ())
+        ]
+
+    def update(self, *values: str) -> list[Any]:
+        """Of the fields."""
+        assert self.catch_up is not None
+        updates = self.catch_up(gr.Request(), *values)
+        assert updates[0] == self.state()
+        return list(updates[1:])
+
+    def state(self) -> str:
+        """What a page that is up to date shows."""
+        return str(self.asked({})["state"])
 
 
 def test_every_look_gets_its_own_values_and_fills_its_own_outputs() -> None:
-    tick = tick_of(lambda _, a: [f"first {a}"], lambda _, b: [f"second {b}"])
-    assert tick(gr.Request(), "x", "y") == ["first x", "second y"]
+    page = Page(lambda _, a: [f"first {a}"], lambda _, b: [f"second {b}"])
+    assert page.update("x", "y") == ["first x", "second y"]
+
+
+def test_a_page_is_behind_when_the_news_are_others() -> None:
+    now = [News(("idle", 1))]
+    page = Page(lambda _, a: [a], news=lambda: now[0])
+    before = page.state()
+    assert page.state() == before
+    now[0] = News(("running", 1), moving=True)
+    after = page.state()
+    assert after.split()[0] != before
+    assert after.endswith(" moving")
+    now[0] = News(("idle", 1))
+    assert page.state() == before
+
+
+def test_news_that_cannot_be_had_are_news_once() -> None:
+    working = True
+
+    def news() -> News:
+        if not working:
+            raise OSError("the disk is away")
+        return News(0)
+
+    page = Page(lambda _, a: [a], news=news)
+    before = page.state()
+    working = False
+    failing = page.state()
+    assert failing != before
+    assert page.state() == failing
 
 
 def test_a_look_that_fails_is_logged_once_and_the_others_go_on(
@@ -47,13 +93,13 @@ def test_a_look_that_fails_is_logged_once_and_the_others_go_on(
             raise OSError(trouble[0])
         return [value]
 
-    tick = tick_of(fails, lambda _, b: [b])
+    page = Page(fails, lambda _, b: [b])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            assert tick(gr.Request(), "x", "y") == [gr.skip(), "y"]
+            assert page.update("x", "y") == [gr.skip(), "y"]
         assert len(caplog.records) == 1
         trouble.clear()
-        assert tick(gr.Request(), "x", "y") == ["x", "y"]
+        assert page.update("x", "y") == ["x", "y"]
         trouble.append("out of order")
-        tick(gr.Request(), "x", "y")
+        page.update("x", "y")
     assert len(caplog.records) == 2

@@ -109,7 +109,7 @@ def test_any_json_is_a_sentence_and_reaches_nothing(
         with pytest.raises(gr.Error, match="has no file"):
             handlers["offer"]("mine", odd)
     handlers["choose"](odd)
-    handlers["tick"](request(), Watching(), odd)
+    handlers["catch_up"](request(), Watching(), odd)
     for name, values in {"go_on": (odd,), "give_name": (odd, "x"), "remove": (odd,)}.items():
         with pytest.raises(gr.Error, match="There is no run"):
             handlers[name](request(), TOKEN, *values)
@@ -137,12 +137,13 @@ def test_the_chosen_run_stays_chosen_when_others_come(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     workspace.runs.create(CONFIG, "newer")
-    updates = handlers["tick"](request(), Watching(), "mine")
+    updates = handlers["catch_up"](request(), Watching(), "mine")
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
-    assert chosen.value == "mine"
-    assert "90.00 % (76.95 to 96.04)" in updates[4]
+    assert {name for _, name in chosen.choices} == {"mine", "newer"}
+    assert "value" not in chosen.constructor_args, "what is chosen is not sent back"
+    assert "90.00 % (76.95 to 96.04)" in updates[5]
     seen = updates[-1]
-    assert handlers["tick"](request(), seen, "mine")[5] == gr.skip()
+    assert handlers["catch_up"](request(), seen, "mine")[6] == gr.skip()
 
 
 def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
@@ -150,12 +151,12 @@ def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            updates = handlers["tick"](request(), None, "mine")  # no state of a page: it raises
-            assert "cannot be shown" in updates[0]
+            updates = handlers["catch_up"](request(), None, "mine")  # no state of a page: it raises
+            assert "cannot be shown" in updates[1]
     assert len(caplog.records) == 1
-    handlers["tick"](request(), Watching(), "mine")
+    handlers["catch_up"](request(), Watching(), "mine")
     with caplog.at_level(logging.ERROR):
-        handlers["tick"](request(), None, "mine")
+        handlers["catch_up"](request(), None, "mine")
     assert len(caplog.records) == 2
 
 
