@@ -95,6 +95,17 @@ class Panels:
     def labels(self) -> Any:
         return self.nearest.locator(".label")
 
+    def begin_again(self) -> None:
+        """What earlier tests of this page left is taken back, and what was asked forgotten."""
+        self.choose("known")
+        self.canvas.press("Escape")
+        self.page.locator('#pad-answer[data-digit=""]').wait_for()
+        expect(self.labels()).to_have_text(["–"] * 9)
+        expect(self.why.locator(".sentence")).to_contain_text("Draw a digit")
+        for panel in (self.nearest, self.why):
+            expect(panel).to_have_attribute("open", "")
+        self.asked.clear()
+
     def close(self) -> None:
         self.context.close()
         assert self.problems == []
@@ -102,44 +113,60 @@ class Panels:
 
 @pytest.fixture
 def panels(browser: Any, panel_app: App) -> Iterator[Panels]:
+    """A page of the test's own, never drawn on."""
     opened = Panels(browser, panel_app)
     yield opened
     opened.close()
 
 
-def test_panels_follow_the_pen_before_it_is_lifted(panels: Panels) -> None:
-    expect(panels.labels()).to_have_text(["–"] * 9)
-    panels.draw(FOUR[:1], lift=False)
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A \d and not a \d, with "))
-    panels.page.mouse.up()
-    panels.draw(FOUR[1:])
-    expect(panels.nearest.locator(".agree")).to_have_text(
+@pytest.fixture(scope="module")
+def long_open(browser: Any, panel_app: App) -> Iterator[Panels]:
+    opened = Panels(browser, panel_app)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def used(long_open: Panels) -> Iterator[Panels]:
+    """Empty panels that others have used: a page takes seconds to load."""
+    long_open.begin_again()
+    yield long_open
+    assert long_open.problems == []
+
+
+def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
+    expect(used.labels()).to_have_text(["–"] * 9)
+    used.draw(FOUR[:1], lift=False)
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A \d and not a \d, with "))
+    used.page.mouse.up()
+    used.draw(FOUR[1:])
+    expect(used.nearest.locator(".agree")).to_have_text(
         re.compile(r"of the 9 nearest among 440 images of small agree with the answer 4\.")
     )
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
-    coloured = panels.why.locator(".overlay").evaluate(
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    coloured = used.why.locator(".overlay").evaluate(
         """overlay => overlay.getContext("2d").getImageData(0, 0, 336, 336).data
             .filter((value, i) => i % 4 === 3 && value > 0).length"""
     )
     assert coloured > 5000
-    lit = panels.why.locator(".first").evaluate(
+    lit = used.why.locator(".first").evaluate(
         """strip => strip.getContext("2d").getImageData(0, 0, strip.width, strip.height).data
             .filter((value, i) => i % 4 === 0 && value > 200).length"""
     )
     assert lit > 20
 
 
-def test_the_rival_is_chosen_with_the_keyboard(panels: Panels) -> None:
-    panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
-    select = panels.why.get_by_label("Compared with the rival")
+def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
+    used.draw()
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    select = used.why.get_by_label("Compared with the rival")
     select.focus()
     select.press("9")  # as in any list: goes to the entry that begins so
     select.select_option("9")
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a 9, .* top"))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a 9, .* top"))
     select.select_option("4")  # the answer itself is no rival
-    expect(panels.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
+    expect(used.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
 def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
@@ -158,40 +185,40 @@ def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
     )
 
 
-def test_an_empty_pad_empties_the_panels(panels: Panels) -> None:
-    panels.draw()
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    panels.page.locator("#pad-clear").click()
-    expect(panels.labels()).to_have_text(["–"] * 9)
-    expect(panels.why.locator(".sentence")).to_contain_text("Draw a digit")
+def test_an_empty_pad_empties_the_panels(used: Panels) -> None:
+    used.draw()
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    used.page.locator("#pad-clear").click()
+    expect(used.labels()).to_have_text(["–"] * 9)
+    expect(used.why.locator(".sentence")).to_contain_text("Draw a digit")
 
 
-def test_a_folded_panel_asks_for_nothing_and_catches_up(panels: Panels) -> None:
-    summary = panels.nearest.locator("summary")
+def test_a_folded_panel_asks_for_nothing_and_catches_up(used: Panels) -> None:
+    summary = used.nearest.locator("summary")
     summary.focus()
     summary.press("Enter")
-    expect(panels.nearest).not_to_have_attribute("open", re.compile(""))
-    panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
-    assert "why" in panels.asked
-    assert "nearest" not in panels.asked
-    assert not {"what_if", "film"} & set(panels.asked), "folded at first"
+    expect(used.nearest).not_to_have_attribute("open", re.compile(""))
+    used.draw()
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    assert "why" in used.asked
+    assert "nearest" not in used.asked
+    assert not {"what_if", "film"} & set(used.asked), "folded at first"
     summary.press("Enter")
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    assert "nearest" in panels.asked
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    assert "nearest" in used.asked
 
 
-def test_panels_rest_while_another_tab_is_shown(panels: Panels) -> None:
-    panels.draw()
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    panels.page.get_by_role("tab", name="Train").click()
-    panels.page.locator("#train-start").wait_for()
-    before = panels.asked.count("why")
-    with panels.page.expect_response(lambda reply: "component_server" in reply.url):
-        panels.choose("absent")  # the pad answers it again
-    panels.page.get_by_role("tab", name="Sketchpad").click()
-    expect(panels.nearest.locator(".said")).to_contain_text("data download mnist")
-    assert panels.asked.count("why") - before <= 2
+def test_panels_rest_while_another_tab_is_shown(used: Panels) -> None:
+    used.draw()
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    used.page.get_by_role("tab", name="Train").click()
+    used.page.locator("#train-start").wait_for()
+    before = used.asked.count("why")
+    with used.page.expect_response(lambda reply: "component_server" in reply.url):
+        used.choose("absent")  # the pad answers it again
+    used.page.get_by_role("tab", name="Sketchpad").click()
+    expect(used.nearest.locator(".said")).to_contain_text("data download mnist")
+    assert used.asked.count("why") - before <= 2
 
 
 def test_nothing_on_the_page_moves_when_panels_answer(panels: Panels) -> None:
@@ -224,15 +251,15 @@ def test_on_a_phone_the_pad_comes_first_and_panels_are_folded(browser: Any, pane
     panels.close()
 
 
-def test_anything_may_be_posted_to_a_panel(panels: Panels, panel_app: App) -> None:
-    component = panels.page.evaluate(
+def test_anything_may_be_posted_to_a_panel(used: Panels, panel_app: App) -> None:
+    component = used.page.evaluate(
         """() => window.gradio_config.components.find(
             part => (part.props.server_fns || []).includes("why")).id"""
     )
     for function in ("nearest", "why"):
         for data in (None, [], "x", {}, {"model": "known", "strokes": 3}, {"model": {"a": []}}):
             call = {"session_hash": "x", "component_id": component, "fn_name": function}
-            reply = panels.page.request.post(
+            reply = used.page.request.post(
                 f"{panel_app.url}/gradio_api/component_server", data={**call, "data": data}
             )
             assert reply.status == 200
