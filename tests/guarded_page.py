@@ -1,47 +1,49 @@
 """A tiny page with owner-only buttons in a process of its own, for the tests of owner and visitor.
 
-Run as a script it serves the page; ``GuardedPage`` is its other end, in the test.
+``serve`` is that process; ``GuardedPage`` is its other end, in the test.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import threading
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from warm_process import WarmProcess
 
 from digitcnn.errors import DigitCNNError
 from digitcnn.ui.access import HEAD_SCRIPT, WITH_TOKEN_JS, Access
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class GuardedPage:
     """The served page, and how a stranger talks to it: plain HTTP, whatever the page shows."""
 
-    def __init__(self, token: str, *, public: bool) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
-        environment |= {"PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
-        settings = json.dumps({"public": public, "token": token, "open_to_all": False})
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, settings],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
+    def __init__(self, token: str, folder: Path, *, public: bool) -> None:
+        """folder: takes what the process prints."""
+        said = folder / "guarded-page.log"
+        self._process = WarmProcess(
+            serve,
+            {"public": public, "token": token, "open_to_all": False},
+            folder=folder,
+            environment={k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")},
+            output=said,
         )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
+        deadline = time.monotonic() + 90
+        while not (said.exists() and said.read_text().endswith("\n")):
+            assert self._process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        self.url = said.read_text().strip()
         assert self.url.startswith("http://127.0.0.1:"), self.url
 
     def end(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> str:
         """What the server answers to one request with these headers."""
@@ -71,7 +73,7 @@ class GuardedPage:
 
 
 def serve(settings: dict[str, Any]) -> None:
-    """Serve the page until standard input closes."""
+    """Serve the page until the process is killed."""
     access = Access.from_settings(**settings)
     changed: list[None] = []
     told: list[None] = []
@@ -113,8 +115,4 @@ def serve(settings: dict[str, Any]) -> None:
         page.load(tell, [token, other], [answer, state], js=WITH_TOKEN_JS, queue=False)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, head=HEAD_SCRIPT)
     print(url, flush=True)
-    sys.stdin.read()
-
-
-if __name__ == "__main__":
-    serve(json.loads(sys.argv[1]))
+    threading.Event().wait()

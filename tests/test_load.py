@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import http.server
 import json
 import math
@@ -11,7 +10,6 @@ import random
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -21,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import killed_worker
 import pytest
 from killed_worker import open_workspace, published
 from page_over_http import PageOverHttp
 from running_app import ROOT, App
+from warm_process import WarmProcess
 
 from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint
@@ -237,28 +237,28 @@ def place() -> Iterator[str]:
 
 def killed_after(folder: Path, place: str, stamp: str, seconds: float) -> list[list[str]]:
     """What a worker said it had done before it was killed, ``seconds`` after its first epoch."""
-    worker = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "killed_worker.py"), str(folder), place, stamp],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    output, told = (folder / f"{stamp}.{what}" for what in ("out", "err"))
+    worker = WarmProcess(
+        killed_worker.main,
+        folder,
+        place,
+        stamp,
+        folder=ROOT,
+        environment=os.environ,
+        output=output,
+        errors=told,
     )
-    assert worker.stdout is not None
-    said: list[list[str]] = []
-    limit = threading.Timer(90, worker.kill)
-    limit.start()
-    kill = threading.Timer(seconds, functools.partial(worker.send_signal, signal.SIGKILL))
-    for line in worker.stdout:
-        if not line.endswith("\n"):
-            break  # killed while it said so
-        said.append(line.split())
-        if said[-1][0] in ("seen", "finished") and not kill.is_alive() and kill.ident is None:
-            kill.start()
-    _, errors = worker.communicate()
-    limit.cancel()
-    kill.cancel()
+    deadline = time.monotonic() + 90
+    while not (output.exists() and re.search(r"^(seen|finished) .*\n", output.read_text(), re.M)):
+        assert worker.poll() is None, told.read_text()
+        assert time.monotonic() < deadline, told.read_text()
+        time.sleep(0.002)
+    time.sleep(seconds)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    # The last line may have been cut off in the middle.
+    said = [line.split() for line in output.read_text().splitlines(True) if line.endswith("\n")]
+    errors = told.read_text()
     assert "Traceback" not in errors, errors
     assert any(words[0] == "seen" for words in said), errors
     return said

@@ -45,8 +45,8 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[GuardedPage]:
-    running = GuardedPage(TOKEN, public=True)
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedPage]:
+    running = GuardedPage(TOKEN, tmp_path_factory.mktemp("guarded"), public=True)
     yield running
     running.end()
 

@@ -183,9 +183,9 @@ def test_the_refusal_says_what_and_what_to_do() -> None:
 
 
 @pytest.fixture(scope="module")
-def local_page() -> Iterator[GuardedPage]:
+def local_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedPage]:
     """A page that was started for this machine alone."""
-    running = GuardedPage("the-secret", public=False)
+    running = GuardedPage("the-secret", tmp_path_factory.mktemp("guarded"), public=False)
     yield running
     running.end()
 
