@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -252,7 +253,7 @@ def killed_after(folder: Path, place: str, stamp: str, seconds: float) -> list[l
     while not (output.exists() and re.search(r"^(seen|finished) .*\n", output.read_text(), re.M)):
         assert worker.poll() is None, told.read_text()
         assert time.monotonic() < deadline, told.read_text()
-        time.sleep(0.002)
+        time.sleep(0.01)
     time.sleep(seconds)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
