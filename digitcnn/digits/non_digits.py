@@ -297,6 +297,23 @@ def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Ten
     return torch.from_numpy(np.concatenate(drawn))
 
 
+def _with_feet(way: str) -> str:
+    """A form with a short bar across both ends of its strokes, as letters in print have."""
+    bars = []
+    for stroke in way.split("/"):
+        points = stroke.split()
+        for point in (points[0], points[-1]):
+            x, y = (float(number) for number in point.rstrip("!").split(","))
+            bars.append(f"{x - 11:g},{y:g} {x + 11:g},{y:g}")
+    return " / ".join([way, *bars])
+
+
+# Those whose strokes end where print sets a bar.
+PRINTED_CAPITALS: Mapping[str, Sequence[str]] = {
+    letter: [_with_feet(way) for way in CAPITALS[letter]] for letter in "AFHJKLMNPRTUVWXY"
+}
+
+
 def _written(forms: Mapping[str, Sequence[str]], count: int, random: np.random.Generator) -> Bytes:
     """Each letter or sign as often as the others, each time in one of its forms."""
     ways = [(way, 1 / len(several)) for several in forms.values() for way in several]
@@ -315,14 +332,55 @@ def _scribbles(count: int, random: np.random.Generator) -> Bytes:
     """Long lines without a plan: points anywhere, wandering, or turning as they go."""
     drawn = []
     for part, points in zip(_parts(count, 5), (6, 9, 13, 18, 30), strict=True):
-        anywhere = random.random((part, points, 2))
-        wandering = random.normal(0, 1, (part, points, 2)).cumsum(1)
-        bend = random.normal(0, 0.5, (part, 1)) + random.normal(0, 0.8, (part, points))
-        angle = bend.cumsum(1) + random.uniform(0, 2 * np.pi, (part, 1))
-        turning = np.stack([np.cos(angle), np.sin(angle)], axis=2).cumsum(1)
-        which = random.integers(3, size=(part, 1, 1))
-        lines = np.choose(which, [anywhere, wandering, turning])
+        lines = _planless((part, points), random)
         drawn.append(scrawl(lines.astype(np.float32), 1, HANDS, random))
+    return np.concatenate(drawn)
+
+
+def _planless(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Lines as ``_scribbles`` says: points [*shape, 2]; the last of shape is a line's points."""
+    lines = (*shape[:-1], 1)
+    anywhere = random.random((*shape, 2))
+    wandering = random.normal(0, 1, (*shape, 2)).cumsum(-2)
+    bend = random.normal(0, 0.5, lines) + random.normal(0, 0.8, shape)
+    angle = bend.cumsum(-1) + random.uniform(0, 2 * np.pi, lines)
+    turning = np.stack([np.cos(angle), np.sin(angle)], axis=-1).cumsum(-2)
+    return np.choose(random.integers(3, size=(*lines, 1)), [anywhere, wandering, turning])
+
+
+def _tangles(count: int, random: np.random.Generator) -> Bytes:
+    """Two or three such lines over each other."""
+    drawn = []
+    kinds = ((2, 5), (2, 8), (2, 14), (3, 5), (3, 8), (3, 14))
+    for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
+        lines = _planless((part, strokes, points), random)
+        lines -= lines.mean(2, keepdims=True)
+        lines *= random.uniform(0.5, 1, (part, strokes, 1, 1)) / abs(lines).max(
+            (2, 3), keepdims=True
+        )
+        lines += random.normal(0, 0.4, (part, strokes, 1, 2))
+        joined = lines.reshape(part, strokes * points, 2).astype(np.float32)
+        drawn.append(scrawl(joined, strokes, HANDS, random))
+    return np.concatenate(drawn)
+
+
+def _curls(count: int, random: np.random.Generator) -> Bytes:
+    """Loops, coils and ribbons: one to three lines, each the sum of a few random waves."""
+    drawn = []
+    kinds = ((1, 20), (1, 32), (2, 16), (2, 24), (3, 16))
+    for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
+        along = np.linspace(0, 1, points)[:, None]
+        each = (part, strokes, 1, 2)
+        lines = random.uniform(-1, 1, each) * random.uniform(0, 3, (part, 1, 1, 1)) * along
+        for frequency in (1, 2, 3, 4, 5):
+            phase = random.uniform(0, 2 * np.pi, each)
+            height = random.normal(0, 1, each) / frequency ** random.uniform(
+                0.2, 1.2, (part, 1, 1, 1)
+            )
+            lines = lines + height * np.sin(np.pi * frequency * along + phase)
+        lines += random.normal(0, 0.8, each)
+        joined = lines.reshape(part, strokes * points, 2).astype(np.float32)
+        drawn.append(scrawl(joined, strokes, HANDS, random))
     return np.concatenate(drawn)
 
 
@@ -453,9 +511,12 @@ def _framed(ink: npt.NDArray[Any]) -> Bytes:
 # Kinds and their shares.
 KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], Bytes]]] = {
     "capitals": (0.40, lambda _, count, random: _written(CAPITALS, count, random)),
+    "printed capitals": (0.20, lambda _, count, random: _written(PRINTED_CAPITALS, count, random)),
     "small letters": (0.03, lambda _, count, random: _written(SMALL_LETTERS, count, random)),
     "signs": (0.13, lambda _, count, random: _written(SIGNS, count, random)),
     "scribbles": (0.12, lambda _, count, random: _scribbles(count, random)),
+    "tangles": (0.20, lambda _, count, random: _tangles(count, random)),
+    "curls": (0.16, lambda _, count, random: _curls(count, random)),
     "scratches": (0.04, lambda _, count, random: _scratches(count, random)),
     "shapes": (0.06, lambda _, count, random: _shapes(count, random)),
     "dots": (0.02, lambda _, count, random: _dots(count, random)),

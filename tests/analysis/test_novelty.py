@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from digitcnn.network.novelty import HIDDEN, TENSORS, Novelty
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochEnd, train
 
+NO_CHANGE = Change(*[0] * len(fields(Change)))
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
 
 
@@ -164,10 +166,40 @@ def test_changes_are_even_in_range_and_none_of_no_size_changes_nothing(drawn: Di
     assert changed.dtype == torch.float32
     assert float(changed.min()) >= 0
     assert changed.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
-    still = change(drawn.images, Change(0, 0, 0, 0, 0, 0, 0), generator)
+    still = change(drawn.images, NO_CHANGE, generator)
     full = drawn.images.float()
     full = full * (255 / full.amax((1, 2), keepdim=True))
     assert (still - full).abs().max() < 0.1
+
+
+def test_what_is_cut_to_its_box_is_centred_fills_twenty_pixels_and_stays_slender() -> None:
+    images = torch.zeros(60, 28, 28, dtype=torch.uint8)
+    images[:30, 2:14, 3:7] = 255  # upright, off the middle
+    images[30:, 20:24, 10:22] = 255  # lying
+    boxed = change(images, replace(NO_CHANGE, boxed=1), torch.Generator().manual_seed(0))
+    widths = set()
+    for image in [*boxed[:30], *boxed[30:].transpose(1, 2)]:
+        # Half-covered pixels count for what they hold.
+        height, width = image.amax(1).sum() / 255, image.amax(0).sum() / 255
+        assert 18.5 < height < 21.5
+        assert 0.9 * height / 3 < width < 1.7 * height / 3
+        widths.add(round(float(width)))
+        for line in (image.sum(0), image.sum(1)):
+            middle = (line * (torch.arange(28) + 0.5)).sum() / line.sum()
+            assert middle == pytest.approx(14, abs=0.3)
+    assert len(widths) > 2
+    blank = change(torch.zeros_like(images), replace(NO_CHANGE, boxed=1), torch.Generator())
+    assert not bool(blank.any())
+
+
+def test_another_contrast_changes_greys_and_neither_paper_nor_ink(drawn: DigitSet) -> None:
+    generator = torch.Generator().manual_seed(0)
+    still = change(drawn.images, NO_CHANGE, generator)
+    changed = change(drawn.images, replace(NO_CHANGE, contrast=0.2), generator)
+    grey = (still > 60) & (still < 200)
+    assert (changed - still)[grey].abs().mean() > 5
+    assert (changed - still)[still < 1e-3].abs().max() < 1
+    assert changed.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
 
 
 def test_images_on_the_way_of_pictures_are_the_same_one_by_one_and_all_at_once(
