@@ -27,6 +27,14 @@ TILES = 60
 # More would keep the machine busy for a minute, and would not be a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000
 
+# Once the images of a chosen cell are in their place, below the matrices, the page goes to them as
+# little as it must; a frame later, for they take their room only then.
+SHOW_IMAGES_JS = """() => requestAnimationFrame(() => requestAnimationFrame(() => {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  document.querySelector("#evaluate-errors")?.scrollIntoView(
+    { behavior: still ? "instant" : "smooth", block: "nearest" });
+}))"""
+
 ANY, ANY_WRONG = "any", "any wrong"
 DIGITS = [str(digit) for digit in range(CLASSES)]
 
@@ -85,7 +93,9 @@ def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     for choice in (digits, true, predicted):
         choice.input(browse, [shown, digits, true, predicted], images, **private)
-    matrices.click(pick, [shown], [digits, true, predicted, images], **private)
+    matrices.click(pick, [shown], [digits, true, predicted, images], **private).success(
+        None, js=SHOW_IMAGES_JS, **private
+    )
     suspects.click(suspect, [shown, digits], images, **private)
     return ErrorBrowser(matrices, digits, true, predicted, images)
 

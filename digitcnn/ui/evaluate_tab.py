@@ -2,7 +2,7 @@
 
 One forward pass per set, kept for the next time; every number, figure and image is made of its
 answers. Nothing but the nine figures of a run is written, and only for the owner. The sections
-are built by ``set_chooser``, ``figure_gallery``, ``error_browser``, ``gap_section`` and
+are built by ``set_chooser``, ``error_browser``, ``figure_gallery``, ``gap_section`` and
 ``robustness_section``; what a press of the button shows comes from ``evaluating``.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.stability import MOST_PASSES, usual_passes
+from digitcnn.analysis.stability import usual_passes
 from digitcnn.errors import CheckpointError
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.error_browser import ANY, ANY_WRONG, build_error_browser
@@ -54,23 +54,14 @@ def build_evaluate_tab(
         with gr.Column(scale=3, min_width=300):
             digits = build_set_chooser(workspace, access, owner_token, page)
         with gr.Column(scale=2, min_width=280):
-            count = gr.Slider(
-                1,
-                MOST_PASSES,
-                value=usual_passes(None),
-                step=1,
-                label="Passes of the stability figure",
-                info="at first the model's epochs of training",
-                elem_id="evaluate-passes",
-            )
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
     status = gr.HTML(status_line("Press Evaluate."), elem_id="evaluate-status")
     table = table_view(elem_id="evaluate-table")
     words = gr.HTML(css_template=LINKS_STYLE, elem_id="evaluate-words")
     with gr.Accordion("Per digit", open=False):
         per_digit = table_view(elem_id="evaluate-per-digit")
-    gallery = build_figure_gallery(workspace, models, sheets, shown, count)
     browser = build_error_browser(workspace, models, shown)
+    gallery = build_figure_gallery(workspace, models, sheets, shown)
     gap = build_gap_section(workspace, models, shown, browser.digits)
     robustness = build_robustness_section(workspace, models, shown, browser.digits)
 
@@ -99,7 +90,7 @@ def build_evaluate_tab(
         if "shown" in looks:
             names = list(looks["shown"].sets)
             looks = looks | {"true": ANY, "predicted": ANY_WRONG}
-            looks["error_set"] = gr.Dropdown(names, value=names[-1])
+            looks["error_set"] = gr.Dropdown(names, value=names[0])
         return [looks.get(part, gr.skip()) for part in parts]
 
     def passes_of(name: str | None) -> int:
@@ -140,10 +131,10 @@ def build_evaluate_tab(
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # Without triggers: when the page loads and whenever the selection changes.
-    gr.on(None, passes_of, model_select, count, queue=False, **private)
+    gr.on(None, passes_of, model_select, gallery.passes, queue=False, **private)
     run.click(wait, None, [status, run], queue=False, **private).then(
         score,
-        [owner_token, model_select, digits, gallery.digit, gallery.place, count],
+        [owner_token, model_select, digits, gallery.digit, gallery.place, gallery.passes],
         list(parts.values()),
         js=WITH_TOKEN_JS,
         **private,

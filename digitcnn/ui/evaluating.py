@@ -164,7 +164,7 @@ class Evaluating:
             + view.csv_links(findings.evaluations, gaps),
             "per_digit": view.per_digit_table(findings.evaluations),
             "matrices": matrices(findings.evaluations),
-            "errors": tiles_of(self.digit_sets[-1], findings.predictions[-1], self.checkpoint),
+            "errors": tiles_of(self.digit_sets[0], findings.predictions[0], self.checkpoint),
             "shown": now,
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.stability import MOST_PASSES, usual_passes
 from digitcnn.errors import DigitSetError
 from digitcnn.ui.error_browser import ANY, DIGITS
 from digitcnn.ui.evaluating import Evaluating
@@ -25,19 +26,21 @@ class FigureGallery:
     """The places of the section.
 
     digit, place: which image figure 6 follows: a digit or ANY, and its number among those, from 0.
-    figures: by their names. zip_link: empty until somebody asks for it.
+    passes: how many figure 9 is made of. figures: by their names. zip_link: empty until somebody
+    asks for it.
     """
 
     digit: gr.Dropdown
     place: gr.Number
+    passes: gr.Slider
     figures: Mapping[str, gr.HTML]
     zip_link: gr.HTML
 
 
 def build_figure_gallery(
-    workspace: Workspace, models: Models, sheets: FigureSheets, shown: gr.State, passes: gr.Slider
+    workspace: Workspace, models: Models, sheets: FigureSheets, shown: gr.State
 ) -> FigureGallery:
-    """shown: of type Shown. passes: how many figure 9 is made of."""
+    """shown: of type Shown."""
     gr.Markdown("### Figures")
     with gr.Row(equal_height=True, elem_classes="model-row"):
         digit = gr.Dropdown(
@@ -54,6 +57,15 @@ def build_figure_gallery(
             label="Which of them",
             info="counted from 0",
             elem_id="evaluate-example",
+        )
+        passes = gr.Slider(
+            1,
+            MOST_PASSES,
+            value=usual_passes(None),
+            step=1,
+            label="Passes (figure 09)",
+            info="as of the next Evaluate; at first the model's epochs",
+            elem_id="evaluate-passes",
         )
         zip_button = gr.Button("Zip of the nine", min_width=140, elem_id="evaluate-zip")
     zip_link = gr.HTML(elem_id="evaluate-zip-link")
@@ -90,4 +102,4 @@ def build_figure_gallery(
     zip_button.click(pack, inputs, zip_link, **private).success(
         None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **private
     )
-    return FigureGallery(digit, place, figures, zip_link)
+    return FigureGallery(digit, place, passes, figures, zip_link)

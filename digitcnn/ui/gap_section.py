@@ -35,8 +35,9 @@ def build_gap_section(
 ) -> GapSection:
     """shown: of type Shown. digits: its value is the name of the other set."""
     gr.Markdown(
-        "### Where the gap comes from\nThe digit set chosen under Errors as it is, then in MNIST "
-        "framing, then without images that nearly repeat a training image."
+        "### Where the gap comes from\nThe digit set chosen under Errors, or the last one while "
+        "that is the first, as it is, then in MNIST framing, then without images that nearly "
+        "repeat a training image."
     )
     run = gr.Button("Take the gap apart", elem_id="evaluate-gap-run")
     status = gr.HTML(elem_id="evaluate-gap-status")
@@ -62,15 +63,18 @@ def build_gap_section(
 
 
 def gap_looks(workspace: Workspace, models: Models, now: Shown, name: Any) -> Iterator[list[Any]]:
-    """Status and figure, step by step: where the gap of that set to the first one comes from.
+    """Status and figure, step by step: where the gap of that set to the first one comes from; of
+    the last set if that is the first.
 
     Raises DigitSetError without the training images, or without a second set.
     """
+    if now.sets and name == now.sets[0]:
+        # The errors open on the first set, which no gap is measured to.
+        name = now.sets[-1]
     checkpoint, other = opened(workspace, models, now, name)
     if other.name == now.sets[0]:
         raise DigitSetError(
-            f"{other.name} is the set that gaps are measured from; evaluate another one as well "
-            "and choose it under Errors."
+            f"{other.name} is the set that gaps are measured from; evaluate another one as well."
         )
     reference = workspace.catalog.open(now.sets[0], "test")
     training = training_images(workspace, checkpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -15,6 +15,23 @@ from digitcnn.workspace import Workspace
 
 # As many as the figures have colours.
 MOST_SETS = 6
+
+# Who wrote a test set, and how it differs; a set that is not named here is a person's own.
+WRITTEN_BY: Mapping[str, str] = {
+    "mnist": "the same collection as MNIST's training images, other images",
+    "emnist-digits": "the same NIST collection, mostly other writers, another framing",
+    "usps": "from envelopes, 16x16 enlarged",
+    "synthetic": "drawn by the program, by made-up writers",
+    "synthetic-other-writers": "drawn by the program, by a second population of writers",
+    "feedback": "what people drew here and said it was",
+}
+OWN = "yours, from the data folder"
+
+NOTES_STYLE = """
+ul { margin: 0; padding: 0; list-style: none; font-size: 0.84rem; line-height: 1.45;
+  color: var(--body-text-color-subdued); }
+b { font-weight: 600; color: var(--body-text-color); }
+"""
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -45,8 +62,14 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
 def build_set_chooser(
     workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
 ) -> gr.CheckboxGroup:
-    """The choice, with a button below it that fetches the test set of EMNIST digits."""
+    """The choice, what its sets are, and a button that fetches the test set of EMNIST digits."""
     digits = build_sets(workspace, page, "evaluate-digits")
+    about = gr.HTML(
+        notes(workspace),
+        css_template=NOTES_STYLE,
+        apply_default_css=False,
+        elem_id="evaluate-digits-notes",
+    )
     fetch = gr.Button(
         "Fetch EMNIST digits, test set (10 MB)",
         size="sm",
@@ -55,16 +78,20 @@ def build_set_chooser(
     )
     status = gr.Markdown(visible=False, elem_id="evaluate-fetch-status")
 
-    def fetch_if_missing() -> gr.Button:
-        return gr.Button(visible=not workspace.catalog.has("emnist-digits", "test"))
+    @toasting
+    def notes_and_what_is_missing() -> list[Any]:
+        missing = not workspace.catalog.has("emnist-digits", "test")
+        return [notes(workspace), gr.Button(visible=missing)]
 
     @toasting
     def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token, to="fetch a digit set")
         yield from fetching(workspace)
 
-    page.load(fetch_if_missing, None, fetch, queue=False, **_PRIVATE)
-    fetch.click(fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **_PRIVATE)
+    page.load(notes_and_what_is_missing, None, [about, fetch], queue=False, **_PRIVATE)
+    fetch.click(
+        fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **_PRIVATE
+    ).success(notes_and_what_is_missing, None, [about, fetch], queue=False, **_PRIVATE)
     return digits
 
 
@@ -75,6 +102,15 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
         for entry in workspace.catalog.entries()
         if entry.present and entry.split == "test"
     ]
+
+
+def notes(workspace: Workspace) -> str:
+    """A line per test set on this machine: who wrote it, and how it differs."""
+    lines = "".join(
+        f"<li><b>{escape(name)}</b> {WRITTEN_BY.get(name, OWN)}</li>"
+        for _, name in choices(workspace)
+    )
+    return f"<ul>{lines}</ul>"
 
 
 def defaults(workspace: Workspace) -> list[str]:

@@ -126,6 +126,29 @@ def test_a_cell_of_a_matrix_shows_its_images(evaluated: EvaluatePage) -> None:
     assert page.locator("#evaluate-errors-digits input").input_value() == "small"
 
 
+def test_a_chosen_cell_brings_its_images_on_the_screen_though_the_screen_is_low(
+    evaluated: EvaluatePage,
+) -> None:
+    page = evaluated.page
+    page.set_viewport_size({"width": 1280, "height": 300})
+    cell = page.locator('#evaluate-matrices td.right button[data-digits="synthetic"]').first
+    cell.evaluate("cell => cell.scrollIntoView({ block: 'start' })")
+    heading = page.locator("#evaluate-errors h4")
+    expect(heading).not_to_be_in_viewport()
+    cell.click()
+    expect(heading).to_contain_text("on synthetic test")
+    expect(heading).to_be_in_viewport()
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_errors_stand_above_the_figures(evaluated: EvaluatePage) -> None:
+    errors, figures = (
+        evaluated.page.locator(place).bounding_box()
+        for place in ("#evaluate-matrices", "#evaluate-gallery")
+    )
+    assert errors["y"] + errors["height"] < figures["y"]
+
+
 def test_the_keys_lead_through_a_matrix(evaluated: EvaluatePage) -> None:
     page = evaluated.page
     page.locator('#evaluate-matrices button[data-digits="synthetic"][tabindex="0"]').focus()

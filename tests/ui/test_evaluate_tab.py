@@ -36,8 +36,9 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.ui.error_browser import ANY, ANY_WRONG, error_tiles, suspect_tiles
 from digitcnn.ui.evaluating import Evaluating, example_of
 from digitcnn.ui.figure_sheets import FigureSheets
+from digitcnn.ui.gap_section import gap_looks
 from digitcnn.ui.models import Models
-from digitcnn.ui.set_chooser import fetching
+from digitcnn.ui.set_chooser import OWN, WRITTEN_BY, fetching, notes
 from digitcnn.ui.shown import Shown
 from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
 
@@ -327,6 +328,36 @@ def test_errors_are_browsed_by_label_and_answer(workspace: Workspace) -> None:
             error_tiles(workspace, models, now, "small", *odd)
     with pytest.raises(CheckpointError, match="another network"):
         error_tiles(workspace, models, Shown(SHIPPED, "0", ("small",)), "small", ANY, ANY_WRONG)
+
+
+def test_the_errors_open_on_the_first_row_of_the_table(
+    shown: dict[str, Any],
+) -> None:
+    assert rows(shown["table"])[0][0] == "small test"
+    assert "The most confident errors on small test" in shown["errors"]
+
+
+def test_the_gap_to_the_first_set_is_that_of_the_last(workspace: Workspace, trained: Path) -> None:
+    models = Models(workspace)
+    now = Shown("mine", models.get("mine").digest, ("small", "emnist-digits"))
+    status, _ = next(gap_looks(workspace, models, now, "small"))
+    assert "Putting emnist-digits into MNIST framing" in status
+    with pytest.raises(DigitSetError, match="evaluate another one as well"):
+        next(gap_looks(workspace, models, replace(now, sets=("small",)), "small"))
+
+
+def test_every_set_that_is_here_says_who_wrote_it(
+    tmp_path: Path, drawn: DigitSet, workspace: Workspace
+) -> None:
+    lines = re.findall(r"<li><b>(.*?)</b> (.*?)</li>", notes(workspace))
+    assert dict(lines) == {
+        "emnist-digits": WRITTEN_BY["emnist-digits"],
+        "synthetic": WRITTEN_BY["synthetic"],
+        "synthetic-other-writers": WRITTEN_BY["synthetic-other-writers"],
+        "small": OWN,
+    }
+    lay(tmp_path / "data", "<i>odd", drawn)
+    assert "<b>&lt;i&gt;odd</b>" in notes(working_in(tmp_path, tmp_path / "data"))
 
 
 def test_without_training_images_suspects_say_what_to_fetch(workspace: Workspace) -> None:
