@@ -39,7 +39,7 @@ class DrawingCheck:
         return (
             f"{self.model} misreads {len(self.wrong)} of the {self.n} drawn digits that come with "
             f"the program ({_mistakes(self.wrong)}), so do not expect much of it on the pad; "
-            "choose another model or train one."
+            "choose another model, or train one on more images or longer."
         )
 
 

@@ -330,9 +330,9 @@ class _Performance:
         resumable = "; it can be resumed" if self.record.saves else ""
         at = f"{state.capitalize()} at epoch {epochs} of {total}{resumable}."
         if snapshot is None:
-            yield self._end(
-                state, None, None, f"{state.capitalize()} before an epoch was finished.", None
-            )
+            anew = "; resumed, it begins anew" if self.record.saves else ""
+            early = f"{state.capitalize()} before an epoch was finished{anew}."
+            yield self._end(state, None, None, early, None)
         elif state == runs.INTERRUPTED:
             yield self._end(state, snapshot, None, at, None)
         else:

@@ -24,7 +24,13 @@ Points = Sequence[tuple[float, float]]
 
 def curves(view: JobView) -> str:
     """Loss per step and accuracy per epoch of what ``view`` shows, side by side."""
-    return f'<div class="curves">{_loss_chart(view)}{_accuracy_chart(view)}</div>'
+    note = ""
+    if view.config is not None and view.config.augmentation:
+        note = (
+            '<p class="note">Training images are changed at random, which makes them harder: '
+            "the held-out images, which nobody changes, may be read better.</p>"
+        )
+    return f'<div class="curves">{_loss_chart(view)}{_accuracy_chart(view)}{note}</div>'
 
 
 def _loss_chart(view: JobView) -> str:

@@ -180,17 +180,19 @@ class RunsSection:
         """What a page shows that was updated now."""
         return _seen(self._workspace.runs.records(), epochs)
 
-    def look(self, seen: Seen, chosen: str | None, epochs: int) -> tuple[list[Any], Seen]:
+    def look(
+        self, seen: Seen, chosen: str | None, epochs: int, *, choose: bool = False
+    ) -> tuple[list[Any], Seen]:
         """Updates for ``watched``, and what the page shows with them.
 
         chosen: the run that the page has chosen; it stays so while it exists. epochs: finished
-        ones of the running run.
+        ones of the running run. choose: the page is made to choose it.
         """
         records = self._workspace.runs.records()
         now = _seen(records, epochs)
         if now.runs != seen.runs:
             rows, choices, *of_chosen = self._all(chosen, records)
-            if chosen in [record.name for record in records]:
+            if not choose and chosen in [record.name for record in records]:
                 # Without a value: what is chosen while this is asked is not taken back.
                 choices = gr.Dropdown(_choices(records))
             return [rows, choices, *of_chosen], now

@@ -29,6 +29,9 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import duration
 from digitcnn.workspace import Workspace
 
+# Epochs, batch size and training images of a first try: a minute or two on two cores.
+QUICK = (8, 64, 3_000)
+
 UNSEEN = "The state cannot be shown; the terminal that runs digitcnn says why."
 
 log = logging.getLogger(__name__)
@@ -122,7 +125,14 @@ def build_train_tab(
                 elem_id="train-batch-size",
             )
             learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
-            with gr.Accordion("More", open=False):
+            estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
+            with gr.Row():
+                start = gr.Button("Start", variant="primary", min_width=90, elem_id="train-start")
+                stop = gr.Button(
+                    "Stop", variant="stop", interactive=False, min_width=90, elem_id="train-stop"
+                )
+                brief = gr.Button("Quick try", min_width=90, elem_id="train-quick")
+            with gr.Accordion("More", open=False) as more:
                 seed = gr.Number(
                     recipe.seed,
                     label="Seed",
@@ -156,10 +166,6 @@ def build_train_tab(
                     info=f"auto is {workspace.compute} here. {workspace.compute.note}".strip(),
                     elem_id="train-device",
                 )
-            estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
-            with gr.Row():
-                start = gr.Button("Start", variant="primary", elem_id="train-start")
-                stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="train-stop")
         with gr.Column(scale=3, min_width=320):
             # Filled when the page is loaded: a state baked into the page would be yesterday's.
             status = gr.HTML('<div class="status"></div>', elem_id="train-status")
@@ -200,13 +206,11 @@ def build_train_tab(
         )
 
     @toasting
-    def begin(
-        request: gr.Request, token: str, chosen: str | None, run_name: str | None, *values: Any
-    ) -> list[Any]:
+    def begin(request: gr.Request, token: str, run_name: str | None, *values: Any) -> list[Any]:
         access.require_owner(request, token)
         config, wanted = _config(*values)
-        workspace.job.start(config, (run_name or "").strip() or None, computes.get(wanted))
-        return _look(workspace, section, Watching(), chosen)
+        run = workspace.job.start(config, (run_name or "").strip() or None, computes.get(wanted))
+        return _look(workspace, section, Watching(), run, choose=True)
 
     @toasting
     def end(request: gr.Request, token: str, chosen: str | None) -> list[Any]:
@@ -230,8 +234,16 @@ def build_train_tab(
         "js": access.WITH_TOKEN_JS,
     }
     chosen = section.chosen
-    start.click(begin, [owner_token, chosen, name, *settings], watched, **owner)
+    start.click(begin, [owner_token, name, *settings], watched, **owner)
     stop.click(end, [owner_token, chosen], watched, **owner)
+    brief.click(
+        lambda: [*QUICK, gr.Accordion(open=True)],
+        None,
+        [epochs, batch_size, train_images, more],
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
     fetch.click(fetch_mnist, [owner_token], [fetch_status, fetch, digits], **owner)
     guessed: dict[str, Any] = {
         "fn": guess,
@@ -368,13 +380,21 @@ def _news(workspace: Workspace, section: RunsSection) -> News:
 
 
 def _look(
-    workspace: Workspace, section: RunsSection, seen: Watching, chosen: str | None
+    workspace: Workspace,
+    section: RunsSection,
+    seen: Watching,
+    chosen: str | None,
+    *,
+    choose: bool = False,
 ) -> list[Any]:
-    """Updates for status, chart, start, stop, the runs, the job's state and ``seen``."""
+    """Updates for status, chart, start, stop, the runs, the job's state and ``seen``.
+
+    choose: whether ``chosen`` becomes the page's chosen run.
+    """
     view = workspace.job.view()
     running = view.state == runs.RUNNING
     news = view.version != seen.version
-    updates, shown = section.look(seen.runs, chosen, len(view.history))
+    updates, shown = section.look(seen.runs, chosen, len(view.history), choose=choose)
     now = Watching(view.version, view.state, shown)
     return [
         _status(view, workspace) if news or running else gr.skip(),
@@ -417,9 +437,10 @@ def _bar(view: JobView) -> str:
     if progress and view.state == runs.RUNNING:
         facts = (
             f"epoch {progress.epoch} of {progress.epochs} · "
-            f"{progress.images_per_second:,.0f} images per second · "
-            f"{duration(progress.seconds_left)} left"
+            f"{progress.images_per_second:,.0f} images per second"
         )
+        if progress.step < progress.steps:
+            facts += f" · {duration(progress.seconds_left)} left"
     elif view.history and view.config:
         last = view.history[-1]
         facts = (

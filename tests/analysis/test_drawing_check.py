@@ -31,8 +31,8 @@ def test_a_network_that_cannot_read_is_named_with_its_mistakes() -> None:
     assert len(found.wrong) == 18
     assert found.warning == (
         "always-7 misreads 18 of the 20 drawn digits that come with the program (a 0 as 7, a 0 as "
-        "7, a 1 as 7 and 15 more), so do not expect much of it on the pad; choose another model or "
-        "train one."
+        "7, a 1 as 7 and 15 more), so do not expect much of it on the pad; choose another "
+        "model, or train one on more images or longer."
     )
 
 

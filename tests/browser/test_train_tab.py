@@ -106,6 +106,10 @@ def test_a_training_is_started_watched_reloaded_stopped_and_resumed(
 
 def test_bad_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> None:
     page = train_page.page
+    page.locator("#train-quick").click()
+    expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
+    expect(page.locator("#train-images input[type=number]").first).to_have_value("3000")
+    train_page.choose(images=0)
     train_page.choose_set("small")
     train_page.choose(learning_rate=1e9)
     page.locator("#train-start").click()

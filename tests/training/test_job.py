@@ -131,7 +131,7 @@ def test_a_stop_before_the_first_epoch_keeps_nothing_and_says_so(
     job.start(LONG, "short")
     job.stop()
     view = wait(job, ended)
-    assert view.message == "Stopped before an epoch was finished."
+    assert view.message == "Stopped before an epoch was finished; resumed, it begins anew."
     assert not list(tmp_path.glob("checkpoints/*.pt"))
 
 

@@ -146,6 +146,16 @@ def test_the_chosen_run_stays_chosen_when_others_come(
     assert handlers["catch_up"](request(), seen, "mine")[6] == gr.skip()
 
 
+def test_the_run_that_is_started_is_chosen(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    values = ["small", 1, 64, 0.004, 0, 64, False, "cpu"]
+    updates = handlers["begin"](request(), TOKEN, "fresh", *values)
+    workspace.job.shutdown(60)
+    chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
+    assert chosen.constructor_args["value"] == "fresh"
+
+
 def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
     handlers: dict[str, Callable[..., Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
