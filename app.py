@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # Gradio's page of past calls would keep drawings in everybody's browser.
 os.environ["GRADIO_RUN_HISTORY"] = "False"
 # Read by OpenMP when PyTorch is imported: threads that wait for each other soon sleep. By default
-# they spin for milliseconds, and where a training runs on the same cores, an answer to a drawing was
+# they spin for milliseconds, and where a training ran on the same cores, an answer to a drawing was
 # seen to take 50 ms of processor time instead of 2. A training alone is as fast with either.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
