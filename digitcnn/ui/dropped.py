@@ -49,6 +49,14 @@ class DroppedModels:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """How often the models of any page have become others."""
+        with self._lock:
+            self._drop_old()
+            return self._changes
 
     def receive(self, paths: Sequence[Path], session: str) -> list[Verdict]:
         """Read each file at once and hold what passed the gate; one verdict per file.
@@ -73,6 +81,7 @@ class DroppedModels:
                 del self._held[key]
             key = PREFIX + secrets.token_urlsafe(16)
             self._held[key] = _Held(session, found, self._clock())
+            self._changes += 1
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
         return Verdict(path.name, f"{found.verdict[:1].upper()}{found.verdict[1:]}.", key)
@@ -98,11 +107,13 @@ class DroppedModels:
         with self._lock:
             for key in [key for key, held in self._held.items() if held.session == session]:
                 del self._held[key]
+                self._changes += 1
 
     def _drop_old(self) -> None:
         oldest = self._clock() - SECONDS_HELD
         for key in [key for key, held in self._held.items() if held.asked < oldest]:
             del self._held[key]
+            self._changes += 1
 
 
 def keep(checkpoint: Checkpoint, folder: Path) -> Path:

@@ -203,9 +203,11 @@ def build_model_selector(
         "show_progress": "hidden",
         "queue": False,
     }
-    # Of what was dropped on a page it hears at once.
     clock.watch(
-        refresh, [seen, select], [select, seen], news=lambda: News(state_of(models.choices()))
+        refresh,
+        [seen, select],
+        [select, seen],
+        news=lambda: News((state_of(models.choices()), models.dropped.changes)),
     )
     page.load(offer, select, download, **quiet)
     select.change(offer, select, download, **quiet)

@@ -99,6 +99,23 @@ def test_a_model_goes_seventy_minutes_after_its_page_last_asked(
     assert SECONDS_HELD <= 70 * 60
 
 
+def test_whatever_changes_is_counted_for_the_pages_that_follow(
+    dropped: DroppedModels, clock: Clock, tmp_path: Path
+) -> None:
+    path = network_file(tmp_path)
+    counts = [dropped.changes]
+    dropped.receive([path], "page")
+    counts.append(dropped.changes)
+    dropped.forget("page")
+    counts.append(dropped.changes)
+    dropped.receive([path], "other")
+    counts.append(dropped.changes)
+    clock.now = SECONDS_HELD + 1
+    counts.append(dropped.changes)
+    assert counts == sorted(set(counts))
+    assert dropped.changes == counts[-1]
+
+
 def test_a_page_holds_eight_and_all_pages_together_a_bounded_number(
     dropped: DroppedModels, tmp_path: Path
 ) -> None:
