@@ -11,7 +11,7 @@ const LONGEST = 60000; // between two updates of a page that is not behind: its 
 
 const places = element.querySelector("[data-seen-in]").dataset.seenIn;
 let asking = false;
-let updated = -UNSEEN; // when an update was asked for last
+let updated = performance.now(); // when an update was asked for last, as by the load of the page
 
 const shown = () => document.querySelector("#page-shown :is(textarea, input)")?.value ?? "";
 
@@ -35,7 +35,8 @@ async function look() {
   asking = true;
   try {
     const { state } = await server.page_news({});
-    if (state !== shown()) update();
+    // Nothing shown yet: the load's own update is under way.
+    if (state !== shown() && (shown() || since >= UNSEEN)) update();
   } catch {
     // The app is away, which Gradio says; it is asked again in a second.
   } finally {
