@@ -53,23 +53,29 @@ def build_compare_tab(
     models: Models,
     access: Access,
     owner_token: gr.Textbox,
+    model_select: gr.Dropdown,
     page: gr.Blocks,
 ) -> None:
-    """Build the tab inside an open ``gr.Tab`` of ``page``."""
-    here = [name for _, name in models.choices()]
+    """Build the tab inside an open ``gr.Tab`` of ``page``.
+
+    model_select: its value is the name of the checkpoint that is compared with others at first.
+    """
+    here = models.choices()
+    at_first = suggested([name for _, name in here], models.default)
+    suggestion = gr.State(at_first)
     shown = gr.State(Compared())
     gr.Markdown(
         "Put two to eight models side by side on the same images: which is better, and whether the "
         "difference is more than chance. Drop checkpoints of your own below."
     )
     with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=3, min_width=300, elem_classes="takes-files"):
             chosen = gr.Dropdown(
-                models.choices(),
-                value=here[:2],
+                here,
+                value=at_first,
                 multiselect=True,
                 label="Models",
-                info="two to eight",
+                info="two to eight; at first the one chosen above the tabs and the newest other",
                 elem_id="compare-models",
             )
             files = gr.File(
@@ -129,15 +135,25 @@ def build_compare_tab(
         "shown": shown,
     }
 
-    def models_here(chosen: Any, request: gr.Request) -> Any:
+    def models_here(chosen: Any, selected: Any, request: gr.Request) -> Any:
         """What can be chosen now; what was chosen and is still here stays."""
         now = models.choices(request.session_hash)
         names = [name for _, name in now]
         stays = [name for name in _names(chosen) if name in names]
-        if stays and stays == _names(chosen):
+        if stays == _names(chosen):
             # Without a value: what is chosen while this is asked is not taken back.
             return gr.Dropdown(now, multiselect=True)
-        return gr.Dropdown(now, value=stays or names[:2], multiselect=True)
+        return gr.Dropdown(now, value=stays or suggested(names, selected), multiselect=True)
+
+    def follow(
+        chosen: Any, selected: Any, suggestion: list[str], request: gr.Request
+    ) -> tuple[Any, list[str]]:
+        """Until somebody chooses here, the choice goes with the selector above the tabs."""
+        now = models.choices(request.session_hash)
+        wanted = suggested([name for _, name in now], selected)
+        if _names(chosen) != suggestion or wanted == suggestion:
+            return models_here(chosen, selected, request), suggestion
+        return gr.Dropdown(now, value=wanted, multiselect=True), wanted
 
     @toasting
     def receive(dropped_files: Any, chosen: Any, request: gr.Request) -> list[Any]:
@@ -196,8 +212,17 @@ def build_compare_tab(
         return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    page.load(models_here, chosen, chosen, queue=False, **private)
-    chosen.focus(models_here, chosen, chosen, queue=False, **private)
+    # One after the other: the answer for an earlier selection never comes last.
+    gr.on(
+        [page.load, model_select.change],
+        follow,
+        [chosen, model_select, suggestion],
+        [chosen, suggestion],
+        trigger_mode="always_last",
+        queue=False,
+        **private,
+    )
+    chosen.focus(models_here, [chosen, model_select], chosen, queue=False, **private)
     files.upload(receive, [files, chosen], [said, chosen, files, keeping, dropped], **private)
     keep_it.click(keep_dropped, [owner_token, dropped], status, js=access.WITH_TOKEN_JS, **private)
     run.click(wait, None, [status, run], queue=False, **private).then(
@@ -213,6 +238,16 @@ def build_compare_tab(
 
 # The drawing stays with the pad; it takes the place of the first input on the way to the handler.
 _WITH_DRAWING_JS = "(_, ...inputs) => [window.digitcnnDrawing?.() ?? {}, ...inputs]"
+
+
+def suggested(names: Sequence[str], selected: Any) -> list[str]:
+    """The models that are compared unless somebody chooses: the selected one, the newest other.
+
+    names: of all that are here, the newest first. selected: from anybody; fewer than two models
+    give fewer than two.
+    """
+    first = [name for name in names if name == selected]
+    return [*first, *(name for name in names if name != selected)][:2]
 
 
 def answers_of(models: Models, payload: Any, chosen: Any) -> str:

@@ -23,19 +23,20 @@ from digitcnn.workspace import SHIPPED, Workspace
 MOST_FILES = 8
 WARNINGS_HELD = 64
 
-# A file dropped anywhere on the selector's row goes the way of the button.
+# A file dropped anywhere on a place that takes files (the selector's row, the models of Compare)
+# goes the way of the button or the drop zone there; what the zone itself took is left to it.
 _DROP_JS = """
-const row = (event) => event.target.closest?.(".model-row");
+const place = (event) => event.target.closest?.(".takes-files");
 document.addEventListener("dragover", (event) => {
-  if (!row(event)) return;
+  if (!place(event)) return;
   event.preventDefault();
-  row(event).classList.add("dropping");
+  place(event).classList.add("dropping");
 });
-document.addEventListener("dragleave", (event) => row(event)?.classList.remove("dropping"));
+document.addEventListener("dragleave", (event) => place(event)?.classList.remove("dropping"));
 document.addEventListener("drop", (event) => {
-  const input = row(event)?.querySelector("input[type=file]");
-  row(event)?.classList.remove("dropping");
-  if (!input || !event.dataTransfer.files.length) return;
+  const input = place(event)?.querySelector("input[type=file]");
+  place(event)?.classList.remove("dropping");
+  if (event.defaultPrevented || !input || !event.dataTransfer.files.length) return;
   event.preventDefault();
   input.files = event.dataTransfer.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
@@ -122,7 +123,7 @@ def build_model_selector(
 ) -> gr.Dropdown:
     """The selector with its download button and a place to drop files on, inside ``page``."""
     choices = models.choices()
-    with gr.Row(elem_classes="model-row"):
+    with gr.Row(elem_classes=["model-row", "takes-files"]):
         select = gr.Dropdown(
             choices,
             value=_first_choice(choices),

@@ -133,7 +133,7 @@ def build_page(
                 build_feedback_view(workspace, access)
                 build_learn_section(workspace, models, access, owner_token, model_select, clock)
             with gr.Tab("Compare", id="compare"):
-                build_compare_tab(workspace, models, access, owner_token, page)
+                build_compare_tab(workspace, models, access, owner_token, model_select, page)
         build_api(workspace, models)
         clock.build(page)
     page.queue(max_size=QUEUE_LENGTH)

@@ -10,8 +10,9 @@
     )
 
 A cell is a text, a whole number, or a ``Cell``: a text as people read it and the value it is sorted
-by. A value of NaN is shown as a dash and comes last whichever way is sorted. A table that is wider
-than the page scrolls by itself, its first column staying in sight.
+by. A value of NaN is shown as a dash and comes last whichever way is sorted. A sentence takes
+several lines. A table that is wider than the page all the same scrolls by itself, its first column
+staying in sight, with a bar below and a shadow at the edge beyond which it goes on.
 
 ``csv_link`` offers the same table as a file.
 """
@@ -25,6 +26,9 @@ from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
+
+# Characters; a longer text is taken for a sentence.
+LONGEST_ON_A_LINE = 36
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,20 @@ element.addEventListener("click", (event) => {
 # Gradio reads it as a template: no backslashes, no doubled braces.
 _STYLE = """
 .table-scroll { overflow-x: auto; max-width: 100%; border: 1px solid var(--border-color-primary);
-  border-radius: var(--radius-md); }
+  border-radius: var(--radius-md);
+  background: linear-gradient(to left, var(--background-fill-primary) 16px, transparent)
+      right / 48px 100% no-repeat local,
+    linear-gradient(to left, rgb(128 128 128 / 0.5), transparent) right / 16px 100% no-repeat; }
+.table-scroll::-webkit-scrollbar { height: 10px; }
+.table-scroll::-webkit-scrollbar-thumb { background: var(--neutral-400); border-radius: 999px;
+  border: 2px solid var(--background-fill-primary); }
 .table-scroll:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 1px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem;
   font-variant-numeric: tabular-nums; color: var(--body-text-color); }
 caption { text-align: left; padding: 8px 10px; font-weight: 600; }
 th, td { padding: 6px 10px; text-align: right; white-space: nowrap; font-weight: 400; }
-thead th { background: var(--background-fill-secondary); padding: 0; }
+thead th { background: var(--background-fill-secondary); padding: 0; white-space: normal;
+  vertical-align: bottom; }
 thead button { all: unset; box-sizing: border-box; width: 100%; padding: 6px 10px; cursor: pointer;
   font-weight: 600; text-align: inherit; }
 thead button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: -2px; }
@@ -82,6 +93,7 @@ tbody tr, tfoot tr { border-top: 1px solid var(--border-color-primary); }
 tbody tr:hover { background: var(--background-fill-secondary); }
 tfoot { font-style: italic; border-top: 2px solid var(--border-color-primary); }
 .text, th:first-child { text-align: left; }
+.sentence { white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
 th:first-child { position: sticky; left: 0; background: var(--background-fill-primary); }
 thead th:first-child, tbody tr:hover th:first-child {
   background: var(--background-fill-secondary); }
@@ -166,7 +178,8 @@ def _row(values: Sequence[Value], numeric: Sequence[bool]) -> str:
 def _cell(value: Value, numeric: bool, tag: str) -> str:
     text, key = _shown(value)
     scope = ' scope="row"' if tag == "th" else ""
-    return f'<{tag}{scope}{_kind(numeric)} data-key="{escape(key)}">{escape(text)}</{tag}>'
+    kind = _kind(numeric, len(text))
+    return f'<{tag}{scope}{kind} data-key="{escape(key)}">{escape(text)}</{tag}>'
 
 
 def _shown(value: Value) -> tuple[str, str]:
@@ -186,5 +199,7 @@ def _is_number(value: Value) -> bool:
     )
 
 
-def _kind(numeric: bool) -> str:
-    return "" if numeric else ' class="text"'
+def _kind(numeric: bool, length: int = 0) -> str:
+    if numeric:
+        return ""
+    return ' class="text sentence"' if length > LONGEST_ON_A_LINE else ' class="text"'

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +26,58 @@ def opened(browser: Any, app: App) -> Any:
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(app.url)
+    page.locator("#train-status .status-line").first.wait_for()  # it has heard how things stand
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.locator("#compare-run").wait_for()
     return page
 
 
+def chosen(page: Any) -> Any:
+    """The models of Compare's choice, each as its label."""
+    return page.locator("#compare-models .token")
+
+
+def choose_only(page: Any, name: str) -> None:
+    """What is chosen at first depends on the checkpoints that other tests have left."""
+    expect(chosen(page).first).to_be_visible()
+    page.locator("#compare-models .remove-all").click()
+    expect(chosen(page)).to_have_count(0)
+    page.locator("#compare-models input").click()
+    page.get_by_role("option", name=re.compile(f"{name} ·")).first.click()
+    expect(chosen(page)).to_have_text([re.compile(f"^{name} ·")])
+    page.keyboard.press("Escape")
+
+
+def drop(page: Any, place: str, file: Path) -> None:
+    """Let go of a file over a place of the page."""
+    make = """([name, data]) => {
+      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], name));
+      return transfer;
+    }"""
+    data = base64.b64encode(file.read_bytes()).decode()
+    transfer = page.evaluate_handle(make, [file.name, data])
+    page.dispatch_event(place, "drop", {"dataTransfer": transfer})
+
+
+def saved(folder: Path, name: str, seed: int, digits: str = "small") -> Path:
+    """A checkpoint that nobody has trained."""
+    path = folder / f"{name}.pt"
+    network = DigitCNN(generator=torch.Generator().manual_seed(seed)).eval()
+    save(path, network, Details(digits=digits, epochs=1, seed=seed))
+    return path
+
+
 def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     browser: Any, app: App, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "mine.pt"
-    network = DigitCNN(generator=torch.Generator().manual_seed(5)).eval()
-    save(mine, network, Details(digits="synthetic", epochs=1, seed=5))
+    mine = saved(tmp_path, "mine", 5, "synthetic")
     bad = tmp_path / "notes.pt"
     bad.write_text("no network at all")
 
     page = opened(browser, app)
+    choose_only(page, "digitcnn-mnist")
     page.locator("#compare-files input[type=file]").set_input_files([str(mine), str(bad)])
     page.locator("#compare-verdicts .bad").get_by_text("text file").wait_for()
     page.locator("#compare-verdicts .good").get_by_text("trained on synthetic").wait_for()
@@ -84,17 +124,40 @@ def test_a_press_that_is_refused_leaves_the_button_ready(browser: Any, app: App)
 
 def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_path: Path) -> None:
     page = opened(browser, app)
-    make = (
-        "() => { const d = new DataTransfer(); d.items.add(new File(['x'], 'bad.pt')); return d; }"
-    )
-    page.dispatch_event(".model-row", "drop", {"dataTransfer": page.evaluate_handle(make)})
+    bad = tmp_path / "bad.pt"
+    bad.write_text("x")
+    drop(page, "#model-select", bad)
     page.locator("#model-verdicts .bad").get_by_text("bad.pt").first.wait_for()
-    mine = tmp_path / "mine.pt"
-    save(mine, DigitCNN(generator=torch.Generator().manual_seed(6)).eval(), Details(digits="small"))
+    mine = saved(tmp_path, "mine", 6)
     page.locator("#model-drop input[type=file], input[data-testid=file-upload]").first.wait_for(
         state="attached"
     )
     page.locator(".model-row input[type=file]").set_input_files(str(mine))
     expect(page.locator("#model-select input")).to_have_value(re.compile("dropped here"))
+    # Nobody has chosen on Compare yet, so it goes with the selector.
+    expect(chosen(page).first).to_have_text(re.compile(r"^mine .*dropped here"))
+    assert page.problems == []
+    page.close()
+
+
+def test_the_selected_model_and_the_newest_other_are_compared_unless_somebody_chooses(
+    browser: Any, own_app: App, tmp_path: Path
+) -> None:
+    # They came after the page was built.
+    for seed, name in enumerate(("older", "newer")):
+        path = saved(own_app.folder / "checkpoints", name, seed)
+        os.utime(path, (time.time() + seed, time.time() + seed))
+    page = opened(browser, own_app)
+    expect(chosen(page)).to_have_text([re.compile("^digitcnn-mnist ·"), re.compile("^newer ·")])
+    drop(page, "#compare-models", saved(tmp_path, "mine", 7))
+    page.locator("#compare-verdicts .good").get_by_text("trained on small").wait_for()
+    expect(chosen(page)).to_have_count(3)
+    expect(chosen(page).nth(2)).to_have_text(re.compile("^mine .*dropped here"))
+    # Now it is somebody's choice, and stays.
+    page.locator("#model-select input").click()
+    page.get_by_role("option", name="dropped here").wait_for()
+    page.get_by_role("option", name=re.compile("older ·")).click()
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^older"))
+    expect(chosen(page).first).to_have_text(re.compile("^digitcnn-mnist ·"))
     assert page.problems == []
     page.close()

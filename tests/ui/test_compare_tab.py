@@ -17,7 +17,7 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.loop import EpochResult
-from digitcnn.ui.compare_tab import Compared, answers_of, compared, differences_of
+from digitcnn.ui.compare_tab import Compared, answers_of, compared, differences_of, suggested
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.workspace import Workspace
@@ -44,6 +44,23 @@ def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
 @pytest.fixture
 def models(workspace: Workspace) -> Models:
     return Models(workspace)
+
+
+@pytest.mark.parametrize(
+    ("names", "selected", "at_first"),
+    [
+        (["new", "shipped", "old"], "shipped", ["shipped", "new"]),
+        (["new", "shipped", "old"], "new", ["new", "shipped"]),
+        (["new", "old"], "gone", ["new", "old"]),
+        (["new", "old"], {"odd": []}, ["new", "old"]),
+        (["only"], "only", ["only"]),
+        ([], None, []),
+    ],
+)
+def test_the_selected_model_and_the_newest_other_are_chosen_at_first(
+    names: list[str], selected: Any, at_first: list[str]
+) -> None:
+    assert suggested(names, selected) == at_first
 
 
 def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:

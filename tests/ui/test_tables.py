@@ -36,6 +36,14 @@ def test_the_first_column_names_its_row_and_words_stand_left() -> None:
     assert made.count('<th scope="col"') == 3
 
 
+def test_a_long_text_takes_several_lines_and_a_number_never_does() -> None:
+    said = "no evidence of a difference: one below 0.16 points cannot be seen"
+    exact = Cell("+0.05 points (-0.07 to +0.17), 95 % interval", 0.0005)
+    made = table(HEADERS, [["a", exact, said]], label="Pairs")
+    assert f'<td class="text sentence" data-key="{said}">' in made
+    assert '<td data-key="0.0005">' in made
+
+
 def test_a_footer_is_apart_from_the_rows_that_are_sorted() -> None:
     made = table(HEADERS, [["a", 1, "x"]], label="Accuracy", footer=[["a minus b", "", "y"]])
     rows, footer = made.split("<tfoot>")
