@@ -27,7 +27,7 @@ from digitcnn.ui.answered_images import TILES_STYLE
 from digitcnn.ui.background import telling
 from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
-from digitcnn.ui.parts import status_line
+from digitcnn.ui.parts import results_shown, results_view, status_line
 from digitcnn.ui.robustness_section import WHAT_IT_IS, figure_view, robustness_views
 from digitcnn.ui.set_chooser import MOST_SETS, build_sets
 from digitcnn.ui.sketchpad_tab import seen_of
@@ -37,6 +37,13 @@ from digitcnn.workspace import Workspace
 
 # At most so many comparisons are computed at a time, whoever asks; the others wait.
 AT_A_TIME = 2
+
+
+NOTHING_YET = (
+    "Nothing is compared yet. Choose two models or more (train another, or drop a file above) and "
+    "press Compare: their accuracies come first, then whether the difference is more than chance, "
+    "the images on which they differ, and robustness."
+)
 
 
 @dataclass(frozen=True)
@@ -92,34 +99,36 @@ def build_compare_tab(
         with gr.Column(scale=2, min_width=280):
             digits = build_sets(workspace, page, "compare-digits")
             run = gr.Button("Compare", variant="primary", elem_id="compare-run")
-    status = gr.HTML(status_line("Choose models and press Compare."), elem_id="compare-status")
-    table = table_view(elem_id="compare-table")
-    words = gr.HTML(elem_id="compare-words")
-    pairs = table_view(elem_id="compare-pairs")
-    with gr.Accordion("Settings and training curves", open=False):
-        settings = table_view(elem_id="compare-settings")
-        history = gr.HTML(elem_id="compare-history")
-    gr.Markdown("### Where they differ")
-    with gr.Row():
-        set_of = gr.Dropdown([], label="Test set", elem_id="compare-set")
-        first = gr.Dropdown([], label="One model", elem_id="compare-first")
-        second = gr.Dropdown([], label="The other", elem_id="compare-second")
-    images = table_view(elem_id="compare-images", style=TILES_STYLE)
+    status = gr.HTML(status_line(NOTHING_YET), elem_id="compare-status")
+    with results_view("compare-results") as results:
+        table = table_view(elem_id="compare-table")
+        words = gr.HTML(elem_id="compare-words")
+        pairs = table_view(elem_id="compare-pairs")
+        with gr.Accordion("Settings and training curves", open=False):
+            settings = table_view(elem_id="compare-settings")
+            history = gr.HTML(elem_id="compare-history")
+        gr.Markdown("### Where they differ")
+        with gr.Row():
+            set_of = gr.Dropdown([], label="Test set", elem_id="compare-set")
+            first = gr.Dropdown([], label="One model", elem_id="compare-first")
+            second = gr.Dropdown([], label="The other", elem_id="compare-second")
+        images = table_view(elem_id="compare-images", style=TILES_STYLE)
 
-    gr.Markdown(f"### Robustness\nOf the test set chosen above, {WHAT_IT_IS}")
-    bear = gr.Button("Measure robustness", size="sm", elem_id="compare-robustness-run")
-    robustness_status = gr.HTML(elem_id="compare-robustness-status")
-    robustness = figure_view("compare-robustness")
-    robustness_table = table_view(elem_id="compare-robustness-table")
+        gr.Markdown(f"### Robustness\nOf the test set chosen above, {WHAT_IT_IS}")
+        bear = gr.Button("Measure robustness", size="sm", elem_id="compare-robustness-run")
+        robustness_status = gr.HTML(elem_id="compare-robustness-status")
+        robustness = figure_view("compare-robustness")
+        robustness_table = table_view(elem_id="compare-robustness-table")
 
     gr.Markdown("### Draw once, ask all")
     ask = gr.Button("Ask them about the drawing on the Sketchpad", size="sm", elem_id="compare-ask")
     answers = table_view(elem_id="compare-answers")
     drawing = gr.JSON(visible=False)
 
-    results: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "status": status,
         "run": run,
+        "results": results,
         "table": table,
         "words": words,
         "pairs": pairs,
@@ -184,12 +193,12 @@ def build_compare_tab(
     def score(chosen: Any, sets: Any) -> Iterator[list[Any]]:
         try:
             for looks in compared(workspace, models, chosen, sets):
-                yield [looks.get(part, gr.skip()) for part in results]
+                yield [looks.get(part, gr.skip()) for part in parts]
         except DigitCNNError:
             yield [
                 status_line("Nothing was compared."),
                 gr.Button(interactive=True),
-                *[gr.skip()] * (len(results) - 2),
+                *[gr.skip()] * (len(parts) - 2),
             ]
             raise
 
@@ -226,7 +235,7 @@ def build_compare_tab(
     files.upload(receive, [files, chosen], [said, chosen, files, keeping, dropped], **private)
     keep_it.click(keep_dropped, [owner_token, dropped], status, js=access.WITH_TOKEN_JS, **private)
     run.click(wait, None, [status, run], queue=False, **private).then(
-        score, [chosen, digits], list(results.values()), concurrency_limit=AT_A_TIME, **private
+        score, [chosen, digits], list(parts.values()), concurrency_limit=AT_A_TIME, **private
     )
     bear.click(
         measure, [shown, set_of], [robustness_status, robustness, robustness_table], **private
@@ -265,7 +274,7 @@ def answers_of(models: Models, payload: Any, chosen: Any) -> str:
     return view.answers_html(seen, names, [checkpoint.answers(seen[None]) for checkpoint in found])
 
 
-_NOTHING_YET = "Nothing is compared yet; choose models and press Compare."
+_NOT_COMPARED = "Nothing is compared yet; choose models and press Compare."
 
 # Some of what is shown, by the names in build_compare_tab; the rest stays as it is.
 Looks = dict[str, Any]
@@ -297,6 +306,7 @@ def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> It
     yield {
         "status": status_line(f"{len(names)} models on {', '.join(c.title for c in comparisons)}."),
         "run": gr.Button(interactive=True),
+        "results": results_shown(),
         "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
         "words": view.words_of(comparisons, checkpoints),
         "pairs": "".join(view.pairs_table(found) for found in comparisons),
@@ -316,7 +326,7 @@ def differences_of(
 ) -> str:
     """The images and digits on which two of the compared models differ. Raises DigitCNNError."""
     if name not in now.sets or a not in now.names or b not in now.names:
-        raise ConfigError(_NOTHING_YET)
+        raise ConfigError(_NOT_COMPARED)
     if a == b:
         raise ConfigError(f"{a} does not differ from itself; choose two models.")
     digit_set = workspace.catalog.open(name, "test")
@@ -333,7 +343,7 @@ def robustness_of(
     Raises DigitCNNError.
     """
     if name not in now.sets:
-        raise ConfigError(_NOTHING_YET)
+        raise ConfigError(_NOT_COMPARED)
     digit_set = workspace.catalog.open(name, "test")
     found: list[Robustness] = []
     for key, model in zip(now.keys, now.names, strict=True):

@@ -23,13 +23,18 @@ from digitcnn.ui.figure_gallery import build_figure_gallery
 from digitcnn.ui.figure_sheets import FigureSheets
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import status_line
+from digitcnn.ui.parts import results_shown, results_view, status_line
 from digitcnn.ui.robustness_section import build_robustness_section
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.shown import Shown
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
+
+NOTHING_YET = (
+    "Nothing is evaluated yet. Press Evaluate: the numbers come first, then the images that are "
+    "answered wrongly, nine figures, where the gap comes from, and robustness."
+)
 
 
 def build_evaluate_tab(
@@ -55,19 +60,21 @@ def build_evaluate_tab(
             digits = build_set_chooser(workspace, access, owner_token, page)
         with gr.Column(scale=2, min_width=280):
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
-    status = gr.HTML(status_line("Press Evaluate."), elem_id="evaluate-status")
-    table = table_view(elem_id="evaluate-table")
-    words = gr.HTML(css_template=LINKS_STYLE, elem_id="evaluate-words")
-    with gr.Accordion("Per digit", open=False):
-        per_digit = table_view(elem_id="evaluate-per-digit")
-    browser = build_error_browser(workspace, models, shown)
-    gallery = build_figure_gallery(workspace, models, sheets, shown)
-    gap = build_gap_section(workspace, models, shown, browser.digits)
-    robustness = build_robustness_section(workspace, models, shown, browser.digits)
+    status = gr.HTML(status_line(NOTHING_YET), elem_id="evaluate-status")
+    with results_view("evaluate-results") as results:
+        table = table_view(elem_id="evaluate-table")
+        words = gr.HTML(css_template=LINKS_STYLE, elem_id="evaluate-words")
+        with gr.Accordion("Per digit", open=False):
+            per_digit = table_view(elem_id="evaluate-per-digit")
+        browser = build_error_browser(workspace, models, shown)
+        gallery = build_figure_gallery(workspace, models, sheets, shown)
+        gap = build_gap_section(workspace, models, shown, browser.digits)
+        robustness = build_robustness_section(workspace, models, shown, browser.digits)
 
     parts: dict[str, Any] = {
         "status": status,
         "run": run,
+        "results": results,
         "table": table,
         "words": words,
         "per_digit": per_digit,
@@ -89,7 +96,7 @@ def build_evaluate_tab(
     def updates(looks: Looks) -> list[Any]:
         if "shown" in looks:
             names = list(looks["shown"].sets)
-            looks = looks | {"true": ANY, "predicted": ANY_WRONG}
+            looks = looks | {"results": results_shown(), "true": ANY, "predicted": ANY_WRONG}
             looks["error_set"] = gr.Dropdown(names, value=names[0])
         return [looks.get(part, gr.skip()) for part in parts]
 

@@ -6,8 +6,19 @@ import base64
 import io
 from html import escape
 
+import gradio as gr
 from PIL import Image
 from torch import Tensor
+
+
+def results_view(elem_id: str) -> gr.Column:
+    """A place for results and the tools that work on them, unseen until there are any."""
+    return gr.Column(visible=False, elem_id=elem_id)
+
+
+def results_shown() -> gr.Column:
+    """What a handler gives for a ``results_view`` once there is something to see."""
+    return gr.Column(visible=True)
 
 
 def status_line(text: str, share: float | None = None) -> str:

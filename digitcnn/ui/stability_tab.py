@@ -16,7 +16,7 @@ from digitcnn.analysis.stability import MASKS, MOST_PASSES, Masks, PassResult, S
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, telling
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import status_line
+from digitcnn.ui.parts import results_shown, results_view, status_line
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import (
     BOX_WIDTH,
@@ -48,6 +48,11 @@ INTRODUCTION = (
     "network."
 )
 
+NOTHING_YET = (
+    "Nothing is measured yet. Press Measure: the accuracy of every pass is drawn as it comes, then "
+    "follow a verdict and the images whose answers change."
+)
+
 
 def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
     """Build the tab inside an open ``gr.Tab``.
@@ -77,30 +82,21 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         run = gr.Button(
             "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
         )
-    status = gr.HTML(status_line("Press Measure."), elem_id="stability-status")
-    with gr.Row(equal_height=False):
-        # As wide as the charts' own widths, so that their letters are of one size.
-        with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
-            line = gr.HTML(
-                chart(line_chart("", {}, stability.usual_passes(None), None), wide=True),
-                css_template=CHARTS_STYLE,
-                apply_default_css=False,
-                elem_id="stability-line",
-            )
-        with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
-            box = gr.HTML(
-                chart(box_chart("", _NONE, None)),
-                css_template=CHARTS_STYLE,
-                apply_default_css=False,
-                elem_id="stability-box",
-            )
-    summary = table_view(elem_id="stability-table")
-    words = gr.HTML("", elem_id="stability-words")
-    flips = table_view(elem_id="stability-flips")
-    gallery = gr.HTML(
-        "", css_template=GALLERY_STYLE, apply_default_css=False, elem_id="stability-gallery"
-    )
-    results = [status, run, line, box, summary, words, flips, gallery]
+    status = gr.HTML(status_line(NOTHING_YET), elem_id="stability-status")
+    with results_view("stability-results") as results:
+        with gr.Row(equal_height=False):
+            # As wide as the charts' own widths, so that their letters are of one size.
+            with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
+                line = _charts("stability-line")
+            with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
+                box = _charts("stability-box")
+        summary = table_view(elem_id="stability-table")
+        words = gr.HTML("", elem_id="stability-words")
+        flips = table_view(elem_id="stability-flips")
+        gallery = gr.HTML(
+            "", css_template=GALLERY_STYLE, apply_default_css=False, elem_id="stability-gallery"
+        )
+    outputs = [status, run, results, line, box, summary, words, flips, gallery]
 
     @toasting
     def sets_here() -> gr.Dropdown:
@@ -133,12 +129,12 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     gr.on(None, sets_here, [], digits, queue=False, **quiet)
     gr.on(None, passes_of, model_select, passes, queue=False, **quiet)
     run.click(wait, None, [status, run], queue=False, **quiet).then(
-        measure, [model_select, digits, passes], results, concurrency_limit=AT_A_TIME, **quiet
+        measure, [model_select, digits, passes], outputs, concurrency_limit=AT_A_TIME, **quiet
     )
 
 
 # The order of the outputs.
-PARTS = ("status", "run", "line", "box", "table", "words", "flips", "gallery")
+PARTS = ("status", "run", "results", "line", "box", "table", "words", "flips", "gallery")
 
 # Before the first pass.
 _NONE: dict[Masks, tuple[float, ...]] = dict.fromkeys(MASKS, ())
@@ -165,6 +161,7 @@ def measured(
     stability.check_passes(count)
     yield {
         "status": status_line(f"Computing the features of {title}.", 0.0),
+        "results": results_shown(),
         "line": chart(line_chart(title, {}, count, None), wide=True),
         "box": chart(box_chart(title, _NONE, None)),
         **dict.fromkeys(("table", "words", "flips", "gallery"), ""),
@@ -207,6 +204,10 @@ def measured(
         "flips": flips_table(found),
         "gallery": gallery_of(found, digit_set),
     }
+
+
+def _charts(elem_id: str) -> gr.HTML:
+    return gr.HTML("", css_template=CHARTS_STYLE, apply_default_css=False, elem_id=elem_id)
 
 
 def _default_set(workspace: Workspace) -> str:

@@ -112,13 +112,18 @@ def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     other.close()
 
 
-def test_a_press_that_is_refused_leaves_the_button_ready(browser: Any, app: App) -> None:
+def test_a_press_that_is_refused_leaves_the_button_ready_and_shows_no_tools_of_a_result(
+    browser: Any, app: App
+) -> None:
     page = opened(browser, app)
+    expect(page.locator("#compare-status")).to_contain_text("Nothing is compared yet.")
     for box in page.locator("#compare-digits input[type=checkbox]").all():
         box.uncheck()
     page.locator("#compare-run").click()
     page.locator("#compare-status").get_by_text("Nothing was compared").wait_for()
     expect(page.locator("#compare-run")).to_be_enabled()
+    for place in ("#compare-results", "#compare-set", "#compare-robustness-run"):
+        expect(page.locator(place)).to_have_count(0)
     page.close()
 
 

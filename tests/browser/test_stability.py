@@ -56,6 +56,8 @@ def test_a_press_gives_lines_boxes_a_table_and_the_least_stable_images(
     # The model that ships was trained for 12 epochs.
     expect(page.locator("#stability-passes input[type=number]")).to_have_value("12")
     stability_page.choose("small", 20)
+    expect(page.locator("#stability-status")).to_contain_text("Nothing is measured yet.")
+    expect(page.locator("svg[aria-label^='Accuracy per pass']")).to_have_count(0)
     stability_page.press()
     stability_page.wait_for_results()
     for name in ("independent masks", "one mask per pass"):
