@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +68,22 @@ class RunningApp:
                 time.sleep(0.02)
         raise SystemExit(f"The app ended with status {self.process.returncode}.")
 
-    def answer(self) -> Any:
-        """The digit that the pad is answered, as its page asks for it; None for no digit."""
-        pad = next(
-            part
+    @cached_property
+    def _pad(self) -> int:
+        """The pad's number among the page's components."""
+        return next(
+            int(part["id"])
             for part in self.config()["components"]
             if "answer" in (part["props"].get("server_fns") or [])
         )
+
+    def answer(self, strokes: Sequence[Sequence[Sequence[float]]] = STROKE) -> Any:
+        """The digit that the pad is answered, as its page asks for it; None for no digit."""
         body = {
-            "component_id": pad["id"],
+            "component_id": self._pad,
             "fn_name": "answer",
             "session_hash": "benchmark",
-            "data": {"model": SHIPPED, "strokes": STROKE, "width": 0.07},
+            "data": {"model": SHIPPED, "strokes": strokes, "width": 0.07},
         }
         return self.fetch("/gradio_api/component_server", body)["digit"]
 
