@@ -14,6 +14,7 @@ import gradio as gr
 from digitcnn.analysis import stability
 from digitcnn.analysis.stability import MASKS, MOST_PASSES, Masks, PassResult, Stability
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
+from digitcnn.network.model import DROPOUT, FEATURES
 from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, telling
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import results_shown, results_view, status_line
@@ -42,10 +43,13 @@ from digitcnn.workspace import Workspace
 AT_A_TIME = 2
 
 INTRODUCTION = (
-    "Dropout stays on and the whole set is answered again and again. The passes of two kinds are "
-    "told apart: with **independent masks** every image has neurons of its own switched off; with "
-    "**one mask per pass** the same neurons are off for all images, so each pass is a thinned "
-    "network."
+    f"**Dropout** switches a random {100 * DROPOUT:.0f}\u00a0% of the {FEATURES} neurons before "
+    "the output off, in training only, so that no answer hangs on single neurons. Here it stays "
+    "on, and the whole set is answered again and again, each time a **pass** with other neurons "
+    "off. Which ones is the **mask**: with **independent masks** every image has its own; with "
+    "**one mask per pass** it is the same for all images, so each pass is a **thinned network**, "
+    "the same one without those neurons. The **standard deviation** says how far the passes' "
+    "accuracies typically lie from their mean: the smaller, the steadier."
 )
 
 NOTHING_YET = (
@@ -75,7 +79,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             value=stability.usual_passes(None),
             step=1,
             label="Passes of each kind",
-            info="at first the model's epochs of training",
+            info="at first as many as the model has epochs of training",
             scale=3,
             elem_id="stability-passes",
         )

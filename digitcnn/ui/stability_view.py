@@ -57,7 +57,7 @@ def summary_table(found: list[Stability]) -> str:
         [
             "passes",
             "mean",
-            "deviation",
+            "standard deviation",
             "minimum",
             "maximum",
             "chance alone",
@@ -66,7 +66,7 @@ def summary_table(found: list[Stability]) -> str:
         ],
         rows,
         label=f"Accuracy over {_count(result.passes, 'pass', 'passes')} of each kind on "
-        f"{_count(result.n, 'image', 'images')} of {result.title}; standard deviations in points",
+        f"{_count(result.n, 'image', 'images')} of {result.title}; deviations in percentage points",
         caption=True,
     )
 
@@ -161,8 +161,9 @@ def gallery_of(found: list[Stability], digit_set: DigitSet) -> str:
             )
         parts.append(f'<ul class="least">{"".join(items)}</ul>')
     parts.append(
-        "<p>Votes: how many passes answered which digit, the label in bold. Entropy: of the mean "
-        "probabilities. Mutual information: the part of it on which the passes disagree.</p>"
+        "<p>Votes: how many passes answered which digit, the label in bold. Entropy, of the mean "
+        "probabilities: how undecided all passes together are, from 0, sure, to 2.303 nats, all "
+        "digits alike. Mutual information: the part of it on which the passes disagree.</p>"
     )
     return "".join(parts)
 
