@@ -145,6 +145,26 @@ def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_
     page.close()
 
 
+def test_on_a_phone_the_head_is_short_and_a_long_name_stops_before_the_arrow(
+    browser: Any, app: App
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(app.url)
+    page.locator("#train-status .status-line").first.wait_for()
+    tabs = page.get_by_role("tab", name="Train", exact=True).bounding_box()
+    assert tabs["y"] + tabs["height"] < 740 / 2
+    name_ends, arrow = page.locator("#model-select").evaluate(
+        """select => {
+          const name = select.querySelector("input");
+          const padding = parseFloat(getComputedStyle(name).paddingRight);
+          const arrow = select.querySelector(".dropdown-arrow").getBoundingClientRect();
+          return [name.getBoundingClientRect().right - padding, arrow.left];
+        }"""
+    )
+    assert name_ends <= arrow
+    page.close()
+
+
 def test_the_selected_model_and_the_newest_other_are_compared_unless_somebody_chooses(
     browser: Any, own_app: App, tmp_path: Path
 ) -> None:
