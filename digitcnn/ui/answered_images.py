@@ -22,7 +22,7 @@ TILES_STYLE = """
 .tiles .bars { display: flex; align-items: end; gap: 1px; height: 26px; margin-top: 4px;
   border-bottom: 1px solid var(--border-color-primary); }
 .tiles .bars i { flex: 1; background: #3b8fd6; min-height: 1px; }
-.tiles .wrong { color: #d55e00; font-weight: 700; }
+.tiles .wrong { color: var(--wrong-answer); font-weight: 700; }
 .tiles .small { color: var(--body-text-color-subdued); }
 h4 { margin: 8px 0; color: var(--body-text-color); }
 p { color: var(--body-text-color-subdued); margin: 4px 0; }

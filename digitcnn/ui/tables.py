@@ -80,6 +80,8 @@ _STYLE = """
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem;
   font-variant-numeric: tabular-nums; color: var(--body-text-color); }
 caption { text-align: left; padding: 8px 10px; font-weight: 600; }
+caption span { position: sticky; left: 10px; display: inline-block;
+  max-width: calc(100vw - 108px); }
 th, td { padding: 6px 10px; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { background: var(--background-fill-secondary); padding: 0; white-space: normal;
   vertical-align: bottom; }
@@ -143,7 +145,7 @@ def table(
     foot = "".join(_row(row, numeric) for row in footer)
     return (
         f'<div class="table-scroll" role="region" tabindex="0" aria-label="{escape(label)}"><table>'
-        + (f"<caption>{escape(label)}</caption>" if caption else "")
+        + (f"<caption><span>{escape(label)}</span></caption>" if caption else "")
         + f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
         + (f"<tfoot>{foot}</tfoot>" if foot else "")
         + "</table></div>"
