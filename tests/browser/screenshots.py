@@ -59,19 +59,22 @@ def take_all(browser: Any, url: str) -> None:
         ("Stability", measure),
         ("Compare", compare),
         ("Sketchpad", draw),
-        ("Train", train),
     ):
         page.get_by_role("tab", name=tab, exact=True).click()
         show(page)
         take(page, tab.lower())
-    page.get_by_role("button", name="Stop").click()
     for name, look, viewport in (("dark", "dark", WIDE), ("phone", "light", PHONE)):
-        page = browser.new_page(viewport=viewport)
-        page.goto(f"{url}/?__theme={look}")
-        page.get_by_role("tab", name="Sketchpad", exact=True).click()
-        draw(page)
-        take(page, f"sketchpad-{name}")
-        page.close()
+        other = browser.new_page(viewport=viewport)
+        other.goto(f"{url}/?__theme={look}")
+        other.get_by_role("tab", name="Sketchpad", exact=True).click()
+        draw(other)
+        take(other, f"sketchpad-{name}")
+        other.close()
+    # Last: what it trains would be the model of the pages above.
+    page.get_by_role("tab", name="Train", exact=True).click()
+    train(page)
+    take(page, "train")
+    page.get_by_role("button", name="Stop").click()
 
 
 def take(page: Any, name: str) -> None:
@@ -81,20 +84,27 @@ def take(page: Any, name: str) -> None:
     Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
 
+def begin_with(page: Any, place: str) -> None:
+    """Scroll until that stands at the top."""
+    page.locator(place).evaluate("place => place.scrollIntoView({ block: 'start' })")
+
+
 def evaluate(page: Any) -> None:
     page.locator("#evaluate-run").click()
-    page.locator("#evaluate-gallery img").nth(8).wait_for(timeout=3 * MINUTES)
-    page.locator("#evaluate-table").scroll_into_view_if_needed()
+    page.locator("#evaluate-figure-09 figure img").wait_for(timeout=3 * MINUTES)
+    begin_with(page, "#evaluate-status")
 
 
 def measure(page: Any) -> None:
     page.locator("#stability-run").click()
     page.locator("#stability-table table").wait_for(timeout=3 * MINUTES)
+    begin_with(page, "#stability-passes")
 
 
 def compare(page: Any) -> None:
     page.locator("#compare-run").click()
     page.locator("#compare-table table").wait_for(timeout=3 * MINUTES)
+    begin_with(page, "#compare-status")
 
 
 def draw(page: Any) -> None:
