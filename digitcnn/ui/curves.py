@@ -15,6 +15,8 @@ from digitcnn.training.job import JobView
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 36
+# Half the width of a digit, where letters are largest: on a phone.
+HALF_A_LETTER = 4.5
 
 # Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark.
 BLUE, ORANGE = "#3b8fd6", "#e08a00"
@@ -121,7 +123,11 @@ def chart(
         parts.append(f'<path class="grid" d="M{LEFT} {y(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" class="end">{text}</text>')
     for value, text in x_ticks:
-        parts.append(f'<text x="{x(value):.1f}" y="{HEIGHT - 18}" class="middle">{text}</text>')
+        # One at the right end that would be cut off stands before it.
+        at, kind = x(value), "middle"
+        if at + HALF_A_LETTER * len(text) > WIDTH:
+            at, kind = WIDTH, "end"
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - 18}" class="{kind}">{text}</text>')
     middle = LEFT + inner_width / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 3}" class="middle">{escape(x_label)}</text>')
     names = [name for name, _, points, _ in series if points]
