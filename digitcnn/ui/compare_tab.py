@@ -27,7 +27,7 @@ from digitcnn.ui.answered_images import TILES_STYLE
 from digitcnn.ui.background import telling
 from digitcnn.ui.dropped import PREFIX, keep
 from digitcnn.ui.models import Models, verdicts_html
-from digitcnn.ui.parts import results_shown, results_view, status_line
+from digitcnn.ui.parts import results_view, status_line
 from digitcnn.ui.robustness_section import WHAT_IT_IS, figure_view, robustness_views
 from digitcnn.ui.set_chooser import MOST_SETS, build_sets
 from digitcnn.ui.sketchpad_tab import seen_of
@@ -100,7 +100,7 @@ def build_compare_tab(
             digits = build_sets(workspace, page, "compare-digits")
             run = gr.Button("Compare", variant="primary", elem_id="compare-run")
     status = gr.HTML(status_line(NOTHING_YET), elem_id="compare-status")
-    with results_view("compare-results") as results:
+    with results_view("compare-results"):
         table = table_view(elem_id="compare-table")
         words = gr.HTML(elem_id="compare-words")
         pairs = table_view(elem_id="compare-pairs")
@@ -128,7 +128,6 @@ def build_compare_tab(
     parts: dict[str, Any] = {
         "status": status,
         "run": run,
-        "results": results,
         "table": table,
         "words": words,
         "pairs": pairs,
@@ -306,7 +305,6 @@ def compared(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> It
     yield {
         "status": status_line(f"{len(names)} models on {', '.join(c.title for c in comparisons)}."),
         "run": gr.Button(interactive=True),
-        "results": results_shown(),
         "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
         "words": view.words_of(comparisons, checkpoints),
         "pairs": "".join(view.pairs_table(found) for found in comparisons),

@@ -23,7 +23,7 @@ from digitcnn.ui.figure_gallery import build_figure_gallery
 from digitcnn.ui.figure_sheets import FigureSheets
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import results_shown, results_view, status_line
+from digitcnn.ui.parts import results_view, status_line
 from digitcnn.ui.robustness_section import build_robustness_section
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.shown import Shown
@@ -61,7 +61,7 @@ def build_evaluate_tab(
         with gr.Column(scale=2, min_width=280):
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
     status = gr.HTML(status_line(NOTHING_YET), elem_id="evaluate-status")
-    with results_view("evaluate-results") as results:
+    with results_view("evaluate-results"):
         table = table_view(elem_id="evaluate-table")
         words = gr.HTML(css_template=LINKS_STYLE, elem_id="evaluate-words")
         with gr.Accordion("Per digit", open=False):
@@ -74,7 +74,6 @@ def build_evaluate_tab(
     parts: dict[str, Any] = {
         "status": status,
         "run": run,
-        "results": results,
         "table": table,
         "words": words,
         "per_digit": per_digit,
@@ -96,7 +95,7 @@ def build_evaluate_tab(
     def updates(looks: Looks) -> list[Any]:
         if "shown" in looks:
             names = list(looks["shown"].sets)
-            looks = looks | {"results": results_shown(), "true": ANY, "predicted": ANY_WRONG}
+            looks = looks | {"true": ANY, "predicted": ANY_WRONG}
             looks["error_set"] = gr.Dropdown(names, value=names[0])
         return [looks.get(part, gr.skip()) for part in parts]
 

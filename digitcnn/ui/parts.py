@@ -12,13 +12,12 @@ from torch import Tensor
 
 
 def results_view(elem_id: str) -> gr.Column:
-    """A place for results and the tools that work on them, unseen until there are any."""
-    return gr.Column(visible=False, elem_id=elem_id)
+    """A place for results and the tools that work on them, unseen until it holds a table or chart.
 
-
-def results_shown() -> gr.Column:
-    """What a handler gives for a ``results_view`` once there is something to see."""
-    return gr.Column(visible=True)
+    The style sheet sees to that, and no update: one that comes while its tab is not in front can be
+    lost.
+    """
+    return gr.Column(elem_id=elem_id, elem_classes="results")
 
 
 def status_line(text: str, share: float | None = None) -> str:

@@ -17,7 +17,7 @@ from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
 from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, telling
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import results_shown, results_view, status_line
+from digitcnn.ui.parts import results_view, status_line
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import (
     BOX_WIDTH,
@@ -87,7 +87,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
         )
     status = gr.HTML(status_line(NOTHING_YET), elem_id="stability-status")
-    with results_view("stability-results") as results:
+    with results_view("stability-results"):
         with gr.Row(equal_height=False):
             # As wide as the charts' own widths, so that their letters are of one size.
             with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
@@ -100,7 +100,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         gallery = gr.HTML(
             "", css_template=GALLERY_STYLE, apply_default_css=False, elem_id="stability-gallery"
         )
-    outputs = [status, run, results, line, box, summary, words, flips, gallery]
+    outputs = [status, run, line, box, summary, words, flips, gallery]
 
     @toasting
     def sets_here() -> gr.Dropdown:
@@ -138,7 +138,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
 
 # The order of the outputs.
-PARTS = ("status", "run", "results", "line", "box", "table", "words", "flips", "gallery")
+PARTS = ("status", "run", "line", "box", "table", "words", "flips", "gallery")
 
 # Before the first pass.
 _NONE: dict[Masks, tuple[float, ...]] = dict.fromkeys(MASKS, ())
@@ -165,7 +165,6 @@ def measured(
     stability.check_passes(count)
     yield {
         "status": status_line(f"Computing the features of {title}.", 0.0),
-        "results": results_shown(),
         "line": chart(line_chart(title, {}, count, None), wide=True),
         "box": chart(box_chart(title, _NONE, None)),
         **dict.fromkeys(("table", "words", "flips", "gallery"), ""),

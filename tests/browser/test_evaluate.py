@@ -216,7 +216,7 @@ def test_a_second_visit_shows_the_same_at_once_and_fits_a_phone(
     # Tools that work on a result come with it.
     expect(phone.page.locator("#evaluate-status")).to_contain_text("Nothing is evaluated yet.")
     for place in ("#evaluate-suspects", "#evaluate-zip", "#evaluate-gap-run", "#evaluate-table"):
-        expect(phone.page.locator(place)).to_have_count(0)
+        expect(phone.page.locator(place)).not_to_be_visible()
     phone.press()
     assert phone.seconds < evaluated.seconds / 3
     assert sorted(phone.column(3)) == sorted(evaluated.column(3))
