@@ -56,6 +56,18 @@ def test_reading_makes_no_table(store: FeedbackStore, place: str) -> None:
     assert store.count() == 1
 
 
+def test_a_table_that_somebody_has_just_made_is_not_taken_for_another_programs(
+    store: FeedbackStore, place: str
+) -> None:
+    database = store._database
+    engine = database._engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.begin() as connection, closing(FeedbackStore(place)) as other:
+        connection.execute(text("SELECT 1"))  # from here on it sees the state of this moment
+        other.record(**verdict())
+        assert not database._is_ready(connection)
+    assert store.count() == 1
+
+
 def test_a_commit_waits_for_the_disk_whatever_the_server_does_for_others(
     store: FeedbackStore, place: str
 ) -> None:

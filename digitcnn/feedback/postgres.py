@@ -39,7 +39,12 @@ _UNREACHED = (
     "start the server, or correct DIGITCNN_FEEDBACK_URL",
 )
 
-_EXISTS = text("SELECT to_regclass(:table) IS NOT NULL, obj_description(to_regclass(:table))")
+# The table's comment; no row where there is no table. Both as of one moment: to_regclass would see
+# a table that was made a moment later, and without its comment.
+_COMMENT = text(
+    "SELECT obj_description(oid, 'pg_class') FROM pg_class "
+    "WHERE relname = :table AND pg_table_is_visible(oid)"
+)
 # For this transaction alone, so that it holds behind a pooler as well: a commit waits for the
 # disk, whatever the server does for others, and nothing waits for ever.
 _SETTINGS = text(
@@ -123,10 +128,10 @@ class PostgresServer:
     def _is_ready(self, connection: Connection) -> bool:
         """Whether the table is there, and ours; asked once for all."""
         if not self._ready:
-            exists, comment = connection.execute(_EXISTS, {"table": VERDICTS.name}).one()
-            if exists:
-                self._require_ours(comment)
-            self._ready = exists
+            found = connection.execute(_COMMENT, {"table": VERDICTS.name}).one_or_none()
+            if found is not None:
+                self._require_ours(found[0])
+            self._ready = found is not None
         return self._ready
 
     def _make_table(self) -> None:
