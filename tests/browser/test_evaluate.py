@@ -132,9 +132,15 @@ def test_a_chosen_cell_brings_its_images_on_the_screen_though_the_screen_is_low(
     page = evaluated.page
     page.set_viewport_size({"width": 1280, "height": 300})
     cell = page.locator('#evaluate-matrices td.right button[data-digits="synthetic"]').first
-    cell.evaluate("cell => cell.scrollIntoView({ block: 'start' })")
     heading = page.locator("#evaluate-errors h4")
-    expect(heading).not_to_be_in_viewport()
+    # Again and again: the page may still be on its way to the images of an earlier choice.
+    page.wait_for_function(
+        """([cell, heading]) => {
+          cell.scrollIntoView({ block: "start" });
+          return heading.getBoundingClientRect().top > innerHeight;
+        }""",
+        arg=[cell.element_handle(), heading.element_handle()],
+    )
     cell.click()
     expect(heading).to_contain_text("on synthetic test")
     expect(heading).to_be_in_viewport()
