@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
@@ -24,6 +23,7 @@ os.environ["GRADIO_RUN_HISTORY"] = "False"
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError
+from digitcnn.heap import share_heaps
 from digitcnn.network.device import CHOICES
 from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder, feedback_place
 
@@ -41,10 +41,6 @@ SWEEP_SECONDS = 300.0
 
 # Shorter secrets can be guessed through the link.
 SHORTEST_TOKEN = 16
-
-# glibc's mallopt parameter, and as many heaps as a program gets that shares one lock anyway.
-M_ARENA_MAX = -8
-MOST_HEAPS = 2
 
 PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "SPACE_ID")
 
@@ -73,16 +69,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--device", choices=CHOICES, default="auto", help="where to train")
     return parser.parse_args(arguments)
-
-
-def share_heaps() -> None:
-    """Have all threads allocate from the same few heaps, where the C library is glibc.
-
-    By default each of the threads that answer visitors gets a heap of its own, and each of these
-    keeps the 30 to 40 MB that building a page once took.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_ARENA_MAX, MOST_HEAPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,12 +16,13 @@ HOUSE = Path(digitcnn.__file__).parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "heap": set(),
     "intervals": set(),
     "digits": {"errors", "files"},
     "network": {"errors", "files", "intervals", "digits"},
     "feedback": {"errors", "files", "intervals", "digits"},
     "analysis": {"errors", "files", "intervals", "digits", "network"},
-    "training": {"errors", "files", "intervals", "digits", "network", "analysis"},
+    "training": {"errors", "files", "heap", "intervals", "digits", "network", "analysis"},
 }
 UPSTAIRS = {"workspace", "ui", "commands", "cli", "__main__", "__init__"}
 

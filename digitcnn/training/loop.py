@@ -15,6 +15,7 @@ from torch.nn import functional
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
+from digitcnn.heap import freed_memory_kept
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig, learning_rate_at
@@ -110,15 +111,16 @@ def train(
     arguments, and ``stopped`` gives all of them the same answer.
     Raises TrainingError when the loss is no longer a number.
     """
-    learner = _Learner(config, training, held_out, compute, resume, processes)
-    for epoch in range(learner.epochs_done + 1, config.epochs + 1):
-        yield from learner.run_epoch(epoch, stopped)
-        if stopped():
-            return
-        end = learner.end_epoch(epoch, stopped)
-        if end is None:
-            return
-        yield end
+    with freed_memory_kept():
+        learner = _Learner(config, training, held_out, compute, resume, processes)
+        for epoch in range(learner.epochs_done + 1, config.epochs + 1):
+            yield from learner.run_epoch(epoch, stopped)
+            if stopped():
+                return
+            end = learner.end_epoch(epoch, stopped)
+            if end is None:
+                return
+            yield end
 
 
 class _Learner:
