@@ -84,6 +84,19 @@ def test_the_same_command_gives_the_same_weights(here: Here) -> None:
     assert first["metrics"] == second["metrics"]
 
 
+def test_a_training_says_a_line_for_each_epoch_and_phase(here: Here) -> None:
+    assert main(["train", *TINY, *here.folders()]) == 0
+    said = here.capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said if line.startswith("epoch")] == [
+        "epoch 1",
+        "epoch 2",
+    ]
+    phases = [line.split(":")[0].split(",")[0] for line in said if line.endswith(" ...")]
+    assert "learning what is no digit" in phases
+    # Its drawing, its rounds, its threshold; what figures are drawn, and passes of two kinds made.
+    assert len(phases) < 12, said
+
+
 def test_no_save_writes_neither_checkpoint_nor_resume_state(here: Here) -> None:
     result = here.json("train", *TINY, "--no-save", "--name", "light", *here.folders())
     assert result["checkpoint"] is None

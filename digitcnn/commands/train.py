@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
 import signal
 import statistics
 import sys
@@ -313,6 +314,7 @@ def _watch(
     stop: StopSignal,
     processes: Processes,
 ) -> RunEnd:
+    said = ""
     with tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
         for progress in perform(
             run,
@@ -337,8 +339,13 @@ def _watch(
                         f"{100 * result.accuracy:.2f} %, {result.seconds:.1f} s"
                     )
             elif isinstance(progress, Phase):
-                with bar.external_write_mode(file=sys.stderr):
-                    say(f"{progress.text} ...")
+                bar.set_description(progress.text)
+                # A line for each phase; how far it has come is left to the bar.
+                phase = re.sub(r"\d[\d,]*", "", progress.text)
+                if phase != said:
+                    with bar.external_write_mode(file=sys.stderr):
+                        say(f"{progress.text} ...")
+                said = phase
             else:
                 return progress
     raise RunError(f"The run '{run.name}' ended without a result.")
