@@ -43,9 +43,8 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         keep = 1 - self.p
-        # On the CPU a third of what bernoulli_ takes.
-        drawn = torch.rand(x.shape, device=x.device, generator=self.generator)
-        return x * (drawn < keep).to(x.dtype).div_(keep)
+        mask = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
+        return x * mask.div_(keep)
 
 
 class DigitCNN(nn.Module):

@@ -144,7 +144,7 @@ def test_the_first_step_is_that_of_plain_torch(drawn: DigitSet, cpu: Compute) ->
     order = torch.randperm(len(sets[0]), generator=generator)[:64]
     images = (sets[0].images[order].unsqueeze(1) / 255 - 0.1307) / 0.3081
     features = plain(images)
-    mask = (torch.rand(features.shape, generator=generator) < 0.6) / 0.6
+    mask = torch.empty_like(features).bernoulli_(0.6, generator=generator) / 0.6
     nn.functional.cross_entropy(
         head(features * mask), sets[0].labels[order].long(), label_smoothing=0.1
     ).backward()
