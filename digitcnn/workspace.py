@@ -85,6 +85,11 @@ class Workspace:
     def tuning(self) -> TuningJob:
         return TuningJob(self.catalog, self.checkpoints_folder, self.compute, self.job.turn)
 
+    @property
+    def processor_busy(self) -> bool:
+        """Whether a training has the processor that everything else is answered by."""
+        return self.compute.device.type == "cpu" and not self.job.turn.free
+
     def predict(
         self,
         checkpoint: Checkpoint,

@@ -95,7 +95,7 @@ def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], 
 
     @replying
     def answer(payload: Payload) -> Payload:
-        return answer_sketch(models, payload)
+        return {**answer_sketch(models, payload), "busy": workspace.processor_busy}
 
     @replying
     def verdict(payload: Payload) -> Payload:

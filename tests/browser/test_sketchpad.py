@@ -266,6 +266,34 @@ def test_the_answer_comes_while_the_pen_is_down(pad: Sketchpad) -> None:
     assert max(seen[::4]) == 255
 
 
+def test_the_pad_asks_less_often_while_a_training_has_the_processor(sketchpad: Sketchpad) -> None:
+    def as_while_a_training_runs(route: Any) -> None:
+        response = route.fetch()
+        reply = response.json()
+        if "busy" in reply:
+            assert reply["busy"] is False  # nothing runs here
+            reply["busy"] = True
+        route.fulfill(response=response, json=reply)
+
+    sketchpad.page.route(lambda url: "component_server" in url, as_while_a_training_runs)
+    sketchpad.page.evaluate("""() => {
+        window.askedAt = [];
+        const plain = window.fetch;
+        window.fetch = (...request) => {
+            if (String(request[1]?.body).includes('"fn_name":"answer"'))
+                window.askedAt.push(performance.now());
+            return plain(...request);
+        };
+    }""")
+    sketchpad.draw([(x / 40, 0.3 + x % 2 / 40) for x in range(4, 36)])
+    sketchpad.answers("2")
+    sketchpad.page.wait_for_function("askedAt.length > 3")
+    asked = sketchpad.page.evaluate("askedAt")
+    # 90 ms, but for what the page does between asking and sending; otherwise 15.
+    assert min(after - before for before, after in itertools.pairwise(asked)) > 60
+    sketchpad.page.unroute_all()
+
+
 def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -> None:
     places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
         "#feedback-table"].map(part => {

@@ -64,6 +64,13 @@ def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
     assert answer["calibrated"] is True
 
 
+def test_the_answer_says_whether_a_training_has_the_processor(workspace: Workspace) -> None:
+    answer = named_functions(workspace)["answer"]
+    assert answer(DRAWN)["busy"] is False
+    workspace.job.turn.join(lambda: "A training is running.")
+    assert answer(DRAWN)["busy"] is True
+
+
 def test_a_blank_drawing_is_answered_with_no_digit(workspace: Workspace) -> None:
     assert sketchpad_tab.answer_sketch(Models(workspace), {**DRAWN, "strokes": []}) == {
         "digit": None

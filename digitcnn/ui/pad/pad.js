@@ -11,6 +11,8 @@ const LEAST_STEP = 0.003; // points nearer to the last one than this add nothing
 const CURVE_STEP = 0.015; // length of the straight pieces that a curve is drawn with
 const PICTURE_SIDE = 512; // pictures are reduced to this many pixels before they are sent
 const PATIENCE = 15000; // milliseconds to wait for an answer
+// Milliseconds from one question to the next while a training has the processor that answers.
+const BUSY_PACE = 90;
 const DIGITS = [...Array(10).keys()];
 const NONE = "none"; // what is no digit
 
@@ -226,10 +228,15 @@ function keepAsking() {
   });
 }
 
+let paced = 0; // no question before this moment
+
 async function ask() {
   while (answered !== version) {
-    const [now, lineage] = [version, drawing.lineage];
+    const early = paced - performance.now();
+    if (early > 0) await new Promise((done) => setTimeout(done, early));
+    const [now, lineage, asked] = [version, drawing.lineage, performance.now()];
     const reply = isBlank() ? { digit: null } : await call("answer", { model: model(), ...content() });
+    if (reply.busy) paced = asked + BUSY_PACE;
     answered = now;
     // An answer to an earlier state of the drawing is news; to one that is gone it is not.
     if (lineage === drawing.lineage) showReply(reply);
