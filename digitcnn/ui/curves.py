@@ -43,7 +43,10 @@ def _loss_chart(view: JobView) -> str:
         steps = progress.steps
         seen = len(curve.means) * curve.group + len(curve.rest)
         first = progress.step - seen
-        points = [(first + (i + 1) * curve.group, loss) for i, loss in enumerate(curve.means)]
+        # Of the epochs before a resume only their means are left.
+        middles = [((r.epoch - 0.5) * steps / progress.epochs, r.loss) for r in view.history]
+        points = [(step, loss) for step, loss in middles if step < first]
+        points += [(first + (i + 1) * curve.group, loss) for i, loss in enumerate(curve.means)]
     finite = [loss for _, loss in points if loss > 0]
     low, high = _decades(finite)
     return chart(
