@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shutil
 import socket
 import statistics
@@ -31,10 +32,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.measuring import conditions
 from benchmarks.running_app import RunningApp
-from digitcnn.workspace import data_folder
+from digitcnn.workspace import PROGRAM_FOLDER, data_folder
 
 EPOCHS, IMAGES = 13, 20_000  # the first epoch warms up
 POINTS, POINT_SECONDS = 40, 0.01
+
+# Milliseconds between two questions of the page while a training runs: the page's own number.
+PAD_SCRIPT = (PROGRAM_FOLDER / "digitcnn" / "ui" / "pad" / "pad.js").read_text("utf-8")
+BUSY_PACE = float(re.findall(r"const BUSY_PACE = (\d+);", PAD_SCRIPT)[0])
 
 # Epoch by epoch in turn.
 NOBODY = "nobody draws"
@@ -223,14 +228,17 @@ def answers(url: str) -> bool:
 
 
 def draw_elsewhere(app: RunningApp) -> None:
-    """One stroke by somebody on another machine: what its page would ask, a question at a time."""
+    """One stroke by somebody on another machine: what its page would ask, a question at a time,
+    and as often as it asks while a training runs."""
     circle = [
         [0.5 + 0.3 * math.cos(turn), 0.5 + 0.3 * math.sin(turn)]
         for turn in (2 * math.pi * 0.8 * i / POINTS for i in range(POINTS))
     ]
     began = time.perf_counter()
     while (drawn := 1 + int((time.perf_counter() - began) / POINT_SECONDS)) <= POINTS:
-        app.answer([circle[:drawn]])
+        asked = time.perf_counter()
+        if app.answer([circle[:drawn]])["busy"]:
+            time.sleep(max(0.0, asked + BUSY_PACE / 1000 - time.perf_counter()))
 
 
 def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], dict[str, list[float]]]:

@@ -77,15 +77,15 @@ class RunningApp:
             if "answer" in (part["props"].get("server_fns") or [])
         )
 
-    def answer(self, strokes: Sequence[Sequence[Sequence[float]]] = STROKE) -> Any:
-        """The digit that the pad is answered, as its page asks for it; None for no digit."""
+    def answer(self, strokes: Sequence[Sequence[Sequence[float]]] = STROKE) -> dict[str, Any]:
+        """What the pad is answered, as its page asks for it. ``digit`` is None for no digit."""
         body = {
             "component_id": self._pad,
             "fn_name": "answer",
             "session_hash": "benchmark",
             "data": {"model": SHIPPED, "strokes": strokes, "width": 0.07},
         }
-        return self.fetch("/gradio_api/component_server", body)["digit"]
+        return dict(self.fetch("/gradio_api/component_server", body))
 
     def start_training(self, digits: str, images: int, epochs: int) -> None:
         """Press Start with these settings."""

@@ -294,13 +294,18 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 460, 240, 52, 30, 44
 
 def _chart(title: str, curves: Sequence[_Series]) -> str:
     """Curves over epochs as SVG, in the colours of the page."""
+    # Here, not above: the app starts half a second sooner without matplotlib.
+    from matplotlib.ticker import MaxNLocator
+
     points = [point for curve in curves for point in curve.points]
     if not points:
         return ""
     x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
-    margin = (high - low) * 0.06 or abs(high) * 0.01 or 1.0
-    low, high = low - margin, high + margin
+    if high == low:
+        low, high = low - (abs(low) * 0.01 or 1.0), high
+    ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    low, high = float(ticks[0]), float(ticks[-1])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_low) / ((x_high - x_low) or 1)
@@ -311,8 +316,7 @@ def _chart(title: str, curves: Sequence[_Series]) -> str:
         )
 
     parts = [f'<text class="title" x="{_LEFT}" y="18">{escape(title)}</text>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        value = low + (high - low) * share
+    for value in ticks:
         y = place(x_low, value)[1]
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - 14}"/>')
         parts.append(f'<text class="end" x="{_LEFT - 6}" y="{y + 4:.1f}">{value:.4g}</text>')

@@ -96,7 +96,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def _check_whole(what: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"The {what} is {value}; choose a whole number from {low} to {high}.")
+        raise ConfigError(f"The {what} is {value}; choose a whole number from {low:,} to {high:,}.")
 
 
 def learning_rate_at(step: int, steps: int, peak: float) -> float:

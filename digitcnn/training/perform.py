@@ -226,7 +226,7 @@ class _Performance:
         result = end.result
         self.run.log(
             f"epoch {result.epoch}: loss {result.loss:.4f}, held-out accuracy "
-            f"{result.accuracy:.4%}, {result.seconds:.1f} s"
+            f"{100 * result.accuracy:.2f} %, {result.seconds:.1f} s"
         )
 
     def _finish(

@@ -86,8 +86,7 @@ def build_compare_tab(
                 elem_id="compare-models",
             )
             files = gr.File(
-                label="Drop checkpoints here: .pt of digitcnn, or bare weights as .pt or "
-                ".safetensors",
+                label="Drop checkpoints, .pt or .safetensors",
                 file_count="multiple",
                 height=120,
                 elem_id="compare-files",
@@ -239,7 +238,7 @@ def build_compare_tab(
     bear.click(
         measure, [shown, set_of], [robustness_status, robustness, robustness_table], **private
     )
-    ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, queue=False, **private)
+    ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, **private)
     for choice in (set_of, first, second):
         choice.input(differ, [shown, set_of, first, second], images, **private)
 

@@ -86,6 +86,7 @@ def pairs_table(found: Comparison) -> str:
     rows: list[list[Value]] = [
         [
             f"{found.names[pair.a]} – {found.names[pair.b]}",
+            found.verdict(pair),
             pair.both_right,
             pair.only_a_right,
             pair.only_b_right,
@@ -93,12 +94,12 @@ def pairs_table(found: Comparison) -> str:
             Cell(difference_text(pair), pair.difference),
             Cell(p_text(pair.p_value), pair.p_value),
             Cell(p_text(pair.p_holm), pair.p_holm),
-            found.verdict(pair),
         ]
         for pair in found.pairs
     ]
-    headers = ["first – second", "both right", "only first", "only second", "both wrong"]
-    headers += ["difference (95 %)", "McNemar", "after Holm", "verdict"]
+    # What people came for is seen without scrolling the table.
+    headers = ["first – second", "verdict", "both right", "only first", "only second"]
+    headers += ["both wrong", "difference (95 %)", "McNemar", "after Holm"]
     return table(
         headers,
         rows,

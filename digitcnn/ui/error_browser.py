@@ -97,6 +97,8 @@ def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -
         None, js=SHOW_IMAGES_JS, **private
     )
     suspects.click(suspect, [shown, digits], images, **private)
+    # They are of all digits, whatever cell was chosen before.
+    suspects.click(lambda: [ANY, ANY_WRONG], None, [true, predicted], queue=False, **private)
     return ErrorBrowser(matrices, digits, true, predicted, images)
 
 

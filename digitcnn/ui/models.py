@@ -14,6 +14,7 @@ from digitcnn.analysis.drawing_check import check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.training.runs import FINISHED
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.toasts import toasting
@@ -111,11 +112,17 @@ class Models:
 def verdicts_html(verdicts: list[Verdict]) -> str:
     """A line per dropped file, good or bad. Names come from people and are shown as text."""
     lines = "".join(
-        f'<li class="{"bad" if verdict.key is None else "good"}">'
-        f"<strong>{escape(verdict.file)}</strong>: {escape(verdict.sentence)}</li>"
+        f'<li class="{"bad" if verdict.key is None else "good"}">{_verdict_line(verdict)}</li>'
         for verdict in verdicts
     )
     return f'<ul class="verdicts">{lines}</ul>' if lines else ""
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    """The file, and what became of it; a refusal begins with the file's name already."""
+    rest = verdict.sentence.removeprefix(verdict.file)
+    colon = ": " if rest == verdict.sentence else ""
+    return f"<strong>{escape(verdict.file)}</strong>{colon}{escape(rest)}"
 
 
 def build_model_selector(
@@ -145,15 +152,16 @@ def build_model_selector(
     seen = gr.State(())
 
     def state_of(choices: list[tuple[str, str]]) -> tuple[str, ...]:
-        """The checkpoint of the run that ended last, and all labels."""
+        """The checkpoint of the run that ended last, if it was finished, and all labels."""
         ended = workspace.job.view().ended
-        trained = ended.checkpoint.stem if ended and ended.checkpoint else ""
+        finished = ended is not None and ended.state == FINISHED
+        trained = ended.checkpoint.stem if finished and ended.checkpoint else ""
         return (trained, *(label for label, _ in choices))
 
     def refresh(
         request: gr.Request, seen: tuple[str, ...], selected: str | None
     ) -> tuple[Any, tuple[str, ...]]:
-        """New files appear; the checkpoint of a run that ended since the last look is selected."""
+        """New files appear; the checkpoint of a run finished since the last look is selected."""
         choices = models.choices(request.session_hash)
         now = state_of(choices)
         trained = now[0]

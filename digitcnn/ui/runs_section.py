@@ -30,9 +30,13 @@ COLUMNS = ("run", "state", "digits", "epochs", "seed", "held-out accuracy (95 %)
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page shows of the runs: their names and states, and the epochs of the running one."""
+    """What a page shows of the runs: their names and states, and the epochs of the running one.
+
+    job: the training's state. A run is finished before its figures and its report are there.
+    """
 
     runs: tuple[tuple[str, str], ...] | None = None
+    job: str = ""
     epochs: int = 0
 
 
@@ -159,13 +163,11 @@ class RunsSection:
             path = save_bytes_to_cache(content, PurePath(file).name, download.GRADIO_CACHE)
             return gr.DownloadButton(value=path, interactive=True)
 
-        quiet: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "queue": False,
-        }
+        # In the queue: Gradio shows no error of a handler outside it.
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         owner: dict[str, Any] = {**quiet, "js": access.WITH_TOKEN_JS}
-        self.chosen.change(choose, self.chosen, [self.resume, self.file, *asking], **quiet)
+        at_once: dict[str, Any] = {**quiet, "queue": False}
+        self.chosen.change(choose, self.chosen, [self.resume, self.file, *asking], **at_once)
         self.file.change(offer, [self.chosen, self.file], download, **quiet)
         reproduce.click(take_settings, self.chosen, list(settings), **quiet)
         self.resume.click(go_on, [owner_token, self.chosen], self.watched, **owner)
@@ -173,12 +175,12 @@ class RunsSection:
             give_name, [owner_token, self.chosen, new_name], [*self.watched, new_name], **owner
         )
         delete.click(ask, self.chosen, asking, **quiet)
-        keep.click(lambda: not_asking, None, asking, **quiet)
+        keep.click(lambda: not_asking, None, asking, **at_once)
         confirm.click(remove, [owner_token, doomed], [*self.watched, *asking], **owner)
 
     def seen(self, epochs: int) -> Seen:
         """What a page shows that was updated now."""
-        return _seen(self._workspace.runs.records(), epochs)
+        return self._seen(self._workspace.runs.records(), epochs)
 
     def look(
         self, seen: Seen, chosen: str | None, epochs: int, *, choose: bool = False
@@ -189,8 +191,8 @@ class RunsSection:
         ones of the running run. choose: the page is made to choose it.
         """
         records = self._workspace.runs.records()
-        now = _seen(records, epochs)
-        if now.runs != seen.runs:
+        now = self._seen(records, epochs)
+        if (now.runs, now.job) != (seen.runs, seen.job):
             rows, choices, *of_chosen = self._all(chosen, records)
             if not choose and chosen in [record.name for record in records]:
                 # Without a value: what is chosen while this is asked is not taken back.
@@ -198,6 +200,10 @@ class RunsSection:
             return [rows, choices, *of_chosen], now
         rows = self._table(records) if now != seen else gr.skip()
         return [rows, gr.skip(), gr.skip(), gr.skip()], now
+
+    def _seen(self, records: Sequence[RunRecord], epochs: int) -> Seen:
+        states = tuple((record.name, record.state) for record in records)
+        return Seen(states, self._workspace.job.view().state, epochs)
 
     def _all(self, chosen: str | None, records: list[RunRecord] | None = None) -> list[Any]:
         records = self._workspace.runs.records() if records is None else records
@@ -251,10 +257,6 @@ class RunsSection:
                 ]
             )
         return table(COLUMNS, rows, label="Runs, newest first")
-
-
-def _seen(records: Sequence[RunRecord], epochs: int) -> Seen:
-    return Seen(tuple((record.name, record.state) for record in records), epochs)
 
 
 def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:

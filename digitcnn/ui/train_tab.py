@@ -126,7 +126,7 @@ def build_train_tab(
             )
             learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
             estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
-            with gr.Row():
+            with gr.Row(elem_classes=["train-buttons"]):
                 start = gr.Button("Start", variant="primary", min_width=90, elem_id="train-start")
                 stop = gr.Button(
                     "Stop", variant="stop", interactive=False, min_width=90, elem_id="train-stop"
@@ -234,7 +234,9 @@ def build_train_tab(
         "js": access.WITH_TOKEN_JS,
     }
     chosen = section.chosen
-    start.click(begin, [owner_token, name, *settings], watched, **owner)
+    start.click(begin, [owner_token, name, *settings], watched, **owner).success(
+        None, js=_SHOW_STATUS_JS
+    )
     stop.click(end, [owner_token, chosen], watched, **owner)
     brief.click(
         lambda: [*QUICK, gr.Accordion(open=True)],
@@ -269,6 +271,12 @@ def build_train_tab(
         news=lambda: _news(workspace, section),
         seen_in="train-status",
     )
+
+
+# On a phone the status is below the buttons, on a low screen it may be above what is seen.
+_SHOW_STATUS_JS = (
+    "() => document.querySelector('#train-status').scrollIntoView({ block: 'nearest' })"
+)
 
 
 class _FailuresToldOnce:
@@ -350,7 +358,10 @@ def _estimate(
     if seconds is None:
         return "" if may_try else "How long this takes is measured when the owner asks."
     images = config.train_images or n - max(1, n // HELD_OUT_SHARE)
-    return f"About **{duration(seconds)}** for {images:,} images on {compute}."
+    return (
+        f"About **{duration(seconds)}** for the epochs, {images:,} images each, on {compute}. What is "
+        "no digit is learned after them, and scores and figures are made: up to a minute or so."
+    )
 
 
 def _idle(workspace: Workspace) -> bool:
@@ -433,6 +444,8 @@ def _sentence(view: JobView, workspace: Workspace) -> str:
 def _bar(view: JobView) -> str:
     progress = view.progress
     share = progress.step / progress.steps if progress else 0.0
+    if view.state != runs.RUNNING and view.config:
+        share = len(view.history) / view.config.epochs  # what a resume would go on from
     facts = "&nbsp;"
     if progress and view.state == runs.RUNNING:
         facts = (
@@ -440,7 +453,7 @@ def _bar(view: JobView) -> str:
             f"{progress.images_per_second:,.0f} images per second"
         )
         if progress.step < progress.steps:
-            facts += f" · {duration(progress.seconds_left)} left"
+            facts += f" · last epoch done in {duration(progress.seconds_left)}"
     elif view.history and view.config:
         last = view.history[-1]
         facts = (

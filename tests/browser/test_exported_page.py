@@ -32,8 +32,8 @@ Strokes = list[list[tuple[float, float]]]
 # Pixels, digit and probabilities of each drawing, as the page finds them.
 READ_ALL = """([drawings, pen]) => drawings.map((strokes) => {
     const pixels = fromStrokes(strokes, pen, model.framing);
-    const { digit, probabilities } = read(pixels, model, tensors);
-    return { pixels: Array.from(pixels), digit, probabilities };
+    const { digit, probabilities, isDigit } = read(pixels, model, tensors);
+    return { pixels: Array.from(pixels), digit, probabilities, isDigit };
 })"""
 
 
@@ -141,6 +141,12 @@ def test_the_page_frames_and_answers_as_python_does(
     assert [reading["digit"] for reading in found] == probabilities.argmax(dim=1).tolist()
     answered = torch.tensor([reading["probabilities"] for reading in found])
     assert (answered - probabilities).abs().max() < 0.01
+    passes = shipped.answers(expected).is_digit
+    assert passes is not None
+    assert 20 < int(passes.sum()) < len(passes) - 20
+    told = torch.tensor([reading["isDigit"] for reading in found])
+    # One may stand so near the threshold that what float16 rounds decides.
+    assert int((told != passes).sum()) <= 1
 
 
 def framed(strokes: Strokes) -> torch.Tensor | None:
@@ -177,6 +183,13 @@ def test_a_digit_drawn_with_the_mouse_is_answered_as_python_answers_its_strokes(
     best = offline.page.locator(".bars li.best").inner_text()
     assert re.sub(r"\s+", " ", best) == f"2 {100 * share:.1f} %"
     assert offline.page.locator(".bars li").count() == 10
+
+
+def test_a_scribble_is_no_digit_here_either(offline: OfflinePage) -> None:
+    offline.draw([(0.2 + 0.6 * (i % 2), 0.2 + 0.05 * i) for i in range(13)])
+    offline.answers("none")
+    words = offline.page.locator("#pad-answer .words").inner_text()
+    assert re.fullmatch(r"no digit, closest: \d", words)
 
 
 def test_strokes_are_taken_back_and_cleared_by_buttons_and_keys(offline: OfflinePage) -> None:

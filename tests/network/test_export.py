@@ -206,7 +206,7 @@ def test_packed_weights_answer_as_the_network(shipped: Checkpoint, images: torch
 
 def test_the_page_is_small_and_asks_for_nothing(shipped: Checkpoint) -> None:
     page = offline_page.to_page(shipped)
-    assert len(page.encode()) < 3_000_000
+    assert len(page.encode()) < 3_500_000
     assert not re.search(r"https?:|\bsrc=|\bhref=|\burl\(|@import|fetch\(|XMLHttpRequest", page)
     assert "default-src 'none'" in page
 
@@ -241,6 +241,8 @@ def test_the_page_says_which_network_it_is(shipped: Checkpoint) -> None:
     model = re.search(r'id="model">(.*?)</script>', bare)
     assert model is not None
     assert json.loads(model[1])["temperature"] is None
+    assert json.loads(model[1])["threshold"] is None
+    assert "everything is taken for a digit" in bare
 
 
 # --- files --------------------------------------------------------------------------------------

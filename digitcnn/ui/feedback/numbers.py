@@ -72,8 +72,9 @@ def calibration_sentence(bins: Sequence[ReliabilityBin]) -> str:
     filled = [each for each in bins if each.count]
     sure = sum(each.count * each.confidence for each in filled) / n
     right = sum(each.count * each.accuracy for each in filled) / n
+    named = "answer that named a digit was" if n == 1 else "answers that named a digit were"
     return (
-        f"{n:,} answers were {percent(sure)} sure on average, and people called "
+        f"{n:,} {named} {percent(sure)} sure on average, and people called "
         f"{accuracy_text(right, n)} of them right; expected calibration error "
         f"{percent(expected_calibration_error(bins))}."
     )

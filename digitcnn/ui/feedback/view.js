@@ -151,7 +151,8 @@ function showRow(verdict) {
     answer,
     make("td", "", digitText(verdict.digit)),
     make("td", verdict.right ? "good" : "bad", verdict.right ? "right" : "wrong"),
-    make("td", "sure", percent(verdict.confidence)),
+    // How sure it was of the closest digit says nothing of an answer that named none.
+    make("td", "sure", verdict.answer === null ? "–" : percent(verdict.confidence)),
     model,
     make("td", "wide", verdict.mine ? "you" : verdict.alias),
     time,

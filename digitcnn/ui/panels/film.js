@@ -45,7 +45,10 @@ function frame({ epoch, probabilities }, final) {
 function story(film, final) {
   let since = film.length - 1;
   while (since > 0 && best(film[since - 1].probabilities) === final) since -= 1;
-  if (since === 0) return film.length > 1 ? `a ${final} from the first epoch on` : `a ${final}`;
+  if (since === 0 && film.length === 1) return `a ${final}`;
+  // After a resume the epochs before it are not shown.
+  if (since === 0 && film[0].epoch > 1) return `a ${final} in every epoch shown`;
+  if (since === 0) return `a ${final} from the first epoch on`;
   return `a ${final} since epoch ${film[since].epoch}`;
 }
 

@@ -5,6 +5,8 @@
 //   conv 3x3, 32 -> max pool 2 -> ReLU   32x14x14
 //   conv 3x3, 64 -> max pool 2 -> ReLU   64x7x7
 //   flatten 3136 -> linear 320 -> ReLU -> linear 10
+//
+// and beside it, on the same 3136, the small head that tells a digit from what is none.
 
 // The tensors by name, Float32Array each, from float16 in base64. table: their names, counts and
 // scales, in their order.
@@ -31,7 +33,7 @@ function fromHalf(bits) {
 }
 
 // pixels: 784 bytes, ink high. Returns the ten logits and, with the temperature applied, the ten
-// probabilities and the likeliest digit.
+// probabilities, the likeliest digit, and whether it is a digit at all: null where nothing tells.
 function read(pixels, model, tensors) {
   const input = Float32Array.from(pixels, (pixel) => (pixel - model.inputMean) / model.inputStd);
   const block1 = block(input, 28, tensors["conv1.weight"], tensors["conv1.bias"]);
@@ -40,7 +42,20 @@ function read(pixels, model, tensors) {
   for (let i = 0; i < features.length; i += 1) features[i] = Math.max(0, features[i]);
   const logits = linear(features, tensors["output.weight"], tensors["output.bias"]);
   const probabilities = softmax(logits, model.temperature ?? 1);
-  return { logits, probabilities, digit: probabilities.indexOf(Math.max(...probabilities)) };
+  const digit = probabilities.indexOf(Math.max(...probabilities));
+  return { logits, probabilities, digit, isDigit: passes(block2, model, tensors) };
+}
+
+// Whether the log odds of "some digit" against "none" reach the threshold.
+function passes(maps, { threshold }, tensors) {
+  if (threshold === null) return null;
+  const hidden = linear(maps, tensors["novelty.hidden.weight"], tensors["novelty.hidden.bias"]);
+  for (let i = 0; i < hidden.length; i += 1) hidden[i] = Math.max(0, hidden[i]);
+  const logits = linear(hidden, tensors["novelty.output.weight"], tensors["novelty.output.bias"]);
+  const [digits, none] = [logits.subarray(0, 10), logits[10]];
+  const most = Math.max(...digits);
+  const sum = digits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+  return most + Math.log(sum) - none >= threshold;
 }
 
 // 3x3 convolution with zeros around, max pool over 2x2, ReLU. maps: [channels, side, side];

@@ -125,12 +125,16 @@ function answer() {
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function show(pixels, reading) {
-  answerBox.dataset.digit = reading ? String(reading.digit) : "";
-  answerBox.querySelector(".digit").textContent = reading ? reading.digit : "?";
-  answerBox.querySelector(".words").textContent = reading
-    ? `${percent(reading.probabilities[reading.digit])} sure` +
-      (model.temperature === null ? " (not calibrated)" : "")
-    : "Nothing drawn yet";
+  const refused = reading !== null && reading.isDigit === false;
+  answerBox.dataset.digit = refused ? "none" : reading ? String(reading.digit) : "";
+  answerBox.querySelector(".digit").textContent = refused ? "–" : reading ? reading.digit : "?";
+  answerBox.querySelector(".words").textContent = refused
+    ? `no digit, closest: ${reading.digit}`
+    : reading
+      ? `${percent(reading.probabilities[reading.digit])} sure` +
+        (model.temperature === null ? " (not calibrated)" : "")
+      : "Nothing drawn yet";
+  find(".bars").classList.toggle("muted", refused);
   bars.forEach(({ item, fill, number }, digit) => {
     const share = reading ? reading.probabilities[digit] : 0;
     item.classList.toggle("best", reading !== null && digit === reading.digit);

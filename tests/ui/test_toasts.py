@@ -1,0 +1,29 @@
+"""Why something was refused is seen by the person who pressed for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from digitcnn.ui.access import Access
+from digitcnn.ui.page import build_page
+from digitcnn.ui.toasts import toasting
+from digitcnn.workspace import Workspace
+
+TOASTING = {wrapped.__code__ for wrapped in (toasting(lambda: None), toasting(lambda: (yield)))}
+
+
+def test_whatever_a_person_presses_waits_in_the_queue_for_gradio_shows_no_other_error(
+    tmp_path: Path,
+) -> None:
+    folders = (tmp_path / name for name in ("data", "outputs", "checkpoints", "f.sqlite3"))
+    access = Access("t" * 32, local_is_owner=True, open_to_all=False)
+    page = build_page(Workspace(*folders, device="cpu"), access)
+    pressed = [
+        handler
+        for handler in page.fns.values()
+        if getattr(handler.fn, "__code__", None) in TOASTING
+        and any(event in ("click", "upload") for _, event in handler.targets)
+    ]
+    assert len(pressed) > 15
+    silent = [handler.fn.__qualname__ for handler in pressed if handler.queue is False]
+    assert silent == []
