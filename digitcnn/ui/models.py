@@ -154,8 +154,9 @@ def build_model_selector(
     def state_of(choices: list[tuple[str, str]]) -> tuple[str, ...]:
         """The checkpoint of the run that ended last, if it was finished, and all labels."""
         ended = workspace.job.view().ended
-        finished = ended is not None and ended.state == FINISHED
-        trained = ended.checkpoint.stem if finished and ended.checkpoint else ""
+        trained = ""
+        if ended is not None and ended.state == FINISHED and ended.checkpoint:
+            trained = ended.checkpoint.stem
         return (trained, *(label for label, _ in choices))
 
     def refresh(

@@ -110,7 +110,7 @@ class RunsSection:
 
         @toasting
         def take_settings(name: str | None) -> list[Any]:
-            config = workspace.runs.open(name or "").record().config
+            config = workspace.runs.open(_named(name)).record().config
             entries = workspace.catalog.entries()
             if config.digits not in {entry.name for entry in entries if entry.split == "train"}:
                 raise RunError(
@@ -130,7 +130,7 @@ class RunsSection:
         @toasting
         def go_on(request: gr.Request, token: str, name: str | None) -> list[Any]:
             access.require_owner(request, token, to="go on with a run")
-            workspace.job.resume(name or "")
+            workspace.job.resume(_named(name))
             return self._all(name)
 
         @toasting
@@ -138,12 +138,12 @@ class RunsSection:
             request: gr.Request, token: str, name: str | None, new: str | None
         ) -> list[Any]:
             access.require_owner(request, token, to="rename a run")
-            renamed = workspace.runs.rename(name or "", (new or "").strip())
+            renamed = workspace.runs.rename(_named(name), (new or "").strip())
             return [*self._all(renamed.name), ""]
 
         @toasting
         def ask(name: str | None) -> list[Any]:
-            record = workspace.runs.open(name or "").record()
+            record = workspace.runs.open(_named(name)).record()
             kept = f" Its checkpoint {record.checkpoint} stays." if record.checkpoint else ""
             text = f"Delete the run **{record.name}** and all its files for good?{kept}"
             return [gr.Column(visible=True), text, record.name]
@@ -257,6 +257,12 @@ class RunsSection:
                 ]
             )
         return table(COLUMNS, rows, label="Runs, newest first")
+
+
+def _named(chosen: str | None) -> str:
+    if not chosen:
+        raise RunError("No run is chosen: choose one above, or train one.")
+    return chosen
 
 
 def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:

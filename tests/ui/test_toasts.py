@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
+from coroutines import run_async
+
 from digitcnn.ui.access import Access
 from digitcnn.ui.page import build_page
 from digitcnn.ui.toasts import toasting
@@ -17,7 +20,11 @@ def test_whatever_a_person_presses_waits_in_the_queue_for_gradio_shows_no_other_
 ) -> None:
     folders = (tmp_path / name for name in ("data", "outputs", "checkpoints", "f.sqlite3"))
     access = Access("t" * 32, local_is_owner=True, open_to_all=False)
-    page = build_page(Workspace(*folders, device="cpu"), access)
+
+    async def built() -> gr.Blocks:  # Gradio takes the running loop, and would leave one open
+        return build_page(Workspace(*folders, device="cpu"), access)
+
+    page = run_async(built())
     pressed = [
         handler
         for handler in page.fns.values()

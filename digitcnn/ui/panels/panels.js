@@ -6,7 +6,7 @@
 // After this come the panels' own scripts, each in a block of its own, which call register().
 
 const PATIENCE = 15000; // milliseconds to wait for a reply
-const LONGEST_REST = 120; // milliseconds between a reply and the next question while one draws
+const LONGEST_REST = 60; // milliseconds between a reply and the next question while one draws
 const NARROW = matchMedia("(max-width: 640px)");
 const SAYS_NOTHING = "The app does not answer; draw on, or try again in a moment.";
 
