@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -74,6 +75,10 @@ class JobView(BackgroundView):
     ended: RunEnd | None = None
 
 
+# All that a view says but its version, which only grows.
+_OF_A_RUN = tuple(part.name for part in dataclasses.fields(JobView) if part.name != "version")
+
+
 class TrainingJob(BackgroundJob[JobView]):
     """Starts, stops and watches the one training that this process may run at a time.
 
@@ -127,6 +132,26 @@ class TrainingJob(BackgroundJob[JobView]):
             run = resumable(self._runs, name)
             self._begin(run, run.record().config, run.history(), self._compute)
         return run.name
+
+    def rename(self, name: str, new: str) -> str:
+        """Give a run another name; what is said of the last training follows. Returns the name.
+
+        Raises RunError as ``RunStore.rename`` does.
+        """
+        renamed = self._runs.rename(name, new).name
+        if self.view().run == name:
+            self._change(run=renamed)
+        return renamed
+
+    def delete(self, name: str) -> None:
+        """Delete a run; nothing is said any more of a training that is gone.
+
+        Raises RunError as ``RunStore.delete`` does.
+        """
+        self._runs.delete(name)
+        if self.view().run == name:
+            nothing = JobView()
+            self._change(**{key: getattr(nothing, key) for key in _OF_A_RUN})
 
     def _at_work(self) -> str:
         view = self._view

@@ -146,8 +146,8 @@ def chart(
     if len(series) > 1:
         for row, (name, colour, _, _) in enumerate(series):
             line = HEIGHT - BOTTOM - 10 - 16 * (len(series) - 1 - row)
-            parts.append(f'<circle cx="{WIDTH - 190}" cy="{line - 4}" r="4" fill="{colour}"/>')
-            parts.append(f'<text x="{WIDTH - 180}" y="{line}">{escape(name)}</text>')
+            parts.append(f'<circle cx="{WIDTH - 220}" cy="{line - 4}" r="4" fill="{colour}"/>')
+            parts.append(f'<text x="{WIDTH - 210}" y="{line}">{escape(name)}</text>')
     if not names:
         parts.append(
             f'<text x="{middle}" y="{TOP + inner_height / 2}" class="middle">{escape(empty)}</text>'

@@ -138,8 +138,8 @@ class RunsSection:
             request: gr.Request, token: str, name: str | None, new: str | None
         ) -> list[Any]:
             access.require_owner(request, token, to="rename a run")
-            renamed = workspace.runs.rename(_named(name), (new or "").strip())
-            return [*self._all(renamed.name), ""]
+            renamed = workspace.job.rename(_named(name), (new or "").strip())
+            return [*self._all(renamed), ""]
 
         @toasting
         def ask(name: str | None) -> list[Any]:
@@ -151,7 +151,7 @@ class RunsSection:
         @toasting
         def remove(request: gr.Request, token: str, name: str) -> list[Any]:
             access.require_owner(request, token, to="delete a run")
-            workspace.runs.delete(name)
+            workspace.job.delete(name)
             return [*self._all(None), *not_asking]
 
         @toasting

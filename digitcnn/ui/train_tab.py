@@ -345,7 +345,7 @@ def _estimate(
 ) -> str:
     config, device = _config(*values)
     if not _idle(workspace):
-        return "Something is being learned; how long a training would take is measured after it."
+        return "How long this would take is measured once the running training has ended."
     compute = computes.get(device)
     n = {
         entry.name: entry.n for entry in workspace.catalog.entries() if entry.split == "train"

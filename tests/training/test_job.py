@@ -73,6 +73,21 @@ def test_a_training_ends_with_a_checkpoint_and_its_metrics(
     assert not (folder / "resume.pt").exists()
 
 
+def test_what_is_said_of_a_run_follows_its_name_and_ends_with_it(job: TrainingJob) -> None:
+    job.start(SHORT, "first")
+    before = wait(job, ended)
+    assert job.rename("first", "second") == "second"
+    renamed = job.view()
+    assert (renamed.run, renamed.state, renamed.history) == ("second", "finished", before.history)
+    with pytest.raises(RunError, match="There is no run 'first'"):
+        job.delete("first")
+    job.delete("second")
+    gone = job.view()
+    assert dataclasses.replace(gone, version=0) == dataclasses.replace(JobView(), film=gone.film)
+    assert gone.film.frames == ()
+    assert before.version < renamed.version < gone.version
+
+
 def test_many_watchers_see_one_training(job: TrainingJob) -> None:
     job.start(SHORT, "watched")
     seen: list[list[int]] = [[] for _ in range(4)]

@@ -100,8 +100,9 @@ def test_a_run_that_trains_is_not_deleted(
 def test_any_json_is_a_sentence_and_reaches_nothing(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace, odd: Any
 ) -> None:
+    no_run = "There is no run" if odd else "No run is chosen"
     for name in ("take_settings", "ask"):
-        with pytest.raises(gr.Error, match="There is no run|No run is chosen"):
+        with pytest.raises(gr.Error, match=no_run):
             handlers[name](odd)
     with pytest.raises(gr.Error, match="There is no run"):
         handlers["offer"](odd, "log.txt")
@@ -111,7 +112,7 @@ def test_any_json_is_a_sentence_and_reaches_nothing(
     handlers["choose"](odd)
     handlers["catch_up"](request(), Watching(), odd)
     for name, values in {"go_on": (odd,), "give_name": (odd, "x"), "remove": (odd,)}.items():
-        with pytest.raises(gr.Error, match="There is no run"):
+        with pytest.raises(gr.Error, match="There is no run" if name == "remove" else no_run):
             handlers[name](request(), TOKEN, *values)
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
