@@ -44,7 +44,7 @@ def freed_memory_kept() -> Iterator[None]:
 
     A training step frees some hundred megabytes of maps and asks for them again in the next step.
     By default a part goes back to the system each time, and each page that comes anew costs a
-    fault: a tenth of the step, a third on slow virtual machines. For one such block at a time.
+    fault: a tenth to a fifth of the step on a virtual machine. For one such block at a time.
     """
     libc = _glibc()
     if libc is None:

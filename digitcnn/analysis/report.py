@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from digitcnn.analysis.metrics import accuracy_text
 
 # Of the whole page, in bytes; figures that do not fit are named instead of shown.
@@ -294,9 +296,6 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 460, 240, 52, 30, 44
 
 def _chart(title: str, curves: Sequence[_Series]) -> str:
     """Curves over epochs as SVG, in the colours of the page."""
-    # Here, not above: the app starts half a second sooner without matplotlib.
-    from matplotlib.ticker import MaxNLocator
-
     points = [point for curve in curves for point in curve.points]
     if not points:
         return ""
