@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -75,10 +76,6 @@ class JobView(BackgroundView):
     ended: RunEnd | None = None
 
 
-# All that a view says but its version, which only grows.
-_OF_A_RUN = tuple(part.name for part in dataclasses.fields(JobView) if part.name != "version")
-
-
 class TrainingJob(BackgroundJob[JobView]):
     """Starts, stops and watches the one training that this process may run at a time.
 
@@ -139,8 +136,7 @@ class TrainingJob(BackgroundJob[JobView]):
         Raises RunError as ``RunStore.rename`` does.
         """
         renamed = self._runs.rename(name, new).name
-        if self.view().run == name:
-            self._change(run=renamed)
+        self._say_instead(name, lambda view: dataclasses.replace(view, run=renamed))
         return renamed
 
     def delete(self, name: str) -> None:
@@ -149,9 +145,14 @@ class TrainingJob(BackgroundJob[JobView]):
         Raises RunError as ``RunStore.delete`` does.
         """
         self._runs.delete(name)
-        if self.view().run == name:
-            nothing = JobView()
-            self._change(**{key: getattr(nothing, key) for key in _OF_A_RUN})
+        self._say_instead(name, lambda view: JobView())
+
+    def _say_instead(self, name: str, instead: Callable[[JobView], JobView]) -> None:
+        """Change what is said of the run ``name``, unless one that began meanwhile has the name."""
+        with self._lock:
+            if self._view.run == name and self._view.state != runs.RUNNING:
+                version = self._view.version + 1
+                self._view = dataclasses.replace(instead(self._view), version=version)
 
     def _at_work(self) -> str:
         view = self._view
