@@ -359,8 +359,8 @@ def _estimate(
         return "" if may_try else "How long this takes is measured when the owner asks."
     images = config.train_images or n - max(1, n // HELD_OUT_SHARE)
     return (
-        f"About **{duration(seconds)}** for the epochs, {images:,} images each, on {compute}; then "
-        "it learns what is no digit, and makes scores and figures: up to a minute or so."
+        f"About **{duration(seconds)}** for {images:,} images an epoch on {compute}; then up to a "
+        "minute or so for scores and figures."
     )
 
 
