@@ -424,9 +424,8 @@ class RunStore:
         known = isinstance(name, str) and _NAME.fullmatch(name) is not None
         if not known or not (self.folder / name / "run.json").is_file():
             there = ", ".join(record.name for record in self.records()[:5]) or "none yet"
-            raise RunError(
-                f"There is no run {str(name)[:60]!r} in {self.folder}; there are: {there}."
-            )
+            # Without the folder: visitors read this too.
+            raise RunError(f"There is no run {str(name)[:60]!r}; there are: {there}.")
         return Run(self.folder / name)
 
     def rename(self, name: str, new: str) -> Run:

@@ -7,6 +7,7 @@ from html import escape
 
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.digits.digit_set import CLASSES
+from digitcnn.ui.tables import MORE_BESIDE_STYLE
 
 # Told to the page when somebody chooses a cell, with a click, Enter or the space bar; the arrow
 # keys go from cell to cell, so that a matrix is one stop of the tab key.
@@ -42,7 +43,7 @@ element.addEventListener("keydown", (event) => {
 });
 """
 
-MATRICES_STYLE = """
+_STYLE = """
 .matrices { display: flex; flex-wrap: wrap; gap: 20px; }
 .matrix { flex: 0 1 auto; max-width: 100%; overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem;
@@ -60,6 +61,7 @@ td button:hover, td button:focus-visible { outline: 2px solid var(--primary-500)
 td button[aria-pressed="true"] { outline: 2px solid var(--body-text-color); outline-offset: -2px; }
 @media (max-width: 640px) { td { min-width: 30px; } }
 """
+MATRICES_STYLE = MORE_BESIDE_STYLE + _STYLE
 
 
 def matrices(evaluations: Sequence[Evaluation]) -> str:

@@ -66,13 +66,18 @@ element.addEventListener("click", (event) => {
 });
 """
 
-# Gradio reads it as a template: no backslashes, no doubled braces.
-_STYLE = """
-.table-scroll { overflow-x: auto; max-width: 100%; border: 1px solid var(--border-color-primary);
-  border-radius: var(--radius-md);
+# A shadow at the right edge, which the content covers once it is scrolled to its end.
+MORE_BESIDE_STYLE = """
+.table-scroll, .matrix {
   background: linear-gradient(to left, var(--background-fill-primary) 16px, transparent)
       right / 48px 100% no-repeat local,
     linear-gradient(to left, rgb(128 128 128 / 0.5), transparent) right / 16px 100% no-repeat; }
+"""
+
+# Gradio reads it as a template: no backslashes, no doubled braces.
+_STYLE = """
+.table-scroll { overflow-x: auto; max-width: 100%; border: 1px solid var(--border-color-primary);
+  border-radius: var(--radius-md); }
 .table-scroll::-webkit-scrollbar { height: 10px; }
 .table-scroll::-webkit-scrollbar-thumb { background: var(--neutral-400); border-radius: 999px;
   border: 2px solid var(--background-fill-primary); }
@@ -113,7 +118,7 @@ def table_view(value: str = "", *, elem_id: str, style: str = "") -> gr.HTML:
     """
     return gr.HTML(
         value,
-        css_template=_STYLE + style,
+        css_template=MORE_BESIDE_STYLE + _STYLE + style,
         js_on_load=_SORT_JS,
         apply_default_css=False,
         elem_id=elem_id,
