@@ -508,7 +508,8 @@ def _framed(ink: npt.NDArray[Any]) -> Bytes:
     return framed
 
 
-# Kinds and their shares.
+# Kinds and how many of each, relative to one another. Shapes and dots are what thick or blurred
+# digits come close to, so that the border between them needs many.
 KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], Bytes]]] = {
     "capitals": (0.40, lambda _, count, random: _written(CAPITALS, count, random)),
     "printed capitals": (0.20, lambda _, count, random: _written(PRINTED_CAPITALS, count, random)),
@@ -518,8 +519,8 @@ KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], 
     "tangles": (0.20, lambda _, count, random: _tangles(count, random)),
     "curls": (0.16, lambda _, count, random: _curls(count, random)),
     "scratches": (0.04, lambda _, count, random: _scratches(count, random)),
-    "shapes": (0.06, lambda _, count, random: _shapes(count, random)),
-    "dots": (0.02, lambda _, count, random: _dots(count, random)),
+    "shapes": (0.50, lambda _, count, random: _shapes(count, random)),
+    "dots": (0.15, lambda _, count, random: _dots(count, random)),
     "pairs": (0.10, _pairs),
     "turned": (0.10, _turned),
 }
