@@ -44,7 +44,7 @@ def test_a_page_is_written_over_an_older_one(
     assert found["checkpoint"] == "digitcnn-mnist"
     assert found["format"] == "page"
     assert found["file"] == str(target)
-    assert found["bytes"] == target.stat().st_size < 3_500_000
+    assert found["bytes"] == target.stat().st_size < 4_000_000
     assert target.read_text("utf-8").startswith("<!doctype html>")
 
 
