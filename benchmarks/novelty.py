@@ -38,6 +38,7 @@ FONTS = (
 )  # fmt: skip
 CAPITALS = "ACEFGHJKLMNPQRTUVWXY"
 PEN = 0.065  # the pad's
+PENS, BROAD_PENS = range(4), range(8, 12)  # pixels added on each side of a letter's line
 PER_KIND, PER_LETTER = 500, 3
 PASS_SHARES = (0.999, 0.995, 0.99, 0.98, 0.97, 0.95)
 
@@ -58,8 +59,10 @@ def distorted(picture: Image.Image, amount: float, random: Random) -> Image.Imag
     return Image.fromarray((moved[0, 0] + 255).clamp(0, 255).byte().numpy())
 
 
-def letters(fonts: Sequence[Path], random: Random) -> dict[str, list[Tensor | None]]:
-    """Drawings of each capital, in every font, a few times."""
+def letters(
+    fonts: Sequence[Path], random: Random, widths: range = PENS
+) -> dict[str, list[Tensor | None]]:
+    """Drawings of each capital, in every font, a few times, thicker by one of ``widths``."""
     drawn: dict[str, list[Tensor | None]] = {}
     for font in fonts:
         face = ImageFont.truetype(str(font), 72)
@@ -67,7 +70,7 @@ def letters(fonts: Sequence[Path], random: Random) -> dict[str, list[Tensor | No
             for _ in range(PER_LETTER):
                 picture = Image.new("L", (144, 144), 255)
                 ImageDraw.Draw(picture).text(
-                    (72, 72), letter, 0, face, "mm", stroke_width=int(random.integers(4))
+                    (72, 72), letter, 0, face, "mm", stroke_width=widths[random.integers(len(widths))]
                 )
                 drawn.setdefault(letter, []).append(from_picture(distorted(picture, 1, random)))
     return drawn
@@ -198,8 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             digits[f"{entry.name}, sketch path"] = scores(checkpoint, from_images(images))
 
     random = np.random.default_rng(12345)
-    shipped = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    by_letter = letters([shipped / f"{font}.ttf" for font in FONTS], random)
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    shipped_fonts = [folder / f"{font}.ttf" for font in FONTS]
+    by_letter = letters(shipped_fonts, random)
     drawn = {"letters, matplotlib's fonts": usable(joined(by_letter))}
     if args.fonts:
         drawn["letters, other fonts"] = usable(joined(letters(args.fonts, random)))
@@ -223,6 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(row(name, int((found < threshold).sum()), len(found)))
     every = torch.cat(list(others.values()))
     print(row("all", int((every < threshold).sum()), len(every)))
+    broad = usable(joined(letters(shipped_fonts, np.random.default_rng(12345), BROAD_PENS)))
+    refused = scores(checkpoint, broad) < threshold
+    print(row("and, not among all: letters by a broad pen", int(refused.sum()), len(broad)))
     shares = []
     for letter, drawings in sorted(by_letter.items()):
         refused = scores(checkpoint, usable(drawings)) < threshold

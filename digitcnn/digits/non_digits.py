@@ -8,6 +8,7 @@ no network could tell them from digits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -282,6 +283,10 @@ HANDS: Population = replace(
 )
 
 
+# Bounds the work area: 25 MB.
+DRAWN_AT_ONCE = 1_000
+
+
 def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Tensor:
     """Non-digits in MNIST framing, of every kind, one kind after the other: uint8 [count, 28, 28].
 
@@ -290,9 +295,9 @@ def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Ten
     shares = np.array([share for share, _ in KINDS.values()])
     counts = np.diff(np.rint(np.cumsum(shares) / shares.sum() * count), prepend=0).astype(int)
     drawn = [
-        make(digits, int(each), random)
+        make(digits, part, random)
         for each, (_, make) in zip(counts, KINDS.values(), strict=True)
-        if each
+        for part in _parts(int(each), math.ceil(each / DRAWN_AT_ONCE))
     ]
     return torch.from_numpy(np.concatenate(drawn))
 

@@ -393,7 +393,7 @@ class CheckpointFolder:
     """The checkpoints of a folder, each inspected once until its file changes. Thread-safe.
 
     Asking again for an unchanged folder reads no file: one look at the folder's names, sizes and
-    times. In memory are the details of all, with their no-digit statistics (0.4 MB each), and the
+    times. In memory are the details of all, with their no-digit statistics (0.8 MB each), and the
     networks that were asked for last.
     """
 

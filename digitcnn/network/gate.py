@@ -34,7 +34,7 @@ from torch import Tensor
 
 from digitcnn.network.claims import ITEM_SIZES, MAX_SIDES, Claim, PickleReader, Refused, shown
 
-# A checkpoint has 4.1 MB, with an optimiser's state 12. Of larger files only the description is
+# A checkpoint has 4.9 MB, with an optimiser's state 13. Of larger files only the description is
 # read, to say what they are.
 MAX_BYTES = 64_000_000
 MAX_LOADED = 16_000_000
@@ -93,7 +93,7 @@ def check_size(size: int) -> None:
         raise Refused("is empty; copy or download it again")
     if size > MAX_BYTES:
         raise Refused(
-            f"has {size / 1e6:,.0f} MB where a checkpoint of digitcnn has about 4 and at most "
+            f"has {size / 1e6:,.0f} MB where a checkpoint of digitcnn has about 5 and at most "
             f"{MAX_BYTES / 1e6:.0f} are read; choose another file"
         )
 
