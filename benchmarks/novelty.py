@@ -69,9 +69,8 @@ def letters(
         for letter in CAPITALS:
             for _ in range(PER_LETTER):
                 picture = Image.new("L", (144, 144), 255)
-                ImageDraw.Draw(picture).text(
-                    (72, 72), letter, 0, face, "mm", stroke_width=widths[random.integers(len(widths))]
-                )
+                width = widths[random.integers(len(widths))]
+                ImageDraw.Draw(picture).text((72, 72), letter, 0, face, "mm", stroke_width=width)
                 drawn.setdefault(letter, []).append(from_picture(distorted(picture, 1, random)))
     return drawn
 

@@ -325,6 +325,21 @@ def test_readers_see_whole_verdicts_while_others_write(store: FeedbackStore) -> 
     assert totals[-1] <= 41
 
 
+def test_the_first_verdict_waits_for_another_program_that_is_making_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "feedback.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor() as pool:
+            kept = pool.submit(FeedbackStore(path, busy_seconds=60).record, **verdict())
+            with pytest.raises(TimeoutError):
+                kept.result(timeout=0.3)
+            other.execute("COMMIT")
+            kept.result(timeout=60)
+    assert FeedbackStore(path).score(verdict()["visitor"]).total == 1
+
+
 # Records one verdict per line that it reads, and says so when record has returned.
 WRITER = """
 import sys

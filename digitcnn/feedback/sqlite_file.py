@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
@@ -145,13 +146,28 @@ class SqliteFile:
 
     def _make_schema(self, connection: Connection) -> None:
         raw = _raw(connection)
-        # Writers do not block readers; the mode stays with the file.
-        raw.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead(raw)
         with connection.begin():
             if _is_new(raw):  # no other process was quicker
                 METADATA.create_all(connection, checkfirst=False)
                 raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 raw.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _write_ahead(self, raw: sqlite3.Connection) -> None:
+        """Writers do not block readers from here on; the mode stays with the file.
+
+        Beside another process that is making the file SQLite refuses this at once, whatever wait
+        is allowed.
+        """
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                raw.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def _require_our_schema(self, raw: sqlite3.Connection) -> None:
         application, version = _identity(raw)
