@@ -111,6 +111,8 @@ def test_bad_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> N
     expect(page.locator("#train-images input[type=number]").first).to_have_value("3000")
     train_page.choose(images=0)
     train_page.choose_set("small")
+    # The estimate refuses bad settings in the same words: it is there before they come.
+    page.locator("#train-estimate").get_by_text("for 440 images").wait_for()
     train_page.choose(learning_rate=1e9)
     page.locator("#train-start").click()
     page.get_by_text(re.compile("learning rate is 1e\\+09|learning rate is 1000000000")).wait_for()
