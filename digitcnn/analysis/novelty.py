@@ -118,10 +118,7 @@ def fit(
                 f"learning what is no digit: round {number} of {ROUNDS}, "
                 f"{start:,} of {len(images):,} drawings"
             )
-            is_digit = targets[chosen] < CLASSES
-            changed = torch.empty(len(chosen), SIDE, SIDE)
-            for those, how in ((is_digit, OF_DIGITS), (~is_digit, OF_OTHERS)):
-                changed[those] = change(images[chosen][those], how, generator)
+            changed = _changed(images[chosen], targets[chosen], generator)
             head.learn(_maps(twin, changed), targets[chosen])
     yield "learning what is no digit: choosing the threshold"
     framed = from_images(held_out.images)
@@ -168,6 +165,16 @@ def _written(count: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
             drawn.append(torch.from_numpy(write(form.strokes, ANY_HAND, int(each), random)))
             labels.append(torch.full((int(each),), form.digit))
     return torch.cat(drawn), torch.cat(labels)
+
+
+def _changed(images: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Changed copies of examples, digits further than the others: as ``change``."""
+    changed = torch.empty(images.shape)
+    is_digit = targets < CLASSES
+    for those, how in ((is_digit, OF_DIGITS), (~is_digit, OF_OTHERS)):
+        if bool(those.any()):  # the last few may be of one kind
+            changed[those] = change(images[those], how, generator)
+    return changed
 
 
 def change(images: Tensor, how: Change, generator: torch.Generator) -> Tensor:

@@ -112,6 +112,17 @@ def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alo
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+def test_the_last_few_examples_of_a_round_may_be_of_one_kind(
+    drawn: DigitSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, held_out = split_held_out(drawn, 40)
+    for at_once in ("CHUNK", "BATCH"):
+        monkeypatch.setattr(f"digitcnn.analysis.novelty.{at_once}", 1)
+    few = DigitSet(training.images[:1], training.labels[:1], "few", "train")
+    *_, novelty = fit(DigitCNN().eval(), few, held_out, seed=0)
+    assert isinstance(novelty, Novelty)
+
+
 @pytest.mark.parametrize(("images", "refused"), [(1, 0), (99, 0), (100, 1), (250, 2), (1000, 10)])
 def test_one_in_a_hundred_held_out_images_is_refused_and_no_more(images: int, refused: int) -> None:
     maps = torch.rand(images, MAPS, generator=torch.Generator().manual_seed(images))
