@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,7 +68,7 @@ class Turn:
                 raise RunError(sentence)
 
 
-class BackgroundJob(Generic[V]):
+class BackgroundJob(ABC, Generic[V]):
     """One kind of work in a thread of its own; a child says what the work is.
 
     unexpected: what people are told of an error that has no sentence for them.
@@ -92,7 +93,14 @@ class BackgroundJob(Generic[V]):
 
     def _at_work(self) -> str:
         """While running, a sentence that refuses another job; the lock is held."""
-        raise NotImplementedError
+        view = self._view
+        if view.state != runs.RUNNING or view.started is None:
+            return ""
+        return self._refusal(view, view.started.astimezone().strftime("%H:%M:%S"))
+
+    @abstractmethod
+    def _refusal(self, view: V, since: str) -> str:
+        """Why no other job can begin while this one runs, in a sentence; since: its beginning."""
 
     def _launch(self, view: V, work: Callable[[StopSignal], None]) -> None:
         """Begin; the lock is held and the turn is ours. What ``work`` raises becomes ``failed``."""

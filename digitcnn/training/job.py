@@ -154,11 +154,7 @@ class TrainingJob(BackgroundJob[JobView]):
                 version = self._view.version + 1
                 self._view = dataclasses.replace(instead(self._view), version=version)
 
-    def _at_work(self) -> str:
-        view = self._view
-        if view.state != runs.RUNNING or view.started is None:
-            return ""
-        since = view.started.astimezone().strftime("%H:%M:%S")
+    def _refusal(self, view: JobView, since: str) -> str:
         return (
             f"The run '{view.run}' has been training since {since}; stop it or wait for its "
             "end before starting another."

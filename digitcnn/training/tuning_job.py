@@ -9,7 +9,6 @@ from pathlib import Path
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.training import runs
 from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
 from digitcnn.training.finetune import Tuning, TuningEnd, original_images, tune
 from digitcnn.training.loop import StepProgress
@@ -73,11 +72,7 @@ class TuningJob(BackgroundJob[TuningView]):
             )
             self._launch(view, lambda stop: self._work(base, sketches, stop))
 
-    def _at_work(self) -> str:
-        view = self._view
-        if view.state != runs.RUNNING or view.started is None:
-            return ""
-        since = view.started.astimezone().strftime("%H:%M:%S")
+    def _refusal(self, view: TuningView, since: str) -> str:
         return (
             f"{view.base} has been learning from feedback since {since}; stop it on the Sketchpad "
             "tab or wait for its end."
