@@ -1,0 +1,82 @@
+"""The layout of the package: imports point one way, and only the page imports Gradio."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import digitcnn
+
+PACKAGE = Path(digitcnn.__file__).parent
+
+# What each part may import besides itself, lowest layer first.
+SHARED = {"errors", "files", "intervals"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "files": {"errors"},
+    "heap": set(),
+    "intervals": set(),
+    "web": set(),
+    "digits": SHARED,
+    "feedback": SHARED | {"digits"},
+    "network": SHARED | {"web", "digits"},
+    "analysis": SHARED | {"web", "digits", "network"},
+    "training": SHARED | {"web", "heap", "digits", "network", "analysis"},
+    "workspace": SHARED | {"digits", "network", "analysis", "training", "feedback"},
+    "services": SHARED
+    | {"web", "digits", "network", "analysis", "training", "feedback", "workspace"},
+}
+# Parts of the top layer, which may import every lower one.
+TOP = {"ui", "commands", "cli", "__main__", "__init__"}
+
+
+def part_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_names(module: Path) -> Iterator[str]:
+    """Every name that a file imports, wherever in the file it does."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} uses a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(module: Path) -> set[str]:
+    """The parts of digitcnn that a file imports, without its own part and the version."""
+    names = {name.split(".")[1] for name in imported_names(module) if name.startswith("digitcnn.")}
+    return names - {"__version__", part_of(module)}
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_part_has_a_place_in_the_layout() -> None:
+    assert {part_of(module) for module in MODULES} == set(MAY_IMPORT) | TOP
+
+
+def test_imports_point_one_way() -> None:
+    forbidden = {"ui": {"commands", "cli"}, "commands": {"ui"}, "cli": {"ui"}}
+    wrong = {}
+    for module in MODULES:
+        part = part_of(module)
+        if part in MAY_IMPORT:
+            extra = parts_imported(module) - MAY_IMPORT[part]
+        else:
+            extra = parts_imported(module) & forbidden.get(part, set())
+        if extra:
+            wrong[str(module.relative_to(PACKAGE))] = extra
+    assert not wrong
+
+
+def test_only_the_page_imports_gradio() -> None:
+    importing = {
+        part_of(module)
+        for module in MODULES
+        for name in imported_names(module)
+        if name.split(".")[0] == "gradio"
+    }
+    assert importing == {"ui"}
