@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sample_verdict import verdict
+from sample_feedback import sample
 
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
@@ -62,7 +62,7 @@ def test_feedback_is_listed_and_evaluated_like_any_other(
 ) -> None:
     place = tmp_path / "feedback.sqlite3"
     for digit in (7, 1):
-        FeedbackStore(place).record(**verdict(sketch_id=str(digit), true_digit=digit))
+        FeedbackStore(place).record(**sample(sketch_id=str(digit), true_digit=digit))
     monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", f"sqlite:///{place}")
     data = ["--data-dir", str(tmp_path / "data"), "--json"]
     rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from sample_verdict import NOON, verdict
+from sample_feedback import NOON, sample
 from scipy.stats import binomtest
 
 from digitcnn.errors import FeedbackError
@@ -47,7 +47,7 @@ def rows_in(path: Path, columns: str) -> list[tuple]:
 
 
 def test_everything_a_digit_set_needs_is_in_the_file(store: FeedbackStore, tmp_path: Path) -> None:
-    store.record(**verdict(true_digit=1))
+    store.record(**sample(true_digit=1))
     columns = "model_digest, model_name, answer, probabilities, true_digit, strokes, image"
     ((*plain, image),) = rows_in(tmp_path / "feedback.sqlite", columns)
     assert plain == [
@@ -64,16 +64,16 @@ def test_everything_a_digit_set_needs_is_in_the_file(store: FeedbackStore, tmp_p
 def test_an_image_that_is_a_transposed_view_is_kept_as_it_looks(
     store: FeedbackStore, tmp_path: Path
 ) -> None:
-    image = verdict()["image"]
-    store.record(**verdict(image=image.t()))
+    image = sample()["image"]
+    store.record(**sample(image=image.t()))
     ((kept,),) = rows_in(tmp_path / "feedback.sqlite", "image")
     assert kept == bytes(int(image[column, row]) for row in range(28) for column in range(28))
 
 
 def test_a_second_verdict_on_the_same_sketch_corrects_the_first(store: FeedbackStore) -> None:
-    store.record(**verdict(true_digit=7))
+    store.record(**sample(true_digit=7))
     later = NOON + timedelta(minutes=1)
-    store.record(**verdict(true_digit=1, now=later))
+    store.record(**sample(true_digit=1, now=later))
     (row,) = store.recent(None, 10)
     assert (row.true_digit, row.right) == (1, False)
     assert (row.time, row.corrected) == (NOON, later)
@@ -81,8 +81,8 @@ def test_a_second_verdict_on_the_same_sketch_corrects_the_first(store: FeedbackS
 
 
 def test_the_same_verdict_twice_is_counted_once_and_is_no_correction(store: FeedbackStore) -> None:
-    store.record(**verdict())
-    store.record(**verdict(now=NOON + timedelta(seconds=1)))
+    store.record(**sample())
+    store.record(**sample(now=NOON + timedelta(seconds=1)))
     (row,) = store.recent(None, 10)
     assert row.corrected is None
     assert store.score(None).total == 1
@@ -91,16 +91,16 @@ def test_the_same_verdict_twice_is_counted_once_and_is_no_correction(store: Feed
 def test_a_verdict_on_another_answer_to_the_same_sketch_replaces_the_first(
     store: FeedbackStore,
 ) -> None:
-    store.record(**verdict())
-    store.record(**verdict(model_digest="e" * 64, model_name="other", answer=1))
+    store.record(**sample())
+    store.record(**sample(model_digest="e" * 64, model_name="other", answer=1))
     (row,) = store.recent(None, 10)
     assert (row.model_name, row.model_digest, row.answer) == ("other", "e" * 64, 1)
     assert row.corrected is not None
 
 
 def test_two_visitors_may_use_the_same_sketch_id(store: FeedbackStore) -> None:
-    store.record(**verdict())
-    store.record(**verdict(visitor="secret-of-bob", true_digit=1))
+    store.record(**sample())
+    store.record(**sample(visitor="secret-of-bob", true_digit=1))
     assert (store.score("secret-of-ann").right, store.score("secret-of-ann").total) == (1, 1)
     assert (store.score("secret-of-bob").right, store.score("secret-of-bob").total) == (0, 1)
     assert (store.score(None).right, store.score(None).total) == (1, 2)
@@ -120,7 +120,7 @@ def test_two_visitors_may_use_the_same_sketch_id(store: FeedbackStore) -> None:
 def test_no_digit_is_an_answer_like_the_ten(
     store: FeedbackStore, answer: int | None, true_digit: int | None, right: bool
 ) -> None:
-    store.record(**verdict(answer=answer, true_digit=true_digit))
+    store.record(**sample(answer=answer, true_digit=true_digit))
     (row,) = store.recent(None, 1)
     assert (row.answer, row.true_digit, row.right) == (answer, true_digit, right)
     assert store.score(None).right == int(right)
@@ -128,7 +128,7 @@ def test_no_digit_is_an_answer_like_the_ten(
 
 def test_the_score_carries_its_wilson_interval(store: FeedbackStore) -> None:
     for index in range(10):
-        store.record(**verdict(sketch_id=str(index), true_digit=7 if index < 8 else 1))
+        store.record(**sample(sketch_id=str(index), true_digit=7 if index < 8 else 1))
     score = store.score(None)
     expected = binomtest(8, 10).proportion_ci(confidence_level=0.95, method="wilson")
     assert (score.right, score.total, score.share) == (8, 10, 0.8)
@@ -139,7 +139,7 @@ def test_the_newest_sketch_is_listed_first_and_no_more_than_asked_for(
     store: FeedbackStore,
 ) -> None:
     for index in range(5):
-        store.record(**verdict(sketch_id=f"s{index}"))
+        store.record(**sample(sketch_id=f"s{index}"))
     assert [row.sketch_id for row in store.recent(None, 3)] == ["s4", "s3", "s2"]
     assert store.recent(None, 0) == []
     assert store.recent("secret-of-bob", 3) == []
@@ -149,7 +149,7 @@ def test_the_newest_sketch_is_listed_first_and_no_more_than_asked_for(
 
 def test_a_row_shows_the_confidence_and_when(store: FeedbackStore) -> None:
     in_delhi = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    store.record(**verdict(now=in_delhi))
+    store.record(**sample(now=in_delhi))
     (row,) = store.recent("secret-of-ann", 1)
     assert (row.confidence, row.model_name, row.model_digest) == (0.91, "mnist-seed0", "d" * 64)
     assert row.time == NOON
@@ -157,16 +157,16 @@ def test_a_row_shows_the_confidence_and_when(store: FeedbackStore) -> None:
 
 
 def test_a_clock_that_goes_backwards_changes_no_order(store: FeedbackStore) -> None:
-    store.record(**verdict(sketch_id="first"))
-    store.record(**verdict(sketch_id="second", now=NOON - timedelta(days=400)))
-    store.record(**verdict(sketch_id="first", true_digit=1, now=NOON - timedelta(days=800)))
+    store.record(**sample(sketch_id="first"))
+    store.record(**sample(sketch_id="second", now=NOON - timedelta(days=400)))
+    store.record(**sample(sketch_id="first", true_digit=1, now=NOON - timedelta(days=800)))
     assert [row.sketch_id for row in store.recent(None, 9)] == ["second", "first"]
 
 
 def test_a_visitors_secret_is_neither_listed_nor_in_the_file(
     store: FeedbackStore, tmp_path: Path
 ) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     (row,) = store.recent(None, 1)
     assert "secret-of-ann" not in repr(row)
     assert b"secret-of-ann" not in (tmp_path / "feedback.sqlite").read_bytes()
@@ -176,8 +176,8 @@ def test_a_visitors_secret_is_neither_listed_nor_in_the_file(
 
 
 def test_a_withdrawn_sketch_is_gone_from_the_file(store: FeedbackStore, tmp_path: Path) -> None:
-    store.record(**verdict(sketch_id="kept"))
-    store.record(**verdict(sketch_id="regretted", strokes=["a stroke to regret"] * 500))
+    store.record(**sample(sketch_id="kept"))
+    store.record(**sample(sketch_id="regretted", strokes=["a stroke to regret"] * 500))
     assert not store.withdraw("secret-of-bob", "regretted")
     assert store.withdraw("secret-of-ann", "regretted")
     assert not store.withdraw("secret-of-ann", "regretted")
@@ -198,7 +198,7 @@ def test_asking_an_empty_store_makes_no_file(tmp_path: Path) -> None:
     assert not store.withdraw("secret-of-ann", "sketch-1")
     assert list(tmp_path.iterdir()) == []
     assert store.location == str(tmp_path / "not yet" / "feedback.sqlite")
-    store.record(**verdict())
+    store.record(**sample())
     assert store.score("secret-of-ann").total == 1
 
 
@@ -207,14 +207,14 @@ def test_a_file_that_another_process_is_just_making_reads_as_empty(tmp_path: Pat
     path.touch()
     store = FeedbackStore(path)
     assert store.recent(None, 9) == []
-    store.record(**verdict())
+    store.record(**sample())
     assert store.score(None).total == 1
     assert store.notice is None
 
 
 def test_a_path_with_characters_that_mean_something_in_an_address_works(tmp_path: Path) -> None:
     path = tmp_path / "50% of #1? é" / "feed back.sqlite"
-    FeedbackStore(path).record(**verdict())
+    FeedbackStore(path).record(**sample())
     assert path.is_file()
     assert FeedbackStore(path).score(None).total == 1
 
@@ -268,19 +268,19 @@ def test_a_verdict_that_is_off_is_refused_in_one_sentence_and_nothing_is_kept(
     store: FeedbackStore, tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(FeedbackError, match=sentence) as refused:
-        store.record(**verdict(**changes))
+        store.record(**sample(**changes))
     assert_one_sentence(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_largest_sketch_allowed_is_kept(store: FeedbackStore, tmp_path: Path) -> None:
-    store.record(**verdict(strokes=["x" * (MAX_STROKES_BYTES - 4)]))
+    store.record(**sample(strokes=["x" * (MAX_STROKES_BYTES - 4)]))
     ((length,),) = rows_in(tmp_path / "feedback.sqlite", "length(strokes)")
     assert length == MAX_STROKES_BYTES
 
 
 def test_a_verdict_without_strokes_is_kept(store: FeedbackStore, tmp_path: Path) -> None:
-    store.record(**verdict(strokes=None))
+    store.record(**sample(strokes=None))
     assert rows_in(tmp_path / "feedback.sqlite", "strokes") == [(None,)]
 
 
@@ -297,7 +297,7 @@ def assert_one_sentence(error: FeedbackError) -> None:
 def test_eight_threads_writing_at_once_keep_every_row(store: FeedbackStore) -> None:
     def write(writer: int) -> None:
         for index in range(40):
-            store.record(**verdict(visitor=f"writer-{writer}", sketch_id=str(index)))
+            store.record(**sample(visitor=f"writer-{writer}", sketch_id=str(index)))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -306,7 +306,7 @@ def test_eight_threads_writing_at_once_keep_every_row(store: FeedbackStore) -> N
 
 
 def test_readers_see_whole_verdicts_while_others_write(store: FeedbackStore) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     done = threading.Event()
 
     def read() -> list[Score]:
@@ -318,7 +318,7 @@ def test_readers_see_whole_verdicts_while_others_write(store: FeedbackStore) -> 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
         for index in range(40):
-            store.record(**verdict(sketch_id=f"s{index}", true_digit=index % 10))
+            store.record(**sample(sketch_id=f"s{index}", true_digit=index % 10))
         done.set()
         totals = [score.total for score in reading.result()]
     assert totals == sorted(totals)
@@ -332,12 +332,12 @@ def test_the_first_verdict_waits_for_another_program_that_is_making_the_file(
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with ThreadPoolExecutor() as pool:
-            kept = pool.submit(FeedbackStore(path, busy_seconds=60).record, **verdict())
+            kept = pool.submit(FeedbackStore(path, busy_seconds=60).record, **sample())
             with pytest.raises(TimeoutError):
                 kept.result(timeout=0.3)
             other.execute("COMMIT")
             kept.result(timeout=60)
-    assert FeedbackStore(path).score(verdict()["visitor"]).total == 1
+    assert FeedbackStore(path).score(sample()["visitor"]).total == 1
 
 
 # Records one verdict per line that it reads, and says so when record has returned.
@@ -417,15 +417,15 @@ def test_two_processes_keep_every_row_and_what_one_acknowledged_survives_its_kil
 def test_a_locked_database_is_waited_for_and_then_named(tmp_path: Path) -> None:
     path = tmp_path / "feedback.sqlite"
     store = FeedbackStore(path, busy_seconds=0.05)
-    store.record(**verdict())
+    store.record(**sample())
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(FeedbackError, match="try again in a moment") as refused:
-            store.record(**verdict(sketch_id="2"))
+            store.record(**sample(sketch_id="2"))
         assert store.score(None).total == 1  # reading goes on
         patient = FeedbackStore(path, busy_seconds=30)
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(patient.record, **verdict(sketch_id="3"))
+            waiting = pool.submit(patient.record, **sample(sketch_id="3"))
             other.execute("COMMIT")
             waiting.result()
     assert_one_sentence(refused.value)
@@ -444,7 +444,7 @@ def test_a_file_that_is_no_database_is_set_aside_whole_and_a_new_one_begun(tmp_p
     assert store.notice is not None
     assert aside.name in store.notice
     assert not path.exists()
-    store.record(**verdict())
+    store.record(**sample())
     assert store.score(None).total == 1
     assert FeedbackStore(path).notice is None
 
@@ -469,12 +469,12 @@ def test_a_database_with_damaged_pages_is_set_aside_with_its_log(tmp_path: Path)
     path = tmp_path / "feedback.sqlite"
     store = FeedbackStore(path)
     for index in range(50):
-        store.record(**verdict(sketch_id=str(index)))
+        store.record(**sample(sketch_id=str(index)))
     overwrite_pages_after_the_first(path)
     log = path.with_name(f"{path.name}-wal")
     log.write_bytes(b"")
     again = FeedbackStore(path)
-    again.record(**verdict())
+    again.record(**sample())
     assert again.score(None).total == 1
     assert again.notice is not None
     assert len(list(tmp_path.glob("feedback.damaged-*.sqlite"))) == 1
@@ -484,25 +484,25 @@ def test_damage_while_the_app_runs_is_said_once_and_then_a_new_file_begins(tmp_p
     path = tmp_path / "feedback.sqlite"
     store = FeedbackStore(path)
     for index in range(50):
-        store.record(**verdict(sketch_id=str(index)))
+        store.record(**sample(sketch_id=str(index)))
     assert store.score(None).total == 50
     overwrite_pages_after_the_first(path)
     with pytest.raises(FeedbackError, match="try again, and a new file is begun") as said:
-        store.record(**verdict(sketch_id="51"))
+        store.record(**sample(sketch_id="51"))
     assert_one_sentence(said.value)
-    store.record(**verdict(sketch_id="51"))
+    store.record(**sample(sketch_id="51"))
     assert [row.sketch_id for row in store.recent(None, 9)] == ["51"]
     assert store.notice is not None
 
 
 def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "feedback.sqlite"
-    FeedbackStore(path).record(**verdict())
+    FeedbackStore(path).record(**sample())
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     store = FeedbackStore(path)
     for call in (
-        lambda: store.record(**verdict(sketch_id="2")),
+        lambda: store.record(**sample(sketch_id="2")),
         lambda: store.score(None),
         lambda: store.withdraw("secret-of-ann", "sketch-1"),
     ):
@@ -514,11 +514,11 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_an_older_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "feedback.sqlite"
-    FeedbackStore(path).record(**verdict())
+    FeedbackStore(path).record(**sample())
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
     with pytest.raises(FeedbackError, match=r"written by an older digitcnn .* move the") as refused:
-        FeedbackStore(path).record(**verdict(sketch_id="2"))
+        FeedbackStore(path).record(**sample(sketch_id="2"))
     assert_one_sentence(refused.value)
     assert rows_in(path, "sketch_id") == [("sketch-1",)]
 
@@ -529,7 +529,7 @@ def test_the_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: 
         connection.execute("CREATE TABLE accounts (name)")
     before = path.read_bytes()
     with pytest.raises(FeedbackError, match="another program"):
-        FeedbackStore(path).record(**verdict())
+        FeedbackStore(path).record(**sample())
     assert path.read_bytes() == before
 
 
@@ -538,13 +538,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     store = FeedbackStore(tmp_path / "outputs" / "feedback.sqlite")
     assert store.recent(None, 9) == []
     with pytest.raises(FeedbackError, match="choose another output folder") as refused:
-        store.record(**verdict())
+        store.record(**sample())
     assert_one_sentence(refused.value)
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeedbackError, match="choose another output folder"):
-        FeedbackStore(tmp_path).record(**verdict())
+        FeedbackStore(tmp_path).record(**sample())
 
 
 @pytest.mark.skipif(
@@ -556,23 +556,23 @@ def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
     store = FeedbackStore(folder / "feedback.sqlite")
     assert store.score(None).total == 0
     with pytest.raises(FeedbackError, match="choose another output folder") as refused:
-        store.record(**verdict())
+        store.record(**sample())
     assert_one_sentence(refused.value)
 
 
 def test_a_full_disk_is_named_and_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="limits of the file size are Unix only")
     store = FeedbackStore(tmp_path / "feedback.sqlite")
-    store.record(**verdict())
+    store.record(**sample())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
     try:
         with pytest.raises(FeedbackError, match="Feedback could not be kept") as refused:
-            store.record(**verdict(sketch_id="large", strokes=["x" * 200_000]))
+            store.record(**sample(sketch_id="large", strokes=["x" * 200_000]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert_one_sentence(refused.value)
     assert [row.sketch_id for row in store.recent(None, 9)] == ["sketch-1"]
-    store.record(**verdict(sketch_id="large", strokes=["x" * 200_000]))
+    store.record(**sample(sketch_id="large", strokes=["x" * 200_000]))
     assert store.score(None).total == 2
     assert store.notice is None

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from postgres_server import PASSWORD, PostgresServer
-from sample_verdict import verdict
+from sample_feedback import sample
 from sqlalchemy import text
 
 from digitcnn.errors import ConfigError, FeedbackError
@@ -44,7 +44,7 @@ def one_sentence(error: Exception) -> str:
 
 def test_the_place_is_told_without_the_password(store: FeedbackStore) -> None:
     assert store.location == "postgres on 127.0.0.1"
-    assert store.told_to_visitors == "the database of whoever runs this app"
+    assert store.public_location == "the database of whoever runs this app"
     assert store.notice is None
 
 
@@ -52,7 +52,7 @@ def test_reading_makes_no_table(store: FeedbackStore, place: str) -> None:
     assert store.count() == 0
     with psycopg.connect(place) as connection:
         assert connection.execute("SELECT to_regclass('verdicts')").fetchone() == (None,)
-    store.record(**verdict())
+    store.record(**sample())
     assert store.count() == 1
 
 
@@ -63,7 +63,7 @@ def test_a_table_that_somebody_has_just_made_is_not_taken_for_another_programs(
     engine = database._engine.execution_options(isolation_level="REPEATABLE READ")
     with engine.begin() as connection, closing(FeedbackStore(place)) as other:
         connection.execute(text("SELECT 1"))  # from here on it sees the state of this moment
-        other.record(**verdict())
+        other.record(**sample())
         assert not database._is_ready(connection)
     assert store.count() == 1
 
@@ -126,11 +126,11 @@ def test_app_processes_that_begin_together_lose_and_double_nothing(
 def test_a_server_that_is_away_is_named_and_found_again(
     postgres: PostgresServer, store: FeedbackStore
 ) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     postgres.stop()
     try:
         for call, done in (
-            (lambda: store.record(**verdict(sketch_id="2")), "kept"),
+            (lambda: store.record(**sample(sketch_id="2")), "kept"),
             (lambda: store.score(None), "read"),
         ):
             with pytest.raises(FeedbackError, match=f"could not be {done} in the database") as said:
@@ -139,7 +139,7 @@ def test_a_server_that_is_away_is_named_and_found_again(
             assert "start the server, or correct DIGITCNN_FEEDBACK_URL" in one_sentence(said.value)
     finally:
         postgres.start()
-    store.record(**verdict(sketch_id="2"))
+    store.record(**sample(sketch_id="2"))
     assert store.count() == 2
 
 
@@ -160,56 +160,56 @@ def test_a_wrong_password_is_refused_without_telling_any(
 def test_a_table_that_others_hold_is_waited_for_and_then_named(
     store: FeedbackStore, place: str
 ) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     with closing(FeedbackStore(place, busy_seconds=0.2)) as hasty, psycopg.connect(place) as other:
         other.execute("LOCK TABLE verdicts IN EXCLUSIVE MODE")
         with pytest.raises(FeedbackError, match="try again in a moment") as said:
-            hasty.record(**verdict(sketch_id="2"))
+            hasty.record(**sample(sketch_id="2"))
         one_sentence(said.value)
         assert store.count() == 1  # reading goes on
-    store.record(**verdict(sketch_id="2"))
+    store.record(**sample(sketch_id="2"))
     assert store.count() == 2
 
 
 def test_the_table_of_another_program_is_left_alone(store: FeedbackStore, place: str) -> None:
     with psycopg.connect(place) as connection:
         connection.execute("CREATE TABLE verdicts (by_the_jury text)")
-    for call in (lambda: store.record(**verdict()), lambda: store.count()):
+    for call in (lambda: store.record(**sample()), lambda: store.count()):
         with pytest.raises(FeedbackError, match="another program's; choose another"):
             call()
 
 
 def test_a_table_of_another_format_is_refused(store: FeedbackStore, place: str) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     with psycopg.connect(place) as connection:
         connection.execute("COMMENT ON TABLE verdicts IS 'digitcnn feedback, format 99'")
     with (
         closing(FeedbackStore(place)) as fresh,
         pytest.raises(FeedbackError, match=r"written by another digitcnn .*format 99") as said,
     ):
-        fresh.record(**verdict())
+        fresh.record(**sample())
     one_sentence(said.value)
 
 
 def test_a_table_that_was_dropped_meanwhile_is_made_anew(store: FeedbackStore, place: str) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     with psycopg.connect(place) as connection:
         connection.execute("DROP TABLE verdicts")
     with pytest.raises(FeedbackError, match="the table is made anew") as said:
-        store.record(**verdict())
+        store.record(**sample())
     one_sentence(said.value)
-    store.record(**verdict())
+    store.record(**sample())
     assert store.count() == 1
 
 
 def test_a_database_that_may_only_be_read_is_named(store: FeedbackStore, place: str) -> None:
-    store.record(**verdict())
+    store.record(**sample())
     with psycopg.connect(place, autocommit=True) as connection:
         connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
     try:
         with closing(FeedbackStore(place)) as fresh:
             with pytest.raises(FeedbackError, match="let the app write") as said:
-                fresh.record(**verdict(sketch_id="2"))
+                fresh.record(**sample(sketch_id="2"))
             one_sentence(said.value)
             assert fresh.count() == 1
     finally:
@@ -230,7 +230,7 @@ def test_the_address_comes_from_the_environment_and_else_a_file_is_taken(tmp_pat
 
 def test_an_address_may_also_name_a_file(tmp_path: Path) -> None:
     store = FeedbackStore(f"sqlite:///{tmp_path}/elsewhere.sqlite3")
-    store.record(**verdict())
+    store.record(**sample())
     assert store.location == f"{tmp_path}/elsewhere.sqlite3"
     assert FeedbackStore(tmp_path / "elsewhere.sqlite3").count() == 1
 

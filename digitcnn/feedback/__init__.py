@@ -7,32 +7,32 @@ of them. ``FeedbackStore.record`` returns when the verdict is on the disk.
 Who gave a verdict is kept only as a hash of the secret in that person's browser: the store tells
 which verdicts belong together, but nobody who reads it can act as that person. Lists show an alias.
 
-``verdict`` says what is kept, ``schema`` is the table, ``store`` asks and changes, and
+``entry`` says what is kept, ``schema`` is the table, ``store`` asks and changes, and
 ``sqlite_file`` and ``postgres`` are the two places where the table can be.
 """
 
-from digitcnn.feedback.schema import SCHEMA_VERSION
-from digitcnn.feedback.store import FeedbackStore
-from digitcnn.feedback.verdict import (
+from digitcnn.feedback.entry import (
     EVERYTHING,
     MAX_STROKES_BYTES,
-    FeedbackRow,
+    FeedbackEntry,
+    FeedbackFilter,
     ModelScore,
     Score,
     Sketch,
-    Wanted,
     visitor_alias,
 )
+from digitcnn.feedback.schema import SCHEMA_VERSION
+from digitcnn.feedback.store import FeedbackStore
 
 __all__ = [
     "EVERYTHING",
     "MAX_STROKES_BYTES",
     "SCHEMA_VERSION",
-    "FeedbackRow",
+    "FeedbackEntry",
+    "FeedbackFilter",
     "FeedbackStore",
     "ModelScore",
     "Score",
     "Sketch",
-    "Wanted",
     "visitor_alias",
 ]

@@ -92,7 +92,7 @@ class PostgresServer:
         return f"{self._url.database or self._url.username} on {self._url.host or 'this machine'}"
 
     @property
-    def told_to_visitors(self) -> str:
+    def public_location(self) -> str:
         return "the database of whoever runs this app"
 
     @contextmanager
@@ -146,12 +146,12 @@ class PostgresServer:
             return
         if comment and comment.startswith("digitcnn feedback"):
             raise FeedbackError(
-                f"The feedback in {self.told_to_visitors} was written by another digitcnn "
+                f"The feedback in {self.public_location} was written by another digitcnn "
                 f"({comment}, this one has format {SCHEMA_VERSION}); use that one, or choose "
                 "another database."
             )
         raise FeedbackError(
-            f"The table {VERDICTS.name} in {self.told_to_visitors} is another program's; choose "
+            f"The table {VERDICTS.name} in {self.public_location} is another program's; choose "
             "another database."
         )
 
@@ -176,5 +176,5 @@ class PostgresServer:
         # What the driver says never holds the password.
         log.warning("Feedback could not be %s in %s: %s", done, self.location, error)
         return FeedbackError(
-            f"Feedback could not be {done} in {self.told_to_visitors} ({meaning}); {remedy}."
+            f"Feedback could not be {done} in {self.public_location} ({meaning}); {remedy}."
         )

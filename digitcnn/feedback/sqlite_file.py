@@ -66,7 +66,7 @@ class SqliteFile:
         return str(self._path)
 
     @property
-    def told_to_visitors(self) -> str:
+    def public_location(self) -> str:
         # The folder's full path is the owner's business.
         return f"{'/'.join(self._path.parts[-2:])} on the computer that runs this app"
 
@@ -173,7 +173,7 @@ class SqliteFile:
         application, version = _identity(raw)
         if application != APPLICATION_ID:
             raise FeedbackError(
-                f"The file {self.told_to_visitors} is the database of another program; move it "
+                f"The file {self.public_location} is the database of another program; move it "
                 "away or choose another output folder."
             )
         if version != SCHEMA_VERSION:
@@ -183,7 +183,7 @@ class SqliteFile:
                 else ("an older", "move the file away, and a new one is begun")
             )
             raise FeedbackError(
-                f"The file {self.told_to_visitors} was written by {age} digitcnn (format "
+                f"The file {self.public_location} was written by {age} digitcnn (format "
                 f"{version}, this one has {SCHEMA_VERSION}); {remedy}."
             )
 
@@ -248,7 +248,7 @@ class SqliteFile:
                 remedy = _remedy_for(fault)
             log.warning("Feedback could not be %s in %s: %s", done, self._path, fault)
             raise FeedbackError(
-                f"Feedback could not be {done} in {self.told_to_visitors} ({fault}); {remedy}."
+                f"Feedback could not be {done} in {self.public_location} ({fault}); {remedy}."
             ) from error
 
 

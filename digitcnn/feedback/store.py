@@ -27,19 +27,19 @@ from sqlalchemy.exc import ArgumentError
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import ConfigError, FeedbackError, NotOwnerError
-from digitcnn.feedback import verdict
-from digitcnn.feedback.postgres import PostgresServer
-from digitcnn.feedback.schema import VERDICTS, upsert
-from digitcnn.feedback.sqlite_file import SqliteFile
-from digitcnn.feedback.verdict import (
+from digitcnn.feedback import entry
+from digitcnn.feedback.entry import (
     EVERYTHING,
-    FeedbackRow,
+    FeedbackEntry,
+    FeedbackFilter,
     ModelScore,
     Score,
     Sketch,
-    Wanted,
     hash_of,
 )
+from digitcnn.feedback.postgres import PostgresServer
+from digitcnn.feedback.schema import VERDICTS, upsert
+from digitcnn.feedback.sqlite_file import SqliteFile
 from digitcnn.intervals import wilson_interval
 
 _ROW = VERDICTS.c
@@ -58,7 +58,7 @@ class Database(Protocol):
     def location(self) -> str: ...
 
     @property
-    def told_to_visitors(self) -> str: ...
+    def public_location(self) -> str: ...
 
     @property
     def notice(self) -> str | None: ...
@@ -92,9 +92,9 @@ class FeedbackStore:
         return self._database.location
 
     @property
-    def told_to_visitors(self) -> str:
+    def public_location(self) -> str:
         """Where the drawings are kept, in words for whoever draws them."""
-        return self._database.told_to_visitors
+        return self._database.public_location
 
     @property
     def notice(self) -> str | None:
@@ -131,19 +131,19 @@ class FeedbackStore:
         Raises FeedbackError when an argument is off or it cannot be kept; the store is then as it
         was before.
         """
-        ten = verdict.checked_probabilities(probabilities)
+        ten = entry.checked_probabilities(probabilities)
         row = {
             "visitor_hash": hash_of(visitor),
-            "sketch_id": verdict.checked_token("sketch id", sketch_id),
-            "model_digest": verdict.checked_token("model digest", model_digest),
-            "model_name": verdict.checked_name(model_name),
-            "answer": verdict.checked_digit("answer", answer),
+            "sketch_id": entry.checked_token("sketch id", sketch_id),
+            "model_digest": entry.checked_token("model digest", model_digest),
+            "model_name": entry.checked_name(model_name),
+            "answer": entry.checked_digit("answer", answer),
             "probabilities": json.dumps(ten),
             "confidence": max(ten),
-            "true_digit": verdict.checked_digit("true digit", true_digit),
-            "strokes": verdict.checked_strokes(strokes),
-            "image": verdict.checked_image(image),
-            "recorded_at": verdict.checked_time(now),
+            "true_digit": entry.checked_digit("true digit", true_digit),
+            "strokes": entry.checked_strokes(strokes),
+            "image": entry.checked_image(image),
+            "recorded_at": entry.checked_time(now),
         }
         with self._database.writing() as connection:
             assert connection is not None
@@ -152,7 +152,7 @@ class FeedbackStore:
     def withdraw(self, visitor: str, sketch_id: str) -> bool:
         """Erase a visitor's own verdict with its sketch; False when there is none."""
         mine = _ROW.visitor_hash == hash_of(visitor)
-        this = _ROW.sketch_id == verdict.checked_token("sketch id", sketch_id)
+        this = _ROW.sketch_id == entry.checked_token("sketch id", sketch_id)
         with self._database.writing(make=False) as connection:
             if connection is None:
                 return False
@@ -167,8 +167,8 @@ class FeedbackStore:
         of the lab, who may change all. Raises NotOwnerError for another's verdict, FeedbackError
         for one that is not there any more.
         """
-        digit = verdict.checked_digit("true digit", true_digit)
-        changed = {"true_digit": digit, "corrected_at": verdict.checked_time(now)}
+        digit = entry.checked_digit("true digit", true_digit)
+        changed = {"true_digit": digit, "corrected_at": entry.checked_time(now)}
         with self._changing(row_id, visitor) as (connection, this):
             connection.execute(
                 update(VERDICTS)
@@ -209,12 +209,14 @@ class FeedbackStore:
     def score(self, visitor: str | None) -> Score:
         """The share of right answers by the verdicts of one visitor, or of all (None)."""
         rows = self._select(
-            select(func.count(), func.count().filter(_RIGHT)).where(*_which(Wanted(visitor)))
+            select(func.count(), func.count().filter(_RIGHT)).where(
+                *_which(FeedbackFilter(visitor))
+            )
         )
         total, right = rows[0] if rows else (0, 0)
         return _score(total, right)
 
-    def scores_by_digit(self, wanted: Wanted = EVERYTHING) -> dict[int | None, Score]:
+    def scores_by_digit(self, wanted: FeedbackFilter = EVERYTHING) -> dict[int | None, Score]:
         """The score on the sketches of each digit that was drawn, by it; None is 'no digit'."""
         rows = self._select(
             select(_ROW.true_digit, func.count(), func.count().filter(_RIGHT))
@@ -224,7 +226,7 @@ class FeedbackStore:
         scores = {digit: _score(total, right) for digit, total, right in rows}
         return {digit: scores[digit] for digit in (*range(CLASSES), None) if digit in scores}
 
-    def scores_by_model(self, wanted: Wanted = EVERYTHING) -> list[ModelScore]:
+    def scores_by_model(self, wanted: FeedbackFilter = EVERYTHING) -> list[ModelScore]:
         """The score of each network that was judged, the one judged last first."""
         latest = func.max(_ROW.id).label("latest")
         groups = (
@@ -242,7 +244,7 @@ class FeedbackStore:
             ModelScore(digest, name, _score(total, right)) for digest, total, right, _, name in rows
         ]
 
-    def confidences(self, wanted: Wanted = EVERYTHING) -> tuple[torch.Tensor, torch.Tensor]:
+    def confidences(self, wanted: FeedbackFilter = EVERYTHING) -> tuple[torch.Tensor, torch.Tensor]:
         """How sure the answers were, and whether people said that they were right.
 
         float64 [N], 0 to 1; bool [N]. An answer 'no digit' shows no confidence and is left out.
@@ -257,13 +259,13 @@ class FeedbackStore:
 
     # --- Lists ------------------------------------------------------------------------------
 
-    def count(self, wanted: Wanted = EVERYTHING) -> int:
+    def count(self, wanted: FeedbackFilter = EVERYTHING) -> int:
         rows = self._select(select(func.count()).select_from(VERDICTS).where(*_which(wanted)))
         return int(rows[0][0]) if rows else 0
 
     def rows(
-        self, wanted: Wanted = EVERYTHING, *, offset: int = 0, limit: int | None = None
-    ) -> list[FeedbackRow]:
+        self, wanted: FeedbackFilter = EVERYTHING, *, offset: int = 0, limit: int | None = None
+    ) -> list[FeedbackEntry]:
         """The verdicts from ``offset`` on, the newest sketch first.
 
         The order is that in which the sketches came, whatever the clock said then.
@@ -273,15 +275,15 @@ class FeedbackStore:
                 f"{limit} verdicts from the {offset}th on were asked for; ask for 0 or more."
             )
         listed = _LISTED.where(*_which(wanted)).order_by(_ROW.id.desc())
-        return [_as_feedback_row(row) for row in self._select(listed.offset(offset).limit(limit))]
+        return [_as_entry(row) for row in self._select(listed.offset(offset).limit(limit))]
 
-    def recent(self, visitor: str | None, limit: int) -> list[FeedbackRow]:
+    def recent(self, visitor: str | None, limit: int) -> list[FeedbackEntry]:
         """The latest verdicts of one visitor, or of all (None), as ``rows`` gives them."""
-        return self.rows(Wanted(visitor), limit=limit)
+        return self.rows(FeedbackFilter(visitor), limit=limit)
 
     # --- Sketches to train and test on ------------------------------------------------------
 
-    def sketches(self, wanted: Wanted = EVERYTHING) -> list[Sketch]:
+    def sketches(self, wanted: FeedbackFilter = EVERYTHING) -> list[Sketch]:
         """Every sketch with its latest verdict, by ``id``; also those that show 'no digit'."""
         rows = self._select(
             select(
@@ -293,7 +295,7 @@ class FeedbackStore:
             Sketch(
                 id=row.id,
                 visitor_hash=row.visitor_hash,
-                image=verdict.image_of(row.image),
+                image=entry.image_of(row.image),
                 true_digit=row.true_digit,
                 model_digest=row.model_digest,
                 answer=row.answer,
@@ -304,14 +306,14 @@ class FeedbackStore:
             for row in rows
         ]
 
-    def count_labelled(self, wanted: Wanted = EVERYTHING) -> int:
+    def count_labelled(self, wanted: FeedbackFilter = EVERYTHING) -> int:
         """How many sketches show one of the ten digits."""
         rows = self._select(
             select(func.count(_ROW.true_digit)).select_from(VERDICTS).where(*_which(wanted))
         )
         return int(rows[0][0]) if rows else 0
 
-    def labelled(self, wanted: Wanted = EVERYTHING) -> tuple[torch.Tensor, torch.Tensor]:
+    def labelled(self, wanted: FeedbackFilter = EVERYTHING) -> tuple[torch.Tensor, torch.Tensor]:
         """The sketches that show one of the ten digits, by ``id``.
 
         Images uint8 [N, 28, 28], ink high, and true digits uint8 [N].
@@ -361,7 +363,7 @@ def _url(place: str) -> URL:
         ) from error
 
 
-def _which(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _which(wanted: FeedbackFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.visitor is not None:
         conditions.append(_ROW.visitor_hash == hash_of(wanted.visitor))
@@ -370,9 +372,9 @@ def _which(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.true_digit == "none":
         conditions.append(_ROW.true_digit.is_(None))
     elif wanted.true_digit != "any":
-        conditions.append(_ROW.true_digit == verdict.checked_digit("digit", wanted.true_digit))
+        conditions.append(_ROW.true_digit == entry.checked_digit("digit", wanted.true_digit))
     if wanted.model is not None:
-        conditions.append(_ROW.model_digest == verdict.checked_token("model digest", wanted.model))
+        conditions.append(_ROW.model_digest == entry.checked_token("model digest", wanted.model))
     return conditions
 
 
@@ -381,18 +383,18 @@ def _score(total: int, right: int) -> Score:
     return Score(right, total, right / total if total else math.nan, low, high)
 
 
-def _as_feedback_row(row: Any) -> FeedbackRow:
-    return FeedbackRow(
+def _as_entry(row: Any) -> FeedbackEntry:
+    return FeedbackEntry(
         id=row.id,
         sketch_id=row.sketch_id,
-        alias=verdict.alias_of(row.visitor_hash),
+        alias=entry.alias_of(row.visitor_hash),
         model_name=row.model_name,
         model_digest=row.model_digest,
         answer=row.answer,
         true_digit=row.true_digit,
         right=bool(row.right),
         confidence=row.confidence,
-        image=verdict.image_of(row.image),
+        image=entry.image_of(row.image),
         time=datetime.fromisoformat(row.recorded_at),
         corrected=None if row.corrected_at is None else datetime.fromisoformat(row.corrected_at),
     )

@@ -168,7 +168,7 @@ def standing_of(workspace: Workspace, payload: Payload) -> Payload:
     return {
         "mine": _score(store.score(visitor)),
         "all": _score(store.score(None)),
-        "kept": store.told_to_visitors,
+        "kept": store.public_location,
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from digitcnn.digits.idx import idx_bytes
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackStore, Wanted
+from digitcnn.feedback import FeedbackFilter, FeedbackStore
 
 README = """\
 {n} digits, drawn and labelled by hand in digitcnn: a test set.
@@ -33,7 +33,7 @@ class File:
     content: bytes
 
 
-def digit_set_zip(store: FeedbackStore, wanted: Wanted) -> File:
+def digit_set_zip(store: FeedbackStore, wanted: FeedbackFilter) -> File:
     """The sketches that show one of the ten digits, as an IDX pair in a folder ``feedback``.
 
     Raises FeedbackError where there are none.
@@ -56,7 +56,7 @@ def digit_set_zip(store: FeedbackStore, wanted: Wanted) -> File:
     return File("feedback-digits.zip", "application/zip", packed.getvalue())
 
 
-def list_csv(store: FeedbackStore, wanted: Wanted) -> File:
+def list_csv(store: FeedbackStore, wanted: FeedbackFilter) -> File:
     """A row per verdict, the newest sketch first; 'no digit' is an empty field, times in UTC."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -14,7 +14,7 @@ from digitcnn.analysis.calibration import (
     reliability_of,
 )
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.feedback import FeedbackStore, ModelScore, Score, Wanted
+from digitcnn.feedback import FeedbackFilter, FeedbackStore, ModelScore, Score
 from digitcnn.intervals import wilson_interval
 
 # Few verdicts make fine bins empty.
@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 300, 220
 LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 36
 
 
-def numbers_of(store: FeedbackStore, wanted: Wanted) -> dict[str, Any]:
+def numbers_of(store: FeedbackStore, wanted: FeedbackFilter) -> dict[str, Any]:
     """Three tables, as rows of texts, and a chart, as SVG, of the verdicts that are wanted.
 
     ``{"digits": [digit, right of total, accuracy], "models": [the same per model],

@@ -18,7 +18,7 @@ import gradio as gr
 
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackRow, FeedbackStore, Wanted, visitor_alias
+from digitcnn.feedback import FeedbackEntry, FeedbackFilter, FeedbackStore, visitor_alias
 from digitcnn.ui.access import Access
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
@@ -95,7 +95,7 @@ def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     pages = max(1, -(-total // PAGE))
     page = min(page, pages - 1)
     alias = visitor_alias(text_of(payload, "visitor"))
-    judged = store.scores_by_model(Wanted(wanted.visitor))
+    judged = store.scores_by_model(FeedbackFilter(wanted.visitor))
     return {
         "rows": [
             _row(row, mine=row.alias == alias, owner=owner)
@@ -109,7 +109,7 @@ def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     }
 
 
-def wanted_of(payload: Payload) -> Wanted:
+def wanted_of(payload: Payload) -> FeedbackFilter:
     """The filters: ``{"visitor", "whose": mine or everybody, "right": any, right or wrong,
     "digit": any, none or 0 to 9, "model": any or a digest}``. Raises FeedbackError."""
     whose = _one_of(payload, "whose", {"mine": text_of(payload, "visitor"), "everybody": None})
@@ -117,7 +117,7 @@ def wanted_of(payload: Payload) -> Wanted:
     digits: dict[str, int | Literal["any", "none"]] = {"any": "any", "none": "none"}
     digits |= {str(digit): digit for digit in range(CLASSES)}
     model = text_of(payload, "model")
-    return Wanted(
+    return FeedbackFilter(
         visitor=whose,
         right=right,
         true_digit=_one_of(payload, "digit", digits),
@@ -135,7 +135,7 @@ def _one_of(payload: Payload, key: str, meanings: dict[str, Any]) -> Any:
     return meanings[value]
 
 
-def _row(row: FeedbackRow, *, mine: bool, owner: bool) -> Payload:
+def _row(row: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
     return {
         "id": row.id,
         "image": picture(row.image),
@@ -191,7 +191,7 @@ def file_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
 
     Everybody's for the owner, else the visitor's own. Raises FeedbackError where there is nothing.
     """
-    wanted = Wanted(visitor=_asking(payload, owner))
+    wanted = FeedbackFilter(visitor=_asking(payload, owner))
     kinds = {"set": export.digit_set_zip, "list": export.list_csv}
     made = _one_of(payload, "kind", kinds)(store, wanted)
     return {

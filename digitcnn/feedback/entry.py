@@ -50,7 +50,7 @@ class ModelScore:
 
 
 @dataclass(frozen=True, eq=False)
-class FeedbackRow:
+class FeedbackEntry:
     """One verdict as lists show it, without what leads to the visitor who gave it.
 
     id: grows in the order in which the sketches came, and is never used again.
@@ -94,7 +94,7 @@ class Sketch:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FeedbackFilter:
     """Which verdicts a question is about; by default all of them.
 
     visitor: the secret of the one who gave them. right: what they said of the answer.
@@ -107,7 +107,7 @@ class Wanted:
     model: str | None = None
 
 
-EVERYTHING = Wanted()
+EVERYTHING = FeedbackFilter()
 
 
 def visitor_alias(visitor: str) -> str:

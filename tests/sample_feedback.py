@@ -11,7 +11,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SURE_OF_SEVEN = [0.01] * 7 + [0.91] + [0.01] * 2
 
 
-def verdict(**changes: Any) -> dict[str, Any]:
+def sample(**changes: Any) -> dict[str, Any]:
     """The model said 7, and Ann says so too."""
     return {
         "visitor": "secret-of-ann",
