@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digitcnn.analysis.kept_files import KeptFiles
+from digitcnn.analysis.disk_cache import DiskCache
 from digitcnn.analysis.predictions import Progress, predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
@@ -149,7 +149,7 @@ class FeatureIndexes:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.files = KeptFiles(folder, ".features", MAGIC, limit, "features")
+        self.files = DiskCache(folder, ".features", MAGIC, limit, "features")
         self._most_held = held
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from digitcnn.analysis.kept_files import KeptFiles
+from digitcnn.analysis.disk_cache import DiskCache
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.model import DigitCNN
 
@@ -86,7 +86,7 @@ def predict(
         raise ValueError("predict needs a network in evaluation mode: call eval() where it is made")
     device = network.output.weight.device
     batch = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
-    twin = inference_twin(network)
+    twin = inference_copy(network)
     n = len(digit_set)
     # Results go into place at once: a list of batches, joined at the end, would need twice as much.
     logits = torch.empty(n, CLASSES)
@@ -112,7 +112,7 @@ def predict(
     )
 
 
-def inference_twin(network: DigitCNN) -> DigitCNN:
+def inference_copy(network: DigitCNN) -> DigitCNN:
     """A network that answers the same and faster; ``network`` itself is left alone.
 
     Batch norm is folded into the convolution before it, which saves a map as large as the
@@ -156,7 +156,7 @@ class PredictionCache:
     """
 
     def __init__(self, folder: Path, limit: int = CACHE_BYTES) -> None:
-        self.files = KeptFiles(folder, ".logits", MAGIC, limit, "predictions")
+        self.files = DiskCache(folder, ".logits", MAGIC, limit, "predictions")
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Predictions] = OrderedDict()
         self._flights: dict[str, _Flight] = {}

@@ -1,7 +1,7 @@
 """What a network makes of digits that are turned, moved, scaled, drawn thicker or thinner, blurred.
 
 ``AXES`` are the five changes, each a pure function of images and a strength. ``measure`` gives a
-network's accuracy along each of them, ``bend`` its answers to one sketch, with the strengths at
+network's accuracy along each of them, ``perturb`` its answers to one sketch, with the strengths at
 which the answer breaks. One change at a time: nothing is turned and blurred at once.
 
 The images come out as uint8, as every image does that a network here gets, so what is shown is
@@ -143,7 +143,7 @@ AXES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Bend:
+class Perturbation:
     """The answers to one sketch along one axis.
 
     images: uint8 [V, 28, 28]. probabilities: float32 [V, 10].
@@ -162,10 +162,10 @@ class Bend:
     above: float
 
 
-def bend(network: DigitCNN, image: Tensor, temperature: float = 1.0) -> tuple[Bend, ...]:
+def perturb(network: DigitCNN, image: Tensor, temperature: float = 1.0) -> tuple[Perturbation, ...]:
     """The answers to one sketch along all axes, from one batch of some 80 images.
 
-    network: on the CPU, in evaluation mode; its ``inference_twin`` answers three times as fast.
+    network: on the CPU, in evaluation mode; its ``inference_copy`` answers three times as fast.
     image: uint8 [28, 28].
     """
     images = [
@@ -177,18 +177,18 @@ def bend(network: DigitCNN, image: Tensor, temperature: float = 1.0) -> tuple[Be
     probabilities = torch.softmax(logits / temperature, dim=1)
     parts = probabilities.split([len(part) for part in images])
     return tuple(
-        _bend(axis, part, found) for axis, part, found in zip(AXES, images, parts, strict=True)
+        _perturb(axis, part, found) for axis, part, found in zip(AXES, images, parts, strict=True)
     )
 
 
-def _bend(axis: Axis, images: Tensor, probabilities: Tensor) -> Bend:
+def _perturb(axis: Axis, images: Tensor, probabilities: Tensor) -> Perturbation:
     answers = probabilities.argmax(dim=1).tolist()
     middle = axis.values.index(axis.neutral)
     answer = answers[middle]
     others = probabilities.amax(dim=0)
     others[answer] = -1
     elsewhere = [v if a != answer else None for v, a in zip(axis.values, answers, strict=True)]
-    return Bend(
+    return Perturbation(
         axis,
         images,
         probabilities,

@@ -42,7 +42,7 @@ from digitcnn.network.bare_weights import (
 from digitcnn.network.claims import Claim, Refused, listed, shown
 from digitcnn.network.details import Details
 from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
-from digitcnn.network.novelty import Novelty, check_novelty, checked_novelty
+from digitcnn.network.ood import OODDetector, check_ood, checked_ood
 
 __all__ = [
     "INPUT_SCALINGS",
@@ -96,7 +96,7 @@ class Checkpoint:
 
     name: for people; the file's name without ``.pt``. Data from outside: shown as text only.
     digest: of the weights, and of the input's scaling where it is not MNIST's.
-    novelty: what tells a digit from what is none; None where the file holds no such statistics.
+    ood: what tells a digit from what is none; None where the file holds no such statistics.
     size: of the file, in bytes. path: None where the bytes came without a file.
     scaling: which of INPUT_SCALINGS was found most likely; None where the file says it.
     held: the network; None in a folder's list, where it would take 4 MB for each file.
@@ -106,7 +106,7 @@ class Checkpoint:
     name: str
     digest: str
     size: int
-    novelty: Novelty | None = None
+    ood: OODDetector | None = None
     path: Path | None = None
     scaling: str | None = None
     held: DigitCNN | None = None
@@ -172,7 +172,7 @@ class Checkpoint:
         logits = network.output(network.features_of(maps))
         return Answers(
             torch.softmax(logits / (self.details.temperature or 1.0), dim=1),
-            None if self.novelty is None else self.novelty.passes(maps),
+            None if self.ood is None else self.ood.passes(maps),
         )
 
 
@@ -200,11 +200,11 @@ def _digest_of(network: DigitCNN) -> str:
 # --- save ---------------------------------------------------------------------------------------
 
 
-def save(path: Path, network: DigitCNN, details: Details, novelty: Novelty | None = None) -> str:
+def save(path: Path, network: DigitCNN, details: Details, ood: OODDetector | None = None) -> str:
     """Write a new checkpoint and return its digest. What has the name already is never touched.
 
     Without the digit set that was trained on, a bare state dict is written: it says nothing else.
-    novelty: the network's no-digit statistics; they are no part of the digest.
+    ood: the network's no-digit statistics; they are no part of the digest.
 
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """
@@ -217,8 +217,8 @@ def save(path: Path, network: DigitCNN, details: Details, novelty: Novelty | Non
         "weights": weights,
         "details": details.to_plain(),
     }
-    if novelty is not None:
-        whole["novelty"] = _plain(novelty.tensors)
+    if ood is not None:
+        whole["novelty"] = _plain(ood.tensors)
     torch.save(weights if details.digits is None else whole, buffer)
     try:
         with atomic_write(path, new=True) as file:
@@ -279,7 +279,7 @@ def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
         name=_display_name(file_name),
         digest=_digest_of(network),
         size=len(data),
-        novelty=statistics,
+        ood=statistics,
         path=source if isinstance(source, Path) else None,
     )
 
@@ -297,7 +297,7 @@ def _check_name(file_name: str) -> None:
         )
 
 
-def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, Novelty | None]:
+def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, OODDetector | None]:
     content = file.content
     if content["format"] != FORMAT or type(content.get("format_version")) is not int:
         raise Refused("is in a format that digitcnn does not know; choose a checkpoint of its own")
@@ -319,9 +319,9 @@ def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, Novelty | None]
     scaling = _check_architecture(content["architecture"])
     details = Details.read(content["details"])
     if "novelty" in content:
-        check_novelty(content["novelty"])
+        check_ood(content["novelty"])
     loaded = file.load()
-    statistics = checked_novelty(loaded["novelty"]) if "novelty" in content else None
+    statistics = checked_ood(loaded["novelty"]) if "novelty" in content else None
     return _fill(scaling, loaded["weights"], weights, names), details, statistics
 
 

@@ -13,7 +13,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network import checkpoint
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import Novelty
+from digitcnn.network.ood import OODDetector
 
 
 def harmless(name: str, otherwise: str) -> str:
@@ -35,7 +35,7 @@ def save_under_free_name(
     names: Iterable[str],
     network: DigitCNN,
     details: Details,
-    novelty: Novelty | None = None,
+    ood: OODDetector | None = None,
     *,
     again: bool = False,
 ) -> Path:
@@ -57,7 +57,7 @@ def save_under_free_name(
         path = folder / f"{name}.pt"
         if not os.path.lexists(path):
             try:
-                checkpoint.save(path, network, details, novelty)
+                checkpoint.save(path, network, details, ood)
                 return path
             except CheckpointError:
                 if not os.path.lexists(path):
@@ -67,6 +67,6 @@ def save_under_free_name(
             continue
         with contextlib.suppress(CheckpointError):
             found = checkpoint.load(path)
-            if found.digest == digest and (found.novelty is None) == (novelty is None):
+            if found.digest == digest and (found.ood is None) == (ood is None):
                 return path
     raise AssertionError("the names do not end")

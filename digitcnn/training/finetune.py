@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from digitcnn.analysis import novelty as novelty_of
 from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
@@ -41,7 +41,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.free_name import harmless, save_under_free_name
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import Novelty
+from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs
 from digitcnn.training.closing import other_set
 from digitcnn.training.config import learning_rate_at
@@ -347,10 +347,10 @@ class _Tuning:
             said = f"Not kept, because {', and '.join(against)}.{problem}"
             yield TuningEnd(runs.FINISHED, said, self.base.name, rows=tuple(rows))
             return
-        novelty = yield from self._learn_novelty(training)
-        if novelty is None:
+        ood = yield from self._fit_ood_detector(training)
+        if ood is None:
             problem += " What is no digit was not learned anew, so it refuses no drawing."
-        path = self._keep(checkpoints, metrics, temperature, novelty)
+        path = self._keep(checkpoints, metrics, temperature, ood)
         said = (
             f"Kept as {path.stem}, tuned on {self._tuned_on()}: it is not worse on the other half "
             f"of the feedback, and on the held-out images it has not lost {LARGEST_LOSS} points."
@@ -371,23 +371,23 @@ class _Tuning:
         if self.stop.is_set():
             raise _StoppedError
 
-    def _learn_novelty(self, training: DigitSet) -> Generator[Phase, None, Novelty | None]:
+    def _fit_ood_detector(self, training: DigitSet) -> Generator[Phase, None, OODDetector | None]:
         """What tells a digit from what is none, for the changed maps; None once stopped."""
         held_out = next(iter(self.held_out.values()))
-        for step in novelty_of.fit(self.new, training, held_out, self.settings.seed):
-            if isinstance(step, Novelty):
+        for step in fit_ood_detector(self.new, training, held_out, self.settings.seed):
+            if isinstance(step, OODDetector):
                 return step
             if self.stop.is_set():
                 return None
             yield Phase(step)
-        raise AssertionError("fit ends with the Novelty")
+        raise AssertionError("fit ends with the OODDetector")
 
     def _keep(
         self,
         folder: Path,
         metrics: dict[str, Any],
         temperature: float,
-        novelty: Novelty | None,
+        ood: OODDetector | None,
     ) -> Path:
         details = dataclasses.replace(
             self.base.details,
@@ -398,7 +398,7 @@ class _Tuning:
             versions=runs.versions(),
         )
         names = hand_names(self.base.name)
-        return save_under_free_name(folder, names, self.new, details, novelty)
+        return save_under_free_name(folder, names, self.new, details, ood)
 
     def _origin(self) -> dict[str, Any]:
         """What the checkpoint says of the tuning, beside the settings of the first training."""

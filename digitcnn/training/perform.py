@@ -23,8 +23,8 @@ from typing import Any
 import torch
 
 from digitcnn.analysis import metrics as metrics_of
-from digitcnn.analysis import novelty as novelty_of
 from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -33,7 +33,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.free_name import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import Novelty
+from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs
 from digitcnn.training.closing import Closed, ClosingRun, Scored, score
 from digitcnn.training.config import TrainingConfig
@@ -236,9 +236,9 @@ class _Performance:
         network = _averaged_network(snapshot, self.compute)
         try:
             own, metrics, temperature = self._score(network, held_out)
-            novelty = None
+            ood = None
             if self.record.saves:
-                novelty = yield from self._learn_novelty(network, training, held_out)
+                ood = yield from self._fit_ood_detector(network, training, held_out)
         except _InterruptedError:
             yield from self._stop(snapshot, snapshot.epoch, training, held_out)
             return
@@ -246,7 +246,7 @@ class _Performance:
         details = self._details(snapshot, training, held_out, metrics, temperature)
         count = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
         end = self._end(
-            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details, novelty
+            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details, ood
         )
         closing = ClosingRun(
             self.run,
@@ -291,18 +291,18 @@ class _Performance:
             )
         return own, metrics, temperature
 
-    def _learn_novelty(
+    def _fit_ood_detector(
         self, network: DigitCNN, training: DigitSet, held_out: DigitSet
-    ) -> Generator[Progress, None, Novelty | None]:
+    ) -> Generator[Progress, None, OODDetector | None]:
         """What tells a digit from what is none. Raises _InterruptedError as ``_score`` does."""
-        novelty = None
-        for step in novelty_of.fit(network, training, held_out, self.config.seed):
+        ood = None
+        for step in fit_ood_detector(network, training, held_out, self.config.seed):
             self._unless_interrupted()
-            if isinstance(step, Novelty):
-                novelty = step
+            if isinstance(step, OODDetector):
+                ood = step
             else:
                 yield Phase(step)
-        return novelty
+        return ood
 
     def _unless_interrupted(self, *_: int) -> None:
         if self.stop.is_set() and self.stop.reason == runs.INTERRUPTED:
@@ -353,14 +353,14 @@ class _Performance:
         file_name: str | None,
         message: str,
         details: checkpoint.Details | None,
-        novelty: Novelty | None = None,
+        ood: OODDetector | None = None,
     ) -> RunEnd:
         path, digest = None, None
         if snapshot is not None and file_name and details and self.record.saves:
             network = _averaged_network(snapshot, None)
             digest = checkpoint.digest(network.state_dict())
             names = numbered(file_name.removesuffix(".pt"))
-            path = save_under_free_name(self.checkpoints, names, network, details, novelty)
+            path = save_under_free_name(self.checkpoints, names, network, details, ood)
         # In this order a process killed in between leaves a run that is finished or can go on.
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message

@@ -127,6 +127,6 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
         numbered(stem),
         checkpoint.network,
         checkpoint.details,
-        checkpoint.novelty,
+        checkpoint.ood,
         again=True,  # kept twice, it is there twice: each press has its own answer
     )

@@ -14,17 +14,17 @@ from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor
 from torchvision.transforms.v2 import functional as torchvision
 
-from digitcnn.analysis.predictions import inference_twin
+from digitcnn.analysis.predictions import inference_copy
 from digitcnn.analysis.robustness import (
     AXES,
     MOST_IMAGES,
     Axis,
     Curve,
     RobustnessCache,
-    bend,
     blur,
     change_stroke,
     measure,
+    perturb,
     rotate,
     sample,
     scale,
@@ -184,7 +184,7 @@ def test_a_sketch_is_answered_along_every_axis_as_the_network_answers_each_image
     shipped: Checkpoint, digits: DigitSet
 ) -> None:
     temperature = shipped.details.temperature or 1.0
-    found = bend(shipped.network, digits.images[3], temperature)
+    found = perturb(shipped.network, digits.images[3], temperature)
     assert [b.axis for b in found] == list(AXES)
     for one in found:
         torch.testing.assert_close(
@@ -199,12 +199,12 @@ def test_a_sketch_is_answered_along_every_axis_as_the_network_answers_each_image
 def test_all_axes_of_a_sketch_take_less_than_60_ms_of_one_core(
     shipped: Checkpoint, digits: DigitSet
 ) -> None:
-    twin = inference_twin(shipped.network)
+    twin = inference_copy(shipped.network)
     # Of this thread alone: other work on the machine does not count.
     spent = []
     for image in digits.images[:6]:
         before = time.thread_time()
-        bend(twin, image)
+        perturb(twin, image)
         spent.append(time.thread_time() - before)
     assert min(spent) < 0.06
 
@@ -214,7 +214,7 @@ def test_breaks_are_the_nearest_strengths_with_another_answer(
 ) -> None:
     broken = 0
     for image in digits.images[:12]:
-        for one in bend(shipped.network, image):
+        for one in perturb(shipped.network, image):
             values, answers = one.axis.values, one.probabilities.argmax(dim=1).tolist()
             below, above = math.nan, math.nan
             for value, answer in zip(values, answers, strict=True):
@@ -235,7 +235,7 @@ def test_a_network_that_never_changes_its_answer_never_breaks() -> None:
     with torch.no_grad():
         network.output.weight.zero_()
         network.output.bias.copy_(torch.arange(10.0))
-    for one in bend(network, torch.zeros(28, 28, dtype=torch.uint8)):
+    for one in perturb(network, torch.zeros(28, 28, dtype=torch.uint8)):
         assert (one.answer, one.rival) == (9, 8)
         assert math.isnan(one.below)
         assert math.isnan(one.above)

@@ -20,7 +20,7 @@ from digitcnn.digits.sketch import from_strokes
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import TENSORS, Novelty
+from digitcnn.network.ood import TENSORS, OODDetector
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ def leaning_network(digit: int) -> DigitCNN:
     return network
 
 
-def scribbles_told(network: DigitCNN) -> Novelty:
+def scribbles_told(network: DigitCNN) -> OODDetector:
     """Statistics by which a bar passes as a digit and the scribble does not."""
     tensors = {
         name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
@@ -50,10 +50,10 @@ def scribbles_told(network: DigitCNN) -> Novelty:
         away = (scribble - bar) / (scribble - bar).norm()
         tensors["hidden.weight"][0] = away
         tensors["output.weight"][10, 0] = 1
-        scores = Novelty(tensors).scores(torch.stack([bar, scribble]))
+        scores = OODDetector(tensors).scores(torch.stack([bar, scribble]))
         assert scores[0] > scores[1]
         tensors["threshold"] = scores.mean()
-    return Novelty(tensors)
+    return OODDetector(tensors)
 
 
 @pytest.fixture(scope="module")

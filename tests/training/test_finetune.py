@@ -351,8 +351,8 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
     assert found.details.metrics["held_out"]["accuracy"] == end.rows[1].after
     assert found.details.metrics["many"]["n"] == 50
     # The last maps have changed, so what is no digit was learned anew.
-    assert found.novelty is not None
-    assert found.novelty.passes(found.network.maps(found.network.prepare(sketches.images))).any()
+    assert found.ood is not None
+    assert found.ood.passes(found.network.maps(found.network.prepare(sketches.images))).any()
     framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
     assert float(predict(found.network, framed).right.float().mean()) == pytest.approx(
         end.rows[2].after

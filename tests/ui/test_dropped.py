@@ -11,7 +11,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import TENSORS, Novelty
+from digitcnn.network.ood import TENSORS, OODDetector
 from digitcnn.ui.dropped import HELD, PER_SESSION, SECONDS_HELD, DroppedModels, keep
 from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.workspace import Workspace
@@ -151,13 +151,15 @@ def test_a_kept_model_still_tells_digits_from_what_is_none(
 ) -> None:
     kinds = {"float16": torch.float16, "float32": torch.float32}
     tensors = {name: torch.ones(c.shape, dtype=kinds[c.dtype]) for name, c in TENSORS.items()}
-    save(tmp_path / "tells.pt", DigitCNN().eval(), Details(digits="synthetic"), Novelty(tensors))
+    save(
+        tmp_path / "tells.pt", DigitCNN().eval(), Details(digits="synthetic"), OODDetector(tensors)
+    )
     (verdict,) = dropped.receive([tmp_path / "tells.pt"], "page")
     found = dropped.get(verdict.key or "")
     assert found is not None
     kept = load(keep(found, tmp_path / "checkpoints"))
-    assert kept.novelty is not None
-    assert kept.novelty.threshold == 1.0
+    assert kept.ood is not None
+    assert kept.ood.threshold == 1.0
 
 
 def test_bare_weights_are_kept_as_bare_weights(tmp_path: Path, dropped: DroppedModels) -> None:

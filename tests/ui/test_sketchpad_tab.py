@@ -12,7 +12,7 @@ from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, Sketc
 from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.novelty import TENSORS, Novelty
+from digitcnn.network.ood import TENSORS, OODDetector
 from digitcnn.ui import sketchpad_tab
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -117,7 +117,7 @@ def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere
         name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
         for name, claim in TENSORS.items()
     }
-    strict = Novelty({**tensors, "threshold": torch.tensor(1e9)})
+    strict = OODDetector({**tensors, "threshold": torch.tensor(1e9)})
     save(tmp_path / "checkpoints" / "strict.pt", network, details, strict)
     models = Models(workspace)
     sure = sketchpad_tab.answer_sketch(models, DRAWN)

@@ -29,7 +29,7 @@ from digitcnn.digits import sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
-from digitcnn.network.novelty import Novelty
+from digitcnn.network.ood import OODDetector
 
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("framing.js", "network.js", "pad.js")
@@ -50,16 +50,16 @@ FRAMING = {
 def to_page(checkpoint: Checkpoint) -> str:
     """The whole page. What the checkpoint says of itself is text in it, whatever it holds."""
     tensors = folded_weights(checkpoint.network)
-    novelty = checkpoint.novelty
-    if novelty is not None:
-        head = {name: tensor for name, tensor in novelty.tensors.items() if tensor.dim()}
-        tensors |= {f"novelty.{name}": tensor for name, tensor in head.items()}
+    ood = checkpoint.ood
+    if ood is not None:
+        head = {name: tensor for name, tensor in ood.tensors.items() if tensor.dim()}
+        tensors |= {f"ood.{name}": tensor for name, tensor in head.items()}
     table, weights = pack(tensors)
     model = {
         "inputMean": 255 * checkpoint.network.input_mean,
         "inputStd": 255 * checkpoint.network.input_std,
         "temperature": checkpoint.details.temperature,
-        "threshold": None if novelty is None else novelty.threshold,
+        "threshold": None if ood is None else ood.threshold,
         "tensors": table,
         "framing": FRAMING,
     }
@@ -76,7 +76,7 @@ def to_page(checkpoint: Checkpoint) -> str:
         name=escape(checkpoint.name),
         training=escape(checkpoint.details.claim()),
         temperature=_temperature(checkpoint.details.temperature),
-        novelty=_novelty(novelty),
+        ood=_ood(ood),
         digest=escape(checkpoint.digest),
     )
 
@@ -115,8 +115,8 @@ def _policy(style: str, scripts: list[str]) -> str:
     )
 
 
-def _novelty(novelty: Novelty | None) -> str:
-    if novelty is None:
+def _ood(ood: OODDetector | None) -> str:
+    if ood is None:
         return "not told: the file has no statistics of it, and everything is taken for a digit"
     return "told, as in the app, by the statistics in the file"
 

@@ -7,7 +7,7 @@ import json
 import math
 from html import escape
 
-from digitcnn.analysis.robustness import AXES, Axis, Bend, bend
+from digitcnn.analysis.robustness import AXES, Axis, Perturbation, perturb
 from digitcnn.errors import SketchError
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
@@ -51,7 +51,7 @@ def bent_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
     if seen is None:
         return {"blank": True}
     checkpoint = models.get(text_of(payload, "model"))
-    found = bend(twins.of(checkpoint), seen, checkpoint.details.temperature or 1.0)
+    found = perturb(twins.of(checkpoint), seen, checkpoint.details.temperature or 1.0)
     images = seen if wanted is None else found[wanted].images
     return {
         "answer": found[0].answer,
@@ -61,7 +61,7 @@ def bent_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
     }
 
 
-def _axis(found: Bend) -> Payload:
+def _axis(found: Perturbation) -> Payload:
     return {
         "rival": found.rival,
         "below": _place(found.axis, found.below),

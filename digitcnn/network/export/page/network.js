@@ -49,9 +49,9 @@ function read(pixels, model, tensors) {
 // Whether the log odds of "some digit" against "none" reach the threshold.
 function passes(maps, { threshold }, tensors) {
   if (threshold === null) return null;
-  const hidden = linear(maps, tensors["novelty.hidden.weight"], tensors["novelty.hidden.bias"]);
+  const hidden = linear(maps, tensors["ood.hidden.weight"], tensors["ood.hidden.bias"]);
   for (let i = 0; i < hidden.length; i += 1) hidden[i] = Math.max(0, hidden[i]);
-  const logits = linear(hidden, tensors["novelty.output.weight"], tensors["novelty.output.bias"]);
+  const logits = linear(hidden, tensors["ood.output.weight"], tensors["ood.output.bias"]);
   const [digits, none] = [logits.subarray(0, 10), logits[10]];
   const most = Math.max(...digits);
   const sum = digits.reduce((total, logit) => total + Math.exp(logit - most), 0);

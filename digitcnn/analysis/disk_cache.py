@@ -13,7 +13,7 @@ from digitcnn.files import atomic_write
 log = logging.getLogger(__name__)
 
 
-class KeptFiles:
+class DiskCache:
     """Files of one kind in ``folder``, at most ``limit`` bytes; those unused for longest go first.
 
     Thread-safe. A file that cannot be read is made again; a folder that cannot be written costs

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from digitcnn.analysis.novelty import Change, change, fit, with_threshold
+from digitcnn.analysis.ood import Change, change, fit_ood_detector, with_threshold
 from digitcnn.cli import main
 from digitcnn.digits import non_digits, synthetic
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -23,7 +23,7 @@ from digitcnn.network.checkpoint import FORMAT, Checkpoint, load, save
 from digitcnn.network.details import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.model import MAPS, DigitCNN
-from digitcnn.network.novelty import HIDDEN, TENSORS, Novelty
+from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import EpochEnd, train
 
@@ -31,17 +31,17 @@ NO_CHANGE = Change(*[0] * len(fields(Change)))
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
 
 
-def random_novelty(seed: int = 0, **changes: torch.Tensor) -> Novelty:
+def random_detector(seed: int = 0, **changes: torch.Tensor) -> OODDetector:
     generator = torch.Generator().manual_seed(seed)
     tensors = {
         name: torch.randn(claim.shape, generator=generator).to(getattr(torch, claim.dtype))
         for name, claim in TENSORS.items()
     }
-    return Novelty({**tensors, **changes})
+    return OODDetector({**tensors, **changes})
 
 
 @pytest.fixture(scope="module")
-def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, Novelty, list[str]]:
+def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, OODDetector, list[str]]:
     """A network that learned 440 drawn digits, its held-out images, and what it takes for none."""
     training, held_out = split_held_out(drawn)
     config = TrainingConfig(digits="synthetic", epochs=4, batch_size=64)
@@ -51,19 +51,19 @@ def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, Novelty,
     network = DigitCNN()
     network.load_state_dict(end.snapshot.averaged)
     network.eval().requires_grad_(False)
-    *said, novelty = fit(network, training, held_out, seed=0)
-    assert isinstance(novelty, Novelty)
-    return network, held_out, novelty, [str(words) for words in said]
+    *said, ood = fit_ood_detector(network, training, held_out, seed=0)
+    assert isinstance(ood, OODDetector)
+    return network, held_out, ood, [str(words) for words in said]
 
 
 # --- Learning -----------------------------------------------------------------------------------
 
 
 def test_held_out_images_pass_and_scribbles_letters_and_shapes_do_not(
-    learned: tuple[DigitCNN, DigitSet, Novelty, list[str]],
+    learned: tuple[DigitCNN, DigitSet, OODDetector, list[str]],
 ) -> None:
-    network, held_out, novelty, _ = learned
-    checkpoint = Checkpoint(DETAILS, "a", "0", 0, novelty=novelty, held=network)
+    network, held_out, ood, _ = learned
+    checkpoint = Checkpoint(DETAILS, "a", "0", 0, ood=ood, held=network)
     passed = checkpoint.answers(from_images(held_out.images)).is_digit
     assert passed is not None
     assert bool(passed.all())  # of fewer than a hundred all do
@@ -77,18 +77,18 @@ def test_held_out_images_pass_and_scribbles_letters_and_shapes_do_not(
 
 
 def test_learning_says_what_it_does_and_its_statistics_are_small_plain_and_finite(
-    learned: tuple[DigitCNN, DigitSet, Novelty, list[str]],
+    learned: tuple[DigitCNN, DigitSet, OODDetector, list[str]],
 ) -> None:
-    _, _, novelty, said = learned
+    _, _, ood, said = learned
     assert all(words.startswith("learning what is no digit: ") for words in said)
     assert len(said) > 4
-    assert set(novelty.tensors) == set(TENSORS)
+    assert set(ood.tensors) == set(TENSORS)
     for name, claim in TENSORS.items():
-        tensor = novelty.tensors[name]
+        tensor = ood.tensors[name]
         assert (str(tensor.dtype), tuple(tensor.shape)) == (f"torch.{claim.dtype}", claim.shape)
         assert bool(torch.isfinite(tensor).all())
         assert not tensor.requires_grad
-    assert sum(t.numel() * t.element_size() for t in novelty.tensors.values()) < 1_000_000
+    assert sum(t.numel() * t.element_size() for t in ood.tensors.values()) < 1_000_000
 
 
 def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alone(
@@ -99,10 +99,10 @@ def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alo
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     state = torch.get_rng_state()
 
-    def learn(seed: int) -> Novelty:
-        *_, novelty = fit(network, training, held_out, seed)
-        assert isinstance(novelty, Novelty)
-        return novelty
+    def learn(seed: int) -> OODDetector:
+        *_, ood = fit_ood_detector(network, training, held_out, seed)
+        assert isinstance(ood, OODDetector)
+        return ood
 
     first, again, other = learn(3), learn(3), learn(4)
     assert all(torch.equal(first.tensors[name], again.tensors[name]) for name in TENSORS)
@@ -117,33 +117,33 @@ def test_the_last_few_examples_of_a_round_may_be_of_one_kind(
 ) -> None:
     training, held_out = split_held_out(drawn, 40)
     for at_once in ("CHUNK", "BATCH"):
-        monkeypatch.setattr(f"digitcnn.analysis.novelty.{at_once}", 1)
+        monkeypatch.setattr(f"digitcnn.analysis.ood.{at_once}", 1)
     few = DigitSet(training.images[:1], training.labels[:1], "few", "train")
-    *_, novelty = fit(DigitCNN().eval(), few, held_out, seed=0)
-    assert isinstance(novelty, Novelty)
+    *_, ood = fit_ood_detector(DigitCNN().eval(), few, held_out, seed=0)
+    assert isinstance(ood, OODDetector)
 
 
 @pytest.mark.parametrize(("images", "refused"), [(1, 0), (99, 0), (100, 1), (250, 2), (1000, 10)])
 def test_one_in_a_hundred_held_out_images_is_refused_and_no_more(images: int, refused: int) -> None:
     maps = torch.rand(images, MAPS, generator=torch.Generator().manual_seed(images))
-    tensors = {name: t for name, t in random_novelty().tensors.items() if name != "threshold"}
-    novelty = with_threshold(tensors, maps)
-    assert int((~novelty.passes(maps)).sum()) == refused
-    scores = novelty.scores(maps).sort().values
+    tensors = {name: t for name, t in random_detector().tensors.items() if name != "threshold"}
+    ood = with_threshold(tensors, maps)
+    assert int((~ood.passes(maps)).sum()) == refused
+    scores = ood.scores(maps).sort().values
     if refused:
-        assert float(scores[refused - 1]) < novelty.threshold < float(scores[refused])
+        assert float(scores[refused - 1]) < ood.threshold < float(scores[refused])
 
 
 def test_scores_are_the_log_odds_of_a_digit_in_a_second_opinion() -> None:
-    novelty = random_novelty()
+    ood = random_detector()
     maps = torch.rand(5, MAPS, generator=torch.Generator().manual_seed(2))
-    own = {name: tensor.double() for name, tensor in novelty.tensors.items()}
+    own = {name: tensor.double() for name, tensor in ood.tensors.items()}
     hidden = (maps.double() @ own["hidden.weight"].T + own["hidden.bias"]).clamp(min=0)
     odds = torch.softmax(hidden @ own["output.weight"].T + own["output.bias"], 1)[:, 10]
     # Digits can be so sure that their odds have no logarithm in float64.
     wanted = torch.log1p(-odds) - torch.log(odds)
     finite = torch.isfinite(wanted)
-    assert novelty.scores(maps)[finite].tolist() == pytest.approx(wanted[finite].tolist(), rel=1e-4)
+    assert ood.scores(maps)[finite].tolist() == pytest.approx(wanted[finite].tolist(), rel=1e-4)
 
 
 # --- What it learns from ------------------------------------------------------------------------
@@ -235,18 +235,18 @@ def network() -> DigitCNN:
 def test_statistics_come_back_bit_for_bit_and_are_no_part_of_the_digest(
     tmp_path: Path, network: DigitCNN
 ) -> None:
-    statistics = random_novelty()
+    statistics = random_detector()
     with_them = save(tmp_path / "with.pt", network, DETAILS, statistics)
     without = save(tmp_path / "without.pt", network, DETAILS)
     assert with_them == without
     loaded = load(tmp_path / "with.pt")
-    assert loaded.novelty is not None
+    assert loaded.ood is not None
     for name, tensor in statistics.tensors.items():
-        assert torch.equal(loaded.novelty.tensors[name], tensor)
+        assert torch.equal(loaded.ood.tensors[name], tensor)
     size = (tmp_path / "with.pt").stat().st_size - (tmp_path / "without.pt").stat().st_size
     assert size < 1_000_000
     bare = load(tmp_path / "without.pt")
-    assert bare.novelty is None
+    assert bare.ood is None
     image = torch.zeros(2, 28, 28, dtype=torch.uint8)
     image[0, 5:20, 9:12] = 255
     assert bare.answers(image).is_digit is None
@@ -256,7 +256,7 @@ def test_statistics_come_back_bit_for_bit_and_are_no_part_of_the_digest(
 def test_a_verdict_costs_no_second_pass_through_the_network(
     tmp_path: Path, network: DigitCNN
 ) -> None:
-    save(tmp_path / "a.pt", network, DETAILS, random_novelty())
+    save(tmp_path / "a.pt", network, DETAILS, random_detector())
     loaded = load(tmp_path / "a.pt")
     passes: list[Any] = []
     loaded.network.conv2.register_forward_hook(lambda *_: passes.append(1))
@@ -286,7 +286,7 @@ BAD: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_statistics_that_are_not_ours_are_refused_in_one_sentence(
     tmp_path: Path, network: DigitCNN, what: str
 ) -> None:
-    save(tmp_path / "good.pt", network, DETAILS, random_novelty())
+    save(tmp_path / "good.pt", network, DETAILS, random_detector())
     content = torch.load(tmp_path / "good.pt", weights_only=True)
     assert content["format"] == FORMAT
     content["novelty"] = BAD[what](content["novelty"])
@@ -302,8 +302,8 @@ def test_predict_says_whether_it_is_a_digit_only_where_the_checkpoint_can_tell(
     tmp_path: Path, network: DigitCNN, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, threshold in (("never", 1e9), ("always", -1e9)):
-        novelty = random_novelty(threshold=torch.tensor(threshold))
-        save(tmp_path / f"{name}.pt", network, DETAILS, novelty)
+        ood = random_detector(threshold=torch.tensor(threshold))
+        save(tmp_path / f"{name}.pt", network, DETAILS, ood)
     save(tmp_path / "without.pt", network, DETAILS)
     picture = tmp_path / "a.png"
     page = Image.new("L", (60, 60), 255)

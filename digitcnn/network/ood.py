@@ -3,7 +3,7 @@
 A small head on the network's last maps: one hidden layer, and eleven outputs, one per digit and
 one for everything else, as in outlier exposure with a class of its own (Hendrycks et al. 2019,
 arXiv 1812.04606). An image passes as a digit when the log odds of "some digit" against "none"
-reach the threshold. How head and threshold are found is left to ``analysis.novelty``.
+reach the threshold. How head and threshold are found is left to ``analysis.ood``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TENSORS: Mapping[str, Claim] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Novelty:
+class OODDetector:
     """The head's tensors by their names, as in ``TENSORS``, on the CPU; never changed."""
 
     tensors: Mapping[str, Tensor]
@@ -59,8 +59,8 @@ class Novelty:
         return self.scores(maps) >= self.tensors["threshold"]
 
 
-def check_novelty(content: Any) -> None:
-    """Raises Refused unless a file claims exactly the tensors of a Novelty."""
+def check_ood(content: Any) -> None:
+    """Raises Refused unless a file claims exactly the tensors of an OODDetector."""
     if not isinstance(content, dict) or set(content) != set(TENSORS):
         raise Refused(
             "has no-digit statistics other than those of this version of digitcnn; copy or "
@@ -74,8 +74,8 @@ def check_novelty(content: Any) -> None:
             )
 
 
-def checked_novelty(content: Mapping[str, Any]) -> Novelty:
-    """The Novelty of tensors whose claims were agreed to. Raises Refused."""
+def checked_ood(content: Mapping[str, Any]) -> OODDetector:
+    """The OODDetector of tensors whose claims were agreed to. Raises Refused."""
     tensors = {}
     for name, claim in TENSORS.items():
         tensor = gate.check_tensor(name, content[name], claim)
@@ -85,4 +85,4 @@ def checked_novelty(content: Mapping[str, Any]) -> Novelty:
                 "statistics; train it again"
             )
         tensors[name] = tensor
-    return Novelty(tensors)
+    return OODDetector(tensors)

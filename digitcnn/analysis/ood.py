@@ -5,7 +5,7 @@ other hands, pens and scanners would, and digits drawn by the program, from draw
 digits (``digits.non_digits``): outlier exposure (Hendrycks et al. 2019, arXiv 1812.04606). The
 threshold is where 99 % of the held-out images, on the way that a drawing takes, pass.
 
-What a checkpoint keeps of it, and how that is asked, is left to ``network.novelty``.
+What a checkpoint keeps of it, and how that is asked, is left to ``network.ood``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from digitcnn.analysis.predictions import inference_twin
+from digitcnn.analysis.predictions import inference_copy
 from digitcnn.digits import non_digits
 from digitcnn.digits.augment import thicken, warp
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.sketch import frame_mnist, from_images
 from digitcnn.digits.synthetic import FORMS, POPULATIONS, Population, Spread, write
 from digitcnn.network.model import MAPS, DigitCNN, Dropout
-from digitcnn.network.novelty import HIDDEN, TENSORS, Novelty
+from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 
 # Share of the held-out images that pass as digits.
 PASS_SHARE = 0.99
@@ -94,10 +94,10 @@ OF_DIGITS = Change()
 OF_OTHERS = replace(OF_DIGITS, thick=0.4, boxed=0.25, coarse=0.12)
 
 
-def fit(
+def fit_ood_detector(
     network: DigitCNN, training: DigitSet, held_out: DigitSet, seed: int
-) -> Iterator[str | Novelty]:
-    """What is being done, in words for people, every second or three, and the Novelty last.
+) -> Iterator[str | OODDetector]:
+    """What is being done, in words for people, every second or three, and the OODDetector last.
 
     network: in evaluation mode, on any device; it is left alone. training, held_out: the run's.
     Takes 45 s of processor time and 300 MB for 10,000 images and more, a second or two for a few
@@ -106,7 +106,7 @@ def fit(
     """
     random = np.random.default_rng([seed, 1])
     generator = torch.Generator().manual_seed(seed)
-    twin = inference_twin(network)
+    twin = inference_copy(network)
     yield "learning what is no digit: drawing"
     images, targets = _examples(training, random)
     sample = torch.randperm(len(images), generator=generator)[:CHUNK]
@@ -126,18 +126,18 @@ def fit(
     yield with_threshold(head.tensors(), seen)
 
 
-def with_threshold(tensors: dict[str, Tensor], held_out: Tensor) -> Novelty:
+def with_threshold(tensors: dict[str, Tensor], held_out: Tensor) -> OODDetector:
     """The head's tensors with the threshold at which PASS_SHARE of held-out images pass.
 
     held_out: their maps [N, 3136]. Of fewer than a hundred all pass.
     """
-    every = Novelty({**tensors, "threshold": torch.tensor(-math.inf)})
+    every = OODDetector({**tensors, "threshold": torch.tensor(-math.inf)})
     scores = torch.cat([every.scores(part) for part in held_out.split(CHUNK)]).sort().values
     refused = math.floor(round((1 - PASS_SHARE) * len(scores), 6))
     # Halfway down to the next score, so that rounding refuses nobody who passes here.
     pair = scores[max(refused - 1, 0) : refused + 1]
     threshold = pair.mean() if refused else pair.sum() - 0.01
-    return Novelty({**tensors, "threshold": threshold.clone()})
+    return OODDetector({**tensors, "threshold": threshold.clone()})
 
 
 def _examples(training: DigitSet, random: np.random.Generator) -> tuple[Tensor, Tensor]:

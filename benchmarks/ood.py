@@ -1,6 +1,6 @@
 """What passes as a digit and what is refused, by a checkpoint with no-digit statistics.
 
-    python -m benchmarks.novelty CHECKPOINT [--data-dir DIR] [--fonts DIR]
+    python -m benchmarks.ood CHECKPOINT [--data-dir DIR] [--fonts DIR]
 
 Digits: held-out images and every test set that is on this machine. Non-digits: capital letters
 without B D I O S Z in the fonts that matplotlib brings (and those of --fonts), distorted as a hand
@@ -163,12 +163,12 @@ def usable(drawings: Sequence[Tensor | None]) -> Tensor:
 
 
 def scores(checkpoint: Checkpoint, images: Tensor) -> Tensor:
-    assert checkpoint.novelty is not None
+    assert checkpoint.ood is not None
     network = checkpoint.network
     with torch.inference_mode():
         return torch.cat(
             [
-                checkpoint.novelty.scores(network.maps(network.prepare(part)))
+                checkpoint.ood.scores(network.maps(network.prepare(part)))
                 for part in images.split(200)
             ]
         )
@@ -186,9 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fonts", type=Path, nargs="*", default=[], help="more font files")
     args = parser.parse_args(arguments)
     checkpoint = load(args.checkpoint)
-    if checkpoint.novelty is None:
+    if checkpoint.ood is None:
         parser.error(f"{args.checkpoint} has no no-digit statistics; train it to its end.")
-    threshold = checkpoint.novelty.threshold
+    threshold = checkpoint.ood.threshold
     catalog = Catalog(data_folder(args.data_dir))
     held_out = split_held_out(catalog.open("mnist", "train"))[1].images
     digits = {"held-out, sketch path": scores(checkpoint, from_images(held_out))}
