@@ -6,6 +6,7 @@
     │   └── DownloadError  every place it could come from refused
     ├── SketchError        a picture that cannot be read as a drawing
     ├── CheckpointError    a file that is no usable checkpoint
+    ├── CapabilityError    a model that cannot do what was asked
     ├── ExportError        a network that cannot be written for use elsewhere
     ├── RunError           a run that does not exist, is busy, or cannot be resumed
     ├── TrainingError      a training that could not go on
@@ -39,6 +40,10 @@ class SketchError(DigitCNNError):
 
 class CheckpointError(DigitCNNError):
     """A file is no usable checkpoint."""
+
+
+class CapabilityError(DigitCNNError):
+    """A model lacks what was asked for, such as dropout or feature maps."""
 
 
 class ExportError(DigitCNNError):

@@ -163,7 +163,7 @@ def explain(network: DigitCNN, image: Tensor, rival: int | None = None) -> Expla
     """Why the network answers as it does to ``image``, uint8 [28, 28].
 
     rival: the digit to compare with; None, and the answer itself, mean the second best.
-    network: in evaluation mode; ``predictions.inference_copy`` makes one that needs half the time,
+    network: in evaluation mode; ``inference_copy`` makes one that needs half the time,
     35 ms on one core.
     """
     with torch.inference_mode():

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from digitcnn.analysis.predictions import inference_copy
 from digitcnn.digits import non_digits
 from digitcnn.digits.augment import thicken, warp
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
@@ -106,7 +105,7 @@ def fit_ood_detector(
     """
     random = np.random.default_rng([seed, 1])
     generator = torch.Generator().manual_seed(seed)
-    twin = inference_copy(network)
+    twin = network.inference_copy()
     yield "learning what is no digit: drawing"
     images, targets = _examples(training, random)
     sample = torch.randperm(len(images), generator=generator)[:CHUNK]

@@ -28,7 +28,7 @@ def _evaluate(args: argparse.Namespace) -> Answer:
     evaluations = {}
     for digit_set in opened_test_sets(args):
         predictions = predicted(loaded, digit_set)
-        evaluations[digit_set.name] = evaluate(predictions, loaded.details.temperature or 1.0)
+        evaluations[digit_set.name] = evaluate(predictions, loaded.temperature)
     lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95 % interval), NLL, ECE"]
     lines += [
         f"{name:24} {result.n:7} {result.errors:7}  {100 * result.accuracy:.2f} % "

@@ -71,7 +71,7 @@ def _stability(args: argparse.Namespace) -> Answer:
         predicted(loaded, digit_set, features=True),
         count,
         masks=args.masks,
-        temperature=loaded.details.temperature or 1.0,
+        temperature=loaded.temperature,
     )
     with tqdm(unit="pass", total=count, file=sys.stderr, disable=None, leave=False) as bar:
         for step in steps:

@@ -40,6 +40,7 @@ from digitcnn.network.bare_weights import (
     match,
 )
 from digitcnn.network.claims import Claim, Refused, listed, shown
+from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood
@@ -131,6 +132,21 @@ class Checkpoint:
         return again.network
 
     @property
+    def classifier(self) -> Classifier:
+        """What the product asks for logits. Raises CheckpointError like ``network``."""
+        return self.network
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1 where the file has none."""
+        return self.details.temperature or 1.0
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the file has a temperature."""
+        return self.details.temperature is not None
+
+    @property
     def verdict(self) -> str:
         """What network this is, in one sentence; what only the file says is marked as claimed."""
         if self.details.digits is not None:
@@ -171,7 +187,7 @@ class Checkpoint:
         maps = network.maps(network.prepare(images))
         logits = network.output(network.features_of(maps))
         return Answers(
-            torch.softmax(logits / (self.details.temperature or 1.0), dim=1),
+            torch.softmax(logits / self.temperature, dim=1),
             None if self.ood is None else self.ood.passes(maps),
         )
 

@@ -70,7 +70,7 @@ def build_api(workspace: Workspace, models: Models) -> None:
         if not isinstance(digits, str):
             raise DigitSetError("No test set is named; digit_sets() lists them.")
         predictions = workspace.predict(checkpoint, workspace.catalog.open(digits, "test"))
-        temperature = checkpoint.details.temperature or 1.0
+        temperature = checkpoint.temperature
         return metrics.evaluate(predictions, temperature).to_json()
 
     @toasting

@@ -128,7 +128,7 @@ def tiles_of(
         wanted &= predictions.labels == int(true)
     wanted &= ~predictions.right if answer == ANY_WRONG else predictions.answers == int(answer)
     places = wanted.nonzero().squeeze(1)
-    probabilities = predictions.probabilities(checkpoint.details.temperature or 1.0)[places]
+    probabilities = predictions.probabilities(checkpoint.temperature)[places]
     confidence = probabilities.max(dim=1).values
     order = confidence.argsort(descending=True, stable=True)[:TILES]
     title = f"{digit_set.name} {digit_set.split}"
@@ -168,7 +168,7 @@ def suspect_tiles(workspace: Workspace, models: Models, now: Shown, name: Any) -
             "labels; choose one that is mostly right."
         )
     training = training_images(workspace, checkpoint)
-    scale = checkpoint.details.temperature or 1.0
+    scale = checkpoint.temperature
     found = label_suspects(
         predictions, _framed_like(training, digit_set, predictions), training, temperature=scale
     )

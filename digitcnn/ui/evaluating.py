@@ -139,7 +139,7 @@ class Evaluating:
         return self._findings(predictions, example)
 
     def _findings(self, predictions: Sequence[Predictions], example: int) -> Findings:
-        scale = self.details.temperature or 1.0
+        scale = self.checkpoint.temperature
         return Findings(
             model=self.checkpoint.name,
             network=self.checkpoint.network,
@@ -177,7 +177,7 @@ class Evaluating:
         for masks in MASKS:
             for step in passes(
                 findings.network, with_features, self._passes, masks=masks,
-                temperature=self.details.temperature or 1.0,
+                temperature=self.checkpoint.temperature,
             ):  # fmt: skip
                 if isinstance(step, Stability):
                     results.append(step)

@@ -85,7 +85,7 @@ def gap_looks(workspace: Workspace, models: Models, now: Shown, name: Any) -> It
             reference,
             other,
             training,
-            temperature=checkpoint.details.temperature or 1.0,
+            temperature=checkpoint.temperature,
             progress=progress,
         )
 

@@ -160,7 +160,7 @@ def measured(
     checkpoint = models.get(name)
     digit_set = workspace.catalog.open(digits, "test")
     title = f"{digit_set.name} {digit_set.split}"
-    network, scale = checkpoint.network, checkpoint.details.temperature or 1.0
+    network, scale = checkpoint.network, checkpoint.temperature
     # A wrong number of passes is refused before anything is computed.
     stability.check_passes(count)
     yield {

@@ -14,7 +14,6 @@ from digitcnn.analysis.explain import (
     gap_effects,
     integrated_gradients,
 )
-from digitcnn.analysis.predictions import inference_copy
 from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
@@ -38,7 +37,7 @@ def drawn(strokes: list) -> Tensor:
 @pytest.fixture(scope="module")
 def network() -> DigitCNN:
     """The fast twin of the network that ships, trained on MNIST."""
-    return inference_copy(load(SHIPPED).network)
+    return load(SHIPPED).network.inference_copy()
 
 
 def lead_of(network: DigitCNN, image: Tensor, answer: int, rival: int) -> float:

@@ -14,7 +14,6 @@ from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor
 from torchvision.transforms.v2 import functional as torchvision
 
-from digitcnn.analysis.predictions import inference_copy
 from digitcnn.analysis.robustness import (
     AXES,
     MOST_IMAGES,
@@ -183,7 +182,7 @@ def test_strengths_are_written_as_people_read_them() -> None:
 def test_a_sketch_is_answered_along_every_axis_as_the_network_answers_each_image(
     shipped: Checkpoint, digits: DigitSet
 ) -> None:
-    temperature = shipped.details.temperature or 1.0
+    temperature = shipped.temperature
     found = perturb(shipped.network, digits.images[3], temperature)
     assert [b.axis for b in found] == list(AXES)
     for one in found:
@@ -199,7 +198,7 @@ def test_a_sketch_is_answered_along_every_axis_as_the_network_answers_each_image
 def test_all_axes_of_a_sketch_take_less_than_60_ms_of_one_core(
     shipped: Checkpoint, digits: DigitSet
 ) -> None:
-    twin = inference_copy(shipped.network)
+    twin = shipped.network.inference_copy()
     # Of this thread alone: other work on the machine does not count.
     spent = []
     for image in digits.images[:6]:

@@ -117,7 +117,7 @@ def test_a_finished_run_leaves_nine_figures_passes_and_the_other_sets_metrics(tr
     kept = read(run.folder / "stability.json")
     for masks in stability.MASKS:
         found = stability.measure(
-            loaded.network, predictions, 3, masks=masks, temperature=loaded.details.temperature or 1
+            loaded.network, predictions, 3, masks=masks, temperature=loaded.temperature
         )
         assert kept[masks].items() >= found.to_json().items()
         assert (kept[masks]["digits"], kept[masks]["n"]) == ("emnist-digits", 60)

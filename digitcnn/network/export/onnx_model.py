@@ -68,7 +68,7 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
         "input.mean": torch.tensor(255 * network.input_mean),
         "input.std": torch.tensor(255 * network.input_std),
         "channel.axis": torch.tensor([1]),
-        "temperature": torch.tensor(checkpoint.details.temperature or 1.0),
+        "temperature": torch.tensor(checkpoint.temperature),
     }
     images = helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", SIDE, SIDE])
     outputs = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from digitcnn.analysis.predictions import inference_copy
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.model import DigitCNN
 
@@ -23,7 +22,7 @@ class Twins:
     def of(self, checkpoint: Checkpoint) -> DigitCNN:
         """A network that answers as the checkpoint's and faster, in evaluation mode."""
         with self._lock:
-            twin = self._held.pop(checkpoint.digest, None) or inference_copy(checkpoint.network)
+            twin = self._held.pop(checkpoint.digest, None) or checkpoint.network.inference_copy()
             self._held[checkpoint.digest] = twin
             if len(self._held) > HELD:
                 self._held.popitem(last=False)

@@ -51,7 +51,7 @@ def bent_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
     if seen is None:
         return {"blank": True}
     checkpoint = models.get(text_of(payload, "model"))
-    found = perturb(twins.of(checkpoint), seen, checkpoint.details.temperature or 1.0)
+    found = perturb(twins.of(checkpoint), seen, checkpoint.temperature)
     images = seen if wanted is None else found[wanted].images
     return {
         "answer": found[0].answer,
