@@ -39,7 +39,7 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import harmless, save_under_free_name
+from digitcnn.network.filenames import safe_filename, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs
@@ -424,7 +424,7 @@ def _metrics(predictions: Predictions, temperature: float) -> dict[str, Any]:
 def hand_names(base: str) -> Iterator[str]:
     """``<base>-hand-1`` and on. A network that was tuned before keeps its name and gets the next
     number. base: from outside, perhaps."""
-    stem = harmless(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
+    stem = safe_filename(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
     yield from (f"{stem}{_SUFFIX}{number}" for number in itertools.count(1))
 
 

@@ -31,7 +31,7 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import numbered, save_under_free_name
+from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs

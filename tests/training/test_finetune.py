@@ -27,7 +27,7 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import save_under_free_name
+from digitcnn.network.filenames import save_under_free_name
 from digitcnn.training import runs
 from digitcnn.training.finetune import (
     Mixer,

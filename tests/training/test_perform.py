@@ -20,7 +20,7 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import numbered, save_under_free_name
+from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.closing import other_set
