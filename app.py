@@ -115,7 +115,7 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     access = Access.from_settings(public=public, token=token, open_to_all=args.open)
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
-    jobs = workspace.job, workspace.tuning  # made here once, before many threads ask for them
+    jobs = workspace.job, workspace.fine_tuning  # made here once, before many threads ask for them
     files = PageFiles.make()  # before any component is, for each takes its folder from it
     link: ShareLink | None = None
     page = build_page(workspace, access, lambda: link.line if link is not None else "")

@@ -30,7 +30,8 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import StepProgress, train
+from digitcnn.training.events import StepProgress
+from digitcnn.training.loop import train
 from digitcnn.workspace import data_folder
 
 EPOCH = 60_000

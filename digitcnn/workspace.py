@@ -18,9 +18,9 @@ from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.model import DigitCNN
+from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
-from digitcnn.training.tuning_job import TuningJob
 
 # The model that comes with the program, and the folder it lies in.
 SHIPPED = "digitcnn-mnist"
@@ -82,13 +82,15 @@ class Workspace:
         return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
 
     @cached_property
-    def tuning(self) -> TuningJob:
-        return TuningJob(self.catalog, self.checkpoints_folder, self.compute, self.job.turn)
+    def fine_tuning(self) -> FineTuningJob:
+        return FineTuningJob(
+            self.catalog, self.checkpoints_folder, self.compute, self.job.exclusive
+        )
 
     @property
     def processor_busy(self) -> bool:
         """Whether a training has the processor that everything else is answered by."""
-        return self.compute.device.type == "cpu" and not self.job.turn.free
+        return self.compute.device.type == "cpu" and not self.job.exclusive.free
 
     def predict(
         self,

@@ -29,19 +29,12 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import ConfigError, DownloadError, RunError
 from digitcnn.network import device as devices
 from digitcnn.training import distributed, runs
-from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes
+from digitcnn.training.events import EpochEnd, Phase, RunEnd, StepProgress
 from digitcnn.training.job import resumable
-from digitcnn.training.loop import EpochEnd, StepProgress
-from digitcnn.training.perform import (
-    Phase,
-    RunEnd,
-    StopSignal,
-    help_along,
-    open_training_set,
-    perform,
-)
 from digitcnn.training.runs import Run, RunStore
+from digitcnn.training.session import StopSignal, assist_training, open_training_set, run_training
 
 MOST_SEEDS = 20
 SUMMARISED = ("accuracy", "nll", "ece", "brier", "macro_f1")
@@ -121,17 +114,17 @@ def _train(args: argparse.Namespace) -> Answer:
     with distributed.joined() as processes:
         if processes.first:
             return _train_first(args, processes)
-        _help_along(args, processes)
+        _assist_training(args, processes)
     raise SystemExit(0)  # the first process speaks for all
 
 
-def _help_along(args: argparse.Namespace, processes: Processes) -> None:
+def _assist_training(args: argparse.Namespace, processes: Processes) -> None:
     stop = StopSignal()
     with _stopping_on_ctrl_c(stop, tell=lambda text: None):
-        device = processes.hear()
+        device = processes.receive()
         if device is not None:
             compute = devices.choose(device)
-            help_along(processes, catalog=catalog_of(args), compute=compute, stop=stop)
+            assist_training(processes, catalog=catalog_of(args), compute=compute, stop=stop)
 
 
 def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
@@ -141,7 +134,7 @@ def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
         say(compute.note)
     planned = _planned(args, catalog, RunStore(args.output_dir))
     say(f"Training on {compute}.")
-    processes.tell(compute.device.type)
+    processes.notify(compute.device.type)
     stop = StopSignal()
     ends: list[RunEnd] = []
     with _stopping_on_ctrl_c(stop):
@@ -152,7 +145,7 @@ def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
             ends.append(_watch(run, catalog, args.checkpoint_dir, compute, stop, processes))
             if stop.is_set():
                 break
-    processes.tell(None)
+    processes.notify(None)
     whole = len(ends) == len(planned) and all(end.state == runs.FINISHED for end in ends)
     status = 0 if whole else 130
     if len(planned) == 1:
@@ -254,7 +247,9 @@ def _resumed(args: argparse.Namespace, store: RunStore) -> Run:
     return resumable(store, path.name)
 
 
-def _configured(args: argparse.Namespace, catalog: Catalog) -> tuple[TrainingConfig, Closing]:
+def _configured(
+    args: argparse.Namespace, catalog: Catalog
+) -> tuple[TrainingConfig, PostTrainingConfig]:
     """The configuration of the first run, whose digits are on this machine and can be read."""
     config = TrainingConfig(
         digits=getattr(args, "digits", "mnist"),
@@ -265,7 +260,7 @@ def _configured(args: argparse.Namespace, catalog: Catalog) -> tuple[TrainingCon
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
     )
-    closing = Closing(
+    closing = PostTrainingConfig(
         figures=not args.no_viz,
         stability=not args.no_stability,
         passes=getattr(args, "stability_passes", None),
@@ -316,7 +311,7 @@ def _watch(
 ) -> RunEnd:
     said = ""
     with tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
-        for progress in perform(
+        for progress in run_training(
             run,
             catalog=catalog,
             checkpoints=folder,

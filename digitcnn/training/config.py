@@ -64,7 +64,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closing:
+class PostTrainingConfig:
     """What a run does once its epochs are done; nothing of it changes the weights.
 
     figures: whether the nine figures are drawn. stability: whether passes with dropout are made.

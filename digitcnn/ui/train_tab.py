@@ -365,7 +365,7 @@ def _estimate(
 
 
 def _idle(workspace: Workspace) -> bool:
-    return workspace.job.turn.free
+    return workspace.job.exclusive.free
 
 
 def _fetch(workspace: Workspace) -> Iterator[list[Any]]:

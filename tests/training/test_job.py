@@ -18,7 +18,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
 from digitcnn.training.background import IDLE
-from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.job import JobView, LossCurve, TrainingJob
 from digitcnn.training.runs import RunStore
 
@@ -35,7 +35,7 @@ def job(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
         RunStore(tmp_path / "outputs"),
         tmp_path / "checkpoints",
         cpu,
-        Closing(figures=False, stability=False),
+        PostTrainingConfig(figures=False, stability=False),
     )
 
 
