@@ -83,8 +83,8 @@ def test_what_is_said_of_a_run_follows_its_name_and_ends_with_it(job: TrainingJo
         job.delete("first")
     job.delete("second")
     gone = job.view()
-    assert dataclasses.replace(gone, version=0) == dataclasses.replace(JobView(), film=gone.film)
-    assert gone.film.frames == ()
+    assert dataclasses.replace(gone, version=0) == dataclasses.replace(JobView(), film=gone.replay)
+    assert gone.replay.frames == ()
     assert before.version < renamed.version < gone.version
 
 
