@@ -30,13 +30,13 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.device import choose
 from digitcnn.training.finetune import FineTuningEnd, fine_tune
 from digitcnn.training.finetune_verdict import Row, row
 from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import Sketches
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 LARGEST_TURN, LARGEST_SLANT = 40.0, 0.5  # degrees; horizontal pixels per vertical pixel
 
@@ -109,9 +109,7 @@ def learned(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--checkpoint", type=Path, default=PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt"
-    )
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED_FILE)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--visitors", type=int, default=6)
     parser.add_argument("--sketches", type=int, default=30, help="given as feedback, by each")

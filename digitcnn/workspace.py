@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
 from digitcnn.analysis.robustness import Robustness, RobustnessCache
@@ -21,24 +17,6 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
-
-# The model that comes with the program, and the folder it lies in.
-SHIPPED = "digitcnn-mnist"
-PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
-
-
-def data_folder(argument: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where digit sets lie: the argument, else DIGITCNN_DATA, else the user's cache folder."""
-    if argument is not None:
-        return argument
-    if environment.get("DIGITCNN_DATA"):
-        return Path(environment["DIGITCNN_DATA"]).expanduser()
-    return user_cache_path("digitcnn")
-
-
-def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
-    """Where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the folder of runs."""
-    return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"
 
 
 def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:

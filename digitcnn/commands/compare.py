@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from digitcnn.analysis.comparison import (
-    MOST,
     Comparison,
     check_number,
     compare,
@@ -19,7 +18,6 @@ from digitcnn.analysis.comparison import (
 from digitcnn.analysis.metrics import percent
 from digitcnn.commands.base import (
     Answer,
-    add_command,
     opened_checkpoint,
     opened_test_sets,
     predicted,
@@ -28,24 +26,7 @@ from digitcnn.errors import ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "compare",
-        _compare,
-        help="compare networks on the same images",
-        description="Compare two to eight trained networks on the same images. This compares "
-        "networks, not recipes: for those train several seeds of each.",
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST} networks")
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="one test set (default: emnist-digits where it is here, else mnist)",
-    )
-
-
-def _compare(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     check_number(len(args.files))
     loaded = [opened_checkpoint(file, args.device) for file in args.files]
     names = unique_names([found.name for found in loaded], [found.digest for found in loaded])

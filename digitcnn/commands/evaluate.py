@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.commands.base import (
     Answer,
-    add_command,
-    add_digits_option,
     opened_checkpoint,
     opened_test_sets,
     predicted,
 )
 
 
-def add(commands: Any) -> None:
-    parser = add_command(commands, "evaluate", _evaluate, help="score a network on test sets")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the network to score")
-    add_digits_option(parser)
-
-
-def _evaluate(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     loaded = opened_checkpoint(args.checkpoint, args.device)
     evaluations = {}
     for digit_set in opened_test_sets(args):

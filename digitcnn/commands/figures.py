@@ -5,53 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.gap import own_kind_first
-from digitcnn.analysis.stability import check_passes, usual_passes
 from digitcnn.commands.base import (
     Answer,
-    add_command,
-    add_digits_option,
     advance,
+    folder_option,
     opened_checkpoint,
     opened_test_sets,
     predicted,
 )
 from digitcnn.errors import ConfigError
+from digitcnn.folders import output_folder
+from digitcnn.options import check_passes, usual_passes
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "figures",
-        _figures,
-        help="draw the nine figures of an evaluation",
-        description="Write nine PNG files about a network and its answers on test sets.",
-    )
-    option = parser.add_argument
-    option("--checkpoint", type=Path, required=True, help="the network to look at")
-    add_digits_option(parser)
-    option(
-        "--output-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder of the files (default: outputs/NAME/figures, after the checkpoint's name)",
-    )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="of the stability test (default: the epochs of the network's training)",
-    )
-    option("--example", type=int, default=0, help="the first set's image that 06 follows, from 0")
-
-
-def _figures(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     loaded = opened_checkpoint(args.checkpoint, args.device)
     details = loaded.details
     passes = getattr(args, "passes", usual_passes(details.epochs))
@@ -63,7 +35,7 @@ def _figures(args: argparse.Namespace) -> Answer:
             f"The example is image {args.example}, but {digit_sets[0].name} has images 0 to "
             f"{len(digit_sets[0]) - 1}; choose one of them."
         )
-    folder = getattr(args, "output_dir", Path("outputs") / loaded.name / "figures")
+    folder = folder_option(args, "output_dir") or (output_folder(None) / loaded.name / "figures")
     predictions = [
         predicted(loaded, digit_set, features=digit_set is digit_sets[-1])
         for digit_set in digit_sets

@@ -6,26 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, add_command, opened_checkpoint
+from digitcnn.commands.base import Answer, opened_checkpoint
 from digitcnn.digits.sketch import from_picture, open_picture
 from digitcnn.errors import SketchError
 from digitcnn.network.checkpoint import Checkpoint
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands, "predict", _predict, help="read digits from image files, and say what is no digit"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        required=True,
-        help="the network to ask; one trained to its end can tell what is no digit (is_digit)",
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of one digit")
-
-
-def _predict(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     loaded = opened_checkpoint(args.checkpoint, args.device)
     result = {image: _answer(loaded, Path(image)) for image in args.images}
     lines = []

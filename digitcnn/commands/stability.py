@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.analysis.stability import (
-    MASKS,
-    MOST_PASSES,
-    PassResult,
-    Stability,
-    check_passes,
-    passes,
-    usual_passes,
-)
+from digitcnn.analysis.stability import PassResult, Stability, passes
 from digitcnn.commands.base import (
     Answer,
-    add_command,
     catalog_of,
     opened_checkpoint,
     predicted,
@@ -30,38 +19,10 @@ from digitcnn.commands.base import (
 )
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.options import check_passes, usual_passes
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "stability",
-        _stability,
-        help="how the accuracy moves when dropout stays on",
-        description="Answer a test set again and again with dropout on.",
-    )
-    option = parser.add_argument
-    option("--checkpoint", type=Path, required=True, help="the network to look at")
-    option(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test set (default: mnist where it is here, else the network's own, else synthetic)",
-    )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"1 to {MOST_PASSES} (default: the epochs of the network's training)",
-    )
-    option(
-        "--masks",
-        choices=MASKS,
-        default="independent",
-        help="a mask per image, or one for all images of a pass",
-    )
-
-
-def _stability(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     loaded = opened_checkpoint(args.checkpoint, args.device)
     count = getattr(args, "passes", usual_passes(loaded.details.epochs))
     check_passes(count)

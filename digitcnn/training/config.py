@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from digitcnn.analysis.stability import check_passes
 from digitcnn.errors import ConfigError
+from digitcnn.options import check_passes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,13 @@ from digitcnn.analysis.figures import Findings
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions, predict
-from digitcnn.analysis.stability import MASKS, Stability, passes, usual_passes
+from digitcnn.analysis.stability import Stability, passes
 from digitcnn.digits.catalog import Catalog, Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.files import write_json
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import MASKS, usual_passes
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.runs import Run
 

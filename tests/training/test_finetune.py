@@ -25,6 +25,7 @@ from digitcnn.errors import (
     FeedbackError,
     TrainingError,
 )
+from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import save_under_free_name
@@ -42,7 +43,6 @@ from digitcnn.training.finetune import (
 from digitcnn.training.finetune_verdict import Row, objections
 from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import Sketches, halves
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 QUICK = FineTuningConfig(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
 # Steps that do harm where the digits are wrong.
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, many: DigitSet) -> Path:
 @pytest.fixture(scope="module")
 def base(many: DigitSet) -> Checkpoint:
     """The weights that ship, as if they had been trained on those images."""
-    shipped = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    shipped = load(SHIPPED_FILE)
     training, held_out = split_held_out(many, 440)
     details = dataclasses.replace(
         shipped.details,

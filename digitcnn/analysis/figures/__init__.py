@@ -29,10 +29,11 @@ from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions
-from digitcnn.analysis.stability import MASKS, Stability, measure
+from digitcnn.analysis.stability import Stability, measure
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.files import atomic_write
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import MASKS
 
 __all__ = [
     "NAMES",
