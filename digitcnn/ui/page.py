@@ -26,6 +26,7 @@ from digitcnn.ui.panels.section import build_panels
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
+from digitcnn.web import charts
 from digitcnn.workspace import Workspace
 
 STYLE = Path(__file__).with_name("page.css")
@@ -61,7 +62,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     """What ``launch`` needs besides addresses: looks, the script that keeps the token, limits."""
     return {
         "theme": THEME,
-        "css": STYLE.read_text("utf-8"),
+        "css": STYLE.read_text("utf-8") + charts.STYLE.read_text("utf-8"),
         "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # what is offered is copied into the page's own folder
