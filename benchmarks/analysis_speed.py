@@ -25,14 +25,15 @@ from torchvision.transforms import v2
 
 from benchmarks.measuring import conditions, in_turn, lay_for_torchvision, repeated, seconds
 from digitcnn.analysis import figures
+from digitcnn.analysis.findings import gather
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import measure
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
-from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
 from digitcnn.training.config import TrainingConfig
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 
 @torch.no_grad()
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(arguments)
     data = data_folder(args.data_dir)
-    checkpoint = load(SHIPPED_FILE)
+    checkpoint = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
     network = checkpoint.network
     test = Catalog(data).open("mnist", "test")
     many, stable = repeated(test, 50_000), repeated(test, 40_000)
@@ -136,21 +137,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         sets = [test, dataclasses.replace(test, name="mnist again")]
-        drawn = seconds(
-            lambda: figures.save_all(
-                figures.find(
-                    checkpoint.name,
-                    network,
-                    sets,
-                    [predict(network, digits) for digits in sets],
-                    passes=12,
-                    temperature=checkpoint.details.temperature,
-                    history=checkpoint.details.history,
-                    trained_on=checkpoint.details.digits,
-                ),
-                Path(folder),
-            )
-        )
+
+        def draw_nine() -> None:
+            predictions = [predict(network, digits) for digits in sets]
+            details = checkpoint.details
+            findings = gather(
+                checkpoint.name,
+                network,
+                sets,
+                predictions,
+                temperature=details.temperature,
+                history=details.history,
+                trained_on=details.digits,
+            ).with_stability(12)
+            for name in figures.NAMES:
+                figures.save(name, findings, Path(folder))
+
+        drawn = seconds(draw_nine)
     print(f"| nine figures of two sets of 10,000, predictions included | | {drawn:.2f} s | |")
     print(f"\n{different} of 50,000 answers differ from the plain way's.")
 

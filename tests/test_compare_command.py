@@ -1,8 +1,9 @@
-"""``python -m digitcnn compare``: its JSON, its words, what it refuses."""
+"""The ``compare`` command: its JSON, its text, what it refuses."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 
+Change = Callable[[list[str]], list[str]]
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
@@ -28,20 +31,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return paths
 
 
-def test_the_json_counts_what_the_networks_answer(
+def test_json_counts_the_right_predictions_of_every_pair(
     files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--digits", "small", "--data-dir", str(data_dir), "--device", "cpu", "--json"]
     assert main(["compare", *files, *where]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["digits"] == "small"
-    assert [model["name"] for model in found["models"]] == ["m0", "m1", "m2"]
+    result = json.loads(capsys.readouterr().out)
+    assert result["digits"] == "small"
+    assert [model["name"] for model in result["models"]] == ["m0", "m1", "m2"]
     digits = Catalog(data_dir).open("small", "test")
     right = {f"m{i}": predict(load(Path(files[i])).network, digits).right for i in range(3)}
-    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [
+    assert [(pair["a"], pair["b"]) for pair in result["pairs"]] == [
         ("m0", "m1"), ("m0", "m2"), ("m1", "m2"),
     ]  # fmt: skip
-    for pair in found["pairs"]:
+    for pair in result["pairs"]:
         a, b = right[pair["a"]], right[pair["b"]]
         assert pair["both_right"] == int((a & b).sum())
         assert pair["only_a_right"] == int((a & ~b).sum())
@@ -51,14 +54,14 @@ def test_the_json_counts_what_the_networks_answer(
         assert pair["p_holm"] >= pair["p_value"]
 
 
-def test_the_text_names_verdict_and_set(
+def test_text_names_the_set_and_every_pair(
     files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--digits", "small", "--data-dir", str(data_dir), "--device", "cpu"]
     assert main(["compare", files[0], files[1], *where]) == 0
     text = capsys.readouterr().out
     assert "small test, 100 images" in text
-    assert "m0 against m1" in text
+    assert "m0 and m1: both right" in text
 
 
 @pytest.mark.parametrize(
@@ -70,8 +73,12 @@ def test_the_text_names_verdict_and_set(
         (lambda files: [files[0], "nothing.pt"], "nothing.pt"),
     ],
 )
-def test_what_cannot_be_compared_is_one_sentence(
-    files: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str], change, problem: str
+def test_invalid_arguments_are_refused_in_one_sentence(
+    files: list[str],
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Change,
+    problem: str,
 ) -> None:
     arguments = change(files)
     if "--digits" not in arguments:

@@ -1,4 +1,4 @@
-"""The command that draws the nine figures, as a script uses it."""
+"""The ``figures`` command."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PIL import Image
 
 from digitcnn.analysis.figures import NAMES
 from digitcnn.cli import main
-from digitcnn.folders import SHIPPED_FILE
+from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
-CHECKPOINT = str(SHIPPED_FILE)
+CHECKPOINT = str(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
 
 
-def test_the_nine_are_written_under_their_names(
+def test_nine_png_files_are_written(
     tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "made"
@@ -42,7 +42,7 @@ def test_the_nine_are_written_under_their_names(
         (["--digits", "nonsense"], "nonsense"),
     ],
 )
-def test_unusable_settings_are_one_sentence(
+def test_invalid_arguments_are_refused_in_one_sentence(
     tmp_path: Path,
     data_dir: Path,
     capsys: pytest.CaptureFixture[str],

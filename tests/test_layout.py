@@ -11,14 +11,12 @@ import digitcnn
 PACKAGE = Path(digitcnn.__file__).parent
 
 # What each part may import besides itself, lowest layer first.
-SHARED = {"errors", "files", "folders", "intervals", "options"}
+SHARED = {"errors", "files", "intervals"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "heap": set(),
-    "folders": set(),
     "intervals": set(),
-    "options": {"errors"},
     "web": set(),
     "digits": SHARED,
     "feedback": SHARED | {"digits"},

@@ -1,4 +1,4 @@
-"""``compare``: several networks on the same images; which is better, and whether it matters."""
+"""``compare``: compare models on the same images; which is better, by more than chance?"""
 
 from __future__ import annotations
 
@@ -7,39 +7,61 @@ from pathlib import Path
 from typing import Any
 
 from digitcnn.analysis.comparison import (
+    MOST,
     Comparison,
     check_number,
-    compare,
     difference_text,
     p_text,
     seeds_of_one_recipe,
-    unique_names,
 )
 from digitcnn.analysis.metrics import percent
-from digitcnn.commands.base import (
-    Answer,
-    opened_checkpoint,
-    opened_test_sets,
-    predicted,
-)
+from digitcnn.commands.base import Answer, add_command, opened_checkpoint, opened_test_sets
+from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.comparison import compare_models
+from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "compare",
+        _compare,
+        help="compare models on the same images",
+        description="Compare two to eight trained models on the same images. To compare recipes, "
+        "train several seeds of each.",
+    )
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST} checkpoints"
+    )
+    parser.add_argument(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test set (default: emnist-digits if available, else mnist)",
+    )
+
+
+def _compare(args: argparse.Namespace) -> Answer:
     check_number(len(args.files))
-    loaded = [opened_checkpoint(file, args.device) for file in args.files]
-    names = unique_names([found.name for found in loaded], [found.digest for found in loaded])
+    checkpoints = [opened_checkpoint(file, args.device) for file in args.files]
     digit_sets = opened_test_sets(args)
     if hasattr(args, "digits") and len(digit_sets) > 1:
         raise ConfigError(f"--digits names {len(digit_sets)} sets; compare on one at a time.")
-    digit_set = digit_sets[-1]
-    predictions = [predicted(checkpoint, digit_set) for checkpoint in loaded]
-    found = compare(names, predictions, [checkpoint.details.temperature for checkpoint in loaded])
-    return _to_json(found, loaded, args.files), _text(found, loaded), 0
+    with progress_bar() as notify:
+        comparison = compare_models(
+            checkpoints, digit_sets[-1], predict=predict_uncached, notify=notify
+        )
+    return (
+        _to_json(comparison, checkpoints, args.files),
+        _text(comparison, checkpoints),
+        0,
+    )
 
 
-def _to_json(found: Comparison, loaded: list[Checkpoint], files: list[Path]) -> dict[str, Any]:
+def _to_json(
+    comparison: Comparison, checkpoints: list[Checkpoint], files: list[Path]
+) -> dict[str, Any]:
     models = [
         {
             "name": name,
@@ -56,13 +78,18 @@ def _to_json(found: Comparison, loaded: list[Checkpoint], files: list[Path]) -> 
             "among_the_best": best,
         }
         for name, file, checkpoint, evaluation, best in zip(
-            found.names, files, loaded, found.evaluations, found.among_the_best, strict=True
+            comparison.names,
+            files,
+            checkpoints,
+            comparison.evaluations,
+            comparison.among_the_best,
+            strict=True,
         )
     ]
     pairs = [
         {
-            "a": found.names[pair.a],
-            "b": found.names[pair.b],
+            "a": comparison.names[pair.a],
+            "b": comparison.names[pair.b],
             "both_right": pair.both_right,
             "only_a_right": pair.only_a_right,
             "only_b_right": pair.only_b_right,
@@ -72,34 +99,42 @@ def _to_json(found: Comparison, loaded: list[Checkpoint], files: list[Path]) -> 
             "difference": pair.difference / 100,
             "difference_low": pair.interval[0] / 100,
             "difference_high": pair.interval[1] / 100,
-            "verdict": found.verdict(pair),
+            "verdict": comparison.verdict(pair),
         }
-        for pair in found.pairs
+        for pair in comparison.pairs
     ]
-    return {"digits": found.evaluations[0].digits, "models": models, "pairs": pairs}
+    return {"digits": comparison.evaluations[0].digits, "models": models, "pairs": pairs}
 
 
-def _text(found: Comparison, loaded: list[Checkpoint]) -> str:
-    width = max(len(name) for name in found.names)
-    lines = [f"{found.title}, {found.n:,} images; * not significantly worse than the best"]
+def _text(comparison: Comparison, checkpoints: list[Checkpoint]) -> str:
+    width = max(len(name) for name in comparison.names)
+    lines = [
+        f"{comparison.title}, {comparison.n:,} images; * not significantly worse than the best"
+    ]
     lines += [
         f"{'*' if best else ' '} {name:{width}}  {evaluation.accuracy_text}, "
         f"ECE {percent(evaluation.ece)}, {checkpoint.digest[:8]}"
         for name, evaluation, best, checkpoint in zip(
-            found.names, found.evaluations, found.among_the_best, loaded, strict=True
+            comparison.names,
+            comparison.evaluations,
+            comparison.among_the_best,
+            checkpoints,
+            strict=True,
         )
     ]
-    for pair in found.pairs:
-        a, b = found.names[pair.a], found.names[pair.b]
+    for pair in comparison.pairs:
+        a, b = comparison.names[pair.a], comparison.names[pair.b]
         lines += [
             "",
-            f"{a} against {b}: both right {pair.both_right:,}, only {a} {pair.only_a_right:,}, "
+            f"{a} and {b}: both right {pair.both_right:,}, only {a} {pair.only_a_right:,}, "
             f"only {b} {pair.only_b_right:,}, both wrong {pair.both_wrong:,}",
             f"  {difference_text(pair)}, {p_text(pair.p_value)}"
-            + (f", {p_text(pair.p_holm)} after Holm" if len(found.pairs) > 1 else ""),
-            f"  {found.verdict(pair)}",
+            + (f", {p_text(pair.p_holm)} Holm-adjusted" if len(comparison.pairs) > 1 else ""),
+            f"  {comparison.verdict(pair)}",
         ]
-    for recipe in seeds_of_one_recipe([checkpoint.details for checkpoint in loaded], found):
+    for recipe in seeds_of_one_recipe(
+        [checkpoint.details for checkpoint in checkpoints], comparison
+    ):
         seeds = ", ".join(map(str, recipe.seeds))
-        lines += ["", f"One recipe, seeds {seeds}: {recipe.text} on {recipe.title}"]
+        lines += ["", f"Same recipe, seeds {seeds}: {recipe.text} on {recipe.title}"]
     return "\n".join(lines)

@@ -1,30 +1,40 @@
-"""``evaluate``: score a network on test sets."""
+"""``evaluate``: score a model on test sets."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
-from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.metrics import decimal, percent
 from digitcnn.commands.base import (
     Answer,
+    add_command,
+    add_digits_option,
     opened_checkpoint,
     opened_test_sets,
-    predicted,
 )
+from digitcnn.commands.progress import progress_bar
+from digitcnn.services.evaluation import evaluate
+from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
-    loaded = opened_checkpoint(args.checkpoint, args.device)
-    evaluations = {}
-    for digit_set in opened_test_sets(args):
-        predictions = predicted(loaded, digit_set)
-        evaluations[digit_set.name] = evaluate(predictions, loaded.temperature)
-    lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95 % interval), NLL, ECE"]
+def add(commands: Any) -> None:
+    parser = add_command(commands, "evaluate", _evaluate, help="evaluate a checkpoint on test sets")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint file")
+    add_digits_option(parser)
+
+
+def _evaluate(args: argparse.Namespace) -> Answer:
+    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    digit_sets = opened_test_sets(args)
+    with progress_bar() as notify:
+        findings = evaluate(checkpoint, digit_sets, predict=predict_uncached, notify=notify)
+    lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95% interval), NLL, ECE"]
     lines += [
-        f"{name:24} {result.n:7} {result.errors:7}  {100 * result.accuracy:.2f} % "
-        f"({100 * result.accuracy_low:.2f} to {100 * result.accuracy_high:.2f}), "
-        f"{result.nll:.4f}, {100 * result.ece:.2f} %"
-        for name, result in evaluations.items()
+        f"{result.digits:24} {result.n:7} {result.errors:7}  {result.accuracy_text}, "
+        f"{decimal(result.nll)}, {percent(result.ece)}"
+        for result in findings.evaluations
     ]
-    found = {name: result.to_json() for name, result in evaluations.items()}
-    return found, "\n".join(lines), 0
+    values = {result.digits: result.to_json() for result in findings.evaluations}
+    return values, "\n".join(lines), 0

@@ -1,63 +1,81 @@
-"""``figures``: the nine figures of an evaluation as PNG files, the same as the Evaluate tab's."""
+"""``figures``: draw the nine figures of an evaluation as PNG files, as the Evaluate tab does."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from functools import partial
+from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
-
-from digitcnn.analysis import figures
+from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.gap import own_kind_first
+from digitcnn.analysis.stability import check_passes, usual_passes
 from digitcnn.commands.base import (
     Answer,
-    advance,
-    folder_option,
+    add_command,
+    add_digits_option,
     opened_checkpoint,
     opened_test_sets,
-    predicted,
 )
+from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
-from digitcnn.folders import output_folder
-from digitcnn.options import check_passes, usual_passes
+from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
+from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
-    loaded = opened_checkpoint(args.checkpoint, args.device)
-    details = loaded.details
-    passes = getattr(args, "passes", usual_passes(details.epochs))
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "figures",
+        _figures,
+        help="draw the nine figures of an evaluation",
+        description="Draw nine PNG figures of a checkpoint and its predictions on test sets.",
+    )
+    option = parser.add_argument
+    option("--checkpoint", type=Path, required=True, help="checkpoint file")
+    add_digits_option(parser)
+    option(
+        "--output-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of the files (default: outputs/NAME/figures, after the checkpoint's name)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="dropout passes (default: the model's training epochs)",
+    )
+    option("--example", type=int, default=0, help="index of the example image in figure 6, from 0")
+
+
+def _figures(args: argparse.Namespace) -> Answer:
+    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)
     opened = {digit_set.name: digit_set for digit_set in opened_test_sets(args)}
-    digit_sets = [opened[name] for name in own_kind_first(list(opened), details.digits)]
+    digit_sets = [opened[name] for name in own_kind_first(list(opened), checkpoint.details.digits)]
     if not 0 <= args.example < len(digit_sets[0]):
         raise ConfigError(
             f"The example is image {args.example}, but {digit_sets[0].name} has images 0 to "
             f"{len(digit_sets[0]) - 1}; choose one of them."
         )
-    folder = folder_option(args, "output_dir") or (output_folder(None) / loaded.name / "figures")
-    predictions = [
-        predicted(loaded, digit_set, features=digit_set is digit_sets[-1])
-        for digit_set in digit_sets
-    ]
-    findings = figures.find(
-        loaded.name,
-        loaded.network,
-        digit_sets,
-        predictions,
-        passes=passes,
-        temperature=details.temperature,
-        history=details.history,
-        trained_on=details.digits,
-        example=args.example,
-    )
-    try:
-        with tqdm(unit="figure", file=sys.stderr, disable=None, leave=False) as bar:
-            paths = figures.save_all(findings, folder, progress=partial(advance, bar))
-    except OSError as error:
-        raise ConfigError(
-            f"The figures cannot be written to {folder} ({error.strerror or error}); choose "
-            "another folder with --output-dir."
-        ) from error
-    shown = [str(path) for path in paths]
-    return {"figures": shown}, "\n".join(shown), 0
+    folder = getattr(args, "output_dir", Path("outputs") / checkpoint.name / "figures")
+    with progress_bar() as notify:
+        findings = evaluate(
+            checkpoint,
+            digit_sets,
+            predict=predict_uncached,
+            example=args.example,
+            features=True,
+            notify=notify,
+        )
+        pngs = draw_figures(
+            findings,
+            checkpoint,
+            passes,
+            predict=predict_uncached,
+            cache=FigureCache(),
+            notify=notify,
+        )
+    paths = [str(write_figure(name, pngs[name], folder)) for name in NAMES if name in pngs]
+    return {"figures": paths}, "\n".join(paths), 0

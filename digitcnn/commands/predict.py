@@ -1,4 +1,4 @@
-"""``predict``: read digits from image files."""
+"""``predict``: classify image files."""
 
 from __future__ import annotations
 
@@ -6,47 +6,53 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, opened_checkpoint
-from digitcnn.digits.sketch import from_picture, open_picture
+from digitcnn.commands.base import Answer, add_command, opened_checkpoint
 from digitcnn.errors import SketchError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.prediction import Reading, read_image_file
 
 
-def run(args: argparse.Namespace) -> Answer:
-    loaded = opened_checkpoint(args.checkpoint, args.device)
-    result = {image: _answer(loaded, Path(image)) for image in args.images}
-    lines = []
-    for image, answer in result.items():
-        if answer.get("blank"):
-            lines.append(f"{image}: blank")
-        else:
-            digit = answer["digit"]
-            sure = f"{100 * answer['probabilities'][digit]:.1f} %"
-            refused = answer.get("is_digit") is False
-            lines.append(
-                f"{image}: no digit, closest {digit}" if refused else f"{image}: {digit} ({sure})"
-            )
-    return result, "\n".join(lines), 0
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands, "predict", _predict, help="classify image files and reject non-digits"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="checkpoint file; a model trained to the end can reject non-digits (is_digit)",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
 
 
-def _answer(loaded: Checkpoint, path: Path) -> dict[str, Any]:
+def _predict(args: argparse.Namespace) -> Answer:
+    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    readings = {image: _read(checkpoint, Path(image)) for image in args.images}
+    lines = [f"{image}: {_text(reading)}" for image, reading in readings.items()]
+    return {image: _json(reading) for image, reading in readings.items()}, "\n".join(lines), 0
+
+
+def _read(checkpoint: Checkpoint, path: Path) -> Reading | None:
     try:
-        data = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise SketchError(f"{path} cannot be read ({error.strerror}).") from error
     try:
-        image = from_picture(open_picture(data))
+        return read_image_file(checkpoint, content)
     except SketchError as error:
         raise SketchError(f"{path}: {error}") from error
-    if image is None:
+
+
+def _text(reading: Reading | None) -> str:
+    if reading is None:
+        return "blank"
+    if reading.answer is None:
+        return f"not a digit, closest {reading.closest}"
+    return f"{reading.closest} ({100 * reading.confidence:.1f}%)"
+
+
+def _json(reading: Reading | None) -> dict[str, Any]:
+    if reading is None:
         return {"digit": None, "blank": True}
-    images = image.unsqueeze(0).to(loaded.network.output.weight.device)
-    found = loaded.answers(images)
-    probabilities = found.probabilities[0].tolist()
-    answer = {
-        "digit": max(range(10), key=probabilities.__getitem__),
-        "probabilities": probabilities,
-    }
-    if found.is_digit is not None:
-        answer["is_digit"] = bool(found.is_digit[0])
-    return answer
+    values = {"digit": reading.closest, "probabilities": reading.probabilities}
+    return values if reading.is_digit is None else {**values, "is_digit": reading.is_digit}

@@ -1,66 +1,86 @@
-"""``stability``: passes with dropout on; the same numbers as the page's Stability tab."""
+"""``stability``: measure how accuracy varies with dropout on, as the Stability tab does."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-
-from tqdm import tqdm
+from pathlib import Path
+from typing import Any
 
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.analysis.stability import PassResult, Stability, passes
-from digitcnn.commands.base import (
-    Answer,
-    catalog_of,
-    opened_checkpoint,
-    predicted,
-    say,
-)
+from digitcnn.analysis.stability import MASKS, MOST_PASSES, Stability, check_passes, usual_passes
+from digitcnn.commands.base import Answer, add_command, catalog_of, opened_checkpoint, say
+from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.options import check_passes, usual_passes
+from digitcnn.services.predictors import predict_uncached
+from digitcnn.services.stability import measure_stability
 
 
-def run(args: argparse.Namespace) -> Answer:
-    loaded = opened_checkpoint(args.checkpoint, args.device)
-    count = getattr(args, "passes", usual_passes(loaded.details.epochs))
-    check_passes(count)
-    digit_set = _test_set(args, catalog_of(args), loaded.details.digits)
-    steps = passes(
-        loaded.network,
-        predicted(loaded, digit_set, features=True),
-        count,
-        masks=args.masks,
-        temperature=loaded.temperature,
+def add(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "stability",
+        _stability,
+        help="measure how accuracy varies with dropout on",
+        description="Classify a test set repeatedly with dropout on.",
     )
-    with tqdm(unit="pass", total=count, file=sys.stderr, disable=None, leave=False) as bar:
-        for step in steps:
-            if isinstance(step, PassResult):
-                bar.update()
-            else:
-                found = step
-    return found.to_json(), _text(found), 0
+    option = parser.add_argument
+    option("--checkpoint", type=Path, required=True, help="checkpoint file")
+    option(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test set (default: mnist if available, else the model's own, else synthetic)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
+    )
+    option(
+        "--masks",
+        choices=MASKS,
+        default="independent",
+        help="one mask per image, or one for all images of a pass",
+    )
+
+
+def _stability(args: argparse.Namespace) -> Answer:
+    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
+    check_passes(passes)
+    digit_set = _test_set(args, catalog_of(args), checkpoint.details.digits)
+    with progress_bar() as notify:
+        (result,) = measure_stability(
+            checkpoint,
+            digit_set,
+            passes,
+            masks=[args.masks],
+            predict=predict_uncached,
+            notify=notify,
+        )
+    return result.to_json(), _text(result), 0
 
 
 def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None) -> DigitSet:
-    """The set that was named, else MNIST, else what is here, with a sentence."""
+    """Return the set that was named, else MNIST, else another, which is said."""
     if hasattr(args, "digits"):
         return catalog.open(args.digits, "test")
     if catalog.has("mnist", "test"):
         return catalog.open("mnist", "test")
     own = trained_on is not None and catalog.has(trained_on, "test")
     name = trained_on if own and trained_on is not None else "synthetic"
-    say(f"mnist is not on this machine; {name} is taken instead. Name others with --digits.")
+    say(f"mnist is not available; using {name}. Choose another with --digits.")
     return catalog.open(name, "test")
 
 
-def _text(found: Stability) -> str:
+def _text(result: Stability) -> str:
     return "\n".join(
         [
-            stability_text(found),
-            f"minimum {percent(found.min)}, maximum {percent(found.max)}; without dropout "
-            f"{accuracy_text(found.accuracy, found.n)} on {found.n:,} images",
-            f"{percent(found.flipped)} of the images change their answer in any pass",
+            stability_text(result),
+            f"minimum {percent(result.min)}, maximum {percent(result.max)}; without dropout "
+            f"{accuracy_text(result.accuracy, result.n)} on {result.n:,} images",
+            f"{percent(result.flipped)} of the images change their prediction in at least one pass",
         ]
     )

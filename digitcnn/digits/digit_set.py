@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import torch
 
 from digitcnn.errors import DigitSetError
-
-if TYPE_CHECKING:
-    import torch
 
 SIDE = 28
 CLASSES = 10
@@ -37,8 +35,6 @@ class DigitSet:
     split: str
 
     def __post_init__(self) -> None:
-        import torch  # here, so that a list of sets does without
-
         if self.images.dtype != torch.uint8 or self.images.shape[1:] != (SIDE, SIDE):
             raise DigitSetError(
                 f"The images of {self.name} are {self.images.dtype} {list(self.images.shape)}, "
@@ -59,6 +55,11 @@ class DigitSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def title(self) -> str:
+        """The set and its split, such as ``mnist test``."""
+        return f"{self.name} {self.split}"
 
     @cached_property
     def fingerprint(self) -> str:

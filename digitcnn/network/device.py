@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from digitcnn.errors import ConfigError
 from digitcnn.network.model import DigitCNN
-from digitcnn.options import DEVICES
+
+CHOICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def choose(device: str = "auto") -> Compute:
 
     Raises ConfigError when a device named outright is unknown, absent or fails its trial.
     """
-    if device not in DEVICES:
-        raise ConfigError(f"The device is '{device}'; choose one of {', '.join(DEVICES)}.")
+    if device not in CHOICES:
+        raise ConfigError(f"The device is '{device}'; choose one of {', '.join(CHOICES)}.")
     if device == "cpu":
         return _cpu()
     notes = []

@@ -17,11 +17,10 @@ from digitcnn.analysis.figures import NAMES, Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import evaluate, gap
 from digitcnn.analysis.predictions import Predictions, Progress
-from digitcnn.analysis.stability import Stability, passes
+from digitcnn.analysis.stability import MASKS, Stability, check_passes, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.files import atomic_write
-from digitcnn.options import MASKS, check_passes
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import telling
 from digitcnn.ui.confusion_cells import matrices
@@ -143,7 +142,7 @@ class Evaluating:
         scale = self.checkpoint.temperature
         return Findings(
             model=self.checkpoint.name,
-            network=self.checkpoint.network,
+            classifier=self.checkpoint.classifier,
             digit_sets=self.digit_sets,
             predictions=predictions,
             evaluations=[evaluate(found, scale) for found in predictions],

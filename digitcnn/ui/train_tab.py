@@ -16,7 +16,6 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import ConfigError, DigitCNNError
 from digitcnn.network import device as devices
-from digitcnn.options import DEVICES
 from digitcnn.training import runs
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
@@ -59,7 +58,7 @@ class Devices:
         """Raises ConfigError where a named device is unknown, absent or failed its trial."""
         if device == "auto":
             return self._workspace.compute
-        if device not in DEVICES:
+        if device not in devices.CHOICES:
             return devices.choose(device)
         with self._lock:
             if device not in self._tried:
@@ -161,7 +160,7 @@ def build_train_tab(
                     elem_id="train-augmentation",
                 )
                 device = gr.Dropdown(
-                    list(DEVICES),
+                    list(devices.CHOICES),
                     value="auto",
                     label="Device",
                     info=f"auto is {workspace.compute} here. {workspace.compute.note}".strip(),
@@ -366,7 +365,7 @@ def _estimate(
 
 
 def _idle(workspace: Workspace) -> bool:
-    return workspace.job.exclusive.free
+    return workspace.job.turn.free
 
 
 def _fetch(workspace: Workspace) -> Iterator[list[Any]]:

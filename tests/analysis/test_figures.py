@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from digitcnn.analysis import figures
-from digitcnn.analysis.figures import Findings, style
+from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.network import layer_outputs
+from digitcnn.analysis.findings import Findings, gather
 from digitcnn.analysis.gap import Waterfall
 from digitcnn.analysis.metrics import evaluate, gap, gap_text
 from digitcnn.analysis.predictions import Predictions, predict
@@ -62,10 +63,10 @@ def findings(network: DigitCNN, drawn: DigitSet) -> Findings:
         replace(drawn.take(slice(150, 230)), name="second-set", split="test"),
     ]
     predictions = [partly_right(network, digits, 5 - i) for i, digits in enumerate(sets)]
-    return figures.find(
+    return gather(
         "Network of the test", network, sets, predictions,
-        passes=7, temperature=1.4, history=HISTORY, trained_on="first-set",
-    )  # fmt: skip
+        temperature=1.4, history=HISTORY, trained_on="first-set",
+    ).with_stability(7)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +352,7 @@ def extreme(findings: Findings, kind: str) -> Findings:
         features=predictions.features[chosen],
         labels=predictions.labels[chosen],
     )
-    return figures.find("m", findings.network, [digits.take(chosen)], [taken], passes=1)
+    return gather("m", findings.network, [digits.take(chosen)], [taken]).with_stability(1)
 
 
 @pytest.mark.parametrize("kind", ["one image", "one class", "all wrong", "all right"])
@@ -383,12 +384,8 @@ def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
 def test_all_nine_are_written_under_their_names_and_zipped(
     findings: Findings, tmp_path: Path
 ) -> None:
-    steps: list[tuple[int, int]] = []
-    paths = figures.save_all(
-        extreme(findings, "one class"),
-        tmp_path / "figures",
-        progress=lambda *step: steps.append(step),
-    )
+    one_class = extreme(findings, "one class")
+    paths = [figures.save(name, one_class, tmp_path / "figures") for name in figures.NAMES]
     names = [
         "01_training_history.png", "02_sample_data.png", "03_predictions.png",
         "04_cross_dataset_evaluation.png", "05_conv_filters.png", "06_feature_maps.png",
@@ -396,7 +393,6 @@ def test_all_nine_are_written_under_their_names_and_zipped(
     ]  # fmt: skip
     assert [path.name for path in paths] == names
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
-    assert steps == [(i, 9) for i in range(1, 10)]
     for path in paths:
         with Image.open(path) as image:
             image.load()

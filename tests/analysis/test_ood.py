@@ -25,8 +25,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import MAPS, DigitCNN
 from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.events import EpochEnd
-from digitcnn.training.loop import train
+from digitcnn.training.loop import EpochEnd, train
 
 NO_CHANGE = Change(*[0] * len(fields(Change)))
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
@@ -325,5 +324,5 @@ def test_predict_says_whether_it_is_a_digit_only_where_the_checkpoint_can_tell(
     assert found["always"]["is_digit"] is True
     assert "is_digit" not in found["without"]
     (digit,) = {answer["digit"] for answer in found.values()}
-    assert said("never") == f"{picture}: no digit, closest {digit}\n"
+    assert said("never") == f"{picture}: not a digit, closest {digit}\n"
     assert said("always") == said("without")

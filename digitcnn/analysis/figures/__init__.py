@@ -3,7 +3,7 @@
 Each figure is a function of results that computes no metric of its own; one module per subject:
 ``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7), ``network`` (5, 6), ``confidence``
 (8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. How they look is in ``style``.
-``Findings`` is all that the nine need, ``draw`` makes one of them, ``save_all`` all.
+``draw`` makes one of the nine from ``findings.Findings``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from digitcnn.analysis import metrics
 from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
 from digitcnn.analysis.figures.gap import gap_waterfall
@@ -27,94 +24,28 @@ from digitcnn.analysis.figures.robustness import robustness_curves
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data
 from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
-from digitcnn.analysis.metrics import Evaluation
-from digitcnn.analysis.predictions import Predictions
-from digitcnn.analysis.stability import Stability, measure
-from digitcnn.digits.digit_set import DigitSet
+from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
-from digitcnn.network.model import DigitCNN
-from digitcnn.options import MASKS
 
 __all__ = [
     "NAMES",
-    "Findings",
     "confidence_analysis",
     "confusion_matrices",
     "conv_filters",
     "cross_dataset_evaluation",
     "draw",
     "feature_maps",
-    "find",
     "gap_waterfall",
     "png",
     "predictions_sample",
     "robustness_curves",
     "sample_data",
     "save",
-    "save_all",
     "stability_test",
     "training_history",
+    "write",
     "zipped",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """All that the nine figures show of one network.
-
-    model: how the network is called, for people. digit_sets, predictions, evaluations: one of
-    each per set, in the same order; the first is where single images come from.
-    temperature: None for a file without one. history: a record per epoch, empty where unknown.
-    trained_on: name of the training's set, None where unknown. example: the image of the first set
-    that is followed through the network.
-    """
-
-    model: str
-    network: DigitCNN
-    digit_sets: Sequence[DigitSet]
-    predictions: Sequence[Predictions]
-    evaluations: Sequence[Evaluation]
-    stabilities: Sequence[Stability]
-    temperature: float | None = None
-    history: Sequence[Mapping[str, Any]] = ()
-    trained_on: str | None = None
-    example: int = 0
-
-
-def find(
-    model: str,
-    network: DigitCNN,
-    digit_sets: Sequence[DigitSet],
-    predictions: Sequence[Predictions],
-    *,
-    passes: int,
-    temperature: float | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-    trained_on: str | None = None,
-    example: int = 0,
-    seed: int = 0,
-) -> Findings:
-    """The findings of predictions: every set evaluated, both kinds of passes over the last.
-
-    predictions: one per set, in the same order; the last needs its features. passes, seed: of the
-    stability test.
-    """
-    scale = temperature or 1.0
-    return Findings(
-        model=model,
-        network=network,
-        digit_sets=digit_sets,
-        predictions=predictions,
-        evaluations=[metrics.evaluate(found, scale) for found in predictions],
-        stabilities=[
-            measure(network, predictions[-1], passes, masks=masks, seed=seed, temperature=scale)
-            for masks in MASKS
-        ],
-        temperature=temperature,
-        history=history,
-        trained_on=trained_on,
-        example=example,
-    )
 
 
 _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
@@ -152,27 +83,17 @@ def png(figure: Figure) -> bytes:
 
 
 def save(name: str, findings: Findings, folder: Path) -> Path:
-    """One of the nine as a PNG file in ``folder``, written whole or not at all. Raises OSError."""
+    """Draw one of the nine and write it as ``write`` does. Raises OSError."""
+    return write(name, png(draw(name, findings)), folder)
+
+
+def write(name: str, content: bytes, folder: Path) -> Path:
+    """Write a figure's PNG file into ``folder``, whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     with atomic_write(path) as file:
-        file.write(png(draw(name, findings)))
+        file.write(content)
     return path
-
-
-def save_all(
-    findings: Findings, folder: Path, *, progress: Callable[[int, int], None] | None = None
-) -> list[Path]:
-    """All nine as PNG files in ``folder``, as ``save``. Raises OSError.
-
-    progress: called with figures done and figures in all after each.
-    """
-    paths = []
-    for name in NAMES:
-        paths.append(save(name, findings, folder))
-        if progress is not None:
-            progress(len(paths), len(NAMES))
-    return paths
 
 
 def zipped(paths: Sequence[Path], target: Path) -> Path:

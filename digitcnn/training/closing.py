@@ -16,18 +16,17 @@ from typing import Any
 
 from digitcnn.analysis import figures
 from digitcnn.analysis import metrics as metrics_of
-from digitcnn.analysis.figures import Findings
 from digitcnn.analysis.figures.stability import stability_text
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions, predict
-from digitcnn.analysis.stability import Stability, passes
+from digitcnn.analysis.stability import MASKS, Stability, passes, usual_passes
 from digitcnn.digits.catalog import Catalog, Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.files import write_json
 from digitcnn.network.model import DigitCNN
-from digitcnn.options import MASKS, usual_passes
-from digitcnn.training.config import PostTrainingConfig
+from digitcnn.training.config import Closing
 from digitcnn.training.runs import Run
 
 STABILITY_FIGURE = "09_stability_test"
@@ -63,7 +62,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class PostTrainingResult:
+class Closed:
     """How the closing went.
 
     metrics: of the other set by its name, as ``Evaluation.to_json``; empty where it is not here.
@@ -75,7 +74,7 @@ class PostTrainingResult:
     problem: str = ""
 
 
-class PostTraining:
+class ClosingRun:
     """The closing of one run; ``steps`` does it.
 
     network: in evaluation mode and nobody else's; it ends up on the CPU. own: the training's test
@@ -86,7 +85,7 @@ class PostTraining:
     def __init__(
         self,
         run: Run,
-        what: PostTrainingConfig,
+        what: Closing,
         network: DigitCNN,
         own: Scored,
         *,
@@ -101,10 +100,10 @@ class PostTraining:
         self.catalog, self.trained_on, self.temperature = catalog, trained_on, temperature
         self.history, self.metrics, self.stopped = history, metrics, stopped
         self.scored = [own]
-        self.closed = PostTrainingResult()
+        self.closed = Closed()
 
-    def steps(self) -> Iterator[str | PostTrainingResult]:
-        """Yield each phase as text, and the PostTrainingResult last. Never raises an Exception:
+    def steps(self) -> Iterator[str | Closed]:
+        """What is being done, in words for people, and ``Closed`` last. Never raises an Exception:
         the run is finished whatever happens here."""
         try:
             yield from self._score_other_set()
@@ -173,7 +172,7 @@ class PostTraining:
     def _draw(self, stabilities: Sequence[Stability]) -> Iterator[str]:
         findings = Findings(
             model=self.run.name,
-            network=self.network.cpu(),
+            classifier=self.network.cpu(),
             digit_sets=[scored.digit_set for scored in self.scored],
             predictions=[scored.predictions for scored in self.scored],
             evaluations=[scored.evaluation for scored in self.scored],

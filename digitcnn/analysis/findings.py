@@ -1,0 +1,123 @@
+"""Gather what is known of one model on several digit sets: the input of the nine figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from digitcnn.analysis.events import Notify, ignore
+from digitcnn.analysis.metrics import Evaluation, evaluate
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.stability import MASKS, Masks, PassResult, Stability, passes
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.network.classifier import Capability, Classifier, require
+from digitcnn.network.model import DigitCNN
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that the nine figures show of one model.
+
+    model: its name, for people. digit_sets, predictions, evaluations: one of each per set, in the
+    same order; single images come from the first. stabilities: over the last set, one per mask
+    type, empty until measured. temperature: None where unknown. history: a record per epoch, empty
+    where unknown. trained_on: name of the training set, None where unknown. example: index of the
+    image of the first set that is followed through the network.
+    """
+
+    model: str
+    classifier: Classifier
+    digit_sets: Sequence[DigitSet]
+    predictions: Sequence[Predictions]
+    evaluations: Sequence[Evaluation]
+    stabilities: Sequence[Stability] = ()
+    temperature: float | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    trained_on: str | None = None
+    example: int = 0
+
+    @property
+    def network(self) -> DigitCNN:
+        """digitcnn's own network, for figures of its layers. Raises CapabilityError for others."""
+        return _own_network(self.classifier, "maps", "this figure cannot be drawn")
+
+    def with_stability(
+        self, count: int, *, features: Predictions | None = None, notify: Notify = ignore
+    ) -> Findings:
+        """Return the findings with ``count`` passes per mask type over the last set.
+
+        features: predictions for the last set that include features; None uses the findings' own.
+        Raises ConfigError for a wrong number of passes and CapabilityError for a model without
+        dropout.
+        """
+        measured = measure_stabilities(
+            self.classifier,
+            self.predictions[-1] if features is None else features,
+            count,
+            temperature=self.temperature,
+            notify=notify,
+        )
+        return dataclasses.replace(self, stabilities=measured)
+
+
+def gather(
+    model: str,
+    classifier: Classifier,
+    digit_sets: Sequence[DigitSet],
+    predictions: Sequence[Predictions],
+    *,
+    temperature: float | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    trained_on: str | None = None,
+    example: int = 0,
+) -> Findings:
+    """Evaluate the predictions, one per digit set and in the same order; no passes are made."""
+    return Findings(
+        model=model,
+        classifier=classifier,
+        digit_sets=digit_sets,
+        predictions=predictions,
+        evaluations=[evaluate(one, temperature or 1.0) for one in predictions],
+        temperature=temperature,
+        history=history,
+        trained_on=trained_on,
+        example=example,
+    )
+
+
+def measure_stabilities(
+    classifier: Classifier,
+    predictions: Predictions,
+    count: int,
+    *,
+    masks: Sequence[Masks] = MASKS,
+    temperature: float | None = None,
+    notify: Notify = ignore,
+) -> list[Stability]:
+    """Measure ``count`` passes per mask type, in turn, and return one result per mask type.
+
+    predictions: with features. notify: gets every ``PassResult``; what it raises ends the
+    measurement. Raises ConfigError for a wrong number of passes, CapabilityError for a model
+    without dropout.
+    """
+    network = _own_network(classifier, "dropout", "its stability cannot be measured")
+    runs = [
+        passes(network, predictions, count, masks=kind, temperature=temperature or 1.0)
+        for kind in masks
+    ]
+    results = []
+    for steps in zip(*runs, strict=True):
+        for step in steps:
+            if isinstance(step, PassResult):
+                notify(step)
+            else:
+                results.append(step)
+    return results
+
+
+def _own_network(classifier: Classifier, capability: Capability, purpose: str) -> DigitCNN:
+    require(classifier, capability, purpose)
+    assert isinstance(classifier, DigitCNN)  # only these have maps or dropout
+    return classifier

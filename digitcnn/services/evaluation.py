@@ -1,0 +1,147 @@
+"""Evaluate a model on test sets, and draw the nine figures of the evaluation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cachetools import LRUCache, cachedmethod
+
+from digitcnn.analysis import figures
+from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
+from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.findings import Findings, gather
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import CapabilityError, ConfigError
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.predictors import Predictor, classify
+
+Key = tuple[object, ...]
+
+FEATURE_MAPS, STABILITY = "06_feature_maps", "09_stability_test"
+# Some forty evaluations of nine figures each.
+CACHE_BYTES = 64 << 20
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    digit_sets: Sequence[DigitSet],
+    *,
+    predict: Predictor,
+    example: int = 0,
+    features: bool = False,
+    notify: Notify = ignore,
+) -> Findings:
+    """Classify the digit sets and compute every metric.
+
+    digit_sets: the first is the reference that gaps are measured from. example: index of the image
+    of the first set that figure 6 follows. features: whether the last set's predictions need them,
+    as for passes with dropout on.
+    """
+    details = checkpoint.details
+    return gather(
+        checkpoint.name,
+        checkpoint.classifier,
+        digit_sets,
+        [
+            classify(
+                predict,
+                checkpoint,
+                digit_set,
+                features=features and digit_set is digit_sets[-1],
+                notify=notify,
+            )
+            for digit_set in digit_sets
+        ],
+        temperature=details.temperature,
+        history=details.history,
+        trained_on=details.digits,
+        example=example,
+    )
+
+
+class FigureCache:
+    """Figures as PNG bytes, at most ``limit`` bytes, the least recently used leave first.
+
+    Thread-safe: who asks for a figure that is being drawn waits for it.
+    """
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._pngs: LRUCache[Key, bytes] = LRUCache(limit, getsizeof=len)
+        self._condition = threading.Condition()
+
+    @cachedmethod(
+        lambda self: self._pngs,
+        key=lambda self, key, draw: key,
+        condition=lambda self: self._condition,
+    )
+    def get(self, key: Key, draw: Callable[[], bytes]) -> bytes:
+        """Return the cached figure, else what ``draw`` makes. Raises what ``draw`` raises."""
+        return draw()
+
+
+def draw_figures(
+    findings: Findings,
+    checkpoint: Checkpoint,
+    passes: int,
+    *,
+    predict: Predictor,
+    cache: FigureCache,
+    names: Sequence[str] = NAMES,
+    notify: Notify = ignore,
+) -> dict[str, bytes]:
+    """Return the figures with those names as PNG bytes, drawn where ``cache`` lacks them.
+
+    A figure that the model has nothing for, such as feature maps, is left out. passes: with dropout
+    on, per mask type, for figure 9; made only where it has to be drawn. notify: gets
+    ``FigureStarted`` before a figure is drawn, then ``FigureDrawn`` or ``FigureUnavailable`` for
+    each figure, and the progress of classifying and of the passes.
+    """
+    pngs = {}
+    for number, name in enumerate(names, 1):
+
+        def draw(name: str = name, number: int = number) -> bytes:
+            notify(FigureStarted(name, number))
+            shown = findings
+            if name == STABILITY:
+                shown = _with_stability(findings, checkpoint, passes, predict, notify)
+            return figures.png(figures.draw(name, shown))
+
+        try:
+            pngs[name] = cache.get(_key(name, findings, checkpoint.digest, passes), draw)
+        except CapabilityError as error:
+            notify(FigureUnavailable(name, str(error)))
+        else:
+            notify(FigureDrawn(name, pngs[name]))
+    return pngs
+
+
+def _with_stability(
+    findings: Findings, checkpoint: Checkpoint, passes: int, predict: Predictor, notify: Notify
+) -> Findings:
+    last = findings.predictions[-1]
+    if last.features is None:
+        last = classify(predict, checkpoint, findings.digit_sets[-1], features=True, notify=notify)
+    return findings.with_stability(passes, features=last, notify=notify)
+
+
+def _key(name: str, findings: Findings, digest: str, passes: int) -> Key:
+    sets = tuple((d.name, d.split, d.fingerprint) for d in findings.digit_sets)
+    example = findings.example if name == FEATURE_MAPS else None
+    count = passes if name == STABILITY else None
+    return name, findings.model, digest, findings.temperature, sets, example, count
+
+
+def write_figure(name: str, png: bytes, folder: Path) -> Path:
+    """Write a figure's PNG file into ``folder``.
+
+    Raises ConfigError where the folder cannot be written.
+    """
+    try:
+        return figures.write(name, png, folder)
+    except OSError as error:
+        raise ConfigError(
+            f"The figures cannot be written to {folder} ({error.strerror or error}); free some "
+            "space, or choose another folder."
+        ) from error
