@@ -1,4 +1,4 @@
-"""95 % intervals of proportions: pure arithmetic that metrics, comparison and feedback share.
+"""95% intervals of proportions: pure arithmetic that metrics, comparison and feedback share.
 
 It knows nothing of digits, networks or people, and imports nothing of ours.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-# The standard normal's 97.5 % point, 1.959964: a two-sided interval of 95 %.
+# The standard normal's 97.5% point, 1.959964: a two-sided interval of 95%.
 Z_95 = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of ``successes`` out of ``n``, as fractions (low, high).
+    """The 95% Wilson score interval of ``successes`` out of ``n``, as fractions (low, high).
 
     Without continuity correction. All right or all wrong still gives an interval of positive
     width, within 0 to 1, which the usual normal approximation does not. (nan, nan) when n is 0.
@@ -42,7 +42,7 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 def newcombe_difference(
     successes_a: int, n_a: int, successes_b: int, n_b: int
 ) -> tuple[float, float]:
-    """The 95 % interval of share a minus share b of two independent samples, as (low, high).
+    """The 95% interval of share a minus share b of two independent samples, as (low, high).
 
     Newcombe's square-and-add from the two Wilson intervals, without continuity correction: his
     method 10. It stays within -1 to 1 and has positive width even where both shares are 0 or 1.
@@ -66,7 +66,7 @@ def newcombe_difference(
 def newcombe_paired_difference(
     both: int, only_a: int, only_b: int, neither: int
 ) -> tuple[float, float]:
-    """The 95 % interval of share a minus share b of one paired sample, as (low, high).
+    """The 95% interval of share a minus share b of one paired sample, as (low, high).
 
     both, only_a, only_b, neither: how many of the sample's members a and b both got, and so on.
     Newcombe's method 10: square-and-add from the two Wilson intervals, with a correlation that is

@@ -56,7 +56,7 @@ class Counts:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Newcombe's paired 95 % interval of ``difference``, in percentage points."""
+        """Newcombe's paired 95% interval of ``difference``, in percentage points."""
         low, high = newcombe_paired_difference(
             self.both_right, self.only_a_right, self.only_b_right, self.both_wrong
         )
@@ -186,8 +186,8 @@ class Recipe:
 
     @property
     def text(self) -> str:
-        """``99.55 % ± 0.03 points``"""
-        return f"{100 * self.mean:.2f} % ± {100 * self.deviation:.2f} points"
+        """``99.55% ± 0.03 points``"""
+        return f"{100 * self.mean:.2f}% ± {100 * self.deviation:.2f} points"
 
 
 def compare(
@@ -282,8 +282,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(n: int, discordant: int) -> float:
-    """The difference of accuracies, a fraction, that a McNemar test of ``n`` images sees with 80 %
-    power at the 5 % level, where ``discordant`` of them tell the networks apart.
+    """The difference of accuracies, a fraction, that a McNemar test of ``n`` images sees with 80%
+    power at the 5% level, where ``discordant`` of them tell the networks apart.
 
     The sample size n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2 for a difference d at a share p of
     discordant images, solved for d. NaN where d would be larger than p: then even all discordant
@@ -377,7 +377,7 @@ def p_text(p_value: float) -> str:
 
 
 def difference_text(counts: Counts) -> str:
-    """A difference with sign and 95 % interval: ``+0.12 points (-0.03 to +0.27)``; else a dash."""
+    """A difference with sign and 95% interval: ``+0.12 points (-0.03 to +0.27)``; else a dash."""
     if not counts.n:
         return "–"
     low, high = counts.interval

@@ -26,9 +26,9 @@ from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.network.model import DigitCNN
 
 # Steps of the path, by the midpoint rule, and how they crowd towards the empty paper, where answers
-# change fastest. On 60 held-out MNIST digits the sum missed the lead by 0.9 % in the median and by
-# 2 % at the 95th percentile, and what is shown differed by 2 % from that of 200 steps; as many
-# even steps miss the lead by 1.2 % and 4 %.
+# change fastest. On 60 held-out MNIST digits the sum missed the lead by 0.9% in the median and by
+# 2% at the 95th percentile, and what is shown differed by 2% from that of 200 steps; as many
+# even steps miss the lead by 1.2% and 4%.
 STEPS, CROWDING = 32, 1.5
 # Diameter of the dots, a pen's width in the framed digit, and the distance of their places.
 DOT = 2.5

@@ -32,7 +32,7 @@ class Waterfall:
 
     reference: on the test set of the network's own kind. as_is, framed, without_repeats: on the
     other set, step by step. repeats: how many images the last step left out.
-    total, remains: gaps at the start and at the end, each with its 95 % interval.
+    total, remains: gaps at the start and at the end, each with its 95% interval.
     framing: points that MNIST framing closes. near_repeats: points that near repeats seem to
     close; negative when they hide a part of the gap.
     ``total.points == framing + near_repeats + remains.points``.

@@ -42,7 +42,7 @@ class PerDigit:
 class Evaluation:
     """All numbers of one network on one digit set; accuracies are fractions.
 
-    accuracy_low, accuracy_high: the 95 % Wilson interval.
+    accuracy_low, accuracy_high: the 95% Wilson interval.
     nll: mean negative log-likelihood in nats. brier: the sum over the ten classes of squared
     errors, averaged over images (Brier 1950), 0 to 2. ece: expected calibration error over 15
     equal bins of confidence (Guo et al. 2017), a fraction. These three are after ``temperature``.
@@ -90,7 +90,7 @@ class Gap:
     """How much more accurate a network is on one digit set than on another, in points.
 
     first, second: the sets' titles. points: accuracy on the first minus accuracy on the second,
-    in percentage points. low, high: its 95 % interval.
+    in percentage points. low, high: its 95% interval.
     """
 
     first: str
@@ -165,8 +165,8 @@ def _per_digit(counts: Tensor, digit: int) -> PerDigit:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage of two decimals, a dash for NaN: ``99.41 %``."""
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f} %"
+    """A fraction as a percentage of two decimals, a dash for NaN: ``99.41%``."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}%"
 
 
 def decimal(value: float) -> str:
@@ -175,7 +175,7 @@ def decimal(value: float) -> str:
 
 
 def accuracy_text(accuracy: float, n: int) -> str:
-    """A fraction of ``n`` images with its 95 % interval: ``99.41 % (99.24 to 99.54)``.
+    """A fraction of ``n`` images with its 95% interval: ``99.41% (99.24 to 99.54)``.
 
     Every place that shows one takes it from here, so that they agree to the last digit.
     """
@@ -184,7 +184,7 @@ def accuracy_text(accuracy: float, n: int) -> str:
 
 
 def gap_text(found: Gap) -> str:
-    """A gap with its sign and 95 % interval, in points: ``+22.29 points (20.80 to 23.85)``."""
+    """A gap with its sign and 95% interval, in points: ``+22.29 points (20.80 to 23.85)``."""
     return f"{found.points:+.2f} points ({found.low:.2f} to {found.high:.2f})"
 
 

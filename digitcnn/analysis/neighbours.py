@@ -22,8 +22,8 @@ NEAREST_FOR_SUSPECTS = 5
 
 # An image nearly repeats its nearest training digit when that is this much nearer than the second
 # (the ratio test of Lowe 2004, section 7.1). Of 1,000 MNIST test digits put into EMNIST framing and
-# back, 50 % were found among 60,000 others at 0.75, a hard trial since it blurs twice; without
-# themselves to be found, 0.6 % were. A threshold on the nearness alone takes four in five ones,
+# back, 50% were found among 60,000 others at 0.75, a hard trial since it blurs twice; without
+# themselves to be found, 0.6% were. A threshold on the nearness alone takes four in five ones,
 # which all look alike, before it finds as many.
 REPEAT_RATIO = 0.75
 

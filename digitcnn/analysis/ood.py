@@ -3,7 +3,7 @@
 A small head on the network's last maps learns to tell the run's own training digits, changed as
 other hands, pens and scanners would, and digits drawn by the program, from drawings that are no
 digits (``digits.non_digits``): outlier exposure (Hendrycks et al. 2019, arXiv 1812.04606). The
-threshold is where 99 % of the held-out images, on the way that a drawing takes, pass.
+threshold is where 99% of the held-out images, on the way that a drawing takes, pass.
 
 What a checkpoint keeps of it, and how that is asked, is left to ``network.ood``.
 """

@@ -118,7 +118,7 @@ def _results(facts: RunFacts) -> str:
         )
     if not rows:
         return ""
-    columns = ["digit set", "images", "accuracy (95 % interval)", "NLL (nats)", "Brier score"]
+    columns = ["digit set", "images", "accuracy (95% interval)", "NLL (nats)", "Brier score"]
     note = _muted(
         "Held-out images are the last of the training file, never learned from; "
         "the temperature is fitted on them. NLL, Brier score and expected calibration error "
@@ -384,7 +384,7 @@ def _number(value: object, digits: int) -> str:
 
 def _percent(value: object) -> str:
     number = _finite(value)
-    return DASH if math.isnan(number) else f"{100 * number:.2f} %"
+    return DASH if math.isnan(number) else f"{100 * number:.2f}%"
 
 
 def _accuracy(accuracy: object, n: object) -> str:

@@ -221,7 +221,7 @@ class Curve:
 
     @property
     def intervals(self) -> tuple[tuple[float, float], ...]:
-        """The 95 % Wilson intervals (low, high), fractions, one per value."""
+        """The 95% Wilson intervals (low, high), fractions, one per value."""
         return tuple(wilson_interval(right, self.n) for right in self.right)
 
     def at(self, value: float) -> int:

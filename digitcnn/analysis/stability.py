@@ -74,7 +74,7 @@ class Stability:
     """What N passes say. Accuracies and deviations are fractions.
 
     digits, split, n: the set and its images. accuracy, accuracy_low, accuracy_high: without
-    dropout, with its 95 % Wilson interval.
+    dropout, with its 95% Wilson interval.
     accuracies: one per pass. std: their sample deviation (n - 1), NaN for one pass.
     chance: the deviation that independent masks alone give these images, sqrt(sum p(1-p)) / n,
     where p is an image's chance of a right answer; estimated from the passes without bias, NaN

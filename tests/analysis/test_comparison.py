@@ -243,7 +243,7 @@ def test_seeds_of_one_recipe_are_summarised() -> None:
     assert recipe.seeds == (0, 1, 2)
     assert recipe.mean == pytest.approx(0.97)
     assert recipe.deviation == pytest.approx(0.02)
-    assert recipe.text == "97.00 % ± 2.00 points"
+    assert recipe.text == "97.00% ± 2.00 points"
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_errors_are_framed_with_their_true_digit(
     assert len(worst.lines) == 20
     framed = [t.get_text() for t in worst.texts]
     assert all("\ntrue " in text for text in framed)
-    confidence = [float(text.split()[1]) for text in framed if ">" not in text]
+    confidence = [float(text.split()[1].removesuffix("%")) for text in framed if ">" not in text]
     assert confidence == sorted(confidence, reverse=True)
 
 
@@ -297,7 +297,7 @@ def test_reliability_has_counts_before_and_after_temperature(
     assert sum(heights[:15]) == sum(heights[15:]) == 150
     text = words(figure)
     ece = 100 * findings.evaluations[0].ece
-    assert f"{ece:.2f} % after temperature" in text
+    assert f"{ece:.2f}% after temperature" in text
     assert "temperature 1.40" in text
 
 
@@ -316,7 +316,7 @@ def test_stability_shows_every_pass_of_both_kinds_and_the_accuracy_without_dropo
     independent = findings.stabilities[0]
     assert f"chance alone {100 * independent.chance:.2f}" in text
     assert f"at most {100 * independent.bound:.2f}" in text
-    assert f"no dropout: {100 * independent.accuracy:.2f} %" in text
+    assert f"no dropout: {100 * independent.accuracy:.2f}%" in text
     assert findings.stabilities[1].verdict in text
 
 

@@ -121,7 +121,7 @@ def test_a_set_of_one_class_has_dashes_for_the_others() -> None:
     result = evaluate(predictions(torch.eye(10)[[7, 7, 7, 1]], labels))
     assert result.macro_f1 == pytest.approx(6 / 7)
     assert [math.isnan(row.recall) for row in result.per_digit].count(True) == 9
-    assert [percent(row.precision) for row in result.per_digit[6:8]] == ["–", "100.00 %"]
+    assert [percent(row.precision) for row in result.per_digit[6:8]] == ["–", "100.00%"]
 
 
 def test_saturated_logits_give_finite_losses() -> None:
@@ -160,7 +160,7 @@ def test_the_gap_has_its_sign_and_newcombes_interval() -> None:
 def test_an_accuracy_is_shown_with_its_interval() -> None:
     answers = torch.tensor([0] * 81 + [1] * 182)
     result = evaluate(predictions(torch.eye(10)[answers], torch.zeros(263, dtype=torch.uint8)))
-    assert result.accuracy_text == "30.80 % (25.53 to 36.62)"
+    assert result.accuracy_text == "30.80% (25.53 to 36.62)"
     assert result.title == "small test"
 
 

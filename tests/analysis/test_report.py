@@ -96,8 +96,8 @@ def test_the_page_says_all_that_is_needed_to_cite_the_run() -> None:
     for said in [
         *("mine", "finished", "2026-01-02 03:04 UTC", "CPU, 2 threads, float32", "synthetic test"),
         *(accuracy_text(0.93, 100), accuracy_text(0.9, 40), "held-out images of synthetic"),
-        *("0.2500", "0.1250", "1.50 %", "92.00 %", "2.14.1", "ab" * 20, "cd" * 32, "mine.pt"),
-        *("ef" * 32, "shared", "1.230", "95.00 %", "first last", "Loss per epoch (nats)"),
+        *("0.2500", "0.1250", "1.50%", "92.00%", "2.14.1", "ab" * 20, "cd" * 32, "mine.pt"),
+        *("ef" * 32, "shared", "1.230", "95.00%", "first last", "Loss per epoch (nats)"),
         "python -m digitcnn train --digits synthetic --epochs 3 --seed 7",
     ]:
         assert said in words
@@ -105,8 +105,8 @@ def test_the_page_says_all_that_is_needed_to_cite_the_run() -> None:
 
 def test_undefined_is_a_dash() -> None:
     words = Page(report(FACTS)).words()
-    assert "50.00 % – –" in words
-    assert "90.00 % (76.95 to 96.04) – – – –" in words
+    assert "50.00% – –" in words
+    assert "90.00% (76.95 to 96.04) – – – –" in words
     assert "nan" not in words.lower()
     assert "None" not in words
 

@@ -79,7 +79,7 @@ def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, la
 
     page.locator("#feedback-numbers summary").click()
     expect(page.locator("[data-table=digits] tbody tr")).to_have_text(
-        [row(r"7|0 of 1|0\.00 % \(0\.00 to 79\.35\)")]
+        [row(r"7|0 of 1|0\.00% \(0\.00 to 79\.35\)")]
     )
     expect(page.locator("#feedback-numbers circle")).to_have_count(1)
 

@@ -308,8 +308,8 @@ def test_it_is_kept_only_if_no_row_objects(
 def test_a_refusal_names_the_figures() -> None:
     held_out = [side(0.99, 0.987, -0.71, "mnist held-out")]
     assert objections(side(0.95, 0.9), held_out) == [
-        "on the other half of the feedback it gets 90.00 % (87.98 to 91.71) right where the old "
-        "model gets 95.00 % (93.47 to 96.19)",
+        "on the other half of the feedback it gets 90.00% (87.98 to 91.71) right where the old "
+        "model gets 95.00% (93.47 to 96.19)",
         "on mnist held-out it may have lost 0.71 points (the difference is -0.30, "
         "95 % interval -0.71 to +0.11), and 0.3 is the limit",
     ]

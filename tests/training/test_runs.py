@@ -370,7 +370,7 @@ def test_the_report_holds_what_the_folder_holds(store: RunStore) -> None:
     run.write_report()
     page = (run.folder / "report.html").read_text("utf-8")
     for part in (
-        "90.00 % (76.95 to 96.04)",
+        "90.00% (76.95 to 96.04)",
         "epoch 1 &amp; more",
         "iVBORw==",
         "shared",

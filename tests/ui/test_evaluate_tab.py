@@ -294,13 +294,13 @@ def test_answers_that_are_all_wrong_are_zeros_and_dashes(tmp_path: Path, drawn: 
     lay(tmp_path / "data", "wrong", wrong)
     shown = numbers(evaluating(working_in(tmp_path, tmp_path / "data"), ["wrong"]))
     ((_, n, errors, accuracy, *_, macro_f1),) = rows(shown["table"])
-    assert (n, errors, macro_f1) == (str(len(wrong)), str(len(wrong)), "0.00 %")
-    assert accuracy.startswith("0.00 % (0.00 to ")
+    assert (n, errors, macro_f1) == (str(len(wrong)), str(len(wrong)), "0.00%")
+    assert accuracy.startswith("0.00% (0.00 to ")
     nothing = ["–", "–", "–", "0"]
     assert [row[2:] for row in rows(shown["per_digit"])] == [
         *([nothing] * 3),
-        ["0.00 %", "–", "0.00 %", "0"],
-        ["–", "0.00 %", "0.00 %", str(len(wrong))],
+        ["0.00%", "–", "0.00%", "0"],
+        ["–", "0.00%", "0.00%", str(len(wrong))],
         *([nothing] * 5),
     ]
 

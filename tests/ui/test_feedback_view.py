@@ -186,18 +186,18 @@ def test_accuracies_come_with_their_intervals(call: Call) -> None:
     numbers = call("numbers")
     one = binomtest(1, 1).proportion_ci(confidence_level=0.95, method="wilson")
     assert numbers["digits"] == [
-        ["1", "0 of 1", "0.00 % (0.00 to 79.35)"],
-        ["7", "1 of 1", f"100.00 % ({100 * one.low:.2f} to 100.00)"],
-        ["no digit", "0 of 1", "0.00 % (0.00 to 79.35)"],
+        ["1", "0 of 1", "0.00% (0.00 to 79.35)"],
+        ["7", "1 of 1", f"100.00% ({100 * one.low:.2f} to 100.00)"],
+        ["no digit", "0 of 1", "0.00% (0.00 to 79.35)"],
     ]
     third = binomtest(1, 3).proportion_ci(confidence_level=0.95, method="wilson")
     spread = f"({100 * third.low:.2f} to {100 * third.high:.2f})"
-    assert numbers["models"] == [["mnist-seed0 (dddddddd)", "1 of 3", f"33.33 % {spread}"]]
-    assert numbers["bins"] == [["90 to 100 %", "3", "91.00 %", f"33.33 % {spread}"]]
+    assert numbers["models"] == [["mnist-seed0 (dddddddd)", "1 of 3", f"33.33% {spread}"]]
+    assert numbers["bins"] == [["90 to 100 %", "3", "91.00%", f"33.33% {spread}"]]
     assert numbers["calibration"].startswith(
         "3 answers that named a digit were 91.00 % sure on average"
     )
-    assert f"expected calibration error {100 * (0.91 - 1 / 3):.2f} %." in numbers["calibration"]
+    assert f"expected calibration error {100 * (0.91 - 1 / 3):.2f}%." in numbers["calibration"]
     assert numbers["chart"].count("<circle") == 1
 
 

@@ -17,9 +17,9 @@ from digitcnn.intervals import wilson_interval
 
 
 def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -> Figure:
-    """Accuracy on each set with its 95 % interval, and the share of errors per digit.
+    """Accuracy on each set with its 95% interval, and the share of errors per digit.
 
-    Errors, not accuracies, are the bars: a bar has to start at zero, and from there 99 % and 98 %
+    Errors, not accuracies, are the bars: a bar has to start at zero, and from there 99% and 98%
     look alike. The gap of every further set to the first is in the heading.
     """
     gaps = [gap(evaluations[0], other) for other in evaluations[1:]]
@@ -27,10 +27,10 @@ def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -
     height = 4.6 + 0.4 * len(evaluations) + 0.21 * len(lines)
     figure = style.sheet("Accuracy across digit sets", "\n".join(lines), 10, height)
     grid = figure.add_gridspec(2, 1, height_ratios=(0.55 + 0.34 * len(evaluations), 3.1))
-    accuracy_rows(figure.add_subplot(grid[0]), evaluations, "Test accuracy, with 95 % interval")
+    accuracy_rows(figure.add_subplot(grid[0]), evaluations, "Test accuracy, with 95% interval")
     bars = figure.add_subplot(grid[1])
     style.dress(
-        bars, x="true digit", y="wrong answers (%)", title="Errors per digit, with 95 % interval"
+        bars, x="true digit", y="wrong answers (%)", title="Errors per digit, with 95% interval"
     )
     width = 0.8 / len(evaluations)
     for index, found in enumerate(evaluations):

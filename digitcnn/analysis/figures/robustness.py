@@ -17,13 +17,13 @@ _LINES = ("-", "--")
 
 
 def robustness_curves(found: Sequence[Robustness], names: Sequence[str]) -> Figure:
-    """The accuracy along each axis with its 95 % band; what is unchanged is a dotted line.
+    """The accuracy along each axis with its 95% band; what is unchanged is a dotted line.
 
     found: of one or several networks on the same images. names: of the networks.
     """
     first = found[0]
     subtitle = [
-        f"{first.title}, {first.n:,} images, one change at a time; bands are 95 % intervals"
+        f"{first.title}, {first.n:,} images, one change at a time; bands are 95% intervals"
     ]
     if len(found) == 1:
         unchanged = accuracy_text(first.unchanged / first.n, first.n)

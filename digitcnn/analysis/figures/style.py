@@ -168,8 +168,8 @@ def mosaic(images: Tensor | Floats, columns: int, gap: int = 2, below: int = 0) 
 
 
 def confidence_text(probability: float) -> str:
-    """A confidence in per cent; rounding never makes it certain: ``97.3 %``, ``> 99.9 %``."""
-    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
+    """A confidence in per cent; rounding never makes it certain: ``97.3%``, ``> 99.9%``."""
+    return "> 99.9%" if probability > 0.999 else f"{100 * probability:.1f}%"
 
 
 def listed(names: Sequence[str]) -> str:

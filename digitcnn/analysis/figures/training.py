@@ -47,7 +47,7 @@ def training_history(
             accuracy, history, "training_accuracy", f"{where}, training images (as trained on)", 1
         )
         _held_out_band(accuracy, history)
-        _curve(accuracy, history, "accuracy", f"{where}, held-out images (95 % band)", 0)
+        _curve(accuracy, history, "accuracy", f"{where}, held-out images (95% band)", 0)
         style.percent_axis(accuracy.yaxis)
         for axes in (loss, accuracy):
             axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -59,7 +59,7 @@ def training_history(
         for axes in (loss, accuracy):
             style.say(axes, "This file says nothing\nof its training history.")
     accuracy_rows(
-        figure.add_subplot(grid[1, :]), evaluations, "Test accuracy at the end, with 95 % interval"
+        figure.add_subplot(grid[1, :]), evaluations, "Test accuracy at the end, with 95% interval"
     )
     return figure
 
