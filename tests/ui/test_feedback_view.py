@@ -195,7 +195,7 @@ def test_accuracies_come_with_their_intervals(call: Call) -> None:
     assert numbers["models"] == [["mnist-seed0 (dddddddd)", "1 of 3", f"33.33% {spread}"]]
     assert numbers["bins"] == [["90 to 100 %", "3", "91.00%", f"33.33% {spread}"]]
     assert numbers["calibration"].startswith(
-        "3 answers that named a digit were 91.00 % sure on average"
+        "3 answers that named a digit were 91.00% sure on average"
     )
     assert f"expected calibration error {100 * (0.91 - 1 / 3):.2f}%." in numbers["calibration"]
     assert numbers["chart"].count("<circle") == 1

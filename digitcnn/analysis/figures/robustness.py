@@ -22,9 +22,7 @@ def robustness_curves(found: Sequence[Robustness], names: Sequence[str]) -> Figu
     found: of one or several networks on the same images. names: of the networks.
     """
     first = found[0]
-    subtitle = [
-        f"{first.title}, {first.n:,} images, one change at a time; bands are 95% intervals"
-    ]
+    subtitle = [f"{first.title}, {first.n:,} images, one change at a time; bands are 95% intervals"]
     if len(found) == 1:
         unchanged = accuracy_text(first.unchanged / first.n, first.n)
         subtitle.insert(0, f"{names[0]}, unchanged {unchanged}")
