@@ -23,9 +23,10 @@ os.environ["GRADIO_RUN_HISTORY"] = "False"
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError
+from digitcnn.folders import checkpoint_folder, data_folder, feedback_place, output_folder
 from digitcnn.heap import share_heaps
-from digitcnn.network.device import CHOICES
-from digitcnn.workspace import PROGRAM_FOLDER, Workspace, data_folder, feedback_place
+from digitcnn.options import DEVICES
+from digitcnn.workspace import Workspace
 
 if TYPE_CHECKING:
     from digitcnn.ui.login import Logins
@@ -60,26 +61,26 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--root-path", help="path that a proxy in front of the app adds, such as /digitcnn")
     add("--auth-file", type=Path, help="file of name:password lines; asks everybody to log in")
     add("--data-dir", type=Path, help="folder of digit sets (default: DIGITCNN_DATA, else cache)")
-    add("--output-dir", type=Path, default=PROGRAM_FOLDER / "outputs", help="folder of runs")
+    add("--output-dir", type=Path, help="folder of runs")
     add(
         "--checkpoint-dir",
         type=Path,
-        default=PROGRAM_FOLDER / "checkpoints",
         help="folder of checkpoints",
     )
-    add("--device", choices=CHOICES, default="auto", help="where to train")
+    add("--device", choices=DEVICES, default="auto", help="where to train")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
     share_heaps()
+    outputs = output_folder(args.output_dir)
     try:
         workspace = Workspace(
             data_folder(args.data_dir),
-            args.output_dir,
-            args.checkpoint_dir,
-            feedback_place(args.output_dir),
+            outputs,
+            checkpoint_folder(args.checkpoint_dir),
+            feedback_place(outputs),
             args.device,
         )
         serve(args, workspace)
@@ -115,7 +116,7 @@ def serve(args: argparse.Namespace, workspace: Workspace) -> None:
     access = Access.from_settings(public=public, token=token, open_to_all=args.open)
     if workspace.compute.note:
         print(workspace.compute.note, file=sys.stderr)
-    jobs = workspace.job, workspace.tuning  # made here once, before many threads ask for them
+    jobs = workspace.job, workspace.fine_tuning  # made here once, before many threads ask for them
     files = PageFiles.make()  # before any component is, for each takes its folder from it
     link: ShareLink | None = None
     page = build_page(workspace, access, lambda: link.line if link is not None else "")

@@ -24,8 +24,8 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.sketch import frame_emnist, frame_mnist, from_picture
+from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load
-from digitcnn.workspace import data_folder
 
 
 def through_the_sketch_path(images: Tensor) -> Tensor:

@@ -30,10 +30,10 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import measure
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
+from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
 from digitcnn.training.config import TrainingConfig
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(arguments)
     data = data_folder(args.data_dir)
-    checkpoint = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    checkpoint = load(SHIPPED_FILE)
     network = checkpoint.network
     test = Catalog(data).open("mnist", "test")
     many, stable = repeated(test, 50_000), repeated(test, 40_000)

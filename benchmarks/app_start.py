@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.measuring import conditions, in_turn, seconds
 from benchmarks.running_app import RunningApp
 from digitcnn.digits.catalog import Catalog
-from digitcnn.workspace import data_folder
+from digitcnn.folders import data_folder
 
 BARE = "import torch, gradio"
 # Peak memory of the process itself, after the imports.

@@ -30,13 +30,13 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.device import choose
-from digitcnn.training.finetune import TuningEnd, tune
-from digitcnn.training.perform import StopSignal
+from digitcnn.training.finetune import FineTuningEnd, fine_tune
+from digitcnn.training.finetune_verdict import Row, row
+from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import Sketches
-from digitcnn.training.tuning_verdict import Row, row
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 LARGEST_TURN, LARGEST_SLANT = 40.0, 0.5  # degrees; horizontal pixels per vertical pixel
 
@@ -87,10 +87,10 @@ def visitors(
 
 def learned(
     base: Checkpoint, given: Sketches, rest: DigitSet, catalog: Catalog
-) -> tuple[TuningEnd, list[Row]]:
+) -> tuple[FineTuningEnd, list[Row]]:
     """The verdict, and its rows with one for the sketches that were never given."""
     with tempfile.TemporaryDirectory() as folder:
-        *_, end = tune(
+        *_, end = fine_tune(
             base,
             given,
             catalog=catalog,
@@ -98,7 +98,7 @@ def learned(
             compute=choose("auto"),
             stop=StopSignal(),
         )
-        assert isinstance(end, TuningEnd)
+        assert isinstance(end, FineTuningEnd)
         rows = list(end.rows)
         if end.checkpoint is not None:
             new = load(end.checkpoint).network
@@ -109,9 +109,7 @@ def learned(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--checkpoint", type=Path, default=PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt"
-    )
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED_FILE)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--visitors", type=int, default=6)
     parser.add_argument("--sketches", type=int, default=30, help="given as feedback, by each")
@@ -130,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if who == "liars":
             said = torch.randint(0, 10, (len(given),), generator=torch.Generator().manual_seed(1))
             given = Sketches(given.images, said.to(torch.uint8), given.visitors)
-        found: list[tuple[TuningEnd, list[Row]]] = []
+        found: list[tuple[FineTuningEnd, list[Row]]] = []
         took = seconds(lambda: found.append(learned(base, given, rest, catalog)))  # noqa: B023
         [(end, rows)] = found
         verdict = f"{'kept' if end.kept else 'not kept'}, {took:.0f} s"

@@ -28,9 +28,9 @@ from torch.nn import functional
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import split_held_out
 from digitcnn.digits.sketch import from_images, from_picture, from_strokes
+from digitcnn.folders import data_folder
 from digitcnn.intervals import wilson_interval
 from digitcnn.network.checkpoint import Checkpoint, load
-from digitcnn.workspace import data_folder
 
 FONTS = (
     "DejaVuSans", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic",

@@ -32,13 +32,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.measuring import conditions
 from benchmarks.running_app import RunningApp
-from digitcnn.workspace import PROGRAM_FOLDER, data_folder
+from digitcnn.folders import PACKAGE, data_folder
 
 EPOCHS, IMAGES = 13, 20_000  # the first epoch warms up
 POINTS, POINT_SECONDS = 40, 0.01
 
 # Milliseconds between two questions of the page while a training runs: the page's own number.
-PAD_SCRIPT = (PROGRAM_FOLDER / "digitcnn" / "ui" / "pad" / "pad.js").read_text("utf-8")
+PAD_SCRIPT = (PACKAGE.parent / "digitcnn" / "ui" / "pad" / "pad.js").read_text("utf-8")
 BUSY_PACE = float(re.findall(r"const BUSY_PACE = (\d+);", PAD_SCRIPT)[0])
 
 # Epoch by epoch in turn.

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+from digitcnn.folders import PACKAGE, SHIPPED, SHIPPED_FILE
 
 # A one, as the pad would send it.
 STROKE = [[[0.4 + i / 400, 0.2 + i / 100] for i in range(60)]]
@@ -33,10 +33,10 @@ class RunningApp:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.folder, self.url = folder, f"http://127.0.0.1:{port}"
-        command = [sys.executable, str(PROGRAM_FOLDER / "app.py"), "--port", str(port)]
+        command = [sys.executable, str(PACKAGE.parent / "app.py"), "--port", str(port)]
         checkpoints = folder / "checkpoints"
         checkpoints.mkdir(exist_ok=True)
-        shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", checkpoints)
+        shutil.copy(SHIPPED_FILE, checkpoints)
         command += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
         if data is not None:
             command += ["--data-dir", str(data)]

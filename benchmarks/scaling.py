@@ -24,12 +24,12 @@ from benchmarks.measuring import conditions, repeated, seconds
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.device import choose
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import train
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, data_folder
 
 IMAGES = (1_000, 3_750, 15_000, 60_000, 240_000)
 COMPARED = 15_000
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=IMAGES[-1], help="images of the largest set")
     args = parser.parse_args(arguments)
     mnist = Catalog(data_folder(args.data_dir)).open("mnist", "train")
-    network = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt").network
+    network = load(SHIPPED_FILE).network
     batch_size, threads = TrainingConfig().batch_size, torch.get_num_threads()
     few = min(COMPARED, args.most)
     # Buffers, kernels and the allocator's memory are there before anything is timed.

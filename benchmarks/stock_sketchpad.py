@@ -17,12 +17,12 @@ import gradio as gr
 from PIL import Image
 
 from digitcnn.digits.sketch import from_picture
+from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 
 def page() -> gr.Blocks:
-    checkpoint = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    checkpoint = load(SHIPPED_FILE)
     numbers = itertools.count(1)
 
     def answer(drawn: dict[str, Any]) -> str:

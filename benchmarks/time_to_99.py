@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measuring import conditions, lay_for_torchvision
-from digitcnn.workspace import data_folder
+from digitcnn.folders import data_folder
 
 GOAL = 0.99
 RECIPE = ["--epochs", "1", "--batch-size", "128", "--learning-rate", "0.006"]

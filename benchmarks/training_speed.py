@@ -27,11 +27,12 @@ from torchvision.transforms import v2
 from benchmarks.measuring import conditions, in_turn
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.folders import data_folder
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import StepProgress, train
-from digitcnn.workspace import data_folder
+from digitcnn.training.events import StepProgress
+from digitcnn.training.loop import train
 
 EPOCH = 60_000
 MULTIPLY_ADDS = 4.845e6 * 3

@@ -1,31 +1,30 @@
 """The command line: ``python -m digitcnn COMMAND``.
 
-One JSON object on standard output with ``--json``, a short text without; progress and messages go
-to standard error. Exits 0 on success, 2 on unusable input with one sentence, 130 on Ctrl-C.
+Results go to standard output (one JSON object with --json), progress and messages to standard
+error. Exit codes: 0 success, 2 invalid input, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from digitcnn.commands import compare, data, evaluate, export, figures, predict, stability, train
+from digitcnn.commands.arguments import add_commands
 from digitcnn.commands.base import say
 from digitcnn.errors import DigitCNNError
 from digitcnn.files import without_nan
 
-# In the order of --help.
-COMMANDS = (train, evaluate, compare, stability, figures, predict, export, data)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; return the exit status."""
     args = parser().parse_args(arguments)
     try:
-        result, text, status = args.command(args)
+        command = importlib.import_module(f"digitcnn.commands.{args.module}")
+        result, text, status = command.run(args)
     except DigitCNNError as error:
         say(str(error))
         return 2
@@ -42,13 +41,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their arguments."""
-    whole = _Parser(
+    """Return the parser of all commands with their arguments."""
+    parser = _Parser(
         prog="python -m digitcnn",
         description=sys.modules[__name__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(commands)
-    return whole
+    add_commands(parser.add_subparsers(metavar="COMMAND", required=True))
+    return parser

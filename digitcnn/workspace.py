@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
 from digitcnn.analysis.robustness import Robustness, RobustnessCache
@@ -18,27 +14,9 @@ from digitcnn.feedback import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.model import DigitCNN
+from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
-from digitcnn.training.tuning_job import TuningJob
-
-# The model that comes with the program, and the folder it lies in.
-SHIPPED = "digitcnn-mnist"
-PROGRAM_FOLDER = Path(__file__).resolve().parent.parent
-
-
-def data_folder(argument: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where digit sets lie: the argument, else DIGITCNN_DATA, else the user's cache folder."""
-    if argument is not None:
-        return argument
-    if environment.get("DIGITCNN_DATA"):
-        return Path(environment["DIGITCNN_DATA"]).expanduser()
-    return user_cache_path("digitcnn")
-
-
-def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
-    """Where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the folder of runs."""
-    return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"
 
 
 def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
@@ -82,13 +60,15 @@ class Workspace:
         return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
 
     @cached_property
-    def tuning(self) -> TuningJob:
-        return TuningJob(self.catalog, self.checkpoints_folder, self.compute, self.job.turn)
+    def fine_tuning(self) -> FineTuningJob:
+        return FineTuningJob(
+            self.catalog, self.checkpoints_folder, self.compute, self.job.exclusive
+        )
 
     @property
     def processor_busy(self) -> bool:
         """Whether a training has the processor that everything else is answered by."""
-        return self.compute.device.type == "cpu" and not self.job.turn.free
+        return self.compute.device.type == "cpu" and not self.job.exclusive.free
 
     def predict(
         self,

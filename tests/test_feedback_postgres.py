@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from digitcnn.errors import ConfigError, FeedbackError
 from digitcnn.feedback import FeedbackStore
-from digitcnn.workspace import feedback_place
+from digitcnn.folders import feedback_place
 
 ROOT = Path(__file__).parents[1]
 

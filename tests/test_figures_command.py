@@ -10,9 +10,9 @@ from PIL import Image
 
 from digitcnn.analysis.figures import NAMES
 from digitcnn.cli import main
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
+from digitcnn.folders import SHIPPED_FILE
 
-CHECKPOINT = str(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+CHECKPOINT = str(SHIPPED_FILE)
 
 
 def test_nine_png_files_are_written(

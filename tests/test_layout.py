@@ -11,12 +11,14 @@ import digitcnn
 PACKAGE = Path(digitcnn.__file__).parent
 
 # What each part may import besides itself, lowest layer first.
-SHARED = {"errors", "files", "intervals"}
+SHARED = {"errors", "files", "folders", "intervals", "options"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "heap": set(),
+    "folders": set(),
     "intervals": set(),
+    "options": {"errors"},
     "web": set(),
     "digits": SHARED,
     "feedback": SHARED | {"digits"},

@@ -24,8 +24,8 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import ConfigError
 from digitcnn.intervals import Z_95, newcombe_paired_difference
 from digitcnn.network.details import Details
+from digitcnn.options import FEWEST_COMPARED, MOST_COMPARED
 
-FEWEST, MOST = 2, 8
 LEVEL = 0.05  # of the test
 POWER = 0.8
 Z_POWER = NormalDist().inv_cdf(POWER)
@@ -227,10 +227,10 @@ def compare(
 
 def check_number(networks: int) -> None:
     """Raises ConfigError unless so many networks can be compared."""
-    if not FEWEST <= networks <= MOST:
+    if not FEWEST_COMPARED <= networks <= MOST_COMPARED:
         raise ConfigError(
             f"{networks} model{'s' * (networks != 1)} to compare "
-            f"{'is' if networks == 1 else 'are'} given; take {FEWEST} to {MOST}."
+            f"{'is' if networks == 1 else 'are'} given; take {FEWEST_COMPARED} to {MOST_COMPARED}."
         )
 
 

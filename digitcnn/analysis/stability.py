@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,12 +29,7 @@ from digitcnn.errors import ConfigError
 from digitcnn.files import without_nan
 from digitcnn.intervals import wilson_interval
 from digitcnn.network.model import DigitCNN
-
-Masks = Literal["independent", "shared"]
-MASKS: tuple[Masks, ...] = get_args(Masks)
-MOST_PASSES = 200
-# The default recipe's epochs, for a file that does not say its own.
-USUAL_PASSES = 12
+from digitcnn.options import MASKS, Masks, check_passes
 
 # Features of this many images, 1.3 MB, stay in a processor's cache between mask and product.
 CHUNK = 1000
@@ -158,19 +153,6 @@ class Stability:
         names = ("passes", "masks", "accuracies", "mean", "std", "min", "max")
         plain: dict[str, Any] = without_nan({name: getattr(self, name) for name in names})
         return plain
-
-
-def usual_passes(epochs: int | None) -> int:
-    """How many passes when nobody says: the epochs of training, at most 200; 12 where unknown."""
-    return min(max(1, USUAL_PASSES if epochs is None else epochs), MOST_PASSES)
-
-
-def check_passes(n: object) -> None:
-    """Raises ConfigError for a number of passes that is no whole number from 1 to 200."""
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_PASSES:
-        raise ConfigError(
-            f"{n!s:.40} passes were asked for; choose a whole number from 1 to {MOST_PASSES}."
-        )
 
 
 def passes(

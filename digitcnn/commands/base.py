@@ -6,51 +6,57 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from digitcnn.analysis.predictions import Predictions, predict
-from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
-from digitcnn.feedback import FeedbackStore
-from digitcnn.network import checkpoint as checkpoints
-from digitcnn.network import device as devices
-from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.workspace import (
-    PROGRAM_FOLDER,
-    catalog_with_feedback,
-    data_folder,
-    feedback_place,
-)
+from digitcnn.folders import data_folder, feedback_place, output_folder
+
+if TYPE_CHECKING:
+    from digitcnn.analysis.predictions import Predictions
+    from digitcnn.feedback import FeedbackStore
+    from digitcnn.network.checkpoint import Checkpoint
 
 # A command's result: its JSON object, the same as text for people, and the exit status.
 Answer = tuple[dict[str, Any], str, int]
 
 
-def add_command(commands: Any, name: str, function: Any, **texts: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder of digit sets (default: DIGITCNN_DATA, else the user's cache folder)",
-    )
-    parser.add_argument(
-        "--device", choices=devices.CHOICES, default="auto", help="where to compute"
-    )
-    parser.set_defaults(command=function)
-    return parser
+def folder_option(args: argparse.Namespace, name: str) -> Path | None:
+    """Return a folder option's value, None where the command has no such option or it is unset."""
+    return getattr(args, name, None)
 
 
 def catalog_of(args: argparse.Namespace) -> Catalog:
-    """Raises ConfigError for a bad DIGITCNN_FEEDBACK_URL."""
-    store = FeedbackStore(feedback_place(PROGRAM_FOLDER / "outputs"))
-    return catalog_with_feedback(data_folder(getattr(args, "data_dir", None)), store)
+    """Return the digit sets that a command works on.
+
+    Raises ConfigError for an invalid DIGITCNN_FEEDBACK_URL.
+    """
+    place = feedback_place(output_folder(folder_option(args, "output_dir")))
+    return catalog_with_feedback(data_folder(folder_option(args, "data_dir")), place)
+
+
+def catalog_with_feedback(data: Path, place: Path | str) -> Catalog:
+    """Return the digit sets of a data folder, and ``feedback``: labelled sketches.
+
+    Opens the store only when it is needed: SQLAlchemy and PyTorch take seconds to import.
+    """
+
+    def store() -> FeedbackStore:
+        from digitcnn.feedback import FeedbackStore
+
+        return FeedbackStore(place)
+
+    if isinstance(place, str):
+        store()  # raises ConfigError for an invalid address
+    live = LiveSet(
+        count=lambda: store().count_labelled() if isinstance(place, str) or place.exists() else 0,
+        read=lambda: store().labelled(),
+        how="draw on the Sketchpad and say what it is",
+    )
+    return Catalog(data, live={"feedback": live})
 
 
 def say(text: str) -> None:
@@ -65,6 +71,9 @@ def advance(bar: tqdm, done: int, total: int) -> None:
 def opened_checkpoint(path: Path, device: str) -> Checkpoint:
     """A checkpoint on the device that was asked for; bare weights under the input scaling that
     they were most likely trained with, and it is said which."""
+    from digitcnn.network import checkpoint as checkpoints
+    from digitcnn.network import device as devices
+
     loaded = checkpoints.load(path).fitted()
     if loaded.scaling is not None:
         say(f"{path.name} is {loaded.verdict}.")
@@ -74,6 +83,8 @@ def opened_checkpoint(path: Path, device: str) -> Checkpoint:
 
 def predicted(loaded: Checkpoint, digit_set: DigitSet, *, features: bool = False) -> Predictions:
     """The network's answers, with a bar on the terminal. features: whether they are needed."""
+    from digitcnn.analysis.predictions import predict
+
     with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
         bar.set_description(f"{loaded.name} on {digit_set.name}")
         return predict(
@@ -83,15 +94,6 @@ def predicted(loaded: Checkpoint, digit_set: DigitSet, *, features: bool = False
             progress=partial(advance, bar),
             keep_features=features,
         )
-
-
-def add_digits_option(parser: argparse.ArgumentParser) -> None:
-    """The option that ``opened_test_sets`` reads."""
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test sets, separated by commas (default: those of mnist,emnist-digits that are here)",
-    )
 
 
 def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:

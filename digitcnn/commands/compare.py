@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from digitcnn.analysis.comparison import (
-    MOST,
     Comparison,
     check_number,
     difference_text,
@@ -15,7 +14,7 @@ from digitcnn.analysis.comparison import (
     seeds_of_one_recipe,
 )
 from digitcnn.analysis.metrics import percent
-from digitcnn.commands.base import Answer, add_command, opened_checkpoint, opened_test_sets
+from digitcnn.commands.base import Answer, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.network.checkpoint import Checkpoint
@@ -23,26 +22,7 @@ from digitcnn.services.comparison import compare_models
 from digitcnn.services.predictors import predict_uncached
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "compare",
-        _compare,
-        help="compare models on the same images",
-        description="Compare two to eight trained models on the same images. To compare recipes, "
-        "train several seeds of each.",
-    )
-    parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST} checkpoints"
-    )
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test set (default: emnist-digits if available, else mnist)",
-    )
-
-
-def _compare(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     check_number(len(args.files))
     checkpoints = [opened_checkpoint(file, args.device) for file in args.files]
     digit_sets = opened_test_sets(args)

@@ -5,46 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, add_command, advance, catalog_of, download
-from digitcnn.digits.catalog import SPLITS
-from digitcnn.digits.own_set import FRAMINGS, read_own_set
+from digitcnn.commands.base import Answer, advance, catalog_of, download
 
 
-def add(commands: Any) -> None:
-    data = commands.add_parser("data", help="list, fetch and add digit sets")
-    actions = data.add_subparsers(metavar="ACTION", required=True)
-    add_command(actions, "list", _data_list, help="digit sets and whether they are here")
-    download = add_command(actions, "download", _data_download, help="fetch a digit set")
-    download.add_argument("name", metavar="NAME", help="such as mnist, emnist-digits or usps")
-    download.add_argument("--split", choices=SPLITS, default=None, help="only this one")
-    own = add_command(
-        actions,
-        "add",
-        _data_add,
-        help="add a digit set of your own",
-        description="Add a digit set of your own: an IDX pair, an .npz with images and labels, or "
-        "a folder of pictures per digit. Dark ink on light paper is inverted.",
-    )
-    own.add_argument(
-        "path",
-        type=Path,
-        metavar="PATH",
-        help="IDX images file or a folder with one, an .npz, or a folder with subfolders 0 to 9",
-    )
-    own.add_argument("--name", required=True, help="what the set is called from now on")
-    own.add_argument("--split", choices=SPLITS, default="test", help="what it is for")
-    own.add_argument(
-        "--frame",
-        choices=FRAMINGS,
-        default="none",
-        help="none keeps images of 28x28 as they are; mnist and emnist bring any size to the "
-        "framing of these sets",
-    )
+def run(args: argparse.Namespace) -> Answer:
+    """List, download or add digit sets."""
+    return {"list": _data_list, "download": _data_download, "add": _data_add}[args.action](args)
 
 
 def _data_list(args: argparse.Namespace) -> Answer:
@@ -74,6 +43,8 @@ def _data_download(args: argparse.Namespace) -> Answer:
 
 def _data_add(args: argparse.Namespace) -> Answer:
     catalog = catalog_of(args)
+    from digitcnn.digits.own_set import read_own_set  # NumPy, Pillow and PyTorch
+
     # A name that will not do is said before a large folder is read.
     catalog.check_new(args.name, args.split)
     with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from digitcnn.analysis.metrics import decimal, percent
 from digitcnn.commands.base import (
     Answer,
-    add_command,
-    add_digits_option,
     opened_checkpoint,
     opened_test_sets,
 )
@@ -19,13 +15,7 @@ from digitcnn.services.evaluation import evaluate
 from digitcnn.services.predictors import predict_uncached
 
 
-def add(commands: Any) -> None:
-    parser = add_command(commands, "evaluate", _evaluate, help="evaluate a checkpoint on test sets")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint file")
-    add_digits_option(parser)
-
-
-def _evaluate(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     checkpoint = opened_checkpoint(args.checkpoint, args.device)
     digit_sets = opened_test_sets(args)
     with progress_bar() as notify:

@@ -6,36 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, add_command, opened_checkpoint, say
+from digitcnn.commands.base import Answer, opened_checkpoint, say
 from digitcnn.digits import synthetic
 from digitcnn.errors import ExportError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export import offline_page, onnx_model, write_file
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "export",
-        _export,
-        help="write a network for use elsewhere",
-        description="Write a network as an ONNX model or as one HTML page that answers without a "
-        "server. A file of that name is replaced.",
-    )
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the network to write")
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument(
-        "--onnx",
-        type=Path,
-        metavar="FILE",
-        help="an ONNX model, checked against PyTorch; needs pip install -e '.[export]'",
-    )
-    target.add_argument(
-        "--page", type=Path, metavar="FILE", help="a page with pad and network for any browser"
-    )
-
-
-def _export(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     loaded = opened_checkpoint(args.checkpoint, "cpu")
     target = args.onnx or args.page
     if target.exists() and target.samefile(args.checkpoint):

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.gap import own_kind_first
-from digitcnn.analysis.stability import check_passes, usual_passes
 from digitcnn.commands.base import (
     Answer,
-    add_command,
-    add_digits_option,
+    folder_option,
     opened_checkpoint,
     opened_test_sets,
 )
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
+from digitcnn.folders import output_folder
+from digitcnn.options import check_passes, usual_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.services.predictors import predict_uncached
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "figures",
-        _figures,
-        help="draw the nine figures of an evaluation",
-        description="Draw nine PNG figures of a checkpoint and its predictions on test sets.",
-    )
-    option = parser.add_argument
-    option("--checkpoint", type=Path, required=True, help="checkpoint file")
-    add_digits_option(parser)
-    option(
-        "--output-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder of the files (default: outputs/NAME/figures, after the checkpoint's name)",
-    )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="dropout passes (default: the model's training epochs)",
-    )
-    option("--example", type=int, default=0, help="index of the example image in figure 6, from 0")
-
-
-def _figures(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     checkpoint = opened_checkpoint(args.checkpoint, args.device)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)
@@ -59,7 +31,9 @@ def _figures(args: argparse.Namespace) -> Answer:
             f"The example is image {args.example}, but {digit_sets[0].name} has images 0 to "
             f"{len(digit_sets[0]) - 1}; choose one of them."
         )
-    folder = getattr(args, "output_dir", Path("outputs") / checkpoint.name / "figures")
+    folder = folder_option(args, "output_dir") or (
+        output_folder(None) / checkpoint.name / "figures"
+    )
     with progress_bar() as notify:
         findings = evaluate(
             checkpoint,

@@ -6,26 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, add_command, opened_checkpoint
+from digitcnn.commands.base import Answer, opened_checkpoint
 from digitcnn.errors import SketchError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.prediction import Reading, read_image_file
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands, "predict", _predict, help="classify image files and reject non-digits"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        required=True,
-        help="checkpoint file; a model trained to the end can reject non-digits (is_digit)",
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
-
-
-def _predict(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     checkpoint = opened_checkpoint(args.checkpoint, args.device)
     readings = {image: _read(checkpoint, Path(image)) for image in args.images}
     lines = [f"{image}: {_text(reading)}" for image, reading in readings.items()]

@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.analysis.stability import MASKS, MOST_PASSES, Stability, check_passes, usual_passes
-from digitcnn.commands.base import Answer, add_command, catalog_of, opened_checkpoint, say
+from digitcnn.analysis.stability import Stability
+from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint, say
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.options import check_passes, usual_passes
 from digitcnn.services.predictors import predict_uncached
 from digitcnn.services.stability import measure_stability
 
 
-def add(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "stability",
-        _stability,
-        help="measure how accuracy varies with dropout on",
-        description="Classify a test set repeatedly with dropout on.",
-    )
-    option = parser.add_argument
-    option("--checkpoint", type=Path, required=True, help="checkpoint file")
-    option(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test set (default: mnist if available, else the model's own, else synthetic)",
-    )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
-    )
-    option(
-        "--masks",
-        choices=MASKS,
-        default="independent",
-        help="one mask per image, or one for all images of a pass",
-    )
-
-
-def _stability(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     checkpoint = opened_checkpoint(args.checkpoint, args.device)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)

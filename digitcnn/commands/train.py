@@ -23,115 +23,40 @@ from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.analysis.stability import MOST_PASSES
-from digitcnn.commands.base import Answer, add_command, catalog_of, download, say
+from digitcnn.commands.base import Answer, catalog_of, download, folder_option, say
 from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import ConfigError, DownloadError, RunError
+from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
+from digitcnn.options import MOST_SEEDS
 from digitcnn.training import distributed, runs
-from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes
+from digitcnn.training.events import EpochEnd, Phase, RunEnd, StepProgress
 from digitcnn.training.job import resumable
-from digitcnn.training.loop import EpochEnd, StepProgress
-from digitcnn.training.perform import (
-    Phase,
-    RunEnd,
-    StopSignal,
-    help_along,
-    open_training_set,
-    perform,
-)
 from digitcnn.training.runs import Run, RunStore
+from digitcnn.training.session import StopSignal, assist_training, open_training_set, run_training
 
-MOST_SEEDS = 20
 SUMMARISED = ("accuracy", "nll", "ece", "brier", "macro_f1")
 
 _Numbers = dict[str, dict[str, float]]
 
 
-def add(commands: Any) -> None:
-    recipe = TrainingConfig()
-    parser = add_command(
-        commands,
-        "train",
-        _train,
-        help="train a network",
-        description="Train a network. The defaults are the default recipe.",
-    )
-    option = parser.add_argument
-    option("--epochs", type=int, default=recipe.epochs, help="passes over the training images")
-    option("--batch-size", type=int, default=recipe.batch_size, help="images per step")
-    option(
-        "--learning-rate",
-        type=float,
-        default=recipe.learning_rate,
-        help="peak of the one-cycle schedule",
-    )
-    option(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="digit set to learn from (default: mnist, fetched where it is not on this machine; "
-        "synthetic where it cannot be fetched)",
-    )
-    option("--seed", type=int, default=recipe.seed, help="of weights, order, dropout, augmentation")
-    option(
-        "--seeds",
-        type=int,
-        metavar="K",
-        default=1,
-        help="train K runs, 1 to 20, with the seeds from --seed on, called NAME-seed0 and so on",
-    )
-    option("--name", default=argparse.SUPPRESS, help="of run and checkpoint (default: set, time)")
-    option("--output-dir", type=Path, default=Path("outputs"), help="folder of runs")
-    option("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="folder of checkpoints")
-    option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
-    option("--no-viz", action="store_true", help="draw no figures at the end")
-    option(
-        "--no-stability",
-        action="store_true",
-        help="make no passes with dropout at the end, and no figure of them",
-    )
-    option(
-        "--stability-passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"passes of each kind, 1 to {MOST_PASSES} (default: as many as epochs)",
-    )
-    option(
-        "--augmentation",
-        choices=("on", "off"),
-        default="on" if recipe.augmentation else "off",
-        help="change each batch at random",
-    )
-    option(
-        "--train-images",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="learn from only so many images (default: all that are not held out)",
-    )
-    option(
-        "--resume",
-        metavar="RUN",
-        default=argparse.SUPPRESS,
-        help="go on with a run after its last finished epoch, with that run's settings",
-    )
-
-
-def _train(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Answer:
     with distributed.joined() as processes:
         if processes.first:
             return _train_first(args, processes)
-        _help_along(args, processes)
+        _assist_training(args, processes)
     raise SystemExit(0)  # the first process speaks for all
 
 
-def _help_along(args: argparse.Namespace, processes: Processes) -> None:
+def _assist_training(args: argparse.Namespace, processes: Processes) -> None:
     stop = StopSignal()
     with _stopping_on_ctrl_c(stop, tell=lambda text: None):
-        device = processes.hear()
+        device = processes.receive()
         if device is not None:
             compute = devices.choose(device)
-            help_along(processes, catalog=catalog_of(args), compute=compute, stop=stop)
+            assist_training(processes, catalog=catalog_of(args), compute=compute, stop=stop)
 
 
 def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
@@ -139,9 +64,10 @@ def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
     compute = processes.together(devices.choose(args.device))
     if compute.note:
         say(compute.note)
-    planned = _planned(args, catalog, RunStore(args.output_dir))
+    planned = _planned(args, catalog, RunStore(output_folder(folder_option(args, "output_dir"))))
+    checkpoints = checkpoint_folder(folder_option(args, "checkpoint_dir"))
     say(f"Training on {compute}.")
-    processes.tell(compute.device.type)
+    processes.notify(compute.device.type)
     stop = StopSignal()
     ends: list[RunEnd] = []
     with _stopping_on_ctrl_c(stop):
@@ -149,10 +75,10 @@ def _train_first(args: argparse.Namespace, processes: Processes) -> Answer:
             if len(planned) > 1:
                 say(f"Run {number} of {len(planned)}:")
             run = open_run()
-            ends.append(_watch(run, catalog, args.checkpoint_dir, compute, stop, processes))
+            ends.append(_watch(run, catalog, checkpoints, compute, stop, processes))
             if stop.is_set():
                 break
-    processes.tell(None)
+    processes.notify(None)
     whole = len(ends) == len(planned) and all(end.state == runs.FINISHED for end in ends)
     status = 0 if whole else 130
     if len(planned) == 1:
@@ -254,7 +180,9 @@ def _resumed(args: argparse.Namespace, store: RunStore) -> Run:
     return resumable(store, path.name)
 
 
-def _configured(args: argparse.Namespace, catalog: Catalog) -> tuple[TrainingConfig, Closing]:
+def _configured(
+    args: argparse.Namespace, catalog: Catalog
+) -> tuple[TrainingConfig, PostTrainingConfig]:
     """The configuration of the first run, whose digits are on this machine and can be read."""
     config = TrainingConfig(
         digits=getattr(args, "digits", "mnist"),
@@ -265,7 +193,7 @@ def _configured(args: argparse.Namespace, catalog: Catalog) -> tuple[TrainingCon
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
     )
-    closing = Closing(
+    closing = PostTrainingConfig(
         figures=not args.no_viz,
         stability=not args.no_stability,
         passes=getattr(args, "stability_passes", None),
@@ -316,7 +244,7 @@ def _watch(
 ) -> RunEnd:
     said = ""
     with tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
-        for progress in perform(
+        for progress in run_training(
             run,
             catalog=catalog,
             checkpoints=folder,

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.download import (
     Archive,
@@ -29,9 +29,11 @@ from digitcnn.digits.download import (
     UspsText,
 )
 from digitcnn.digits.idx import read_idx, read_shape, write_idx
+from digitcnn.digits.names import GENERATED, GENERATED_IMAGES, SPLITS
 from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError
 
-SPLITS = ("train", "test")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Addresses and MD5 as in torchvision.datasets.MNIST, EMNIST and USPS 0.29; the MD5 of MNIST's
 # unpacked files are those of LeCun's original ones.
@@ -144,7 +146,7 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 # Folders in the data folder that hold no set of their own name.
-NO_SETS = ("MNIST", "EMNIST", *LAYOUTS, *synthetic.NAMES)
+NO_SETS = ("MNIST", "EMNIST", *LAYOUTS, *GENERATED)
 
 # What a person may call a set of their own.
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -234,8 +236,8 @@ class Catalog:
         """
         if split not in SPLITS:
             raise DigitSetError(f"There is no split {split!r:.80}; take train or test.")
-        if name in synthetic.NAMES:
-            return self._kept(name, split, None, lambda: synthetic.draw(name, split))
+        if name in GENERATED:
+            return self._kept(name, split, None, partial(_generate, name, split))
         if name in self._live:
             return self._open_live(name, split)
         pair = self._find(name, split)
@@ -251,7 +253,7 @@ class Catalog:
 
     def names(self) -> list[str]:
         """Every set that is known here: fetchable, drawn, live, found as a folder."""
-        return [*LAYOUTS, *synthetic.NAMES, *self._live, *self._found()]
+        return [*LAYOUTS, *GENERATED, *self._live, *self._found()]
 
     def _open_live(self, name: str, split: str) -> DigitSet:
         if split != "test":
@@ -313,8 +315,8 @@ class Catalog:
     def _known_entries(self) -> list[Entry]:
         known = [(name, split) for name, layout in LAYOUTS.items() for split in layout.stems]
         drawn = [
-            Entry(name, split, synthetic.IMAGES[split], present=True, path=None)
-            for name in synthetic.NAMES
+            Entry(name, split, GENERATED_IMAGES[split], present=True, path=None)
+            for name in GENERATED
             for split in SPLITS
         ]
         return [*self._entries(known), *drawn]
@@ -426,7 +428,7 @@ class Catalog:
         Raises DigitSetError when the set cannot be fetched at all, DownloadError when no place
         gives it, the data folder cannot be written, or it is being fetched already.
         """
-        if name in synthetic.NAMES:
+        if name in GENERATED:
             yield DownloadProgress(
                 name, 0, None, f"{name} is drawn by the program: nothing to fetch."
             )
@@ -576,6 +578,12 @@ def _listing(folder: Path) -> list[str]:
             f"{folder} cannot be listed ({error.strerror}); change its permissions, "
             "or choose another folder with --data-dir."
         ) from error
+
+
+def _generate(name: str, split: str) -> DigitSet:
+    from digitcnn.digits import synthetic  # NumPy and PyTorch, which a list of sets does without
+
+    return synthetic.draw(name, split)
 
 
 def _read(pair: _Pair, name: str, split: str) -> DigitSet:

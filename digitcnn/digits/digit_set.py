@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-import torch
+from typing import TYPE_CHECKING
 
 from digitcnn.errors import DigitSetError
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE = 28
 CLASSES = 10
@@ -35,6 +37,8 @@ class DigitSet:
     split: str
 
     def __post_init__(self) -> None:
+        import torch  # here, so that a list of sets does without
+
         if self.images.dtype != torch.uint8 or self.images.shape[1:] != (SIDE, SIDE):
             raise DigitSetError(
                 f"The images of {self.name} are {self.images.dtype} {list(self.images.shape)}, "

@@ -27,7 +27,6 @@ import urllib3
 from remotezip import RangeNotSupported, RemoteZip, RemoteZipError
 
 from digitcnn.digits.idx import LARGEST, looks_like_html, write_idx
-from digitcnn.digits.usps import enlarge_usps, read_usps
 from digitcnn.errors import DownloadError
 from digitcnn.files import atomic_write
 
@@ -251,6 +250,8 @@ class UspsText:
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         yield from _receive(self.file, self.places, folder, timeout)
         part = _part(self.file, folder)
+        from digitcnn.digits.usps import enlarge_usps, read_usps  # PyTorch
+
         images, labels = read_usps(part)
         write_idx(folder / f"{split}-images-idx3-ubyte.gz", enlarge_usps(images))
         write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)

@@ -16,13 +16,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from digitcnn.errors import DigitSetError
 from digitcnn.files import atomic_write
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Nobody's digits are larger: EMNIST's largest file holds 0.2 GiB of pixels.
 LARGEST = 1 << 30
@@ -46,6 +46,8 @@ def read_idx(path: Path, dimensions: int | None = None) -> Tensor:
     fill. Raises DigitSetError, naming the file, when it is no IDX file, is cut, holds too much,
     is damaged, or holds images where labels are expected and the other way round.
     """
+    import torch  # here, so that a list of sets does without
+
     with _open(path) as file:
         shape = _read_shape(file, path, dimensions)
         size = math.prod(shape)
@@ -96,6 +98,8 @@ def write_idx(path: Path, values: Tensor) -> None:
 
 def idx_bytes(values: Tensor) -> bytes:
     """``values``, uint8 with one or three dimensions, as an IDX file holds them."""
+    import torch
+
     if values.dtype != torch.uint8 or values.dim() not in KINDS:
         raise ValueError(
             f"uint8 with 1 or 3 dimensions expected, not {values.dtype} {values.dim()}"

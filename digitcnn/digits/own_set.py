@@ -33,6 +33,7 @@ from torch import Tensor
 
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.idx import DEFLATE_LIMIT, LARGEST, read_idx
+from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.sketch import (
     FAINT,
     LEAST_CONTRAST,
@@ -44,8 +45,6 @@ from digitcnn.digits.sketch import (
     open_picture,
 )
 from digitcnn.errors import DigitSetError, SketchError
-
-FRAMINGS = ("none", "mnist", "emnist")
 
 # Below this an ``.npz`` may be packed as tightly as deflate can; above it, more than a hundredfold
 # is no digits but a bomb.

@@ -23,13 +23,13 @@ import numpy.typing as npt
 import torch
 
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
+from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
 from digitcnn.errors import DigitSetError
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-# Default number of images and number of writers, by split.
-IMAGES = {"train": 24_000, "test": 4_000}
+# Number of writers, by split.
 WRITERS = {"train": 1_200, "test": 300}
 
 # --- Forms: how digits are written -----------------------------------------------------------
@@ -311,7 +311,6 @@ POPULATIONS: Mapping[str, Population] = {
         },
     ),
 }
-NAMES = tuple(POPULATIONS)
 
 
 @dataclass(frozen=True)
@@ -380,17 +379,17 @@ def _randomness(name: str, split: str) -> np.random.Generator:
 def draw(name: str, split: str, images: int | None = None) -> DigitSet:
     """The synthetic set ``name``, the same bytes every time on one machine.
 
-    name: one of ``NAMES``; split: ``train`` or ``test``, by different writers.
+    name: one of ``GENERATED``; split: ``train`` or ``test``, by different writers.
     images: how many; None takes 24,000 for train and 4,000 for test. Each digit is as frequent as
     the others, give or take one image, in shuffled order.
 
     Raises DigitSetError when the name or split is unknown or there is nothing to draw.
     """
     if name not in POPULATIONS:
-        raise DigitSetError(f"There is no synthetic set {name!r}; take {' or '.join(NAMES)}.")
-    if split not in IMAGES:
-        raise DigitSetError(f"{name} has no split {split!r}; take {' or '.join(IMAGES)}.")
-    count = IMAGES[split] if images is None else images
+        raise DigitSetError(f"There is no synthetic set {name!r}; take {' or '.join(GENERATED)}.")
+    if split not in GENERATED_IMAGES:
+        raise DigitSetError(f"{name} has no split {split!r}; take {' or '.join(GENERATED_IMAGES)}.")
+    count = GENERATED_IMAGES[split] if images is None else images
     if count < 1:
         raise DigitSetError(f"{count} images of {name} were asked for; ask for at least 1.")
 

@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from digitcnn.errors import ConfigError
 from digitcnn.network.model import DigitCNN
-
-CHOICES = ("auto", "cpu", "cuda", "mps")
+from digitcnn.options import DEVICES
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ def choose(device: str = "auto") -> Compute:
 
     Raises ConfigError when a device named outright is unknown, absent or fails its trial.
     """
-    if device not in CHOICES:
-        raise ConfigError(f"The device is '{device}'; choose one of {', '.join(CHOICES)}.")
+    if device not in DEVICES:
+        raise ConfigError(f"The device is '{device}'; choose one of {', '.join(DEVICES)}.")
     if device == "cpu":
         return _cpu()
     notes = []

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from digitcnn.errors import DigitCNNError, RunError
 from digitcnn.training import runs
-from digitcnn.training.perform import StopSignal
+from digitcnn.training.session import StopSignal
 
 IDLE = "idle"
 
@@ -42,15 +42,15 @@ class BackgroundView:
 V = TypeVar("V", bound=BackgroundView)
 
 
-class Turn:
-    """Which jobs may not run at the same time: those that were given the same turn."""
+class ExclusiveLock:
+    """Which jobs may not run at the same time: those that were given the same exclusive."""
 
     def __init__(self) -> None:
         # Guards the views of all jobs, so that looking at the others and beginning are one step.
         self.lock = threading.Lock()
         self._jobs: list[Callable[[], str]] = []
 
-    def join(self, at_work: Callable[[], str]) -> None:
+    def register(self, at_work: Callable[[], str]) -> None:
         """at_work: why another job cannot begin, in a sentence; empty where it can."""
         with self.lock:
             self._jobs.append(at_work)
@@ -79,13 +79,13 @@ class BackgroundJob(ABC, Generic[V]):
     unexpected = "It failed unexpectedly; the terminal that runs digitcnn shows the report."
     nothing = "Nothing is running."
 
-    def __init__(self, idle: V, turn: Turn) -> None:
-        self.turn = turn
-        self._lock = turn.lock
+    def __init__(self, idle: V, exclusive: ExclusiveLock) -> None:
+        self.exclusive = exclusive
+        self._lock = exclusive.lock
         self._thread: threading.Thread | None = None
         self._stop = StopSignal()
         self._view = idle
-        turn.join(self._at_work)
+        exclusive.register(self._at_work)
 
     def view(self) -> V:
         with self._lock:
@@ -103,7 +103,7 @@ class BackgroundJob(ABC, Generic[V]):
         """Why no other job can begin while this one runs, in a sentence; since: its beginning."""
 
     def _launch(self, view: V, work: Callable[[StopSignal], None]) -> None:
-        """Begin; the lock is held and the turn is ours. What ``work`` raises becomes ``failed``."""
+        """Start the thread; the lock is held. An error that ``work`` raises becomes ``failed``."""
         self._stop = StopSignal()
         self._view = dataclasses.replace(view, version=self._view.version + 1, state=runs.RUNNING)
         self._thread = threading.Thread(

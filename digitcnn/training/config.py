@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from digitcnn.analysis.stability import check_passes
 from digitcnn.errors import ConfigError
+from digitcnn.options import check_passes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closing:
+class PostTrainingConfig:
     """What a run does once its epochs are done; nothing of it changes the weights.
 
     figures: whether the nine figures are drawn. stability: whether passes with dropout are made.

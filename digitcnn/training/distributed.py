@@ -102,12 +102,12 @@ class Processes:
         # On the CPU whatever the network is on, so that no accelerator is waited for.
         return bool(self.sum(torch.tensor(int(here))))
 
-    def tell(self, what: Any) -> None:
-        """Give the others plain values and tensors, for their ``hear``; only the first does."""
+    def notify(self, what: Any) -> None:
+        """Give the others plain values and tensors, for their ``receive``; only the first does."""
         if self.count > 1:
             distributed.broadcast_object_list([what], 0)
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """What the first one tells; waits for it. None where that process has ended."""
         heard = [None]
         try:

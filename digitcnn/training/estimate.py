@@ -10,7 +10,8 @@ import torch
 from digitcnn.digits.digit_set import CLASSES, HELD_OUT_SHARE, SIDE, DigitSet
 from digitcnn.network.device import Compute
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import STATISTICS_IMAGES, StepProgress, train
+from digitcnn.training.events import StepProgress
+from digitcnn.training.loop import STATISTICS_IMAGES, train
 
 # An image that is only read costs about a third of one that is learned from: the backward pass
 # does twice the forward pass's products.

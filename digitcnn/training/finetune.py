@@ -39,22 +39,23 @@ from digitcnn.errors import (
 )
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import harmless, save_under_free_name
+from digitcnn.network.filenames import safe_filename, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs
-from digitcnn.training.closing import other_set
 from digitcnn.training.config import learning_rate_at
-from digitcnn.training.loop import LABEL_SMOOTHING, REPORT_SECONDS, WEIGHT_DECAY, StepProgress
-from digitcnn.training.perform import Phase, StopSignal
+from digitcnn.training.events import Phase, StepProgress
+from digitcnn.training.finetune_verdict import LARGEST_LOSS, Row, objections, row
+from digitcnn.training.loop import LABEL_SMOOTHING, REPORT_SECONDS, WEIGHT_DECAY
+from digitcnn.training.post_training import other_set
+from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import FEEDBACK, Sketches, check_sketches
-from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row, objections, row
 
 _SUFFIX = "-hand-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class FineTuningConfig:
     """How a copy is tuned.
 
     The defaults were chosen by what the shipped model lost on the held-out images. With 90
@@ -119,7 +120,7 @@ def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, Digit
 
 
 @dataclass(frozen=True)
-class TuningEnd:
+class FineTuningEnd:
     """How a tuning ended.
 
     state: finished, stopped or interrupted. kept: whether there is a new checkpoint.
@@ -138,10 +139,10 @@ class TuningEnd:
         return self.checkpoint is not None
 
 
-Progress = StepProgress | Phase | TuningEnd
+Progress = StepProgress | Phase | FineTuningEnd
 
 
-def tune(
+def fine_tune(
     base: Checkpoint,
     sketches: Sketches,
     *,
@@ -149,9 +150,9 @@ def tune(
     checkpoints: Path,
     compute: Compute,
     stop: StopSignal,
-    settings: Tuning = Tuning(),
+    settings: FineTuningConfig = FineTuningConfig(),
 ) -> Iterator[Progress]:
-    """Tune a copy of ``base`` and judge it; the last item is TuningEnd.
+    """Tune a copy of ``base`` and judge it; the last item is FineTuningEnd.
 
     checkpoints: the folder that a kept network goes to, as a new file; nothing else is written.
     Raises a DigitCNNError where there are too few sketches, the original images are missing, the
@@ -160,19 +161,19 @@ def tune(
     learned, judged = check_sketches(sketches)
     yield Phase(f"reading {base.details.digits}")
     training, held_out = original_images(base, catalog)
-    session = _Tuning(base, learned, judged, held_out, catalog, compute, stop, settings)
+    session = FineTuningSession(base, learned, judged, held_out, catalog, compute, stop, settings)
     try:
         yield from session.steps(training, checkpoints)
     except _StoppedError:
         said = f"{stop.reason.capitalize()}; nothing was kept."
-        yield TuningEnd(stop.reason, said, base.name)
+        yield FineTuningEnd(stop.reason, said, base.name)
 
 
 def learn(
     network: DigitCNN,
     training: DigitSet,
     sketches: Sketches,
-    settings: Tuning,
+    settings: FineTuningConfig,
     compute: Compute,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[StepProgress]:
@@ -242,7 +243,7 @@ class Mixer:
         self,
         training: DigitSet,
         sketches: Sketches,
-        settings: Tuning,
+        settings: FineTuningConfig,
         device: torch.device,
         generator: torch.Generator,
     ) -> None:
@@ -285,7 +286,7 @@ class Mixer:
         return torch.randperm(n, device=self.images.device, generator=self.generator)
 
 
-class _Tuning:
+class FineTuningSession:
     """One tuning from its first answers to its end."""
 
     def __init__(
@@ -297,7 +298,7 @@ class _Tuning:
         catalog: Catalog,
         compute: Compute,
         stop: StopSignal,
-        settings: Tuning,
+        settings: FineTuningConfig,
     ) -> None:
         self.base, self.settings = base, settings
         self.learned, self.judged = learned, judged.as_digit_set()
@@ -345,7 +346,7 @@ class _Tuning:
         self.old, self.new = self.old.cpu(), self.new.cpu()
         if against:
             said = f"Not kept, because {', and '.join(against)}.{problem}"
-            yield TuningEnd(runs.FINISHED, said, self.base.name, rows=tuple(rows))
+            yield FineTuningEnd(runs.FINISHED, said, self.base.name, rows=tuple(rows))
             return
         ood = yield from self._fit_ood_detector(training)
         if ood is None:
@@ -355,7 +356,7 @@ class _Tuning:
             f"Kept as {path.stem}, tuned on {self._tuned_on()}: it is not worse on the other half "
             f"of the feedback, and on the held-out images it has not lost {LARGEST_LOSS} points."
         )
-        yield TuningEnd(runs.FINISHED, said + problem, self.base.name, path, tuple(rows))
+        yield FineTuningEnd(runs.FINISHED, said + problem, self.base.name, path, tuple(rows))
 
     def _compared(
         self, title: str, digit_set: DigitSet, *, decides: bool
@@ -424,7 +425,7 @@ def _metrics(predictions: Predictions, temperature: float) -> dict[str, Any]:
 def hand_names(base: str) -> Iterator[str]:
     """``<base>-hand-1`` and on. A network that was tuned before keeps its name and gets the next
     number. base: from outside, perhaps."""
-    stem = harmless(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
+    stem = safe_filename(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
     yield from (f"{stem}{_SUFFIX}{number}" for number in itertools.count(1))
 
 

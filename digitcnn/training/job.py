@@ -12,19 +12,19 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import RunError
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
-from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
-from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.film import Film
-from digitcnn.training.loop import EpochEnd, EpochResult, StepProgress
-from digitcnn.training.perform import (
+from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.events import (
+    EpochEnd,
+    EpochResult,
     Phase,
-    Progress,
     RunEnd,
-    StopSignal,
-    open_training_set,
-    perform,
+    StepProgress,
+    TrainingEvent,
 )
+from digitcnn.training.replay import TrainingReplay
 from digitcnn.training.runs import Run, RunStore
+from digitcnn.training.session import StopSignal, open_training_set, run_training
 
 # More points than a chart has pixels show nothing more.
 MOST_LOSSES = 600
@@ -63,7 +63,7 @@ class LossCurve:
 class JobView(BackgroundView):
     """What a watcher sees of the training at one moment.
 
-    film: the networks after the epochs that this process trained of the run.
+    replay: the networks after the epochs that this process trained of the run.
     ended: how the last run of this process ended.
     """
 
@@ -72,14 +72,14 @@ class JobView(BackgroundView):
     progress: StepProgress | None = None
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
-    film: Film = field(default_factory=Film)
+    replay: TrainingReplay = field(default_factory=TrainingReplay)
     ended: RunEnd | None = None
 
 
 class TrainingJob(BackgroundJob[JobView]):
     """Starts, stops and watches the one training that this process may run at a time.
 
-    turn: shared with other jobs that a training must not run beside.
+    exclusive: shared with other jobs that a training must not run beside.
     """
 
     name = "training"
@@ -92,10 +92,10 @@ class TrainingJob(BackgroundJob[JobView]):
         run_store: RunStore,
         checkpoints: Path,
         compute: Compute,
-        closing: Closing = Closing(),  # noqa: B008
-        turn: Turn | None = None,
+        closing: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
+        exclusive: ExclusiveLock | None = None,
     ) -> None:
-        super().__init__(JobView(), turn or Turn())
+        super().__init__(JobView(), exclusive or ExclusiveLock())
         self._closing = closing
         self._catalog, self._runs = catalog, run_store
         self._checkpoints, self._compute = checkpoints, compute
@@ -109,11 +109,11 @@ class TrainingJob(BackgroundJob[JobView]):
         DigitSetError when there is nothing to train on.
         """
         with self._lock:
-            self.turn.require()
+            self.exclusive.require()
         # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
         open_training_set(config, self._catalog)
         with self._lock:
-            self.turn.require()
+            self.exclusive.require()
             run = self._runs.create(config, name, closing=self._closing)
             self._begin(run, config, (), compute or self._compute)
         return run.name
@@ -125,7 +125,7 @@ class TrainingJob(BackgroundJob[JobView]):
         or the run is finished or kept nothing.
         """
         with self._lock:
-            self.turn.require()
+            self.exclusive.require()
             run = resumable(self._runs, name)
             self._begin(run, run.record().config, run.history(), self._compute)
         return run.name
@@ -174,19 +174,19 @@ class TrainingJob(BackgroundJob[JobView]):
         self._launch(view, lambda stop: self._work(run, compute, stop))
 
     def _work(self, run: Run, compute: Compute, stop: StopSignal) -> None:
-        for progress in perform(
+        for progress in run_training(
             run, catalog=self._catalog, checkpoints=self._checkpoints, compute=compute, stop=stop
         ):
             self._see(progress)
 
-    def _see(self, progress: Progress) -> None:
+    def _see(self, progress: TrainingEvent) -> None:
         if isinstance(progress, StepProgress):
             losses = self._view.losses.with_losses(progress.losses)
             self._change(progress=progress, losses=losses, phase="training")
         elif isinstance(progress, EpochEnd):
             snapshot = progress.snapshot
-            film = self._view.film.with_epoch(snapshot.epoch, snapshot.averaged)
-            self._change(history=snapshot.history, film=film)
+            replay = self._view.replay.with_epoch(snapshot.epoch, snapshot.averaged)
+            self._change(history=snapshot.history, replay=replay)
         elif isinstance(progress, Phase):
             self._change(phase=progress.text)
         else:

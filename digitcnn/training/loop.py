@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig, learning_rate_at
 from digitcnn.training.distributed import ALONE, Processes
+from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
 
 # Progress leaves the loop this often; on an accelerator it is also the only wait for the device.
 REPORT_SECONDS = 0.5
@@ -30,67 +30,6 @@ WEIGHT_DECAY = 0.01
 LABEL_SMOOTHING = 0.1
 # Images that the averaged network's batch-norm statistics are re-estimated on, and their batch.
 STATISTICS_IMAGES, STATISTICS_BATCH = 5000, 500
-
-
-@dataclass(frozen=True)
-class StepProgress:
-    """Where a training stands between two epochs' ends.
-
-    epoch, step: counted from 1; ``step`` runs over the whole training, to ``steps``.
-    losses: the training loss (mean cross-entropy, nats) of each step since the last record.
-    images_per_second, seconds_left: NaN until the first step of this process is done.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    losses: tuple[float, ...]
-    images_per_second: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One finished epoch. Accuracies are fractions, losses mean cross-entropies in nats.
-
-    loss, training_accuracy: of the network as it learned, on the changed training images.
-    held_out_loss, accuracy: of the averaged weights, on the held-out images.
-    held_out: how many images those are.
-    learning_rate: at the epoch's last step.
-    """
-
-    epoch: int
-    loss: float
-    training_accuracy: float
-    held_out_loss: float
-    accuracy: float
-    held_out: int
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """All that is needed to go on after ``epoch``; tensors on the CPU.
-
-    weights: of the network that learns. averaged: of the averaged copy, with its batch-norm
-    statistics re-estimated. moments: AdamW's, by parameter. history: one result per epoch.
-    """
-
-    epoch: int
-    weights: dict[str, Tensor]
-    averaged: dict[str, Tensor]
-    moments: dict[str, Any]
-    history: tuple[EpochResult, ...] = field(default=())
-
-
-@dataclass(frozen=True, eq=False)
-class EpochEnd:
-    """A finished epoch and what a resume after it needs."""
-
-    result: EpochResult
-    snapshot: Snapshot
 
 
 def train(

@@ -28,8 +28,8 @@ import digitcnn
 from digitcnn.analysis.report import RunFacts, report
 from digitcnn.errors import ConfigError, RunError
 from digitcnn.files import atomic_write, write_json
-from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.loop import EpochResult, Snapshot
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.events import EpochResult, Snapshot
 
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
 INTERRUPTED, FAILED = "interrupted", "failed"
@@ -67,7 +67,7 @@ class RunRecord:
     device: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     message: str = ""
-    closing: Closing = dataclasses.field(default_factory=Closing)
+    closing: PostTrainingConfig = dataclasses.field(default_factory=PostTrainingConfig)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -78,7 +78,7 @@ class RunRecord:
         try:
             config = TrainingConfig.from_json(values["config"])
             # Runs of before had no closing and say nothing of it.
-            closing = Closing(**values.get("closing", {}))
+            closing = PostTrainingConfig(**values.get("closing", {}))
             record = cls(**{**values, "config": config, "closing": closing})
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError("run.json is not a run of this version of digitcnn.") from error
@@ -363,7 +363,7 @@ class RunStore:
         config: TrainingConfig,
         name: str | None = None,
         saves: bool = True,
-        closing: Closing = Closing(),  # noqa: B008
+        closing: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
     ) -> Run:
         """A new run with its folder. Without a name: digit set, date and time.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint, load
-from digitcnn.network.free_name import harmless, numbered, save_under_free_name
+from digitcnn.network.filenames import numbered, safe_filename, save_under_free_name
 
 # A page that asks for its models keeps them; without that they go after so long.
 SECONDS_HELD = 70 * 60
@@ -121,12 +121,12 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
 
     Raises CheckpointError where it cannot be written.
     """
-    stem = harmless(Path(checkpoint.name).name.removesuffix(".safetensors"), "dropped")
+    stem = safe_filename(Path(checkpoint.name).name.removesuffix(".safetensors"), "dropped")
     return save_under_free_name(
         folder,
         numbered(stem),
         checkpoint.network,
         checkpoint.details,
         checkpoint.ood,
-        again=True,  # kept twice, it is there twice: each press has its own answer
+        reuse=False,  # each press of Keep writes a file
     )

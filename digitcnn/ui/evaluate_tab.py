@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.stability import usual_passes
 from digitcnn.errors import CheckpointError
+from digitcnn.options import usual_passes
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.error_browser import ANY, ANY_WRONG, build_error_browser
 from digitcnn.ui.evaluating import Evaluating, Looks

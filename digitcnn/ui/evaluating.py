@@ -17,10 +17,11 @@ from digitcnn.analysis.figures import NAMES, Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import evaluate, gap
 from digitcnn.analysis.predictions import Predictions, Progress
-from digitcnn.analysis.stability import MASKS, Stability, check_passes, passes
+from digitcnn.analysis.stability import Stability, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.files import atomic_write
+from digitcnn.options import MASKS, check_passes
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import telling
 from digitcnn.ui.confusion_cells import matrices

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.figures import NAMES
-from digitcnn.analysis.stability import MOST_PASSES, usual_passes
 from digitcnn.errors import DigitSetError
+from digitcnn.options import MOST_PASSES, usual_passes
 from digitcnn.ui.error_browser import ANY, DIGITS
 from digitcnn.ui.evaluating import Evaluating
 from digitcnn.ui.figure_sheets import OPEN_JS, STYLE, FigureSheets, zip_of

@@ -17,10 +17,10 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
 from digitcnn.feedback import FeedbackStore
 from digitcnn.training import runs
-from digitcnn.training.finetune import TuningEnd
+from digitcnn.training.finetune import FineTuningEnd
+from digitcnn.training.finetune_job import FineTuningView
+from digitcnn.training.finetune_verdict import LARGEST_LOSS, Row
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
-from digitcnn.training.tuning_job import TuningView
-from digitcnn.training.tuning_verdict import LARGEST_LOSS, Row
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.models import Models
@@ -81,7 +81,7 @@ def build_learn_section(
     model_select: its value is the name of the model that a copy is tuned of.
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
     """
-    job = workspace.tuning
+    job = workspace.fine_tuning
     count = SketchCount(workspace.feedback.count_labelled)
     gr.HTML(
         "<h3>It learns your hand</h3><p>A copy of the model learns from every other sketch of each "
@@ -159,7 +159,7 @@ def sketches_of(store: FeedbackStore) -> Sketches:
     )
 
 
-def look(view: TuningView, sketches: int, seen: Watching) -> list[Any]:
+def look(view: FineTuningView, sketches: int, seen: Watching) -> list[Any]:
     """Updates for status, table, choice, start, stop and ``seen``."""
     running = view.state == runs.RUNNING
     now = Watching(view.version, sketches)
@@ -176,7 +176,7 @@ def look(view: TuningView, sketches: int, seen: Watching) -> list[Any]:
     ]
 
 
-def _words(view: TuningView, sketches: int) -> tuple[str, str]:
+def _words(view: FineTuningView, sketches: int) -> tuple[str, str]:
     """What is said of the state, as HTML, and the bar below while it runs."""
     if view.state == runs.RUNNING and view.started is not None:
         elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
@@ -201,7 +201,7 @@ def _status(state: str, said: str, bar: str) -> str:
     )
 
 
-def _bar(view: TuningView) -> str:
+def _bar(view: FineTuningView) -> str:
     progress = view.progress
     share = progress.step / progress.steps if progress else 0.0
     facts = "&nbsp;"
@@ -218,7 +218,7 @@ def _bar(view: TuningView) -> str:
     )
 
 
-def table_of(ended: TuningEnd | None) -> str:
+def table_of(ended: FineTuningEnd | None) -> str:
     """The verdict's figures as a table; empty where there are none."""
     if ended is None or not ended.rows:
         return ""

@@ -13,12 +13,13 @@ from gradio.processing_utils import save_file_to_cache
 from digitcnn.analysis.drawing_check import check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
+from digitcnn.folders import SHIPPED
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.runs import FINISHED
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.toasts import toasting
-from digitcnn.workspace import SHIPPED, Workspace
+from digitcnn.workspace import Workspace
 
 # As many as Compare takes.
 MOST_FILES = 8

@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 
 from digitcnn.analysis.metrics import percent
-from digitcnn.analysis.stability import Masks
+from digitcnn.options import Masks
 from digitcnn.ui.curves import BLUE, ORANGE
 
 HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 290, 52, 38, 58, 14

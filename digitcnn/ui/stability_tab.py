@@ -12,9 +12,10 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis import stability
-from digitcnn.analysis.stability import MASKS, MOST_PASSES, Masks, PassResult, Stability
+from digitcnn.analysis.stability import PassResult, Stability
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
+from digitcnn.options import MASKS, MOST_PASSES, Masks, check_passes, usual_passes
 from digitcnn.ui.background import SECONDS_BETWEEN_LOOKS, telling
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import results_view, status_line
@@ -76,7 +77,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         passes = gr.Slider(
             1,
             MOST_PASSES,
-            value=stability.usual_passes(None),
+            value=usual_passes(None),
             step=1,
             label="Passes of each kind",
             info="at first as many as the model has epochs of training",
@@ -109,10 +110,10 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     def passes_of(name: str | None) -> int:
         try:
-            return stability.usual_passes(models.get(name).details.epochs)
+            return usual_passes(models.get(name).details.epochs)
         except CheckpointError:
             # The selector follows within a second; what is pressed meanwhile says so.
-            return stability.usual_passes(None)
+            return usual_passes(None)
 
     def wait() -> list[Any]:
         return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
@@ -162,7 +163,7 @@ def measured(
     title = f"{digit_set.name} {digit_set.split}"
     network, scale = checkpoint.network, checkpoint.temperature
     # A wrong number of passes is refused before anything is computed.
-    stability.check_passes(count)
+    check_passes(count)
     yield {
         "status": status_line(f"Computing the features of {title}.", 0.0),
         "line": chart(line_chart(title, {}, count, None), wide=True),

@@ -16,6 +16,7 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import ConfigError, DigitCNNError
 from digitcnn.network import device as devices
+from digitcnn.options import DEVICES
 from digitcnn.training import runs
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
@@ -58,7 +59,7 @@ class Devices:
         """Raises ConfigError where a named device is unknown, absent or failed its trial."""
         if device == "auto":
             return self._workspace.compute
-        if device not in devices.CHOICES:
+        if device not in DEVICES:
             return devices.choose(device)
         with self._lock:
             if device not in self._tried:
@@ -160,7 +161,7 @@ def build_train_tab(
                     elem_id="train-augmentation",
                 )
                 device = gr.Dropdown(
-                    list(devices.CHOICES),
+                    list(DEVICES),
                     value="auto",
                     label="Device",
                     info=f"auto is {workspace.compute} here. {workspace.compute.note}".strip(),
@@ -365,7 +366,7 @@ def _estimate(
 
 
 def _idle(workspace: Workspace) -> bool:
-    return workspace.job.turn.free
+    return workspace.job.exclusive.free
 
 
 def _fetch(workspace: Workspace) -> Iterator[list[Any]]:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import Checkpoint, Details, load
 from digitcnn.network.model import DigitCNN
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 
 def always(digit: int) -> Checkpoint:
@@ -21,7 +21,7 @@ def always(digit: int) -> Checkpoint:
 
 
 def test_the_shipped_model_passes_without_a_word() -> None:
-    found = check_drawings(load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt"))
+    found = check_drawings(load(SHIPPED_FILE))
     assert (found.passed, found.warning, found.n) == (True, "", 20)
 
 

@@ -25,7 +25,8 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import MAPS, DigitCNN
 from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import EpochEnd, train
+from digitcnn.training.events import EpochEnd
+from digitcnn.training.loop import train
 
 NO_CHANGE = Change(*[0] * len(fields(Change)))
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from running_app import App
 
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import EpochResult
+from digitcnn.training.events import EpochResult
 from digitcnn.training.runs import FINISHED, RunStore
 
 pytestmark = pytest.mark.browser

@@ -17,6 +17,7 @@ from digitcnn.digits.catalog import LAYOUTS, SOURCES, Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.download import DownloadProgress
 from digitcnn.digits.idx import write_idx
+from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
 from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError, FeedbackError
 
 KNOWN = [
@@ -158,7 +159,7 @@ def test_an_unknown_set_lists_the_known_ones(tmp_path: Path) -> None:
     put(tmp_path / "my digits", "test")
     with pytest.raises(DigitSetError) as caught:
         Catalog(tmp_path).open("mnits", "test")
-    for name in ("'mnits'", "mnist", "emnist-digits", "usps", *synthetic.NAMES, "my digits"):
+    for name in ("'mnits'", "mnist", "emnist-digits", "usps", *GENERATED, "my digits"):
         assert name in str(caught.value)
 
 
@@ -371,10 +372,10 @@ def test_an_absent_data_folder_lists_the_known_sets_in_order(tmp_path: Path) -> 
     entries = Catalog(tmp_path / "absent").entries()
     assert [(entry.name, entry.split) for entry in entries] == KNOWN
     for entry in entries:
-        drawn = entry.name in synthetic.NAMES
+        drawn = entry.name in GENERATED
         assert entry.present == drawn
         assert (entry.path is None) == drawn
-        assert entry.n == (synthetic.IMAGES[entry.split] if drawn else None)
+        assert entry.n == (GENERATED_IMAGES[entry.split] if drawn else None)
         assert entry.problem is None
 
 

@@ -11,8 +11,8 @@ import torch
 import digitcnn.ui
 from digitcnn.digits.hand_drawn import drawings, framed
 from digitcnn.digits.sketch import from_strokes
+from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
 
 def test_there_are_two_of_each_digit_and_no_two_of_one_form() -> None:
@@ -41,7 +41,7 @@ def test_they_are_what_the_pad_sends() -> None:
 
 
 def test_the_shipped_model_reads_at_least_nineteen() -> None:
-    network = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    network = load(SHIPPED_FILE)
     drawn = framed()
     right = network.probabilities(drawn.images).argmax(dim=1) == drawn.labels
     assert int(right.sum()) >= 19

@@ -11,11 +11,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import read_idx
-from digitcnn.digits.synthetic import FORMS, IMAGES, NAMES, POPULATIONS, draw
+from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
+from digitcnn.digits.synthetic import FORMS, POPULATIONS, draw
 from digitcnn.errors import DigitSetError
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=GENERATED)
 def test_set(request: pytest.FixtureRequest) -> DigitSet:
     return draw(request.param, "test", 2000)
 
@@ -77,8 +78,8 @@ def test_drawing_neither_reads_nor_moves_the_global_random_state() -> None:
 def test_a_set_knows_its_name_and_split_and_has_the_default_size() -> None:
     digit_set = draw("synthetic", "test")
     assert (digit_set.name, digit_set.split) == ("synthetic", "test")
-    assert len(digit_set) == IMAGES["test"]
-    assert digit_set.images.shape == (IMAGES["test"], 28, 28)
+    assert len(digit_set) == GENERATED_IMAGES["test"]
+    assert digit_set.images.shape == (GENERATED_IMAGES["test"], 28, 28)
     assert digit_set.images.dtype == digit_set.labels.dtype == torch.uint8
 
 
@@ -107,7 +108,7 @@ def test_no_image_occurs_twice_within_or_across_splits(test_set: DigitSet) -> No
 
 
 def test_train_and_test_have_different_writers() -> None:
-    train, test = (writers_of("synthetic", split) for split in IMAGES)
+    train, test = (writers_of("synthetic", split) for split in GENERATED_IMAGES)
     # Slants at the limits of the population are shared; all others are writers' own.
     limits = np.radians([POPULATIONS["synthetic"].slant.low, POPULATIONS["synthetic"].slant.high])
     shared = set(train.slant) & set(test.slant)
@@ -155,13 +156,14 @@ def test_writers_differ_in_slant_width_and_pen(test_set: DigitSet) -> None:
 def test_other_writers_lean_elsewhere_and_prefer_other_forms() -> None:
     ones, others = (
         ink(digit_set)[digit_set.labels.numpy() == 1]
-        for digit_set in (draw(name, "test", 2000) for name in NAMES)
+        for digit_set in (draw(name, "test", 2000) for name in GENERATED)
     )
     assert np.median(slants(ones)) - np.median(slants(others)) > 8
     # A 1 with a flag or a base is broader than a bar, whatever its slant.
     names = list(FORMS)
     bars = [
-        np.mean(writers_of(name, "test").favourites[:, 1] == names.index("1 bar")) for name in NAMES
+        np.mean(writers_of(name, "test").favourites[:, 1] == names.index("1 bar"))
+        for name in GENERATED
     ]
     assert bars[0] > 0.8
     assert bars[1] < 0.6
@@ -279,7 +281,7 @@ def test_a_classical_reader_of_mnist_reads_most_of_it(real_data: Path) -> None:
     reader = KNeighborsClassifier(1, algorithm="brute").fit(images.reshape(-1, 784) / 255, labels)
     read = {
         name: reader.score(ink(digit_set).reshape(-1, 784), digit_set.labels.numpy())
-        for name, digit_set in ((name, draw(name, "test", 1000)) for name in NAMES)
+        for name, digit_set in ((name, draw(name, "test", 1000)) for name in GENERATED)
     }
     assert read["synthetic"] > 0.8
     assert 0.3 < read["synthetic-other-writers"] < read["synthetic"]

@@ -25,9 +25,10 @@ from digitcnn.errors import ConfigError
 from digitcnn.intervals import wilson_interval
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes, joined
-from digitcnn.training.loop import EpochEnd, EpochResult, train
+from digitcnn.training.events import EpochEnd, EpochResult
+from digitcnn.training.loop import train
 from digitcnn.training.runs import RunStore
 
 CONFIG = TrainingConfig(digits="pair", epochs=3, batch_size=32, learning_rate=0.004)
@@ -63,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trial(folder: Path, cpu: Compute) -> Trial:
     sets = split_held_out(Catalog(folder / "data").open("pair", "train"))
     ends = [end for end in train(CONFIG, *sets, cpu) if isinstance(end, EpochEnd)]
-    closing = Closing(figures=False, stability=False)
+    closing = PostTrainingConfig(figures=False, stability=False)
     run = RunStore(folder / "outputs").create(CONFIG, "two", closing=closing)
     run.write_snapshot(ends[0].snapshot)
     run.write_history(ends[0].snapshot.history)

@@ -25,26 +25,26 @@ from digitcnn.errors import (
     FeedbackError,
     TrainingError,
 )
+from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import save_under_free_name
+from digitcnn.network.filenames import save_under_free_name
 from digitcnn.training import runs
+from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import (
+    FineTuningConfig,
+    FineTuningEnd,
     Mixer,
-    Tuning,
-    TuningEnd,
+    fine_tune,
     hand_names,
     learn,
     original_images,
-    tune,
 )
-from digitcnn.training.loop import StepProgress
-from digitcnn.training.perform import StopSignal
+from digitcnn.training.finetune_verdict import Row, objections
+from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import Sketches, halves
-from digitcnn.training.tuning_verdict import Row, objections
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED
 
-QUICK = Tuning(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
+QUICK = FineTuningConfig(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
 # Steps that do harm where the digits are wrong.
 ROUGH = dataclasses.replace(QUICK, learning_rate=4e-3, share=1.0)
 
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, many: DigitSet) -> Path:
 @pytest.fixture(scope="module")
 def base(many: DigitSet) -> Checkpoint:
     """The weights that ship, as if they had been trained on those images."""
-    shipped = load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt")
+    shipped = load(SHIPPED_FILE)
     training, held_out = split_held_out(many, 440)
     details = dataclasses.replace(
         shipped.details,
@@ -92,11 +92,11 @@ def sketches() -> Sketches:
 @pytest.fixture
 def tuned(
     base: Checkpoint, sketches: Sketches, folder: Path, tmp_path: Path, cpu: Compute
-) -> Callable[..., TuningEnd]:
+) -> Callable[..., FineTuningEnd]:
     def run(
-        drawn: Sketches = sketches, settings: Tuning = QUICK, tuned: Checkpoint = base
-    ) -> TuningEnd:
-        *_, end = tune(
+        drawn: Sketches = sketches, settings: FineTuningConfig = QUICK, tuned: Checkpoint = base
+    ) -> FineTuningEnd:
+        *_, end = fine_tune(
             tuned,
             drawn,
             catalog=Catalog(folder),
@@ -105,7 +105,7 @@ def tuned(
             stop=StopSignal(),
             settings=settings,
         )
-        assert isinstance(end, TuningEnd)
+        assert isinstance(end, FineTuningEnd)
         return end
 
     return run
@@ -146,7 +146,7 @@ def test_a_sketch_that_was_sent_twice_counts_once_with_what_was_said_last() -> N
 
 
 def test_too_few_sketches_are_a_sentence_with_how_many_are_needed(
-    tuned: Callable[..., TuningEnd], sketches: Sketches
+    tuned: Callable[..., FineTuningEnd], sketches: Sketches
 ) -> None:
     with pytest.raises(FeedbackError, match=r"39 sketches .* needs 40"):
         tuned(sketches.take(range(39)))
@@ -241,7 +241,7 @@ def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_ba
     sketches: Sketches, cpu: Compute
 ) -> None:
     training = DigitSet(blank(200), torch.full((200,), 9, dtype=torch.uint8), "blank", "train")
-    settings = Tuning(batch_size=50, sketch_share=0.4, originals=120)
+    settings = FineTuningConfig(batch_size=50, sketch_share=0.4, originals=120)
     generator = torch.Generator().manual_seed(0)
     mixer = Mixer(training, sketches, settings, cpu.device, generator)
     assert (mixer.drawn_per_batch, mixer.original_per_batch, mixer.steps_per_epoch) == (20, 30, 4)
@@ -316,7 +316,7 @@ def test_a_refusal_names_the_figures() -> None:
 
 
 def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
-    tuned: Callable[..., TuningEnd], base: Checkpoint, folder: Path, sketches: Sketches
+    tuned: Callable[..., FineTuningEnd], base: Checkpoint, folder: Path, sketches: Sketches
 ) -> None:
     end = tuned()
     assert (end.state, end.kept, end.base) == (runs.FINISHED, True, "mine")
@@ -360,7 +360,7 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
 
 
 def test_random_digits_are_refused_and_leave_nothing(
-    tuned: Callable[..., TuningEnd], sketches: Sketches, tmp_path: Path
+    tuned: Callable[..., FineTuningEnd], sketches: Sketches, tmp_path: Path
 ) -> None:
     said = torch.randint(0, 10, (60,), generator=torch.Generator().manual_seed(1)).byte()
     end = tuned(Sketches(sketches.images, said, sketches.visitors), ROUGH)
@@ -376,7 +376,7 @@ def test_a_stop_before_the_verdict_keeps_nothing(
 ) -> None:
     stop = StopSignal()
     ends = []
-    for progress in tune(
+    for progress in fine_tune(
         base,
         sketches,
         catalog=Catalog(folder),
@@ -388,7 +388,7 @@ def test_a_stop_before_the_verdict_keeps_nothing(
         if type(progress).__name__ == after:
             stop.stop()
         ends.append(progress)
-    assert ends[-1] == TuningEnd(runs.STOPPED, "Stopped; nothing was kept.", "mine")
+    assert ends[-1] == FineTuningEnd(runs.STOPPED, "Stopped; nothing was kept.", "mine")
     assert list_checkpoints(tmp_path) == []
 
 

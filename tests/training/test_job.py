@@ -18,7 +18,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training import runs
 from digitcnn.training.background import IDLE
-from digitcnn.training.config import Closing, TrainingConfig
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.job import JobView, LossCurve, TrainingJob
 from digitcnn.training.runs import RunStore
 
@@ -35,7 +35,7 @@ def job(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
         RunStore(tmp_path / "outputs"),
         tmp_path / "checkpoints",
         cpu,
-        Closing(figures=False, stability=False),
+        PostTrainingConfig(figures=False, stability=False),
     )
 
 
@@ -83,8 +83,8 @@ def test_what_is_said_of_a_run_follows_its_name_and_ends_with_it(job: TrainingJo
         job.delete("first")
     job.delete("second")
     gone = job.view()
-    assert dataclasses.replace(gone, version=0) == dataclasses.replace(JobView(), film=gone.film)
-    assert gone.film.frames == ()
+    assert dataclasses.replace(gone, version=0) == dataclasses.replace(JobView(), film=gone.replay)
+    assert gone.replay.frames == ()
     assert before.version < renamed.version < gone.version
 
 

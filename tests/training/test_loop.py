@@ -12,7 +12,8 @@ from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
+from digitcnn.training.events import EpochEnd, Snapshot, StepProgress
+from digitcnn.training.loop import train
 
 SHORT = TrainingConfig(digits="synthetic", epochs=3, batch_size=64, learning_rate=0.004)
 

@@ -16,7 +16,7 @@ import torch
 
 from digitcnn.errors import RunError
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.loop import EpochResult, Snapshot
+from digitcnn.training.events import EpochResult, Snapshot
 from digitcnn.training.runs import (
     FINISHED,
     INTERRUPTED,

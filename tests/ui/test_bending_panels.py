@@ -15,8 +15,8 @@ from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.film import Film
 from digitcnn.training.job import JobView
+from digitcnn.training.replay import TrainingReplay
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.film import film_panel, filmed_sketch, news_of
 from digitcnn.ui.panels.panel import Panel
@@ -144,11 +144,11 @@ def test_before_any_training_there_is_no_film(workspace: Workspace) -> None:
 
 def test_the_film_answers_the_sketch_with_each_epochs_network() -> None:
     networks = [DigitCNN(generator=torch.Generator().manual_seed(seed)).eval() for seed in (1, 2)]
-    film = Film()
+    film = TrainingReplay()
     for epoch, network in enumerate(networks, 1):
         film = film.with_epoch(epoch, network.state_dict())
     config = TrainingConfig(digits="small", epochs=5)
-    view = JobView(state="running", run="<b>mine</b>", config=config, film=film)
+    view = JobView(state="running", run="<b>mine</b>", config=config, replay=film)
     reply = filmed_sketch(view, DRAWN)
     json.dumps(reply, allow_nan=False)
     assert (reply["run"], reply["epochs"], reply["running"]) == ("<b>mine</b>", 5, True)
@@ -161,14 +161,14 @@ def test_the_film_answers_the_sketch_with_each_epochs_network() -> None:
 
 def test_the_page_hears_of_every_epoch_and_of_the_end() -> None:
     weights = DigitCNN(generator=torch.Generator().manual_seed(1)).state_dict()
-    film = Film().with_epoch(1, weights)
+    film = TrainingReplay().with_epoch(1, weights)
     views = [
         JobView(),
         JobView(state="running", run="a"),
-        JobView(state="running", run="a", film=film),
-        JobView(state="running", run="a", film=film.with_epoch(2, weights)),
-        JobView(state="finished", run="a", film=film.with_epoch(2, weights)),
-        JobView(state="running", run="b", film=film),
+        JobView(state="running", run="a", replay=film),
+        JobView(state="running", run="a", replay=film.with_epoch(2, weights)),
+        JobView(state="finished", run="a", replay=film.with_epoch(2, weights)),
+        JobView(state="running", run="b", replay=film),
     ]
     news = [news_of(view) for view in views]
     assert len({one["key"] for one in news}) == len(views)

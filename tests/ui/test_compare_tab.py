@@ -16,7 +16,7 @@ from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSe
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.training.loop import EpochResult
+from digitcnn.training.events import EpochResult
 from digitcnn.ui.compare_tab import Compared, answers_of, compared, differences_of, suggested
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import seen_of

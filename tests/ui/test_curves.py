@@ -3,8 +3,8 @@ import re
 import pytest
 
 from digitcnn.training.config import TrainingConfig
+from digitcnn.training.events import EpochResult, StepProgress
 from digitcnn.training.job import JobView, LossCurve
-from digitcnn.training.loop import EpochResult, StepProgress
 from digitcnn.ui.curves import HALF_A_LETTER, LEFT, RIGHT, WIDTH, chart, curves
 
 

@@ -30,6 +30,7 @@ from digitcnn.digits.catalog import SOURCES, Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
+from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.intervals import newcombe_difference
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
@@ -40,7 +41,7 @@ from digitcnn.ui.gap_section import gap_looks
 from digitcnn.ui.models import Models
 from digitcnn.ui.set_chooser import OWN, WRITTEN_BY, fetching, notes
 from digitcnn.ui.shown import Shown
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
+from digitcnn.workspace import Workspace
 
 # The figures that all tests of this file share.
 SHEETS = FigureSheets()
@@ -55,7 +56,7 @@ def lay(folder: Path, name: str, digits: DigitSet, stem: str = "test") -> None:
 def working_in(folder: Path, data: Path) -> Workspace:
     """A workspace with the checkpoint that ships."""
     (folder / "checkpoints").mkdir(exist_ok=True)
-    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", folder / "checkpoints")
+    shutil.copy(SHIPPED_FILE, folder / "checkpoints")
     return Workspace(
         data, folder / "out", folder / "checkpoints", folder / "f.sqlite3", device="cpu"
     )
@@ -288,7 +289,7 @@ def test_sets_of_one_image_or_one_class_show_dashes(
 
 
 def test_answers_that_are_all_wrong_are_zeros_and_dashes(tmp_path: Path, drawn: DigitSet) -> None:
-    network = checkpoint.load(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt").network
+    network = checkpoint.load(SHIPPED_FILE).network
     threes = drawn.take(predict(network, drawn).answers == 3)
     wrong = DigitSet(threes.images, threes.labels * 0 + 4, "wrong", "test")
     lay(tmp_path / "data", "wrong", wrong)

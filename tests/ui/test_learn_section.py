@@ -11,10 +11,10 @@ import torch
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback import FeedbackStore
-from digitcnn.training.finetune import TuningEnd
-from digitcnn.training.loop import StepProgress
-from digitcnn.training.tuning_job import TuningView
-from digitcnn.training.tuning_verdict import Row
+from digitcnn.training.events import StepProgress
+from digitcnn.training.finetune import FineTuningEnd
+from digitcnn.training.finetune_job import FineTuningView
+from digitcnn.training.finetune_verdict import Row
 from digitcnn.ui.learn_section import SketchCount, Watching, look, sketches_of, table_of
 
 ROWS = (
@@ -25,27 +25,27 @@ ROWS = (
 
 
 def test_it_says_how_many_sketches_there_are_and_how_many_are_needed() -> None:
-    status, _, _, start, stop, seen = look(TuningView(), 39, Watching())
+    status, _, _, start, stop, seen = look(FineTuningView(), 39, Watching())
     assert "39 sketches with their digit; 40 are needed, so 1 more." in status
     assert 'data-state="idle"' in status
     assert (start.interactive, stop.interactive) == (False, False)
     assert seen == Watching(0, 39)
-    status, _, _, start, *_ = look(TuningView(), 40, Watching())
+    status, _, _, start, *_ = look(FineTuningView(), 40, Watching())
     assert "40 sketches with their digit." in status
     assert start.interactive
 
 
 def test_nothing_is_sent_while_nothing_changes() -> None:
-    updates = look(TuningView(version=3), 12, Watching(3, 12))
+    updates = look(FineTuningView(version=3), 12, Watching(3, 12))
     assert updates == [gr.skip()] * 6
     # One more sketch changes the line and nothing below it.
-    status, table, choice, *_ = look(TuningView(version=3), 13, Watching(3, 12))
+    status, table, choice, *_ = look(FineTuningView(version=3), 13, Watching(3, 12))
     assert "13 sketches" in status
     assert table == choice == gr.skip()
 
 
 def test_while_it_learns_the_line_says_of_what_and_how_far() -> None:
-    view = TuningView(
+    view = FineTuningView(
         version=1,
         state="running",
         compute="CPU <1>",
@@ -65,8 +65,10 @@ def test_while_it_learns_the_line_says_of_what_and_how_far() -> None:
 
 
 def test_a_verdict_is_told_with_its_table_and_only_what_was_kept_can_be_chosen() -> None:
-    kept = TuningEnd("finished", "Kept as mine-hand-1.", "mine", Path("mine-hand-1.pt"), ROWS)
-    view = TuningView(version=5, state="finished", base="mine", message=kept.message, ended=kept)
+    kept = FineTuningEnd("finished", "Kept as mine-hand-1.", "mine", Path("mine-hand-1.pt"), ROWS)
+    view = FineTuningView(
+        version=5, state="finished", base="mine", message=kept.message, ended=kept
+    )
     status, table, choice, *_ = look(view, 180, Watching())
     assert "Kept as mine-hand-1." in status
     assert choice.visible
@@ -80,11 +82,13 @@ def test_a_verdict_is_told_with_its_table_and_only_what_was_kept_can_be_chosen()
     ):
         assert text in table
     assert table.index("mnist held-out") < table.index("mnist test")
-    refused = TuningEnd("finished", "Not kept, because.", "mine", None, ROWS)
+    refused = FineTuningEnd("finished", "Not kept, because.", "mine", None, ROWS)
     assert "looks better" not in table_of(refused)
-    view = TuningView(version=6, state="finished", base="mine", message="Not kept.", ended=refused)
+    view = FineTuningView(
+        version=6, state="finished", base="mine", message="Not kept.", ended=refused
+    )
     assert not look(view, 180, Watching())[2].visible
-    stopped = TuningEnd("stopped", "Stopped; nothing was kept.", "mine")
+    stopped = FineTuningEnd("stopped", "Stopped; nothing was kept.", "mine")
     assert table_of(stopped) == table_of(None) == ""
 
 

@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from digitcnn.errors import CheckpointError
+from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.network.checkpoint import Details, save
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
+from digitcnn.workspace import Workspace
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
-    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", checkpoints)
+    shutil.copy(SHIPPED_FILE, checkpoints)
     untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
     save(checkpoints / "untrained.pt", untrained, Details(digits="synthetic", seed=0))
     return Workspace(

@@ -20,6 +20,7 @@ from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import AXES, Curve, Robustness
 from digitcnn.errors import CheckpointError, ConfigError, DigitSetError
+from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
@@ -27,7 +28,7 @@ from digitcnn.ui.compare_tab import Compared, robustness_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.robustness_section import robustness_looks, robustness_table
 from digitcnn.ui.shown import Shown
-from digitcnn.workspace import PROGRAM_FOLDER, SHIPPED, Workspace
+from digitcnn.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Works
     folder = tmp_path_factory.mktemp("robustness")
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir()
-    shutil.copy(PROGRAM_FOLDER / "checkpoints" / f"{SHIPPED}.pt", checkpoints)
+    shutil.copy(SHIPPED_FILE, checkpoints)
     network = DigitCNN(generator=torch.Generator().manual_seed(3)).eval()
     save(checkpoints / "<b>other.pt", network, Details(digits="small", epochs=1))
     return Workspace(data_dir, folder / "outputs", checkpoints, folder / "f.sqlite3", "cpu")

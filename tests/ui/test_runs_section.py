@@ -16,7 +16,7 @@ from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
-from digitcnn.training.loop import EpochResult
+from digitcnn.training.events import EpochResult
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.train_tab import Devices, Watching, build_train_tab

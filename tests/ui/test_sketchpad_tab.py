@@ -67,7 +67,7 @@ def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
 def test_the_answer_says_whether_a_training_has_the_processor(workspace: Workspace) -> None:
     answer = named_functions(workspace)["answer"]
     assert answer(DRAWN)["busy"] is False
-    workspace.job.turn.join(lambda: "A training is running.")
+    workspace.job.exclusive.register(lambda: "A training is running.")
     assert answer(DRAWN)["busy"] is True
 
 

@@ -15,7 +15,7 @@ import torch
 
 from digitcnn.analysis import stability
 from digitcnn.analysis.metrics import percent
-from digitcnn.analysis.stability import Masks, Stability
+from digitcnn.analysis.stability import Stability
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
@@ -24,6 +24,7 @@ from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSe
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import Masks
 from digitcnn.ui.models import Models
 from digitcnn.ui.stability_charts import box_chart, line_chart
 from digitcnn.ui.stability_tab import measured

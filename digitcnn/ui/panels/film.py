@@ -32,7 +32,7 @@ def film_panel(workspace: Workspace) -> Panel:
 
 def news_of(view: JobView) -> Payload:
     """``{"key", "running", "frames"}``: the key changes whenever there is something new to see."""
-    frames = view.film.frames
+    frames = view.replay.frames
     latest = frames[-1].epoch if frames else 0
     return {
         "key": f"{view.run}/{latest}/{view.state}",
@@ -53,7 +53,7 @@ def filmed_sketch(view: JobView, payload: Payload) -> Payload:
     if seen is None:
         return {"blank": True}
     film = []
-    for frame in view.film.frames:
+    for frame in view.replay.frames:
         logits = frame.network(frame.network.prepare(seen[None]))[0]
         probabilities = [round(p, 4) for p in torch.softmax(logits, dim=0).tolist()]
         film.append({"epoch": frame.epoch, "probabilities": probabilities})

@@ -15,7 +15,6 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,15 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import numbered, save_under_free_name
+from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 from digitcnn.training import runs
-from digitcnn.training.closing import Closed, ClosingRun, Scored, score
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
-from digitcnn.training.loop import EpochEnd, Snapshot, StepProgress, train
+from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
+from digitcnn.training.loop import train
+from digitcnn.training.post_training import PostTraining, PostTrainingResult, Scored, score
 from digitcnn.training.runs import Run
 
 
@@ -64,38 +64,7 @@ class StopSignal:
         return self._event.is_set()
 
 
-@dataclass(frozen=True)
-class Phase:
-    """What a run does besides steps, in words for people."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class RunEnd:
-    """How a run ended.
-
-    state: finished, stopped or interrupted. epochs: finished ones.
-    checkpoint, digest: None where none was written.
-    metrics: ``held_out`` and one entry per test set, each as ``Evaluation.to_json``.
-    stability: a sentence per kind of pass; empty where none were made.
-    """
-
-    run: str
-    state: str
-    epochs: int
-    seconds: float
-    message: str
-    checkpoint: Path | None = None
-    digest: str | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    stability: tuple[str, ...] = ()
-
-
-Progress = StepProgress | EpochEnd | Phase | RunEnd
-
-
-def perform(
+def run_training(
     run: Run,
     *,
     catalog: Catalog,
@@ -103,15 +72,15 @@ def perform(
     compute: Compute,
     stop: StopSignal,
     processes: Processes = ALONE,
-) -> Iterator[Progress]:
+) -> Iterator[TrainingEvent]:
     """Do the run, or go on with it where its last finished epoch ended; the last item is RunEnd.
 
-    processes: those that train together; the first of them does this, the others ``help_along``.
+    processes: those that train together; the first runs this, the others ``assist_training``.
     Raises a DigitCNNError with a sentence for whatever went wrong; the run is then marked failed
     and its log holds the traceback.
     """
     with run.held():
-        performance = _Performance(run, catalog, checkpoints, compute, stop, processes)
+        performance = TrainingSession(run, catalog, checkpoints, compute, stop, processes)
         with performance.failures_recorded():
             for progress in performance.steps():
                 if isinstance(progress, RunEnd):
@@ -119,16 +88,16 @@ def perform(
                 yield progress
 
 
-def help_along(
+def assist_training(
     processes: Processes, *, catalog: Catalog, compute: Compute, stop: StopSignal
 ) -> None:
-    """What every process but the first does: trains along with ``perform``, run after run, until
+    """Train along with the first process, run after run, until
     the first one tells ``None`` or has ended.
 
     Raises RunError where the digit set is another one here than there, DigitSetError where it
     cannot be read.
     """
-    while (told := processes.hear()) is not None:
+    while (told := processes.receive()) is not None:
         config, fingerprint, snapshot = told
         training, held_out = open_training_set(config, catalog)
         if training.fingerprint != fingerprint:
@@ -161,7 +130,7 @@ def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool
     return stopped
 
 
-class _Performance:
+class TrainingSession:
     def __init__(
         self,
         run: Run,
@@ -178,12 +147,12 @@ class _Performance:
         self.record = run.record()
         self.config = self.record.config
 
-    def steps(self) -> Iterator[Progress]:
+    def steps(self) -> Iterator[TrainingEvent]:
         snapshot = self.run.snapshot()
         yield Phase(f"reading {self.config.digits}")
         training, held_out = open_training_set(self.config, self.catalog)
         self._begin(training, snapshot)
-        self.processes.tell((self.config, training.fingerprint, snapshot))
+        self.processes.notify((self.config, training.fingerprint, snapshot))
         for progress in train(
             self.config,
             training,
@@ -231,7 +200,7 @@ class _Performance:
 
     def _finish(
         self, snapshot: Snapshot, training: DigitSet, held_out: DigitSet
-    ) -> Iterator[Progress]:
+    ) -> Iterator[TrainingEvent]:
         yield Phase("scoring the held-out and test images")
         network = _averaged_network(snapshot, self.compute)
         try:
@@ -248,7 +217,7 @@ class _Performance:
         end = self._end(
             runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details, ood
         )
-        closing = ClosingRun(
+        closing = PostTraining(
             self.run,
             self.record.closing,
             network,
@@ -261,7 +230,7 @@ class _Performance:
             stopped=self.stop.is_set,
         )
         for step in closing.steps():
-            yield self._closed(end, step) if isinstance(step, Closed) else Phase(step)
+            yield self._closed(end, step) if isinstance(step, PostTrainingResult) else Phase(step)
 
     def _score(self, network: DigitCNN, held_out: DigitSet) -> tuple[Scored, dict[str, Any], float]:
         """The answers that the closing goes on with, the metrics by set, and the temperature.
@@ -293,7 +262,7 @@ class _Performance:
 
     def _fit_ood_detector(
         self, network: DigitCNN, training: DigitSet, held_out: DigitSet
-    ) -> Generator[Progress, None, OODDetector | None]:
+    ) -> Generator[TrainingEvent, None, OODDetector | None]:
         """What tells a digit from what is none. Raises _InterruptedError as ``_score`` does."""
         ood = None
         for step in fit_ood_detector(network, training, held_out, self.config.seed):
@@ -308,7 +277,7 @@ class _Performance:
         if self.stop.is_set() and self.stop.reason == runs.INTERRUPTED:
             raise _InterruptedError
 
-    def _closed(self, end: RunEnd, closed: Closed) -> RunEnd:
+    def _closed(self, end: RunEnd, closed: PostTrainingResult) -> RunEnd:
         message = f"{end.message} {closed.problem}".rstrip()
         if closed.problem:
             # A disk that is full keeps the sentence of before; this one still goes out.
@@ -325,7 +294,7 @@ class _Performance:
 
     def _stop(
         self, snapshot: Snapshot | None, epochs: int, training: DigitSet, held_out: DigitSet
-    ) -> Iterator[Progress]:
+    ) -> Iterator[TrainingEvent]:
         state, total = self.stop.reason, self.config.epochs
         resumable = "; it can be resumed" if self.record.saves else ""
         at = f"{state.capitalize()} at epoch {epochs} of {total}{resumable}."

@@ -13,10 +13,11 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
-from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.film import MOST_FRAMES, Film
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.events import EpochEnd
 from digitcnn.training.job import TrainingJob
-from digitcnn.training.loop import EpochEnd, train
+from digitcnn.training.loop import train
+from digitcnn.training.replay import MAX_FRAMES, TrainingReplay
 from digitcnn.training.runs import RunStore
 
 SHORT = TrainingConfig(
@@ -30,11 +31,11 @@ def weights() -> dict[str, Tensor]:
 
 
 def shown(epochs: range, weights: dict[str, Tensor]) -> list[int]:
-    film = Film()
+    replay = TrainingReplay()
     for epoch in epochs:
-        film = film.with_epoch(epoch, weights)
-        assert len(film.frames) <= MOST_FRAMES
-        kept = [frame.epoch for frame in film.frames]
+        replay = replay.with_epoch(epoch, weights)
+        assert len(replay.frames) <= MAX_FRAMES
+        kept = [frame.epoch for frame in replay.frames]
         assert (kept[0], kept[-1]) == (epochs.start, epoch)
         gaps = {b - a for a, b in itertools.pairwise(kept[1:-1])}
         assert len(gaps) <= 1, "the epochs in between are evenly spread"
@@ -54,20 +55,20 @@ def test_a_training_that_goes_on_begins_where_it_goes_on(weights: dict[str, Tens
 
 
 def test_all_frames_together_take_at_most_a_hundred_megabytes(weights: dict[str, Tensor]) -> None:
-    film = Film()
+    replay = TrainingReplay()
     for epoch in range(1, 20):
-        film = film.with_epoch(epoch, {name: t.clone() for name, t in weights.items()})
+        replay = replay.with_epoch(epoch, {name: t.clone() for name, t in weights.items()})
     held = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for frame in film.frames
+        for frame in replay.frames
         for tensor in frame.network.state_dict().values()
     }
-    assert 19 * 4_000_000 < sum(held.values()) / len(film.frames) * MOST_FRAMES < 100_000_000
+    assert 19 * 4_000_000 < sum(held.values()) / len(replay.frames) * MAX_FRAMES < 100_000_000
 
 
 def test_a_frame_is_frozen_and_costs_no_random_number(weights: dict[str, Tensor]) -> None:
     before = torch.get_rng_state()
-    network = Film().with_epoch(1, weights).frames[0].network
+    network = TrainingReplay().with_epoch(1, weights).frames[0].network
     assert torch.equal(torch.get_rng_state(), before)
     assert not network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -82,7 +83,7 @@ def test_the_job_films_its_training_and_the_last_frame_is_the_checkpoint(
         RunStore(tmp_path / "outputs"),
         tmp_path / "checkpoints",
         cpu,
-        Closing(figures=False, stability=False),
+        PostTrainingConfig(figures=False, stability=False),
     )
     for name in ("first", "second"):
         assert job.start(SHORT, name) == name
@@ -91,10 +92,10 @@ def test_the_job_films_its_training_and_the_last_frame_is_the_checkpoint(
             thread.join(60)
         view = job.view()
         assert view.ended is not None
-        # The film stays after the end, until the next training.
-        assert [frame.epoch for frame in view.film.frames] == [1, 2]
-        assert checkpoint.digest(view.film.frames[-1].network.state_dict()) == view.ended.digest
-    digests = {checkpoint.digest(f.network.state_dict()) for f in view.film.frames}
+        # The replay stays after the end, until the next training.
+        assert [frame.epoch for frame in view.replay.frames] == [1, 2]
+        assert checkpoint.digest(view.replay.frames[-1].network.state_dict()) == view.ended.digest
+    digests = {checkpoint.digest(f.network.state_dict()) for f in view.replay.frames}
     assert len(digests) == 2
 
 
@@ -102,14 +103,14 @@ def test_filming_changes_no_bit_of_a_training(drawn: DigitSet, cpu: Compute) -> 
     training, held_out = split_held_out(drawn)
     ends: list[list[str]] = []
     for filming in (False, True):
-        film, digests = Film(), []
+        replay, digests = TrainingReplay(), []
         for step in train(SHORT, training, held_out, cpu):
             if isinstance(step, EpochEnd):
                 if filming:
-                    film = film.with_epoch(step.snapshot.epoch, step.snapshot.averaged)
-                    for frame in film.frames:
+                    replay = replay.with_epoch(step.snapshot.epoch, step.snapshot.averaged)
+                    for frame in replay.frames:
                         frame.network(frame.network.prepare(held_out.images))
                 digests.append(checkpoint.digest(step.snapshot.averaged))
         ends.append(digests)
     assert ends[0] == ends[1]
-    assert [checkpoint.digest(f.network.state_dict()) for f in film.frames] == ends[1]
+    assert [checkpoint.digest(f.network.state_dict()) for f in replay.frames] == ends[1]

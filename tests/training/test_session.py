@@ -20,24 +20,19 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
-from digitcnn.network.free_name import numbered, save_under_free_name
+from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
-from digitcnn.training.closing import other_set
-from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.perform import (
-    Phase,
-    Progress,
-    RunEnd,
-    StopSignal,
-    perform,
-)
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.events import Phase, RunEnd, TrainingEvent
+from digitcnn.training.post_training import other_set
 from digitcnn.training.runs import Run, RunStore
+from digitcnn.training.session import StopSignal, run_training
 
 CONFIG = TrainingConfig(
     digits="small", epochs=1, batch_size=32, learning_rate=0.004, train_images=64
 )
-PASSES = Closing(figures=False)
+PASSES = PostTrainingConfig(figures=False)
 FIGURES = {f"{name}.png" for name in figures.NAMES}
 
 
@@ -71,12 +66,12 @@ class Trial:
             other.labels,
         )
 
-    def create(self, closing: Closing) -> Run:
+    def create(self, closing: PostTrainingConfig) -> Run:
         return RunStore(self.folder / "outputs").create(CONFIG, "mine", closing=closing)
 
-    def go(self, run: Run, when: Callable[[Progress], None] = lambda progress: None) -> RunEnd:
+    def go(self, run: Run, when: Callable[[TrainingEvent], None] = lambda progress: None) -> RunEnd:
         """Do the run; ``when`` is called with everything that it says."""
-        for progress in perform(
+        for progress in run_training(
             run,
             catalog=self.catalog,
             checkpoints=self.checkpoints,
@@ -102,7 +97,7 @@ def read(path: Path) -> dict:
 def test_a_finished_run_leaves_nine_figures_passes_and_the_other_sets_metrics(trial: Trial) -> None:
     trial.lay_test()
     trial.lay_emnist()
-    run = trial.create(Closing(passes=3))
+    run = trial.create(PostTrainingConfig(passes=3))
     end = trial.go(run)
     assert (end.state, end.message) == ("finished", "Finished 1 epoch.")
     assert {path.name for path in (run.folder / "figures").iterdir()} == FIGURES
@@ -135,12 +130,14 @@ def test_without_a_test_set_the_passes_are_of_the_held_out_images(trial: Trial) 
 @pytest.mark.parametrize(
     ("closing", "files"),
     [
-        (Closing(figures=False, stability=False), set()),
+        (PostTrainingConfig(figures=False, stability=False), set()),
         (PASSES, {"stability.json"}),
-        (Closing(stability=False), {"figures"}),
+        (PostTrainingConfig(stability=False), {"figures"}),
     ],
 )
-def test_what_is_not_wanted_is_not_made(trial: Trial, closing: Closing, files: set[str]) -> None:
+def test_what_is_not_wanted_is_not_made(
+    trial: Trial, closing: PostTrainingConfig, files: set[str]
+) -> None:
     run = trial.create(closing)
     trial.go(run)
     made = {path.name for path in run.folder.iterdir()}
@@ -159,16 +156,16 @@ def test_there_are_as_many_passes_as_epochs_where_nobody_says(trial: Trial) -> N
 @pytest.mark.parametrize("passes", [0, 201, 2.5, True])
 def test_a_wrong_number_of_passes_is_refused_before_a_run_begins(passes: object) -> None:
     with pytest.raises(runs.ConfigError, match="from 1 to 200"):
-        Closing(passes=passes)  # type: ignore[arg-type]
+        PostTrainingConfig(passes=passes)  # type: ignore[arg-type]
 
 
 def test_a_resume_keeps_what_was_asked_for_and_older_runs_have_the_defaults(trial: Trial) -> None:
-    run = trial.create(Closing(figures=False, passes=7))
+    run = trial.create(PostTrainingConfig(figures=False, passes=7))
     assert RunStore(run.folder.parent).open("mine").record().closing.passes == 7
     values = read(run.folder / "run.json")
     del values["closing"]
     (run.folder / "run.json").write_text(json.dumps(values))
-    assert run.record().closing == Closing()
+    assert run.record().closing == PostTrainingConfig()
     odd: object
     for odd in ([], {"passes": 900}, {"more": 1}, 3):
         (run.folder / "run.json").write_text(json.dumps({**values, "closing": odd}))
@@ -180,7 +177,7 @@ def test_the_run_is_finished_before_its_closing_begins(trial: Trial) -> None:
     run = trial.create(PASSES)
     seen: list[tuple[str, bool, bool]] = []
 
-    def look(progress: Progress) -> None:
+    def look(progress: TrainingEvent) -> None:
         if isinstance(progress, Phase) and "passes" in progress.text:
             there = (trial.checkpoints / "mine.pt").exists()
             seen.append((run.record().state, there, (run.folder / "resume.pt").exists()))
@@ -191,7 +188,7 @@ def test_the_run_is_finished_before_its_closing_begins(trial: Trial) -> None:
 
 def test_a_process_killed_in_the_closing_leaves_a_finished_run(trial: Trial) -> None:
     run = trial.create(PASSES)
-    steps = perform(
+    steps = run_training(
         run,
         catalog=trial.catalog,
         checkpoints=trial.checkpoints,
@@ -207,7 +204,7 @@ def test_a_process_killed_in_the_closing_leaves_a_finished_run(trial: Trial) -> 
 
 
 def test_figures_that_cannot_be_written_leave_a_finished_run_with_a_sentence(trial: Trial) -> None:
-    run = trial.create(Closing(passes=2))
+    run = trial.create(PostTrainingConfig(passes=2))
     (run.folder / "figures").write_text("a file where the folder should be")
     end = trial.go(run)
     assert end.state == "finished"
@@ -232,11 +229,11 @@ def test_another_set_that_is_damaged_leaves_a_finished_run_with_a_sentence(trial
 
 @pytest.mark.parametrize("reason", [runs.STOPPED, runs.INTERRUPTED])
 def test_a_stop_in_the_closing_ends_it_within_a_second(trial: Trial, reason: str) -> None:
-    run = trial.create(Closing(passes=200))
+    run = trial.create(PostTrainingConfig(passes=200))
     asked: list[float] = []
     when = {runs.STOPPED: "drawing figures, 1", runs.INTERRUPTED: "making 200 passes"}[reason]
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingEvent) -> None:
         if not asked and isinstance(progress, Phase) and progress.text.startswith(when):
             asked.append(time.monotonic())
             trial.stop.stop(reason)
@@ -252,7 +249,7 @@ def test_a_stop_while_scores_are_made_completes_them_and_leaves_out_the_rest(tri
     trial.lay_test()
     run = trial.create(PASSES)
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingEvent) -> None:
         if isinstance(progress, Phase) and progress.text.startswith("scoring the held-out"):
             trial.stop.stop()
 
@@ -267,7 +264,7 @@ def test_an_end_of_the_process_while_scores_are_made_leaves_a_run_that_goes_on(
 ) -> None:
     run = trial.create(PASSES)
 
-    def end_process(progress: Progress) -> None:
+    def end_process(progress: TrainingEvent) -> None:
         if isinstance(progress, Phase) and progress.text.startswith("scoring the held-out"):
             trial.stop.stop(runs.INTERRUPTED)
 

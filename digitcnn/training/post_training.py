@@ -20,13 +20,14 @@ from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions, predict
-from digitcnn.analysis.stability import MASKS, Stability, passes, usual_passes
+from digitcnn.analysis.stability import Stability, passes
 from digitcnn.digits.catalog import Catalog, Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.files import write_json
 from digitcnn.network.model import DigitCNN
-from digitcnn.training.config import Closing
+from digitcnn.options import MASKS, usual_passes
+from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.runs import Run
 
 STABILITY_FIGURE = "09_stability_test"
@@ -62,7 +63,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Closed:
+class PostTrainingResult:
     """How the closing went.
 
     metrics: of the other set by its name, as ``Evaluation.to_json``; empty where it is not here.
@@ -74,7 +75,7 @@ class Closed:
     problem: str = ""
 
 
-class ClosingRun:
+class PostTraining:
     """The closing of one run; ``steps`` does it.
 
     network: in evaluation mode and nobody else's; it ends up on the CPU. own: the training's test
@@ -85,7 +86,7 @@ class ClosingRun:
     def __init__(
         self,
         run: Run,
-        what: Closing,
+        what: PostTrainingConfig,
         network: DigitCNN,
         own: Scored,
         *,
@@ -100,10 +101,10 @@ class ClosingRun:
         self.catalog, self.trained_on, self.temperature = catalog, trained_on, temperature
         self.history, self.metrics, self.stopped = history, metrics, stopped
         self.scored = [own]
-        self.closed = Closed()
+        self.closed = PostTrainingResult()
 
-    def steps(self) -> Iterator[str | Closed]:
-        """What is being done, in words for people, and ``Closed`` last. Never raises an Exception:
+    def steps(self) -> Iterator[str | PostTrainingResult]:
+        """Yield each phase as text, and the PostTrainingResult last. Never raises an Exception:
         the run is finished whatever happens here."""
         try:
             yield from self._score_other_set()

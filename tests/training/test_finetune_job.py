@@ -18,16 +18,16 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training import runs
 from digitcnn.training.background import IDLE, BackgroundView
-from digitcnn.training.config import Closing, TrainingConfig
-from digitcnn.training.finetune import Tuning
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.finetune import FineTuningConfig
+from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
 from digitcnn.training.sketches import Sketches
-from digitcnn.training.tuning_job import TuningJob
 
 # Until somebody stops it.
-LONG = Tuning(epochs=10_000, batch_size=32, originals=300)
-SHORT = Tuning(epochs=1, batch_size=32, originals=64)
+LONG = FineTuningConfig(epochs=10_000, batch_size=32, originals=300)
+SHORT = FineTuningConfig(epochs=1, batch_size=32, originals=64)
 
 
 @pytest.fixture
@@ -37,16 +37,18 @@ def training(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
         RunStore(tmp_path / "outputs"),
         tmp_path / "checkpoints",
         cpu,
-        Closing(figures=False, stability=False),
+        PostTrainingConfig(figures=False, stability=False),
     )
 
 
 @pytest.fixture
 def tuning(
     tmp_path: Path, data_dir: Path, cpu: Compute, training: TrainingJob
-) -> Callable[[Tuning], TuningJob]:
-    def make(settings: Tuning) -> TuningJob:
-        return TuningJob(Catalog(data_dir), tmp_path / "checkpoints", cpu, training.turn, settings)
+) -> Callable[[FineTuningConfig], FineTuningJob]:
+    def make(settings: FineTuningConfig) -> FineTuningJob:
+        return FineTuningJob(
+            Catalog(data_dir), tmp_path / "checkpoints", cpu, training.exclusive, settings
+        )
 
     return make
 
@@ -67,7 +69,9 @@ def sketches() -> Sketches:
     return Sketches(found.images, found.labels, ["somebody"] * 40)
 
 
-def wait(job: TuningJob | TrainingJob, until: Callable[[BackgroundView], bool]) -> BackgroundView:
+def wait(
+    job: FineTuningJob | TrainingJob, until: Callable[[BackgroundView], bool]
+) -> BackgroundView:
     deadline = time.monotonic() + 60
     while not until(job.view()):
         assert time.monotonic() < deadline, job.view()
@@ -81,14 +85,14 @@ def ended(view: BackgroundView) -> bool:
 
 def test_a_training_and_a_tuning_refuse_each_other_by_name(
     training: TrainingJob,
-    tuning: Callable[[Tuning], TuningJob],
+    tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,
     sketches: Sketches,
 ) -> None:
     job = tuning(LONG)
-    assert training.turn.free
+    assert training.exclusive.free
     job.start(base, sketches)
-    assert not training.turn.free
+    assert not training.exclusive.free
     short = TrainingConfig(digits="small", epochs=200, batch_size=16)
     with pytest.raises(RunError, match=r"mine has been learning from feedback since \d\d:\d\d"):
         training.start(short)
@@ -101,11 +105,14 @@ def test_a_training_and_a_tuning_refuse_each_other_by_name(
         job.start(base, sketches)
     training.stop()
     wait(training, ended)
-    assert training.turn.free
+    assert training.exclusive.free
 
 
 def test_stop_acts_within_a_second_and_nothing_is_left(
-    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches, tmp_path: Path
+    tuning: Callable[[FineTuningConfig], FineTuningJob],
+    base: Checkpoint,
+    sketches: Sketches,
+    tmp_path: Path,
 ) -> None:
     job = tuning(LONG)
     with pytest.raises(RunError, match="Nothing is being learned"):
@@ -122,7 +129,7 @@ def test_stop_acts_within_a_second_and_nothing_is_left(
 
 
 def test_a_shutdown_marks_it_interrupted(
-    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
     job = tuning(LONG)
     job.start(base, sketches)
@@ -132,7 +139,7 @@ def test_a_shutdown_marks_it_interrupted(
 
 
 def test_the_verdict_is_seen_by_all_and_stays_while_the_next_one_runs(
-    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
     job = tuning(SHORT)
     job.start(base, sketches)
@@ -148,7 +155,7 @@ def test_the_verdict_is_seen_by_all_and_stays_while_the_next_one_runs(
 
 
 def test_what_cannot_begin_leaves_the_job_as_it_was(
-    tuning: Callable[[Tuning], TuningJob], base: Checkpoint, sketches: Sketches
+    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
     job = tuning(SHORT)
     with pytest.raises(FeedbackError, match="learning needs 40"):
@@ -158,13 +165,13 @@ def test_what_cannot_begin_leaves_the_job_as_it_was(
 
 def test_a_failure_is_a_sentence_and_the_turn_is_free_again(
     training: TrainingJob,
-    tuning: Callable[[Tuning], TuningJob],
+    tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,
     sketches: Sketches,
 ) -> None:
-    job = tuning(Tuning(epochs=1, batch_size=32, originals=64, learning_rate=1e30))
+    job = tuning(FineTuningConfig(epochs=1, batch_size=32, originals=64, learning_rate=1e30))
     job.start(base, sketches)
     view = wait(job, ended)
     assert view.state == "failed"
     assert view.message.startswith("The loss became")
-    assert training.turn.free
+    assert training.exclusive.free

@@ -1,4 +1,4 @@
-"""New checkpoints beside those that are there: under the first name that is free."""
+"""File names for new checkpoints: safe, and never those of existing files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 
 
-def harmless(name: str, otherwise: str) -> str:
-    """What of a name from outside can be a file's: at most 60 letters, digits, ``.``, ``_``, ``-``.
+def safe_filename(name: str, default: str) -> str:
+    """Reduce an untrusted name to at most 60 letters, digits, ``.``, ``_`` and ``-``.
 
-    otherwise: the name where nothing is left of it.
+    default: returned where nothing is left.
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:60] or otherwise
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:60] or default
 
 
 def numbered(stem: str) -> Iterator[str]:
-    """``stem``, ``stem-2``, ``stem-3`` and so on."""
+    """Yield ``stem``, ``stem-2``, ``stem-3`` and so on."""
     yield stem
     yield from (f"{stem}-{number}" for number in itertools.count(2))
 
@@ -37,13 +37,13 @@ def save_under_free_name(
     details: Details,
     ood: OODDetector | None = None,
     *,
-    again: bool = False,
+    reuse: bool = True,
 ) -> Path:
-    """Write a checkpoint under the first of ``names``, without ``.pt``, that nothing has.
+    """Write a checkpoint under the first of ``names``, without ``.pt``, that no file has.
 
-    again: also where a file under an earlier name holds this very network and tells as much of it;
-    without it, that file is what is returned. Names do not end. Raises CheckpointError where the
-    folder cannot be written.
+    names: endless. reuse: return the existing file under an earlier name where it has the same
+    weights and as much information, instead of writing again.
+    Raises CheckpointError where the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,10 +63,10 @@ def save_under_free_name(
                 if not os.path.lexists(path):
                     raise
                 # Another process took the name meanwhile.
-        if again:
+        if not reuse:
             continue
         with contextlib.suppress(CheckpointError):
-            found = checkpoint.load(path)
-            if found.digest == digest and (found.ood is None) == (ood is None):
+            existing = checkpoint.load(path)
+            if existing.digest == digest and (existing.ood is None) == (ood is None):
                 return path
-    raise AssertionError("the names do not end")
+    raise AssertionError("names must not end")

@@ -9,15 +9,15 @@ from pathlib import Path
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
-from digitcnn.training.background import BackgroundJob, BackgroundView, Turn
-from digitcnn.training.finetune import Tuning, TuningEnd, original_images, tune
-from digitcnn.training.loop import StepProgress
-from digitcnn.training.perform import Phase, StopSignal
+from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
+from digitcnn.training.events import Phase, StepProgress
+from digitcnn.training.finetune import FineTuningConfig, FineTuningEnd, fine_tune, original_images
+from digitcnn.training.session import StopSignal
 from digitcnn.training.sketches import Sketches, check_sketches
 
 
 @dataclass(frozen=True)
-class TuningView(BackgroundView):
+class FineTuningView(BackgroundView):
     """What a watcher sees of the tuning at one moment.
 
     base: name of the network that is tuned. ended: how the last tuning of this process ended.
@@ -25,13 +25,13 @@ class TuningView(BackgroundView):
 
     base: str = ""
     progress: StepProgress | None = None
-    ended: TuningEnd | None = None
+    ended: FineTuningEnd | None = None
 
 
-class TuningJob(BackgroundJob[TuningView]):
+class FineTuningJob(BackgroundJob[FineTuningView]):
     """Starts, stops and watches the one tuning that this process may run at a time.
 
-    checkpoints: the folder that a kept network goes to. turn: the training's.
+    checkpoints: the folder that a kept network goes to. exclusive: the training's.
     """
 
     name = "tuning"
@@ -43,10 +43,10 @@ class TuningJob(BackgroundJob[TuningView]):
         catalog: Catalog,
         checkpoints: Path,
         compute: Compute,
-        turn: Turn,
-        settings: Tuning = Tuning(),  # noqa: B008
+        exclusive: ExclusiveLock,
+        settings: FineTuningConfig = FineTuningConfig(),  # noqa: B008
     ) -> None:
-        super().__init__(TuningView(), turn)
+        super().__init__(FineTuningView(), exclusive)
         self._catalog, self._checkpoints = catalog, checkpoints
         self._compute, self._settings = compute, settings
 
@@ -57,13 +57,13 @@ class TuningJob(BackgroundJob[TuningView]):
         sketches, CheckpointError or DigitSetError without the images that ``base`` was trained on.
         """
         with self._lock:
-            self.turn.require()
+            self.exclusive.require()
         # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
         check_sketches(sketches)
         original_images(base, self._catalog)
         with self._lock:
-            self.turn.require()
-            view = TuningView(
+            self.exclusive.require()
+            view = FineTuningView(
                 base=base.name,
                 compute=str(self._compute),
                 started=datetime.now(timezone.utc),
@@ -72,14 +72,14 @@ class TuningJob(BackgroundJob[TuningView]):
             )
             self._launch(view, lambda stop: self._work(base, sketches, stop))
 
-    def _refusal(self, view: TuningView, since: str) -> str:
+    def _refusal(self, view: FineTuningView, since: str) -> str:
         return (
             f"{view.base} has been learning from feedback since {since}; stop it on the Sketchpad "
             "tab or wait for its end."
         )
 
     def _work(self, base: Checkpoint, sketches: Sketches, stop: StopSignal) -> None:
-        for progress in tune(
+        for progress in fine_tune(
             base,
             sketches,
             catalog=self._catalog,

@@ -1,0 +1,295 @@
+"""The arguments of all commands, in a module that imports nothing heavy.
+
+``digitcnn.cli`` shows help and checks arguments with it, and imports a command's own module only
+to run that command: PyTorch takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from digitcnn.digits.names import FRAMINGS, SPLITS
+from digitcnn.options import DEVICES, MASKS, MOST_COMPARED, MOST_PASSES, MOST_SEEDS
+from digitcnn.training.config import TrainingConfig
+
+# What ``ArgumentParser.add_subparsers`` returns; its class is private.
+Commands = Any
+
+
+def add_commands(commands: Commands) -> None:
+    """Add a parser for each command, in the order in which ``--help`` lists them."""
+    for add in (_train, _evaluate, _compare, _stability, _figures, _predict, _export, _data):
+        add(commands)
+
+
+def _add_command(
+    commands: Commands, name: str, *, module: str = "", **texts: Any
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all have; ``digitcnn.commands.MODULE`` runs it."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="digit-set folder (default: DIGITCNN_DATA, else the cache folder)",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    parser.set_defaults(module=module or name)
+    return parser
+
+
+def _add_output_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)",
+    )
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser, about: str = "checkpoint file") -> None:
+    parser.add_argument("--checkpoint", type=Path, required=True, help=about)
+
+
+def _add_test_sets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="comma-separated test sets (default: mnist,emnist-digits if available)",
+    )
+
+
+def _train(commands: Commands) -> None:
+    recipe = TrainingConfig()
+    parser = _add_command(
+        commands,
+        "train",
+        help="train a network",
+        description="Train a network. The defaults are the default recipe.",
+    )
+    option = parser.add_argument
+    option("--epochs", type=int, default=recipe.epochs, help="passes over the training images")
+    option("--batch-size", type=int, default=recipe.batch_size, help="images per step")
+    option(
+        "--learning-rate",
+        type=float,
+        default=recipe.learning_rate,
+        help="peak of the one-cycle schedule",
+    )
+    option(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="digit set to train on (default: mnist, downloaded if missing; synthetic if that "
+        "fails)",
+    )
+    option(
+        "--seed",
+        type=int,
+        default=recipe.seed,
+        help="random seed for weights, image order, dropout and augmentation",
+    )
+    option(
+        "--seeds",
+        type=int,
+        metavar="K",
+        default=1,
+        help=f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named "
+        "NAME-seed0 and so on",
+    )
+    option(
+        "--name",
+        default=argparse.SUPPRESS,
+        help="name of run and checkpoint (default: digit set and time)",
+    )
+    _add_output_dir(parser)
+    option(
+        "--checkpoint-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
+    )
+    option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
+    option("--no-viz", action="store_true", help="skip the figures")
+    option("--no-stability", action="store_true", help="skip the dropout passes and their figure")
+    option(
+        "--stability-passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)",
+    )
+    option(
+        "--augmentation",
+        choices=("on", "off"),
+        default="on" if recipe.augmentation else "off",
+        help="change each batch at random",
+    )
+    option(
+        "--train-images",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="train on this many images (default: all except the held-out ones)",
+    )
+    option(
+        "--resume",
+        metavar="RUN",
+        default=argparse.SUPPRESS,
+        help="resume a run after its last finished epoch, with its own settings",
+    )
+
+
+def _evaluate(commands: Commands) -> None:
+    parser = _add_command(commands, "evaluate", help="evaluate a checkpoint on test sets")
+    _add_checkpoint(parser)
+    _add_test_sets(parser)
+    _add_output_dir(parser)
+
+
+def _compare(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "compare",
+        help="compare models on the same images",
+        description="Compare two to eight trained models on the same images. This compares "
+        "models, not recipes. To compare recipes, train several seeds of each.",
+    )
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST_COMPARED} checkpoints"
+    )
+    parser.add_argument(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test set (default: emnist-digits if available, else mnist)",
+    )
+    _add_output_dir(parser)
+
+
+def _stability(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "stability",
+        help="measure how accuracy varies with dropout on",
+        description="Classify a test set repeatedly with dropout on.",
+    )
+    _add_checkpoint(parser)
+    option = parser.add_argument
+    option(
+        "--digits",
+        default=argparse.SUPPRESS,
+        help="test set (default: mnist if available, else the model's own, else synthetic)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help=f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
+    )
+    option(
+        "--masks",
+        choices=MASKS,
+        default="independent",
+        help="one mask per image, or one mask per pass",
+    )
+    _add_output_dir(parser)
+
+
+def _figures(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "figures",
+        help="draw the nine figures of an evaluation",
+        description="Draw nine PNG figures of a checkpoint and its predictions on test sets.",
+    )
+    _add_checkpoint(parser)
+    _add_test_sets(parser)
+    option = parser.add_argument
+    option(
+        "--output-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of the figures (default: NAME/figures in the folder of runs, after the "
+        "checkpoint's name)",
+    )
+    option(
+        "--passes",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="dropout passes (default: the model's training epochs)",
+    )
+    option("--example", type=int, default=0, help="index of the example image in figure 6, from 0")
+
+
+def _predict(commands: Commands) -> None:
+    parser = _add_command(commands, "predict", help="classify image files and reject non-digits")
+    _add_checkpoint(
+        parser, "checkpoint file; a model trained to the end can reject non-digits (is_digit)"
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
+
+
+def _export(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "export",
+        help="export a checkpoint as ONNX or HTML",
+        description="Export a checkpoint as an ONNX model or a standalone HTML page. An existing "
+        "file is overwritten.",
+    )
+    _add_checkpoint(parser)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="an ONNX model, checked against PyTorch; needs pip install -e '.[export]'",
+    )
+    target.add_argument(
+        "--page", type=Path, metavar="FILE", help="a page with pad and model for any browser"
+    )
+
+
+def _data(commands: Commands) -> None:
+    data = commands.add_parser("data", help="list, download and add digit sets")
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+
+    listing = _add_command(
+        actions, "list", module="data", help="list digit sets and their availability"
+    )
+    _add_output_dir(listing)
+    listing.set_defaults(action="list")
+
+    download = _add_command(actions, "download", module="data", help="download a digit set")
+    download.add_argument("name", metavar="NAME", help="such as mnist, emnist-digits or usps")
+    download.add_argument("--split", choices=SPLITS, default=None, help="only this one")
+    _add_output_dir(download)
+    download.set_defaults(action="download")
+
+    own = _add_command(
+        actions,
+        "add",
+        module="data",
+        help="add a digit set of your own",
+        description="Add a digit set of your own: an IDX pair, an .npz with images and labels, or "
+        "a folder of images per digit. Dark ink on light paper is inverted.",
+    )
+    own.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="IDX images file or a folder with one, an .npz, or a folder with subfolders 0 to 9",
+    )
+    own.add_argument("--name", required=True, help="the set's name")
+    own.add_argument("--split", choices=SPLITS, default="test", help="what it is for")
+    own.add_argument(
+        "--frame",
+        choices=FRAMINGS,
+        default="none",
+        help="none keeps 28x28 images as they are; mnist and emnist convert any size to that "
+        "framing",
+    )
+    _add_output_dir(own)
+    own.set_defaults(action="add")

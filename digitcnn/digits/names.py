@@ -1,0 +1,14 @@
+"""Names that digit sets go by, in a module that imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SPLITS = ("train", "test")
+
+# How ``data add`` places ink in the 28x28.
+FRAMINGS = ("none", "mnist", "emnist")
+
+# Sets that ``synthetic`` generates, and how many images each has by split.
+GENERATED = ("synthetic", "synthetic-other-writers")
+GENERATED_IMAGES: Mapping[str, int] = {"train": 24_000, "test": 4_000}

@@ -1,0 +1,71 @@
+"""Where the app and the command line look for files; one rule for both.
+
+The option, else the environment variable, else the folder of the checkout that digitcnn runs from,
+else (installed) the one in the current folder. Nothing is ever written to where digitcnn is
+installed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+# The checkout, when digitcnn runs from one.
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+
+# The model that comes with digitcnn.
+SHIPPED = "digitcnn-mnist"
+# In a checkout the same folder as the user's own checkpoints, in a wheel package data.
+SHIPPED_FOLDER = PACKAGE / "shipped" if CHECKOUT is None else CHECKOUT / "checkpoints"
+SHIPPED_FILE = SHIPPED_FOLDER / f"{SHIPPED}.pt"
+
+
+def data_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of digit sets: the option, else DIGITCNN_DATA, else the user's cache.
+
+    Without a home folder the cache is in the current folder.
+    """
+    named = _named(option, environment.get("DIGITCNN_DATA"))
+    if named is not None:
+        return named
+    from platformdirs import user_cache_path
+
+    try:
+        return user_cache_path("digitcnn")
+    except RuntimeError:  # neither HOME nor an entry in the user database
+        return Path(".cache", "digitcnn").absolute()
+
+
+def output_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of runs and feedback: the option, else DIGITCNN_OUTPUT_DIR, else the
+    default ``outputs``."""
+    return _named(option, environment.get("DIGITCNN_OUTPUT_DIR")) or _default("outputs")
+
+
+def checkpoint_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the checkpoint folder: the option, else DIGITCNN_CHECKPOINT_DIR, else the default
+    ``checkpoints``."""
+    return _named(option, environment.get("DIGITCNN_CHECKPOINT_DIR")) or _default("checkpoints")
+
+
+def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
+    """Return where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the output folder."""
+    return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"
+
+
+def _named(option: Path | None, variable: str | None) -> Path | None:
+    if option is not None:
+        return option
+    if not variable:
+        return None
+    try:
+        return Path(variable).expanduser()
+    except RuntimeError:  # no home folder to expand ~ to
+        return Path(variable)
+
+
+def _default(name: str) -> Path:
+    return (CHECKOUT or Path()) / name

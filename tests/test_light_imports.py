@@ -1,0 +1,62 @@
+"""Help and ``data list`` answer at once: they import none of the libraries that take seconds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from digitcnn.cli import parser
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "gradio", "matplotlib", "sqlalchemy"}
+
+# Runs a command line in this process and prints which of the heavy libraries it imported.
+PROBE = f"""
+import sys
+from digitcnn.cli import main
+try:
+    status = main(sys.argv[1:])
+except SystemExit as leaving:
+    status = leaving.code
+assert not status, status
+print("imported:", *sorted({HEAVY} & set(sys.modules)))
+"""
+
+COMMANDS = ["train", "evaluate", "compare", "stability", "figures", "predict", "export", "data"]
+
+
+def heavy_imports(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].removeprefix("imported:").strip()
+
+
+def test_every_command_is_listed_here() -> None:
+    listed = re.findall(r"^    (\w+)(?: |$)", parser().format_help(), re.MULTILINE)
+    assert listed == COMMANDS
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "add"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    assert heavy_imports(*command, "--help") == ""
+
+
+def test_data_list_imports_nothing_heavy(tmp_path: Path, data_dir: Path) -> None:
+    folders = ["--data-dir", str(data_dir), "--output-dir", str(tmp_path)]
+    assert heavy_imports("data", "list", *folders) == ""
+
+
+def test_the_probe_sees_heavy_imports(tmp_path: Path, data_dir: Path) -> None:
+    add = ["data", "add", str(data_dir / "small"), "--name", "mine", "--data-dir", str(tmp_path)]
+    assert "torch" in heavy_imports(*add)
