@@ -218,7 +218,7 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(here: Here) -> None:
 def test_data_list_names_every_set_with_what_is_here(here: Here) -> None:
     sets = here.json("data", "list", "--data-dir", str(here.data_dir))["sets"]
     rows = {(row["name"], row["split"]): row for row in sets}
-    assert all(set(row) == {"name", "split", "n", "present", "path"} for row in sets)
+    assert all(set(row) == {"name", "split", "n", "present", "path", "problem"} for row in sets)
     assert rows["small", "train"]["n"] == 480
     assert rows["small", "train"]["present"] is True
     assert rows["mnist", "train"]["present"] is False

@@ -14,6 +14,7 @@ from sample_feedback import sample
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.idx import write_idx
 from digitcnn.feedback import FeedbackStore
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
@@ -66,12 +67,59 @@ def test_feedback_is_listed_and_evaluated_like_any_other(
     monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", f"sqlite:///{place}")
     data = ["--data-dir", str(tmp_path / "data"), "--json"]
     rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]
-    assert {"name": "feedback", "split": "test", "n": 2, "present": True, "path": None} in rows
+    (row,) = [row for row in rows if row["name"] == "feedback"]
+    assert (row["split"], row["n"], row["present"], row["path"]) == ("test", 2, True, None)
     network = tmp_path / "network.pt"
     checkpoint.save(network, DigitCNN(), Details(digits="synthetic"))
     command = ["evaluate", "--checkpoint", str(network), "--digits", "feedback", *data]
     status, out, _ = run(capsys, *command)
     assert (status, json.loads(out)["feedback"]["n"]) == (0, 2)
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, drawn: DigitSet) -> Path:
+    """A data folder whose MNIST files are truncated (train) and mismatched (test)."""
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for stem, labels in (("train", 30), ("t10k", 29)):
+        write_idx(folder / f"{stem}-images-idx3-ubyte", drawn.images[:30])
+        write_idx(folder / f"{stem}-labels-idx1-ubyte", drawn.labels[:labels])
+    images = folder / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-100])
+    return folder.parent
+
+
+def test_a_damaged_set_is_listed_as_damaged(
+    damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["data", "list", "--data-dir", str(damaged)]
+    rows = json.loads(run(capsys, *where, "--json")[1])["sets"]
+    problems = {row["split"]: row["problem"] for row in rows if row["name"] == "mnist"}
+    assert "train-images-idx3-ubyte is truncated" in problems["train"]
+    assert "30 images but t10k-labels-idx1-ubyte has 29 labels" in problems["test"]
+    assert not any(row["present"] for row in rows if row["name"] == "mnist")
+    assert all(row["problem"] is None for row in rows if row["name"] != "mnist")
+    lines = run(capsys, *where)[1].splitlines()
+    for line, split in zip(lines, ("train", "test"), strict=False):
+        assert line.split()[:3] == ["mnist", split, "damaged"]
+        assert line.endswith(problems[split])
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "stability", "figures"])
+def test_a_damaged_default_set_is_never_replaced_by_another(
+    tmp_path: Path, damaged: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    network = tmp_path / "network.pt"
+    checkpoint.save(network, DigitCNN(), Details(digits="synthetic"))
+    options = (
+        ["--output-dir", str(tmp_path / "runs"), "--no-save"]
+        if command == "train"
+        else ["--checkpoint", str(network)]
+    )
+    status, out, err = run(capsys, command, *options, "--data-dir", str(damaged))
+    assert (status, out) == (2, "")
+    assert f"mnist ({'train' if command == 'train' else 'test'}) cannot be used: " in err
+    assert "synthetic" not in err
 
 
 def test_a_bad_address_of_feedback_is_one_sentence(
@@ -104,7 +152,7 @@ def test_pictures_become_training_images(
     ("arguments", "told"),
     [
         (["gone.npz", "--name", "mine"], "nothing at gone.npz"),
-        (["gone.npz", "--name", "mnist"], "digitcnn knows"),
+        (["gone.npz", "--name", "mnist"], "is a built-in set"),
         (["gone.npz", "--name", "../up"], "cannot be a folder's"),
         (["gone.npz", "--name", "small"], "has test digits already"),
     ],

@@ -102,10 +102,10 @@ def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
     if hasattr(args, "digits"):
         names = [name.strip() for name in args.digits.split(",")]
     else:
-        here = [e.name for e in catalog.entries() if e.present and e.split == "test"]
-        names = [name for name in ("mnist", "emnist-digits") if name in here]
-        for name in ("mnist", "emnist-digits"):
-            if name not in here:
+        usual = ("mnist", "emnist-digits")
+        names = [name for name in usual if catalog.check(name, "test")]
+        for name in usual:
+            if name not in names:
                 say(f"{name} is not on this machine: python -m digitcnn data download {name}")
         if not names:
             raise DigitSetError("Neither is here; fetch one, or name others with --digits.")

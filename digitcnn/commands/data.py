@@ -9,6 +9,7 @@ from functools import partial
 from tqdm import tqdm
 
 from digitcnn.commands.base import Answer, advance, catalog_of, download
+from digitcnn.digits.catalog import Entry
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -17,7 +18,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def _data_list(args: argparse.Namespace) -> Answer:
-    entries = catalog_of(args).entries()
+    entries = catalog_of(args).entries(thorough=True)
     rows = [
         {
             "name": entry.name,
@@ -25,14 +26,21 @@ def _data_list(args: argparse.Namespace) -> Answer:
             "n": entry.n,
             "present": entry.present,
             "path": None if entry.path is None else str(entry.path),
+            "problem": entry.problem,
         }
         for entry in entries
     ]
     lines = [
-        f"{entry.name:24} {entry.split:6} {entry.n if entry.present else 'not here':>9}"
+        f"{entry.name:24} {entry.split:6} {_state(entry):>9}  {entry.problem or ''}".rstrip()
         for entry in entries
     ]
     return {"sets": rows}, "\n".join(lines), 0
+
+
+def _state(entry: Entry) -> str:
+    if entry.n is not None:
+        return str(entry.n)
+    return "damaged" if entry.problem else "missing"
 
 
 def _data_download(args: argparse.Namespace) -> Answer:

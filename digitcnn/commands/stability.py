@@ -37,9 +37,9 @@ def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None
     """Return the set that was named, else MNIST, else another, which is said."""
     if hasattr(args, "digits"):
         return catalog.open(args.digits, "test")
-    if catalog.has("mnist", "test"):
+    if catalog.check("mnist", "test"):
         return catalog.open("mnist", "test")
-    own = trained_on is not None and catalog.has(trained_on, "test")
+    own = trained_on is not None and catalog.check(trained_on, "test")
     name = trained_on if own and trained_on is not None else "synthetic"
     say(f"mnist is not available; using {name}. Choose another with --digits.")
     return catalog.open(name, "test")

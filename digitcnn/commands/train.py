@@ -198,7 +198,8 @@ def _configured(
         stability=not args.no_stability,
         passes=getattr(args, "stability_passes", None),
     )
-    if not catalog.has(config.digits, "train"):
+    # A damaged set is an error: other digits must not take its place unnoticed.
+    if not catalog.check(config.digits, "train"):
         config = _with_fetched_digits(config, catalog, named=hasattr(args, "digits"))
     open_training_set(config, catalog)
     return config, closing

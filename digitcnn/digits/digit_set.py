@@ -21,14 +21,14 @@ HELD_OUT_SHARE = 12
 
 @dataclass(frozen=True, eq=False)
 class DigitSet:
-    """Images and labels of one split of one set; never changed after it is made.
+    """Images and labels of one split of one set; never changed once made.
 
     images: uint8 [N, 28, 28], ink high, paper 0, upright.
     labels: uint8 [N], each 0 to 9.
     name: the set's name in the catalogue, such as ``mnist``.
     split: ``train`` or ``test``.
 
-    Raises DigitSetError when shapes, dtypes or labels are off.
+    Raises DigitSetError when shapes, dtypes or labels are wrong.
     """
 
     images: torch.Tensor
@@ -37,24 +37,24 @@ class DigitSet:
     split: str
 
     def __post_init__(self) -> None:
-        import torch  # here, so that a list of sets does without
+        import torch  # here, so that listing sets does without
 
         if self.images.dtype != torch.uint8 or self.images.shape[1:] != (SIDE, SIDE):
             raise DigitSetError(
                 f"The images of {self.name} are {self.images.dtype} {list(self.images.shape)}, "
-                f"but uint8 [N, {SIDE}, {SIDE}] is expected; look at the images file."
+                f"but uint8 [N, {SIDE}, {SIDE}] is expected; check the images file."
             )
         if self.labels.dtype != torch.uint8 or self.labels.shape != self.images.shape[:1]:
             raise DigitSetError(
                 f"{self.name} has {len(self.images)} images but {len(self.labels)} labels; "
-                "take both files from the same place."
+                "get both files from the same place."
             )
         if len(self.labels) == 0:
-            raise DigitSetError(f"{self.name} ({self.split}) holds no images.")
+            raise DigitSetError(f"{self.name} ({self.split}) has no images; replace its files.")
         if int(self.labels.max()) >= CLASSES:
             raise DigitSetError(
-                f"A label of {self.name} is {int(self.labels.max())}, but digits are 0 to 9; "
-                "look at the labels file."
+                f"{self.name} contains the label {int(self.labels.max())}; labels must be 0 to 9, "
+                "so check the labels file."
             )
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class DigitSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the images and labels and nothing else (not the name)."""
+        """The SHA-256, in hex, of the images and labels (not of the name)."""
         digest = hashlib.sha256()
         digest.update(str(len(self)).encode())
         digest.update(self.images.contiguous().numpy().tobytes())
@@ -75,18 +75,17 @@ class DigitSet:
         return digest.hexdigest()
 
     def take(self, indices: torch.Tensor | slice) -> DigitSet:
-        """The images at ``indices`` as a set of the same name and split."""
+        """Return the images at ``indices`` as a set of the same name and split."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 def split_held_out(
     training_file: DigitSet, train_images: int | None = None
 ) -> tuple[DigitSet, DigitSet]:
-    """The images to train on and the held-out images, the same for every seed.
+    """Return the images to train on and the held-out images, the same for every seed.
 
-    The last twelfth is held out (MNIST: the last 5,000). ``train_images`` keeps only the first so
-    many of the others, None keeps all. Raises DigitSetError when there is nothing to hold out or
-    fewer images than asked for.
+    The last twelfth is held out (MNIST: the last 5,000). train_images: use only the first so many
+    of the others; None uses all. Raises DigitSetError when there are too few images.
     """
     held_out = max(1, len(training_file) // HELD_OUT_SHARE)
     available = len(training_file) - held_out
@@ -94,10 +93,10 @@ def split_held_out(
         raise DigitSetError(
             f"{training_file.name} has {len(training_file)} training images; at least 2 are needed."
         )
-    wanted = available if train_images is None else train_images
-    if not 1 <= wanted <= available:
+    count = available if train_images is None else train_images
+    if not 1 <= count <= available:
         raise DigitSetError(
             f"{training_file.name} has {available} images to train on, "
-            f"but {wanted} were asked for; take 1 to {available}."
+            f"but {count} were requested; choose 1 to {available}."
         )
-    return training_file.take(slice(0, wanted)), training_file.take(slice(available, None))
+    return training_file.take(slice(0, count)), training_file.take(slice(available, None))

@@ -1,11 +1,12 @@
-"""The IDX format: read without trusting a byte of it, written atomically.
+"""The IDX format: read without trusting any of its bytes, written atomically.
 
     00 00 08 D    8: unsigned bytes; D: dimensions, 1 for labels, 3 for images
     D times       size of that dimension, 32 bits, big-endian
     the values    one byte each, the last dimension fastest
 
-Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format". Files may be gzipped; whether one
-is, is told by its first bytes, not by its name.
+Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format". Files may be gzipped, which their
+first bytes show, not their names. PyTorch is imported where tensors are made: listing digit sets
+does without it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from digitcnn.files import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Nobody's digits are larger: EMNIST's largest file holds 0.2 GiB of pixels.
+# No published digits are larger: EMNIST's largest file holds 0.2 GiB of pixels.
 LARGEST = 1 << 30
 
 # Deflate cannot pack more than 1,032 bytes into one (https://zlib.net/zlib_tech.html).
@@ -38,53 +39,61 @@ Shape = tuple[int, ...]
 
 
 def read_idx(path: Path, dimensions: int | None = None) -> Tensor:
-    """The values of an IDX file: uint8 [N] (labels) or [N, rows, columns] (images).
+    """Read an IDX file as uint8 [N] (labels) or [N, rows, columns] (images).
 
-    dimensions: 1 or 3 where only labels or only images will do; None takes either.
+    dimensions: 1 to accept labels only, 3 to accept images only; None accepts both.
 
-    Never takes more memory than the header declares, nor believes a header that the file cannot
-    fill. Raises DigitSetError, naming the file, when it is no IDX file, is cut, holds too much,
-    is damaged, or holds images where labels are expected and the other way round.
+    Never allocates more than the header declares, and refuses a header that the file is too short
+    for. Raises DigitSetError, naming the file, when it is not an IDX file, is truncated or
+    damaged, holds too much, or holds images where labels are expected or the reverse.
     """
-    import torch  # here, so that a list of sets does without
+    import torch
 
+    shape, values = read_values(path, dimensions)
+    if not values:
+        return torch.empty(shape, dtype=torch.uint8)
+    return torch.frombuffer(values, dtype=torch.uint8).view(shape)
+
+
+def read_values(path: Path, dimensions: int | None = None) -> tuple[Shape, bytearray]:
+    """Read an IDX file as ``read_idx`` does, but return its shape and plain bytes."""
     with _open(path) as file:
         shape = _read_shape(file, path, dimensions)
         size = math.prod(shape)
-        _refuse_what_cannot_fit(path, size)
-        values = torch.empty(shape, dtype=torch.uint8)
-        found = _fill(file, values.view(-1).numpy().data) if size else 0
-        if found < size:
+        _check_plausible(path, size)
+        values = bytearray(size)
+        count = _fill(file, memoryview(values))
+        if count < size:
             raise DigitSetError(
-                f"{path} is cut: {found:,} of the {size:,} values that it declares are there; "
-                "delete it and fetch it again."
+                f"{path} is truncated ({count:,} of {size:,} values); "
+                "delete it and download it again."
             )
-        # At the end of a gzip file this read is also what checks its CRC.
+        # At the end of a gzip file this read also checks its CRC.
         if file.read(1):
             raise DigitSetError(
                 f"{path} holds more than the {size:,} values that it declares; "
-                "delete it and fetch it again."
+                "delete it and download it again."
             )
-        return values
+        return shape, values
 
 
 def read_shape(path: Path, dimensions: int | None = None) -> Shape:
-    """What ``read_idx`` would return the shape of, without reading the values where possible.
+    """Return the shape that ``read_idx`` would return, from the header where possible.
 
-    The declared size is compared with the file's length, of a gzip file with the length in its
-    last four bytes. Raises DigitSetError as ``read_idx`` does, but does not see flipped bits.
+    Compares the declared size with the file's length, or with the length in a gzip file's last
+    four bytes. Raises DigitSetError as ``read_idx`` does, but does not notice flipped bits.
     """
     with _open(path) as file:
         shape = _read_shape(file, path, dimensions)
-        length = _length(path)
+        length = _unpacked_length(path)
     if length != 4 * (1 + len(shape)) + math.prod(shape):
-        # Damaged, or a gzip file of several members: only reading it tells.
-        return tuple(read_idx(path, dimensions).shape)
+        # Damaged, or a gzip file of several members: only reading the whole file tells.
+        return read_values(path, dimensions)[0]
     return shape
 
 
 def write_idx(path: Path, values: Tensor) -> None:
-    """``values``, uint8 with one or three dimensions, as an IDX file; gzipped if so named.
+    """Write uint8 ``values`` of one or three dimensions, gzipped if ``path`` ends in ``.gz``.
 
     The file appears whole or not at all. Equal values give equal bytes. Raises OSError when it
     cannot be written.
@@ -97,7 +106,7 @@ def write_idx(path: Path, values: Tensor) -> None:
 
 
 def idx_bytes(values: Tensor) -> bytes:
-    """``values``, uint8 with one or three dimensions, as an IDX file holds them."""
+    """Encode uint8 ``values`` of one or three dimensions as an IDX file."""
     import torch
 
     if values.dtype != torch.uint8 or values.dim() not in KINDS:
@@ -110,16 +119,16 @@ def idx_bytes(values: Tensor) -> bytes:
 
 
 def looks_like_html(start: bytes) -> bool:
-    """Whether a file that starts so is a web page: what many servers send instead of an error."""
+    """Return whether a file's first bytes are a web page: many servers send one for an error."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return text.startswith((b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml"))
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """The file, unpacked if gzipped; what goes wrong in the block becomes one sentence."""
+    """Open a file, unpacking gzip; errors raised in the block become one sentence."""
     if not path.is_file():
-        raise DigitSetError(f"{path} is no file; put the IDX file there.")
+        raise DigitSetError(f"{path} is not a file; put the IDX file there.")
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == GZIP_MAGIC
@@ -131,7 +140,8 @@ def _open(path: Path) -> Iterator[BinaryIO]:
                 yield cast(BinaryIO, unpacked)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DigitSetError(
-            f"{path} is a cut or damaged gzip file ({error}); delete it and fetch it again."
+            f"{path} is a truncated or damaged gzip file ({error}); "
+            "delete it and download it again."
         ) from error
     except OSError as error:
         raise DigitSetError(
@@ -143,8 +153,8 @@ def _read_shape(file: BinaryIO, path: Path, dimensions: int | None) -> Shape:
     start = file.read(4)
     if start[:3] != bytes((0, 0, UNSIGNED_BYTE)) or len(start) < 4 or start[3] not in KINDS:
         raise DigitSetError(
-            f"{path} is {_what_it_is(start + file.read(60))}, no IDX file of digits; "
-            "put the original file in its place."
+            f"{path} is {_describe(start + file.read(60))}, not an IDX file of digits; "
+            "replace it with the original."
         )
     if dimensions is not None and start[3] != dimensions:
         raise DigitSetError(
@@ -153,40 +163,42 @@ def _read_shape(file: BinaryIO, path: Path, dimensions: int | None) -> Shape:
         )
     sizes = file.read(4 * start[3])
     if len(sizes) < 4 * start[3]:
-        raise DigitSetError(f"{path} ends within its header; delete it and fetch it again.")
+        raise DigitSetError(
+            f"{path} is truncated within its header; delete it and download it again."
+        )
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
     if math.prod(shape) > LARGEST:
         raise DigitSetError(
-            f"{path} declares {' x '.join(f'{size:,}' for size in shape)} values, more than the "
-            f"{LARGEST:,} that are read; put the original file in its place."
+            f"{path} declares {' x '.join(f'{size:,}' for size in shape)} values, above the limit "
+            f"of {LARGEST:,}; replace it with the original."
         )
     return shape
 
 
-def _what_it_is(start: bytes) -> str:
+def _describe(start: bytes) -> str:
     if not start:
         return "empty"
     if looks_like_html(start):
         return "an HTML page"
     if start[:2] == b"\0\0":
-        return "of another IDX type"
+        return "another type of IDX file"
     if start.isascii() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
         return "a text file"
-    return "something else"
+    return "another kind of file"
 
 
-def _refuse_what_cannot_fit(path: Path, size: int) -> None:
-    """Before memory is taken for ``size`` values, see that the file is long enough for them."""
+def _check_plausible(path: Path, size: int) -> None:
+    """Raise DigitSetError when the file is too short for ``size`` values, before allocating."""
     stored = path.stat().st_size
     if size > stored * DEFLATE_LIMIT:
         raise DigitSetError(
-            f"{path} declares {size:,} values, which its {stored:,} bytes cannot hold; "
-            "delete it and fetch it again."
+            f"{path} is truncated or damaged: it declares {size:,} values, but {stored:,} bytes "
+            "cannot hold them; delete it and download it again."
         )
 
 
 def _fill(file: BinaryIO, buffer: memoryview) -> int:
-    """Read until ``buffer`` is full or the file ends; returns how many bytes came."""
+    """Read until ``buffer`` is full or the file ends; return how many bytes were read."""
     filled = 0
     while filled < len(buffer):
         # In pieces, so that an unpacking reader holds no second copy of the whole.
@@ -197,11 +209,10 @@ def _fill(file: BinaryIO, buffer: memoryview) -> int:
     return filled
 
 
-def _length(path: Path) -> int:
-    """Unpacked length in bytes; of a gzip file what its last member says, modulo 2**32."""
+def _unpacked_length(path: Path) -> int:
+    """Return the unpacked length in bytes; of gzip as its last member says, modulo 2**32."""
     with path.open("rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-        if not packed:
+        if file.read(2) != GZIP_MAGIC:
             return path.stat().st_size
         file.seek(-4, 2)
         return int.from_bytes(file.read(4), "little")

@@ -330,7 +330,8 @@ class FineTuningSession:
         for name in (training.name, other_set(training.name)):
             if self.stop.is_set():
                 break
-            if not self.catalog.has(name, "test"):
+            entry = self.catalog.entry(name, "test")
+            if not entry.present and entry.problem is None:
                 continue
             yield Phase(f"answering {name}")
             try:

@@ -21,7 +21,7 @@ from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.analysis.stability import Stability, passes
-from digitcnn.digits.catalog import Catalog, Entry
+from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.files import write_json
@@ -123,9 +123,12 @@ class PostTraining:
         yield self.closed
 
     def _score_other_set(self) -> Iterator[str]:
+        own = self.catalog.entry(self.trained_on, "test")
+        if own.problem is not None:
+            self._tell(own.problem)
         name = other_set(self.trained_on)
-        places = [(entry.name, entry.split) for entry in self.catalog.entries() if _is_there(entry)]
-        if (name, "test") not in places:
+        entry = self.catalog.entry(name, "test")
+        if not entry.present and entry.problem is None:
             return
         yield f"scoring {name}"
         try:
@@ -212,11 +215,6 @@ def stability_record(found: Stability) -> dict[str, Any]:
         "flipped": found.flipped,
         "verdict": found.verdict or None,
     }
-
-
-def _is_there(entry: Entry) -> bool:
-    """Whether a set's files are there, be they usable or not."""
-    return entry.present or bool(entry.problem)
 
 
 class _StoppedError(Exception):

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from digitcnn.digits.catalog import Entry
+from digitcnn.digits.names import GENERATED
 from digitcnn.errors import DigitSetError
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.toasts import toasting
@@ -96,28 +98,42 @@ def build_set_chooser(
 
 
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Label and name of every test set on this machine."""
+    """Return label and name of every test set whose files exist; damaged ones are marked."""
     return [
-        (f"{entry.name} ({entry.n:,} images)", entry.name)
+        (f"{entry.name} ({'damaged' if entry.n is None else f'{entry.n:,} images'})", entry.name)
+        for entry in _test_entries(workspace)
+    ]
+
+
+def _test_entries(workspace: Workspace) -> list[Entry]:
+    """Return the test sets that are available or damaged."""
+    return [
+        entry
         for entry in workspace.catalog.entries()
-        if entry.present and entry.split == "test"
+        if entry.split == "test" and (entry.present or entry.problem)
     ]
 
 
 def notes(workspace: Workspace) -> str:
-    """A line per test set on this machine: who wrote it, and how it differs."""
+    """Return a line per test set: who wrote it and how it differs, or why it cannot be used."""
     lines = "".join(
-        f"<li><b>{escape(name)}</b> {WRITTEN_BY.get(name, OWN)}</li>"
-        for _, name in choices(workspace)
+        f"<li><b>{escape(entry.name)}</b> "
+        f"{escape(entry.problem or WRITTEN_BY.get(entry.name, OWN))}</li>"
+        for entry in _test_entries(workspace)
     )
     return f"<ul>{lines}</ul>"
 
 
 def defaults(workspace: Workspace) -> list[str]:
-    """The usual sets that are here; on a machine with none, those that the program draws."""
-    here = [name for _, name in choices(workspace)]
-    usual = [name for name in here if name in ("mnist", "emnist-digits")]
-    return usual or [name for name in here if name.startswith("synthetic")]
+    """Return the usual sets that are available, else damaged ones, else the generated ones.
+
+    Evaluating a damaged set reports its problem, which choosing other sets would hide.
+    """
+    entries = _test_entries(workspace)
+    usual = [entry for entry in entries if entry.name in ("mnist", "emnist-digits")]
+    generated = [entry for entry in entries if entry.name in GENERATED]
+    chosen = [entry for entry in usual if entry.present] or usual or generated
+    return [entry.name for entry in chosen]
 
 
 def fetching(workspace: Workspace) -> Iterator[list[Any]]:

@@ -215,5 +215,6 @@ def _charts(elem_id: str) -> gr.HTML:
 
 
 def _default_set(workspace: Workspace) -> str:
-    """MNIST where it is; synthetic digits are everywhere."""
-    return "mnist" if workspace.catalog.has("mnist", "test") else "synthetic"
+    """Return MNIST if it is available, or damaged: opening it reports that; else synthetic."""
+    mnist = workspace.catalog.entry("mnist", "test")
+    return "mnist" if mnist.present or mnist.problem else "synthetic"

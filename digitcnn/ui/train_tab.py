@@ -303,13 +303,16 @@ def _training_sets(workspace: Workspace) -> list[tuple[str, str]]:
     choices = []
     for entry in workspace.catalog.entries():
         if entry.split == "train":
-            count = f"{entry.n:,} images" if entry.present else "not on this machine"
-            choices.append((f"{entry.name} ({count})", entry.name))
+            count = f"{entry.n:,} images" if entry.present else "not downloaded"
+            state = count if entry.problem is None else "damaged"
+            choices.append((f"{entry.name} ({state})", entry.name))
     return choices
 
 
 def _default_set(workspace: Workspace) -> str:
-    return "mnist" if workspace.catalog.has("mnist", "train") else "synthetic"
+    """Return MNIST if it is available, or damaged: its problem is then shown by the estimate."""
+    mnist = workspace.catalog.entry("mnist", "train")
+    return "mnist" if mnist.present or mnist.problem else "synthetic"
 
 
 def _config(
@@ -348,9 +351,10 @@ def _estimate(
     if not _idle(workspace):
         return "How long this would take is measured once the running training has ended."
     compute = computes.get(device)
-    n = {
-        entry.name: entry.n for entry in workspace.catalog.entries() if entry.split == "train"
-    }.get(config.digits)
+    entry = workspace.catalog.entry(config.digits, "train")
+    if entry.problem is not None:
+        return escape(entry.problem)
+    n = entry.n
     if n is None:
         return f"{config.digits} is not on this machine yet: fetch it, or take synthetic."
     seconds = stopwatch.seconds(

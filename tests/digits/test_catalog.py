@@ -1,7 +1,8 @@
-"""Which sets are found, how they are read, and what is said where they are not."""
+"""Digit sets in every layout, damaged ones, the cache, live sets, listing and downloads."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ import pytest
 import torch
 
 from digitcnn.digits import synthetic
-from digitcnn.digits.catalog import LAYOUTS, SOURCES, Catalog, LiveSet
+from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.download import DownloadProgress
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
+from digitcnn.digits.set_files import LAYOUTS
+from digitcnn.digits.sources import SOURCES
 from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError, FeedbackError
 
 KNOWN = [
@@ -49,13 +52,11 @@ def put(folder: Path, stem: str, n: int = 6, end: str = ".gz", seed: int = 0) ->
 
 @dataclass
 class FakeSource:
-    """Puts ``n`` images into the folder; ``fetched`` are the splits that were asked for."""
+    """Puts ``n`` images into the folder; ``fetched`` are the splits that were requested."""
 
-    stem: str = "train"
     n: int = 6
     published: bool = True
     splits: tuple[str, ...] = ("train", "test")
-    default_splits: tuple[str, ...] = ("train",)
     problem: Exception | None = None
     fetched: list[str] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ class FakeSource:
         yield DownloadProgress("images", 1, 2, "half")
         if self.problem is not None:
             raise self.problem
-        put(folder, self.stem, self.n)
+        put(folder, LAYOUTS["mnist"].stems[split][0], self.n)
         yield DownloadProgress("images", 2, 2, "whole")
 
     def is_published(self, split: str, images: Path, labels: Path) -> bool:
@@ -73,7 +74,7 @@ class FakeSource:
         return self.published
 
 
-# --- Open ------------------------------------------------------------------------------------
+# Open
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
@@ -85,10 +86,13 @@ class FakeSource:
         ("MNIST/raw", "train", "mnist", "train"),
         ("MNIST/raw", "t10k", "mnist", "test"),
         ("usps", "test", "usps", "test"),
+        ("mnist/MNIST/raw", "t10k", "mnist", "test"),
+        (".", "train", "mnist", "train"),
         ("letters from grandma", "train", "letters from grandma", "train"),
+        ("kuzushiji", "t10k", "kuzushiji", "test"),
     ],
 )
-def test_a_set_is_read_as_it_is_wherever_it_lies(
+def test_a_set_is_read_from_every_layout(
     tmp_path: Path, folder: str, stem: str, name: str, split: str, end: str
 ) -> None:
     put(tmp_path / folder, stem, end=end)
@@ -102,7 +106,7 @@ def test_a_set_is_read_as_it_is_wherever_it_lies(
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("folder", ["emnist-digits", "EMNIST/raw"])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_emnist_is_set_upright(tmp_path: Path, folder: str, split: str, end: str) -> None:
+def test_emnist_is_transposed_upright(tmp_path: Path, folder: str, split: str, end: str) -> None:
     put(tmp_path / folder, f"emnist-digits-{split}", end=end)
     images, labels = digits()
     opened = Catalog(tmp_path).open("emnist-digits", split)
@@ -114,7 +118,46 @@ def test_emnist_is_set_upright(tmp_path: Path, folder: str, split: str, end: str
     assert opened.labels.equal(labels)
 
 
-def test_a_folder_of_its_own_name_comes_before_torchvisions(tmp_path: Path) -> None:
+def put_as_kaggle(folder: Path, stem: str, mark: str, *, nested: bool, end: str = "") -> None:
+    """Lay a pair out as Kaggle does: ``.idx3``, or each file in a folder of its name."""
+    put(folder, stem, end=end)
+    for kind in ("images-idx3", "labels-idx1"):
+        published = folder / f"{stem}-{kind}-ubyte{end}"
+        path = folder / f"{stem}-{kind.replace('-', mark)}-ubyte{end}"
+        if nested:
+            content = published.read_bytes()
+            published.unlink()
+            path.mkdir()
+            (path / path.name).write_bytes(content)
+        else:
+            published.rename(path)
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize(("mark", "nested"), [(".", False), ("-", True), (".", True)])
+@pytest.mark.parametrize(
+    ("name", "stem", "split"),
+    [("mnist", "train", "train"), ("mnist", "t10k", "test"), ("mine", "test", "test")],
+)
+def test_kaggles_spelling_and_folders_are_read(
+    tmp_path: Path, name: str, stem: str, split: str, mark: str, nested: bool, end: str
+) -> None:
+    put_as_kaggle(tmp_path / name, stem, mark, nested=nested, end=end)
+    catalog = Catalog(tmp_path)
+    assert catalog.has(name, split)
+    assert catalog.open(name, split).images.equal(digits()[0])
+
+
+def test_a_plain_file_in_a_folder_named_as_its_gzip_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "mnist", "t10k", end="")
+    for path in list((tmp_path / "mnist").iterdir()):
+        folder = path.with_name(path.name + ".gz")
+        folder.mkdir()
+        path.rename(folder / path.name)
+    assert len(Catalog(tmp_path).open("mnist", "test")) == 6
+
+
+def test_the_sets_own_folder_has_precedence_over_torchvisions(tmp_path: Path) -> None:
     put(tmp_path / "mnist", "train", n=3)
     put(tmp_path / "MNIST" / "raw", "train", n=4)
     put(tmp_path / "MNIST" / "raw", "t10k", n=5)
@@ -123,14 +166,14 @@ def test_a_folder_of_its_own_name_comes_before_torchvisions(tmp_path: Path) -> N
     assert len(catalog.open("mnist", "test")) == 5
 
 
-def test_half_a_pair_in_one_folder_does_not_hide_a_whole_one_in_another(tmp_path: Path) -> None:
+def test_an_incomplete_pair_does_not_hide_a_complete_one_elsewhere(tmp_path: Path) -> None:
     put(tmp_path / "mnist", "train", n=3)
     (tmp_path / "mnist" / "train-labels-idx1-ubyte.gz").unlink()
     put(tmp_path / "MNIST" / "raw", "train", n=4)
     assert len(Catalog(tmp_path).open("mnist", "train")) == 4
 
 
-def test_the_drawn_sets_need_no_folder(tmp_path: Path) -> None:
+def test_generated_sets_need_no_folder(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "absent")
     opened = catalog.open("synthetic", "test")
     assert opened.fingerprint == synthetic.draw("synthetic", "test").fingerprint
@@ -139,16 +182,16 @@ def test_the_drawn_sets_need_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_known_set_that_is_absent_says_how_to_get_it(tmp_path: Path, exists: bool) -> None:
+def test_a_missing_known_set_says_how_to_get_it(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path if exists else tmp_path / "absent"
     with pytest.raises(DigitSetError) as caught:
         Catalog(folder).open("mnist", "train")
-    assert f"mnist (train) is not in {folder}" in str(caught.value)
+    assert f"mnist (train) was not found in {folder}" in str(caught.value)
     assert "`python -m digitcnn data download mnist`" in str(caught.value)
     assert "synthetic" in str(caught.value)
 
 
-def test_the_split_is_named_where_a_plain_download_does_not_bring_it(tmp_path: Path) -> None:
+def test_the_download_hint_names_a_split_that_is_not_downloaded_by_default(tmp_path: Path) -> None:
     with pytest.raises(DigitSetError, match=r"data download emnist-digits --split train`"):
         Catalog(tmp_path).open("emnist-digits", "train")
     with pytest.raises(DigitSetError, match=r"data download emnist-digits`"):
@@ -184,44 +227,42 @@ def test_a_name_is_never_used_as_a_path(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
     for folder in ("../outside", "plain", ".hidden", "folder/inside", "MNIST/raw", "MNIST", "."):
         put(data / folder, "test")
-    with pytest.raises(DigitSetError, match="There is no digit set") as caught:
+    with pytest.raises(DigitSetError, match="Unknown digit set") as caught:
         Catalog(data).open(name, "test")
     assert len(str(caught.value)) < 400
 
 
-def test_an_absolute_path_is_no_name(tmp_path: Path) -> None:
+def test_an_absolute_path_is_not_a_name(tmp_path: Path) -> None:
     put(tmp_path / "outside", "test")
-    with pytest.raises(DigitSetError, match="There is no digit set"):
+    with pytest.raises(DigitSetError, match="Unknown digit set"):
         Catalog(tmp_path / "data").open(str(tmp_path / "outside"), "test")
 
 
 @pytest.mark.parametrize(
     ("name", "split", "says"),
     [
-        ("mnist", "validation", "no split 'validation'; take train or test"),
-        ("usps", "train", "usps has no train images; take test"),
-        ("mine", "train", "mine has no train images in .*; take test"),
-        ("synthetic", "Test", "no split 'Test'"),
+        ("mnist", "validation", "Unknown split 'validation'; use train or test"),
+        ("usps", "train", "usps has no train images; use test"),
+        ("mine", "train", "mine has no train images in .*; use test"),
+        ("synthetic", "Test", "Unknown split 'Test'"),
     ],
 )
-def test_a_split_that_a_set_does_not_have_is_refused(
-    tmp_path: Path, name: str, split: str, says: str
-) -> None:
+def test_a_missing_split_is_refused(tmp_path: Path, name: str, split: str, says: str) -> None:
     put(tmp_path / "mine", "test")
     with pytest.raises(DigitSetError, match=says):
         Catalog(tmp_path).open(name, split)
 
 
 @pytest.mark.parametrize(("missing", "kind"), [("images", "idx3"), ("labels", "idx1")])
-def test_the_missing_half_of_a_pair_is_named(tmp_path: Path, missing: str, kind: str) -> None:
+def test_the_missing_file_of_a_pair_is_named(tmp_path: Path, missing: str, kind: str) -> None:
     put(tmp_path / "mnist", "t10k")
     name = f"t10k-{missing}-{kind}-ubyte.gz"
     (tmp_path / "mnist" / name).unlink()
-    with pytest.raises(DigitSetError, match=f"incomplete: {name} is missing in"):
+    with pytest.raises(DigitSetError, match=f"incomplete: {name} is missing from"):
         Catalog(tmp_path).open("mnist", "test")
 
 
-def test_swapped_files_are_said_to_be_swapped(tmp_path: Path) -> None:
+def test_swapped_files_are_reported_as_swapped(tmp_path: Path) -> None:
     images, labels = digits()
     (tmp_path / "mnist").mkdir()
     write_idx(tmp_path / "mnist" / "t10k-images-idx3-ubyte", labels)
@@ -230,17 +271,19 @@ def test_swapped_files_are_said_to_be_swapped(tmp_path: Path) -> None:
         Catalog(tmp_path).open("mnist", "test")
 
 
-def test_labels_that_do_not_fit_the_images_are_refused(tmp_path: Path) -> None:
+def test_mismatched_files_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "mnist", "train")
     write_idx(tmp_path / "mnist" / "train-labels-idx1-ubyte.gz", torch.zeros(5, dtype=torch.uint8))
-    with pytest.raises(DigitSetError, match="6 images but 5 labels"):
+    with pytest.raises(
+        DigitSetError, match=r"6 images but .* has 5 labels; the files are mismatched"
+    ):
         Catalog(tmp_path).open("mnist", "train")
 
 
-# --- Keep ------------------------------------------------------------------------------------
+# Keep
 
 
-def test_an_opened_set_is_kept_until_its_files_change(tmp_path: Path) -> None:
+def test_an_opened_set_is_cached_until_its_files_change(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     put(tmp_path / "mnist", "train", n=6)
     first = catalog.open("mnist", "train")
@@ -251,7 +294,7 @@ def test_an_opened_set_is_kept_until_its_files_change(tmp_path: Path) -> None:
     assert catalog.open("mnist", "train") is second
 
 
-def test_many_threads_get_one_and_the_same_object(tmp_path: Path) -> None:
+def test_threads_share_one_object(tmp_path: Path) -> None:
     for name in ("a", "b"):
         put(tmp_path / name, "test", n=500)
     catalog = Catalog(tmp_path)
@@ -270,7 +313,7 @@ def test_many_threads_get_one_and_the_same_object(tmp_path: Path) -> None:
 def test_sets_beyond_the_memory_limit_are_read_again(tmp_path: Path) -> None:
     for name in ("a", "b"):
         put(tmp_path / name, "test", n=10)
-    catalog = Catalog(tmp_path, kept_bytes=15 * 28 * 28)
+    catalog = Catalog(tmp_path, cache_bytes=15 * 28 * 28)
     first = catalog.open("a", "test")
     assert catalog.open("a", "test") is first
     catalog.open("b", "test")
@@ -279,7 +322,7 @@ def test_sets_beyond_the_memory_limit_are_read_again(tmp_path: Path) -> None:
     assert again.fingerprint == first.fingerprint
 
 
-# --- Live sets -------------------------------------------------------------------------------
+# Live sets
 
 
 class Growing:
@@ -306,7 +349,7 @@ class Growing:
         )
 
 
-def test_a_live_set_is_listed_before_the_found_ones_once_it_has_images(tmp_path: Path) -> None:
+def test_a_live_set_is_listed_once_it_has_images(tmp_path: Path) -> None:
     growing = Growing()
     put(tmp_path / "zoo", "test", n=9)
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
@@ -324,10 +367,10 @@ def test_a_live_set_is_listed_before_the_found_ones_once_it_has_images(tmp_path:
     assert not catalog.has("drawings", "train")
 
 
-def test_a_live_set_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_a_live_set_is_read_each_time(tmp_path: Path) -> None:
     growing = Growing()
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
-    with pytest.raises(DigitSetError, match="drawings holds no digits yet; draw one"):
+    with pytest.raises(DigitSetError, match="drawings is empty; draw one"):
         catalog.open("drawings", "test")
     growing.n = 2
     first = catalog.open("drawings", "test")
@@ -335,11 +378,11 @@ def test_a_live_set_is_read_anew_each_time(tmp_path: Path) -> None:
     second = catalog.open("drawings", "test")
     assert (len(first), len(second)) == (2, 3)
     assert first.fingerprint != second.fingerprint
-    with pytest.raises(DigitSetError, match="take its split test"):
+    with pytest.raises(DigitSetError, match="has only a test split"):
         catalog.open("drawings", "train")
 
 
-def test_a_live_set_that_cannot_be_read_is_listed_with_its_problem(tmp_path: Path) -> None:
+def test_a_live_set_that_fails_is_listed_with_its_problem(tmp_path: Path) -> None:
     growing = Growing()
     growing.fault = FeedbackError("The database is away; start it.")
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
@@ -349,14 +392,14 @@ def test_a_live_set_that_cannot_be_read_is_listed_with_its_problem(tmp_path: Pat
         catalog.open("drawings", "test")
 
 
-def test_a_question_about_another_set_does_not_ask_a_live_one(tmp_path: Path) -> None:
+def test_asking_about_another_set_does_not_ask_a_live_one(tmp_path: Path) -> None:
     growing = Growing()
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
     assert catalog.has("synthetic", "test")
     assert growing.asked == 0
 
 
-def test_the_name_of_a_live_set_is_taken(tmp_path: Path) -> None:
+def test_the_name_of_a_live_set_is_reserved(tmp_path: Path) -> None:
     put(tmp_path / "drawings", "test", n=9)
     growing = Growing()
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
@@ -365,10 +408,10 @@ def test_the_name_of_a_live_set_is_taken(tmp_path: Path) -> None:
         catalog.check_new("Drawings", "test")
 
 
-# --- List ------------------------------------------------------------------------------------
+# List
 
 
-def test_an_absent_data_folder_lists_the_known_sets_in_order(tmp_path: Path) -> None:
+def test_a_missing_data_folder_lists_the_known_sets_in_order(tmp_path: Path) -> None:
     entries = Catalog(tmp_path / "absent").entries()
     assert [(entry.name, entry.split) for entry in entries] == KNOWN
     for entry in entries:
@@ -379,7 +422,7 @@ def test_an_absent_data_folder_lists_the_known_sets_in_order(tmp_path: Path) -> 
         assert entry.problem is None
 
 
-def test_what_is_there_is_listed_with_its_count_and_folder(tmp_path: Path) -> None:
+def test_available_sets_are_listed_with_count_and_folder(tmp_path: Path) -> None:
     put(tmp_path / "MNIST" / "raw", "train", n=7, end="")
     put(tmp_path / "emnist-digits", "emnist-digits-test", n=8)
     put(tmp_path / "zoo", "test", n=9)
@@ -423,27 +466,79 @@ def break_images(folder: Path, stem: str, kind: str) -> None:
     elif kind == "empty":
         write_idx(images, torch.zeros(0, 28, 28, dtype=torch.uint8))
         write_idx(labels, torch.zeros(0, dtype=torch.uint8))
+    elif kind == "letters":
+        write_idx(labels, torch.full((6,), 17, dtype=torch.uint8))
     elif kind == "half":
         labels.unlink()
+    elif kind == "empty folder":
+        images.unlink()
+        images.mkdir()
 
 
-@pytest.mark.parametrize("name", ["mnist", "mine"])
 @pytest.mark.parametrize(
-    "kind", ["cut", "html", "swapped", "of other size", "too few labels", "empty", "half"]
+    ("kind", "expected"),
+    [
+        ("cut", "truncated or damaged gzip"),
+        ("html", "HTML page"),
+        ("swapped", "swap their names back"),
+        ("of other size", "16x16, but 28x28"),
+        ("too few labels", "mismatched"),
+        ("letters", "contains the label 17"),
+        ("empty", "has no images"),
+        ("half", "is missing from"),
+        ("empty folder", "not a file"),
+    ],
 )
-def test_a_broken_pair_is_listed_as_absent_with_its_problem(
-    tmp_path: Path, name: str, kind: str
+def test_a_damaged_set_is_named_as_such_everywhere(
+    tmp_path: Path, kind: str, expected: str
 ) -> None:
-    put(tmp_path / name, "train")
-    break_images(tmp_path / name, "train", kind)
     catalog = Catalog(tmp_path)
-    entry = next(e for e in catalog.entries() if (e.name, e.split) == (name, "train"))
-    assert not entry.present
-    assert entry.n is None
-    assert entry.path == tmp_path / name
-    assert entry.problem is not None
-    with pytest.raises(DigitSetError):
-        catalog.open(name, "train")
+    for name in ("mnist", "mine"):
+        put(tmp_path / name, "train")
+        break_images(tmp_path / name, "train", kind)
+        (entry,) = [e for e in catalog.entries() if (e.name, e.split) == (name, "train")]
+        assert (entry.present, entry.n, entry.path) == (False, None, tmp_path / name)
+        assert entry.problem is not None
+        assert entry.problem.startswith(f"{name} (train) ")
+        assert expected in entry.problem
+        assert catalog.entry(name, "train") == entry
+        assert not catalog.has(name, "train")
+        for ask in (catalog.check, catalog.open):
+            with pytest.raises(DigitSetError) as caught:
+                ask(name, "train")
+            assert str(caught.value) == entry.problem
+
+
+def test_a_missing_set_is_not_damaged(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    put(tmp_path / "mnist", "t10k")
+    assert catalog.check("mnist", "test")
+    for name, split in (("mnist", "train"), ("emnist-digits", "test"), ("nobody's", "test")):
+        assert not catalog.check(name, split)
+        assert catalog.entry(name, split).problem is None
+
+
+def test_flipped_bits_are_found_by_a_thorough_listing_and_remembered_once_opened(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "mnist", "train", end="")
+    images = tmp_path / "mnist" / "train-images-idx3-ubyte"
+    # Stored, not deflated: only the CRC shows the damage.
+    packed = bytearray(gzip.compress(images.read_bytes(), compresslevel=0))
+    packed[2000] ^= 1
+    images.write_bytes(packed)
+
+    def problem(catalog: Catalog, *, thorough: bool = False) -> str | None:
+        return catalog.entries(thorough=thorough)[0].problem
+
+    assert problem(Catalog(tmp_path)) is None
+    assert "CRC" in (problem(Catalog(tmp_path), thorough=True) or "")
+    catalog = Catalog(tmp_path)
+    with pytest.raises(DigitSetError, match="CRC"):
+        catalog.open("mnist", "train")
+    assert "CRC" in (problem(catalog) or "")
+    put(tmp_path / "mnist", "train", end="")
+    assert problem(catalog) is None
 
 
 @pytest.mark.skipif(
@@ -458,48 +553,47 @@ def test_a_data_folder_that_cannot_be_listed_gives_one_sentence(tmp_path: Path) 
         tmp_path.chmod(0o700)
 
 
-# --- Download --------------------------------------------------------------------------------
+# Download
 
 
 def test_a_download_streams_progress_and_ends_with_a_set_that_opens(tmp_path: Path) -> None:
     source = FakeSource()
     catalog = Catalog(tmp_path / "new" / "data", {"mnist": source})
     records = list(catalog.download("mnist"))
-    assert [record.message for record in records[:-1]] == ["half", "whole"]
+    assert [record.message for record in records[:2]] == ["half", "whole"]
     assert "6 images" in records[-1].message
-    assert source.fetched == ["train"]
+    assert source.fetched == ["train", "test"]
     assert len(catalog.open("mnist", "train")) == 6
 
 
-def test_a_split_can_be_asked_for(tmp_path: Path) -> None:
-    source = FakeSource(stem="t10k")
+def test_a_split_can_be_requested(tmp_path: Path) -> None:
+    source = FakeSource()
     list(Catalog(tmp_path, {"mnist": source}).download("mnist", "test"))
     assert source.fetched == ["test"]
 
 
-def test_the_defaults_are_all_of_mnist_and_the_test_sets_of_the_others() -> None:
-    assert {name: source.default_splits for name, source in SOURCES.items()} == {
-        "mnist": ("train", "test"),
-        "emnist-digits": ("test",),
-        "usps": ("test",),
-    }
+def test_every_known_set_has_a_source_with_the_same_splits() -> None:
+    assert list(LAYOUTS) == list(SOURCES)
     for name, layout in LAYOUTS.items():
         assert tuple(layout.stems) == SOURCES[name].splits
+        assert set(layout.default_splits) <= set(layout.stems)
 
 
-@pytest.mark.parametrize(("published", "says"), [(True, "here already"), (False, "other files")])
-def test_a_set_that_is_there_is_not_fetched_again(
+@pytest.mark.parametrize(
+    ("published", "says"), [(True, "already available"), (False, "differ from the published")]
+)
+def test_an_available_set_is_not_downloaded_again(
     tmp_path: Path, published: bool, says: str
 ) -> None:
     put(tmp_path / "MNIST" / "raw", "train", end="")
     source = FakeSource(published=published)
-    (record,) = Catalog(tmp_path, {"mnist": source}).download("mnist")
+    (record,) = Catalog(tmp_path, {"mnist": source}).download("mnist", "train")
     assert says in record.message
     assert source.fetched == []
 
 
-@pytest.mark.parametrize("kind", ["cut", "html", "swapped", "too few labels", "half"])
-def test_a_broken_set_is_fetched_again(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["cut", "too few labels", "half"])
+def test_a_damaged_set_is_downloaded_again(tmp_path: Path, kind: str) -> None:
     put(tmp_path / "mnist", "train")
     break_images(tmp_path / "mnist", "train", kind)
     catalog = Catalog(tmp_path, {"mnist": FakeSource(n=9)})
@@ -507,7 +601,7 @@ def test_a_broken_set_is_fetched_again(tmp_path: Path, kind: str) -> None:
     assert len(catalog.open("mnist", "train")) == 9
 
 
-def test_a_broken_plain_file_does_not_hide_the_fetched_one(tmp_path: Path) -> None:
+def test_a_downloaded_file_has_precedence_over_a_damaged_plain_one(tmp_path: Path) -> None:
     put(tmp_path / "mnist", "train", end="")
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(b"")
     catalog = Catalog(tmp_path, {"mnist": FakeSource(n=9)})
@@ -516,20 +610,20 @@ def test_a_broken_plain_file_does_not_hide_the_fetched_one(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["letters", "../mnist", "mine", ""])
-def test_only_sets_with_a_source_can_be_fetched(tmp_path: Path, name: str) -> None:
+def test_only_sets_with_a_source_can_be_downloaded(tmp_path: Path, name: str) -> None:
     put(tmp_path / "mine", "test")
-    with pytest.raises(DigitSetError, match="those that can are mnist, emnist-digits, usps"):
+    with pytest.raises(DigitSetError, match="available: mnist, emnist-digits, usps"):
         next(Catalog(tmp_path).download(name))
 
 
-def test_a_split_without_a_source_cannot_be_fetched(tmp_path: Path) -> None:
-    with pytest.raises(DigitSetError, match="usps has no split 'train' to fetch; take test"):
+def test_a_split_without_a_source_cannot_be_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(DigitSetError, match="usps has no 'train' split to download; use test"):
         next(Catalog(tmp_path).download("usps", "train"))
 
 
-def test_the_drawn_sets_need_no_download(tmp_path: Path) -> None:
+def test_generated_sets_need_no_download(tmp_path: Path) -> None:
     (record,) = Catalog(tmp_path).download("synthetic")
-    assert "nothing to fetch" in record.message
+    assert "nothing to download" in record.message
 
 
 def test_a_failed_download_leaves_no_empty_folder(tmp_path: Path) -> None:
@@ -554,27 +648,27 @@ def test_a_data_folder_that_is_a_file_gives_one_sentence(tmp_path: Path) -> None
         list(catalog.download("mnist"))
 
 
-def test_a_set_is_fetched_only_once_at_a_time(tmp_path: Path) -> None:
+def test_a_set_is_downloaded_once_at_a_time(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path, {"mnist": FakeSource()})
     first = catalog.download("mnist")
     next(first)
     # Another catalogue on the same folder, as in another process.
     for other in (catalog, Catalog(tmp_path, {"mnist": FakeSource()})):
-        with pytest.raises(DownloadError, match=r"is being fetched into .* already"):
+        with pytest.raises(DownloadError, match=r"is already being downloaded to"):
             next(other.download("mnist"))
     first.close()
     list(catalog.download("mnist"))
     assert len(catalog.open("mnist", "train")) == 6
 
 
-# --- Real sets -------------------------------------------------------------------------------
+# Real sets
 
 
-def test_real_mnist_opens_with_its_counts_and_is_known_as_published(real_data: Path) -> None:
+def test_real_mnist_has_its_counts_and_published_checksums(real_data: Path) -> None:
     catalog = Catalog(real_data)
     train, test = catalog.open("mnist", "train"), catalog.open("mnist", "test")
     assert torch.bincount(train.labels).max() == (train.labels == 1).sum() == 6742
     assert (len(train), len(test)) == (60_000, 10_000)
     records = list(catalog.download("mnist"))
     assert len(records) == 2
-    assert all("here already" in r.message and "other files" not in r.message for r in records)
+    assert all("already available" in r.message and "differ" not in r.message for r in records)

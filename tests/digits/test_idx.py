@@ -1,4 +1,4 @@
-"""The IDX format, above all files that are not what they say."""
+"""The IDX format: written, read back, and hostile or damaged files refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONTENT = header(5, 28, 28) + IMAGES.numpy().tobytes()
 
 @pytest.mark.parametrize("name", ["images", "images.gz"])
 @pytest.mark.parametrize("values", [some_images(), torch.arange(10, dtype=torch.uint8)])
-def test_what_is_written_is_read_back(tmp_path: Path, name: str, values: torch.Tensor) -> None:
+def test_written_values_are_read_back(tmp_path: Path, name: str, values: torch.Tensor) -> None:
     path = tmp_path / name
     write_idx(path, values)
     assert read_idx(path).equal(values)
@@ -64,9 +64,7 @@ def test_torchvision_reads_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [torch.zeros(3), torch.zeros(2, 2, dtype=torch.uint8)])
-def test_values_that_are_no_images_or_labels_are_not_written(
-    tmp_path: Path, values: torch.Tensor
-) -> None:
+def test_other_values_are_not_written(tmp_path: Path, values: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="uint8 with 1 or 3 dimensions"):
         write_idx(tmp_path / "images", values)
     assert list(tmp_path.iterdir()) == []
@@ -74,9 +72,7 @@ def test_values_that_are_no_images_or_labels_are_not_written(
 
 @pytest.mark.parametrize("name", ["images", "images.gz"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_whether_a_file_is_packed_is_told_by_its_bytes(
-    tmp_path: Path, name: str, packed: bool
-) -> None:
+def test_gzip_is_recognised_by_content_not_by_name(tmp_path: Path, name: str, packed: bool) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
     assert read_idx(path).equal(IMAGES)
@@ -91,26 +87,29 @@ def test_a_gzip_file_of_several_members_is_read_as_one(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "cut": (CONTENT[:-1], "is cut"),
-    "cut at the header's end": (CONTENT[:16], "is cut"),
-    "cut within the header": (CONTENT[:10], "ends within its header"),
+    "cut": (CONTENT[:-1], "is truncated"),
+    "cut at the header's end": (CONTENT[:16], "is truncated"),
+    "cut within the header": (CONTENT[:10], "truncated within its header"),
     "one byte too many": (CONTENT + b"\0", "holds more than"),
     "empty": (b"", "is empty"),
-    "three bytes": (b"\0\0\x08", "of another IDX type"),
+    "three bytes": (b"\0\0\x08", "another type of IDX file"),
     "an HTML page": (PAGE, "is an HTML page"),
     "text": (b"not found\n", "is a text file"),
-    "noise": (bytes(range(128, 256)), "is something else"),
-    "of floats": (bytes((0, 0, 13, 1)) + header(5)[4:] + bytes(20), "of another IDX type"),
-    "of two dimensions": (header(5, 5) + bytes(25), "of another IDX type"),
-    "declaring too much": (header(LARGEST, 28, 28) + bytes(784), "more than the 1,073,741,824"),
-    "declaring 4 GiB cubed": (header(*[2**32 - 1] * 3) + bytes(784), "more than"),
-    "declaring what cannot fit": (header(1_000_000, 28, 28) + bytes(784), "cannot hold"),
+    "noise": (bytes(range(128, 256)), "another kind of file"),
+    "of floats": (bytes((0, 0, 13, 1)) + header(5)[4:] + bytes(20), "another type of IDX file"),
+    "of two dimensions": (header(5, 5) + bytes(25), "another type of IDX file"),
+    "declaring too much": (
+        header(LARGEST, 28, 28) + bytes(784),
+        "above the limit of 1,073,741,824",
+    ),
+    "declaring 4 GiB cubed": (header(*[2**32 - 1] * 3) + bytes(784), "above the limit"),
+    "declaring what cannot fit": (header(1_000_000, 28, 28) + bytes(784), "cannot hold them"),
 }
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_is_refused_in_one_sentence_that_names_it(
+def test_a_damaged_file_is_refused_in_one_sentence_that_names_it(
     tmp_path: Path, kind: str, packed: bool
 ) -> None:
     content, says = BROKEN[kind]
@@ -126,12 +125,12 @@ def test_a_broken_file_is_refused_in_one_sentence_that_names_it(
         assert message.endswith(".")
 
 
-@pytest.mark.parametrize("keep", [2, 5, 11, 200, -9, -1])
-def test_a_cut_gzip_file_is_refused(tmp_path: Path, keep: int) -> None:
+@pytest.mark.parametrize("keep", [2, 200, -1])
+def test_a_truncated_gzip_file_is_refused(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(CONTENT)[:keep])
     for read in (read_idx, read_shape):
-        with pytest.raises(DigitSetError, match="cut or damaged gzip file"):
+        with pytest.raises(DigitSetError, match="truncated or damaged gzip file"):
             read(path)
 
 
@@ -145,7 +144,7 @@ def test_a_flipped_bit_in_a_gzip_file_is_refused(tmp_path: Path) -> None:
         read_idx(path)
 
 
-def test_images_where_labels_are_expected_are_said_to_be_swapped(tmp_path: Path) -> None:
+def test_images_where_labels_are_expected_are_reported_as_swapped(tmp_path: Path) -> None:
     images, labels = tmp_path / "labels-file", tmp_path / "images-file"
     write_idx(images, IMAGES)
     write_idx(labels, torch.zeros(5, dtype=torch.uint8))
@@ -159,7 +158,7 @@ def test_images_where_labels_are_expected_are_said_to_be_swapped(tmp_path: Path)
 @pytest.mark.parametrize("what", ["missing", "folder"])
 def test_a_path_without_a_file_is_refused(tmp_path: Path, what: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DigitSetError, match="is no file"):
+    with pytest.raises(DigitSetError, match="is not a file"):
         read_idx(tmp_path / what)
 
 
@@ -185,7 +184,7 @@ def test_a_gzip_bomb_is_not_unpacked_beyond_what_its_header_declares(tmp_path: P
     assert peak < 10_000_000
 
 
-def test_an_empty_set_is_read_as_one(tmp_path: Path) -> None:
+def test_an_empty_set_is_read(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(header(0, 28, 28))
     assert read_idx(path).shape == (0, 28, 28)
@@ -202,7 +201,7 @@ def test_an_empty_set_is_read_as_one(tmp_path: Path) -> None:
         (b"", False),
     ],
 )
-def test_web_pages_are_known_by_their_start(start: bytes, html: bool) -> None:
+def test_web_pages_are_recognised_by_their_first_bytes(start: bytes, html: bool) -> None:
     assert looks_like_html(start) == html
 
 
@@ -215,7 +214,7 @@ def test_web_pages_are_known_by_their_start(start: bytes, html: bool) -> None:
         ("t10k-labels-idx1-ubyte", (10_000,), "27ae3e4e09519cfbb04c329615203637"),
     ],
 )
-def test_mnist_is_read_byte_by_byte_as_published(
+def test_mnist_is_read_byte_for_byte_as_published(
     real_data: Path, name: str, shape: tuple[int, ...], md5: str
 ) -> None:
     folder = real_data / "mnist"

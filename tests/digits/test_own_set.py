@@ -348,7 +348,7 @@ def test_an_idx_pair_that_is_none_is_one_sentence(
         assert "x-labels-idx1-ubyte is missing" in refusal(images)
     elif damage == "cut":
         images.write_bytes(images.read_bytes()[:-5])
-        assert "is cut" in refusal(tmp_path)
+        assert "is truncated" in refusal(tmp_path)
     elif damage == "swapped":
         first, second = images.read_bytes(), labels.read_bytes()
         images.write_bytes(gzip.compress(second))

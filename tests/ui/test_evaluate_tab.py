@@ -26,9 +26,10 @@ from digitcnn.analysis.metrics import Gap, accuracy_text, decimal, gap_text, per
 from digitcnn.analysis.predictions import predict
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
-from digitcnn.digits.catalog import SOURCES, Catalog
+from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
+from digitcnn.digits.sources import SOURCES
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.intervals import newcombe_difference
@@ -309,7 +310,7 @@ def test_answers_that_are_all_wrong_are_zeros_and_dashes(tmp_path: Path, drawn: 
 def test_without_a_network_emnist_digits_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
     working = working_in(tmp_path, tmp_path / "data")
     # Nobody listens at that port.
-    nowhere = replace(SOURCES["emnist-digits"], places=("http://127.0.0.1:9/gzip.zip",))  # type: ignore[type-var]
+    nowhere = replace(SOURCES["emnist-digits"], urls=("http://127.0.0.1:9/gzip.zip",))  # type: ignore[type-var]
     working.catalog = Catalog(tmp_path / "data", sources={"emnist-digits": nowhere})
     *_, (said, button, choice) = fetching(working)
     assert "127.0.0.1:9" in said.value

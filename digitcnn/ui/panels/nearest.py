@@ -7,8 +7,8 @@ import base64
 import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
-from digitcnn.digits.catalog import SOURCES
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.set_files import or_download
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
@@ -103,13 +103,11 @@ def _index_of(
 
 def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
     """The training images; where they are not here, a sentence without folders: visitors see it."""
-    if workspace.catalog.has(digits, "train"):
+    if workspace.catalog.check(digits, "train"):
         return training_images(workspace, checkpoint)
-    source = SOURCES.get(digits)
-    remedy = "put them back into the data folder"
-    if source is not None and "train" in source.splits:
-        option = "" if "train" in source.default_splits else " --split train"
-        remedy = f"fetch them with `python -m digitcnn data download {digits}{option}`"
+    remedy = (
+        or_download(digits, "train").removeprefix(", or ") or "put them back into the data folder"
+    )
     raise DigitSetError(
         f"{checkpoint.name} learned from {digits}, whose training images are not on this machine; "
         f"{remedy}."
