@@ -1,7 +1,9 @@
-"""One self-contained page for a run: all that is needed to cite it, in one HTML file.
+"""The report of a run: one self-contained HTML page with everything needed to cite the run.
 
-Nothing is fetched and nothing runs in it: no script, figures as data, styles inside. Where the
-facts come from, and where the page is written to, is left to ``training.runs``.
+The page fetches nothing and runs nothing: no script, figures as data, styles inside. The template
+is ``web/templates/report/report.html``. Reading a run's folder, and writing the page into it, is
+left to ``training.runs``. Nothing in the folder is trusted to be well formed, so every value passes
+one of the small functions below.
 """
 
 from __future__ import annotations
@@ -9,37 +11,43 @@ from __future__ import annotations
 import base64
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from pathlib import Path
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
+from markupsafe import Markup
 
+from digitcnn import web
 from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.web.charts import STYLE as CHART_STYLE
+from digitcnn.web.charts import Series, chart, count_axis, linear_axis
+from digitcnn.web.templates import render
 
-# Of the whole page, in bytes; figures that do not fit are named instead of shown.
+# Bytes of the whole page; figures that do not fit are named instead of shown.
 MAX_SIZE = 5_000_000
 LOG_LINES = 60
-# Of one line: a log may hold a tensor printed in full.
+# Characters of a line: a log may hold a tensor printed in full.
 LINE_LENGTH = 400
 
 DASH = "–"
+STYLE = Path(web.__file__).with_name("styles") / "report.css"
 
 Json = Mapping[str, Any]
+Table = list[list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What a run's folder holds, as plain values. Nothing in it is trusted to be well formed.
+    """What a run's folder holds, as plain values.
 
-    name, state, message, created, device: as ``run.json`` says. config: the training's settings.
+    name, state, message, created, device: as in ``run.json``. config: the training's settings.
     versions: of packages, by name; ``git`` is the program's revision where it has one.
     fingerprints: SHA-256 in hex of images, by their part. checkpoint: the file's name; digest: of
     its tensors. history: a row per epoch, as EpochResult. metrics: as ``Evaluation.to_json``, by
-    digit set, ``held_out`` among them. stabilities: as ``Stability.to_json``, each with its
-    ``digits`` where that is known. figures: PNG files by their names without ending. log: the
-    text of the run's log.
+    digit set, with ``held_out`` among them. stabilities: as ``Stability.to_json``, each with its
+    ``digits`` where that is known. figures: PNG files by their names without suffix. log: the text
+    of the run's log.
     """
 
     name: str
@@ -60,184 +68,42 @@ class RunFacts:
 
 
 def report(facts: RunFacts) -> str:
-    """The run as one HTML page of at most ``MAX_SIZE`` bytes in UTF-8, right on light and dark."""
-    title = f"{facts.name}: a run of digitcnn"
-    sections = [
-        _summary(facts),
-        _section("Results", _results(facts)),
-        _section("Learning", _learning(facts)),
-        _section("Stability", _stability(facts)),
-        _section("Configuration", _configuration(facts)),
-        _section("Log", _log(facts.log)),
-    ]
-    head = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # Whatever a file of the run may hold, nothing is fetched or run.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-    )
-    page, end = head + "".join(sections), "</body>\n</html>\n"
-    room = MAX_SIZE - len((page + end).encode("utf-8", "replace"))
-    return page + _section("Figures", _figures(facts.figures, room)) + end
+    """Return the report as one HTML page of at most ``MAX_SIZE`` bytes in UTF-8."""
+    epochs = [row for row in facts.history if isinstance(row, Mapping)]
+    lines = facts.log.splitlines()
+    started = f"{facts.created[:16].replace('T', ' ')} UTC" if facts.created else ""
+    context: dict[str, Any] = {
+        "style": Markup("".join(path.read_text("utf-8") for path in (CHART_STYLE, STYLE))),
+        "name": _text(facts.name),
+        "state": _text(facts.state),
+        "message": _text(facts.message),
+        "started": _text(started),
+        "device": _text(facts.device) if facts.device else "",
+        "results": _results(facts),
+        "per_digit": _per_digit(facts),
+        "charts": _charts(epochs, facts.config),
+        "epochs": _epochs(epochs),
+        "stabilities": _stabilities(facts.stabilities),
+        "settings": [[_text(k.replace("_", " ")), _text(v)] for k, v in facts.config.items()],
+        "versions": [[_text(key), _text(value)] for key, value in facts.versions.items()],
+        "provenance": _provenance(facts),
+        "command": _text(training_command(facts.config)),
+        "log": _text("\n".join(line[:LINE_LENGTH] for line in lines[-LOG_LINES:])) if lines else "",
+        "log_lines": len(lines),
+        "most_log_lines": LOG_LINES,
+        "figures": [],
+        "left_out": "",
+    }
+    page = render("report/report.html", **context)
+    if facts.figures:
+        room = MAX_SIZE - len(page.encode("utf-8"))
+        context["figures"], context["left_out"] = _figures(facts.figures, room)
+        page = render("report/report.html", **context)
+    return str(page)
 
 
-# Sections: each gives the HTML inside, empty where there is nothing to say.
-
-
-def _section(title: str, inside: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{inside}</section>\n" if inside else ""
-
-
-def _summary(facts: RunFacts) -> str:
-    device = f" on {_text(facts.device)}" if facts.device else ""
-    state = f'<strong class="state">{_text(facts.state)}</strong>'
-    return (
-        f"<header>\n<h1>{_text(facts.name)}</h1>\n"
-        f"<p>{state} {_text(facts.message)}</p>\n"
-        f"{_muted(f'A run of digitcnn, begun {_time(facts.created)}{device}.')}</header>\n"
-    )
-
-
-def _results(facts: RunFacts) -> str:
-    rows = []
-    for name, values in facts.metrics.items():
-        if not isinstance(values, Mapping) or _whole(values.get("n")) is None:
-            continue
-        rows.append(
-            [
-                _set_title(str(name), facts.config),
-                f"{values['n']:,}",
-                _accuracy(values.get("accuracy"), values["n"]),
-                _number(values.get("nll"), 4),
-                _number(values.get("brier"), 4),
-                _percent(values.get("ece")),
-                _percent(values.get("macro_f1")),
-            ]
-        )
-    if not rows:
-        return ""
-    columns = ["digit set", "images", "accuracy (95% interval)", "NLL (nats)", "Brier score"]
-    note = _muted(
-        "Held-out images are the last of the training file, never learned from; "
-        "the temperature is fitted on them. NLL, Brier score and expected calibration error "
-        "(ECE) are after temperature."
-    )
-    return _table([*columns, "ECE", "macro-F1"], rows) + note + _per_digit(facts)
-
-
-def _per_digit(facts: RunFacts) -> str:
-    parts = []
-    for name, values in facts.metrics.items():
-        digits = values.get("per_digit") if isinstance(values, Mapping) else None
-        if not isinstance(digits, list) or not all(isinstance(row, Mapping) for row in digits):
-            continue
-        rows = [
-            [
-                _text(row.get("digit")),
-                _text(row.get("support")),
-                *(_percent(row.get(key)) for key in ("precision", "recall", "f1")),
-            ]
-            for row in digits[:10]
-        ]
-        table = _table(["digit", "images", "precision", "recall", "F1"], rows)
-        parts.append(_details(f"Per digit: {_set_title(str(name), facts.config)}", table))
-    return "".join(parts)
-
-
-def _learning(facts: RunFacts) -> str:
-    rows = [row for row in facts.history if isinstance(row, Mapping)]
-    if not rows:
-        return ""
-
-    def series(name: str, key: str, factor: float, look: str) -> _Series:
-        points = [(_finite(row.get("epoch")), _finite(row.get(key))) for row in rows]
-        return _Series(name, [(x, factor * y) for x, y in points if x == x and y == y], look)
-
-    charts = _chart(
-        "Loss per epoch (nats)",
-        [
-            series("held-out images", "held_out_loss", 1, "first"),
-            series("changed training images", "loss", 1, "second"),
-        ],
-    ) + _chart(
-        "Accuracy per epoch (%)",
-        [
-            series("held-out images", "accuracy", 100, "first"),
-            series("changed training images", "training_accuracy", 100, "second"),
-        ],
-    )
-    table = _table(
-        ["epoch", "loss", "training accuracy", "held-out loss", "held-out accuracy", "seconds"],
-        [
-            [
-                _text(row.get("epoch")),
-                _number(row.get("loss"), 4),
-                _percent(row.get("training_accuracy")),
-                _number(row.get("held_out_loss"), 4),
-                _accuracy(row.get("accuracy"), row.get("held_out")),
-                _number(row.get("seconds"), 1),
-            ]
-            for row in rows
-        ],
-    )
-    return f'<div class="charts">\n{charts}</div>\n{_details("Every epoch", table)}'
-
-
-def _stability(facts: RunFacts) -> str:
-    rows = [
-        [
-            _text(found.get("digits")),
-            _count(found.get("n")),
-            _text(found.get("masks")),
-            _text(found.get("passes")),
-            _percent(found.get("mean")),
-            _number(_finite(found.get("std")) * 100, 3),
-            _percent(found.get("min")),
-            _percent(found.get("max")),
-        ]
-        for found in facts.stabilities
-        if isinstance(found, Mapping)
-    ]
-    if not rows:
-        return ""
-    columns = [
-        "test set",
-        "images",
-        "masks",
-        "passes",
-        "mean accuracy",
-        "standard deviation (points)",
-    ]
-    return _table([*columns, "minimum", "maximum"], rows) + _muted(
-        "Passes with dropout active: independent masks, one per image, or one "
-        "shared mask for all images of a pass."
-    )
-
-
-def _configuration(facts: RunFacts) -> str:
-    settings = [[_text(key.replace("_", " ")), _text(v)] for key, v in facts.config.items()]
-    versions = [[_text(key), _text(value)] for key, value in facts.versions.items()]
-    files = [
-        [f"SHA-256 of the {_text(str(part).replace('_', '-'))} images", _code(value)]
-        for part, value in facts.fingerprints.items()
-        if value
-    ]
-    if facts.checkpoint:
-        files.append(["checkpoint", _code(facts.checkpoint)])
-    if facts.digest:
-        files.append(["SHA-256 of its tensors", _code(facts.digest)])
-    return (
-        _table(["setting", "value"], settings)
-        + (_table(["package", "version"], versions) if versions else "")
-        + (_table(["what it stands on", ""], files) if files else "")
-        + f"<p>To train it again:</p>\n<pre>{_text(command(facts.config))}</pre>\n"
-    )
-
-
-def command(config: Json) -> str:
-    """The command line that trains with this configuration."""
+def training_command(config: Json) -> str:
+    """Return the command line that trains with this configuration."""
     words = ["python", "-m", "digitcnn", "train"]
     for key, value in config.items():
         if value is None:
@@ -248,118 +114,144 @@ def command(config: Json) -> str:
     return " ".join(words)
 
 
-def _figures(figures: Mapping[str, bytes], room: int) -> str:
-    parts, left_out = [], []
+def _results(facts: RunFacts) -> Table:
+    return [
+        [
+            _set_title(name, facts.config),
+            _count(values["n"]),
+            _accuracy(values.get("accuracy"), values["n"]),
+            _number(values.get("nll"), 4),
+            _number(values.get("brier"), 4),
+            _percent(values.get("ece")),
+            _percent(values.get("macro_f1")),
+        ]
+        for name, values in facts.metrics.items()
+        if isinstance(values, Mapping) and _whole(values.get("n")) is not None
+    ]
+
+
+def _per_digit(facts: RunFacts) -> list[tuple[str, Table]]:
+    tables = []
+    for name, values in facts.metrics.items():
+        digits = values.get("per_digit") if isinstance(values, Mapping) else None
+        if isinstance(digits, list) and all(isinstance(row, Mapping) for row in digits):
+            rows = [
+                [
+                    _text(row.get("digit")),
+                    _text(row.get("support")),
+                    *(_percent(row.get(key)) for key in ("precision", "recall", "f1")),
+                ]
+                for row in digits[:10]
+            ]
+            tables.append((_set_title(name, facts.config), rows))
+    return tables
+
+
+def _charts(epochs: Sequence[Json], config: Json) -> list[Markup]:
+    training = "Training images" if config.get("augmentation") is False else "Augmented images"
+
+    def draw(title: str, held_out: str, trained: str, factor: float) -> Markup:
+        series = [
+            Series(
+                name=name,
+                points=[
+                    (_finite(row.get("epoch")), factor * _finite(row.get(key))) for row in epochs
+                ],
+                colour=colour,
+                marker="circle",
+                dashed=colour == 2,
+            )
+            for colour, (name, key) in enumerate(
+                [("Held-out images", held_out), (training, trained)], start=1
+            )
+        ]
+        points = [point for one in series for point in one.points]
+        last = max((x for x, _ in points if x < 1e6), default=1.0)
+        return chart(
+            title, count_axis("Epoch", int(last)), linear_axis("", [y for _, y in points]), series
+        )
+
+    if not epochs:
+        return []
+    return [
+        draw("Loss per epoch (nats)", "held_out_loss", "loss", 1),
+        draw("Accuracy per epoch (%)", "accuracy", "training_accuracy", 100),
+    ]
+
+
+def _epochs(epochs: Sequence[Json]) -> Table:
+    return [
+        [
+            _text(row.get("epoch")),
+            _number(row.get("loss"), 4),
+            _percent(row.get("training_accuracy")),
+            _number(row.get("held_out_loss"), 4),
+            _accuracy(row.get("accuracy"), row.get("held_out")),
+            _number(row.get("seconds"), 1),
+        ]
+        for row in epochs
+    ]
+
+
+def _stabilities(stabilities: Sequence[Json]) -> Table:
+    return [
+        [
+            _text(row.get("digits")),
+            _count(row.get("n")),
+            _text(row.get("masks")),
+            _text(row.get("passes")),
+            _percent(row.get("mean")),
+            _number(100 * _finite(row.get("std")), 3),
+            _percent(row.get("min")),
+            _percent(row.get("max")),
+        ]
+        for row in stabilities
+        if isinstance(row, Mapping)
+    ]
+
+
+def _provenance(facts: RunFacts) -> Table:
+    rows = [
+        [f"SHA-256 of the {_text(part).replace('_', '-')} images", _text(value)]
+        for part, value in facts.fingerprints.items()
+        if value
+    ]
+    if facts.checkpoint:
+        rows.append(["Checkpoint", _text(facts.checkpoint)])
+    if facts.digest:
+        rows.append(["SHA-256 of its tensors", _text(facts.digest)])
+    return rows
+
+
+def _figures(figures: Mapping[str, bytes], room: int) -> tuple[list[tuple[str, str]], str]:
+    """Return title and Base64 data of the figures that fit, and the names of the others."""
+    shown, left_out = [], []
+    room -= 2_000  # for the sentence that names those left out
     for name, content in sorted(figures.items()):
-        title = name.lstrip("0123456789_").replace("_", " ").capitalize() or name
+        title = _text(name.lstrip("0123456789_").replace("_", " ").capitalize() or name)
         data = base64.b64encode(content).decode()
-        part = (
-            f"<figure>\n<figcaption>{_text(title)}</figcaption>\n"
-            f'<img alt="{_text(title)}" src="data:image/png;base64,{data}">\n</figure>\n'
-        )
-        # What a note on figures left out takes is kept free.
-        if len(part.encode()) > room - 2_000:
-            left_out.append(f"{name}.png"[:80])
+        size = len(data) + 2 * len(Markup.escape(title).encode()) + 120
+        if size > room:
+            left_out.append(_text(f"{name}.png"[:80]))
             continue
-        room -= len(part.encode())
-        parts.append(part)
-    if left_out:
-        names = _text(", ".join(left_out[:12]))
-        parts.append(f"<p>Too large for this page, but in the run's folder: {names}.</p>\n")
-    return "".join(parts)
+        room -= size
+        shown.append((title, data))
+    return shown, ", ".join(left_out[:12])
 
 
-def _log(log: str) -> str:
-    lines = log.splitlines()
-    if not lines:
-        return ""
-    kept = [line[:LINE_LENGTH] for line in lines[-LOG_LINES:]]
-    above = _muted(f"The last {len(kept)} of {len(lines):,} lines.")
-    shown = _text("\n".join(kept))
-    return f"{above if len(kept) < len(lines) else ''}<pre>{shown}</pre>\n"
-
-
-# Curves
-
-
-@dataclass(frozen=True)
-class _Series:
-    """A curve. look: its class in the style."""
-
-    name: str
-    points: list[tuple[float, float]]
-    look: str
-
-
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 460, 240, 52, 30, 44
-
-
-def _chart(title: str, curves: Sequence[_Series]) -> str:
-    """Curves over epochs as SVG, in the colours of the page."""
-    points = [point for curve in curves for point in curve.points]
-    if not points:
-        return ""
-    x_low, x_high = min(x for x, _ in points), max(x for x, _ in points)
-    low, high = min(y for _, y in points), max(y for _, y in points)
-    if high == low:
-        low, high = low - (abs(low) * 0.01 or 1.0), high
-    ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    low, high = float(ticks[0]), float(ticks[-1])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / ((x_high - x_low) or 1)
-        up = (y - low) / (high - low)
-        return (
-            _LEFT + (_WIDTH - _LEFT - 14) * across,
-            _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - up),
-        )
-
-    parts = [f'<text class="title" x="{_LEFT}" y="18">{escape(title)}</text>']
-    for value in ticks:
-        y = place(x_low, value)[1]
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - 14}"/>')
-        parts.append(f'<text class="end" x="{_LEFT - 6}" y="{y + 4:.1f}">{value:.4g}</text>')
-    for value in dict.fromkeys((x_low, round((x_low + x_high) / 2), x_high)):
-        x = place(value, low)[0]
-        parts.append(f'<text class="middle" x="{x:.1f}" y="{_HEIGHT - 28}">{value:g}</text>')
-    for number, curve in enumerate(curves):
-        where = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in curve.points))
-        dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(curve.name)}, epoch '
-            f"{point[0]:g}: {point[1]:.5g}</title></circle>"
-            for point, (x, y) in ((p, place(*p)) for p in curve.points)
-        )
-        key = _LEFT + 150 * number
-        parts.append(
-            f'<g class="{curve.look}"><polyline points="{where}"/>{dots}'
-            f'<circle cx="{key}" cy="{_HEIGHT - 9}" r="4"/></g>'
-            f'<text x="{key + 9}" y="{_HEIGHT - 5}">{escape(curve.name)}</text>'
-        )
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg>\n"
-    )
-
-
-# Words and numbers: every value comes from a file that anybody may have changed.
+# Values as text. A lone surrogate could not be written to a file.
 
 
 def _text(value: object) -> str:
-    """Any value as text of the page, escaped; a dash for nothing."""
     if value is None or value == "":
         return DASH
     if isinstance(value, bool):
         return "on" if value else "off"
-    # A lone surrogate is no text that a file can hold.
-    return escape(str(value).encode("utf-8", "replace").decode()[:30_000])
-
-
-def _code(value: object) -> str:
-    return f"<code>{_text(value)}</code>"
+    return str(value).encode("utf-8", "replace").decode()[:30_000]
 
 
 def _finite(value: object) -> float:
-    """A number of JSON as a float, NaN for anything else."""
+    """Return a JSON number as a float, NaN for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     try:
@@ -377,9 +269,9 @@ def _count(value: object) -> str:
     return DASH if whole is None else f"{whole:,}"
 
 
-def _number(value: object, digits: int) -> str:
+def _number(value: object, decimals: int) -> str:
     number = _finite(value)
-    return DASH if math.isnan(number) else f"{number:.{digits}f}"
+    return DASH if math.isnan(number) else f"{number:.{decimals}f}"
 
 
 def _percent(value: object) -> str:
@@ -388,78 +280,12 @@ def _percent(value: object) -> str:
 
 
 def _accuracy(accuracy: object, n: object) -> str:
-    """With its interval, the same to the last digit as everywhere else."""
+    """Return an accuracy with its interval, as everywhere else."""
     share, images = _finite(accuracy), _whole(n)
-    if not 0 <= share <= 1 or not images:
-        return DASH
-    return escape(accuracy_text(share, images))
+    return accuracy_text(share, images) if 0 <= share <= 1 and images else DASH
 
 
-def _set_title(name: str, config: Json) -> str:
+def _set_title(name: object, config: Json) -> str:
     if name == "held_out":
         return f"held-out images of {_text(config.get('digits'))}"
     return f"{_text(name)} test"
-
-
-def _time(created: str) -> str:
-    return _text(f"{created[:16].replace('T', ' ')} UTC" if created else "")
-
-
-def _table(columns: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """columns and rows: HTML."""
-    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n'
-        "</table></div>\n"
-    )
-
-
-def _muted(inside: str) -> str:
-    return f'<p class="muted">{inside}</p>\n'
-
-
-def _details(summary: str, inside: str) -> str:
-    return f"<details>\n<summary>{summary}</summary>\n{inside}</details>\n"
-
-
-# Okabe and Ito's colours, as in the figures.
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --muted: #5b626b; --line: #d8dbe0;
-  --first: #0072b2; --second: #b85c00; --shade: #f3f4f6; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14171b; --ink: #e8eaed; --muted: #a3abb5; --line: #373d45; --first: #56b4e9;
-    --second: #e69f00; --shade: #1e2329; }
-}
-body { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.8rem; overflow-wrap: anywhere; }
-h2 { margin: 2.2rem 0 .6rem; font-size: 1.2rem; border-bottom: 1px solid var(--line); }
-.muted { color: var(--muted); }
-.state { padding: 1px 10px; border-radius: 999px; background: var(--shade); }
-.wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
-th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; }
-td code { overflow-wrap: anywhere; }
-details { margin: .6rem 0; }
-summary { cursor: pointer; }
-pre { overflow-wrap: anywhere; white-space: pre-wrap; padding: .8rem; border-radius: 6px;
-  background: var(--shade);
-  font-size: .85rem; }
-figure { margin: 1rem 0; }
-figcaption { margin-bottom: .3rem; font-weight: 600; }
-figure img { max-width: 100%; height: auto; border-radius: 6px; }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem; }
-.charts svg { flex: 1 1 320px; min-width: 0; max-width: 100%; }
-.charts text { font-size: 12px; fill: var(--ink); }
-.charts .title { font-size: 13px; font-weight: 600; }
-.charts .end { text-anchor: end; }
-.charts .middle { text-anchor: middle; }
-.charts .grid { stroke: var(--line); fill: none; }
-.charts polyline { fill: none; stroke-width: 1.8; }
-.charts .first polyline { stroke: var(--first); }
-.charts .second polyline { stroke: var(--second); stroke-dasharray: 6 3; }
-.charts .first circle { fill: var(--first); }
-.charts .second circle { fill: var(--second); }
-"""

@@ -27,6 +27,8 @@ STYLE = Path(__file__).with_name("styles") / "charts.css"
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 46
 LEGEND_ROW = 20
+# Larger values are not drawn: arithmetic on them could overflow.
+LARGEST = 1e15
 # Text on a narrow screen, in pixels of a chart of the usual width: it is enlarged as the chart
 # shrinks. And the width of a character in it.
 NARROW_TEXT = 16
@@ -109,12 +111,13 @@ def linear_axis(
 
     bounds: the axis never exceeds them. span: the axis covers at least this much, so that noise
     does not look large. exact: the axis ends at the extreme values instead of at ticks.
-    intervals: the most between the ends. Values that are not finite are ignored.
+    intervals: the most between the ends. Values that cannot be drawn are ignored.
     """
-    finite = [value for value in values if math.isfinite(value)]
-    low, high = min(finite, default=0.0), max(finite, default=1.0)
-    if low == high:
-        span = span or abs(high) * 0.01 or 1.0
+    drawn = [value for value in values if _drawable(value)]
+    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * max(size, 1e-3):
+        span = span or (0.01 * size if size > 1e-9 else 1.0)
     if high - low < span:
         low = min(max((low + high - span) / 2, bounds[0]), bounds[1] - span)
         high = low + span
@@ -125,7 +128,7 @@ def linear_axis(
     numbers = range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
     ends = (low, high) if exact else (numbers[0] * step, numbers[-1] * step)
     ends = (max(ends[0], bounds[0]), min(ends[1], bounds[1]))
-    decimals = next(d for d in range(12) if abs(round(step * 10**d) - step * 10**d) < 1e-6)
+    decimals = next(d for d in range(16) if abs(round(step * 10**d) - step * 10**d) < 1e-6)
     slack = 1e-6 * step
     ticks = [n * step for n in numbers if ends[0] - slack <= n * step <= ends[1] + slack]
     return Axis(label, *ends, [(tick, f"{tick:,.{decimals}f}") for tick in ticks])
@@ -133,7 +136,7 @@ def linear_axis(
 
 def log_axis(label: str, values: Iterable[float]) -> Axis:
     """Return a logarithmic axis around the positive ones of ``values``, with ticks at 1 and 3."""
-    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    positive = [value for value in values if value > 1 / LARGEST and _drawable(value)]
     low, high = min(positive, default=0.01), max(positive, default=10.0)
     low = 10 ** (math.floor(2 * math.log10(low)) / 2)
     high = max(10 ** (math.ceil(2 * math.log10(high)) / 2), 10 * low)
@@ -214,6 +217,10 @@ def chart(
     )
 
 
+def _drawable(value: float) -> bool:
+    return abs(value) < LARGEST  # false for NaN
+
+
 def _x_tick(at: float, text: str, width: int) -> tuple[float, str, str]:
     """Return place, text and anchor; a text that would be cut off ends at the right edge."""
     if at + CHARACTER / 2 * len(text) > width:
@@ -236,7 +243,7 @@ def _legend(series: Sequence[Series], width: int) -> list[tuple[int, float, Seri
 
 
 def _shape(one: Series, place: Callable[[Point], Point], x: Axis) -> dict[str, object]:
-    finite = [i for i, point in enumerate(one.points) if all(map(math.isfinite, point))]
+    finite = [i for i, point in enumerate(one.points) if all(map(_drawable, point))]
     places = [place(one.points[i]) for i in finite]
     usual = 3.0 if len(places) <= 60 else 1.8
     dots = []
@@ -295,7 +302,7 @@ def _description(series: Sequence[Series], boxes: Sequence[Box], x: Axis) -> str
     """Return in words what the lines and boxes show, for those who do not see them."""
     parts = []
     for one in series:
-        points = [point for point in one.points if all(map(math.isfinite, point))]
+        points = [point for point in one.points if all(map(_drawable, point))]
         if not points:
             continue
         (first_x, first), (last_x, last) = points[0], points[-1]

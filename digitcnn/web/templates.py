@@ -21,7 +21,7 @@ def environment() -> Environment:
     )
 
 
-def render(name: str, **context: Any) -> Markup:
+def render(name: str, /, **context: Any) -> Markup:
     """Render ``templates/<name>`` with ``context``.
 
     Raises ``jinja2.UndefinedError`` where the template uses a value that ``context`` lacks.
