@@ -9,10 +9,10 @@ import hashlib
 import sys
 import threading
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
+from sample_feedback import sample
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.download import Mirrors, RemoteFile
@@ -85,16 +85,7 @@ def judge(workspace: Workspace, stamp: str) -> None:
     image = synthetic.draw("synthetic", "test", images=10).images[0]
     for number in range(1_000_000):
         workspace.feedback.record(
-            visitor="visitor",
-            sketch_id=f"{stamp}-{number}",
-            model_digest="0" * 64,
-            model_name="model",
-            answer=1,
-            probabilities=[0.1] * 10,
-            true_digit=1,
-            strokes=[[[0.5, 0.5]]],
-            image=image,
-            now=datetime.now(timezone.utc),
+            sample(visitor="visitor", sketch_id=f"{stamp}-{number}", image=image)
         )
         say("kept", f"{stamp}-{number}")
 

@@ -63,7 +63,7 @@ def test_feedback_is_listed_and_evaluated_like_any_other(
 ) -> None:
     place = tmp_path / "feedback.sqlite3"
     for digit in (7, 1):
-        FeedbackStore(place).record(**sample(sketch_id=str(digit), true_digit=digit))
+        FeedbackStore(place).record(sample(sketch_id=str(digit), true_digit=digit))
     monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", f"sqlite:///{place}")
     data = ["--data-dir", str(tmp_path / "data"), "--json"]
     rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]
@@ -128,7 +128,7 @@ def test_a_bad_address_of_feedback_is_one_sentence(
     monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", "mysql://host/db")
     status, out, err = run(capsys, "data", "list", "--data-dir", str(tmp_path))
     assert (status, out) == (2, "")
-    assert err.startswith("DIGITCNN_FEEDBACK_URL begins with 'mysql'")
+    assert err.startswith("DIGITCNN_FEEDBACK_URL starts with 'mysql'")
     assert err.count("\n") == 1
 
 

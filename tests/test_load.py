@@ -27,7 +27,7 @@ from page_over_http import PageOverHttp
 from running_app import ROOT, App
 from warm_process import WarmProcess
 
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback import FeedbackFilter, FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training import runs
 
@@ -181,7 +181,7 @@ def keep_verdicts(app: App, writers: int, each: int, name: str) -> None:
         assert [wrong for found in pool.map(write, range(writers)) for wrong in found] == []
     store = FeedbackStore(app.folder / "outputs" / "feedback.sqlite3")
     for writer in range(writers):
-        kept = {row.sketch_id for row in store.recent(f"{name}-{writer}", each + 1)}
+        kept = {entry.sketch_id for entry in store.entries(FeedbackFilter(f"{name}-{writer}"))}
         assert kept == {f"sketch-{number}" for number in range(each)}
 
 
@@ -287,7 +287,7 @@ def check_what_is_left(folder: Path, said: list[list[str]]) -> None:
         assert isinstance(found, Checkpoint), found
 
     kept = {words[1] for words in said if words[0] == "kept"}
-    assert kept <= {row.sketch_id for row in workspace.feedback.recent("visitor", 1_000_000)}
+    assert kept <= {entry.sketch_id for entry in workspace.feedback.entries()}
     assert workspace.feedback.notice is None
 
     for file in (folder / "data").glob("fetched-*/*"):

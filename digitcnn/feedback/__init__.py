@@ -1,14 +1,11 @@
-"""What people said about the model's answers.
+"""What people said about the model's predictions, stored with their sketches.
 
-A verdict is kept with its sketch: the strokes, the 28x28 image that the network saw, which model
-answered what with which probabilities, and what the person says it is: all that makes a digit set
-of them. ``FeedbackStore.record`` returns when the verdict is on the disk.
+An entry holds all that a digit set needs: strokes, the 28x28 image, the model and its prediction,
+and the true digit. Of its author only a hash of the browser's secret is stored, so entries of one
+visitor belong together, but nobody who reads them can act as that visitor.
 
-Who gave a verdict is kept only as a hash of the secret in that person's browser: the store tells
-which verdicts belong together, but nobody who reads it can act as that person. Lists show an alias.
-
-``entry`` says what is kept, ``schema`` is the table, ``store`` asks and changes, and
-``sqlite_file`` and ``postgres`` are the two places where the table can be.
+``entry`` has the records and checks, ``table`` the columns, ``store`` the questions and changes,
+``database`` what differs between SQLite and PostgreSQL.
 """
 
 from digitcnn.feedback.entry import (
@@ -17,12 +14,12 @@ from digitcnn.feedback.entry import (
     FeedbackEntry,
     FeedbackFilter,
     ModelScore,
+    NewFeedback,
     Score,
-    Sketch,
     visitor_alias,
 )
-from digitcnn.feedback.schema import SCHEMA_VERSION
 from digitcnn.feedback.store import FeedbackStore
+from digitcnn.feedback.table import SCHEMA_VERSION
 
 __all__ = [
     "EVERYTHING",
@@ -32,7 +29,7 @@ __all__ = [
     "FeedbackFilter",
     "FeedbackStore",
     "ModelScore",
+    "NewFeedback",
     "Score",
-    "Sketch",
     "visitor_alias",
 ]

@@ -1,8 +1,4 @@
-"""What a verdict is: the records that the store gives, and what it takes.
-
-A verdict comes from a browser, which may be anybody's program, so each part of it is checked here,
-with FeedbackError for what is off.
-"""
+"""What is stored of one person's feedback: the records, and the checks on what a browser sends."""
 
 from __future__ import annotations
 
@@ -12,93 +8,97 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import FeedbackError
 
-# A minute of drawing at 120 points a second fits in.
+# Holds a minute of drawing at 120 points a second.
 MAX_STROKES_BYTES = 256 * 1024
 
 _TOKEN = re.compile(r"[!-~]{1,128}")
 _ALIAS_LENGTH = 8
 
 
-@dataclass(frozen=True)
-class Score:
-    """How many verdicts said that the answer was right, with the 95 % Wilson interval.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NewFeedback:
+    """One person's feedback on one prediction, not yet checked: it may come from any program.
 
-    share, low and high are fractions; all three are NaN when total is 0.
+    visitor: the secret of the person's browser. sketch_id: the browser's name for the sketch.
+    answer, true_digit: 0 to 9, or None for 'not a digit'. probabilities: ten, with sum 1.
+    strokes: anything that JSON can hold, at most 256 KiB; None for an image.
+    image: uint8 [28, 28], ink high. now: with a time zone.
     """
 
-    right: int
-    total: int
-    share: float
-    low: float
-    high: float
+    visitor: str
+    sketch_id: str
+    model_digest: str
+    model_name: str
+    answer: int | None
+    probabilities: Sequence[float]
+    true_digit: int | None
+    strokes: list[Any] | None
+    image: torch.Tensor
+    now: datetime
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the values of the table's columns. Raises FeedbackError for an invalid part."""
+        probabilities = checked_probabilities(self.probabilities)
+        return {
+            "visitor_hash": hash_of(self.visitor),
+            "sketch_id": checked_token("sketch id", self.sketch_id),
+            "model_digest": checked_token("model digest", self.model_digest),
+            "model_name": checked_name(self.model_name),
+            "answer": checked_digit("answer", self.answer),
+            "probabilities": json.dumps(probabilities),
+            "confidence": max(probabilities),
+            "true_digit": checked_digit("true digit", self.true_digit),
+            "strokes": checked_strokes(self.strokes),
+            "image": checked_image(self.image),
+            "recorded_at": checked_time(self.now),
+        }
 
 
-@dataclass(frozen=True)
-class ModelScore:
-    """The score of one network, by its digest and the name that it was last judged under."""
-
-    digest: str
-    name: str
-    score: Score
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeedbackEntry:
-    """One verdict as lists show it, without what leads to the visitor who gave it.
+    """One stored sketch with the latest feedback on it.
 
-    id: grows in the order in which the sketches came, and is never used again.
-    answer and true_digit: None means 'no digit'. right: the two are equal.
-    confidence: the highest of the ten probabilities. image: uint8 [28, 28], ink high. Times are in
-    UTC; corrected is None until another verdict on the same sketch replaced the first.
+    id: grows with each new sketch and is never reused. visitor_hash: the same for all entries of
+    one visitor; never leaves the program, which shows ``alias``. answer, true_digit: None means
+    'not a digit'. right: whether they are equal. confidence: the highest of the ten probabilities.
+    image: uint8 [28, 28], ink high. time: of the first feedback; corrected: of the latest change,
+    or None. Both are in UTC.
     """
 
     id: int
     sketch_id: str
-    alias: str
+    visitor_hash: str = field(repr=False)
     model_name: str
     model_digest: str
     answer: int | None
     true_digit: int | None
-    right: bool
     confidence: float
     image: torch.Tensor = field(repr=False)
     time: datetime
     corrected: datetime | None
 
+    @property
+    def alias(self) -> str:
+        return self.visitor_hash[:_ALIAS_LENGTH]
 
-@dataclass(frozen=True, eq=False)
-class Sketch:
-    """One sketch with all that was kept of it: what a network can be trained or tested on.
-
-    visitor_hash: the same for all sketches of one visitor; stays inside the program.
-    answer and true_digit: None means 'no digit'. probabilities: ten. strokes: None for a picture.
-    image: uint8 [28, 28], ink high. time: of the first verdict on it, in UTC.
-    """
-
-    id: int
-    visitor_hash: str
-    image: torch.Tensor = field(repr=False)
-    true_digit: int | None
-    model_digest: str
-    answer: int | None
-    probabilities: tuple[float, ...]
-    strokes: list | None
-    time: datetime
+    @property
+    def right(self) -> bool:
+        return self.answer == self.true_digit
 
 
 @dataclass(frozen=True)
 class FeedbackFilter:
-    """Which verdicts a question is about; by default all of them.
+    """Which entries a question is about; by default all.
 
-    visitor: the secret of the one who gave them. right: what they said of the answer.
-    true_digit: 0 to 9, or ``none`` for 'no digit'. model: the digest of the network that answered.
+    visitor: the author's secret. right: whether the prediction was called right. true_digit: 0 to
+    9, or ``none`` for 'not a digit'. model: the digest of the network that made the prediction.
     """
 
     visitor: str | None = None
@@ -110,43 +110,53 @@ class FeedbackFilter:
 EVERYTHING = FeedbackFilter()
 
 
+@dataclass(frozen=True)
+class Score:
+    """How many predictions were called right, with the 95% Wilson interval.
+
+    share, low, high: fractions, NaN when total is 0.
+    """
+
+    right: int
+    total: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """The score of one network, with its digest and the name that it had last."""
+
+    digest: str
+    name: str
+    score: Score
+
+
 def visitor_alias(visitor: str) -> str:
-    """The name under which lists show a visitor: eight hex digits that do not lead back."""
-    return alias_of(hash_of(visitor))
-
-
-def alias_of(visitor_hash: str) -> str:
-    return visitor_hash[:_ALIAS_LENGTH]
+    """Return a visitor's public name: eight hex digits that do not reveal the secret."""
+    return hash_of(visitor)[:_ALIAS_LENGTH]
 
 
 def hash_of(visitor: str) -> str:
-    """What is kept of a visitor's secret. Raises FeedbackError for what cannot be one."""
+    """Return what is stored of a visitor's secret. Raises FeedbackError for an invalid one."""
     return hashlib.sha256(checked_token("visitor id", visitor).encode()).hexdigest()
 
 
-def image_of(content: bytes) -> torch.Tensor:
-    """The kept bytes as uint8 [28, 28]."""
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(SIDE, SIDE)
-
-
-# --- Checks -------------------------------------------------------------------------------------
+# --- Checks: each returns the value as it is stored, or raises FeedbackError ---------------------
 
 
 def checked_token(what: str, value: str) -> str:
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise FeedbackError(
-            f"The {what} is {_short(value)}, but 1 to 128 printable ASCII characters without "
-            "spaces are expected; reload the page and try again."
-        )
+        expected = "1 to 128 printable ASCII characters without spaces are expected"
+        _refuse(what, value, f"{expected}; reload the page and try again")
     return value
 
 
 def checked_name(value: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 200 or not value.isprintable():
-        raise FeedbackError(
-            f"The model's name is {_short(value)}, but 1 to 200 printable characters are expected; "
-            "rename the checkpoint."
-        )
+        expected = "1 to 200 printable characters are expected"
+        _refuse("model's name", value, f"{expected}; rename the checkpoint")
     return value
 
 
@@ -154,10 +164,7 @@ def checked_digit(what: str, value: int | None) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < CLASSES:
-        raise FeedbackError(
-            f"The {what} is {_short(value)}, but 0 to 9, or nothing for 'no digit', is expected; "
-            "pick one of these."
-        )
+        _refuse(what, value, "0 to 9, or null for not a digit, is expected; choose one of these")
     return value
 
 
@@ -165,17 +172,17 @@ def checked_probabilities(values: Sequence[float]) -> list[float]:
     expected = f"{CLASSES} numbers from 0 to 1 that add up to 1 are expected; draw the sketch again"
     try:
         probabilities = [float(value) for value in values]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise FeedbackError(f"The probabilities are {_short(values)}, but {expected}.") from error
+    except (TypeError, ValueError, OverflowError):
+        _refuse("list of probabilities", values, expected)
     # Written so that NaN fails each comparison.
-    sound = len(probabilities) == CLASSES and all(0.0 <= value <= 1.0 for value in probabilities)
-    if not sound or not abs(sum(probabilities) - 1.0) <= 1e-3:
-        raise FeedbackError(f"The probabilities are {_short(values)}, but {expected}.")
+    in_range = len(probabilities) == CLASSES and all(0.0 <= value <= 1.0 for value in probabilities)
+    if not in_range or not abs(sum(probabilities) - 1.0) <= 1e-3:
+        _refuse("list of probabilities", values, expected)
     return probabilities
 
 
-def checked_strokes(strokes: list | None) -> str | None:
-    """The strokes as JSON; None for none."""
+def checked_strokes(strokes: list[Any] | None) -> str | None:
+    """Return the strokes as JSON; None for an image."""
     if strokes is None:
         return None
     try:
@@ -184,7 +191,7 @@ def checked_strokes(strokes: list | None) -> str | None:
         text = json.dumps(strokes, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise FeedbackError(
-            f"The strokes cannot be kept as JSON ({error}), but a list of points with finite "
+            f"The strokes cannot be stored as JSON ({error}), but a list of points with finite "
             "coordinates is expected; clear the pad and draw again."
         ) from error
     if len(text) > MAX_STROKES_BYTES:  # json.dumps writes ASCII: characters are bytes
@@ -196,28 +203,21 @@ def checked_strokes(strokes: list | None) -> str | None:
 
 
 def checked_image(image: torch.Tensor) -> bytes:
+    expected = f"a uint8 tensor [{SIDE}, {SIDE}] is expected; draw the sketch again"
     if not isinstance(image, torch.Tensor):
-        raise FeedbackError(
-            f"The image is {_short(image)}, but a uint8 tensor [{SIDE}, {SIDE}] is expected; draw "
-            "the sketch again."
-        )
+        _refuse("image", image, expected)
     if image.dtype != torch.uint8 or tuple(image.shape) != (SIDE, SIDE):
-        raise FeedbackError(
-            f"The image is {image.dtype} {list(image.shape)}, but uint8 [{SIDE}, {SIDE}] is "
-            "expected; draw the sketch again."
-        )
+        _refuse("image", f"{image.dtype} {list(image.shape)}", expected)
     return image.cpu().contiguous().numpy().tobytes()
 
 
 def checked_time(now: datetime) -> str:
     if not isinstance(now, datetime) or now.tzinfo is None:
-        raise FeedbackError(
-            f"The time is {_short(now)}, but a time with its zone is expected; pass "
-            "datetime.now(timezone.utc)."
-        )
+        _refuse("time", now, "a time with its zone is expected; pass datetime.now(timezone.utc)")
     return now.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
-def _short(value: object) -> str:
+def _refuse(what: str, value: object, expected: str) -> NoReturn:
     text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    raise FeedbackError(f"The {what} is {shown}, but {expected}.")

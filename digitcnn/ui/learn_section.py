@@ -149,13 +149,13 @@ def build_learn_section(
 
 def sketches_of(store: FeedbackStore) -> Sketches:
     """Every sketch that shows a digit, in the order in which it came. Raises FeedbackError."""
-    found = [sketch for sketch in store.sketches() if sketch.true_digit is not None]
+    found = [entry for entry in reversed(store.entries()) if entry.true_digit is not None]
     return Sketches(
-        torch.stack([sketch.image for sketch in found])
+        torch.stack([entry.image for entry in found])
         if found
         else torch.empty(0, 28, 28, dtype=torch.uint8),
-        torch.tensor([sketch.true_digit for sketch in found], dtype=torch.uint8),
-        [sketch.visitor_hash for sketch in found],
+        torch.tensor([entry.true_digit for entry in found], dtype=torch.uint8),
+        [entry.visitor_hash for entry in found],
     )
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from digitcnn.digits import sketch
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
-from digitcnn.feedback import Score
+from digitcnn.feedback import FeedbackFilter, NewFeedback, Score
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -146,16 +146,18 @@ def record_verdict(
         raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
     visitor = text_of(payload, "visitor")
     workspace.feedback.record(
-        visitor=visitor,
-        sketch_id=text_of(payload, "sketch"),
-        model_digest=reading.checkpoint.digest,
-        model_name=reading.checkpoint.name,
-        answer=reading.answer,
-        probabilities=reading.probabilities,
-        true_digit=true_digit,
-        strokes=reading.strokes,
-        image=reading.seen,
-        now=now,
+        NewFeedback(
+            visitor=visitor,
+            sketch_id=text_of(payload, "sketch"),
+            model_digest=reading.checkpoint.digest,
+            model_name=reading.checkpoint.name,
+            answer=reading.answer,
+            probabilities=reading.probabilities,
+            true_digit=true_digit,
+            strokes=reading.strokes,
+            image=reading.seen,
+            now=now,
+        )
     )
     return {"answer": reading.answer, **standing_of(workspace, payload)}
 
@@ -166,8 +168,8 @@ def standing_of(workspace: Workspace, payload: Payload) -> Payload:
     store = workspace.feedback
     visitor = text_of(payload, "visitor")
     return {
-        "mine": _score(store.score(visitor)),
-        "all": _score(store.score(None)),
+        "mine": _score(store.score(FeedbackFilter(visitor))),
+        "all": _score(store.score()),
         "kept": store.public_location,
     }
 

@@ -27,7 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Ap
     store = FeedbackStore(folder / "outputs" / "feedback.sqlite3")
     for index in range(51):
         digit = 1 if index == 0 else 7
-        store.record(**sample(visitor="ann", sketch_id=str(index), true_digit=digit))
+        store.record(sample(visitor="ann", sketch_id=str(index), true_digit=digit))
     running = App(folder, data_dir, "--host", "127.0.0.1")
     yield running
     running.end()

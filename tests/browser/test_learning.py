@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 from running_app import ROOT, App
+from sample_feedback import sample
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -56,16 +56,12 @@ def draw(app: App, sketches: range) -> None:
     for place in sketches:
         digit = int(found.labels[place])
         store.record(
-            visitor=f"the-secret-of-visitor-{place % 3}",
-            sketch_id=f"sketch-{place}",
-            model_digest="0" * 64,
-            model_name="sevens",
-            answer=digit,
-            probabilities=[0.1] * 10,
-            true_digit=digit,
-            strokes=None,
-            image=found.images[place],
-            now=datetime.now(timezone.utc),
+            sample(
+                visitor=f"the-secret-of-visitor-{place % 3}",
+                sketch_id=f"sketch-{place}",
+                true_digit=digit,
+                image=found.images[place],
+            )
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 import torch
+from sample_feedback import sample
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback import FeedbackStore
@@ -119,16 +120,11 @@ def test_sketches_that_show_no_digit_are_left_out(tmp_path: Path) -> None:
     assert len(sketches_of(store)) == 0
     for number, true_digit in enumerate([3, None, 8]):
         store.record(
-            visitor="a-visitor's-secret",
-            sketch_id=f"sketch-{number}",
-            model_digest="0" * 64,
-            model_name="mine",
-            answer=number,
-            probabilities=[0.1] * 10,
-            true_digit=true_digit,
-            strokes=None,
-            image=torch.full((28, 28), number + 1, dtype=torch.uint8),
-            now=datetime.now(timezone.utc),
+            sample(
+                sketch_id=f"sketch-{number}",
+                true_digit=true_digit,
+                image=torch.full((28, 28), number + 1, dtype=torch.uint8),
+            )
         )
     found = sketches_of(store)
     assert found.digits.tolist() == [3, 8]

@@ -104,9 +104,9 @@ def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
     )
     assert right["mine"]["share"] == 1
     assert right["all"]["total"] == 1
-    (row,) = workspace.feedback.recent(None, 9)
+    (row,) = workspace.feedback.entries(limit=9)
     assert (row.answer, row.true_digit) == (answer, answer)
-    assert right["kept"] == "outputs/feedback.sqlite3 on the computer that runs this app"
+    assert right["kept"] == "feedback.sqlite3 on the computer running this app"
 
 
 def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere(
@@ -160,7 +160,7 @@ def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
 ) -> None:
     with pytest.raises(error):
         sketchpad_tab.record_verdict(workspace, Models(workspace), {**JUDGED, **change}, NOW)
-    assert workspace.feedback.score(None).total == 0
+    assert workspace.feedback.score().total == 0
 
 
 def test_the_page_gets_errors_as_sentences_and_unforeseen_ones_are_logged(

@@ -64,7 +64,7 @@ def list_csv(store: FeedbackStore, wanted: FeedbackFilter) -> File:
         ("id", "visitor", "answer", "true_digit", "right", "confidence", "model", "model_digest",
          "time", "corrected")
     )  # fmt: skip
-    for row in store.rows(wanted):
+    for row in store.entries(wanted):
         writer.writerow(
             (
                 row.id,

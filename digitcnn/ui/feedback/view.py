@@ -99,7 +99,7 @@ def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     return {
         "rows": [
             _row(row, mine=row.alias == alias, owner=owner)
-            for row in store.rows(wanted, offset=page * PAGE, limit=PAGE)
+            for row in store.entries(wanted, offset=page * PAGE, limit=PAGE)
         ],
         "total": total,
         "page": page,
