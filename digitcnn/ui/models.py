@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from cachetools import LRUCache, cachedmethod
 from gradio.processing_utils import save_file_to_cache
 
-from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED
@@ -49,10 +51,13 @@ document.addEventListener("drop", (event) => {
 class Models:
     """Finds the checkpoint that a page means by a name: one of the folder, or one dropped on it."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(
+        self, workspace: Workspace, check: Callable[[Checkpoint], DrawingCheck] = check_drawings
+    ) -> None:
+        self._workspace, self._check = workspace, check
         self.dropped = DroppedModels()
-        self._warnings: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._warnings: LRUCache[tuple[str, str], str] = LRUCache(WARNINGS_HELD)
+        self._checked = threading.Condition()
 
     @property
     def default(self) -> str | None:
@@ -74,18 +79,19 @@ class Models:
         return self._workspace.checkpoints.get(name)
 
     def drawing_warning(self, name: str | None) -> str:
-        """One sentence where the model misreads drawings that it should read, else empty.
+        """Return a sentence where a model misreads sketches that it should read, else "".
 
-        Asked once per network. Raises CheckpointError as ``get`` does.
+        Checked once per network; whoever asks meanwhile waits. Raises CheckpointError as ``get``.
         """
-        checkpoint = self.get(name)
-        key = checkpoint.name, checkpoint.digest
-        known = self._warnings.get(key)
-        if known is None:
-            known = self._warnings[key] = check_drawings(checkpoint).warning
-            while len(self._warnings) > WARNINGS_HELD:
-                self._warnings.popitem(last=False)
-        return known
+        return self._warning(self.get(name))
+
+    @cachedmethod(
+        lambda self: self._warnings,
+        key=lambda self, checkpoint: (checkpoint.name, checkpoint.digest),
+        condition=lambda self: self._checked,
+    )
+    def _warning(self, checkpoint: Checkpoint) -> str:
+        return self._check(checkpoint).warning
 
     def choices(self, session: str | None = None) -> list[tuple[str, str]]:
         """Label and name of every usable checkpoint, newest first.
