@@ -138,13 +138,13 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
     expect(used.labels()).to_have_text(["–"] * 9)
     used.draw(FOUR[:1], lift=False)
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A \d and not a \d, with "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d scores .* than \d: "))
     used.page.mouse.up()
     used.draw(FOUR[1:])
     expect(used.nearest.locator(".agree")).to_have_text(
         re.compile(r"of the 9 nearest among 440 images of small agree with the answer 4\.")
     )
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     coloured = used.why.locator(".overlay").evaluate(
         """overlay => overlay.getContext("2d").getImageData(0, 0, 336, 336).data
             .filter((value, i) => i % 4 === 3 && value > 0).length"""
@@ -159,26 +159,26 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
 
 def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     select = used.why.get_by_label("Compared with the rival")
     select.focus()
     select.press("9")  # as in any list: goes to the entry that begins so
     select.select_option("9")
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a 9, .* top"))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores .* than 9: .* top"))
     select.select_option("4")  # the answer itself is no rival
     expect(used.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
 def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
     panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     panels.page.evaluate(
         """() => window.addEventListener("digitcnn-answer", ({ detail }) => {
             if (detail.digit !== null) detail.refused = true; }, { capture: true })"""
     )
     panels.page.evaluate('window.dispatchEvent(new Event("digitcnn-model"))')
     expect(panels.why.locator(".sentence")).to_have_text(
-        re.compile(r"^No digit, closest: a 4 and not a ")
+        re.compile(r"^No digit, closest: 4 scores ")
     )
     expect(panels.nearest.locator(".agree")).to_have_text(
         re.compile(r"agree with the closest digit 4\.$")
@@ -199,7 +199,7 @@ def test_a_folded_panel_asks_for_nothing_and_catches_up(used: Panels) -> None:
     summary.press("Enter")
     expect(used.nearest).not_to_have_attribute("open", re.compile(""))
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert "why" in used.asked
     assert "nearest" not in used.asked
     assert not {"what_if", "film"} & set(used.asked), "folded at first"
@@ -228,7 +228,7 @@ def test_nothing_on_the_page_moves_when_panels_answer(panels: Panels) -> None:
     before = panels.page.evaluate(places)
     panels.draw()
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert panels.page.evaluate(places) == before
     panels.choose("absent")
     expect(panels.nearest.locator(".said")).to_contain_text("data download mnist")
@@ -246,7 +246,7 @@ def test_on_a_phone_the_pad_comes_first_and_panels_are_folded(browser: Any, pane
     panels.nearest.locator("summary").click()
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
     panels.why.locator("summary").click()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^A 4 and not a "))
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert panels.page.evaluate("document.documentElement.scrollWidth") == 360
     panels.close()
 

@@ -20,6 +20,7 @@ from digitcnn.training.replay import TrainingReplay
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.film import film_panel, filmed_sketch, news_of
 from digitcnn.ui.panels.panel import Panel
+from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.sketchpad_tab import replying
 from digitcnn.workspace import Workspace
@@ -73,7 +74,7 @@ def pictures(reply: dict[str, Any]) -> torch.Tensor:
 
 
 def test_a_sketch_is_bent_along_all_axes_and_shown_along_one(workspace: Workspace) -> None:
-    what_if = function_of(what_if_panel(Models(workspace)), "what_if")
+    what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     model = load(CHECKPOINTS / "digitcnn-mnist.pt")
     for place, axis in enumerate(AXES):
         reply = what_if({**DRAWN, "axis": place})
@@ -87,7 +88,7 @@ def test_a_sketch_is_bent_along_all_axes_and_shown_along_one(workspace: Workspac
 
 
 def test_without_an_axis_the_unchanged_sketch_alone_is_sent(workspace: Workspace) -> None:
-    what_if = function_of(what_if_panel(Models(workspace)), "what_if")
+    what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     for payload in (DRAWN, {**DRAWN, "axis": None}):
         reply = what_if(payload)
         assert reply["axis"] is None
@@ -95,7 +96,7 @@ def test_without_an_axis_the_unchanged_sketch_alone_is_sent(workspace: Workspace
 
 
 def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
-    reply = function_of(what_if_panel(Models(workspace)), "what_if")(DRAWN)
+    reply = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(DRAWN)
     broken = 0
     for axis, one in zip(AXES, reply["axes"], strict=True):
         answers = [row.index(max(row)) for row in one["probabilities"]]
@@ -111,7 +112,7 @@ def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
 
 
 def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
-    html = what_if_panel(Models(workspace)).html
+    html = what_if_panel(SketchReader(Models(workspace))).html
     assert html.count('type="range"') == len(AXES)
     for axis in AXES:
         neutral = axis.values.index(axis.neutral)
@@ -120,7 +121,7 @@ def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("payload", HOSTILE, ids=lambda payload: repr(payload)[:40])
 def test_whatever_is_posted_is_answered_with_a_sentence(workspace: Workspace, payload: Any) -> None:
-    what_if = function_of(what_if_panel(Models(workspace)), "what_if")
+    what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     film = function_of(film_panel(workspace), "film")
     news = function_of(film_panel(workspace), "film_news")
     reply = what_if(payload)
@@ -133,7 +134,9 @@ def test_whatever_is_posted_is_answered_with_a_sentence(workspace: Workspace, pa
 
 
 def test_an_empty_pad_is_no_error(workspace: Workspace) -> None:
-    assert function_of(what_if_panel(Models(workspace)), "what_if")(BLANK) == {"blank": True}
+    assert function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(BLANK) == {
+        "blank": True
+    }
     assert function_of(film_panel(workspace), "film")(BLANK) == {"blank": True}
 
 

@@ -1,9 +1,15 @@
+"""The panels below the pad on the server."""
+
+from __future__ import annotations
+
 import base64
 import dataclasses
 import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,9 +24,9 @@ from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.nearest import nearest_digits
-from digitcnn.ui.panels.panel import Lane, Panel
+from digitcnn.ui.panels.panel import Panel, WorkQueue
+from digitcnn.ui.panels.reading import COPIES_HELD, SketchReader
 from digitcnn.ui.panels.section import panels_of
-from digitcnn.ui.panels.twins import HELD, Twins
 from digitcnn.ui.panels.why import explain_sketch, sentence
 from digitcnn.workspace import Workspace
 
@@ -79,8 +85,8 @@ def settled(ask: Callable[[], dict]) -> dict:
 def test_the_nine_nearest_are_training_images_and_none_is_held_out(
     workspace: Workspace, indexes: FeatureIndexes, drawn: DigitSet
 ) -> None:
-    models = Models(workspace)
-    reply = settled(lambda: nearest_digits(workspace, models, indexes, DRAWN))
+    reader = SketchReader(Models(workspace))
+    reply = settled(lambda: nearest_digits(workspace, reader, indexes, DRAWN))
     training, _ = split_held_out(drawn)
     assert reply["of"] == len(training) == 440
     assert reply["set"] == "small"
@@ -93,17 +99,19 @@ def test_the_nine_nearest_are_training_images_and_none_is_held_out(
 
 
 def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndexes) -> None:
-    assert nearest_digits(workspace, Models(workspace), indexes, BLANK) == {"blank": True}
+    assert nearest_digits(workspace, SketchReader(Models(workspace)), indexes, BLANK) == {
+        "blank": True
+    }
     assert not indexes.files.folder.exists()
 
 
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ("bare", "does not say what images"),
-        ("no-print", "does not say what images"),
-        ("elsewhere", "learned from mnist.*data download mnist`"),
-        ("gone", "learned from mine.*back into the data folder"),
+        ("bare", "does not record its training images"),
+        ("no-print", "does not record its training images"),
+        ("elsewhere", "was trained on mnist.*data download mnist`"),
+        ("gone", "was trained on mine.*restore them in the data folder"),
         ("other-images", "are not those that other-images was trained on"),
     ],
 )
@@ -112,14 +120,16 @@ def test_without_the_training_images_it_says_what_is_missing(
 ) -> None:
     payload = {**DRAWN, "model": model}
     with pytest.raises(DigitSetError, match=says):
-        settled(lambda: nearest_digits(workspace, Models(workspace), indexes, payload))
+        settled(
+            lambda: nearest_digits(workspace, SketchReader(Models(workspace)), indexes, payload)
+        )
 
 
 # --- Why ----------------------------------------------------------------------------------------
 
 
 def test_the_explanation_is_what_the_page_draws(workspace: Workspace) -> None:
-    reply = explain_sketch(Models(workspace), Twins(), {**DRAWN, "rival": None})
+    reply = explain_sketch(SketchReader(Models(workspace)), {**DRAWN, "rival": None})
     seen = pixels(reply["seen"])
     ink = pixels(reply["ink"]).view(torch.int8)
     assert seen.shape == ink.shape == (784,)
@@ -130,28 +140,28 @@ def test_the_explanation_is_what_the_page_draws(workspace: Workspace) -> None:
     assert (gaps == -128).any()
     assert [len(pixels(maps)) for maps in reply["maps"]] == [32 * 14 * 14, 64 * 7 * 7]
     assert all(pixels(maps).max() == 255 for maps in reply["maps"])
-    assert reply["sentence"].startswith(f"A {reply['digit']} and not a {reply['rival']}, with ")
+    assert reply["sentence"].startswith(f"{reply['digit']} scores ")
 
 
 def test_the_rival_is_the_persons_choice(workspace: Workspace) -> None:
-    models, twins = Models(workspace), Twins()
-    first = explain_sketch(models, twins, DRAWN)
+    reader = SketchReader(Models(workspace))
+    first = explain_sketch(reader, DRAWN)
     other = next(d for d in range(10) if d not in (first["digit"], first["rival"]))
-    chosen = explain_sketch(models, twins, {**DRAWN, "rival": other})
+    chosen = explain_sketch(reader, {**DRAWN, "rival": other})
     assert chosen["rival"] == other
     assert chosen["ink"] != first["ink"]
-    same = explain_sketch(models, twins, {**DRAWN, "rival": first["digit"]})
+    same = explain_sketch(reader, {**DRAWN, "rival": first["digit"]})
     assert same == first
 
 
 def test_a_blank_pad_is_not_explained(workspace: Workspace) -> None:
-    assert explain_sketch(Models(workspace), Twins(), BLANK) == {"blank": True}
+    assert explain_sketch(SketchReader(Models(workspace)), BLANK) == {"blank": True}
 
 
 @pytest.mark.parametrize("rival", [10, -1, 1.0, True, "3", [], {}])
 def test_a_rival_is_a_digit(workspace: Workspace, rival: object) -> None:
-    with pytest.raises(SketchError, match="no digit from 0 to 9"):
-        explain_sketch(Models(workspace), Twins(), {**DRAWN, "rival": rival})
+    with pytest.raises(SketchError, match="must be a digit from 0 to 9"):
+        explain_sketch(SketchReader(Models(workspace)), {**DRAWN, "rival": rival})
 
 
 def explanation(ink: float, gap: float) -> Explanation:
@@ -164,30 +174,32 @@ def explanation(ink: float, gap: float) -> Explanation:
 
 
 def test_the_sentence_names_what_matters_and_nothing_else() -> None:
-    start = "A 4 and not a 9, with a score 6.5 higher: "
+    start = "4 scores 6.5 higher than 9: "
     ink = "the ink on the left adds 3.1"
-    gap = "a dot in the gap at the top would take 2.5 away"
+    gap = "a dot in the gap at the top would cost 2.5"
     assert sentence(explanation(3.1, 2.5)) == f"{start}{ink}, and {gap}."
     assert sentence(explanation(3.1, 0.3)) == f"{start}{ink}."
     assert sentence(explanation(-1.0, 2.5)) == f"{start}{gap}."
     assert sentence(explanation(0.2, -2.0)) == f"{start}no single part decides it."
 
 
-def test_twins_are_made_once_and_few_are_held() -> None:
-    def checkpoint(name: str) -> Checkpoint:
-        held = DigitCNN().eval().requires_grad_(False)
-        return Checkpoint(details=Details(), name=name, digest=name, size=1, held=held)
+def test_a_sketch_is_framed_once_and_inference_copies_are_held(workspace: Workspace) -> None:
+    reader = SketchReader(Models(workspace))
+    first, again = reader.read(DRAWN), reader.read({**DRAWN, "rival": 3})
+    assert first is not None
+    assert again is not None
+    assert again.image is first.image
+    assert again.network is first.network is not first.checkpoint.network
+    other = reader.read({**DRAWN, "strokes": [[[0.5, 0.2], [0.5, 0.8]]]})
+    assert other is not None
+    assert other.network is first.network
+    assert not torch.equal(other.image, first.image)
+    with pytest.raises(SketchError):
+        reader.read({**DRAWN, "picture": None})
 
-    twins, first = Twins(), checkpoint("first")
-    twin = twins.of(first)
-    assert twins.of(first) is twin
-    for number in range(HELD):
-        twins.of(checkpoint(str(number)))
-    assert twins.of(first) is not twin
 
-
-class Only(Models):
-    """Finds one checkpoint, whatever the name."""
+class OneCheckpoint(Models):
+    """Finds this checkpoint, whatever the name."""
 
     def __init__(self, workspace: Workspace, checkpoint: Checkpoint) -> None:
         super().__init__(workspace)
@@ -197,18 +209,50 @@ class Only(Models):
         return self.checkpoint
 
 
-def test_a_network_whose_answers_are_no_numbers_is_refused(
+class CountingCopies(DigitCNN):
+    """Counts its inference copies; one is made only while no other is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+        self.both = threading.Barrier(2)
+
+    def inference_copy(self) -> DigitCNN:
+        self.copies += 1
+        with suppress(threading.BrokenBarrierError):
+            self.both.wait(0.5)  # passes at once where another thread is here
+        return self
+
+
+def test_pages_that_ask_at_once_share_one_inference_copy(workspace: Workspace) -> None:
+    network = CountingCopies().eval().requires_grad_(False)
+    held = dataclasses.replace(Models(workspace).get("a"), held=network)
+    models = OneCheckpoint(workspace, held)
+    reader = SketchReader(models)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(reader.read, [DRAWN] * 8))
+    assert network.copies == 1
+    for number in range(COPIES_HELD):
+        models.checkpoint = dataclasses.replace(held, digest=str(number))
+        reader.read(DRAWN)
+    models.checkpoint = held
+    reader.read(DRAWN)
+    assert network.copies == 2 + COPIES_HELD
+
+
+def test_a_network_whose_outputs_are_not_finite_is_refused(
     workspace: Workspace, indexes: FeatureIndexes
 ) -> None:
     good = Models(workspace).get("a")
-    settled(lambda: nearest_digits(workspace, Models(workspace), indexes, DRAWN))
+    sound = SketchReader(Models(workspace))
+    settled(lambda: nearest_digits(workspace, sound, indexes, DRAWN))
     broken = DigitCNN().eval().requires_grad_(False)
     broken.hidden.bias.fill_(torch.nan)
-    models = Only(workspace, dataclasses.replace(good, held=broken))
-    with pytest.raises(CheckpointError, match="no numbers"):
-        explain_sketch(models, Twins(), DRAWN)
-    with pytest.raises(CheckpointError, match="no numbers"):
-        nearest_digits(workspace, models, indexes, DRAWN)
+    reader = SketchReader(OneCheckpoint(workspace, dataclasses.replace(good, held=broken)))
+    with pytest.raises(CheckpointError, match="not finite numbers"):
+        explain_sketch(reader, DRAWN)
+    with pytest.raises(CheckpointError, match="not finite numbers"):
+        nearest_digits(workspace, reader, indexes, DRAWN)
 
 
 # --- All ----------------------------------------------------------------------------------------
@@ -266,8 +310,8 @@ def test_panels_compute_one_at_a_time_and_few_wait() -> None:
             running[0] -= 1
         return {"digit": 1}
 
-    lane = Lane(most_waiting=2)
-    queued = lane.through(slow)
+    queue = WorkQueue(most_waiting=2)
+    queued = queue.through(slow)
     assert queued.__name__ == "slow"
     replies: list[dict] = []
     threads = [threading.Thread(target=lambda: replies.append(queued({}))) for _ in range(5)]
@@ -284,11 +328,11 @@ def test_panels_compute_one_at_a_time_and_few_wait() -> None:
     assert most == [1]
 
 
-def test_a_panel_that_fails_leaves_the_lane_free() -> None:
+def test_a_panel_that_fails_leaves_the_queue_free() -> None:
     def broken(payload: dict) -> dict:
         raise SketchError("Broken.")
 
-    queued = Lane(most_waiting=0).through(broken)
+    queued = WorkQueue(most_waiting=0).through(broken)
     for _ in range(3):
         with pytest.raises(SketchError):
             queued({})

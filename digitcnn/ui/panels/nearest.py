@@ -1,4 +1,4 @@
-"""Nearest training digits: the images that the network takes for most alike to the drawing."""
+"""Nearest training digits: the training images that the network sees as most like the sketch."""
 
 from __future__ import annotations
 
@@ -11,58 +11,55 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.set_files import or_download
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
+from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.shown import training_images
-from digitcnn.ui.sketchpad_tab import Payload, seen_of, text_of
+from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.workspace import Workspace
 
-# Milliseconds after which the page asks again for an index that is being built.
+# Milliseconds after which the page asks again while an index is being built.
 AGAIN = 700
 
 
-def nearest_panel(workspace: Workspace, models: Models) -> Panel:
-    """The panel; ``nearest`` answers ``{"model", "strokes", "width"}`` or with ``"picture"``."""
+def nearest_panel(workspace: Workspace, reader: SketchReader) -> Panel:
+    """Return the panel; ``nearest`` answers what ``SketchReader.read`` takes."""
     indexes = FeatureIndexes(workspace.outputs / ".features")
 
     def nearest(payload: Payload) -> Payload:
-        return nearest_digits(workspace, models, indexes, payload)
+        return nearest_digits(workspace, reader, indexes, payload)
 
     return Panel(
         name="nearest",
         title="Nearest training digits",
-        explanation="The nine of all images it learned from that are most like your drawing to the "
-        "network, by the 320 numbers in its last hidden layer.",
+        explanation="The nine training images closest to your sketch, measured by the 320 features "
+        "of the last hidden layer.",
         functions=(nearest,),
         open=True,
     )
 
 
 def nearest_digits(
-    workspace: Workspace, models: Models, indexes: FeatureIndexes, payload: Payload
+    workspace: Workspace, reader: SketchReader, indexes: FeatureIndexes, payload: Payload
 ) -> Payload:
-    """``{"digit": the answer, "of": images in all, "digits": nine of {"label", "distance",
-    "place", "image"}}``, the nearest first; ``"image"`` is 784 pixels in base64.
+    """Find the training images nearest to a sketch.
 
-    ``{"blank": True}`` for an empty drawing, ``{"wait": sentence, "again": milliseconds}`` while
+    Returns ``{"digit": the prediction, "of": images in all, "set", "digits": nine of {"label",
+    "distance", "place", "image"}}``, the nearest first; ``"image"`` is 784 pixels in base64.
+    ``{"blank": True}`` for an empty sketch, ``{"wait": sentence, "again": milliseconds}`` while
     the index is built. Raises SketchError, CheckpointError or DigitSetError.
     """
-    seen = seen_of(payload)
-    if seen is None:
+    reading = reader.read(payload)
+    if reading is None:
         return {"blank": True}
-    checkpoint = models.get(text_of(payload, "model"))
-    index = _index_of(workspace, indexes, checkpoint)
+    index = _index_of(workspace, indexes, reading.checkpoint)
     if isinstance(index, UnderWay):
         return {"wait": _progress(index), "again": AGAIN}
-    network = checkpoint.network
+    network = reading.network
     with torch.inference_mode():
-        features = network.features(network.prepare(seen[None]))
+        features = network.features(network.prepare(reading.image[None]))
         answer = int(network.output(features)[0].argmax())
     if not bool(features.isfinite().all()):
-        raise CheckpointError(
-            "The features that this network has of the drawing are no numbers; choose another "
-            "model."
-        )
+        raise CheckpointError("This model's features are not finite numbers; choose another model.")
     places, distances = index.nearest(features[0])
     training = index.training
     return {
@@ -84,13 +81,13 @@ def nearest_digits(
 def _index_of(
     workspace: Workspace, indexes: FeatureIndexes, checkpoint: Checkpoint
 ) -> FeatureIndex | UnderWay:
-    """Raises DigitSetError where the training images are unknown or not here."""
+    """Raises DigitSetError where the training images are unknown or not available."""
     details = checkpoint.details
     trained_on = details.fingerprints.get("train")
     if details.digits is None or trained_on is None:
         raise DigitSetError(
-            f"{checkpoint.name} does not say what images it was trained on, so none can be shown; "
-            "choose a model that was trained here."
+            f"{checkpoint.name} does not record its training images, so none can be shown; choose "
+            "a model trained here."
         )
     key = repr((checkpoint.digest, details.digits, trained_on, details.config.get("train_images")))
     return indexes.ask(
@@ -102,24 +99,20 @@ def _index_of(
 
 
 def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
-    """The training images; where they are not here, a sentence without folders: visitors see it."""
+    """Open the training images. An error names no folder: visitors see it."""
     if workspace.catalog.check(digits, "train"):
         return training_images(workspace, checkpoint)
-    remedy = (
-        or_download(digits, "train").removeprefix(", or ") or "put them back into the data folder"
-    )
+    remedy = or_download(digits, "train").removeprefix(", or ") or "restore them in the data folder"
     raise DigitSetError(
-        f"{checkpoint.name} learned from {digits}, whose training images are not on this machine; "
+        f"{checkpoint.name} was trained on {digits}, but its training images are not available; "
         f"{remedy}."
     )
 
 
 def _progress(under_way: UnderWay) -> str:
     if not under_way.mine:
-        return "The training images of another model are being looked at; yours come next."
+        return "Indexing another model's training images; yours are next."
     if not under_way.total:
-        return "Reading the training images."
-    return (
-        f"Looking at the {under_way.total:,} training images, once for this model: "
-        f"{100 * under_way.done / under_way.total:.0f} %."
-    )
+        return "Loading the training images."
+    share = under_way.done / under_way.total
+    return f"Indexing {under_way.total:,} training images (once per model): {share:.0%}."

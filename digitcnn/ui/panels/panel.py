@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +13,10 @@ from digitcnn.ui.sketchpad_tab import Payload
 
 FOLDER = Path(__file__).parent
 
-# Panels compute one at a time, all pages together, so that the pad's answers find a free core.
-# So many calls may wait; to one more the page is told to ask again, for every call that waits
-# holds one of the server's forty threads.
+# Panels compute one at a time, for all pages together, so that the pad finds a free core. Each call
+# that waits holds one of the server's forty threads, so only this many may; others ask again.
 MOST_WAITING = 8
-# Milliseconds after which a page asks again.
+# Milliseconds after which they do.
 AGAIN = 300
 
 
@@ -63,24 +63,24 @@ class Panel:
         return (FOLDER / f"{self.name}.{kind}").read_text("utf-8")
 
 
-class Lane:
-    """Lets one computation of the panels run at a time, and few wait for it. Thread-safe."""
+class WorkQueue:
+    """Runs one of the panels' computations at a time, while a few wait. Thread-safe."""
 
     def __init__(self, most_waiting: int = MOST_WAITING) -> None:
-        self._free = threading.Lock()
+        self._running = threading.Lock()
         self._places = threading.Semaphore(1 + most_waiting)
 
     def through(self, function: Callable[[Payload], Payload]) -> Callable[[Payload], Payload]:
-        """The function, answering ``{"again": milliseconds}`` where too many wait already."""
+        """Return the function, answering ``{"again": milliseconds}`` where too many wait."""
 
+        @functools.wraps(function)
         def queued(payload: Payload) -> Payload:
             if not self._places.acquire(blocking=False):
                 return {"again": AGAIN}
             try:
-                with self._free:
+                with self._running:
                     return function(payload)
             finally:
                 self._places.release()
 
-        queued.__name__ = function.__name__
         return queued

@@ -17,7 +17,8 @@ import gradio as gr
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.film import film_panel
 from digitcnn.ui.panels.nearest import nearest_panel
-from digitcnn.ui.panels.panel import FOLDER, Lane, Panel
+from digitcnn.ui.panels.panel import FOLDER, Panel, WorkQueue
+from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.panels.why import why_panel
 from digitcnn.ui.sketchpad_tab import Payload, replying
@@ -25,11 +26,12 @@ from digitcnn.workspace import Workspace
 
 
 def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
-    """The panels, in their order on the page."""
+    """Return the panels, in their order on the page."""
+    reader = SketchReader(models)
     return [
-        nearest_panel(workspace, models),
-        why_panel(models),
-        what_if_panel(models),
+        nearest_panel(workspace, reader),
+        why_panel(reader),
+        what_if_panel(reader),
         film_panel(workspace),
     ]
 
@@ -37,9 +39,9 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
 def build_panels(workspace: Workspace, models: Models) -> None:
     """The panels, inside the Sketchpad's open ``gr.Tab``, below the pad."""
     panels = panels_of(workspace, models)
-    lane = Lane()
+    queue = WorkQueue()
     functions: list[Callable[[Any], Payload]] = [
-        replying(lane.through(function)) for panel in panels for function in panel.functions
+        replying(queue.through(function)) for panel in panels for function in panel.functions
     ]
     common_css, common_js = (
         (FOLDER / f"panels.{kind}").read_text("utf-8") for kind in ("css", "js")

@@ -1,4 +1,4 @@
-"""What if: the drawing turned, moved, scaled, thickened or blurred, and where its answer breaks."""
+"""What if: the sketch rotated, shifted, scaled, thickened or blurred, and its predictions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from html import escape
 
 from digitcnn.analysis.robustness import AXES, Axis, Perturbation, perturb
 from digitcnn.errors import SketchError
-from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.twins import Twins
-from digitcnn.ui.sketchpad_tab import Payload, seen_of, text_of
+from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.sketchpad_tab import Payload
 
 
-def what_if_panel(models: Models) -> Panel:
-    """The panel; ``what_if`` answers ``{"model", "strokes", "width", "axis"}`` or with
-    ``"picture"``."""
-    twins = Twins()
+def what_if_panel(reader: SketchReader) -> Panel:
+    """Return the panel; ``what_if`` answers what ``perturbed_sketch`` takes."""
 
     def what_if(payload: Payload) -> Payload:
-        return bent_sketch(models, twins, payload)
+        return perturbed_sketch(reader, payload)
 
     return Panel(
         name="what_if",
@@ -33,40 +30,38 @@ def what_if_panel(models: Models) -> Panel:
     )
 
 
-def bent_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
-    """``{"answer": digit, "axes": one per axis of {"rival", "below", "above", "probabilities"},
-    "images": of the axis asked for}``; ``{"blank": True}`` for an empty drawing.
+def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
+    """Predict a sketch along every axis of change.
 
-    payload: ``"axis"`` is the place of an axis in AXES, or null for the unchanged drawing alone.
-    probabilities: ten, calibrated, for each of the axis' values. below, above: the place among
-    them where the answer breaks, null where it never does. images: 784 pixels for each, in base64.
-    Raises SketchError or CheckpointError.
+    payload: what ``SketchReader.read`` takes, and ``"axis"``, the place in AXES whose images are
+    wanted, or null for the unchanged sketch alone.
+    Returns ``{"answer": digit, "axes": [{"rival", "below", "above", "probabilities"}, ...],
+    "axis", "images"}``, or ``{"blank": True}``. probabilities: ten, calibrated, for each of the
+    axis' values. below, above: the place among them where the prediction changes, or null.
+    images: 784 pixels each, in base64. Raises SketchError or CheckpointError.
     """
-    wanted = payload.get("axis")
-    if wanted is not None and (type(wanted) is not int or not 0 <= wanted < len(AXES)):
-        raise SketchError(
-            f"The axis that was asked for is none of 0 to {len(AXES) - 1}; reload the page."
-        )
-    seen = seen_of(payload)
-    if seen is None:
+    axis = payload.get("axis")
+    if axis is not None and (type(axis) is not int or not 0 <= axis < len(AXES)):
+        raise SketchError("Unknown slider; reload the page.")
+    reading = reader.read(payload)
+    if reading is None:
         return {"blank": True}
-    checkpoint = models.get(text_of(payload, "model"))
-    found = perturb(twins.of(checkpoint), seen, checkpoint.temperature)
-    images = seen if wanted is None else found[wanted].images
+    perturbations = perturb(reading.network, reading.image, reading.checkpoint.temperature)
+    images = reading.image if axis is None else perturbations[axis].images
     return {
-        "answer": found[0].answer,
-        "axes": [_axis(one) for one in found],
-        "axis": wanted,
+        "answer": perturbations[0].answer,
+        "axes": [_axis(one) for one in perturbations],
+        "axis": axis,
         "images": base64.b64encode(images.numpy().tobytes()).decode("ascii"),
     }
 
 
-def _axis(found: Perturbation) -> Payload:
+def _axis(along: Perturbation) -> Payload:
     return {
-        "rival": found.rival,
-        "below": _place(found.axis, found.below),
-        "above": _place(found.axis, found.above),
-        "probabilities": [[round(p, 4) for p in row] for row in found.probabilities.tolist()],
+        "rival": along.rival,
+        "below": _place(along.axis, along.below),
+        "above": _place(along.axis, along.above),
+        "probabilities": [[round(p, 4) for p in row] for row in along.probabilities.tolist()],
     }
 
 

@@ -1,6 +1,6 @@
-"""Why: which ink and which gaps speak for the answer and against a rival, and what the layers see.
+"""Why this digit: which ink and which gaps favour the prediction over a rival, and what layers see.
 
-What is shown is computed by ``analysis.explain``; here are its words, and how it is sent.
+``analysis.explain`` computes it; here are its words and how it is sent.
 """
 
 from __future__ import annotations
@@ -23,77 +23,77 @@ from digitcnn.analysis.explain import (
 )
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import CheckpointError, SketchError
-from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.twins import Twins
-from digitcnn.ui.sketchpad_tab import Payload, seen_of, text_of
+from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.sketchpad_tab import Payload
 
-# Effects below this share of the lead, and below half a point, are not worth a word or a dot.
+# Smaller effects, as a share of the lead and in points, are not worth a word or a dot.
 LEAST_SHARE, LEAST_POINTS = 0.1, 0.5
-# In the grid of places: ink lies there.
+# Marks a place of the grid that has ink.
 INKED = -128
 
 
-def why_panel(models: Models) -> Panel:
-    """The panel; ``why`` answers the drawing with ``"rival"``: a digit, or null."""
-    twins = Twins()
+def why_panel(reader: SketchReader) -> Panel:
+    """Return the panel; ``why`` answers what ``explain_sketch`` takes."""
 
     def why(payload: Payload) -> Payload:
-        return explain_sketch(models, twins, payload)
+        return explain_sketch(reader, payload)
 
     return Panel(
         name="why",
-        title="Why",
-        explanation="Which of your ink, drawn as blocks, and which empty places, drawn as dots, "
-        "make the network answer this digit and not its rival.",
+        title="Why this digit",
+        explanation="Which ink (blocks) and which gaps (dots) make the network predict this digit "
+        "rather than the rival.",
         functions=(why,),
         open=True,
     )
 
 
-def explain_sketch(models: Models, twins: Twins, payload: Payload) -> Payload:
-    """Why the chosen model answers as it does, rather than ``"rival"``; null: the second best.
+def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
+    """Explain why the model predicts its digit rather than a rival.
 
-    ``{"digit", "rival", "sentence", "seen", "ink", "gaps", "grid", "maps"}``, or
+    payload: what ``SketchReader.read`` takes, and ``"rival"``: a digit, or null for the runner-up.
+    Returns ``{"digit", "rival", "sentence", "seen", "ink", "gaps", "grid", "maps"}``, or
     ``{"blank": True}``. ``"seen"``: 784 pixels. ``"ink"``: for each, -127 (for the rival) to 127
-    (for the answer). ``"gaps"``: the same for places of the grid, ``{"first", "step", "across"}``,
-    -128 where there is ink. ``"maps"``: two layers, on one scale each. All bytes are in base64.
-    Raises SketchError or CheckpointError.
+    (for the prediction). ``"gaps"``: the same for places of the grid, ``{"first", "step",
+    "across"}``, -128 where there is ink. ``"maps"``: two layers, on one scale each. All bytes are
+    in base64. Raises SketchError or CheckpointError.
     """
     rival = _rival(payload.get("rival"))
-    seen = seen_of(payload)
-    if seen is None:
+    reading = reader.read(payload)
+    if reading is None:
         return {"blank": True}
-    network = twins.of(models.get(text_of(payload, "model")))
-    found = explain(network, seen, rival)
-    if not math.isfinite(found.lead):
+    network, image = reading.network, reading.image
+    explanation = explain(network, image, rival)
+    if not math.isfinite(explanation.lead):
         raise CheckpointError(
-            "The answers of this network are no numbers, so they cannot be explained; choose "
+            "This model's outputs are not finite numbers, so they cannot be explained; choose "
             "another model."
         )
     across = (LAST_PLACE - FIRST_PLACE) // SPACING + 1
     return {
-        "digit": found.answer,
-        "rival": found.rival,
-        "sentence": sentence(found),
-        "seen": _base64(seen),
-        "ink": _base64(_signed(along_ink(found.ink, seen), 0.0)),
-        "gaps": _base64(_grid(found, across)),
+        "digit": explanation.answer,
+        "rival": explanation.rival,
+        "sentence": sentence(explanation),
+        "seen": _base64(image),
+        "ink": _base64(_signed(along_ink(explanation.ink, image), 0.0)),
+        "gaps": _base64(_grid(explanation, across)),
         "grid": {"first": FIRST_PLACE, "step": SPACING, "across": across},
-        "maps": [_base64(_scaled(maps)) for maps in feature_maps(network, seen)],
+        "maps": [_base64(_scaled(maps)) for maps in feature_maps(network, image)],
     }
 
 
-def sentence(found: Explanation) -> str:
-    """What speaks most for the answer, in one sentence."""
-    (ink_place, ink), (gap_place, gap) = found.strongest_ink(), found.strongest_gap()
-    least = max(LEAST_POINTS, LEAST_SHARE * found.lead)
+def sentence(explanation: Explanation) -> str:
+    """Say what favours the prediction most, in one sentence."""
+    ink_place, ink = explanation.strongest_ink()
+    gap_place, gap = explanation.strongest_gap()
+    least = max(LEAST_POINTS, LEAST_SHARE * explanation.lead)
     reasons = []
     if ink >= least:
         reasons.append(f"the ink {ink_place} adds {ink:.1f}")
     if gap >= least:
-        reasons.append(f"a dot in the gap {gap_place} would take {gap:.1f} away")
-    start = f"A {found.answer} and not a {found.rival}, with a score {found.lead:.1f} higher"
+        reasons.append(f"a dot in the gap {gap_place} would cost {gap:.1f}")
+    start = f"{explanation.answer} scores {explanation.lead:.1f} higher than {explanation.rival}"
     return f"{start}: {', and '.join(reasons) or 'no single part decides it'}."
 
 
@@ -101,16 +101,16 @@ def _rival(value: Any) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < CLASSES:
-        raise SketchError("The rival is no digit from 0 to 9; choose it again.")
+        raise SketchError("The rival must be a digit from 0 to 9; choose it again.")
     return value
 
 
-def _grid(found: Explanation, across: int) -> Tensor:
-    """The effects of gaps in their places: int8 [across, across]; INKED where there is none."""
+def _grid(explanation: Explanation, across: int) -> Tensor:
+    """Return the gaps' effects in their places: int8 [across, across]; INKED where there is ink."""
     grid = torch.full((across, across), INKED, dtype=torch.int8)
-    rows, columns = ((found.gaps.places - FIRST_PLACE) // SPACING).T
+    rows, columns = ((explanation.gaps.places - FIRST_PLACE) // SPACING).T
     # Where no gap matters, small effects are not blown up to large dots.
-    grid[rows, columns] = _signed(found.gaps.effects, max(1.0, found.lead / 4))
+    grid[rows, columns] = _signed(explanation.gaps.effects, max(1.0, explanation.lead / 4))
     return grid
 
 
