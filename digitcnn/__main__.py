@@ -1,13 +1,21 @@
-"""``python -m digitcnn``: see ``cli``."""
+"""``python -m digitcnn COMMAND``, and the ``digitcnn`` script."""
 
-import os
+from __future__ import annotations
+
 import sys
 
-# Read by OpenMP when PyTorch is imported: threads that wait for each other soon sleep. By default
-# they spin for milliseconds, and beside another busy program a training took ten times as long.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+from digitcnn import cli
+from digitcnn.ui import launcher
 
-from digitcnn.cli import main
+
+def script() -> int:
+    """Run ``digitcnn``: serve the page with the app's options, or run a COMMAND."""
+    arguments = sys.argv[1:]
+    if arguments and not arguments[0].startswith("-"):
+        return cli.main(arguments, program="digitcnn")
+    commands = "digitcnn COMMAND runs a command: train, evaluate, ...; see digitcnn train --help"
+    return launcher.main(arguments, program="digitcnn", epilog=commands)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.main())

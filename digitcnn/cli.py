@@ -13,23 +13,30 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from digitcnn import terminal
 from digitcnn.commands.arguments import add_commands
-from digitcnn.commands.base import say
 from digitcnn.errors import DigitCNNError
 from digitcnn.files import without_nan
+from digitcnn.process import share_cores
+
+PROGRAM = "python -m digitcnn"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status."""
-    args = parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run one command; return the exit status. program: what was typed to run it."""
+    return terminal.run(lambda: _main(parser(program).parse_args(arguments)))
+
+
+def _main(args: argparse.Namespace) -> int:
+    share_cores()
     try:
         command = importlib.import_module(f"digitcnn.commands.{args.module}")
         result, text, status = command.run(args)
     except DigitCNNError as error:
-        say(str(error))
+        terminal.say(str(error))
         return 2
     except KeyboardInterrupt:
-        say("Interrupted.")
+        terminal.say("Interrupted.")
         return 130
     print(json.dumps(without_nan(result), allow_nan=False) if args.json else text)
     return int(status)
@@ -40,10 +47,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """Return the parser of all commands with their arguments."""
     parser = _Parser(
-        prog="python -m digitcnn",
+        prog=program,
         description=sys.modules[__name__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

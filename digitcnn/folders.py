@@ -51,6 +51,15 @@ def checkpoint_folder(option: Path | None, environment: Mapping[str, str] = os.e
     return _named(option, environment.get("DIGITCNN_CHECKPOINT_DIR")) or _default("checkpoints")
 
 
+def shipped_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where the shipped model lies, for an app that would not find it otherwise.
+
+    None where a checkpoint folder was named, and in a checkout, whose own has it.
+    """
+    named = option is not None or environment.get("DIGITCNN_CHECKPOINT_DIR")
+    return None if named or CHECKOUT is not None else SHIPPED_FOLDER
+
+
 def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
     """Return where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the output folder."""
     return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"

@@ -39,13 +39,19 @@ class Workspace:
         checkpoints: Path,
         feedback: Path | str,
         device: str = "auto",
+        *,
+        shipped: Path | None = None,
     ) -> None:
-        """feedback: a file, or the address of a database. Raises ConfigError for a bad address."""
+        """Describe the workspace; nothing is opened yet.
+
+        feedback: a file, or the address of a database. shipped: a second folder of checkpoints,
+        which are only read. Raises ConfigError for an invalid address.
+        """
         self.outputs, self.checkpoints_folder = outputs, checkpoints
         self.feedback = FeedbackStore(feedback)
         self.catalog = catalog_with_feedback(data, self.feedback)
         self.runs = RunStore(outputs)
-        self.checkpoints = CheckpointFolder(checkpoints)
+        self.checkpoints = CheckpointFolder(checkpoints, also=shipped)
         self._predictions = PredictionCache(outputs / ".predictions")
         self._robustness = RobustnessCache()
         self._device = device

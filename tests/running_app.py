@@ -15,13 +15,12 @@ from warm_process import WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A proxy that nobody runs: the app under test reaches this machine and nothing else.
-NO_NETWORK = {
-    **dict.fromkeys(
-        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
-    ),
-    **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
-}
+# A proxy that nobody runs: the app under test reaches this machine, and nothing else. There is no
+# ``no_proxy``: the app itself must not ask a proxy for this machine.
+NO_NETWORK = dict.fromkeys(
+    ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
+)
+HIDDEN = ("GRADIO_", "no_proxy", "NO_PROXY")
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -33,10 +32,10 @@ CHROMIUM_FLAGS = [
 
 
 def serve(*arguments: str) -> int:
-    """What ``python app.py`` does, where it is imported already."""
-    import app
+    """What ``python app.py`` does, where its libraries are imported already."""
+    from digitcnn.ui import launcher
 
-    return app.main(arguments)
+    return launcher.main(arguments)
 
 
 class App:
@@ -68,7 +67,7 @@ class App:
         options = ["--port", str(port), "--data-dir", str(data_dir), "--device", "cpu"]
         options += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
         options += arguments
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(HIDDEN)}
         inherited |= NO_NETWORK
         self.process: WarmProcess | subprocess.Popen[bytes]
         if environment is None:
@@ -85,7 +84,7 @@ class App:
                     env=inherited | dict(environment),
                 )
         deadline = time.monotonic() + 90
-        while "digitcnn is at" not in self.output()[before:]:
+        while "digitcnn is running at" not in self.output()[before:]:
             assert self.process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.05)

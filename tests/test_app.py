@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,21 +21,25 @@ from typing import Any
 
 import pytest
 import torch
-from running_app import ROOT, App
+from running_app import NO_NETWORK, ROOT, App
 
 from digitcnn.network.checkpoint import Details, save
 from digitcnn.network.model import DigitCNN
+from digitcnn.ui.address import lan_host
 
 START = ["train-start", "train-stop", "train-resume", "train-fetch"]
 
 
-def app_py(*arguments: str) -> subprocess.CompletedProcess[str]:
+def app_py(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py"), *arguments],
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
+        env={**os.environ, **(environment or {})},
     )
 
 
@@ -87,9 +93,12 @@ def test_unusable_arguments_are_one_sentence(
     [
         ("DIGITCNN_OWNER_TOKEN", "secret", "6 characters"),
         ("DIGITCNN_AUTH", "nobody", "name:password"),
+        ("GRADIO_SERVER_PORT", "abc", "GRADIO_SERVER_PORT is 'abc'"),
+        ("GRADIO_NUM_PORTS", "-1", "GRADIO_NUM_PORTS is '-1'"),
+        ("GRADIO_SERVER_NAME", "203.0.113.7", "203.0.113.7"),
     ],
 )
-def test_secrets_that_do_not_protect_are_one_sentence(
+def test_unusable_variables_are_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -99,6 +108,18 @@ def test_secrets_that_do_not_protect_are_one_sentence(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert problem in refusal(capsys, "--output-dir", str(tmp_path), "--device", "cpu")
+
+
+@pytest.mark.parametrize("variable", ["GRADIO_NODE_NUM_PORTS", "GRADIO_DEBUG"])
+def test_an_error_of_gradio_at_import_or_launch_is_one_sentence(
+    tmp_path: Path, variable: str
+) -> None:
+    folders = ["--output-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--device", "cpu"]
+    done = app_py(*folders, environment={variable: "abc", **NO_NETWORK})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "'abc'" in done.stderr
 
 
 def called(request: urllib.request.Request) -> Any:
@@ -168,6 +189,55 @@ def test_the_printed_token_makes_the_owner(shared: App) -> None:
 def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
     assert "owner" not in local.output()
     assert press(local.url, "train-stop") == "No training is running."
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
+def test_the_app_starts_behind_a_proxy(tmp_path: Path, data_dir: Path, proxy: str) -> None:
+    app = App(tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy})
+    try:
+        with called(urllib.request.Request(f"{app.url}/config")) as answer:
+            assert json.load(answer)["title"] == "digitcnn"
+        assert "Traceback" not in app.output()
+    finally:
+        app.end()
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+def test_the_app_serves_on_ipv6(tmp_path: Path, data_dir: Path, host: str) -> None:
+    app = App(tmp_path, data_dir, "--host", host)
+    port = urllib.parse.urlsplit(app.url).port
+    try:
+        with called(urllib.request.Request(f"http://[::1]:{port}/config")) as answer:
+            assert json.load(answer)["title"] == "digitcnn"
+        (line,) = [line for line in app.output().splitlines() if line.startswith("digitcnn is")]
+        assert re.search(rf"at http://\[[0-9a-f:]+\]:{port}/$", line)
+        assert f"{line.split(' at ')[1]}#owner=" in app.output()
+    finally:
+        app.end()
+
+
+def test_an_app_for_the_network_prints_the_address_to_type_there(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    app = App(tmp_path, data_dir, "--host", "0.0.0.0")
+    port = urllib.parse.urlsplit(app.url).port
+    url = f"http://{lan_host() or '127.0.0.1'}:{port}/"
+    try:
+        assert f"digitcnn is running at {url}\n" in app.output()
+        assert f"Owner link: {url}#owner=" in app.output()
+        assert "localhost" not in app.output()
+    finally:
+        app.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,10 +16,10 @@ HEAVY = {"torch", "gradio", "matplotlib", "sqlalchemy"}
 
 # Runs a command line in this process and prints which of the heavy libraries it imported.
 PROBE = f"""
+import importlib
 import sys
-from digitcnn.cli import main
 try:
-    status = main(sys.argv[1:])
+    status = importlib.import_module(sys.argv[1]).main(sys.argv[2:])
 except SystemExit as leaving:
     status = leaving.code
 assert not status, status
@@ -29,9 +29,9 @@ print("imported:", *sorted({HEAVY} & set(sys.modules)))
 COMMANDS = ["train", "evaluate", "compare", "stability", "figures", "predict", "export", "data"]
 
 
-def heavy_imports(*arguments: str) -> str:
+def heavy_imports(*arguments: str, main: str = "digitcnn.cli") -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments],
+        [sys.executable, "-c", PROBE, main, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -50,6 +50,10 @@ def test_every_command_is_listed_here() -> None:
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["data", "add"]])
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert heavy_imports(*command, "--help") == ""
+
+
+def test_the_apps_help_imports_nothing_heavy() -> None:
+    assert heavy_imports("--help", main="digitcnn.ui.launcher") == ""
 
 
 def test_data_list_imports_nothing_heavy(tmp_path: Path, data_dir: Path) -> None:

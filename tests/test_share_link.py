@@ -48,7 +48,7 @@ def test_without_a_network_one_line_says_where_the_app_is_and_it_goes_on(
 ) -> None:
     app = App(tmp_path, data_dir, "--share", environment={"HF_HOME": str(tmp_path / "hf")})
     try:
-        line = said(app, lambda line: line.startswith("No public link"))
+        line = said(app, lambda line: line.startswith("Could not create a public link"))
         assert app.url in line
         token = said(app, lambda line: "#owner=" in line)
         assert app.url in token
@@ -74,13 +74,13 @@ def test_the_owner_reads_when_the_link_was_made_when_it_ends_and_that_it_ended(
     app = App(tmp_path, data_dir, "--share", environment=environment)
     try:
         link = "https://0123456789abcdef.example"
-        line = said(app, lambda line: line.startswith("The public link is"))
-        made = re.search(r"is (\S+) \(made ([\d :-]+), ends ([\d :-]+) at the latest\)", line)
+        line = said(app, lambda line: line.startswith("Public link: "))
+        made = re.search(r": (\S+) \(created ([\d :-]+), expires by ([\d :-]+)\)", line)
         assert made is not None
         assert made[1] == link
         assert made[2] < made[3]
         assert link in said(app, lambda line: "#owner=" in line)
-        ended = said(app, lambda line: line.startswith(f"The public link {link} ended"))
+        ended = said(app, lambda line: line.startswith(f"The public link {link} expired"))
         assert app.url in ended
         owner = said(app, lambda line: "#owner=" in line).partition("#owner=")[2]
         assert link in on_the_page(app, owner)

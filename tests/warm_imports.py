@@ -1,7 +1,7 @@
 """What a process of the tests has imported before it is forked off: see warm_process.py."""
 
-import app
 import digitcnn.cli
-import digitcnn.ui.page
+import digitcnn.ui.launcher
+import digitcnn.ui.serve
 
-__all__ = ["app", "digitcnn"]
+__all__ = ["digitcnn"]

@@ -14,6 +14,7 @@ from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.folders import data_folder, feedback_place, output_folder
+from digitcnn.terminal import say
 
 if TYPE_CHECKING:
     from digitcnn.analysis.predictions import Predictions
@@ -57,10 +58,6 @@ def catalog_with_feedback(data: Path, place: Path | str) -> Catalog:
         how="draw on the Sketchpad and say what it is",
     )
     return Catalog(data, live={"feedback": live})
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def advance(bar: tqdm, done: int, total: int) -> None:

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, opened_checkpoint, say
+from digitcnn.commands.base import Answer, opened_checkpoint
 from digitcnn.digits import synthetic
 from digitcnn.errors import ExportError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export import offline_page, onnx_model, write_file
+from digitcnn.terminal import say
 
 
 def run(args: argparse.Namespace) -> Answer:

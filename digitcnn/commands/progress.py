@@ -17,7 +17,7 @@ from digitcnn.analysis.events import (
 )
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.stability import PassResult
-from digitcnn.commands.base import say
+from digitcnn.terminal import say
 
 
 @contextmanager

@@ -7,13 +7,14 @@ import argparse
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.metrics import accuracy_text, percent
 from digitcnn.analysis.stability import Stability
-from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint, say
+from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.options import check_passes, usual_passes
 from digitcnn.services.predictors import predict_uncached
 from digitcnn.services.stability import measure_stability
+from digitcnn.terminal import say
 
 
 def run(args: argparse.Namespace) -> Answer:

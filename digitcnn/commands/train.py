@@ -23,12 +23,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, catalog_of, download, folder_option, say
+from digitcnn.commands.base import Answer, catalog_of, download, folder_option
 from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import ConfigError, DownloadError, RunError
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
 from digitcnn.options import MOST_SEEDS
+from digitcnn.terminal import say
 from digitcnn.training import distributed, runs
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes

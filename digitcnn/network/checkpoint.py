@@ -413,8 +413,11 @@ class CheckpointFolder:
     networks that were asked for last.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, also: Path | None = None) -> None:
+        """also: a second folder to read, such as that of the shipped model; names in the first
+        hide those in the second."""
         self.folder = folder
+        self._also = also
         self._lock = threading.Lock()
         self._networks: OrderedDict[str, DigitCNN] = OrderedDict()
         self._seen: dict[str, tuple[tuple[int, ...], Checkpoint | BadCheckpoint]] = {}
@@ -458,16 +461,11 @@ class CheckpointFolder:
 
     def _files(self) -> Iterator[tuple[Path, tuple[int, ...]]]:
         """Each file that could be a checkpoint, with what changes when its content does."""
-        try:
-            paths = sorted(self.folder.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise CheckpointError(
-                f"The folder {shown(str(self.folder), 100)} cannot be read "
-                f"({error.strerror or error}); check its permissions."
-            ) from error
-        for path in paths:
+        paths: dict[str, Path] = {}
+        for folder in (self.folder, self._also):
+            for path in _listing(folder) if folder is not None else ():
+                paths.setdefault(path.name, path)
+        for path in paths.values():
             if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
                 continue
             try:
@@ -475,6 +473,18 @@ class CheckpointFolder:
             except FileNotFoundError:
                 continue  # deleted since its name was read
             yield path, (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+
+
+def _listing(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder {shown(str(folder), 100)} cannot be read "
+            f"({error.strerror or error}); check its permissions."
+        ) from error
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint | BadCheckpoint]:

@@ -14,9 +14,9 @@ from torch.nn import functional
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
-from digitcnn.heap import freed_memory_kept
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
+from digitcnn.process import freed_memory_kept
 from digitcnn.training.config import TrainingConfig, learning_rate_at
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress

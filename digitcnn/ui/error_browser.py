@@ -17,6 +17,7 @@ from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.answered_images import TILES_STYLE, tiles
 from digitcnn.ui.confusion_cells import MATRICES_JS, MATRICES_STYLE
+from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import status_line
 from digitcnn.ui.shown import Shown, opened, training_images
@@ -77,7 +78,7 @@ def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -
 
     @toasting
     def pick(now: Shown, event: gr.EventData) -> list[Any]:
-        cell = event._data if isinstance(event._data, dict) else {}
+        cell = event_data(event)
         name, true, answer = (cell.get(key) for key in ("digits", "true", "predicted"))
         made = error_tiles(workspace, models, now, name, str(true), str(answer))
         return [name, str(true), str(answer), made]

@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 from cachetools import LRUCache, cachedmethod
-from gradio.processing_utils import save_file_to_cache
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.analysis.metrics import accuracy_text
@@ -20,6 +19,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.runs import FINISHED
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
+from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 

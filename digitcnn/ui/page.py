@@ -19,6 +19,7 @@ from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.front_door import FrontDoor
+from digitcnn.ui.gradio_private import pending_calls
 from digitcnn.ui.learn_section import build_learn_section
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.page_files import PageFiles
@@ -74,7 +75,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
         "mcp_server": False,
         "app_kwargs": {
             "middleware": [
-                Middleware(FrontDoor, files=files, waiting=partial(_waiting, page)),
+                Middleware(FrontDoor, files=files, waiting=partial(pending_calls, page)),
             ]
         },
     }
@@ -99,11 +100,6 @@ def _build_link_line(
         api_visibility="private",
         show_progress="hidden",
     )
-
-
-def _waiting(page: gr.Blocks, session: str) -> int:
-    """How many calls of a page session are in the queue or running."""
-    return len(page._queue.pending_event_ids_session.get(session, ()))
 
 
 def build_page(

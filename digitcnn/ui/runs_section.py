@@ -13,13 +13,13 @@ from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import RunError
 from digitcnn.training import runs
 from digitcnn.training.runs import RunRecord
 from digitcnn.ui.access import Access
+from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.tables import Cell, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace

@@ -17,7 +17,7 @@ import resource
 from contextlib import nullcontext
 from pathlib import Path
 
-from digitcnn.heap import freed_memory_kept
+from digitcnn.process import freed_memory_kept
 
 # Below what the C library takes from the heap; together more than it would keep by itself.
 BLOCK, BLOCKS = 12 << 20, 12

@@ -1,0 +1,45 @@
+"""The environment variables that Gradio reads, and what they must not do to this app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from digitcnn.process import share_cores
+
+# What Gradio would do with these two, choosing an address, is done by ``address``.
+_ADDRESS = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT")
+
+# Variables that make the page reachable for others, as the options of the same names do.
+PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "SPACE_ID")
+
+
+def prepare_libraries() -> None:
+    """Set what Gradio and PyTorch read when they are imported."""
+    # No request leaves the machine unasked.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Gradio's page of past calls would keep sketches in everybody's browser.
+    os.environ["GRADIO_RUN_HISTORY"] = "False"
+    share_cores()
+
+
+@contextmanager
+def hidden_from_gradio() -> Iterator[None]:
+    """Within it no proxy is set, nor an address of Gradio's: for importing and launching it.
+
+    Gradio's import fails for a SOCKS proxy that its HTTP client does not know, and ``launch`` asks
+    the app that it has just started by way of the proxy, which knows nothing of it. Nothing but
+    this machine is asked meanwhile. Downloads and the share link use the proxy as set.
+    """
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy") or name in _ADDRESS
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -1,0 +1,129 @@
+"""All uses of what Gradio does not document, so that a change in Gradio shows in one place.
+
+``tests/ui/test_gradio_private.py`` checks each against the installed Gradio.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+from gradio import networking, tunneling
+from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
+
+__all__ = [
+    "ShareServer",
+    "ShareTunnel",
+    "event_data",
+    "find_share_server",
+    "pending_calls",
+    "save_bytes_to_cache",
+    "save_file_to_cache",
+    "share_secret",
+]
+
+# What the tunnel's program prints before the link.
+SUCCESS = "start proxy success: "
+
+
+def pending_calls(page: gr.Blocks, session: str) -> int:
+    """Return how many calls of a page session are in the queue or running."""
+    return len(page._queue.pending_event_ids_session.get(session, ()))
+
+
+def event_data(event: gr.EventData) -> dict[str, Any]:
+    """Return what a page's script sent along with an event; empty unless it was an object."""
+    return event._data if isinstance(event._data, dict) else {}
+
+
+def share_secret(page: gr.Blocks) -> str:
+    """Return the secret that the share server tells this page's links apart by."""
+    return page.share_token
+
+
+@dataclass(frozen=True)
+class ShareServer:
+    """A server that makes share links. certificate: a file; None for an unencrypted tunnel."""
+
+    host: str
+    port: int
+    certificate: str | None
+
+
+def find_share_server(timeout: float) -> ShareServer:
+    """Return the server that GRADIO_SHARE_SERVER_ADDRESS names, else ask Gradio for one.
+
+    timeout: seconds to wait for Gradio's answer. Raises whatever the request or the file system
+    raises.
+    """
+    address = networking.GRADIO_SHARE_SERVER_ADDRESS
+    if address is not None:
+        host, _, port = address.rpartition(":")
+        return ShareServer(host, int(port), certificate=None)
+    response = httpx.get(networking.GRADIO_API_SERVER, timeout=timeout)
+    response.raise_for_status()
+    server = response.json()[0]
+    certificate = Path(tunneling.CERTIFICATE_PATH)
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+    certificate.write_text(server["root_ca"], "utf-8")
+    return ShareServer(server["host"], int(server["port"]), str(certificate))
+
+
+class ShareTunnel(tunneling.Tunnel):
+    """Gradio's tunnel, with a timeout, and an end that can be waited for.
+
+    Gradio's own waits forever for a silent program, and says nothing when the tunnel ends. The
+    program's output is read to its end: unread, it would fill the pipe and block.
+    """
+
+    def __init__(
+        self, server: ShareServer, host: str, port: int, secret: str, timeout: float
+    ) -> None:
+        """Describe a tunnel to ``host:port``; ``start_tunnel`` opens it and returns its URL.
+
+        timeout: seconds that the program may take to open it.
+        """
+        super().__init__(server.host, server.port, host, port, secret, server.certificate)
+        self._timeout = timeout
+
+    def stop(self) -> None:
+        """End the program, if it runs."""
+        if self.proc is not None:
+            self.proc.terminate()
+
+    def wait(self) -> None:
+        """Return when the tunnel has ended."""
+        if self.proc is not None and self.proc.stdout is not None:
+            for _ in self.proc.stdout:
+                pass
+            self.proc.wait()
+
+    def _start_tunnel(self, binary: str) -> str:
+        try:
+            return super()._start_tunnel(binary)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read_url_from_tunnel_stream(self) -> str:
+        process = self.proc
+        if process is None or process.stdout is None:
+            raise OSError("the tunnel's program did not start")
+        last = "the tunnel's program ended without output"
+        limit = threading.Timer(self._timeout, process.kill)
+        limit.daemon = True
+        limit.start()
+        try:
+            for raw in process.stdout:
+                line = raw.decode("utf-8", "replace").strip()
+                _, success, url = line.partition(SUCCESS)
+                if success:
+                    return url
+                last = line or last
+        finally:
+            limit.cancel()
+        raise OSError(last)

@@ -1,0 +1,146 @@
+"""Serve the page: launch it, print its addresses, watch over it, end it on a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn
+
+import gradio as gr
+
+from digitcnn import terminal
+from digitcnn.errors import CheckpointError, ConfigError
+from digitcnn.ui.access import Access
+from digitcnn.ui.address import Address
+from digitcnn.ui.environment import PUBLIC_VARIABLES, hidden_from_gradio
+from digitcnn.ui.gradio_private import share_secret
+from digitcnn.ui.login import Logins
+from digitcnn.ui.models import Models
+from digitcnn.ui.page import build_page, launch_options
+from digitcnn.ui.page_files import PageFiles
+from digitcnn.ui.share_link import ShareLink
+from digitcnn.workspace import Workspace
+
+# Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
+SHUTDOWN_SECONDS = 3.5
+
+# The first page comes first; whether the model can read sketches is checked after it.
+FIRST_CHECK_SECONDS = 1.0
+
+# How often uploads and downloads that have lain for an hour are looked for.
+SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the app was started.
+
+    named_host: whether --host was given. token: the owner's, None for a new one. logins: None when
+    nobody has to log in.
+    """
+
+    address: Address
+    named_host: bool
+    share: bool
+    root_path: str | None
+    open_to_all: bool
+    token: str | None
+    logins: Logins | None
+
+    @property
+    def shares(self) -> bool:
+        """Whether a public link is asked for, by the option or by Gradio's variable."""
+        return self.share or os.environ.get("GRADIO_SHARE", "").lower() == "true"
+
+    @property
+    def public(self) -> bool:
+        """Whether others may reach the page."""
+        variables = any(os.environ.get(name) for name in PUBLIC_VARIABLES)
+        return bool(self.shares or self.named_host or self.root_path or variables)
+
+
+def serve(settings: Settings, workspace: Workspace) -> NoReturn:
+    """Serve the page until a signal ends the process. Raises ConfigError when it cannot."""
+    access = Access.from_settings(
+        public=settings.public, token=settings.token, open_to_all=settings.open_to_all
+    )
+    if workspace.compute.note:
+        terminal.say(workspace.compute.note)
+    jobs = workspace.job, workspace.fine_tuning  # made here once, before many threads ask for them
+    files = PageFiles.make()  # before any component is, for each takes its folder from it
+    link = ShareLink(settings.address, say=terminal.announce, now=datetime.now)
+    page = build_page(workspace, access, lambda: link.line)
+    ended = _launch(page, settings, files)
+
+    def tell_owner(url: str | None) -> None:
+        if settings.public and not settings.open_to_all:
+            owner_link = access.owner_link(url or settings.address.url)
+            terminal.announce(f"Owner link: {owner_link}")
+
+    terminal.announce(f"digitcnn is running at {settings.address.url}")
+    if settings.shares:
+        link.open(share_secret(page), opened=tell_owner)
+    else:
+        tell_owner(None)
+    if not ended.wait(FIRST_CHECK_SECONDS):
+        _check_sketches(workspace)
+    while not ended.wait(SWEEP_SECONDS):
+        files.sweep()
+    terminal.say("Shutting down; an unfinished run can be resumed.")
+    for job in jobs:  # only one of them is at work
+        job.shutdown(SHUTDOWN_SECONDS)
+    link.close()
+    files.remove()
+    os._exit(0)  # threads that still serve somebody would hold a normal exit
+
+
+def _launch(page: gr.Blocks, settings: Settings, files: PageFiles) -> threading.Event:
+    """Launch the page; return the event that a signal sets.
+
+    Raises ConfigError where it cannot be served.
+    """
+    launched, ended = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        if not launched.is_set():
+            files.remove()
+            os._exit(0)  # launch() would not listen, and there is nothing to save yet
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    try:
+        with hidden_from_gradio():
+            page.launch(
+                server_name=settings.address.url_host,
+                server_port=settings.address.port,
+                share=False,  # the link is opened later: the app does not wait for it
+                root_path=settings.root_path,
+                # Gradio awaits it, though its types do not say so.
+                auth=settings.logins.check if settings.logins else None,  # type: ignore[arg-type]
+                prevent_thread_lock=True,
+                quiet=True,
+                **launch_options(page, files),
+            )
+    except Exception as error:  # Gradio raises many kinds, bare Exception among them
+        files.remove()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"Cannot serve the page ({reason:.300}); choose another --port or --host."
+        ) from error
+    launched.set()
+    return ended
+
+
+def _check_sketches(workspace: Workspace) -> None:
+    """Warn on the terminal where the model that pages begin with cannot read sketches."""
+    models = Models(workspace)
+    try:
+        warning = models.drawing_warning(models.default) if models.default else ""
+    except CheckpointError as error:
+        warning = str(error)
+    if warning:
+        terminal.say(warning)

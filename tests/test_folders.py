@@ -1,0 +1,91 @@
+"""Which folders app and command line use: option, variable, checkout, current folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+import digitcnn
+from digitcnn import folders
+from digitcnn.cli import main
+from digitcnn.folders import checkpoint_folder, data_folder, output_folder
+
+ROOT = Path(digitcnn.__file__).parents[1]
+
+Rule = Callable[[Path | None, Mapping[str, str]], Path]
+
+
+@pytest.mark.parametrize(
+    ("rule", "variable"),
+    [
+        (data_folder, "DIGITCNN_DATA"),
+        (output_folder, "DIGITCNN_OUTPUT_DIR"),
+        (checkpoint_folder, "DIGITCNN_CHECKPOINT_DIR"),
+    ],
+)
+def test_the_option_comes_before_the_variable(rule: Rule, variable: str, tmp_path: Path) -> None:
+    named = {variable: str(tmp_path / "variable")}
+    assert rule(tmp_path / "option", named) == tmp_path / "option"
+    assert rule(None, named) == tmp_path / "variable"
+    assert rule(None, {variable: ""}) == rule(None, {})
+
+
+def test_a_checkout_uses_its_own_folders() -> None:
+    assert output_folder(None, {}) == ROOT / "outputs"
+    assert checkpoint_folder(None, {}) == ROOT / "checkpoints"
+    assert folders.SHIPPED_FILE == ROOT / "checkpoints" / "digitcnn-mnist.pt"
+    assert folders.shipped_folder(None, {}) is None
+
+
+def test_an_installed_package_uses_the_current_folder(tmp_path: Path) -> None:
+    """A copy of the package without its checkout, as an installation lays it."""
+    shutil.copytree(ROOT / "digitcnn", tmp_path / "site" / "digitcnn")
+    code = (
+        "from digitcnn import folders as f\n"
+        "from pathlib import Path\n"
+        "print(f.output_folder(None, {}).resolve(), f.checkpoint_folder(None, {}).resolve())\n"
+        "print(f.shipped_folder(None, {}), f.shipped_folder(Path('own'), {}))"
+    )
+    here = tmp_path / "here"
+    here.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=here,
+        env={"PYTHONPATH": str(tmp_path / "site")},
+    )
+    shipped = tmp_path / "site" / "digitcnn" / "shipped"
+    assert done.stdout.split() == [
+        str(here / "outputs"),
+        str(here / "checkpoints"),
+        str(shipped),
+        "None",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows always knows a home folder")
+def test_without_a_home_folder_the_cache_is_in_the_current_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("DIGITCNN_OUTPUT_DIR", "~nobody-of-that-name/outputs")
+    assert output_folder(None) == Path("~nobody-of-that-name/outputs")
+
+
+def test_train_uses_the_folders_that_the_variables_name(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIGITCNN_OUTPUT_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("DIGITCNN_CHECKPOINT_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("DIGITCNN_DATA", str(data_dir))
+    options = ["--epochs", "1", "--train-images", "64", "--name", "mine", "--device", "cpu"]
+    assert main(["train", "--digits", "small", "--no-viz", "--no-stability", *options]) == 0
+    assert (tmp_path / "runs" / "mine").is_dir()
+    assert (tmp_path / "models" / "mine.pt").is_file()
