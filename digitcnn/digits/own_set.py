@@ -1,155 +1,270 @@
-"""A person's own digits, from the files they have to a digit set.
+"""Turn a person's own files into a digit set.
 
-Three kinds of source: an IDX pair, an ``.npz`` with ``images`` and ``labels``, and a folder of
-pictures with a subfolder per digit. Nothing in them is run and no size in them is believed.
+Files are recognised by content: an IDX pair, arrays (``.npz``, ``.npy``), a CSV table, or a folder
+of these or of images by digit. ``own_arrays`` and ``own_images`` read them; nothing in them is run
+and no size that they declare is believed.
 
-*Ink.* A digit set has high ink on paper 0; most people's digits are dark on light. For IDX and
-``.npz`` that is decided once for the whole set, since its images have one origin: the paper is
-the median of all border pixels, and where it is lighter than the images' mean everything is
-inverted. Pictures that are framed are decided one by one, as photographs differ.
+Ink: a digit set has high ink on paper 0, but most people's digits are dark on light. Arrays and
+IDX files are decided for the whole set, since its images have one origin: the paper is the median
+of all border pixels, and where it is lighter than the images' mean, everything is inverted. Image
+files that are framed are decided one by one, since photographs differ.
 
-*Framing.* ``none`` keeps images of 28x28 as they are; ``mnist`` and ``emnist`` bring images of
-any size to that framing as a sketch is brought to it. Where the set is written to is left to
-``catalog``.
+Framing: ``none`` keeps images of 28x28 as they are; ``mnist`` and ``emnist`` bring images of any
+size to that framing, as sketches are.
 """
 
 from __future__ import annotations
 
-import math
-import struct
-import tokenize
+import gzip
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
-from digitcnn.digits.idx import DEFLATE_LIMIT, LARGEST, read_idx
+from digitcnn.digits.idx import GZIP_MAGIC, read_idx
 from digitcnn.digits.names import FRAMINGS
-from digitcnn.digits.sketch import (
-    FAINT,
-    LEAST_CONTRAST,
-    MAX_BYTES,
-    frame_emnist,
-    frame_mnist,
-    from_picture,
-    grey_of,
-    open_picture,
+from digitcnn.digits.own_arrays import read_csv, read_npy, read_npz, split_of
+from digitcnn.digits.own_images import (
+    Progress,
+    find_images,
+    frame_one,
+    read_framed,
+    read_unframed,
 )
-from digitcnn.errors import DigitSetError, SketchError
+from digitcnn.digits.set_files import file_names, find_file
+from digitcnn.digits.sketch import FAINT, LEAST_CONTRAST, frame_emnist, frame_mnist
+from digitcnn.errors import DigitSetError
 
-# Below this an ``.npz`` may be packed as tightly as deflate can; above it, more than a hundredfold
-# is no digits but a bomb.
-HARMLESS, TIGHTEST = 64 << 20, 100
+_NPY_MAGIC = b"\x93NUMPY"
 
-_DIGITS = tuple(str(digit) for digit in range(CLASSES))
-
-# Files that systems leave in every folder.
-LITTER = ("thumbs.db", "desktop.ini")
-
-# Called with the images done and the images in all.
-Progress = Callable[[int, int], None]
+# The first bytes of files that are asked for often and cannot be read, with what to do instead.
+_OTHER_KINDS = {
+    b"PAR1": "a Parquet file; save it as .csv or .npz",
+    b"\x89HDF": "an HDF5 file; save its arrays with numpy.savez(path, images=..., labels=...)",
+    b"MATLAB": "a MATLAB file; save its arrays with numpy.savez(path, images=..., labels=...)",
+    b"\x80": "a pickle, which could run code; use numpy.savez(path, images=..., labels=...)",
+    b"\x89PNG": "a single image; put images into folders 0 to 9 and add the folder around them",
+    b"\xff\xd8": "a single image; put images into folders 0 to 9 and add the folder around them",
+}
 
 
 @dataclass(frozen=True)
 class OwnSet:
-    """What was read. inverted: whether ink and paper were exchanged for the whole set; None where
-    every picture was decided by itself."""
+    """What was read.
+
+    inverted: whether ink and paper were exchanged for the whole set; None where every image was
+    decided by itself.
+    """
 
     digit_set: DigitSet
     inverted: bool | None
 
 
 def read_own_set(
-    path: Path, name: str, split: str, framing: str = "none", progress: Progress | None = None
+    path: Path,
+    name: str,
+    split: str,
+    framing: str = "none",
+    progress: Progress | None = None,
+    *,
+    transpose: bool = False,
 ) -> OwnSet:
-    """The digits at ``path`` as a digit set of that name and split.
+    """Read the digits at ``path`` as a digit set of that name and split.
 
-    path: a folder with ``<split>-images-idx3-ubyte`` and its labels (``t10k`` for test; ``.gz``
-    or not) or such an images file with its labels beside it; an ``.npz``; or a folder with
-    subfolders ``0`` to ``9`` of PNG, JPEG, WebP, BMP or GIF files, read in order of their names.
-    Files that are named as EMNIST publishes them are set upright.
-    framing: one of FRAMINGS.
+    path: an IDX images file with its labels next to it, in any of the catalogue's layouts; an
+    ``.npz`` or ``.npy`` with images and labels; a CSV table with a label column; or a folder of
+    any of these, or of images by digit. Where there are several splits, ``split`` chooses.
+    framing: one of FRAMINGS. transpose: exchange rows and columns. IDX files named as EMNIST
+    publishes them are set upright without it.
 
-    Raises DigitSetError, or SketchError for a picture, with one sentence that names the file.
+    Raises DigitSetError, or SketchError for an image, with one sentence that names the file.
     """
     if framing not in FRAMINGS:
-        raise DigitSetError(f"The framing is {framing!r:.80}; take {', '.join(FRAMINGS)}.")
-    if path.is_dir():
-        pictures = _pictures(path)
-        if pictures and framing != "none":
-            framed, labels = _framed_pictures(pictures, framing, progress)
-            return OwnSet(DigitSet(framed, labels, name, split), None)
-        if pictures:
-            images, labels = _small_pictures(pictures)
-        else:
-            images, labels = _read_idx_pair(_images_file(path, split))
-    elif not path.is_file():
-        raise DigitSetError(
-            f"There is nothing at {path}; give an IDX images file, an .npz, or a folder of either "
-            "IDX files or pictures per digit."
-        )
-    elif path.suffix.lower() == ".npz":
-        images, labels = _read_npz(path)
+        raise DigitSetError(f"The framing is {framing!r:.80}; choose {', '.join(FRAMINGS)}.")
+    image_files = find_images(path, split) if path.is_dir() else []
+    inverted: bool | None = None
+    if image_files and framing != "none":
+        images, labels = read_framed(image_files, framing, progress)
     else:
-        images, labels = _read_idx_pair(path)
-    _check_counts(images, labels, path)
-    images, inverted = _ink_high(images, path)
-    images = _framed(images, framing, path, progress)
-    return OwnSet(DigitSet(images, labels, name, split), inverted)
+        if image_files:
+            images, labels = read_unframed(image_files)
+        else:
+            images, labels = _read_arrays(path, split)
+        _check(images, labels, path)
+        images, inverted = _ink_high(images, path)
+        images = _framed(images, framing, path, progress)
+    digit_set = DigitSet(images, labels, name, split)
+    if transpose:
+        digit_set = replace(digit_set, images=images.transpose(1, 2).contiguous())
+    return OwnSet(digit_set, inverted)
 
 
-def _check_counts(images: Tensor, labels: Tensor, path: Path) -> None:
+def _check(images: Tensor, labels: Tensor, path: Path) -> None:
     if len(images) != len(labels) or not len(images):
         raise DigitSetError(
-            f"{path} has {len(images):,} images and {len(labels):,} labels; as many labels as "
-            "images are expected, and at least one of each."
+            f"{path} has {len(images):,} images and {len(labels):,} labels; save as many labels "
+            "as images, and at least one of each."
         )
     if int(labels.max()) >= CLASSES:
         raise DigitSetError(
-            f"A label in {path} is {int(labels.max())}, but digits are 0 to 9; take a set of "
-            "digits."
+            f"{path} contains the label {int(labels.max())}; labels must be 0 to 9, so check the "
+            "labels file."
         )
+
+
+# Files
+
+
+def _read_arrays(path: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Read images uint8 [N, H, W], whatever is ink in them, and labels uint8 [N]."""
+    file = _choose_file(path, split) if path.is_dir() else path
+    if not file.is_file():
+        raise DigitSetError(
+            f"Nothing was found at {path}; choose an IDX images file, an .npz, a CSV, or a folder "
+            "of IDX files or of images by digit."
+        )
+    start = _first_bytes(file)
+    if zipfile.is_zipfile(file) or start.startswith(b"PK") or file.suffix.lower() == ".npz":
+        arrays = read_npz(file, split)
+    elif start.startswith(_NPY_MAGIC):
+        arrays = read_npy(path if path.is_dir() else file, split)
+    elif _stem(file) is not None or start.startswith(b"\0\0\x08"):
+        return _read_idx_pair(file)
+    elif kind := next(
+        (text for magic, text in _OTHER_KINDS.items() if start.startswith(magic)), None
+    ):
+        raise DigitSetError(f"{file} is {kind}.")
+    elif start and min(start) > 8:
+        arrays = read_csv(file, split)
+    else:
+        raise DigitSetError(
+            f"{file} is neither an .npz, a CSV nor named like an IDX images file "
+            "(test-images-idx3-ubyte); rename it and the labels next to it."
+        )
+    images, labels = arrays
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the first bytes, unpacked, as far as they can be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+            if start.startswith(GZIP_MAGIC):
+                file.seek(0)
+                start = gzip.GzipFile(fileobj=file).read(1024)
+        return start
+    except OSError as error:
+        raise DigitSetError(
+            f"{path} cannot be read ({error.strerror or error}); check its permissions."
+        ) from error
+    except (EOFError, zlib.error):
+        return b""
+
+
+def _choose_file(folder: Path, split: str) -> Path:
+    """Return the file in a folder that has the images of ``split``. Raises DigitSetError."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DigitSetError(
+            f"{folder} cannot be listed ({error.strerror}); check its permissions."
+        ) from error
+    # One file per stem: Kaggle's archive has each file twice, plain and in a folder.
+    files = {
+        stem: file
+        for name in names
+        if (stem := _stem(folder / name)) is not None
+        and (file := find_file(folder, file_names(stem, "images"))) is not None
+    }
+    if not files:
+        files = {
+            name: folder / name
+            for name in names
+            if name.lower().endswith((".npz", ".csv", ".csv.gz")) and (folder / name).is_file()
+        }
+    if not files:
+        npy = next((name for name in names if name.endswith(".npy")), None)
+        if npy is not None:
+            return folder / npy
+        raise DigitSetError(
+            f"{folder} has neither {split}-images-idx3-ubyte nor subfolders 0 to 9 of images; "
+            "choose the folder that does."
+        )
+    of_split = [path for name, path in files.items() if split_of(name) == split]
+    if len(of_split) == 1 or len(files) == 1:
+        return (of_split or list(files.values()))[0]
+    raise DigitSetError(
+        f"{folder} has several files of images ({', '.join(list(files)[:4])}); choose one."
+    )
+
+
+def _stem(path: Path) -> str | None:
+    """Return what an IDX images file's name begins with, None for other names."""
+    name = path.name.removesuffix(".gz")
+    for ending in ("-images-idx3-ubyte", "-images.idx3-ubyte"):
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return None
+
+
+def _read_idx_pair(images_file: Path) -> tuple[Tensor, Tensor]:
+    stem = _stem(images_file)
+    if stem is None:
+        raise DigitSetError(
+            f"{images_file} is not named like an IDX images file (test-images-idx3-ubyte); rename "
+            "it and the labels next to it."
+        )
+    folder = images_file.parent
+    # In Kaggle's layout each file is in a folder of its own name.
+    folders = (folder, folder.parent) if _stem(folder) == stem else (folder,)
+    names = file_names(stem, "labels")
+    labels_file = next((file for each in folders if (file := find_file(each, names))), None)
+    if labels_file is None:
+        raise DigitSetError(f"{folder / names[1]} is missing; put the labels next to the images.")
+    images = read_idx(images_file, dimensions=3)
+    if stem.startswith("emnist-"):
+        # All files that EMNIST published have rows and columns exchanged.
+        images = images.transpose(1, 2).contiguous()
+    return images, read_idx(labels_file, dimensions=1)
 
 
 # Ink and framing
 
 
 def _ink_high(images: Tensor, path: Path) -> tuple[Tensor, bool]:
-    """The images, [N, H, W], with high ink on low paper, and whether that took an inversion."""
+    """Return the images [N, H, W] with high ink on low paper, and whether that inverted them."""
     low, high = int(images.min()), int(images.max())
     if high - low < LEAST_CONTRAST:
         raise DigitSetError(
-            f"The images of {path} are blank: their values go from {low} to {high} only, where 0 "
-            "to 255 are expected; scale them before saving."
+            f"The images in {path} are blank (values {low} to {high}, expected 0 to 255); "
+            "scale them before saving."
         )
     inverted = _paper(images) > float(images.sum(dtype=torch.int64)) / images.numel()
     return (255 - images if inverted else images), inverted
 
 
 def _paper(images: Tensor) -> int:
-    """The median of all border pixels."""
+    """Return the median of all border pixels."""
     sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
     counts = torch.stack([torch.bincount(side.flatten(), minlength=256) for side in sides]).sum(0)
     return int((counts.cumsum(0) * 2 >= counts.sum()).nonzero()[0])
 
 
 def _framed(images: Tensor, framing: str, path: Path, progress: Progress | None) -> Tensor:
-    """The images, ink high, as uint8 [N, 28, 28]."""
+    """Return images with high ink as uint8 [N, 28, 28]."""
     right_size = images.shape[1:] == (SIDE, SIDE)
     if framing == "none":
         if not right_size:
             raise DigitSetError(
-                f"The images of {path} are {images.shape[1]}x{images.shape[2]}, but framing none "
-                f"keeps images of {SIDE}x{SIDE} as they are; take --frame mnist or emnist."
+                f"The images in {path} are {images.shape[1]}x{images.shape[2]}, but --frame none "
+                f"needs {SIDE}x{SIDE}; use --frame mnist or emnist."
             )
         return images
     paper = _paper(images)
@@ -160,283 +275,7 @@ def _framed(images: Tensor, framing: str, path: Path, progress: Progress | None)
     framed = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
     for index, image in enumerate(images):
         padded = np.pad(image.numpy(), margin, constant_values=paper)
-        framed[index] = _sketched(Image.fromarray(padded), f"Image {index} of {path}")
+        framed[index] = frame_one(Image.fromarray(padded), f"Image {index} of {path}")
         if progress is not None:
             progress(index + 1, len(images))
     return frame_emnist(framed) if framing == "emnist" else framed
-
-
-def _sketched(picture: Image.Image, what: str) -> Tensor:
-    """The picture in MNIST framing: uint8 [28, 28]."""
-    try:
-        image = from_picture(picture)
-    except SketchError as error:
-        raise SketchError(f"{what}: {error}") from error
-    if image is None:
-        raise SketchError(f"{what} is blank; take it out, or draw its digit darker.")
-    return image
-
-
-# Pictures
-
-
-def _pictures(folder: Path) -> list[tuple[Path, int]]:
-    """Every picture in the subfolders 0 to 9, and its digit; empty where there are none of these.
-
-    Raises DigitSetError for a folder that cannot be listed or holds other subfolders as well.
-    """
-    try:
-        folders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-        folders = [path for path in folders if not path.name.startswith(".")]
-        digits = {path: int(path.name) for path in folders if path.name in _DIGITS}
-        if not digits:
-            return []
-        if len(digits) < len(folders):
-            other = next(path.name for path in folders if path not in digits)
-            raise DigitSetError(
-                f"{folder} has a subfolder {other!r:.80} beside those of digits; only 0 to 9 are "
-                "read, so move it away."
-            )
-        found = [
-            (path, digit)
-            for place, digit in digits.items()
-            for path in sorted(place.iterdir())
-            if not path.name.startswith(".") and path.name.lower() not in LITTER
-        ]
-    except OSError as error:
-        raise DigitSetError(
-            f"{error.filename} cannot be listed ({error.strerror}); check its permissions."
-        ) from error
-    if not found:
-        raise DigitSetError(f"The digits' folders in {folder} are empty; put pictures into them.")
-    return found
-
-
-def _framed_pictures(
-    pictures: Sequence[tuple[Path, int]], framing: str, progress: Progress | None
-) -> tuple[Tensor, Tensor]:
-    framed = torch.empty(len(pictures), SIDE, SIDE, dtype=torch.uint8)
-    for index, (path, _) in enumerate(pictures):
-        framed[index] = _sketched(_opened(path), str(path))
-        if progress is not None:
-            progress(index + 1, len(pictures))
-    return (frame_emnist(framed) if framing == "emnist" else framed), _digits(pictures)
-
-
-def _small_pictures(pictures: Sequence[tuple[Path, int]]) -> tuple[Tensor, Tensor]:
-    """Pictures of 28x28 as they are: uint8 [N, 28, 28], whatever is ink in them."""
-    images = torch.empty(len(pictures), SIDE, SIDE, dtype=torch.uint8)
-    for index, (path, _) in enumerate(pictures):
-        picture = _opened(path)
-        if picture.size != (SIDE, SIDE):
-            raise DigitSetError(
-                f"{path} is {picture.width}x{picture.height}, but framing none keeps pictures of "
-                f"{SIDE}x{SIDE} as they are; take --frame mnist or emnist."
-            )
-        grey = grey_of(ImageOps.exif_transpose(picture))
-        images[index] = torch.from_numpy(np.rint(grey).astype(np.uint8))
-    return images, _digits(pictures)
-
-
-def _digits(pictures: Sequence[tuple[Path, int]]) -> Tensor:
-    return torch.tensor([digit for _, digit in pictures], dtype=torch.uint8)
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        # A pipe or a device has no end, and a file larger than any picture need not be read.
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            raise DigitSetError(
-                f"{path} is no picture file of at most {MAX_BYTES >> 20} MiB; take it out."
-            )
-        return open_picture(path.read_bytes())
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror}); check its permissions."
-        ) from error
-    except SketchError as error:
-        raise SketchError(f"{path}: {error}") from error
-
-
-# IDX
-
-
-def _images_file(folder: Path, split: str) -> Path:
-    """The images file of ``split`` in a folder, or the only one. Raises DigitSetError."""
-    try:
-        found = {
-            path.name.removesuffix(".gz").removesuffix("-images-idx3-ubyte"): path
-            for path in sorted(folder.iterdir())
-            if path.name.removesuffix(".gz").endswith("-images-idx3-ubyte")
-        }
-    except OSError as error:
-        raise DigitSetError(
-            f"{folder} cannot be listed ({error.strerror}); check its permissions."
-        ) from error
-    stems = (split, "t10k" if split == "test" else split)
-    of_split = [stem for stem in found if stem in stems or stem.endswith(f"-{split}")]
-    if len(of_split) == 1 or len(found) == 1:
-        return found[(of_split or list(found))[0]]
-    if not found:
-        raise DigitSetError(
-            f"{folder} holds neither {split}-images-idx3-ubyte nor subfolders 0 to 9 of pictures; "
-            "give the folder that does."
-        )
-    raise DigitSetError(
-        f"{folder} holds several images files ({', '.join(list(found)[:4])}); give the one that "
-        "you mean."
-    )
-
-
-def _read_idx_pair(images_file: Path) -> tuple[Tensor, Tensor]:
-    plain = images_file.name.removesuffix(".gz")
-    labels_name = plain.replace("images-idx3", "labels-idx1")
-    if labels_name == plain:
-        raise DigitSetError(
-            f"{images_file} is neither an .npz nor named like an IDX images file "
-            "(test-images-idx3-ubyte); rename it, its labels beside it likewise."
-        )
-    beside = [images_file.with_name(labels_name + ending) for ending in ("", ".gz")]
-    labels_file = next((path for path in beside if path.is_file()), None)
-    if labels_file is None:
-        raise DigitSetError(f"{beside[0]} is missing; put the labels beside the images.")
-    images = read_idx(images_file, dimensions=3)
-    if plain.startswith("emnist-"):
-        # All files that EMNIST published have rows and columns swapped.
-        images = images.transpose(1, 2).contiguous()
-    return images, read_idx(labels_file, dimensions=1)
-
-
-# .npz
-
-# What reading a zip file that somebody made up can raise.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    ValueError,
-    OverflowError,
-    RuntimeError,  # NotImplementedError among them
-)
-
-
-def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
-    """``images`` as uint8 [N, H, W] and ``labels`` as uint8 [N]."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            images = _read_array(archive, path, "images", 3)
-            labels = _read_array(archive, path, "labels", 1)
-    except _ZIP_ERRORS as error:
-        raise DigitSetError(
-            f"{path} is no .npz, or a cut or damaged one ({error}); save it again with "
-            "numpy.savez(path, images=..., labels=...)."
-        ) from error
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions."
-        ) from error
-    return _pixels(images, path), _classes(labels, path)
-
-
-def _read_array(archive: zipfile.ZipFile, path: Path, name: str, dimensions: int) -> NDArray[Any]:
-    """One array of an ``.npz``, its size checked against the file before memory is taken."""
-    try:
-        member = archive.getinfo(f"{name}.npy")
-    except KeyError as error:
-        has = ", ".join(entry.removesuffix(".npy") for entry in archive.namelist()[:6])
-        raise DigitSetError(
-            f"{path} has no {name} but only {has!r:.200}; save it with numpy.savez(path, "
-            "images=..., labels=...)."
-        ) from error
-    if member.flag_bits & 1 or member.compress_type not in (
-        zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,
-    ):
-        raise DigitSetError(
-            f"{path} is encrypted or packed in a way that numpy does not use; save it again with "
-            "numpy.savez."
-        )
-    with archive.open(member) as file:
-        shape, fortran, dtype = _read_header(cast(BinaryIO, file), path, name)
-        if len(shape) != dimensions or min(shape) < 1:
-            wanted = "[images, rows, columns]" if dimensions == 3 else "[images]"
-            raise DigitSetError(
-                f"{name} in {path} has the shape {list(shape)!s:.80}, but {wanted} is "
-                "expected, none of them 0; reshape it before saving."
-            )
-        size = math.prod(shape) * dtype.itemsize
-        start = file.tell()
-        if size != member.file_size - start or size > member.compress_size * DEFLATE_LIMIT:
-            raise DigitSetError(
-                f"{name} in {path} declares {size:,} bytes, which the file does not hold; save it "
-                "again."
-            )
-        if size > LARGEST or size > max(HARMLESS, TIGHTEST * member.compress_size):
-            raise DigitSetError(
-                f"{name} in {path} unpacks from {member.compress_size:,} to {size:,} bytes, more "
-                "than is read; save the images as uint8 with numpy.savez, in smaller sets."
-            )
-        values = np.empty(math.prod(shape), dtype)
-        _fill(cast(BinaryIO, file), values, path)
-    return values.reshape(shape, order="F" if fortran else "C")
-
-
-def _read_header(file: BinaryIO, path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            # Later versions exist for field names; the length of their headers is unbounded.
-            raise ValueError("not of version 1.0")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except (ValueError, SyntaxError, TypeError, KeyError, tokenize.TokenError) as error:
-        # numpy evaluates the header as a literal of Python.
-        reason = " ".join(str(error).split())[:120]
-        raise DigitSetError(
-            f"{name} in {path} is no numpy array that can be read ({reason}); save it again with "
-            "numpy.savez."
-        ) from error
-    # Objects would be unpickled, which runs code; records and texts are no images.
-    if dtype.kind not in "buif":
-        raise DigitSetError(
-            f"{name} in {path} holds {dtype!s:.60} where numbers are expected; save it as uint8."
-        )
-    return shape, fortran, dtype
-
-
-def _fill(file: BinaryIO, values: NDArray[Any], path: Path) -> None:
-    buffer = memoryview(values.view(np.uint8))  # type: ignore[arg-type]
-    filled = 0
-    while filled < len(buffer):
-        piece = file.read(min(1 << 20, len(buffer) - filled))
-        if not piece:
-            raise DigitSetError(f"{path} is cut; save it again.")
-        buffer[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    file.read(1)  # at the end, what checks the CRC
-
-
-def _pixels(values: NDArray[Any], path: Path) -> Tensor:
-    """Images of any number type as uint8: 0 to 255, or fractions (or truths) from 0 to 1."""
-    low, high = float(values.min()), float(values.max())
-    if not 0 <= low <= high <= 255:
-        raise DigitSetError(
-            f"The images of {path} go from {low:g} to {high:g}, but 0 to 255 or 0 to 1 are "
-            "expected; scale them before saving."
-        )
-    if values.dtype != np.uint8 or high <= 1:
-        factor = 255 if high <= 1 else 1
-        # One image after the other: as floats all of them would take four times the memory.
-        scaled = np.empty(values.shape, np.uint8)
-        for target, image in zip(scaled, values, strict=True):
-            target[:] = np.rint(image.astype(np.float32) * factor)
-        values = scaled
-    return torch.from_numpy(np.ascontiguousarray(values))
-
-
-def _classes(values: NDArray[Any], path: Path) -> Tensor:
-    whole = values.astype(np.int64) if np.isfinite(values).all() else np.zeros(0, np.int64)
-    if not np.array_equal(whole, values) or (whole < 0).any() or (whole >= CLASSES).any():
-        raise DigitSetError(
-            f"The labels of {path} are not all whole numbers from 0 to 9; save each image's digit."
-        )
-    return torch.from_numpy(whole.astype(np.uint8))

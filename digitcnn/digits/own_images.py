@@ -1,0 +1,149 @@
+"""Read a person's digits from image files in a folder per digit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.own_arrays import WORDS, split_of
+from digitcnn.digits.sketch import MAX_BYTES, frame_emnist, from_picture, grey_of, open_picture
+from digitcnn.errors import DigitSetError, SketchError
+
+# Called with the number of images done and of all images.
+Progress = Callable[[int, int], None]
+
+# Files and folders that systems leave everywhere.
+_LITTER = ("thumbs.db", "desktop.ini", "__macosx")
+
+# How many folders around those of the digits are entered: SET/trainingSet/trainingSet/7.
+_DEPTH = 3
+
+LabelledPath = tuple[Path, int]
+
+
+def find_images(folder: Path, split: str, depth: int = _DEPTH) -> list[LabelledPath]:
+    """Return every image file in the folders of digits, with its digit, in order of their names.
+
+    Folders are named by digit (``7``, ``07``) or by word (``seven``, in any case), and may lie in
+    folders named by split. Empty where there are no such folders. Raises DigitSetError when the
+    split is missing, an unexpected folder is in between, or a folder cannot be listed.
+    """
+    try:
+        folders = [path for path in _visible(folder) if path.is_dir()]
+        digits = {path: digit for path in folders if (digit := _digit(path.name)) is not None}
+        if digits:
+            return _image_files(folder, folders, digits)
+        inside = {path: split_of(path.name) for path in folders} if depth else {}
+        stated = sorted({each for each in inside.values() if each})
+        if stated:
+            entered = [path for path, each in inside.items() if each == split]
+            others = [path for path, each in inside.items() if each and each != split]
+            for path in entered:
+                if images := find_images(path, split, depth - 1):
+                    return images
+            if any(find_images(path, split_of(path.name), depth - 1) for path in others):
+                raise DigitSetError(
+                    f"{folder} has no {split} images but {', '.join(stated)}; choose with --split."
+                )
+            return []
+        # A single folder around everything, as an archive unpacks to.
+        return find_images(folders[0], split, depth - 1) if len(inside) == 1 else []
+    except OSError as error:
+        raise DigitSetError(
+            f"{error.filename} cannot be listed ({error.strerror}); check its permissions."
+        ) from error
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.name.lower() not in _LITTER
+    ]
+
+
+def _digit(name: str) -> int | None:
+    """Return the digit that a folder's name states, None where it states none."""
+    word = re.sub(r"^(digit|class|label|number)[ _-]?", "", name.lower())
+    if word in WORDS:
+        return WORDS.index(word)
+    return int(word) if re.fullmatch(r"0?[0-9]", word) else None
+
+
+def _image_files(
+    folder: Path, folders: Sequence[Path], digits: dict[Path, int]
+) -> list[LabelledPath]:
+    if len(digits) < len(folders):
+        other = next(path.name for path in folders if path not in digits)
+        raise DigitSetError(
+            f"{folder} has an unexpected subfolder {other!r:.80}; only 0 to 9 (or zero to nine) "
+            "are read, so move it away."
+        )
+    images = [(path, digit) for place, digit in digits.items() for path in _visible(place)]
+    if not images:
+        raise DigitSetError(f"The digits' folders in {folder} are empty; put images into them.")
+    return images
+
+
+def read_framed(
+    images: Sequence[LabelledPath], framing: str, progress: Progress | None
+) -> tuple[Tensor, Tensor]:
+    """Frame images of any size, each by itself: uint8 [N, 28, 28] and labels uint8 [N]."""
+    framed = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
+    for index, (path, _) in enumerate(images):
+        framed[index] = frame_one(_open(path), str(path))
+        if progress is not None:
+            progress(index + 1, len(images))
+    return (frame_emnist(framed) if framing == "emnist" else framed), _labels(images)
+
+
+def read_unframed(images: Sequence[LabelledPath]) -> tuple[Tensor, Tensor]:
+    """Read images of 28x28 as they are: uint8 [N, 28, 28] and labels uint8 [N]."""
+    pixels = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
+    for index, (path, _) in enumerate(images):
+        image = ImageOps.exif_transpose(_open(path))
+        if image.size != (SIDE, SIDE):
+            raise DigitSetError(
+                f"{path} is {image.width}x{image.height}, but --frame none needs {SIDE}x{SIDE}; "
+                "use --frame mnist or emnist."
+            )
+        pixels[index] = torch.from_numpy(np.rint(grey_of(image)).astype(np.uint8))
+    return pixels, _labels(images)
+
+
+def frame_one(image: Image.Image, what: str) -> Tensor:
+    """Return an image in MNIST framing: uint8 [28, 28]. what: names it in errors."""
+    try:
+        framed = from_picture(image)
+    except SketchError as error:
+        raise SketchError(f"{what}: {error}") from error
+    if framed is None:
+        raise SketchError(f"{what} is blank; remove it or redraw it darker.")
+    return framed
+
+
+def _labels(images: Sequence[LabelledPath]) -> Tensor:
+    return torch.tensor([digit for _, digit in images], dtype=torch.uint8)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        # A pipe or a device has no end, and a file larger than any image need not be read.
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            raise DigitSetError(
+                f"{path} is not an image of at most {MAX_BYTES >> 20} MiB; remove it."
+            )
+        return open_picture(path.read_bytes())
+    except OSError as error:
+        raise DigitSetError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    except SketchError as error:
+        raise SketchError(f"{path}: {error}") from error
