@@ -45,6 +45,7 @@ def test_an_added_set_is_listed_and_evaluated(
         "inverted": True,
         "fingerprint": few.fingerprint,
         "path": str(tmp_path / "data" / "mine"),
+        "advice": None,
     }
     rows = json.loads(run(capsys, "data", "list", *data)[1])["sets"]
     shown = {key: rows[-1][key] for key in ("name", "split", "n", "present")}
@@ -151,7 +152,7 @@ def test_pictures_become_training_images(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["gone.npz", "--name", "mine"], "nothing at gone.npz"),
+        (["gone.npz", "--name", "mine"], "Nothing was found at gone.npz"),
         (["gone.npz", "--name", "mnist"], "is a built-in set"),
         (["gone.npz", "--name", "../up"], "cannot be a folder's"),
         (["gone.npz", "--name", "small"], "has test digits already"),

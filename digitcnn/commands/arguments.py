@@ -273,14 +273,16 @@ def _data(commands: Commands) -> None:
         "add",
         module="data",
         help="add a digit set of your own",
-        description="Add a digit set of your own: an IDX pair, an .npz with images and labels, or "
-        "a folder of images per digit. Dark ink on light paper is inverted.",
+        description="Add a digit set of your own: an IDX pair, an .npz or .npy with images and "
+        "labels, a CSV with a label column, or a folder of images per digit. Dark ink on light "
+        "paper is inverted.",
     )
     own.add_argument(
         "path",
         type=Path,
         metavar="PATH",
-        help="IDX images file or a folder with one, an .npz, or a folder with subfolders 0 to 9",
+        help="IDX images file, .npz, .npy or .csv, a folder with one, or a folder with subfolders "
+        "0 to 9",
     )
     own.add_argument("--name", required=True, help="the set's name")
     own.add_argument("--split", choices=SPLITS, default="test", help="what it is for")
@@ -290,6 +292,9 @@ def _data(commands: Commands) -> None:
         default="none",
         help="none keeps 28x28 images as they are; mnist and emnist convert any size to that "
         "framing",
+    )
+    own.add_argument(
+        "--transpose", action="store_true", help="exchange rows and columns, as for EMNIST's files"
     )
     _add_output_dir(own)
     own.set_defaults(action="add")

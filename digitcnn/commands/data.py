@@ -1,4 +1,4 @@
-"""``data``: list and fetch digit sets, and add one's own."""
+"""``data``: list, download and add digit sets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from functools import partial
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, advance, catalog_of, download
+from digitcnn.commands.base import Answer, advance, catalog_of, download, say
 from digitcnn.digits.catalog import Entry
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import CheckpointError
+from digitcnn.folders import SHIPPED_FILE
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -53,12 +56,22 @@ def _data_add(args: argparse.Namespace) -> Answer:
     catalog = catalog_of(args)
     from digitcnn.digits.own_set import read_own_set  # NumPy, Pillow and PyTorch
 
-    # A name that will not do is said before a large folder is read.
+    # An unusable name is reported before a large folder is read.
     catalog.check_new(args.name, args.split)
     with tqdm(unit="image", file=sys.stderr, disable=None, leave=False) as bar:
-        own = read_own_set(args.path, args.name, args.split, args.frame, partial(advance, bar))
+        own = read_own_set(
+            args.path,
+            args.name,
+            args.split,
+            args.frame,
+            partial(advance, bar),
+            transpose=args.transpose,
+        )
     folder = catalog.add(own.digit_set)
     n = len(own.digit_set)
+    advice = _orientation_advice(own.digit_set)
+    if advice is not None:
+        say(f"{args.name} may not be stored upright. The shipped model reads {advice}")
     result = {
         "name": args.name,
         "split": args.split,
@@ -68,6 +81,19 @@ def _data_add(args: argparse.Namespace) -> Answer:
         "inverted": own.inverted,
         "fingerprint": own.digit_set.fingerprint,
         "path": str(folder),
+        "advice": advice,
     }
     ink = " (dark ink on light paper: inverted)" if own.inverted else ""
     return result, f"{args.name} ({args.split}): {n:,} images in {folder}{ink}.", 0
+
+
+def _orientation_advice(digit_set: DigitSet) -> str | None:
+    """Return what the shipped model advises; None where it has nothing to say or is missing."""
+    from digitcnn.analysis.orientation import orientation_advice
+    from digitcnn.network.checkpoint import load
+
+    try:
+        model = load(SHIPPED_FILE)
+    except CheckpointError:
+        return None
+    return orientation_advice(model.classifier, digit_set)

@@ -1,0 +1,130 @@
+"""Advise on digit sets that are stored sideways, mirrored or with ink and paper exchanged.
+
+The shipped model classifies some of the images as they are and changed in each way; a set that it
+reads far better when changed is most likely stored that way. This is advice only: it changes no
+set and chooses nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from cachetools import LRUCache
+from torch import Tensor
+
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.intervals import newcombe_paired_difference
+from digitcnn.network.classifier import Classifier
+
+# So many images of a set, spread over it, are classified in each way.
+IMAGES = 400
+
+# "Far better": at least so much more accurate, and right more often than not.
+MARGIN, GOOD = 0.2, 0.5
+
+
+@dataclass(frozen=True)
+class Change:
+    """A way to change images uint8 [N, 28, 28]. remedy: how a person does it."""
+
+    name: str
+    apply: Callable[[Tensor], Tensor]
+    remedy: str
+
+
+CHANGES = (
+    Change("transposed", lambda images: images.transpose(1, 2), "add it with --transpose"),
+    Change(
+        "mirrored",
+        lambda images: images.flip(2),
+        "mirror the images left to right, images[:, :, ::-1], and add it again",
+    ),
+    Change(
+        "upside down",
+        lambda images: images.flip(1),
+        "mirror the images top to bottom, images[:, ::-1], and add it again",
+    ),
+    Change(
+        "rotated by 180°",
+        lambda images: images.flip(1, 2),
+        "rotate the images by 180°, images[:, ::-1, ::-1], and add it again",
+    ),
+    Change(
+        "rotated by 90° clockwise",
+        lambda images: images.rot90(-1, (1, 2)),
+        "rotate the images clockwise, numpy.rot90(images, -1, (1, 2)), and add it again",
+    ),
+    Change(
+        "rotated by 90° counter-clockwise",
+        lambda images: images.rot90(1, (1, 2)),
+        "rotate the images counter-clockwise, numpy.rot90(images, 1, (1, 2)), and add it again",
+    ),
+    Change(
+        "transposed and rotated by 180°",
+        lambda images: images.transpose(1, 2).flip(1, 2),
+        "rotate the images by 180°, images[:, ::-1, ::-1], and add it with --transpose",
+    ),
+    Change(
+        "with ink and paper exchanged",
+        lambda images: 255 - images,
+        "invert the images, 255 - images, and add it again",
+    ),
+)
+
+
+def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | None:
+    """Return what to do with a set that is read far better when changed, None for other sets.
+
+    A sentence such as "11% as it is, 98% transposed: add it with --transpose." The difference has
+    to be large, and larger than chance (its paired 95% interval).
+    """
+    chosen = torch.linspace(0, len(digit_set) - 1, min(IMAGES, len(digit_set))).long()
+    images, labels = digit_set.images[chosen], digit_set.labels[chosen]
+
+    def right(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits = classifier.logits(images.contiguous().to(classifier.device))
+        return logits.argmax(1).cpu() == labels
+
+    as_is = right(images)
+    best, changed = max(
+        ((change, right(change.apply(images))) for change in CHANGES),
+        key=lambda result: int(result[1].sum()),
+    )
+    both, only_changed, only_as_is, neither = (
+        int(which.sum())
+        for which in (changed & as_is, changed & ~as_is, as_is & ~changed, ~as_is & ~changed)
+    )
+    low, _ = newcombe_paired_difference(both, only_changed, only_as_is, neither)
+    before, after = (both + only_as_is) / len(labels), (both + only_changed) / len(labels)
+    if low <= 0 or after < max(GOOD, before + MARGIN):
+        return None
+    return f"{before:.0%} as it is, {after:.0%} {best.name}: {best.remedy}."
+
+
+class OrientationChecks:
+    """Advice of the shipped model on digit sets, computed once for each; safe for many threads.
+
+    model: reads the model; called when the first set is checked.
+    """
+
+    def __init__(self, model: Callable[[], Classifier]) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        # Guarded by _lock, as is the computation: one at a time leaves the processor to others.
+        self._classifier: Classifier | None = None
+        self._advice: LRUCache[str, str | None] = LRUCache(256)
+
+    def advice(self, digit_set: DigitSet) -> str | None:
+        """Return ``orientation_advice`` for the set. Raises CheckpointError without the model."""
+        with self._lock:
+            if digit_set.fingerprint not in self._advice:
+                if self._classifier is None:
+                    self._classifier = self._model()
+                self._advice[digit_set.fingerprint] = orientation_advice(
+                    self._classifier, digit_set
+                )
+            return self._advice[digit_set.fingerprint]
