@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,23 @@ def test_unusable_options_are_one_sentence(
         main(["data", "add", "x.npz", *name, *option])
     assert leaving.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_sideways_set_is_reported_and_added_as_it_is(
+    tmp_path: Path, drawn: DigitSet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = drawn.take(slice(0, 100))
+    source = tmp_path / "digits.npz"
+    np.savez(source, images=few.images.transpose(1, 2).numpy(), labels=few.labels.numpy())
+    data = ["--data-dir", str(tmp_path / "data"), "--json"]
+    status, out, err = run(capsys, "data", "add", str(source), "--name", "sideways", *data)
+    assert status == 0
+    advice = json.loads(out)["advice"]
+    assert re.fullmatch(r"\d+% as it is, \d+% transposed: add it with --transpose\.", advice)
+    assert advice in err
+    added = Catalog(tmp_path / "data").open("sideways", "test")
+    assert torch.equal(added.images, few.images.transpose(1, 2))
+    command = ["data", "add", str(source), "--name", "upright", "--transpose", *data]
+    status, out, err = run(capsys, *command)
+    assert (status, json.loads(out)["advice"], err) == (0, None, "")
+    assert Catalog(tmp_path / "data").open("upright", "test").fingerprint == few.fingerprint

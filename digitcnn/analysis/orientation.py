@@ -20,7 +20,9 @@ from digitcnn.intervals import newcombe_paired_difference
 from digitcnn.network.classifier import Classifier
 
 # So many images of a set, spread over it, are classified in each way.
-IMAGES = 400
+IMAGES = 300
+# Of fewer, the best of several ways may be right by chance.
+FEWEST = 10
 
 # "Far better": at least so much more accurate, and right more often than not.
 MARGIN, GOOD = 0.2, 0.5
@@ -81,6 +83,8 @@ def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | Non
     A sentence such as "11% as it is, 98% transposed: add it with --transpose." The difference has
     to be large, and larger than chance (its paired 95% interval).
     """
+    if len(digit_set) < FEWEST:
+        return None
     chosen = torch.linspace(0, len(digit_set) - 1, min(IMAGES, len(digit_set))).long()
     images, labels = digit_set.images[chosen], digit_set.labels[chosen]
 
@@ -89,7 +93,10 @@ def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | Non
             logits = classifier.logits(images.contiguous().to(classifier.device))
         return logits.argmax(1).cpu() == labels
 
+    classifier = classifier.inference_copy()
     as_is = right(images)
+    if float(as_is.float().mean()) > 1 - MARGIN:
+        return None
     best, changed = max(
         ((change, right(change.apply(images))) for change in CHANGES),
         key=lambda result: int(result[1].sum()),

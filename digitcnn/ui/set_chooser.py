@@ -1,18 +1,25 @@
-"""The test sets that can be evaluated, and the button that fetches one more."""
+"""Choose test sets, learn what each one is, and download one more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from digitcnn import web
+from digitcnn.analysis.orientation import OrientationChecks
 from digitcnn.digits.catalog import Entry
 from digitcnn.digits.names import GENERATED
-from digitcnn.errors import DigitSetError
+from digitcnn.errors import CheckpointError, DigitSetError
+from digitcnn.folders import SHIPPED_FILE
+from digitcnn.network.checkpoint import load
+from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # As many as the figures have colours.
@@ -20,60 +27,57 @@ MOST_SETS = 6
 
 # Who wrote a test set, and how it differs; a set that is not named here is a person's own.
 WRITTEN_BY: Mapping[str, str] = {
-    "mnist": "the same collection as MNIST's training images, other images",
-    "emnist-digits": "the same NIST collection, mostly other writers, another framing",
-    "usps": "from envelopes, 16x16 enlarged",
-    "synthetic": "drawn by the program, by made-up writers",
-    "synthetic-other-writers": "drawn by the program, by a second population of writers",
-    "feedback": "what people drew here and said it was",
+    "mnist": "Same collection as the MNIST training images, different images",
+    "emnist-digits": "Same NIST collection, mostly other writers, different framing",
+    "usps": "Digits from envelopes, enlarged from 16x16",
+    "synthetic": "Generated digits by simulated writers",
+    "synthetic-other-writers": "Generated digits by a second group of simulated writers",
+    "feedback": "Sketches drawn and labelled in this app",
 }
-OWN = "yours, from the data folder"
+OWN = "Your own set, from the data folder"
 
-NOTES_STYLE = """
-ul { margin: 0; padding: 0; list-style: none; font-size: 0.84rem; line-height: 1.45;
-  color: var(--body-text-color-subdued); }
-b { font-weight: 600; color: var(--body-text-color); }
-"""
+STYLE = Path(web.__file__).with_name("styles") / "digit_sets.css"
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:
-    """The choice, whose value is a list of names; every visit sees what is here by then."""
+    """Build the choice of sets, whose value is a list of names; it is current at every visit."""
     digits = gr.CheckboxGroup(
         choices(workspace),
         value=defaults(workspace),
         label="Test sets",
-        info=f"on this machine; up to {MOST_SETS}",
+        info=f"Choose up to {MOST_SETS}",
         elem_id=elem_id,
     )
 
     @toasting
-    def sets_here(chosen: Any) -> gr.CheckboxGroup:
-        """What is on this machine now, not when the app was started; a choice that can stay does,
-        whatever was ticked since it was asked."""
-        now = choices(workspace)
-        here = [name for _, name in now]
-        stays = isinstance(chosen, list) and all(name in here for name in chosen)
-        return gr.CheckboxGroup(now) if stays else gr.CheckboxGroup(now, value=defaults(workspace))
+    def refresh(chosen: Any) -> gr.CheckboxGroup:
+        """Return the current sets; a choice that is still available stays."""
+        current = choices(workspace)
+        names = [name for _, name in current]
+        if isinstance(chosen, list) and all(name in names for name in chosen):
+            return gr.CheckboxGroup(current)
+        return gr.CheckboxGroup(current, value=defaults(workspace))
 
-    page.load(sets_here, digits, digits, queue=False, **_PRIVATE)
+    page.load(refresh, digits, digits, queue=False, **_PRIVATE)
     return digits
 
 
 def build_set_chooser(
     workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
 ) -> gr.CheckboxGroup:
-    """The choice, what its sets are, and a button that fetches the test set of EMNIST digits."""
+    """Build the choice of sets, notes on each, and a button that downloads EMNIST's test set."""
+    checks = OrientationChecks(_shipped_model)
     digits = build_sets(workspace, page, "evaluate-digits")
     about = gr.HTML(
         notes(workspace),
-        css_template=NOTES_STYLE,
+        css_template=STYLE.read_text("utf-8"),
         apply_default_css=False,
         elem_id="evaluate-digits-notes",
     )
     fetch = gr.Button(
-        "Fetch EMNIST digits, test set (10 MB)",
+        "Download EMNIST test set (10 MB)",
         size="sm",
         visible=not workspace.catalog.has("emnist-digits", "test"),
         elem_id="evaluate-fetch",
@@ -81,19 +85,27 @@ def build_set_chooser(
     status = gr.Markdown(visible=False, elem_id="evaluate-fetch-status")
 
     @toasting
-    def notes_and_what_is_missing() -> list[Any]:
+    def refresh() -> list[Any]:
         missing = not workspace.catalog.has("emnist-digits", "test")
         return [notes(workspace), gr.Button(visible=missing)]
 
+    def advise() -> Any:
+        """Add advice on sets that are stored sideways; the page does not wait for it."""
+        if workspace.processor_busy:
+            return gr.skip()
+        return notes(workspace, advice(workspace, checks))
+
     @toasting
     def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
-        access.require_owner(request, token, to="fetch a digit set")
+        access.require_owner(request, token, to="download a digit set")
         yield from fetching(workspace)
 
-    page.load(notes_and_what_is_missing, None, [about, fetch], queue=False, **_PRIVATE)
+    page.load(refresh, None, [about, fetch], queue=False, **_PRIVATE).then(
+        advise, None, about, queue=False, **_PRIVATE
+    )
     fetch.click(
         fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **_PRIVATE
-    ).success(notes_and_what_is_missing, None, [about, fetch], queue=False, **_PRIVATE)
+    ).success(refresh, None, [about, fetch], queue=False, **_PRIVATE)
     return digits
 
 
@@ -105,23 +117,37 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
     ]
 
 
-def _test_entries(workspace: Workspace) -> list[Entry]:
-    """Return the test sets that are available or damaged."""
-    return [
-        entry
-        for entry in workspace.catalog.entries()
-        if entry.split == "test" and (entry.present or entry.problem)
-    ]
+def notes(workspace: Workspace, advice: Mapping[str, str] | None = None) -> str:
+    """Return HTML with a line per test set: who wrote it, or why it cannot be used.
 
-
-def notes(workspace: Workspace) -> str:
-    """Return a line per test set: who wrote it and how it differs, or why it cannot be used."""
-    lines = "".join(
-        f"<li><b>{escape(entry.name)}</b> "
-        f"{escape(entry.problem or WRITTEN_BY.get(entry.name, OWN))}</li>"
-        for entry in _test_entries(workspace)
+    advice: sentences on how to add a set again, by its name.
+    """
+    return render(
+        "evaluate/digit_sets.html",
+        sets=[
+            {
+                "name": entry.name,
+                "text": entry.problem or WRITTEN_BY.get(entry.name, OWN),
+                "advice": (advice or {}).get(entry.name, ""),
+            }
+            for entry in _test_entries(workspace)
+        ],
     )
-    return f"<ul>{lines}</ul>"
+
+
+def advice(workspace: Workspace, checks: OrientationChecks) -> dict[str, str]:
+    """Return advice on the sets in the data folder that the shipped model reads better changed."""
+    sentences = {}
+    for entry in _test_entries(workspace):
+        # Generated sets are upright, and so are sketches.
+        if entry.present and entry.path is not None:
+            try:
+                sentence = checks.advice(workspace.catalog.open(entry.name, "test"))
+            except (CheckpointError, DigitSetError):
+                continue
+            if sentence is not None:
+                sentences[entry.name] = f"The shipped model reads {sentence}"
+    return sentences
 
 
 def defaults(workspace: Workspace) -> list[str]:
@@ -137,19 +163,30 @@ def defaults(workspace: Workspace) -> list[str]:
 
 
 def fetching(workspace: Workspace) -> Iterator[list[Any]]:
-    """Status, button and choice while the test set of EMNIST digits comes, or does not."""
+    """Yield status, button and choice while EMNIST's test set is downloaded, or fails to be."""
     try:
         for progress in workspace.catalog.download("emnist-digits", "test"):
-            done = f"{progress.done / 1e6:.1f}"
-            total = f" of {progress.total / 1e6:.1f}" if progress.total else ""
-            text = f"{progress.file}: {done}{total} MB {progress.message}"
-            yield [gr.Markdown(escape(text), visible=True), gr.skip(), gr.skip()]
+            yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
     except DigitSetError as error:
-        text = f"{escape(str(error))} Meanwhile the sets above can be evaluated."
+        text = f"{escape(str(error))} You can still evaluate the sets above."
         yield [gr.Markdown(text, visible=True), gr.skip(), gr.skip()]
         return
     yield [
-        gr.Markdown("EMNIST digits are here.", visible=True),
+        gr.Markdown("EMNIST digits are available.", visible=True),
         gr.Button(visible=False),
         gr.CheckboxGroup(choices(workspace), value=defaults(workspace)),
     ]
+
+
+def _test_entries(workspace: Workspace) -> list[Entry]:
+    """Return the test sets that are available or damaged."""
+    return [
+        entry
+        for entry in workspace.catalog.entries()
+        if entry.split == "test" and (entry.present or entry.problem)
+    ]
+
+
+def _shipped_model() -> Classifier:
+    """Raises CheckpointError where digitcnn runs without it."""
+    return load(SHIPPED_FILE).classifier

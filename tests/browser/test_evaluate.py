@@ -235,7 +235,7 @@ def test_without_a_network_emnist_is_refused_and_the_page_goes_on(evaluated: Eva
     page = evaluated.page
     page.locator("#evaluate-fetch").click()
     said = page.locator("#evaluate-fetch-status")
-    said.get_by_text("Meanwhile the sets above can be evaluated.").wait_for()
+    said.get_by_text("You can still evaluate the sets above.").wait_for()
     assert "emnist" in said.inner_text().lower()
     evaluated.press()
     assert sorted(evaluated.column(0)) == ["small test", "synthetic test"]

@@ -314,7 +314,7 @@ def test_without_a_network_emnist_digits_are_refused_and_the_rest_goes_on(tmp_pa
     working.catalog = Catalog(tmp_path / "data", sources={"emnist-digits": nowhere})
     *_, (said, button, choice) = fetching(working)
     assert "127.0.0.1:9" in said.value
-    assert said.value.endswith("Meanwhile the sets above can be evaluated.")
+    assert said.value.endswith("You can still evaluate the sets above.")
     assert button == choice == gr.skip()
 
 

@@ -1,0 +1,80 @@
+"""Advice on sets that are stored sideways, mirrored or inverted, by the shipped model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from digitcnn.analysis.orientation import CHANGES, Change, OrientationChecks, orientation_advice
+from digitcnn.digits import synthetic
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.folders import SHIPPED_FILE
+from digitcnn.network.checkpoint import load
+from digitcnn.network.classifier import Classifier
+
+# What undoes each change; all others undo themselves.
+INVERSES = {
+    "rotated by 90° clockwise": "rotated by 90° counter-clockwise",
+    "rotated by 90° counter-clockwise": "rotated by 90° clockwise",
+}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Classifier:
+    return load(SHIPPED_FILE).classifier
+
+
+@pytest.fixture(scope="module")
+def upright() -> DigitSet:
+    return synthetic.draw("synthetic", "test", images=120)
+
+
+def changed(digit_set: DigitSet, images: Tensor) -> DigitSet:
+    return DigitSet(images.contiguous(), digit_set.labels, "mine", "test")
+
+
+def test_an_upright_set_gets_no_advice(shipped: Classifier, upright: DigitSet) -> None:
+    assert orientation_advice(shipped, upright) is None
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_a_changed_set_is_advised_to_be_changed_back(
+    shipped: Classifier, upright: DigitSet, change: Change
+) -> None:
+    advice = orientation_advice(shipped, changed(upright, change.apply(upright.images)))
+    assert advice is not None
+    undo = INVERSES.get(change.name, change.name)
+    as_is, rest = advice.split("% as it is, ")
+    better, rest = rest.split("% ", 1)
+    assert int(as_is) < 60 < 90 < int(better)
+    assert rest.startswith(f"{undo}: ")
+    assert ("--transpose" in rest) == ("transposed" in undo)
+    (remedy,) = [each.remedy for each in CHANGES if each.name == undo]
+    assert rest == f"{undo}: {remedy}."
+
+
+def test_noise_and_few_images_get_no_advice(shipped: Classifier, upright: DigitSet) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (120, 28, 28), dtype=torch.uint8, generator=generator)
+    assert orientation_advice(shipped, changed(upright, noise)) is None
+    few = changed(upright, upright.images.transpose(1, 2)).take(slice(0, 2))
+    assert orientation_advice(shipped, few) is None
+
+
+def test_each_set_is_checked_once_and_the_model_is_read_once(
+    shipped: Classifier, upright: DigitSet
+) -> None:
+    reads = []
+
+    def read() -> Classifier:
+        reads.append(1)
+        return shipped
+
+    checks = OrientationChecks(read)
+    sideways = changed(upright, upright.images.transpose(1, 2))
+    first = checks.advice(sideways)
+    assert first is not None
+    assert checks.advice(DigitSet(sideways.images, sideways.labels, "other", "test")) is first
+    assert checks.advice(upright) is None
+    assert reads == [1]
