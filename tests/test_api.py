@@ -1,4 +1,4 @@
-"""The calls for programs, of a running lab, as the README shows them and as strangers make them."""
+"""The calls for programs, of a running lab, as documented and as strangers make them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_call_is_named_and_documented(lab: Client) -> None:
     assert all(len(call["description"]) > 40 for call in found.values())
 
 
-def test_a_picture_is_answered_with_what_was_seen(lab: Client, picture: tuple[Path, int]) -> None:
+def test_an_image_is_classified(lab: Client, picture: tuple[Path, int]) -> None:
     path, digit = picture
     for model in ((), ("digitcnn-mnist",)):
         answer = lab.predict(handle_file(str(path)), *model, api_name="/predict")
@@ -59,7 +59,7 @@ def test_a_picture_is_answered_with_what_was_seen(lab: Client, picture: tuple[Pa
         assert len(base64.b64decode(answer["seen"])) == 784
 
 
-def test_evaluating_gives_the_numbers_of_the_command(
+def test_evaluate_gives_the_numbers_of_the_command(
     lab: Client, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = lab.predict("digitcnn-mnist", "small", api_name="/evaluate")
@@ -84,21 +84,21 @@ def test_models_sets_and_training_are_listed(lab: Client) -> None:
         ("/evaluate", ("nothing", "small"), "There is no checkpoint nothing; there are: "),
         ("/evaluate", ("digitcnn-mnist", "nothing"), "nothing"),
         ("/evaluate", (["x"], "small"), "No model is chosen"),
-        ("/evaluate", ("digitcnn-mnist", {"y": 1}), "No test set is named"),
-        ("/predict", (None, ""), "No picture came"),
+        ("/evaluate", ("digitcnn-mnist", {"y": 1}), "No test set was given"),
+        ("/predict", (None, ""), "No image was received"),
     ],
     ids=["no model", "no set", "no name", "no set name", "no picture"],
 )
-def test_what_cannot_be_answered_is_a_sentence(
+def test_an_invalid_call_gets_a_sentence(
     lab: Client, app: App, call: str, arguments: tuple[Any, ...], says: str
 ) -> None:
     with pytest.raises(AppError, match=re.escape(says)) as caught:
         lab.predict(*arguments, api_name=call)
     assert str(app.folder) not in str(caught.value)
-    assert "should not have" not in str(caught.value)
+    assert "Something went wrong" not in str(caught.value)
 
 
-def test_a_text_file_and_a_path_of_the_lab_are_no_pictures(app: App, tmp_path: Path) -> None:
+def test_a_text_file_and_a_path_of_the_lab_are_refused(app: App, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no picture")
     page = PageOverHttp(app.url)
     (predict,) = (event for event in page.events() if event["api_name"] == "predict")
@@ -112,15 +112,15 @@ def test_a_text_file_and_a_path_of_the_lab_are_no_pictures(app: App, tmp_path: P
     assert "no picture" not in page.run(predict)  # refused before it was opened
 
 
-def test_the_example_of_the_readme_runs(
+def test_the_example_of_the_reference_runs(
     app: App, picture: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    example = re.search(r"```python\n(.+?)```", readme, re.S)
+    reference = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    example = re.search(r"```python\n(.+?)```", reference, re.S)
     assert example is not None
     code = example[1].replace("http://127.0.0.1:7860", app.url).replace('"synthetic"', '"small"')
     monkeypatch.chdir(picture[0].parent)
-    exec(compile(code, "README.md", "exec"), {})
-    said = capsys.readouterr().out
-    assert f"{picture[1]} [" in said
-    assert "digitcnn-mnist digitcnn network, trained on mnist" in said
+    exec(compile(code, "reference.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert f"{picture[1]} [" in printed
+    assert "digitcnn-mnist digitcnn network, trained on mnist" in printed

@@ -43,7 +43,7 @@ from digitcnn.ui.page import build_page
 from digitcnn.workspace import Workspace
 
 # What the page says of an error that nobody foresaw.
-UNEXPECTED = "should not have"
+UNEXPECTED = "Something went wrong"
 TOKEN = "the owner's very own token"
 EXAMPLES = [15, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 # They ask the network for files, so only strangers call them here.

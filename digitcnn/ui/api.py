@@ -1,7 +1,7 @@
-"""What programs may ask of a running lab: named and documented calls, for ``gradio_client``.
+"""Named and documented calls for programs, for ``gradio_client``.
 
-All of them only look: whoever may open the page may make them. The page's own events are private,
-and what changes something is the owner's, on the page.
+They only read: whoever may open the page may make them. The page's own events are private, and
+changes are the owner's, on the page.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from digitcnn.ui.sketchpad_tab import answer_sketch
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
-# Calls that compute wait for each other, so that a program leaves room for people.
+# Calls that compute wait for each other, so that a program leaves time for the page.
 AT_A_TIME = 1
 
 
 def build_api(workspace: Workspace, models: Models) -> None:
-    """The calls, inside an open ``gr.Blocks``; nothing of them is seen on the page."""
+    """Add the calls to an open ``gr.Blocks``; the page shows nothing of them."""
 
     @toasting
     def predict(picture: str | None, model: str) -> dict[str, Any]:
-        """The digit on a picture of any size: {"digit", "is_digit", "probabilities", "seen"};
-        is_digit is null where the model cannot tell, seen the 28x28 bytes that the network saw,
-        in base64. {"digit": null} for a blank picture."""
+        """Classify an image of any size: {"digit", "is_digit", "probabilities", "seen"}. is_digit
+        is null if the model cannot reject non-digits; seen is the 28x28 bytes that the network
+        saw, in base64. {"digit": null} for a blank image."""
         if picture is None:
-            raise SketchError("No picture came; send an image file.")
+            raise SketchError("No image was received; send an image file.")
         try:
             content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
         except OSError as error:
-            raise SketchError("The picture is no longer held; send it again.") from error
+            raise SketchError("The upload has expired; send the image again.") from error
         return answer_sketch(models, {"model": model or models.default, "picture": content})
 
     @toasting
     def list_models() -> list[dict[str, Any]]:
-        """The models that can be asked, newest first: {"name", "digest", "digits", "verdict"}."""
+        """List the models, newest first: {"name", "digest", "digits", "verdict"}."""
         return [
             {
-                "name": found.name,
-                "digest": found.digest,
-                "digits": found.details.digits,
-                "verdict": found.verdict,
+                "name": checkpoint.name,
+                "digest": checkpoint.digest,
+                "digits": checkpoint.details.digits,
+                "verdict": checkpoint.verdict,
             }
-            for found in workspace.checkpoints.list()
-            if isinstance(found, Checkpoint)
+            for checkpoint in workspace.checkpoints.list()
+            if isinstance(checkpoint, Checkpoint)
         ]
 
     @toasting
     def list_digit_sets() -> list[dict[str, Any]]:
-        """The digit sets that the lab knows: {"name", "split", "n", "present"}."""
+        """List the digit sets, available or not: {"name", "split", "n", "present"}."""
         return [
             {"name": entry.name, "split": entry.split, "n": entry.n, "present": entry.present}
             for entry in workspace.catalog.entries()
@@ -65,18 +65,18 @@ def build_api(workspace: Workspace, models: Models) -> None:
 
     @toasting
     def evaluate(model: str, digits: str) -> dict[str, Any]:
-        """A model's numbers on a test set, as ``python -m digitcnn evaluate --json`` gives them."""
+        """Evaluate a model on a test set, as ``python -m digitcnn evaluate --json`` does."""
         checkpoint = models.get(model)
         if not isinstance(digits, str):
-            raise DigitSetError("No test set is named; digit_sets() lists them.")
+            raise DigitSetError("No test set was given; /digit_sets lists them.")
         predictions = workspace.predict(checkpoint, workspace.catalog.open(digits, "test"))
         temperature = checkpoint.temperature
         return metrics.evaluate(predictions, temperature).to_json()
 
     @toasting
     def training() -> dict[str, Any]:
-        """The training of this lab: {"state", "run", "epochs", "message", "history"}; state is
-        idle, running, stopped, finished, interrupted or failed; a row of history per epoch."""
+        """Report on this lab's training: {"state", "run", "epochs", "message", "history"}; state is
+        idle, running, stopped, finished, interrupted or failed; history has a row per epoch."""
         view = workspace.job.view()
         return {
             "state": view.state,
@@ -93,12 +93,10 @@ def build_api(workspace: Workspace, models: Models) -> None:
     ):
         gr.api(ask, api_name=name, queue=False)
     gr.api(evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME)
-    # A file needs a component that takes uploads and lets no other path of this machine in.
+    # A file needs a component that accepts uploads and no other path of this machine.
     with gr.Column(visible=False):
         picture = gr.File(label="picture", type="filepath")
-        model = gr.Textbox(
-            "", label="model", info="a name that models() gives; empty: the page's first"
-        )
+        model = gr.Textbox("", label="model", info="A name from /models; blank: the default model")
         answer = gr.JSON(label="answer")
         gr.Button("predict").click(
             predict,

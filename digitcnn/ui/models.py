@@ -21,6 +21,7 @@ from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # As many as Compare takes.
@@ -49,7 +50,7 @@ document.addEventListener("drop", (event) => {
 
 
 class Models:
-    """Finds the checkpoint that a page means by a name: one of the folder, or one dropped on it."""
+    """Finds a checkpoint by name: in the folder, or among those dropped on the page."""
 
     def __init__(
         self, workspace: Workspace, check: Callable[[Checkpoint], DrawingCheck] = check_drawings
@@ -61,21 +62,21 @@ class Models:
 
     @property
     def default(self) -> str | None:
-        """The name that a new page begins with: the model that ships, else the newest."""
+        """The name that a new page selects: the shipped model, else the newest."""
         return _first_choice(self.choices())
 
     def get(self, name: Any) -> Checkpoint:
-        """The checkpoint of that name, which may come from anybody and so be of any kind.
+        """Return the checkpoint of that name; anybody may send one, of any type.
 
-        Raises CheckpointError when there is none or it is bad.
+        Raises CheckpointError where there is none or it is unusable.
         """
         if not isinstance(name, str) or not name:
-            raise CheckpointError("No model is chosen; train one, or choose one above the tabs.")
+            raise CheckpointError("No model is chosen; choose one above the tabs or train one.")
         if name.startswith(PREFIX):
-            found = self.dropped.get(name)
-            if found is not None:
-                return found
-            raise CheckpointError("The dropped model is no longer held; drop its file again.")
+            dropped = self.dropped.get(name)
+            if dropped is None:
+                raise CheckpointError("This dropped model has expired; drop the file again.")
+            return dropped
         return self._workspace.checkpoints.get(name)
 
     def drawing_warning(self, name: str | None) -> str:
@@ -94,16 +95,16 @@ class Models:
         return self._check(checkpoint).warning
 
     def choices(self, session: str | None = None) -> list[tuple[str, str]]:
-        """Label and name of every usable checkpoint, newest first.
+        """Return label and name of every usable checkpoint, newest first.
 
-        session: of a page; what was dropped on it comes before all others.
+        session: a page's, whose dropped files come first.
         """
         trained_here = self._workspace.runs.digests()
         mine = self.dropped.of(session) if session else []
-        return [(f"{_label(found)} · dropped here", key) for key, found in mine] + [
-            (_label(found, trained_here=found.digest in trained_here), found.name)
-            for found in self._workspace.checkpoints.list()
-            if isinstance(found, Checkpoint)
+        return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
+            (_label(one, trained_here=one.digest in trained_here), one.name)
+            for one in self._workspace.checkpoints.list()
+            if isinstance(one, Checkpoint)
         ]
 
     def receive(self, files: Any, session: str) -> list[Verdict]:
@@ -117,19 +118,8 @@ class Models:
 
 
 def verdicts_html(verdicts: list[Verdict]) -> str:
-    """A line per dropped file, good or bad. Names come from people and are shown as text."""
-    lines = "".join(
-        f'<li class="{"bad" if verdict.key is None else "good"}">{_verdict_line(verdict)}</li>'
-        for verdict in verdicts
-    )
-    return f'<ul class="verdicts">{lines}</ul>' if lines else ""
-
-
-def _verdict_line(verdict: Verdict) -> str:
-    """The file, and what became of it; a refusal begins with the file's name already."""
-    rest = verdict.sentence.removeprefix(verdict.file)
-    colon = ": " if rest == verdict.sentence else ""
-    return f"<strong>{escape(verdict.file)}</strong>{colon}{escape(rest)}"
+    """Return a line per dropped file, accepted or refused."""
+    return render("models/dropped_files.html", verdicts=verdicts) if verdicts else ""
 
 
 def build_model_selector(
@@ -142,7 +132,7 @@ def build_model_selector(
             choices,
             value=_first_choice(choices),
             label="Model",
-            info="answers on every tab",
+            info="Used on every tab",
             scale=5,
             elem_id="model-select",
         )
@@ -240,16 +230,16 @@ def _first_choice(choices: list[tuple[str, str]]) -> str | None:
     return SHIPPED if SHIPPED in names else (names[0] if names else None)
 
 
-def _label(found: Checkpoint, *, trained_here: bool = False) -> str:
-    details = found.details
-    parts = [found.name, f"trained on {details.digits}" if details.digits else "bare weights"]
+def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
+    details = checkpoint.details
+    parts = [checkpoint.name, f"trained on {details.digits}" if details.digits else "weights only"]
     test = details.metrics.get(details.digits or "") or details.metrics.get("held_out")
     if test:
-        which = "test" if details.digits in details.metrics else "held-out"
+        split = "test" if details.digits in details.metrics else "held-out"
         claimed = "" if trained_here else " (claimed)"
-        shown = accuracy_text(test["accuracy"], test["n"])
-        parts.append(f"{shown} on {details.digits} {which}{claimed}")
+        accuracy = accuracy_text(test["accuracy"], test["n"])
+        parts.append(f"{accuracy} on {details.digits} {split}{claimed}")
     if details.state != "finished" and details.digits:
         parts.append(details.state)
-    parts.append(found.digest[:8])
+    parts.append(checkpoint.digest[:8])
     return " · ".join(parts)

@@ -188,8 +188,7 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
         except Exception:
             log.exception("A handler of the Sketchpad failed")
             return {
-                "error": "Something went wrong that should not have; the terminal that runs "
-                "digitcnn shows the report."
+                "error": "Something went wrong; the terminal running digitcnn shows the details."
             }
 
     return guarded

@@ -1,4 +1,4 @@
-"""Errors as toasts: a sentence for the person, the traceback for the log."""
+"""Errors as toasts: a sentence for the user, the traceback for the log."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ log = logging.getLogger(__name__)
 
 
 def toast(text: str) -> gr.Error:
-    """``text`` as an error of the page. A toast shows HTML, so what a person typed is escaped."""
+    """Return ``text`` as an error of the page, escaped, since a toast shows HTML."""
     return gr.Error(escape(text), print_exception=False)
 
 
 def toasting(handler: Callable[P, R]) -> Callable[P, R]:
-    """The handler, with every DigitCNNError shown as its sentence and anything else logged.
+    """Wrap a handler so that every DigitCNNError is shown as its sentence and others are logged.
 
-    A handler that yields stays one: Gradio streams what a generator function yields.
+    A generator function stays one: Gradio streams what it yields.
     """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def streaming(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with _told():
+            with _toasted():
                 yield from handler(*args, **kwargs)
 
         return streaming
 
     @functools.wraps(handler)
     def answering(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _told():
+        with _toasted():
             return handler(*args, **kwargs)
 
     return answering
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _toasted() -> Iterator[None]:
     try:
         yield
     except gr.Error:
@@ -58,6 +58,5 @@ def _told() -> Iterator[None]:
     except Exception as error:
         log.exception("A handler of the page failed")
         raise toast(
-            "Something went wrong that should not have; the terminal that runs digitcnn shows "
-            "the report."
+            "Something went wrong; the terminal running digitcnn shows the details."
         ) from error

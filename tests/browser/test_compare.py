@@ -101,12 +101,12 @@ def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     page.locator("#compare-answers").get_by_text("digitcnn-mnist").wait_for()
     page.locator("#compare-answers").get_by_text("mine").wait_for()
     page.locator("#model-select input").click()
-    page.get_by_role("option", name="dropped here").wait_for()
+    page.get_by_role("option", name="this page only").wait_for()
 
     other = opened(browser, app)
     other.locator("#model-select input").click()
     other.get_by_role("option", name="digitcnn-mnist").first.wait_for()
-    assert other.get_by_role("option", name="dropped here").count() == 0
+    assert other.get_by_role("option", name="this page only").count() == 0
     assert page.problems == other.problems == []
     page.close()
     other.close()
@@ -138,9 +138,9 @@ def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_
         state="attached"
     )
     page.locator(".model-row input[type=file]").set_input_files(str(mine))
-    expect(page.locator("#model-select input")).to_have_value(re.compile("dropped here"))
+    expect(page.locator("#model-select input")).to_have_value(re.compile("this page only"))
     # Nobody has chosen on Compare yet, so it goes with the selector.
-    expect(chosen(page).first).to_have_text(re.compile(r"^mine .*dropped here"))
+    expect(chosen(page).first).to_have_text(re.compile(r"^mine .*this page only"))
     assert page.problems == []
     page.close()
 
@@ -177,10 +177,10 @@ def test_the_selected_model_and_the_newest_other_are_compared_unless_somebody_ch
     drop(page, "#compare-models", saved(tmp_path, "mine", 7))
     page.locator("#compare-verdicts .good").get_by_text("trained on small").wait_for()
     expect(chosen(page)).to_have_count(3)
-    expect(chosen(page).nth(2)).to_have_text(re.compile("^mine .*dropped here"))
+    expect(chosen(page).nth(2)).to_have_text(re.compile("^mine .*this page only"))
     # Now it is somebody's choice, and stays.
     page.locator("#model-select input").click()
-    page.get_by_role("option", name="dropped here").wait_for()
+    page.get_by_role("option", name="this page only").wait_for()
     page.get_by_role("option", name=re.compile("older ·")).click()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^older"))
     expect(chosen(page).first).to_have_text(re.compile("^digitcnn-mnist ·"))

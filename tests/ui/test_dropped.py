@@ -184,7 +184,7 @@ def test_a_dropped_model_serves_by_its_key_and_is_listed_to_its_page_alone(tmp_p
     assert models.choices("you") == []
     assert models.choices() == []
     models.dropped.forget("me")
-    with pytest.raises(CheckpointError, match="drop its file again"):
+    with pytest.raises(CheckpointError, match="drop the file again"):
         models.get(verdict.key)
 
 

@@ -1,7 +1,7 @@
 import base64
 import io
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -107,6 +107,20 @@ def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
     (row,) = workspace.feedback.entries(limit=9)
     assert (row.answer, row.true_digit) == (answer, answer)
     assert right["kept"] == "feedback.sqlite3 on the computer running this app"
+
+
+def test_feedback_that_the_browser_sends_again_is_stored_once_and_answered_as_stored(
+    workspace: Workspace,
+) -> None:
+    models = Models(workspace)
+    replies = [
+        sketchpad_tab.record_verdict(workspace, models, JUDGED, NOW + timedelta(seconds=wait))
+        for wait in (0, 12)
+    ]
+    assert replies[0] == replies[1]
+    assert replies[0]["mine"]["total"] == 1
+    (entry,) = workspace.feedback.entries()
+    assert (entry.time, entry.corrected) == (NOW, None)
 
 
 def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere(

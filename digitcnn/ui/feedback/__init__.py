@@ -1,1 +1,1 @@
-"""The feedback view: what people said of the answers, listed, counted, corrected and exported."""
+"""The feedback view: entries listed, counted, corrected and exported."""

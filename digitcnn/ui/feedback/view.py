@@ -1,9 +1,8 @@
-"""The Feedback section of the Sketchpad tab: every verdict in a list, and what they add up to.
+"""The Feedback section of the Sketchpad tab: every entry in a list, and what they add up to.
 
-The section is ``view.html``, ``view.css`` and ``view.js``. As the pad does, it calls the functions
-given to it here as plain POSTs, so what comes may be any JSON from anybody. Looking is for all, and
-shows others by an alias alone; a verdict is changed by whoever gave it, who sends the secret of
-their browser along, or by the owner.
+Its script calls the functions given to it here as plain POSTs, as the pad does, so any JSON may
+come from anybody. Everyone may look, and sees others by an alias alone. An entry is changed by its
+author, who sends the secret of their browser along, or by the owner.
 """
 
 from __future__ import annotations
@@ -44,73 +43,67 @@ def build_feedback_view(workspace: Workspace, access: Access) -> None:
 
 
 def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..., Payload]]:
-    """What view.js calls, by the functions' names: any JSON in, a dictionary out, never an error.
+    """Return what the section's script calls by name: any JSON in, a dictionary out, no errors.
 
     Each payload has ``{"owner", "visitor"}``, the secrets of whoever asks, the first empty for a
     visitor.
     """
 
-    def answered(
-        handler: Callable[[Payload, bool], Payload], payload: Any, request: gr.Request
-    ) -> Payload:
-        return replying(lambda sent: handler(sent, access.is_owner(request, sent.get("owner"))))(
-            payload
-        )
+    def named(name: str, handler: Callable[[Payload, bool], Payload]) -> Callable[..., Payload]:
+        def function(payload: Any, request: gr.Request) -> Payload:
+            def handle(sent: Payload) -> Payload:
+                return handler(sent, access.is_owner(request, sent.get("owner")))
 
-    def feedback_list(payload: Any, request: gr.Request) -> Payload:
-        return answered(lambda sent, owner: page_of(store, sent, owner=owner), payload, request)
+            return replying(handle)(payload)
 
-    def feedback_numbers(payload: Any, request: gr.Request) -> Payload:
-        return answered(lambda sent, _: numbers_of(store, wanted_of(sent)), payload, request)
+        function.__name__ = name
+        return function
 
-    def feedback_correct(payload: Any, request: gr.Request) -> Payload:
-        now = datetime.now(timezone.utc)
-        return answered(
-            lambda sent, owner: correct(store, sent, now, owner=owner), payload, request
-        )
+    def corrected(sent: Payload, owner: bool) -> Payload:
+        return correct(store, sent, datetime.now(timezone.utc), owner=owner)
 
-    def feedback_erase(payload: Any, request: gr.Request) -> Payload:
-        return answered(lambda sent, owner: erase(store, sent, owner=owner), payload, request)
-
-    def feedback_export(payload: Any, request: gr.Request) -> Payload:
-        return answered(lambda sent, owner: file_of(store, sent, owner=owner), payload, request)
-
-    return [feedback_list, feedback_numbers, feedback_correct, feedback_erase, feedback_export]
+    return [
+        named("feedback_list", lambda sent, owner: page_of(store, sent, owner=owner)),
+        named("feedback_numbers", lambda sent, _: numbers_of(store, filter_of(sent))),
+        named("feedback_correct", corrected),
+        named("feedback_erase", lambda sent, owner: erase(store, sent, owner=owner)),
+        named("feedback_export", lambda sent, owner: file_of(store, sent, owner=owner)),
+    ]
 
 
 # --- The list -----------------------------------------------------------------------------------
 
 
 def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
-    """One page of what the filters leave, and the models to choose from.
+    """Return one page of the entries that match, and the models to choose from.
 
-    payload: with what ``wanted_of`` reads, and ``{"page"}`` from 0 on; a page beyond the last is
-    the last. ``{"rows", "total", "page", "pages", "models", "notice"}``. Raises FeedbackError.
+    payload: what ``filter_of`` reads, and ``{"page"}`` from 0 on; one beyond the last is the last.
+    ``{"rows", "total", "page", "pages", "models", "notice"}``. Raises FeedbackError.
     """
-    wanted = wanted_of(payload)
+    which = filter_of(payload)
     page = payload.get("page")
     if not isinstance(page, int) or isinstance(page, bool) or page < 0:
-        raise FeedbackError("The list has pages from the first on; reload the page.")
-    total = store.count(wanted)
+        raise FeedbackError("This page of the list does not exist; reload the page.")
+    total = store.count(which)
     pages = max(1, -(-total // PAGE))
     page = min(page, pages - 1)
     alias = visitor_alias(text_of(payload, "visitor"))
-    judged = store.scores_by_model(FeedbackFilter(wanted.visitor))
+    models = store.scores_by_model(FeedbackFilter(which.visitor))
     return {
         "rows": [
-            _row(row, mine=row.alias == alias, owner=owner)
-            for row in store.entries(wanted, offset=page * PAGE, limit=PAGE)
+            _row(entry, mine=entry.alias == alias, owner=owner)
+            for entry in store.entries(which, offset=page * PAGE, limit=PAGE)
         ],
         "total": total,
         "page": page,
         "pages": pages,
-        "models": [{"digest": each.digest, "name": model_label(each)} for each in judged],
+        "models": [{"digest": each.digest, "name": model_label(each)} for each in models],
         "notice": store.notice if owner else None,  # it names the folder
     }
 
 
-def wanted_of(payload: Payload) -> FeedbackFilter:
-    """The filters: ``{"visitor", "whose": mine or everybody, "right": any, right or wrong,
+def filter_of(payload: Payload) -> FeedbackFilter:
+    """Return the filter of ``{"visitor", "whose": mine or everybody, "right": any, right or wrong,
     "digit": any, none or 0 to 9, "model": any or a digest}``. Raises FeedbackError."""
     whose = _one_of(payload, "whose", {"mine": text_of(payload, "visitor"), "everybody": None})
     right = _one_of(payload, "right", {"any": None, "right": True, "wrong": False})
@@ -129,27 +122,27 @@ def _one_of(payload: Payload, key: str, meanings: dict[str, Any]) -> Any:
     value = payload.get(key)
     if not isinstance(value, str) or value not in meanings:
         raise FeedbackError(
-            f"The filter {key!r} takes {', '.join(meanings)}; choose one of these, or reload the "
+            f"The filter {key!r} must be one of {', '.join(meanings)}; choose one, or reload the "
             "page."
         )
     return meanings[value]
 
 
-def _row(row: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
+def _row(entry: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
     return {
-        "id": row.id,
-        "image": picture(row.image),
-        "answer": row.answer,
-        "digit": row.true_digit,
-        "right": row.right,
-        "confidence": row.confidence,
-        "model": row.model_name,
-        "digest": row.model_digest[:8],
-        "alias": row.alias,
+        "id": entry.id,
+        "image": picture(entry.image),
+        "answer": entry.answer,
+        "digit": entry.true_digit,
+        "right": entry.right,
+        "confidence": entry.confidence,
+        "model": entry.model_name,
+        "digest": entry.model_digest[:8],
+        "alias": entry.alias,
         "mine": mine,
         "may_change": mine or owner,
-        "time": row.time.isoformat(),
-        "corrected": None if row.corrected is None else row.corrected.isoformat(),
+        "time": entry.time.isoformat(),
+        "corrected": None if entry.corrected is None else entry.corrected.isoformat(),
     }
 
 
@@ -157,29 +150,31 @@ def _row(row: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
 
 
 def correct(store: FeedbackStore, payload: Payload, now: datetime, *, owner: bool) -> Payload:
-    """``{"id", "digit": 0 to 9 or null}`` says anew what a sketch shows. Raises FeedbackError, or
-    NotOwnerError for another's."""
+    """Change what a sketch shows: ``{"id", "digit": 0 to 9 or null}``.
+
+    Raises FeedbackError, or NotOwnerError for another visitor's entry.
+    """
     if "digit" not in payload:
-        raise FeedbackError("A correction needs the digit that was drawn; choose it again.")
-    store.correct(_id(payload), payload["digit"], now, visitor=_asking(payload, owner))
+        raise FeedbackError("The correction has no digit; choose it again.")
+    store.correct(_id(payload), payload["digit"], now, visitor=_author(payload, owner))
     return {"done": "Corrected."}
 
 
 def erase(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
-    """``{"id"}`` takes a verdict and its sketch away for good; raises as ``correct``."""
-    store.erase(_id(payload), visitor=_asking(payload, owner))
+    """Erase an entry with its sketch: ``{"id"}``. Raises as ``correct``."""
+    store.erase(_id(payload), visitor=_author(payload, owner))
     return {"done": "Deleted."}
 
 
 def _id(payload: Payload) -> int:
     value = payload.get("id")
     if not isinstance(value, int) or isinstance(value, bool):
-        raise FeedbackError("That is no verdict of the list; reload the page.")
+        raise FeedbackError("This entry is not in the list; reload the page.")
     return value
 
 
-def _asking(payload: Payload, owner: bool) -> str | None:
-    """The secret under which something is changed; None for the owner, who needs none."""
+def _author(payload: Payload, owner: bool) -> str | None:
+    """Return the secret that must have authored an entry; None for the owner, who needs none."""
     return None if owner else text_of(payload, "visitor")
 
 
@@ -187,15 +182,16 @@ def _asking(payload: Payload, owner: bool) -> str | None:
 
 
 def file_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
-    """``{"kind": set or list}``: ``{"name", "type", "content": base64}``.
+    """Return a file, ``{"kind": set or list}``, as ``{"name", "type", "content": base64}``.
 
-    Everybody's for the owner, else the visitor's own. Raises FeedbackError where there is nothing.
+    Everyone's feedback for the owner, else the visitor's own. Raises FeedbackError where there is
+    none.
     """
-    wanted = FeedbackFilter(visitor=_asking(payload, owner))
+    which = FeedbackFilter(visitor=_author(payload, owner))
     kinds = {"set": export.digit_set_zip, "list": export.list_csv}
-    made = _one_of(payload, "kind", kinds)(store, wanted)
+    file = _one_of(payload, "kind", kinds)(store, which)
     return {
-        "name": made.name,
-        "type": made.kind,
-        "content": base64.b64encode(made.content).decode("ascii"),
+        "name": file.name,
+        "type": file.kind,
+        "content": base64.b64encode(file.content).decode("ascii"),
     }
