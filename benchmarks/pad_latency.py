@@ -134,7 +134,7 @@ class Pad:
         box = canvas.bounding_box()
         assert box is not None
         self.box = box
-        self.page.wait_for_function("window.digitcnnModel")
+        self.page.locator("#pad[data-model]").wait_for()
         self.page.evaluate(WATCH_PAD, SEEN_AT)
         self.strokes = 0
         self.stroke()

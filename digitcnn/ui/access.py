@@ -2,7 +2,7 @@
 
 Whoever sits at the machine is the owner without a word. As soon as others can reach the app, the
 owner is who opened the address that the app printed at its start: it ends in ``#owner=`` and a
-secret, the token. A browser never sends what follows ``#``; the script below moves it out of the
+secret, the token. A browser never sends what follows ``#``; ``page_state.js`` moves it out of the
 address into the page's own storage, and the events of owner-only handlers take it along as their
 first input. What the page hides is not protected: ``require_owner`` is.
 """
@@ -19,6 +19,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from digitcnn.errors import NotOwnerError
+from digitcnn.web import bundle
 
 # Whatever a proxy or tunnel says about the client it speaks for: such a request came from
 # elsewhere, although the connection itself comes from this machine.
@@ -37,28 +38,15 @@ _FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-",
 _HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
 # For ``launch(head=...)``. Gradio runs it before it builds the page, so before the first event.
-# Where storage is forbidden, as in some embedded pages, the token lives as long as the page does.
-HEAD_SCRIPT = """<script>
-(() => {
-  const key = "digitcnn-owner";
-  let kept = "";
-  try { kept = sessionStorage.getItem(key) || ""; } catch { /* storage is forbidden */ }
-  const take = () => {
-    const found = /^#owner=(.+)$/.exec(location.hash);
-    if (!found) return;
-    history.replaceState(history.state, "", location.pathname + location.search);
-    try { kept = decodeURIComponent(found[1]); } catch { return; /* no token of ours */ }
-    try { sessionStorage.setItem(key, kept); } catch { /* storage is forbidden */ }
-  };
-  take();
-  addEventListener("hashchange", take);
-  window.digitcnnOwnerToken = () => kept;
-})();
-</script>"""
+HEAD_SCRIPT = f"<script>{bundle.script('page.js')}</script>"
 
 # The ``js=`` of an event whose first input is the hidden text box: the token takes its place on
 # the way to the handler, and is never written into the page. The other inputs pass unchanged.
-WITH_TOKEN_JS = "(_, ...inputs) => [window.digitcnnOwnerToken?.() ?? '', ...inputs]"
+WITH_TOKEN_JS = """(_, ...inputs) => {
+    const asked = new CustomEvent("digitcnn-owner", { detail: { token: "" } });
+    dispatchEvent(asked);
+    return [asked.detail.token, ...inputs];
+}"""
 
 
 @dataclass(frozen=True)

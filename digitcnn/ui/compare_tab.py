@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,9 +31,11 @@ from digitcnn.ui.models import Models, verdicts_html
 from digitcnn.ui.parts import results_view, status_line
 from digitcnn.ui.robustness_section import WHAT_IT_IS, figure_view, robustness_views
 from digitcnn.ui.set_chooser import MOST_SETS, build_sets
-from digitcnn.ui.sketchpad_tab import seen_of
+from digitcnn.ui.sketchpad_tab import Payload, replying, seen_of
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # At most so many comparisons are computed at a time, whoever asks; the others wait.
@@ -121,8 +124,13 @@ def build_compare_tab(
 
     gr.Markdown("### Draw once, ask all")
     ask = gr.Button("Ask them about the drawing on the Sketchpad", size="sm", elem_id="compare-ask")
-    answers = table_view(elem_id="compare-answers")
-    drawing = gr.JSON(visible=False)
+    gr.HTML(
+        render("compare/one_sketch.html"),
+        css_template=bundle.style("compare.css"),
+        apply_default_css=False,
+        server_functions=[compare_function(models)],
+        elem_id="compare-answers",
+    )
 
     parts: dict[str, Any] = {
         "status": status,
@@ -211,10 +219,6 @@ def build_compare_tab(
         except DigitCNNError as error:
             yield [status_line(str(error)), "", ""]
 
-    @toasting
-    def ask_all(payload: Any, chosen: Any) -> str:
-        return answers_of(models, payload, chosen)
-
     def wait() -> list[Any]:
         return [status_line("Waiting for its turn."), gr.Button(interactive=False)]
 
@@ -238,13 +242,15 @@ def build_compare_tab(
     bear.click(
         measure, [shown, set_of], [robustness_status, robustness, robustness_table], **private
     )
-    ask.click(ask_all, [drawing, chosen], answers, js=_WITH_DRAWING_JS, **private)
+    ask.click(None, chosen, None, js=_ASK_JS, api_visibility="private")
     for choice in (set_of, first, second):
         choice.input(differ, [shown, set_of, first, second], images, **private)
 
 
-# The drawing stays with the pad; it takes the place of the first input on the way to the handler.
-_WITH_DRAWING_JS = "(_, ...inputs) => [window.digitcnnDrawing?.() ?? {}, ...inputs]"
+# The page's script has the sketch, calls ``compare_answers`` and fills the table.
+_ASK_JS = """(models) => {
+    dispatchEvent(new CustomEvent("digitcnn-compare", { detail: models }));
+}"""
 
 
 def suggested(names: Sequence[str], selected: Any) -> list[str]:
@@ -257,19 +263,34 @@ def suggested(names: Sequence[str], selected: Any) -> list[str]:
     return [*first, *(name for name in names if name != selected)][:2]
 
 
-def answers_of(models: Models, payload: Any, chosen: Any) -> str:
-    """What every chosen model says of one drawing. Raises DigitCNNError.
+def compare_function(models: Models) -> Callable[[Any], Payload]:
+    """Return what compare.js calls: any JSON in, a dictionary out, never an error."""
 
-    payload: the drawing, as the pad gives it; from anybody.
+    @replying
+    def compare_answers(payload: Payload) -> Payload:
+        return predictions_of(models, payload)
+
+    return compare_answers
+
+
+def predictions_of(models: Models, payload: Payload) -> Payload:
+    """Return every chosen model's prediction for one sketch. Raises DigitCNNError.
+
+    payload: the sketch, as the pad sends it, and ``{"models": names}``; from anybody. Returns
+    ``{"seen": 784 pixels in base64, "heads", "rows": texts}``.
     """
-    keys = _names(chosen)
+    keys = _names(payload.get("models"))
     check_number(len(keys))
-    seen = seen_of(payload if isinstance(payload, dict) else {})
+    seen = seen_of(payload)
     if seen is None:
         raise SketchError("The pad is empty; draw a digit on the Sketchpad tab first.")
-    found = [models.get(key) for key in keys]
-    names = unique_names([c.name for c in found], [c.digest for c in found])
-    return view.answers_html(seen, names, [checkpoint.answers(seen[None]) for checkpoint in found])
+    chosen = [models.get(key) for key in keys]
+    names = unique_names([c.name for c in chosen], [c.digest for c in chosen])
+    return {
+        "seen": base64.b64encode(seen.numpy().tobytes()).decode("ascii"),
+        "heads": ["Model", "Prediction", "Confidence", "Runner-up"],
+        "rows": view.answer_rows(names, [checkpoint.answers(seen[None]) for checkpoint in chosen]),
+    }
 
 
 _NOT_COMPARED = "Nothing is compared yet; choose models and press Compare."

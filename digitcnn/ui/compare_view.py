@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from torch import Tensor
-
 from digitcnn.analysis.comparison import (
     Comparison,
     Counts,
@@ -24,7 +22,6 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.checkpoint import Answers, Checkpoint
 from digitcnn.ui.answered_images import tiles
 from digitcnn.ui.curves import chart
-from digitcnn.ui.parts import picture
 from digitcnn.ui.tables import Cell, Value, table
 
 # Told apart by colour-blind readers, on light and on dark; the names stand beside them.
@@ -182,33 +179,20 @@ def differences(found: Comparison, digit_set: DigitSet, a: int, b: int) -> str:
     )
 
 
-def answers_html(seen: Tensor, names: Sequence[str], answers: Sequence[Answers]) -> str:
-    """What several models say of one drawing.
+def answer_rows(names: Sequence[str], answers: Sequence[Answers]) -> list[list[str]]:
+    """Return a row per model with its prediction for one sketch, as texts.
 
-    seen: the drawing as they got it, uint8 [28, 28]. answers: of each model, to one image.
+    answers: of each model, to one image.
     """
-    rows: list[list[Value]] = []
+    rows = []
     for name, answer in zip(names, answers, strict=True):
         row = answer.probabilities[0].tolist()
-        order = sorted(range(CLASSES), key=row.__getitem__, reverse=True)
+        first, second = sorted(range(CLASSES), key=row.__getitem__, reverse=True)[:2]
         refused = answer.is_digit is not None and not bool(answer.is_digit[0])
-        rows.append(
-            [
-                name,
-                f"no digit, closest {order[0]}" if refused else order[0],
-                Cell(confidence_text(row[order[0]]), row[order[0]]),
-                f"{order[1]} ({confidence_text(row[order[1]])})",
-            ]
-        )
-    return (
-        f'<p><img src="{picture(seen)}" alt="the drawing as the models see it" width="84" '
-        'height="84" style="image-rendering: pixelated"></p>'
-        + table(
-            ["model", "answer", "confidence", "next"],
-            rows,
-            label="One drawing, every model's answer",
-        )
-    )
+        prediction = f"Not a digit (closest: {first})" if refused else str(first)
+        runner_up = f"{second} ({confidence_text(row[second])})"
+        rows.append([name, prediction, confidence_text(row[first]), runner_up])
+    return rows
 
 
 def _only(found: Comparison, digit_set: DigitSet, right: int, wrong: int) -> str:

@@ -28,26 +28,6 @@ from digitcnn.workspace import Workspace
 MOST_FILES = 8
 WARNINGS_HELD = 64
 
-# A file dropped anywhere on a place that takes files (the selector's row, the models of Compare)
-# goes the way of the button or the drop zone there; what the zone itself took is left to it.
-_DROP_JS = """
-const place = (event) => event.target.closest?.(".takes-files");
-document.addEventListener("dragover", (event) => {
-  if (!place(event)) return;
-  event.preventDefault();
-  place(event).classList.add("dropping");
-});
-document.addEventListener("dragleave", (event) => place(event)?.classList.remove("dropping"));
-document.addEventListener("drop", (event) => {
-  const input = place(event)?.querySelector("input[type=file]");
-  place(event)?.classList.remove("dropping");
-  if (event.defaultPrevented || !input || !event.dataTransfer.files.length) return;
-  event.preventDefault();
-  input.files = event.dataTransfer.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
-});
-"""
-
 
 class Models:
     """Finds a checkpoint by name: in the folder, or among those dropped on the page."""
@@ -144,7 +124,7 @@ def build_model_selector(
             elem_id="model-drop",
         )
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
-    said = gr.HTML(js_on_load=_DROP_JS, elem_id="model-verdicts")
+    said = gr.HTML(elem_id="model-verdicts")
     check = gr.HTML(elem_id="model-check")
     seen = gr.State(())
 

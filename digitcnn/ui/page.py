@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -27,10 +26,8 @@ from digitcnn.ui.panels.section import build_panels
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
-from digitcnn.web import charts
+from digitcnn.web import bundle, charts
 from digitcnn.workspace import Workspace
-
-STYLE = Path(__file__).with_name("page.css")
 
 # Calls that wait, of all pages together; beyond it a call is refused at once.
 QUEUE_LENGTH = 200
@@ -63,7 +60,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     """What ``launch`` needs besides addresses: looks, the script that keeps the token, limits."""
     return {
         "theme": THEME,
-        "css": STYLE.read_text("utf-8") + charts.STYLE.read_text("utf-8"),
+        "css": bundle.style("tokens.css", "page.css") + charts.STYLE.read_text("utf-8"),
         "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # what is offered is copied into the page's own folder
@@ -108,8 +105,8 @@ def build_page(
     """The whole page, not launched. link_line: what the owner is told of a public link now."""
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         gr.HTML(
-            "<h1>digitcnn</h1><p>A handwritten-digit lab: train a network, test it elsewhere, "
-            "draw for it.</p>",
+            "<h1>digitcnn</h1><p>A handwritten-digit lab: train a model, test it on new data, try "
+            "it on your handwriting.</p>",
             elem_classes="masthead",
         )
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)

@@ -17,7 +17,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -29,17 +28,16 @@ from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback import FeedbackFilter, NewFeedback, Score
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
-
-PAD = Path(__file__).with_name("pad")
 
 # The pad reduces pictures to 512 pixels before it sends them; that fits many times over.
 MAX_PICTURE_BYTES = 3 * 1024 * 1024
 
-# Hands the selected model's name to the pad, which may not be on the page yet.
+# Hands the selected model's name to the page's scripts.
 TELL_MODEL = """(name) => {
-    window.digitcnnModel = name;
-    window.dispatchEvent(new Event("digitcnn-model"));
+    dispatchEvent(new CustomEvent("digitcnn-model", { detail: name }));
 }"""
 
 log = logging.getLogger(__name__)
@@ -80,9 +78,8 @@ def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.D
     """
 
     gr.HTML(
-        html_template=(PAD / "pad.html").read_text("utf-8"),
-        css_template=(PAD / "pad.css").read_text("utf-8"),
-        js_on_load=(PAD / "pad.js").read_text("utf-8"),
+        render("sketchpad/pad.html"),
+        css_template=bundle.style("pad.css", "feedback_bar.css"),
         apply_default_css=False,
         server_functions=pad_functions(workspace, models),
     )

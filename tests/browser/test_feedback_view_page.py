@@ -17,6 +17,7 @@ from digitcnn.feedback import FeedbackStore
 
 pytestmark = pytest.mark.browser
 
+NO_FEEDBACK = "No feedback yet. Draw a digit and say whether the prediction is right."
 BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
 
 
@@ -38,7 +39,7 @@ def opened(browser: Any, app: App, fragment: str = "") -> Any:
     page.goto(f"{app.url}/{fragment}")
     page.get_by_role("tab", name="Sketchpad").click()
     page.locator("#pad canvas").wait_for()
-    page.wait_for_function("window.digitcnnModel")
+    page.locator("#pad[data-model]").wait_for(state="attached")
     return page
 
 
@@ -65,13 +66,13 @@ def draw(page: Any) -> None:
 
 def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, lab: App) -> None:
     page = opened(browser, lab)
-    expect(rows(page)).to_have_text(["None yet: draw a digit and say whether the answer is right."])
+    expect(rows(page)).to_have_text([NO_FEEDBACK])
     draw(page)
     page.locator("#feedback-right").click()
     expect(rows(page)).to_have_text([row("1|1|right")])
     expect(page.locator("#feedback-table img")).to_have_js_property("naturalWidth", 28)
 
-    page.get_by_role("button", name="Edit: answered 1, it was 1").click()
+    page.get_by_role("button", name="Edit: predicted 1, labelled 1").click()
     page.locator("#feedback-edit-digit").select_option("7")
     page.locator("#feedback-edit-save").click()
     expect(rows(page)).to_have_text([row("1|7|wrong")])
@@ -88,12 +89,12 @@ def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, la
     with Path(saved.value.path()).open() as file:
         assert [line["true_digit"] for line in csv.DictReader(file)] == ["7"]
 
-    page.get_by_role("button", name="Edit: answered 1, it was 7").click()
+    page.get_by_role("button", name="Edit: predicted 1, labelled 7").click()
     page.locator("#feedback-edit-delete").click()
-    expect(page.locator("#feedback-edit-delete")).to_have_text("Really delete")
+    expect(page.locator("#feedback-edit-delete")).to_have_text("Confirm delete")
     page.locator("#feedback-edit-delete").click()
-    expect(rows(page)).to_have_text(["None yet: draw a digit and say whether the answer is right."])
-    expect(page.locator("#feedback-score div").first).to_contain_text("no verdict yet")
+    expect(rows(page)).to_have_text([NO_FEEDBACK])
+    expect(page.locator("#feedback-score div").first).to_contain_text("no feedback yet")
     page.context.close()
 
 
@@ -110,7 +111,7 @@ def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(
     page.locator("#feedback-filter-right").select_option("wrong")
     expect(rows(page)).to_have_text([row("7|1|wrong")])
     page.locator("#feedback-filter-digit").select_option("3")
-    expect(rows(page)).to_have_text(["None that the filters leave."])
+    expect(rows(page)).to_have_text(["No feedback matches these filters."])
     assert page.locator("#feedback-table .edit").count() == 0
     page.context.close()
 
@@ -125,9 +126,9 @@ def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
     page.locator("#feedback-table .edit").click()
     page.locator("#feedback-edit-digit").select_option("none")
     page.locator("#feedback-edit-save").click()
-    expect(rows(page)).to_have_text(["None that the filters leave."])
+    expect(rows(page)).to_have_text(["No feedback matches these filters."])
     page.locator("#feedback-filter-digit").select_option("none")
-    expect(rows(page)).to_have_text([row("7|no digit|wrong")])
+    expect(rows(page)).to_have_text([row("7|not a digit|wrong")])
     page.context.close()
 
 

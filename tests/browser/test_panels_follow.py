@@ -63,7 +63,7 @@ class Panels:
         self.page.get_by_role("tab", name="Sketchpad").click()
         self.canvas = self.page.locator("#pad canvas")
         self.canvas.wait_for()
-        self.page.wait_for_function("window.digitcnnModel")
+        self.page.locator("#pad[data-model]").wait_for(state="attached")
         self.nearest = self.page.locator("#panel-nearest")
         self.why = self.page.locator("#panel-why")
         self.choose("known")
@@ -73,10 +73,10 @@ class Panels:
             self.asked.append(request.post_data_json["fn_name"])
 
     def choose(self, model: str) -> None:
-        if self.page.evaluate("window.digitcnnModel") != model:
+        if self.page.locator("#pad").get_attribute("data-model") != model:
             self.page.locator("#model-select input").click()
             self.page.get_by_role("option", name=re.compile(f"^{model} ")).click()
-            self.page.wait_for_function("name => window.digitcnnModel === name", arg=model)
+            self.page.locator(f'#pad[data-model="{model}"]').wait_for(state="attached")
 
     def draw(self, strokes: Any = FOUR, lift: bool = True) -> None:
         self.canvas.scroll_into_view_if_needed()
@@ -142,7 +142,7 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
     used.page.mouse.up()
     used.draw(FOUR[1:])
     expect(used.nearest.locator(".agree")).to_have_text(
-        re.compile(r"of the 9 nearest among 440 images of small agree with the answer 4\.")
+        re.compile(r"of the 9 nearest among 440 small images match the prediction 4\.")
     )
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     coloured = used.why.locator(".overlay").evaluate(
@@ -160,7 +160,7 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
 def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
     used.draw()
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
-    select = used.why.get_by_label("Compared with the rival")
+    select = used.why.get_by_label("Rival digit")
     select.focus()
     select.press("9")  # as in any list: goes to the entry that begins so
     select.select_option("9")
@@ -176,12 +176,12 @@ def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
         """() => window.addEventListener("digitcnn-answer", ({ detail }) => {
             if (detail.digit !== null) detail.refused = true; }, { capture: true })"""
     )
-    panels.page.evaluate('window.dispatchEvent(new Event("digitcnn-model"))')
+    panels.page.evaluate('dispatchEvent(new CustomEvent("digitcnn-model", { detail: "known" }))')
     expect(panels.why.locator(".sentence")).to_have_text(
-        re.compile(r"^No digit, closest: 4 scores ")
+        re.compile(r"^Not a digit \(closest match: 4 scores ")
     )
     expect(panels.nearest.locator(".agree")).to_have_text(
-        re.compile(r"agree with the closest digit 4\.$")
+        re.compile(r"match the closest digit 4\.$")
     )
 
 

@@ -92,15 +92,20 @@ class Sketchpad:
         self.page.get_by_role("tab", name="Sketchpad").click()
         self.canvas = self.page.locator("#pad canvas")
         self.canvas.wait_for()
-        self.page.wait_for_function("window.digitcnnModel")
-        if self.page.evaluate("window.digitcnnModel") != model:
-            self.choose(model)
+        self.page.locator("#pad[data-model]").wait_for(state="attached")
+        self.choose(model)
 
     def choose(self, model: str) -> None:
+        if self.model() == model:
+            return
         self.page.locator("#model-select input").click()
         option = self.page.get_by_role("option", name=re.compile(f"^{model} "))
         option.and_(self.page.locator("li")).click()  # another list offers the judged models
-        self.page.wait_for_function("name => window.digitcnnModel === name", arg=model)
+        self.page.locator(f'#pad[data-model="{model}"]').wait_for(state="attached")
+
+    def model(self) -> str | None:
+        """The model that classifies what is on the pad."""
+        return self.page.locator("#pad").get_attribute("data-model")
 
     def points(self, stroke: list[tuple[float, float]]) -> list[tuple[float, float]]:
         self.canvas.scroll_into_view_if_needed()
@@ -157,8 +162,7 @@ class Sketchpad:
 
     def begin_again(self) -> None:
         """What earlier tests of this page left is taken back, but for its visitor's verdicts."""
-        if self.page.evaluate("window.digitcnnModel") != "says-2":
-            self.choose("says-2")
+        self.choose("says-2")
         self.drawn()  # clearing what is drawn takes back what is said below it as well
         self.canvas.press("Escape")
         self.answers("")
@@ -256,7 +260,7 @@ def test_the_answer_comes_while_the_pen_is_down(pad: Sketchpad) -> None:
     pad.answers("2")
     pad.page.mouse.up()
     percentages = pad.page.locator(".bars .percent").all_inner_texts()
-    shares = [float(text.removesuffix(" %")) for text in percentages]
+    shares = [float(text.removesuffix("%")) for text in percentages]
     assert len(shares) == 10
     assert sum(shares) == pytest.approx(100, abs=0.6)
     assert shares[2] == max(shares)
@@ -298,12 +302,12 @@ def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -
             const box = document.querySelector(part).getBoundingClientRect();
             return [box.left + scrollX, box.top + scrollY].map(Math.round);
         })"""
-    sketchpad.says("#feedback-table", "None yet")
+    sketchpad.says("#feedback-table", "No feedback yet")
     before = sketchpad.page.evaluate(places)
     sketchpad.drawn()
     assert sketchpad.page.evaluate(places) == before
     sketchpad.page.locator("#feedback-right").click()
-    sketchpad.says(".recorded", "Recorded")
+    sketchpad.says(".recorded", "Saved")
     assert sketchpad.page.evaluate(places) == before
 
 
@@ -375,7 +379,7 @@ def test_a_picture_is_pasted_or_dropped_and_answered(pad: Sketchpad, kind: str) 
     assert ink.sum() > 30
     assert ink.sum(dim=1).argmax() < 14  # the bar of the seven is above
     pad.page.locator("#feedback-digit button").nth(7).click()
-    pad.says(".recorded", "Recorded: a 7, wrongly answered 2")
+    pad.says(".recorded", "Saved: 7. The prediction 2 was wrong.")
     pad.page.locator("#pad-undo").click()
     pad.answers("")
 
@@ -383,24 +387,24 @@ def test_a_picture_is_pasted_or_dropped_and_answered(pad: Sketchpad, kind: str) 
 def test_a_file_that_is_no_picture_is_refused_in_a_sentence(pad: Sketchpad) -> None:
     text = base64.b64encode(b"no picture").decode()
     pad.page.evaluate(HAND_OVER, ["drop", text, "image/png"])
-    pad.says(".message", "no picture that the browser can read")
+    pad.says(".message", "The browser cannot read this image")
     pad.page.evaluate(HAND_OVER, ["drop", text, "text/plain"])
-    pad.says(".message", "What was dropped is no picture")
+    pad.says(".message", "The dropped file is not an image")
 
 
 def test_a_verdict_counts_once_and_the_second_corrects_the_first(sketchpad: Sketchpad) -> None:
-    sketchpad.says("#feedback-score", "no verdict yet")
+    sketchpad.says("#feedback-score", "no feedback yet")
     sketchpad.drawn()
     sketchpad.page.locator("#feedback-right").click()
-    sketchpad.says(".recorded", "Recorded: a 2, rightly answered 2")
-    assert "100.0 %" in sketchpad.score()
-    assert "1 of 1 right, 95 % interval 20.7 to 100.0 %" in sketchpad.score()
+    sketchpad.says(".recorded", "Saved: 2. The prediction 2 was right.")
+    assert "100.0%" in sketchpad.score()
+    assert "1 of 1 right, 95% interval 20.7 to 100.0%" in sketchpad.score()
     sketchpad.page.locator("#feedback-right").click()
     sketchpad.says(".recorded", "Corrected")
     assert "1 of 1 right" in sketchpad.score()
     sketchpad.page.locator("#feedback-wrong").click()
     sketchpad.page.locator("#feedback-digit button").nth(3).click()
-    sketchpad.says(".recorded", "Corrected: a 3, wrongly answered 2")
+    sketchpad.says(".recorded", "Corrected: 3. The prediction 2 was wrong.")
     assert "0 of 1 right" in sketchpad.score()
     sketchpad.lists("2|3|wrong")
 
@@ -408,7 +412,7 @@ def test_a_verdict_counts_once_and_the_second_corrects_the_first(sketchpad: Sket
     sketchpad.draw(BAR)
     assert sketchpad.page.locator(".chosen").count() == 0
     sketchpad.page.locator("#feedback-right").click()
-    sketchpad.says(".recorded", "Recorded: a 2")
+    sketchpad.says(".recorded", "Saved: 2")
     assert "1 of 2 right" in sketchpad.score()
     sketchpad.lists("2|2|right", "2|3|wrong")
 
@@ -422,9 +426,9 @@ def test_digit_keys_are_verdicts_while_the_pad_has_focus(sketchpad: Sketchpad) -
     sketchpad.canvas.press("5")  # nothing is drawn, nothing is counted
     sketchpad.drawn()
     sketchpad.page.keyboard.press("2")
-    sketchpad.says(".recorded", "Recorded: a 2, rightly answered 2")
+    sketchpad.says(".recorded", "Saved: 2. The prediction 2 was right.")
     sketchpad.page.keyboard.press("7")
-    sketchpad.says(".recorded", "Corrected: a 7, wrongly answered 2")
+    sketchpad.says(".recorded", "Corrected: 7. The prediction 2 was wrong.")
     assert "0 of 1 right" in sketchpad.score()
 
 
@@ -434,7 +438,7 @@ def test_another_model_answers_the_present_sketch_again(pad: Sketchpad) -> None:
     pad.answers("9")
     pad.page.locator("#feedback-wrong").click()
     pad.page.keyboard.press("2")
-    pad.says(".recorded", "Recorded: a 2, wrongly answered 9")
+    pad.says(".recorded", "Saved: 2. The prediction 9 was wrong.")
     assert pad.ink() > 500
 
 
@@ -454,7 +458,7 @@ def test_two_visitors_count_apart_and_together(browser: Any, pad_app: App) -> No
     for pad in pads:
         pad.drawn()
         pad.page.keyboard.press("2")
-        pad.says(".recorded", "Recorded")
+        pad.says(".recorded", "Saved")
         assert "1 of 1 right" in pad.score()
     everybody = pads[1].page.locator("#feedback-score div").nth(1).inner_text()
     right, total = map(int, re.search(r"(\d+) of (\d+) right", everybody).groups())
@@ -518,16 +522,16 @@ def test_a_scribble_is_no_digit_to_a_model_that_can_tell_and_one_that_cannot_say
     page.locator("#pad-clear").click()
     sketchpad.draw(SCRIBBLE)
     sketchpad.answers("none")
-    sketchpad.says("#pad-answer", "no digit, closest: 3")
-    expect(page.locator(".bars.muted li.best .percent")).to_have_text(re.compile(r"\d %$"))
+    sketchpad.says("#pad-answer", "Not a digit (closest: 3)")
+    expect(page.locator(".bars.muted li.best .percent")).to_have_text(re.compile(r"\d%$"))
     sketchpad.canvas.focus()
     page.keyboard.press("n")
-    sketchpad.says(".recorded", "Recorded: no digit, rightly answered no digit")
+    sketchpad.says(".recorded", "Saved: not a digit. The prediction not a digit was right.")
     expect(page.locator("#feedback-digit button[data-digit=none]")).to_have_class("chosen right")
     sketchpad.choose("says-9")
     sketchpad.answers("9")
-    sketchpad.says(".note", "no statistics of what is none")
+    sketchpad.says(".note", "cannot reject non-digits")
     expect(page.locator(".bars.muted")).to_have_count(0)
     page.locator("#feedback-digit button[data-digit=none]").click()
-    sketchpad.says(".recorded", "Corrected: no digit, wrongly answered 9")
+    sketchpad.says(".recorded", "Corrected: not a digit. The prediction 9 was wrong.")
     sketchpad.close()

@@ -112,7 +112,7 @@ def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
 
 
 def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
-    html = what_if_panel(SketchReader(Models(workspace))).html
+    html = what_if_panel(SketchReader(Models(workspace))).content
     assert html.count('type="range"') == len(AXES)
     for axis in AXES:
         neutral = axis.values.index(axis.neutral)

@@ -46,7 +46,7 @@ class Page:
 
     def state(self) -> str:
         """What a page that is up to date shows."""
-        return str(self.asked({})["state"])
+        return str(self.asked({}, gr.Request(headers={}))["state"])
 
 
 def test_every_look_gets_its_own_values_and_fills_its_own_outputs() -> None:
@@ -103,3 +103,17 @@ def test_a_look_that_fails_is_logged_once_and_the_others_go_on(
         trouble.append("out of order")
         page.update("x", "y")
     assert len(caplog.records) == 2
+
+
+def test_news_tell_the_process_and_one_login_from_another() -> None:
+    page = Page(lambda request, value: [value])
+
+    def news(cookie: str) -> dict[str, Any]:
+        headers = {"cookie": cookie} if cookie else {}
+        return dict(page.asked({}, gr.Request(headers=headers)))
+
+    first = news("theme=dark; access-token-a1=secret")
+    assert "secret" not in str(first)
+    assert first["login"] == news("access-token-a1=secret; theme=light")["login"]
+    assert first["login"] != news("access-token-a1=another")["login"]
+    assert news("theme=dark")["login"] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,13 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import EpochResult
-from digitcnn.ui.compare_tab import Compared, answers_of, compared, differences_of, suggested
+from digitcnn.ui.compare_tab import (
+    Compared,
+    compared,
+    differences_of,
+    predictions_of,
+    suggested,
+)
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.workspace import Workspace
@@ -152,20 +159,19 @@ STROKE = {"strokes": [[[0.5, 0.2], [0.5, 0.8]]], "width": 0.07}
 def test_one_drawing_is_answered_by_every_chosen_model(
     workspace: Workspace, models: Models
 ) -> None:
-    shown = answers_of(models, STROKE, ["first", "second"])
+    reply = predictions_of(models, {**STROKE, "models": ["first", "second"]})
     seen = seen_of(STROKE)
     assert seen is not None
-    for name in ("first", "second"):
-        row = models.get(name).probabilities(seen[None])[0]
-        start = shown.index(f">{name}<")
-        assert f">{int(row.argmax())}<" in shown[start : start + 200]
+    assert base64.b64decode(reply["seen"]) == seen.numpy().tobytes()
+    for row, name in zip(reply["rows"], ("first", "second"), strict=True):
+        digit = int(models.get(name).probabilities(seen[None])[0].argmax())
+        assert row[:2] == [name, str(digit)]
 
 
 @pytest.mark.parametrize(
     ("payload", "chosen"),
     [
         ({"strokes": [], "width": 0.07}, ["first", "second"]),
-        (None, ["first", "second"]),
         ({"picture": 3}, ["first", "second"]),
         (STROKE, ["first"]),
         (STROKE, ["first", "gone"]),
@@ -173,4 +179,4 @@ def test_one_drawing_is_answered_by_every_chosen_model(
 )
 def test_what_cannot_be_asked_is_a_sentence(models: Models, payload: Any, chosen: Any) -> None:
     with pytest.raises(DigitCNNError):
-        answers_of(models, payload, chosen)
+        predictions_of(models, {**payload, "models": chosen})

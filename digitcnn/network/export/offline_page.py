@@ -1,9 +1,9 @@
 """A checkpoint as one HTML page: pad, network and answers in the browser, for when no app runs.
 
-``page/`` holds the parts: markup (``page.html``), looks (``page.css``) and three scripts, in the
-order of a drawing's way: ``pad.js`` (strokes and what is shown), ``framing.js`` (strokes to the
-28x28, a port of ``digits.sketch.from_strokes``) and ``network.js`` (28x28 to probabilities). The
-page asks for nothing from anywhere: its content security policy lets it run its own scripts only.
+Its parts lie in ``digitcnn.web``: the template ``offline/page.html``, the pad that the app's page
+has as well, ``framing.js`` (strokes to the 28x28, a port of ``digits.sketch.from_strokes``) and
+``network.js`` (28x28 to probabilities). The page requests nothing: its content security policy lets
+it run its own script only.
 
 The weights are float16 in base64, 3.8 MB. On MNIST's 10,000 test images the model that ships then
 gives no other digit, and no probability moves by more than 0.002; int8, scaled row by row, would
@@ -16,12 +16,10 @@ import base64
 import hashlib
 import json
 import math
-from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from digitcnn import __version__
@@ -30,9 +28,8 @@ from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
 from digitcnn.network.ood import OODDetector
-
-PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("framing.js", "network.js", "pad.js")
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 
 # What framing.js takes from digits.sketch, so that each number stands in one place.
 FRAMING = {
@@ -63,21 +60,22 @@ def to_page(checkpoint: Checkpoint) -> str:
         "tensors": table,
         "framing": FRAMING,
     }
-    style = _read("page.css")
-    scripts = [_read(name) for name in SCRIPTS]
-    return Template(_read("page.html")).substitute(
-        policy=_policy(style, scripts),
-        style=style,
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    style = bundle.style("tokens.css", "pad.css", "offline.css")
+    script = bundle.script("offline.js")
+    return render(
+        "offline/page.html",
+        policy=Markup(_policy(style, script)),
+        style=Markup(style),
+        script=Markup(script),
         # Inside a script's element only "<" could end it.
-        model=json.dumps(model).replace("<", r"\u003c"),
-        weights=base64.b64encode(weights).decode("ascii"),
-        version=escape(__version__),
-        name=escape(checkpoint.name),
-        training=escape(checkpoint.details.claim()),
+        model=Markup(json.dumps(model).replace("<", r"\u003c")),
+        weights=Markup(base64.b64encode(weights).decode("ascii")),
+        version=__version__,
+        name=checkpoint.name,
+        training=checkpoint.details.claim(),
         temperature=_temperature(checkpoint.details.temperature),
-        ood=_ood(ood),
-        digest=escape(checkpoint.digest),
+        non_digits=_non_digits(ood),
+        digest=checkpoint.digest,
     )
 
 
@@ -98,27 +96,22 @@ def pack(tensors: dict[str, Tensor]) -> tuple[list[dict[str, Any]], bytes]:
     return table, b"".join(parts)
 
 
-def _read(name: str) -> str:
-    return (PAGE / name).read_text("utf-8")
+def _policy(style: str, script: str) -> str:
+    """Return a content security policy: only these run, and nothing is fetched or sent."""
 
-
-def _policy(style: str, scripts: list[str]) -> str:
-    """A content security policy under which only these run, and nothing is fetched or sent."""
-
-    def hashes(sources: list[str]) -> str:
-        digests = (hashlib.sha256(source.encode()).digest() for source in sources)
-        return " ".join(f"'sha256-{base64.b64encode(found).decode()}'" for found in digests)
+    def digest(source: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
     return (
-        f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes([style])}; "
+        f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _ood(ood: OODDetector | None) -> str:
+def _non_digits(ood: OODDetector | None) -> str:
     if ood is None:
-        return "not told: the file has no statistics of it, and everything is taken for a digit"
-    return "told, as in the app, by the statistics in the file"
+        return "not rejected: the file has no OOD detector"
+    return "rejected by the OOD detector in the file, as in the app"
 
 
 def _temperature(temperature: float | None) -> str:

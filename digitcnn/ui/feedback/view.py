@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -23,9 +22,9 @@ from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
 from digitcnn.ui.parts import picture
 from digitcnn.ui.sketchpad_tab import Payload, replying, text_of
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
-
-FOLDER = Path(__file__).parent
 
 PAGE = 50
 
@@ -33,9 +32,8 @@ PAGE = 50
 def build_feedback_view(workspace: Workspace, access: Access) -> None:
     """The section, inside the Sketchpad's open ``gr.Tab``, below the pad."""
     gr.HTML(
-        html_template=(FOLDER / "view.html").read_text("utf-8"),
-        css_template=(FOLDER / "view.css").read_text("utf-8"),
-        js_on_load=(FOLDER / "view.js").read_text("utf-8"),
+        render("feedback/view.html"),
+        css_template=bundle.style("feedback_view.css"),
         apply_default_css=False,
         server_functions=feedback_functions(workspace.feedback, access),
         elem_id="feedback-view",

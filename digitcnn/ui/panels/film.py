@@ -8,6 +8,7 @@ from digitcnn.training import runs
 from digitcnn.training.job import JobView
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.sketchpad_tab import Payload, seen_of
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 
@@ -27,6 +28,7 @@ def film_panel(workspace: Workspace) -> Panel:
         explanation="Your drawing, answered by the network as it was after each epoch of the "
         "running training, or of the last one.",
         functions=(film, film_news),
+        content=render("panels/film.html"),
     )
 
 

@@ -15,6 +15,7 @@ from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.shown import training_images
 from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # Milliseconds after which the page asks again while an index is being built.
@@ -34,6 +35,7 @@ def nearest_panel(workspace: Workspace, reader: SketchReader) -> Panel:
         explanation="The nine training images closest to your sketch, measured by the 320 features "
         "of the last hidden layer.",
         functions=(nearest,),
+        content=render("panels/nearest.html"),
         open=True,
     )
 

@@ -6,12 +6,10 @@ import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+
+from markupsafe import Markup
 
 from digitcnn.ui.sketchpad_tab import Payload
-
-FOLDER = Path(__file__).parent
 
 # Panels compute one at a time, for all pages together, so that the pad finds a free core. Each call
 # that waits holds one of the server's forty threads, so only this many may; others ask again.
@@ -24,43 +22,18 @@ AGAIN = 300
 class Panel:
     """One foldable panel.
 
-    name: of its files, and its element is ``panel-<name>``. title: its heading.
-    explanation: one sentence for a student. functions: what its JavaScript calls, by their names;
-    each takes a dictionary and returns one.
+    name: its element is ``panel-<name>``. title: its heading. explanation: one sentence for a
+    student. functions: what its JavaScript calls, by their names; each takes a dictionary and
+    returns one. content: its rendered template.
     open: whether it is unfolded at first on a wide page; on a narrow one none is.
-    content: its HTML where that is made here and not in a file.
     """
 
     name: str
     title: str
     explanation: str
     functions: tuple[Callable[[Payload], Payload], ...]
+    content: Markup
     open: bool = False
-    content: str | None = None
-
-    @property
-    def html(self) -> str:
-        """The heading that folds, the explanation, and the panel's own content."""
-        name = f"panel-{self.name}"
-        return (
-            f'<details class="panel" id="{name}" data-open="{str(self.open).lower()}">'
-            f"<summary><h3>{escape(self.title)}</h3></summary>"
-            f'<div class="inside"><p class="explanation">{escape(self.explanation)}</p>'
-            f'<div class="front"><div class="content">{self.content or self._file("html")}</div>'
-            '<p class="said" role="status" aria-live="polite"></p></div></div></details>'
-        )
-
-    @property
-    def css(self) -> str:
-        return self._file("css")
-
-    @property
-    def js(self) -> str:
-        """Its script in a block of its own, so that its names are its own."""
-        return f"{{\n{self._file('js')}\n}}\n"
-
-    def _file(self, kind: str) -> str:
-        return (FOLDER / f"{self.name}.{kind}").read_text("utf-8")
 
 
 class WorkQueue:

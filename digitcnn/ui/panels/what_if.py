@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
-from html import escape
 
 from digitcnn.analysis.robustness import AXES, Axis, Perturbation, perturb
 from digitcnn.errors import SketchError
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.web.templates import render
 
 
 def what_if_panel(reader: SketchReader) -> Panel:
@@ -23,10 +22,10 @@ def what_if_panel(reader: SketchReader) -> Panel:
     return Panel(
         name="what_if",
         title="What if",
-        explanation="Turn, move, scale, thicken or blur your drawing, and see how far you can go "
-        "before the network takes it for another digit.",
+        explanation="Rotate, shift, scale, thicken or blur your sketch to see when the prediction "
+        "changes.",
         functions=(what_if,),
-        content=_NOW + "".join(map(_slider, AXES)),
+        content=render("panels/what_if.html", axes=[_slider(axis) for axis in AXES]),
     )
 
 
@@ -69,27 +68,9 @@ def _place(axis: Axis, value: float) -> int | None:
     return None if math.isnan(value) else axis.values.index(value)
 
 
-_NOW = (
-    '<div class="now"><canvas class="changed" width="28" height="28" role="img" '
-    'aria-label="The changed drawing as the network sees it"></canvas>'
-    '<ol class="columns" aria-label="Probability of each digit for the changed drawing"></ol>'
-    '<div class="told"><p class="verdict" role="status" aria-live="polite"></p>'
-    '<button type="button" class="back" disabled title="Undo the change">Reset</button></div></div>'
-)
-
-
-def _slider(axis: Axis) -> str:
-    name = escape(axis.name.capitalize())
-    texts = escape(json.dumps([axis.text(value) for value in axis.values]))
-    neutral = axis.values.index(axis.neutral)
-    return (
-        f'<div class="axis" data-name="{name}" data-neutral="{neutral}" data-texts="{texts}">'
-        f'<div class="words"><span class="name">{name}</span>'
-        f'<output class="value">{escape(axis.text(axis.neutral))}</output>'
-        '<span class="breaks"></span></div>'
-        '<div class="chart"><svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="Probabilities along this change: {name}"></svg>'
-        '<span class="tag" hidden></span></div>'
-        f'<input type="range" min="0" max="{len(axis.values) - 1}" step="1" value="{neutral}" '
-        f'aria-label="{name}"></div>'
-    )
+def _slider(axis: Axis) -> Payload:
+    return {
+        "name": axis.name.capitalize(),
+        "texts": [axis.text(value) for value in axis.values],
+        "neutral": axis.values.index(axis.neutral),
+    }

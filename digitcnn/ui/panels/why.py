@@ -26,6 +26,7 @@ from digitcnn.errors import CheckpointError, SketchError
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.web.templates import render
 
 # Smaller effects, as a share of the lead and in points, are not worth a word or a dot.
 LEAST_SHARE, LEAST_POINTS = 0.1, 0.5
@@ -45,6 +46,7 @@ def why_panel(reader: SketchReader) -> Panel:
         explanation="Which ink (blocks) and which gaps (dots) make the network predict this digit "
         "rather than the rival.",
         functions=(why,),
+        content=render("panels/why.html"),
         open=True,
     )
 

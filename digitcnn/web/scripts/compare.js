@@ -1,0 +1,50 @@
+// The Compare tab's "one sketch, every model": asks the app and fills the table.
+
+import { bytesOf, drawGrey, find, make } from "./dom.js";
+import { isBlank, sketchContent } from "./pad.js";
+import { connection, onConnection } from "./page_state.js";
+
+class CompareElement extends HTMLElement {
+  connectedCallback() {
+    if (this.dataset.started) return;
+    this.dataset.started = "true";
+    const notice = find(this, ".notice");
+    const result = find(this, ".result");
+    addEventListener("digitcnn-compare", async (event) => {
+      const models = /** @type {CustomEvent} */ (event).detail;
+      const sketch = isBlank() ? {} : sketchContent();
+      const reply = await connection.call("compare_answers", { ...sketch, models });
+      notice.textContent = reply.error ?? "";
+      if (!reply.error) result.replaceChildren(...tableOf(reply));
+    });
+    onConnection((text) => {
+      notice.textContent = text;
+    });
+  }
+}
+
+/** @param {import("./calls.js").Reply} reply */
+function tableOf({ seen, heads, rows }) {
+  const image = make("canvas", "seen");
+  [image.width, image.height] = [28, 28];
+  image.role = "img";
+  image.ariaLabel = "The sketch as the models see it";
+  drawGrey(image, bytesOf(seen));
+  const table = make("table");
+  const head = table.createTHead().insertRow();
+  for (const text of heads) {
+    const cell = make("th", "", text);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  for (const [name, ...values] of rows) {
+    const row = body.insertRow();
+    const cell = make("th", "", name);
+    cell.scope = "row";
+    row.append(cell, ...values.map((/** @type {string} */ value) => make("td", "", value)));
+  }
+  return [image, table];
+}
+
+customElements.define("digitcnn-compare", CompareElement);

@@ -1,0 +1,410 @@
+// The Sketchpad's pad: a prediction while the pen is down, and feedback on it.
+
+import { createCanvas } from "./canvas.js";
+import { bytesOf, DIGITS, find, labelText, make, NONE, percent } from "./dom.js";
+import {
+  connection,
+  holdReload,
+  loginKnown,
+  modelName,
+  newSecret,
+  onConnection,
+  storedSketch,
+  storeSketch,
+  visitor,
+} from "./page_state.js";
+import { createPredictionView } from "./prediction.js";
+import { extendStroke, linesOf, PEN, startStroke, strokesOf } from "./strokes.js";
+
+const IMAGE_SIDE = 512; // images are reduced to this many pixels before they are sent
+// Milliseconds from one call to the next while a training run uses the processor that predicts.
+const BUSY_PACE = 90;
+const LATE = 3000; // milliseconds after which an earlier prediction is no longer shown
+const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read before a reload
+
+/** @typedef {import("./strokes.js").Stroke} Stroke */
+/** @typedef {import("./prediction.js").Prediction} Prediction */
+
+// id: names the sketch in the feedback; every change makes another sketch. feedback: what was said
+// of the prediction that is shown. done: feedback was given, so the pen begins the next sketch.
+// lineage: the same for all states of a sketch that grows.
+const sketch = {
+  /** @type {Stroke[]} */
+  strokes: [],
+  /** @type {HTMLCanvasElement | null} shown in place of the strokes */
+  image: null,
+  id: newSecret(),
+  /** @type {{ label: number | string, predicted: number | string } | null} */
+  feedback: null,
+  done: false,
+  lineage: 0,
+};
+
+export const isBlank = () => sketch.image === null && sketch.strokes.length === 0;
+
+/** The sketch as calls send it. */
+export function sketchContent() {
+  if (sketch.image) return { picture: sketch.image.toDataURL("image/png").split(",")[1] };
+  return { strokes: linesOf(sketch.strokes), width: PEN };
+}
+
+// For the Compare tab, whose Gradio event takes the sketch along.
+addEventListener("digitcnn-sketch", (event) => {
+  if (!isBlank()) Object.assign(/** @type {CustomEvent} */ (event).detail, sketchContent());
+});
+
+class SketchpadElement extends HTMLElement {
+  connectedCallback() {
+    if (!this.dataset.started) startPad(this);
+    this.dataset.started = "true";
+  }
+}
+
+customElements.define("digitcnn-sketchpad", SketchpadElement);
+
+/** @param {HTMLElement} root */
+function startPad(root) {
+  const pad = find(root, "#pad");
+  const canvas = find(root, "#pad canvas");
+  const message = find(root, ".message");
+  const recorded = find(root, ".recorded");
+  const truth = find(root, ".truth");
+  const undoButton = find(root, "#pad-undo");
+  const clearButton = find(root, "#pad-clear");
+  const rightButton = find(root, "#feedback-right");
+  const wrongButton = find(root, "#feedback-wrong");
+  const showPrediction = createPredictionView(root);
+
+  // ---- The sketch ------------------------------------------------------------------------------
+
+  const { paint, lift, isDrawing } = createCanvas(canvas, {
+    strokes: () => sketch.strokes,
+    image: () => sketch.image,
+    onStart(point) {
+      // After feedback, and on an image, the pen begins the next sketch.
+      const isNew = sketch.done || sketch.image !== null;
+      if (isNew) empty();
+      sketch.strokes.push(startStroke(point));
+      changed({ grown: !isNew });
+    },
+    onExtend(points) {
+      const stroke = sketch.strokes[sketch.strokes.length - 1];
+      if (extendStroke(stroke, points)) changed({ grown: true });
+    },
+    onLift: store,
+  });
+
+  /** @param {{ grown: boolean }} change */
+  function changed({ grown }) {
+    sketch.id = newSecret();
+    sketch.feedback = null;
+    sketch.done = false;
+    if (!grown) sketch.lineage += 1;
+    if (!isDrawing()) store();
+    paint();
+    showTools();
+    predictAgain();
+  }
+
+  function store() {
+    storeSketch(sketch.strokes, sketch.id);
+  }
+
+  function empty() {
+    sketch.strokes = [];
+    sketch.image = null;
+    recorded.textContent = "";
+  }
+
+  function undo() {
+    if (isBlank()) return;
+    lift();
+    if (sketch.image) sketch.image = null;
+    else sketch.strokes.pop();
+    changed({ grown: false });
+  }
+
+  function clear() {
+    if (isBlank()) return;
+    lift();
+    empty();
+    changed({ grown: false });
+  }
+
+  // ---- Predictions: one call at a time, for the newest state of the sketch ---------------------
+
+  let version = 0; // of what is to be predicted: sketch and model
+  let predicted = 0; // the version that is shown
+  /** @type {number | string | null} */
+  let shown = null; // the prediction that is shown: a digit, NONE, or null for none
+  /** @type {Promise<void> | null} */
+  let asking = null;
+  let earliest = 0; // no call before this moment
+
+  function predictAgain() {
+    version += 1;
+    keepAsking();
+  }
+
+  function keepAsking() {
+    asking ??= ask().finally(() => {
+      asking = null;
+      if (predicted !== version) keepAsking();
+    });
+  }
+
+  async function ask() {
+    while (predicted !== version) {
+      const early = earliest - performance.now();
+      if (early > 0) await new Promise((done) => setTimeout(done, early));
+      const [asked, lineage, began] = [version, sketch.lineage, performance.now()];
+      const late = setTimeout(() => show(null, "No prediction"), LATE);
+      const reply = isBlank()
+        ? { digit: null }
+        : await connection.call("answer", { model: modelName(), ...sketchContent() });
+      clearTimeout(late);
+      if (reply.busy) earliest = began + BUSY_PACE;
+      predicted = asked; // one that the app could not give is asked for when it is back
+      // A prediction for an earlier state of this sketch is news; one for another sketch is not.
+      if (lineage === sketch.lineage) showReply(reply);
+    }
+  }
+
+  async function settled() {
+    while (asking) await asking;
+  }
+
+  /** @param {import("./calls.js").Reply} reply */
+  function showReply({ error, digit, is_digit: isDigit, probabilities, seen, calibrated }) {
+    message.textContent = error ?? "";
+    find(root, ".note").textContent =
+      isDigit === null ? "This model cannot reject non-digits." : "";
+    if (error || digit === null) {
+      show(null, isBlank() ? undefined : "No prediction");
+    } else {
+      const refused = isDigit === false;
+      show({ digit, refused, probabilities, calibrated, pixels: bytesOf(seen) });
+    }
+  }
+
+  /** @param {Prediction | null} prediction @param {string} [words] */
+  function show(prediction, words) {
+    shown = prediction && (prediction.refused ? NONE : prediction.digit);
+    showPrediction(prediction, words);
+    showTools();
+    // For the panels, which ask for more once the prediction is shown.
+    const { digit = null, refused = false } = prediction ?? {};
+    const detail = { digit, refused, blank: isBlank(), lineage: sketch.lineage };
+    dispatchEvent(new CustomEvent("digitcnn-answer", { detail }));
+  }
+
+  // ---- Feedback --------------------------------------------------------------------------------
+
+  const labelButtons = [...DIGITS, NONE].map((label) => {
+    const button = make("button", "", label === NONE ? "None" : String(label));
+    button.type = "button";
+    button.dataset.digit = String(label);
+    button.title =
+      label === NONE ? "Not a digit (key N on the pad)" : `Digit ${label} (key ${label} on the pad)`;
+    button.addEventListener("click", () => rate(label));
+    find(root, "#feedback-digit").append(button);
+    return button;
+  });
+
+  function showTools() {
+    const isUnknown = isBlank() || shown === null;
+    for (const button of [undoButton, clearButton]) button.disabled = isBlank();
+    for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
+    const { feedback } = sketch;
+    const right = feedback !== null && feedback.label === feedback.predicted;
+    rightButton.classList.toggle("chosen", feedback !== null && right);
+    wrongButton.classList.toggle("chosen", feedback !== null && !right);
+    for (const button of labelButtons) {
+      const chosen = String(feedback?.label) === button.dataset.digit;
+      button.classList.toggle("chosen", chosen);
+      button.classList.toggle("right", chosen && right);
+      button.classList.toggle("wrong", chosen && !right);
+      button.setAttribute("aria-pressed", String(chosen));
+    }
+    if (feedback !== null || isUnknown) truth.classList.remove("asking");
+  }
+
+  // One at a time: the last one holds.
+  let saving = Promise.resolve();
+
+  /** @param {number | string | null} label null: as predicted */
+  function rate(label) {
+    const { id } = sketch;
+    saving = saving.then(() => holdReload(save(label, id))).catch(() => {
+      recorded.textContent = "Your feedback was not saved; give it again.";
+    });
+  }
+
+  /** @param {number | string | null} given @param {string} id */
+  async function save(given, id) {
+    await settled();
+    if (isBlank() || shown === null || sketch.id !== id) return;
+    const label = given ?? shown;
+    const corrects = sketch.done;
+    let waited = false;
+    const payload = { model: modelName(), ...sketchContent(), visitor, sketch: id };
+    const reply = await connection.deliver(
+      "verdict",
+      { ...payload, digit: label === NONE ? null : label },
+      {
+        onWait: ({ error }) => {
+          waited = true;
+          recorded.textContent = `Feedback not saved yet. ${error}`;
+        },
+      },
+    );
+    if (reply.error) {
+      recorded.textContent = reply.unavailable
+        ? "Your feedback was not saved; give it again."
+        : reply.error;
+      return;
+    }
+    showScores(reply);
+    dispatchEvent(new Event("digitcnn-verdict"));
+    const predictedLabel = reply.answer ?? NONE;
+    if (sketch.id === id) {
+      sketch.done = true;
+      sketch.feedback = { label, predicted: predictedLabel };
+      showTools();
+    } else if (!waited) return;
+    recorded.textContent =
+      `${corrects ? "Corrected" : "Saved"}: ${labelText(label)}. ` +
+      `The prediction ${labelText(predictedLabel)} was ` +
+      `${label === predictedLabel ? "right" : "wrong"}. Draw the next digit.`;
+    if (waited) await new Promise((done) => setTimeout(done, CONFIRMED));
+  }
+
+  function askForLabel() {
+    truth.classList.add("asking");
+    recorded.textContent = "Which digit is it? Choose it or press its key.";
+    canvas.focus({ preventScroll: true });
+  }
+
+  /** @param {import("./calls.js").Reply} reply */
+  function showScores({ mine, all, kept, error }) {
+    if (error) return;
+    const boxes = [
+      ["You", mine],
+      ["Everyone", all],
+    ].map(([name, { right, total, share, low, high }]) => {
+      const box = make("div");
+      const interval = `95% interval ${(100 * low).toFixed(1)} to ${percent(high)}`;
+      box.append(
+        make("span", "name", name),
+        make("span", "share", total ? percent(share) : "–"),
+        make("span", "interval", total ? `${right} of ${total} right, ${interval}` : "no feedback yet"),
+      );
+      return box;
+    });
+    find(root, "#feedback-score").replaceChildren(...boxes);
+    find(root, ".kept").textContent = `Feedback and sketches are stored in ${kept}.`;
+  }
+
+  async function refreshScores() {
+    showScores(await connection.call("standing", { visitor }));
+  }
+
+  // ---- Keys and images -------------------------------------------------------------------------
+
+  canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    const command = event.ctrlKey || event.metaKey;
+    if (command && !event.shiftKey && event.key.toLowerCase() === "z") undo();
+    else if (command || event.altKey) return;
+    else if (/^[0-9]$/.test(event.key) && !event.repeat) rate(Number(event.key));
+    else if (event.key.toLowerCase() === "n" && !event.repeat) rate(NONE);
+    else if (event.key === "Delete" || event.key === "Escape") clear();
+    else return;
+    event.preventDefault();
+  });
+
+  /** @param {File} file */
+  async function useImage(file) {
+    const small = document.createElement("canvas");
+    try {
+      const whole = await createImageBitmap(file, { imageOrientation: "from-image" });
+      const scale = Math.min(1, IMAGE_SIDE / Math.max(whole.width, whole.height));
+      small.width = Math.max(1, Math.round(whole.width * scale));
+      small.height = Math.max(1, Math.round(whole.height * scale));
+      const context = /** @type {CanvasRenderingContext2D} */ (small.getContext("2d"));
+      context.imageSmoothingQuality = "high";
+      context.drawImage(whole, 0, 0, small.width, small.height);
+      whole.close();
+    } catch {
+      message.textContent =
+        "The browser cannot read this image; use a PNG, JPEG, WebP, BMP or GIF file.";
+      return;
+    }
+    empty();
+    sketch.image = small;
+    changed({ grown: false });
+    canvas.focus({ preventScroll: true });
+  }
+
+  /** @param {DataTransfer | null} transfer */
+  const firstImage = (transfer) =>
+    Array.from(transfer?.files ?? []).find(({ type }) => type.startsWith("image/"));
+
+  // On the whole page, as the clipboard goes to whatever has focus; fields keep theirs.
+  document.addEventListener("paste", (event) => {
+    const target = /** @type {Element} */ (event.target);
+    const field = target.closest?.("input, textarea, [contenteditable]");
+    const file = firstImage(event.clipboardData);
+    if (canvas.offsetParent === null || field || !file) return;
+    event.preventDefault();
+    useImage(file);
+  });
+  pad.addEventListener("dragover", (/** @type {DragEvent} */ event) => {
+    event.preventDefault();
+    pad.classList.add("dropping");
+  });
+  pad.addEventListener("dragleave", () => pad.classList.remove("dropping"));
+  pad.addEventListener("drop", (/** @type {DragEvent} */ event) => {
+    event.preventDefault();
+    pad.classList.remove("dropping");
+    const file = firstImage(event.dataTransfer);
+    if (file) useImage(file);
+    else message.textContent = "The dropped file is not an image; drop an image file.";
+  });
+
+  // ---- Start -----------------------------------------------------------------------------------
+
+  undoButton.addEventListener("click", undo);
+  clearButton.addEventListener("click", clear);
+  rightButton.addEventListener("click", () => rate(null));
+  wrongButton.addEventListener("click", askForLabel);
+  const useModel = () => {
+    pad.dataset.model = modelName();
+    sketch.feedback = null; // it was given to another model's prediction
+    predictAgain();
+  };
+  addEventListener("digitcnn-model", useModel);
+  addEventListener("digitcnn-correction", refreshScores);
+  addEventListener("pagehide", store);
+  onConnection((notice) => {
+    message.textContent = notice;
+    if (notice) show(null, isBlank() ? undefined : "No prediction");
+    else {
+      predictAgain();
+      refreshScores();
+    }
+  });
+
+  show(null);
+  if (!connection.notice) refreshScores();
+  if (modelName()) useModel();
+  loginKnown.then(() => {
+    const stored = storedSketch();
+    const strokes = strokesOf(stored?.strokes);
+    if (!isBlank() || strokes.length === 0) return;
+    sketch.strokes = strokes;
+    if (typeof stored.id === "string") sketch.id = stored.id;
+    paint();
+    showTools();
+    predictAgain();
+  });
+}

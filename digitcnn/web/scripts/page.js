@@ -1,0 +1,13 @@
+// Everything that the page runs besides Gradio. It stands in the page's head, so it runs first.
+
+import {} from "./clock.js";
+import {} from "./compare.js";
+import {} from "./feedback_view.js";
+import {} from "./file_drop.js";
+import {} from "./panel_section.js";
+import { ownerToken } from "./page_state.js";
+
+// For Gradio's events of owner-only handlers: the token is never written into the page.
+addEventListener("digitcnn-owner", (event) => {
+  /** @type {CustomEvent} */ (event).detail.token = ownerToken();
+});

@@ -1,0 +1,198 @@
+// What the page's parts share: the connection, who asks, the model, and what a reload brings back.
+
+import { Connection } from "./calls.js";
+import { appId, sendToGradio, watchGradio } from "./gradio.js";
+
+const VISITOR_KEY = "digitcnn-visitor";
+const OWNER_KEY = "digitcnn-owner";
+const TAB_KEY = "digitcnn-tab";
+const SKETCH_KEY = "digitcnn-sketch";
+
+/**
+ * Calls where storage may be forbidden, as in some embedded pages.
+ * @template T
+ * @param {() => T} use
+ * @returns {T | null}
+ */
+function whereAllowed(use) {
+  try {
+    return use();
+  } catch {
+    return null;
+  }
+}
+
+// ---- The connection ----------------------------------------------------------------------------
+
+let holds = 0; // reasons not to load the page again yet
+let restarted = false;
+
+export const connection = new Connection({
+  send: sendToGradio,
+  probe: "page_news",
+  isHidden: () => document.hidden,
+});
+watchGradio(connection, () => connection.state === "up" && holds === 0);
+document.addEventListener("visibilitychange", () => connection.wake());
+connection.addEventListener("probe", (event) => {
+  noteNews(/** @type {CustomEvent} */ (event).detail);
+});
+
+/**
+ * Delays a reload of the page until a promise has settled.
+ * @template T
+ * @param {Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function holdReload(work) {
+  holds += 1;
+  try {
+    return await work;
+  } finally {
+    holds -= 1;
+    reloadIfRestarted();
+  }
+}
+
+function reloadIfRestarted() {
+  // A macrotask later: whoever waited for the app sends first what it has kept.
+  setTimeout(() => {
+    if (restarted && holds === 0 && connection.state === "up") location.reload();
+  }, 50);
+}
+
+/** @param {(notice: string) => void} show called now and when the state of the connection changes */
+export function onConnection(show) {
+  connection.addEventListener("state", () => show(connection.notice));
+  if (connection.notice) show(connection.notice);
+}
+
+// ---- The login ---------------------------------------------------------------------------------
+
+let login = "";
+/** @type {(value: void) => void} */
+let setLoginKnown;
+/** Settles when the app has told who is logged in. */
+export const loginKnown = new Promise((resolve) => (setLoginKnown = resolve));
+
+/**
+ * Takes note of what the app says of itself once a second.
+ * @param {import("./calls.js").Reply} news
+ */
+export function noteNews(news) {
+  if (news.error) return;
+  login = news.login;
+  setLoginKnown();
+  if (news.app !== appId()) {
+    restarted = true; // the page's session is gone, and its components may be others
+    reloadIfRestarted();
+  }
+}
+
+// ---- Who asks ----------------------------------------------------------------------------------
+
+export const newSecret = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
+
+/** A secret that marks this browser's feedback. Lasts as long as the page without storage. */
+export const visitor = (() => {
+  const stored = whereAllowed(() => localStorage.getItem(VISITOR_KEY)) ?? "";
+  if (/^[0-9a-f]{32}$/.test(stored)) return stored;
+  const fresh = newSecret();
+  whereAllowed(() => localStorage.setItem(VISITOR_KEY, fresh));
+  return fresh;
+})();
+
+let owner = whereAllowed(() => sessionStorage.getItem(OWNER_KEY)) ?? "";
+
+/** The owner's token; empty for a visitor. */
+export const ownerToken = () => owner;
+
+/** Moves the token of an owner link out of the address. */
+function takeOwnerToken() {
+  const match = /^#owner=(.+)$/.exec(location.hash);
+  if (!match) return;
+  history.replaceState(history.state, "", location.pathname + location.search);
+  const token = whereAllowed(() => decodeURIComponent(match[1]));
+  if (token === null) return; // not a token of ours
+  owner = token;
+  whereAllowed(() => sessionStorage.setItem(OWNER_KEY, token));
+}
+takeOwnerToken();
+addEventListener("hashchange", takeOwnerToken);
+
+// ---- The model ---------------------------------------------------------------------------------
+
+let model = "";
+
+/** The name of the model chosen above the tabs. */
+export const modelName = () => model;
+
+addEventListener("digitcnn-model", (event) => {
+  model = /** @type {CustomEvent} */ (event).detail ?? "";
+});
+
+// ---- What a reload brings back -----------------------------------------------------------------
+
+const sketchKey = () => SKETCH_KEY + (login && `-${login}`);
+
+/** @param {import("./strokes.js").Stroke[]} strokes @param {string} id */
+export function storeSketch(strokes, id) {
+  whereAllowed(() => {
+    if (strokes.length === 0 || connection.state === "logged out") forgetSketch();
+    else {
+      const points = strokes.map((stroke) => stroke.points);
+      sessionStorage.setItem(sketchKey(), JSON.stringify({ id, strokes: points }));
+    }
+  });
+}
+
+/** @returns {any} what `storeSketch` wrote under the same login; null without it */
+export function storedSketch() {
+  return whereAllowed(() => {
+    const stored = sessionStorage.getItem(sketchKey());
+    if (stored === null) forgetSketch(); // another login's
+    return JSON.parse(stored ?? "null");
+  });
+}
+
+function forgetSketch() {
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith(SKETCH_KEY)) sessionStorage.removeItem(key);
+  }
+}
+
+connection.addEventListener("state", () => {
+  if (connection.state === "logged out") {
+    whereAllowed(() => {
+      forgetSketch();
+      sessionStorage.removeItem(TAB_KEY);
+    });
+  }
+});
+
+const TABS = ".lab-tabs [role=tab]";
+
+document.addEventListener("click", (event) => {
+  const tab = /** @type {Element} */ (event.target).closest?.(TABS);
+  if (tab) whereAllowed(() => sessionStorage.setItem(TAB_KEY, tab.textContent?.trim() ?? ""));
+});
+
+/** Chooses the tab that was open before a reload, once the page is built. */
+function returnToTab() {
+  const name = whereAllowed(() => sessionStorage.getItem(TAB_KEY));
+  if (!name) return;
+  const look = () => {
+    const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(TABS)]);
+    if (tabs.length === 0) return false;
+    tabs.find((tab) => tab.textContent?.trim() === name)?.click();
+    return true;
+  };
+  const observer = new MutationObserver(() => {
+    if (look()) observer.disconnect();
+  });
+  observer.observe(document.documentElement, { childList: true, subtree: true });
+}
+returnToTab();

@@ -1,0 +1,117 @@
+// The panels follow the pad, each at its own pace: a call at a time, only while the panel is open
+// and in sight, and only after the pad's own prediction.
+
+import { find } from "./dom.js";
+import { isBlank, sketchContent } from "./pad.js";
+import { connection, modelName, onConnection } from "./page_state.js";
+
+const LONGEST_REST = 60; // milliseconds between a reply and the next call while the pen is down
+const NARROW = matchMedia("(max-width: 640px)");
+
+/** @typedef {import("./calls.js").Reply} Reply */
+
+// What the pad showed last: {digit, refused, blank, lineage}. lineage is the same for all states of
+// a sketch that grows.
+/** @type {{ digit: number | null, refused: boolean, lineage: number }} */
+let prediction = { digit: null, refused: false, lineage: 0 };
+
+/** @type {(() => void)[]} */
+const panels = [];
+
+addEventListener("digitcnn-answer", (event) => {
+  prediction = /** @type {CustomEvent} */ (event).detail;
+  for (const refresh of panels) refresh();
+});
+
+/**
+ * Makes a panel follow the pad.
+ * @param {HTMLDetailsElement} root
+ * @param {{
+ *   ask: (payload: object) => Promise<Reply>,
+ *   show: (reply: Reply, prediction: { refused: boolean }) => void,
+ *   clear: () => void,
+ * }} panel ask: may send more than the model and the sketch. Its reply is what `show` takes, or
+ *   {error}, or {blank: true}, or {again: milliseconds} to be asked again, with {wait: sentence}
+ *   where that takes longer than a moment. clear: shows that nothing is drawn.
+ * @returns refresh asks again, as after a control of the panel was moved
+ */
+export function registerPanel(root, { ask, show, clear }) {
+  const notice = find(root, ".said");
+  let wanted = 0; // counts what is to be shown: sketches, models, the panel's own controls
+  let shown = 0; // the one that is shown
+  let busy = false;
+  let resting = false; // asks again when that is over
+  let near = false; // on the screen, or nearly
+
+  // Over the content, which keeps its height: the page never jumps.
+  /** @param {string} text */
+  const say = (text) => {
+    notice.textContent = text;
+    root.classList.toggle("saying", text !== "");
+  };
+
+  const inSight = () => near && root.open && !document.hidden && root.isConnected;
+
+  const refresh = () => {
+    wanted += 1;
+    follow();
+  };
+
+  /** @param {number} milliseconds */
+  const rest = (milliseconds) => {
+    resting = true;
+    setTimeout(() => {
+      resting = false;
+      follow();
+    }, milliseconds);
+  };
+
+  const follow = async () => {
+    if (busy || shown === wanted || !inSight()) return;
+    const now = wanted;
+    if (isBlank() || !modelName()) {
+      shown = now;
+      say(connection.notice);
+      clear();
+      return;
+    }
+    if (resting) return;
+    busy = true;
+    const asked = prediction;
+    const began = performance.now();
+    const reply = await ask({ model: modelName(), ...sketchContent() });
+    busy = false;
+    if (reply.again) {
+      if (reply.wait) say(reply.wait);
+      rest(reply.again);
+    } else if (!isBlank() && asked.lineage === prediction.lineage) {
+      // A reply for an earlier state of this sketch is news; one for another sketch is not.
+      shown = now;
+      say(reply.error ?? "");
+      if (reply.blank) clear();
+      else if (!reply.error) show(reply, asked);
+      // While the pen is down, half of the time is left to the pad's own calls.
+      if (shown !== wanted) rest(Math.min(performance.now() - began, LONGEST_REST));
+    }
+    follow();
+  };
+
+  root.open = !NARROW.matches && root.dataset.open === "true";
+  root.addEventListener("toggle", follow);
+  document.addEventListener("visibilitychange", follow);
+  new IntersectionObserver(
+    (entries) => {
+      near = entries[entries.length - 1].isIntersecting;
+      follow();
+    },
+    { rootMargin: "120px" },
+  ).observe(root);
+  panels.push(refresh);
+  clear();
+  onConnection((text) => {
+    say(text);
+    if (!text) refresh();
+  });
+  if (!isBlank()) refresh();
+  return { refresh, inSight };
+}
