@@ -51,6 +51,18 @@ def checkpoint_folder(option: Path | None, environment: Mapping[str, str] = os.e
     return _named(option, environment.get("DIGITCNN_CHECKPOINT_DIR")) or _default("checkpoints")
 
 
+def checkpoint_file(path: Path) -> Path:
+    """Return ``path``, or the file of the checkpoint that goes by that name where no file does.
+
+    It is looked up in the default checkpoint folder, then among the shipped models.
+    """
+    if not path.exists() and path.name == str(path):
+        for folder in (checkpoint_folder(None), SHIPPED_FOLDER):
+            if (folder / f"{path}.pt").is_file():
+                return folder / f"{path}.pt"
+    return path
+
+
 def shipped_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return where the shipped model lies, for an app that would not find it otherwise.
 

@@ -10,7 +10,7 @@ from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
 from digitcnn.analysis.robustness import Robustness, RobustnessCache
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.model import DigitCNN

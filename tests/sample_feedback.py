@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from digitcnn.feedback import NewFeedback
+from digitcnn.feedback.entry import NewFeedback
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 CONFIDENT_SEVEN = [0.01] * 7 + [0.91] + [0.01] * 2

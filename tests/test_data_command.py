@@ -16,7 +16,7 @@ from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN

@@ -18,12 +18,8 @@ from scipy.stats import binomtest
 from sqlalchemy import select
 
 from digitcnn.errors import ConfigError, FeedbackError, NotOwnerError
-from digitcnn.feedback import (
-    MAX_STROKES_BYTES,
-    FeedbackFilter,
-    FeedbackStore,
-    visitor_alias,
-)
+from digitcnn.feedback.entry import MAX_STROKES_BYTES, FeedbackFilter, visitor_alias
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.feedback.table import ENTRIES
 from digitcnn.workspace import catalog_with_feedback
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from test_feedback import assert_one_sentence
 
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.folders import feedback_place
 
 HERE = Path(__file__).parent
@@ -82,7 +82,7 @@ def test_a_commit_waits_for_the_disk_whatever_the_server_does_for_others(
 WRITER = """
 import sys
 from sample_feedback import sample
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 
 store = FeedbackStore(sys.argv[1])
 print("ready", flush=True)

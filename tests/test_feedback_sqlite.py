@@ -16,7 +16,9 @@ from sample_feedback import NOON, sample
 from test_feedback import assert_one_sentence
 
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import SCHEMA_VERSION, FeedbackFilter, FeedbackStore
+from digitcnn.feedback.entry import FeedbackFilter
+from digitcnn.feedback.file_format import SCHEMA_VERSION
+from digitcnn.feedback.store import FeedbackStore
 
 # What the version before SQLAlchemy's one store wrote: tables, marks, journal mode.
 EARLIER = """
@@ -176,7 +178,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from sample_feedback import sample
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 
 store = FeedbackStore(Path(sys.argv[1]), busy_seconds=60)
 print("ready", flush=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sample_feedback import sample
 
 from digitcnn.cli import parser
+from digitcnn.feedback.file_format import count_labelled
+from digitcnn.feedback.store import FeedbackStore
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "gradio", "matplotlib", "sqlalchemy"}
@@ -59,6 +64,24 @@ def test_the_apps_help_imports_nothing_heavy() -> None:
 def test_data_list_imports_nothing_heavy(tmp_path: Path, data_dir: Path) -> None:
     folders = ["--data-dir", str(data_dir), "--output-dir", str(tmp_path)]
     assert heavy_imports("data", "list", *folders) == ""
+
+
+def test_data_list_counts_feedback_without_heavy_imports(tmp_path: Path, data_dir: Path) -> None:
+    store = FeedbackStore(tmp_path / "feedback.sqlite3")
+    for sketch, digit in (("one", 3), ("two", 5), ("three", None)):
+        store.record(sample(sketch_id=sketch, true_digit=digit))
+    folders = ["--data-dir", str(data_dir), "--output-dir", str(tmp_path)]
+    assert heavy_imports("data", "list", *folders) == ""
+    assert count_labelled(tmp_path / "feedback.sqlite3") == store.count_labelled() == 2
+
+
+def test_a_file_that_is_not_feedback_is_left_to_the_store(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but as long as the header of one " * 9)
+    with closing(sqlite3.connect(tmp_path / "foreign")) as foreign:
+        foreign.execute("CREATE TABLE verdicts (true_digit)")
+    assert count_labelled(tmp_path / "text") is None
+    assert count_labelled(tmp_path / "foreign") is None
+    assert count_labelled(tmp_path / "absent") == 0
 
 
 def test_the_probe_sees_heavy_imports(tmp_path: Path, data_dir: Path) -> None:

@@ -27,7 +27,8 @@ from page_over_http import PageOverHttp
 from running_app import ROOT, App
 from warm_process import WarmProcess
 
-from digitcnn.feedback import FeedbackFilter, FeedbackStore
+from digitcnn.feedback.entry import FeedbackFilter
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training import runs
 

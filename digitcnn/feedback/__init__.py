@@ -5,31 +5,5 @@ and the true digit. Of its author only a hash of the browser's secret is stored,
 visitor belong together, but nobody who reads them can act as that visitor.
 
 ``entry`` has the records and checks, ``table`` the columns, ``store`` the questions and changes,
-``database`` what differs between SQLite and PostgreSQL.
+``database`` what differs between SQLite and PostgreSQL; ``file_format`` marks the file.
 """
-
-from digitcnn.feedback.entry import (
-    EVERYTHING,
-    MAX_STROKES_BYTES,
-    FeedbackEntry,
-    FeedbackFilter,
-    ModelScore,
-    NewFeedback,
-    Score,
-    visitor_alias,
-)
-from digitcnn.feedback.store import FeedbackStore
-from digitcnn.feedback.table import SCHEMA_VERSION
-
-__all__ = [
-    "EVERYTHING",
-    "MAX_STROKES_BYTES",
-    "SCHEMA_VERSION",
-    "FeedbackEntry",
-    "FeedbackFilter",
-    "FeedbackStore",
-    "ModelScore",
-    "NewFeedback",
-    "Score",
-    "visitor_alias",
-]

@@ -24,12 +24,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from digitcnn.errors import ConfigError, FeedbackError
-from digitcnn.feedback.table import ENTRIES, METADATA, SCHEMA_VERSION
+from digitcnn.feedback.file_format import OURS, SCHEMA_VERSION
+from digitcnn.feedback.table import ENTRIES, METADATA
 
 log = logging.getLogger(__name__)
-
-# "DCNN" marks an SQLite file as ours; in PostgreSQL it is the lock that creating the table takes.
-OURS = 0x44434E4E
 
 ADDRESS = "postgresql://user:password@host/database"
 

@@ -18,14 +18,13 @@ from sqlalchemy import (
 )
 
 from digitcnn.digits.digit_set import SIDE
-
-SCHEMA_VERSION = 2
+from digitcnn.feedback.file_format import SCHEMA_VERSION, TABLE
 
 METADATA = MetaData()
 
 # Texts that hold lists are JSON; times are ISO 8601 in UTC, which sort as texts.
 ENTRIES = Table(
-    "verdicts",
+    TABLE,
     METADATA,
     Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
     Column("visitor_hash", Text, nullable=False),

@@ -15,7 +15,7 @@ import torch
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training import runs
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView

@@ -25,7 +25,7 @@ from torch import Tensor
 from digitcnn.digits import sketch
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
-from digitcnn.feedback import FeedbackFilter, NewFeedback, Score
+from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
 from digitcnn.web import bundle

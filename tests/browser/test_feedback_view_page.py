@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from running_app import App
 from sample_feedback import sample
 
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 
 pytestmark = pytest.mark.browser
 

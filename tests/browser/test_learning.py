@@ -16,7 +16,7 @@ from sample_feedback import sample
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.idx import write_idx
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import load, save
 
 pytestmark = pytest.mark.browser

@@ -19,7 +19,8 @@ from scipy.stats import binomtest
 
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.own_set import read_own_set
-from digitcnn.feedback import FeedbackStore, visitor_alias
+from digitcnn.feedback.entry import visitor_alias
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access
 from digitcnn.ui.feedback import view
 

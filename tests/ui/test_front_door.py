@@ -14,7 +14,7 @@ import httpx
 import pytest
 from coroutines import run_async
 
-from digitcnn.feedback import MAX_STROKES_BYTES
+from digitcnn.feedback.entry import MAX_STROKES_BYTES
 from digitcnn.ui import front_door
 from digitcnn.ui.front_door import MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MAX_WAITING, FrontDoor
 from digitcnn.ui.page_files import KEPT_SECONDS, PageFiles

@@ -11,7 +11,7 @@ import torch
 from sample_feedback import sample
 
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackStore
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView

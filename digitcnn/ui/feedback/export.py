@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from digitcnn.digits.idx import idx_bytes
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackFilter, FeedbackStore
+from digitcnn.feedback.entry import FeedbackFilter
+from digitcnn.feedback.store import FeedbackStore
 
 README = """\
 {n} digits, drawn and labelled by people in digitcnn: a test set.

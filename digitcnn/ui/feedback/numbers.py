@@ -16,7 +16,8 @@ from digitcnn.analysis.calibration import (
     reliability_of,
 )
 from digitcnn.analysis.metrics import accuracy_text, percent
-from digitcnn.feedback import FeedbackFilter, FeedbackStore, ModelScore, Score
+from digitcnn.feedback.entry import FeedbackFilter, ModelScore, Score
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.intervals import wilson_interval
 from digitcnn.web.charts import Series, chart, share_axis
 

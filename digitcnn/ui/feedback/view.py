@@ -16,7 +16,8 @@ import gradio as gr
 
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback import FeedbackEntry, FeedbackFilter, FeedbackStore, visitor_alias
+from digitcnn.feedback.entry import FeedbackEntry, FeedbackFilter, visitor_alias
+from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
