@@ -34,9 +34,9 @@ from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.device import choose
 from digitcnn.training.finetune import FineTuningEnd, fine_tune
-from digitcnn.training.finetune_verdict import Row, row
-from digitcnn.training.session import StopSignal
+from digitcnn.training.finetune_verdict import ComparisonRow, compare_models
 from digitcnn.training.sketches import Sketches
+from digitcnn.training.stop_signal import StopSignal
 
 LARGEST_TURN, LARGEST_SLANT = 40.0, 0.5  # degrees; horizontal pixels per vertical pixel
 
@@ -87,7 +87,7 @@ def visitors(
 
 def learned(
     base: Checkpoint, given: Sketches, rest: DigitSet, catalog: Catalog
-) -> tuple[FineTuningEnd, list[Row]]:
+) -> tuple[FineTuningEnd, list[ComparisonRow]]:
     """The verdict, and its rows with one for the sketches that were never given."""
     with tempfile.TemporaryDirectory() as folder:
         *_, end = fine_tune(
@@ -103,7 +103,7 @@ def learned(
         if end.checkpoint is not None:
             new = load(end.checkpoint).network
             answers = (predict(network, rest) for network in (base.network, new))
-            rows.append(row(rest.name, *answers, decides=False))
+            rows.append(compare_models(rest.name, *answers, decides=False))
     return end, rows
 
 
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if who == "liars":
             said = torch.randint(0, 10, (len(given),), generator=torch.Generator().manual_seed(1))
             given = Sketches(given.images, said.to(torch.uint8), given.visitors)
-        found: list[tuple[FineTuningEnd, list[Row]]] = []
+        found: list[tuple[FineTuningEnd, list[ComparisonRow]]] = []
         took = seconds(lambda: found.append(learned(base, given, rest, catalog)))  # noqa: B023
         [(end, rows)] = found
         verdict = f"{'kept' if end.kept else 'not kept'}, {took:.0f} s"

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.training.runs import PROGRAM, git_revision
+from digitcnn.training.versions import PROGRAM, git_revision
 
 
 def conditions() -> str:

@@ -16,8 +16,8 @@ from sample_feedback import sample
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.download import Mirrors, RemoteFile
-from digitcnn.training import runs
 from digitcnn.training.config import TrainingConfig
+from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.workspace import Workspace
 
 # Not compressible, and many pieces long.
@@ -62,7 +62,7 @@ def open_workspace(folder: Path) -> Workspace:
 def train(workspace: Workspace, stamp: str) -> None:
     """Go on with every run that was cut off, then train new ones."""
     config = TrainingConfig(digits="small", epochs=2, train_images=64, batch_size=16)
-    left = [record.name for record in workspace.runs.records() if record.state != runs.FINISHED]
+    left = [record.name for record in workspace.runs.records() if record.state != FINISHED]
     for number in range(1000):
         name = left.pop() if left else f"{stamp}-{number}"
         if name.startswith(stamp):
@@ -70,12 +70,12 @@ def train(workspace: Workspace, stamp: str) -> None:
         else:
             workspace.job.resume(name)
         seen = 0
-        while (view := workspace.job.view()).state == runs.RUNNING:
+        while (view := workspace.job.view()).state == RUNNING:
             if len(view.history) > seen:
                 seen = len(view.history)
                 say("seen", name, seen)
             time.sleep(0.002)
-        if view.state == runs.FINISHED:
+        if view.state == FINISHED:
             say("finished", name)
         else:
             say("trouble", name, view.state, view.message)

@@ -30,7 +30,7 @@ from warm_process import WarmProcess
 from digitcnn.feedback.entry import FeedbackFilter
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.training import runs
+from digitcnn.training.run_record import FINISHED, INTERRUPTED
 
 MODEL = "digitcnn-mnist"
 PEN = 0.06
@@ -273,14 +273,14 @@ def check_what_is_left(folder: Path, said: list[list[str]]) -> None:
     records = {record.name: record for record in workspace.runs.records()}
     for what, name, *rest in said:
         if what == "seen":
-            assert len(workspace.runs.open(name).history()) >= int(rest[0])
+            assert len(workspace.runs.open(name).results.history()) >= int(rest[0])
         elif what == "finished":
-            assert records[name].state == runs.FINISHED
+            assert records[name].state == FINISHED
             assert records[name].checkpoint is not None
     for record in records.values():
         run = workspace.runs.open(record.name)
-        assert record.state in (runs.FINISHED, runs.INTERRUPTED)
-        snapshot = run.snapshot()
+        assert record.state in (FINISHED, INTERRUPTED)
+        snapshot = run.results.snapshot()
         assert snapshot is None or len(snapshot.history) <= record.config.epochs
         for file in run.folder.glob("*.json"):
             json.loads(file.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""``train --seeds``: a series of runs, summed up over those that were finished."""
+"""``train --seeds``: runs of several seeds, summarised over the finished ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def series(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -
     return Series(tmp_path, data_dir, capsys)
 
 
-def test_each_seed_is_a_run_and_their_numbers_are_summed_up(series: Series) -> None:
+def test_each_seed_is_a_run_and_metrics_are_summarised(series: Series) -> None:
     status, out, _ = series.run("--seeds", "3", "--seed", "4", "--name", "mine", "--json")
     result = json.loads(out)
     assert (status, set(result)) == (0, {"runs", "mean", "std"})
@@ -53,7 +53,7 @@ def test_each_seed_is_a_run_and_their_numbers_are_summed_up(series: Series) -> N
     assert len({run["digest"] for run in result["runs"]}) == 3
 
 
-def test_one_of_a_series_is_the_run_that_its_seed_alone_gives(series: Series) -> None:
+def test_run_of_a_series_equals_a_single_run_with_its_seed(series: Series) -> None:
     _, out, _ = series.run("--seeds", "2", "--name", "both", "--json")
     _, alone, _ = series.run("--seed", "1", "--name", "alone", "--json")
     assert json.loads(out)["runs"][1]["digest"] == json.loads(alone)["digest"]
@@ -62,7 +62,7 @@ def test_one_of_a_series_is_the_run_that_its_seed_alone_gives(series: Series) ->
     }  # fmt: skip
 
 
-def test_the_text_says_mean_and_deviation(series: Series) -> None:
+def test_text_gives_mean_and_deviation(series: Series) -> None:
     _, out, _ = series.run("--seeds", "2")
     assert "Accuracy, mean and standard deviation over 2 seeds:\nheld-out images: " in out
     assert out.rstrip().endswith(" points")
@@ -70,33 +70,32 @@ def test_the_text_says_mean_and_deviation(series: Series) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--seeds", "0"], "--seeds is 0"),
-        (["--seeds", "21"], "--seeds is 21"),
         (["--seeds", "2", "--seed", str(2**31 - 1)], "seed is 2147483648"),
-        (["--seeds", "2", "--name", "x" * 56], "cannot be a folder's"),
+        (["--seeds", "2", "--name", "x" * 56], "is not valid"),
         (["--seeds", "2", "--resume", "mine"], "leave out --seeds or --resume"),
     ],
 )
-def test_what_cannot_be_a_series_is_one_sentence(
-    series: Series, arguments: list[str], told: str
+def test_invalid_series_is_refused_in_one_sentence(
+    series: Series, arguments: list[str], message: str
 ) -> None:
     status, out, err = series.run(*arguments)
     assert (status, out) == (2, "")
-    assert told in err
+    assert message in err
     assert series.runs() == []
 
 
-def test_a_name_that_is_taken_is_said_before_the_first_run_begins(series: Series) -> None:
+def test_existing_name_is_refused_before_the_first_run_starts(series: Series) -> None:
     (series.folder / "outputs" / "mine-seed1").mkdir(parents=True)
     status, _, err = series.run("--seeds", "2", "--name", "mine")
     assert status == 2
-    assert "'mine-seed1' exists already" in err
+    assert "'mine-seed1' already exists" in err
     assert series.runs() == ["mine-seed1"]
 
 
-def test_ctrl_c_stops_the_whole_series_and_says_what_was_finished(series: Series) -> None:
+def test_ctrl_c_stops_the_series_and_reports_what_finished(series: Series) -> None:
     command = ["train", *TINY, *series.folders, "--json"]
     command += ["--epochs", "6", "--batch-size", "16", "--seeds", "3", "--name", "mine"]
     process = WarmCommand(*command, folder=series.folder)

@@ -1,20 +1,20 @@
-"""Work in the background of the process: one job at a time, and any number of watchers."""
+"""Work in a background thread of the process: one job at a time, any number of watchers."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from digitcnn.errors import DigitCNNError, RunError
-from digitcnn.training import runs
-from digitcnn.training.session import StopSignal
+from digitcnn.training.run_record import FAILED, INTERRUPTED, RUNNING, STOPPED
+from digitcnn.training.stop_signal import StopSignal
 
 IDLE = "idle"
 
@@ -26,8 +26,8 @@ class BackgroundView:
     """What a watcher sees of a job at one moment; ``version`` grows with every change.
 
     state: idle, running, stopped, finished, interrupted or failed.
-    compute: on what. phase: in words, while running.
-    stopping: Stop was pressed, a batch is still at work. message: how it ended.
+    compute: the device, for people. phase: what it does while it runs.
+    stopping: Stop was pressed, a batch is still being processed. message: how it ended.
     """
 
     version: int = 0
@@ -43,41 +43,41 @@ V = TypeVar("V", bound=BackgroundView)
 
 
 class ExclusiveLock:
-    """Which jobs may not run at the same time: those that were given the same exclusive."""
+    """Keeps the jobs that share it from running at the same time."""
 
     def __init__(self) -> None:
-        # Guards the views of all jobs, so that looking at the others and beginning are one step.
+        # Guards the views of all jobs, so that checking the others and starting are one step.
         self.lock = threading.Lock()
         self._jobs: list[Callable[[], str]] = []
 
-    def register(self, at_work: Callable[[], str]) -> None:
-        """at_work: why another job cannot begin, in a sentence; empty where it can."""
+    def register(self, refusal: Callable[[], str]) -> None:
+        """Add a job. refusal: why no other job can start, in a sentence; empty where one can."""
         with self.lock:
-            self._jobs.append(at_work)
+            self._jobs.append(refusal)
 
     @property
     def free(self) -> bool:
-        """Whether no job is at work."""
+        """Whether no job is running."""
         with self.lock:
-            return not any(at_work() for at_work in self._jobs)
+            return not any(refusal() for refusal in self._jobs)
 
-    def require(self) -> None:
-        """Call with the lock held. Raises RunError where a job is at work."""
-        for at_work in self._jobs:
-            if sentence := at_work():
+    def require_free(self) -> None:
+        """Raise RunError while a job is running. Call with ``lock`` held."""
+        for refusal in self._jobs:
+            if sentence := refusal():
                 raise RunError(sentence)
 
 
 class BackgroundJob(ABC, Generic[V]):
-    """One kind of work in a thread of its own; a child says what the work is.
+    """One kind of work in a thread of its own; a subclass defines the work.
 
-    unexpected: what people are told of an error that has no sentence for them.
-    nothing: what they are told who stop it while it does not run.
+    unexpected: the message for an error without a sentence for people.
+    not_running: the message for a stop while nothing runs.
     """
 
     name = "background"
-    unexpected = "It failed unexpectedly; the terminal that runs digitcnn shows the report."
-    nothing = "Nothing is running."
+    unexpected = "It failed unexpectedly; the terminal running digitcnn shows the details."
+    not_running = "Nothing is running."
 
     def __init__(self, idle: V, exclusive: ExclusiveLock) -> None:
         self.exclusive = exclusive
@@ -85,61 +85,59 @@ class BackgroundJob(ABC, Generic[V]):
         self._thread: threading.Thread | None = None
         self._stop = StopSignal()
         self._view = idle
-        exclusive.register(self._at_work)
+        exclusive.register(self._refusal)
 
     def view(self) -> V:
         with self._lock:
             return self._view
 
-    def _at_work(self) -> str:
-        """While running, a sentence that refuses another job; the lock is held."""
+    def _refusal(self) -> str:
         view = self._view
-        if view.state != runs.RUNNING or view.started is None:
+        if view.state != RUNNING or view.started is None:
             return ""
-        return self._refusal(view, view.started.astimezone().strftime("%H:%M:%S"))
+        return self._running_text(view, view.started.astimezone().strftime("%H:%M:%S"))
 
     @abstractmethod
-    def _refusal(self, view: V, since: str) -> str:
-        """Why no other job can begin while this one runs, in a sentence; since: its beginning."""
+    def _after(self, view: V, event: Any) -> V:
+        """Return the view after an event of the job's work."""
 
-    def _launch(self, view: V, work: Callable[[StopSignal], None]) -> None:
-        """Start the thread; the lock is held. An error that ``work`` raises becomes ``failed``."""
+    @abstractmethod
+    def _running_text(self, view: V, since: str) -> str:
+        """Return why no other job can start, in a sentence. since: when this one started."""
+
+    def _launch(self, view: V, work: Callable[[StopSignal], Iterator[Any]]) -> None:
+        """Start the thread, with ``_lock`` held. work: yields the events that change the view."""
         self._stop = StopSignal()
-        self._view = dataclasses.replace(view, version=self._view.version + 1, state=runs.RUNNING)
+        self._view = replace(view, version=self._view.version + 1, state=RUNNING)
         self._thread = threading.Thread(
             target=self._run, args=(work, self._stop), name=self.name, daemon=True
         )
         self._thread.start()
 
-    def _run(self, work: Callable[[StopSignal], None], stop: StopSignal) -> None:
+    def _run(self, work: Callable[[StopSignal], Iterator[Any]], stop: StopSignal) -> None:
         try:
-            work(stop)
+            for event in work(stop):
+                self._change(partial(self._after, event=event))
         except Exception as error:
             log.error("The %s failed: %s", self.name, error, exc_info=error)
-            told = str(error) if isinstance(error, DigitCNNError) else self.unexpected
-            self._change(state=runs.FAILED, message=told, stopping=False)
+            message = str(error) if isinstance(error, DigitCNNError) else self.unexpected
+            self._change(lambda view: replace(view, state=FAILED, message=message, stopping=False))
 
-    def _change(self, **changes: object) -> None:
+    def _change(self, change: Callable[[V], V]) -> None:
         with self._lock:
-            self._view = dataclasses.replace(
-                self._view,
-                version=self._view.version + 1,
-                **changes,  # type: ignore[arg-type]
-            )
+            self._view = replace(change(self._view), version=self._view.version + 1)
 
-    def stop(self, reason: str = runs.STOPPED) -> None:
-        """Ask the running job to end between two batches. Raises RunError without one."""
+    def stop(self, reason: str = STOPPED) -> None:
+        """Ask the running job to end between two batches. Raises RunError when none is running."""
         with self._lock:
-            if self._view.state != runs.RUNNING:
-                raise RunError(self.nothing)
+            if self._view.state != RUNNING:
+                raise RunError(self.not_running)
             self._stop.stop(reason)
-            self._view = dataclasses.replace(
-                self._view, version=self._view.version + 1, stopping=True
-            )
+            self._view = replace(self._view, version=self._view.version + 1, stopping=True)
 
     def shutdown(self, timeout: float) -> None:
-        """Mark a running job interrupted and wait up to ``timeout`` seconds for it."""
+        """Interrupt a running job and wait up to ``timeout`` seconds for it."""
         with contextlib.suppress(RunError):
-            self.stop(runs.INTERRUPTED)
+            self.stop(INTERRUPTED)
         if self._thread is not None:
             self._thread.join(timeout)

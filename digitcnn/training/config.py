@@ -1,9 +1,8 @@
-"""What one training is asked to do: checked once, when it is made."""
+"""What one training is asked to do, checked on creation."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,17 +12,17 @@ from digitcnn.options import check_passes
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One training's settings; the defaults are the default recipe.
+    """The settings of one training; the defaults are the default recipe.
 
-    digits: name of the digit set whose training file is learned from.
+    digits: name of the digit set to train on.
     epochs: passes over the training images, 1 to 200.
     batch_size: images per step, 1 to 4096.
     learning_rate: peak of the one-cycle schedule, 1e-5 to 1e-1.
-    seed: of weights, order, augmentation and dropout, 0 to 2**31 - 1.
-    train_images: how many of the training images, None for all that are not held out.
+    seed: of weights, image order, augmentation and dropout, 0 to 2**31 - 1.
+    train_images: number of training images; None for all except the held-out ones.
     augmentation: whether each batch is changed at random.
 
-    Raises ConfigError, naming the range, for anything else.
+    Raises ConfigError, which names the range, for anything else.
     """
 
     digits: str = "mnist"
@@ -54,7 +53,7 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, values: Any) -> TrainingConfig:
-        """The configuration that ``to_json`` gave. Raises ConfigError for anything else."""
+        """Return the configuration that ``to_json`` gave. Raises ConfigError for other values."""
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise ConfigError(
@@ -65,10 +64,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PostTrainingConfig:
-    """What a run does once its epochs are done; nothing of it changes the weights.
+    """What follows a run's last epoch; it does not change the weights.
 
-    figures: whether the nine figures are drawn. stability: whether passes with dropout are made.
-    passes: of each kind, 1 to 200; None: as many as epochs, at most 200.
+    figures: whether to draw the nine figures. stability: whether to make dropout passes.
+    passes: of each mask type, 1 to 200; None: the number of epochs, at most 200.
 
     Raises ConfigError for anything else.
     """
@@ -97,14 +96,3 @@ RANGES: dict[str, tuple[float, float]] = {
 def _check_whole(what: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"The {what} is {value}; choose a whole number from {low:,} to {high:,}.")
-
-
-def learning_rate_at(step: int, steps: int, peak: float) -> float:
-    """The one-cycle schedule (Smith and Topin 2018): up to ``peak``, then a cosine to zero.
-
-    step: 0 to ``steps`` - 1. The first quarter rises linearly from a 25th of the peak.
-    """
-    rise = max(1, steps // 4)
-    if step < rise:
-        return peak * (0.04 + 0.96 * step / rise)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))

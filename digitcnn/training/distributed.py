@@ -1,14 +1,14 @@
-"""One network learned by several processes together: the part of each in every batch.
+"""Training of one network by several processes that ``torchrun`` started.
 
-``torchrun`` starts the processes; sockets, gradients and their averaging are PyTorch's own
-(``torch.distributed``, ``DistributedDataParallel``). Every process holds the whole digit set, which
-is small, and takes its share of each batch, so that all together see the very batches that one
-process alone would. All keep the same weights, and only the first writes or says anything.
+Sockets and the averaging of gradients are PyTorch's own (``torch.distributed``,
+``DistributedDataParallel``). Every process holds the whole digit set, which is small, and takes its
+share of each batch, so that together they see the same batches as a single process. All have the
+same weights; only the first writes files and prints.
 
-Batch norm's statistics are, while the network learns, those of each process's share of a batch:
-``SyncBatchNorm``, which would join them, exists for CUDA alone, and a share of 32 images has 25,000
-values per channel in the first layer. The statistics of the averaged network, the one that is kept
-and tested, are re-estimated over all processes.
+During training, the batch-norm statistics are those of each process's share of a batch:
+``SyncBatchNorm`` exists for CUDA alone, and a share of 32 images has 25,000 values per channel in
+the first layer. The statistics of the averaged network, which is saved and tested, are estimated
+over all processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
 
-# The first process scores and draws at a run's end while the others wait for its next word.
+# The others wait this long while the first process evaluates and draws at a run's end.
 PATIENCE = timedelta(hours=2)
 
 
@@ -35,9 +35,9 @@ PATIENCE = timedelta(hours=2)
 class Processes:
     """The processes that train one network, as one of them sees them.
 
-    rank: of this one, from 0. count: how many they are; 1 needs no launcher and exchanges nothing.
+    rank: of this process, from 0. count: of processes; 1 needs no launcher and exchanges nothing.
 
-    The methods besides ``part`` are calls that all processes make at the same point of their work.
+    All processes call the methods other than ``part`` at the same point of their work.
     """
 
     rank: int = 0
@@ -45,76 +45,78 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def together(self, compute: Compute) -> Compute:
-        """What all of them compute on, named as such. Raises ConfigError for mps, which
-        PyTorch's exchange between processes does not know."""
+        """Return ``compute`` with the number of processes in its name.
+
+        Raises ConfigError for mps, which torch.distributed does not support.
+        """
         if self.count == 1:
             return compute
         if compute.device.type == "mps":
             raise ConfigError(
-                "Several processes cannot share the mps device; take --device cpu, or train "
+                "Several processes cannot share the mps device; use --device cpu, or train "
                 "without torchrun."
             )
         return replace(compute, name=f"{self.count} processes, each on {compute.name}")
 
     def part(self, batch: Tensor) -> Tensor:
-        """This process's share of the rows: every ``count``-th, from its rank on."""
+        """Return this process's share of the rows: every ``count``-th, from its rank on."""
         return batch if self.count == 1 else batch[self.rank :: self.count]
 
     def whole_batches(self, batch_size: int) -> int:
-        """The largest batch up to ``batch_size`` that all take equal shares of.
+        """Return the largest batch up to ``batch_size`` that divides into equal shares.
 
         Raises ConfigError where there are fewer images than processes.
         """
         if batch_size < self.count:
             raise ConfigError(
-                f"{self.count} processes cannot share {batch_size} images; start fewer of them."
+                f"{self.count} processes cannot share {batch_size} images; start fewer processes."
             )
         return batch_size - batch_size % self.count
 
-    def learner(self, network: nn.Module) -> nn.Module:
-        """What gives the network's outputs and has its gradients averaged over the processes."""
+    def averaging_gradients(self, network: nn.Module) -> nn.Module:
+        """Return ``network``, wrapped so that its gradients are averaged over the processes."""
         return network if self.count == 1 else DistributedDataParallel(network)
 
     def same(self, value: Tensor) -> Tensor:
-        """The first one's ``value``, in place."""
+        """Copy the first process's ``value`` to all, in place."""
         if self.count > 1:
             distributed.broadcast(value, 0)
         return value
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """Sum over all processes, in place."""
         if self.count > 1:
             distributed.all_reduce(value)
         return value
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over all processes, in place; a floating dtype."""
+        """Average over all processes, in place; a floating dtype."""
         return value if self.count == 1 else self.sum(value).div_(self.count)
 
     def any(self, here: bool) -> bool:
-        """Whether it is so in any of the processes."""
+        """Return whether ``here`` is true in any process."""
         if self.count == 1:
             return here
-        # On the CPU whatever the network is on, so that no accelerator is waited for.
+        # On the CPU, so that no accelerator is waited for.
         return bool(self.sum(torch.tensor(int(here))))
 
     def notify(self, what: Any) -> None:
-        """Give the others plain values and tensors, for their ``receive``; only the first does."""
+        """Send plain values and tensors to the others' ``receive``; for the first process."""
         if self.count > 1:
             distributed.broadcast_object_list([what], 0)
 
     def receive(self) -> Any:
-        """What the first one tells; waits for it. None where that process has ended."""
-        heard = [None]
+        """Wait for what the first process sends; None where it has ended."""
+        received = [None]
         try:
-            distributed.broadcast_object_list(heard, 0)
+            distributed.broadcast_object_list(received, 0)
         except RuntimeError:
-            return None  # it said itself why it ended, and the launcher ends the others
-        return heard[0]
+            return None  # it printed why it ended, and the launcher ends the others
+        return received[0]
 
 
 ALONE = Processes()
@@ -122,26 +124,26 @@ ALONE = Processes()
 
 @contextmanager
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
-    """The processes that torchrun started together, found by its variables; ALONE without them.
+    """Join the processes that torchrun started, found by its variables; ALONE without them.
 
-    Each takes the CUDA card of its number on its machine. Raises ConfigError where a machine has
-    fewer cards than processes.
+    Each uses the GPU of its number on its machine. Raises ConfigError where a machine has fewer
+    GPUs than processes.
     """
     if "TORCHELASTIC_RUN_ID" not in environment:
         yield ALONE
         return
     cuda = torch.cuda.is_available()
     if cuda:
-        local, cards = int(environment["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= cards:
+        local, gpus = int(environment["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
             raise ConfigError(
-                f"Process {local + 1} of this machine finds {cards} CUDA cards; give torchrun "
-                f"--nproc-per-node {cards}, or hide the cards with CUDA_VISIBLE_DEVICES=."
+                f"Process {local + 1} on this machine found only {gpus} GPUs; use torchrun "
+                f"--nproc-per-node {gpus}, or set CUDA_VISIBLE_DEVICES= to use the CPU."
             )
         torch.cuda.set_device(local)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo", init_method="env://", timeout=PATIENCE
     )
     yield Processes(distributed.get_rank(), distributed.get_world_size())
-    # Not after an error: the others may be waiting for this one until the launcher ends them.
+    # Not after an error: the others may wait for this process until the launcher ends them.
     distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""About how long a training will take here, from a short trial on this device."""
+"""Estimates how long a training will take, from a short trial on this device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import StepProgress
 from digitcnn.training.loop import STATISTICS_IMAGES, train
 
-# An image that is only read costs about a third of one that is learned from: the backward pass
-# does twice the forward pass's products.
+# An image that is only evaluated costs about a third of one that is trained on: the backward pass
+# multiplies twice as much as the forward pass.
 FORWARD_SHARE = 1 / 3
 TRIAL_STEPS = 3
 
@@ -35,20 +35,21 @@ class Stopwatch:
         may_try: bool = True,
         undisturbed: Callable[[], bool] = lambda: True,
     ) -> float | None:
-        """Seconds for ``config`` on a training file of ``training_file`` images.
+        """Return the seconds for ``config`` on a training file of ``training_file`` images.
 
         The first call for a batch size trains a few steps on noise, about a second of work, one
-        call at a time. may_try: whether this call may; without, None where nothing is measured
-        yet. undisturbed: whether nothing else is training; a trial beside which something began is
-        forgotten, and the answer is None.
+        call at a time.
+        may_try: whether this call may do that; otherwise None where nothing is measured yet.
+        undisturbed: whether nothing else is training; the result of a disturbed trial is dropped,
+        and None is returned.
         """
         held_out = max(1, training_file // HELD_OUT_SHARE)
         images = config.train_images or max(1, training_file - held_out)
-        read = min(images, STATISTICS_IMAGES) + held_out
+        evaluated = min(images, STATISTICS_IMAGES) + held_out
         rate = self._images_per_second(config, compute, may_try, undisturbed)
         if rate is None:
             return None
-        return config.epochs * (images + FORWARD_SHARE * read) / rate
+        return config.epochs * (images + FORWARD_SHARE * evaluated) / rate
 
     def _images_per_second(
         self,
@@ -63,7 +64,7 @@ class Stopwatch:
         if key in self._rates or not may_try:
             return self._rates.get(key)
         with self._lock:
-            # Somebody may have measured it, or a training begun, while this call waited.
+            # While this call waited it may have been measured, or a training may have started.
             if key not in self._rates and undisturbed():
                 rate = _trial(batch_size, config.augmentation, compute)
                 if undisturbed():
@@ -83,7 +84,7 @@ def _trial(batch_size: int, augmentation: bool, compute: Compute) -> float:
     config = TrainingConfig(
         digits="noise", epochs=2, batch_size=batch_size, augmentation=augmentation
     )
-    # The first epoch also pays for what is made once: buffers, kernels, the allocator's memory.
+    # The first round includes one-time costs: buffers, kernels, the allocator's memory.
     rates = []
     for _ in range(2):
         for progress in train(config, noise, noise.take(slice(0, 1)), compute):

@@ -1,4 +1,7 @@
-"""The events of a training: what ``run_training`` yields to the page and the command line."""
+"""The events of a training: what ``run_training`` yields to the page and the command line.
+
+``view.TrainingView.after`` is the one place that tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,21 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class RunStart:
+    """A run starts: ``number``, from 1, of ``of`` that were asked for together."""
+
+    run: str
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
 class StepProgress:
-    """Where a training stands between two epochs' ends.
+    """Training steps were made.
 
     epoch, step: counted from 1; ``step`` runs over the whole training, to ``steps``.
-    losses: the training loss (mean cross-entropy, nats) of each step since the last record.
-    images_per_second, seconds_left: NaN until the first step of this process is done.
+    losses: the training loss (mean cross-entropy, nats) of each step since the last event.
+    images_per_second, seconds_left: measured in this process.
     """
 
     epoch: int
@@ -31,9 +43,9 @@ class StepProgress:
 class EpochResult:
     """One finished epoch. Accuracies are fractions, losses mean cross-entropies in nats.
 
-    loss, training_accuracy: of the network as it learned, on the changed training images.
+    loss, training_accuracy: of the network while it learned, on augmented training images.
     held_out_loss, accuracy: of the averaged weights, on the held-out images.
-    held_out: how many images those are.
+    held_out: number of held-out images.
     learning_rate: at the epoch's last step.
     """
 
@@ -46,45 +58,54 @@ class EpochResult:
     learning_rate: float
     seconds: float
 
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch}: loss {self.loss:.4f}, held-out accuracy "
+            f"{100 * self.accuracy:.2f}%, {self.seconds:.1f} s"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All that is needed to go on after ``epoch``; tensors on the CPU.
+    """All that a training needs to resume after ``epoch``; tensors on the CPU.
 
     weights: of the network that learns. averaged: of the averaged copy, with its batch-norm
-    statistics re-estimated. moments: AdamW's, by parameter. history: one result per epoch.
+    statistics estimated. moments: AdamW's state. history: one result per epoch.
     """
 
     epoch: int
     weights: dict[str, Tensor]
     averaged: dict[str, Tensor]
     moments: dict[str, Any]
-    history: tuple[EpochResult, ...] = field(default=())
+    history: tuple[EpochResult, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class EpochEnd:
-    """A finished epoch and what a resume after it needs."""
+    """An epoch is finished; ``snapshot`` ends with its result."""
 
-    result: EpochResult
     snapshot: Snapshot
+
+    @property
+    def result(self) -> EpochResult:
+        return self.snapshot.history[-1]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What a run does besides steps, in words for people."""
+    """Work other than training steps begins; ``text`` is for people."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended.
+    """The run ended.
 
-    state: finished, stopped or interrupted. epochs: finished ones.
-    checkpoint, digest: None where none was written.
+    state: finished, stopped or interrupted. epochs: finished ones. message: sentences for people.
+    checkpoint, digest: None where no checkpoint was written.
     metrics: ``held_out`` and one entry per test set, each as ``Evaluation.to_json``.
-    stability: a sentence per kind of pass; empty where none were made.
+    stability: one sentence per mask type; empty where no passes were made.
     """
 
     run: str
@@ -98,4 +119,4 @@ class RunEnd:
     stability: tuple[str, ...] = ()
 
 
-TrainingEvent = StepProgress | EpochEnd | Phase | RunEnd
+TrainingEvent = RunStart | StepProgress | EpochEnd | Phase | RunEnd

@@ -1,9 +1,10 @@
-"""One background tuning on feedback, which takes turns with trainings."""
+"""The one background fine-tuning of the process, which never runs during a training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from digitcnn.digits.catalog import Catalog
@@ -11,32 +12,44 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
 from digitcnn.training.events import Phase, StepProgress
-from digitcnn.training.finetune import FineTuningConfig, FineTuningEnd, fine_tune, original_images
-from digitcnn.training.session import StopSignal
+from digitcnn.training.finetune import FineTuningEnd, FineTuningEvent, fine_tune, original_images
+from digitcnn.training.finetune_training import FineTuningConfig
 from digitcnn.training.sketches import Sketches, check_sketches
 
 
 @dataclass(frozen=True)
 class FineTuningView(BackgroundView):
-    """What a watcher sees of the tuning at one moment.
+    """What a watcher sees of a fine-tuning at one moment.
 
-    base: name of the network that is tuned. ended: how the last tuning of this process ended.
+    base: name of the model. ended: how the last fine-tuning of this process ended.
     """
 
     base: str = ""
     progress: StepProgress | None = None
     ended: FineTuningEnd | None = None
 
+    def after(self, event: FineTuningEvent) -> FineTuningView:
+        """Return the view after one more event."""
+        match event:
+            case StepProgress():
+                return replace(self, progress=event, phase="fine-tuning")
+            case Phase(text=text):
+                return replace(self, phase=text)
+            case FineTuningEnd():
+                return replace(
+                    self, state=event.state, message=event.message, ended=event, stopping=False
+                )
+
 
 class FineTuningJob(BackgroundJob[FineTuningView]):
-    """Starts, stops and watches the one tuning that this process may run at a time.
+    """Starts, stops and watches the one fine-tuning that this process may run at a time.
 
-    checkpoints: the folder that a kept network goes to. exclusive: the training's.
+    checkpoints: the folder for a new model. exclusive: the training job's.
     """
 
-    name = "tuning"
-    unexpected = "Learning failed unexpectedly; the terminal that runs digitcnn shows the report."
-    nothing = "Nothing is being learned from feedback."
+    name = "fine-tuning"
+    unexpected = "Fine-tuning failed unexpectedly; the terminal running digitcnn shows the details."
+    not_running = "Fine-tuning is not running."
 
     def __init__(
         self,
@@ -44,25 +57,25 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
         checkpoints: Path,
         compute: Compute,
         exclusive: ExclusiveLock,
-        settings: FineTuningConfig = FineTuningConfig(),  # noqa: B008
+        config: FineTuningConfig = FineTuningConfig(),  # noqa: B008
     ) -> None:
         super().__init__(FineTuningView(), exclusive)
         self._catalog, self._checkpoints = catalog, checkpoints
-        self._compute, self._settings = compute, settings
+        self._compute, self._config = compute, config
 
     def start(self, base: Checkpoint, sketches: Sketches) -> None:
-        """Begin to tune a copy of ``base`` in the background.
+        """Start to fine-tune a copy of ``base`` in the background.
 
-        Raises RunError while a training or another tuning runs, FeedbackError for too few
-        sketches, CheckpointError or DigitSetError without the images that ``base`` was trained on.
+        Raises RunError during a training or another fine-tuning, FeedbackError for too few
+        sketches, CheckpointError or DigitSetError without the training images of ``base``.
         """
         with self._lock:
-            self.exclusive.require()
-        # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
+            self.exclusive.require_free()
+        # Outside the lock: a large set takes seconds to load, and watchers must not wait for it.
         check_sketches(sketches)
         original_images(base, self._catalog)
         with self._lock:
-            self.exclusive.require()
+            self.exclusive.require_free()
             view = FineTuningView(
                 base=base.name,
                 compute=str(self._compute),
@@ -70,29 +83,22 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
                 phase="starting",
                 ended=self._view.ended,
             )
-            self._launch(view, lambda stop: self._work(base, sketches, stop))
+            work = partial(
+                fine_tune,
+                base,
+                sketches,
+                catalog=self._catalog,
+                checkpoints=self._checkpoints,
+                compute=self._compute,
+                config=self._config,
+            )
+            self._launch(view, lambda stop: work(stop=stop))
 
-    def _refusal(self, view: FineTuningView, since: str) -> str:
+    def _after(self, view: FineTuningView, event: FineTuningEvent) -> FineTuningView:
+        return view.after(event)
+
+    def _running_text(self, view: FineTuningView, since: str) -> str:
         return (
-            f"{view.base} has been learning from feedback since {since}; stop it on the Sketchpad "
-            "tab or wait for its end."
+            f"{view.base} has been fine-tuned since {since}; stop it on the Sketchpad tab or wait "
+            "for it to finish."
         )
-
-    def _work(self, base: Checkpoint, sketches: Sketches, stop: StopSignal) -> None:
-        for progress in fine_tune(
-            base,
-            sketches,
-            catalog=self._catalog,
-            checkpoints=self._checkpoints,
-            compute=self._compute,
-            stop=stop,
-            settings=self._settings,
-        ):
-            if isinstance(progress, StepProgress):
-                self._change(progress=progress, phase="learning")
-            elif isinstance(progress, Phase):
-                self._change(phase=progress.text)
-            else:
-                self._change(
-                    state=progress.state, message=progress.message, ended=progress, stopping=False
-                )

@@ -1,4 +1,4 @@
-"""Whether a tuned network is kept: both networks on the same images, and what speaks against it."""
+"""Whether a fine-tuned model is saved: both models on the same images, and what is against it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from digitcnn.analysis.comparison import compare
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import Predictions
 
-# Digits said at random cannot be learned, and few of them do the held-out images no harm that could
-# be seen. What is right on less than this share of the other half has learned no hand.
-LEAST_RIGHT = 0.5
-# What the held-out images may lose at most, in percentage points, with 97.5 % certainty.
-LARGEST_LOSS = 0.3
+# Random labels cannot be learned, and few of them do the held-out images no visible harm. A model
+# that gets less than this share of the other half right has learned nothing.
+MIN_RIGHT = 0.5
+# The most that held-out images may lose, in percentage points, with 97.5% certainty.
+MAX_LOSS = 0.3
 
 
 @dataclass(frozen=True)
-class Row:
-    """Both networks on the same images, before and after the tuning.
+class ComparisonRow:
+    """Both models on the same images, before and after fine-tuning.
 
-    title: which images. decides: whether the row had a say in keeping the tuned network.
+    title: of the images. decides: whether the row counts for the decision.
     before, after: accuracies, as fractions of ``n`` images. difference: after minus before, with
-    its paired 95 % interval from low to high, in percentage points (Newcombe's, see
+    its paired 95% interval from low to high, in percentage points (Newcombe's, see
     ``intervals.newcombe_paired_difference``).
     """
 
@@ -36,36 +36,41 @@ class Row:
     high: float
 
 
-def row(title: str, before: Predictions, after: Predictions, *, decides: bool) -> Row:
+def compare_models(
+    title: str, before: Predictions, after: Predictions, *, decides: bool
+) -> ComparisonRow:
     """Raises ValueError for predictions of different images."""
-    found = compare(("after", "before"), (after, before), (None, None))
-    pair, (new, old) = found.pair(0, 1), found.evaluations
-    return Row(title, decides, found.n, old.accuracy, new.accuracy, pair.difference, *pair.interval)
+    comparison = compare(("after", "before"), (after, before), (None, None))
+    pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
+    return ComparisonRow(
+        title, decides, comparison.n, old.accuracy, new.accuracy, pair.difference, *pair.interval
+    )
 
 
-def objections(judged: Row, held_out: Sequence[Row]) -> list[str]:
-    """What speaks against the tuned network, with the figures; it is kept where nothing does.
+def objections(feedback: ComparisonRow, held_out: Sequence[ComparisonRow]) -> list[str]:
+    """Return what is against the fine-tuned model, with its numbers; it is saved without any.
 
-    judged: the other half of the feedback, on which it must not be worse, and right on LEAST_RIGHT
-    of it. held_out: the held-out images in each framing; the lower end of each paired interval must
-    be above -LARGEST_LOSS.
+    feedback: the other half of the feedback; the model must not be worse on it, and right on
+    MIN_RIGHT of it. held_out: the held-out images in each framing; the lower end of each paired
+    interval must be above -MAX_LOSS.
     """
-    found = []
-    if judged.after < LEAST_RIGHT:
-        found.append(
-            f"even after learning it gets only {accuracy_text(judged.after, judged.n)} of the "
-            "other half of the feedback right, so look whether people said what they drew"
+    reasons = []
+    after = accuracy_text(feedback.after, feedback.n)
+    if feedback.after < MIN_RIGHT:
+        reasons.append(
+            f"even after fine-tuning it gets only {after} of the other half of the feedback right "
+            "(check the labels)"
         )
-    if judged.after < judged.before:
-        found.append(
-            f"on the other half of the feedback it gets {accuracy_text(judged.after, judged.n)} "
-            f"right where the old model gets {accuracy_text(judged.before, judged.n)}"
+    if feedback.after < feedback.before:
+        reasons.append(
+            f"on the other half of the feedback it gets {after} right, and the old model "
+            f"{accuracy_text(feedback.before, feedback.n)}"
         )
-    found += [
-        f"on {row.title} it may have lost {-row.low:.2f} points (the difference is "
-        f"{row.difference:+.2f}, 95 % interval {row.low:+.2f} to {row.high:+.2f}), and "
-        f"{LARGEST_LOSS} is the limit"
+    reasons += [
+        f"on {row.title} it may have lost {-row.low:.2f} points (difference "
+        f"{row.difference:+.2f}, 95% interval {row.low:+.2f} to {row.high:+.2f}), more than the "
+        f"limit of {MAX_LOSS}"
         for row in held_out
-        if not row.low > -LARGEST_LOSS
+        if not row.low > -MAX_LOSS
     ]
-    return found
+    return reasons

@@ -1,90 +1,35 @@
-"""One background training of the process, and what any number of watchers see of it."""
+"""The one background training of the process."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import RunError
 from digitcnn.network.device import Compute
-from digitcnn.training import runs
-from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
+from digitcnn.training.background import BackgroundJob, ExclusiveLock
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
-from digitcnn.training.events import (
-    EpochEnd,
-    EpochResult,
-    Phase,
-    RunEnd,
-    StepProgress,
-    TrainingEvent,
-)
-from digitcnn.training.replay import TrainingReplay
-from digitcnn.training.runs import Run, RunStore
-from digitcnn.training.session import StopSignal, open_training_set, run_training
-
-# More points than a chart has pixels show nothing more.
-MOST_LOSSES = 600
-
-UNEXPECTED = "The training failed unexpectedly; the terminal that runs digitcnn shows the report."
+from digitcnn.training.events import EpochResult, TrainingEvent
+from digitcnn.training.run import Run
+from digitcnn.training.run_record import FINISHED, RUNNING
+from digitcnn.training.runs import RunStore
+from digitcnn.training.session import open_training_set, run_training
+from digitcnn.training.view import TrainingView
 
 
-@dataclass(frozen=True)
-class LossCurve:
-    """Training loss over steps, thinned to at most ``MOST_LOSSES`` points.
-
-    means: mean loss (nats) of each full group of ``group`` consecutive steps.
-    rest: the losses of the steps after the last full group.
-    """
-
-    group: int = 1
-    means: tuple[float, ...] = ()
-    rest: tuple[float, ...] = ()
-
-    def with_losses(self, losses: tuple[float, ...]) -> LossCurve:
-        group, means, rest = self.group, list(self.means), list(self.rest)
-        for loss in losses:
-            rest.append(loss)
-            if len(rest) == group:
-                means.append(sum(rest) / group)
-                rest = []
-            if len(means) > MOST_LOSSES:
-                # The odd one out goes back to the rest as ``group`` equal losses.
-                rest = [means.pop()] * group if len(means) % 2 else []
-                means = [(a + b) / 2 for a, b in zip(means[::2], means[1::2], strict=True)]
-                group *= 2
-        return LossCurve(group, tuple(means), tuple(rest))
-
-
-@dataclass(frozen=True)
-class JobView(BackgroundView):
-    """What a watcher sees of the training at one moment.
-
-    replay: the networks after the epochs that this process trained of the run.
-    ended: how the last run of this process ended.
-    """
-
-    run: str = ""
-    config: TrainingConfig | None = None
-    progress: StepProgress | None = None
-    losses: LossCurve = LossCurve()
-    history: tuple[EpochResult, ...] = ()
-    replay: TrainingReplay = field(default_factory=TrainingReplay)
-    ended: RunEnd | None = None
-
-
-class TrainingJob(BackgroundJob[JobView]):
+class TrainingJob(BackgroundJob[TrainingView]):
     """Starts, stops and watches the one training that this process may run at a time.
 
-    exclusive: shared with other jobs that a training must not run beside.
+    exclusive: shared with the other jobs that must not run during a training.
     """
 
     name = "training"
-    unexpected = UNEXPECTED
-    nothing = "No training is running."
+    unexpected = "Training failed unexpectedly; the terminal running digitcnn shows the details."
+    not_running = "No training is running."
 
     def __init__(
         self,
@@ -92,78 +37,80 @@ class TrainingJob(BackgroundJob[JobView]):
         run_store: RunStore,
         checkpoints: Path,
         compute: Compute,
-        closing: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
+        post_training: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
         exclusive: ExclusiveLock | None = None,
     ) -> None:
-        super().__init__(JobView(), exclusive or ExclusiveLock())
-        self._closing = closing
+        super().__init__(TrainingView(), exclusive or ExclusiveLock())
+        self._post_training = post_training
         self._catalog, self._runs = catalog, run_store
         self._checkpoints, self._compute = checkpoints, compute
 
     def start(
         self, config: TrainingConfig, name: str | None = None, compute: Compute | None = None
     ) -> str:
-        """Begin a new run in the background; returns its name.
+        """Start a new run in the background; returns its name.
 
-        Raises RunError when a training is running already or the run's folder cannot be made,
-        DigitSetError when there is nothing to train on.
+        Raises RunError when a training is running or the run's folder cannot be created,
+        DigitSetError when the digit set is not available.
         """
         with self._lock:
-            self.exclusive.require()
-        # Outside the lock: a large set takes seconds to read, and watchers must not wait for it.
+            self.exclusive.require_free()
+        # Outside the lock: a large set takes seconds to load, and watchers must not wait for it.
         open_training_set(config, self._catalog)
         with self._lock:
-            self.exclusive.require()
-            run = self._runs.create(config, name, closing=self._closing)
+            self.exclusive.require_free()
+            run = self._runs.create(config, name, post_training=self._post_training)
             self._begin(run, config, (), compute or self._compute)
         return run.name
 
     def resume(self, name: str) -> str:
-        """Go on with a stopped, interrupted or failed run after its last finished epoch.
+        """Resume a stopped, interrupted or failed run after its last finished epoch.
 
-        A run without a finished epoch starts over. Raises RunError when a training is running,
-        or the run is finished or kept nothing.
+        A run without a finished epoch starts over. Raises RunError when a training is running, or
+        the run is finished or has no resume state.
         """
         with self._lock:
-            self.exclusive.require()
+            self.exclusive.require_free()
             run = resumable(self._runs, name)
-            self._begin(run, run.record().config, run.history(), self._compute)
+            self._begin(run, run.record().config, run.results.history(), self._compute)
         return run.name
 
     def rename(self, name: str, new: str) -> str:
-        """Give a run another name; what is said of the last training follows. Returns the name.
+        """Rename a run, in the view of the last training as well. Returns the new name.
 
         Raises RunError as ``RunStore.rename`` does.
         """
         renamed = self._runs.rename(name, new).name
-        self._say_instead(name, lambda view: dataclasses.replace(view, run=renamed))
+        self._change_ended(name, lambda view: replace(view, run=renamed))
         return renamed
 
     def delete(self, name: str) -> None:
-        """Delete a run; nothing is said any more of a training that is gone.
+        """Delete a run, from the view of the last training as well.
 
         Raises RunError as ``RunStore.delete`` does.
         """
         self._runs.delete(name)
-        self._say_instead(name, lambda view: JobView())
+        self._change_ended(name, lambda view: TrainingView())
 
-    def _say_instead(self, name: str, instead: Callable[[JobView], JobView]) -> None:
-        """Change what is said of the run ``name``, unless one that began meanwhile has the name."""
+    def _change_ended(self, name: str, change: Callable[[TrainingView], TrainingView]) -> None:
+        """Change the view of the ended run ``name``, unless a new run has started."""
         with self._lock:
-            if self._view.run == name and self._view.state != runs.RUNNING:
+            if self._view.run == name and self._view.state != RUNNING:
                 version = self._view.version + 1
-                self._view = dataclasses.replace(instead(self._view), version=version)
+                self._view = replace(change(self._view), version=version)
 
-    def _refusal(self, view: JobView, since: str) -> str:
+    def _after(self, view: TrainingView, event: TrainingEvent) -> TrainingView:
+        return view.after(event)
+
+    def _running_text(self, view: TrainingView, since: str) -> str:
         return (
-            f"The run '{view.run}' has been training since {since}; stop it or wait for its "
-            "end before starting another."
+            f"Run '{view.run}' has been training since {since}; stop it or wait for it to finish."
         )
 
     def _begin(
         self, run: Run, config: TrainingConfig, history: tuple[EpochResult, ...], compute: Compute
     ) -> None:
-        view = JobView(
+        view = TrainingView(
             run=run.name,
             config=config,
             compute=str(compute),
@@ -171,38 +118,24 @@ class TrainingJob(BackgroundJob[JobView]):
             phase="starting",
             history=history,
         )
-        self._launch(view, lambda stop: self._work(run, compute, stop))
-
-    def _work(self, run: Run, compute: Compute, stop: StopSignal) -> None:
-        for progress in run_training(
-            run, catalog=self._catalog, checkpoints=self._checkpoints, compute=compute, stop=stop
-        ):
-            self._see(progress)
-
-    def _see(self, progress: TrainingEvent) -> None:
-        if isinstance(progress, StepProgress):
-            losses = self._view.losses.with_losses(progress.losses)
-            self._change(progress=progress, losses=losses, phase="training")
-        elif isinstance(progress, EpochEnd):
-            snapshot = progress.snapshot
-            replay = self._view.replay.with_epoch(snapshot.epoch, snapshot.averaged)
-            self._change(history=snapshot.history, replay=replay)
-        elif isinstance(progress, Phase):
-            self._change(phase=progress.text)
-        else:
-            self._change(
-                state=progress.state, message=progress.message, ended=progress, stopping=False
-            )
+        training = partial(
+            run_training,
+            run,
+            catalog=self._catalog,
+            checkpoints=self._checkpoints,
+            compute=compute,
+        )
+        self._launch(view, lambda stop: training(stop=stop))
 
 
 def resumable(run_store: RunStore, name: str) -> Run:
-    """The run to go on with. Raises RunError with the reason where it cannot go on."""
+    """Return the run to resume. Raises RunError with the reason where it cannot be resumed."""
     run = run_store.open(name)
     record = run.record()
-    if record.state == runs.FINISHED:
-        raise RunError(f"The run '{name}' is finished; start a new one.")
-    if record.state == runs.RUNNING:
-        raise RunError(f"The run '{name}' is running already.")
+    if record.state == FINISHED:
+        raise RunError(f"Run '{name}' is finished; start a new one.")
+    if record.state == RUNNING:
+        raise RunError(f"Run '{name}' is already running.")
     if not record.saves:
-        raise RunError(f"The run '{name}' kept no resume state (--no-save); start a new one.")
+        raise RunError(f"Run '{name}' has no resume state (--no-save); start a new run.")
     return run

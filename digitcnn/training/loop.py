@@ -1,8 +1,9 @@
-"""How the network learns: ``train`` yields what happened; it prints nothing and knows no page."""
+"""The training loop: ``train`` yields events; it prints nothing and writes nothing."""
 
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,18 +18,18 @@ from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.process import freed_memory_kept
-from digitcnn.training.config import TrainingConfig, learning_rate_at
+from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
+from digitcnn.training.step import (
+    WEIGHT_DECAY,
+    ProgressMeter,
+    TrainingStep,
+    autocast,
+    learning_rate_at,
+)
 
-# Progress leaves the loop this often; on an accelerator it is also the only wait for the device.
-REPORT_SECONDS = 0.5
-
-WEIGHT_DECAY = 0.01
-# Targets of 0.91 for the digit and 0.01 for each other (Szegedy et al. 2016, section 7). What is
-# reported as loss is the plain cross-entropy.
-LABEL_SMOOTHING = 0.1
-# Images that the averaged network's batch-norm statistics are re-estimated on, and their batch.
+# Images for the batch-norm statistics of the averaged network, and their batch.
 STATISTICS_IMAGES, STATISTICS_BATCH = 5000, 500
 
 
@@ -42,27 +43,27 @@ def train(
     stopped: Callable[[], bool] = lambda: False,
     processes: Processes = ALONE,
 ) -> Iterator[StepProgress | EpochEnd]:
-    """Train one network, or go on after ``resume``; ends early, between batches, once ``stopped``.
+    """Train one network, or resume after ``resume``; ends early, between batches, once ``stopped``.
 
-    Order, augmentation and dropout of an epoch are drawn from the seed and the epoch's number
-    alone, so a resumed training sees what an uninterrupted one would have seen.
-    processes: those that train together; all of them make this call and iterate it, with the same
-    arguments, and ``stopped`` gives all of them the same answer.
-    Raises TrainingError when the loss is no longer a number.
+    Order, augmentation and dropout of an epoch depend on the seed and the epoch's number alone, so
+    a resumed training sees what an uninterrupted one would have seen.
+    processes: those that train together; all of them make this call with the same arguments and
+    iterate it, and ``stopped`` gives all of them the same answer.
+    Raises TrainingError when the loss is no longer finite.
     """
     with freed_memory_kept():
-        learner = _Learner(config, training, held_out, compute, resume, processes)
-        for epoch in range(learner.epochs_done + 1, config.epochs + 1):
-            yield from learner.run_epoch(epoch, stopped)
+        trainer = _Trainer(config, training, held_out, compute, resume, processes)
+        for epoch in range(len(trainer.history) + 1, config.epochs + 1):
+            yield from trainer.run_epoch(epoch, stopped)
             if stopped():
                 return
-            end = learner.end_epoch(epoch, stopped)
+            end = trainer.end_epoch(epoch, stopped)
             if end is None:
                 return
             yield end
 
 
-class _Learner:
+class _Trainer:
     """The state of one training on its device."""
 
     def __init__(
@@ -80,7 +81,7 @@ class _Learner:
         self.held_out_images = held_out.images.to(device)
         self.held_out_labels = held_out.labels.to(device).long()
         self.batch_size = processes.whole_batches(min(config.batch_size, len(training)))
-        # The images that do not fill a batch are left out; each epoch's order leaves out others.
+        # Images that do not fill a batch are left out, others in every epoch.
         self.steps_per_epoch = len(training) // self.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         self.augmentation = Augmentation() if config.augmentation else None
@@ -101,117 +102,105 @@ class _Learner:
             self.averaged.load_state_dict(resume.averaged)
             self.optimizer.load_state_dict(resume.moments)
             self.history = resume.history
-        # The network itself, or PyTorch's wrapper that averages the gradients of all processes.
-        self.learning = processes.learner(self.network)
-        self.epochs_done = len(self.history)
-        self.started = time.monotonic()
-        self.steps_here = 0
+        self.step = TrainingStep(
+            network=self.network,
+            learner=processes.averaging_gradients(self.network),
+            optimizer=self.optimizer,
+            compute=compute,
+            steps=self.steps,
+            peak=config.learning_rate,
+            augmentation=self.augmentation,
+            generator=self.generator,
+        )
+        self.meter = ProgressMeter(
+            config.epochs,
+            self.steps_per_epoch,
+            self.batch_size,
+            first=len(self.history) * self.steps_per_epoch,
+        )
 
     def run_epoch(self, epoch: int, stopped: Callable[[], bool]) -> Iterator[StepProgress]:
         self.network.train()
-        self.epoch_started = reported = time.monotonic()
+        self.epoch_started = time.monotonic()
         self.generator.manual_seed(_epoch_seed(self.config.seed, epoch))
         order = self.processes.same(
             torch.randperm(len(self.images), device=self.images.device, generator=self.generator)
         )
         if self.processes.rank:
             self.generator.manual_seed(_epoch_seed(self.config.seed, epoch, self.processes.rank))
-        losses: list[Tensor] = []
         self.epoch_losses: list[float] = []
         self.correct = torch.zeros((), dtype=torch.long, device=self.images.device)
         for index in range(self.steps_per_epoch):
             if stopped():
                 return
-            step = (epoch - 1) * self.steps_per_epoch + index
             batch = order[index * self.batch_size : (index + 1) * self.batch_size]
-            losses.append(self._step(self.processes.part(batch), step))
-            last = index + 1 == self.steps_per_epoch
-            if last or time.monotonic() - reported >= REPORT_SECONDS:
-                yield self._report(epoch, step + 1, losses)
-                losses, reported = [], time.monotonic()
+            loss = self._update(
+                (epoch - 1) * self.steps_per_epoch + index, self.processes.part(batch)
+            )
+            progress = self.meter.add(loss)
+            if progress is not None:
+                self._check_finite(progress)
+                self.epoch_losses += progress.losses
+                yield progress
 
-    def _step(self, batch: Tensor, step: int) -> Tensor:
-        images, labels = self.images[batch], self.labels[batch]
-        if self.augmentation is not None:
-            images = augment(images, self.augmentation, self.generator)
-        self.learning_rate = learning_rate_at(step, self.steps, self.config.learning_rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        with self._autocast():
-            logits = self.learning(self.network.prepare(images))
-        logits = logits.float()
-        objective = functional.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
-        self.optimizer.zero_grad()
-        objective.backward()
-        self.optimizer.step()
+    def _update(self, step: int, batch: Tensor) -> Tensor:
+        """Make one step from the images numbered ``batch``; returns the loss of all processes."""
+        labels = self.labels[batch]
+        logits = self.step.update(step, self.images[batch], labels)
         with torch.no_grad():
-            self._average(step)
+            # Early on the average follows closely, so that the random start is forgotten.
+            decay = min(self.decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
+            )
             self.correct += (logits.argmax(1) == labels).sum()
             return self.processes.mean(functional.cross_entropy(logits, labels))
 
-    def _average(self, step: int) -> None:
-        # Early on the average follows closely, so that the random start is forgotten.
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
-        )
-
-    def _report(self, epoch: int, step: int, losses: list[Tensor]) -> StepProgress:
-        values = torch.stack(losses).tolist()
-        # The loss is that of all processes; the first ends the training for all.
-        if self.processes.first and not all(abs(value) < float("inf") for value in values):
+    def _check_finite(self, progress: StepProgress) -> None:
+        # All processes share the loss; the first one ends the training for all.
+        if self.processes.first and not all(map(math.isfinite, progress.losses)):
             raise TrainingError(
-                f"The loss became {values[-1]} in epoch {epoch}, step {step}: the training "
-                f"diverged; take a learning rate below {self.config.learning_rate:g}."
+                f"Training diverged (loss {progress.losses[-1]} in epoch {progress.epoch}, step "
+                f"{progress.step}); use a learning rate below {self.config.learning_rate:g}."
             )
-        self.epoch_losses += values
-        self.steps_here += len(values)
-        per_step = (time.monotonic() - self.started) / self.steps_here
-        return StepProgress(
-            epoch=epoch,
-            epochs=self.config.epochs,
-            step=step,
-            steps=self.steps,
-            losses=tuple(values),
-            images_per_second=self.batch_size / per_step,
-            seconds_left=(self.steps - step) * per_step,
-        )
 
     def end_epoch(self, epoch: int, stopped: Callable[[], bool]) -> EpochEnd | None:
-        """Score the averaged weights; None when stopped before that was done."""
+        """Evaluate the averaged weights; None when stopped before that was done."""
         if not self._estimate_statistics(stopped):
             return None
         logits = self._held_out_logits(stopped)
         if logits is None:
             return None
-        seen = self.steps_per_epoch * self.batch_size
+        trained = self.steps_per_epoch * self.batch_size
+        last_step = epoch * self.steps_per_epoch - 1
         result = EpochResult(
             epoch=epoch,
             loss=sum(self.epoch_losses) / len(self.epoch_losses),
-            training_accuracy=int(self.processes.sum(self.correct)) / seen,
+            training_accuracy=int(self.processes.sum(self.correct)) / trained,
             held_out_loss=float(functional.cross_entropy(logits, self.held_out_labels)),
             accuracy=float((logits.argmax(1) == self.held_out_labels).float().mean()),
             held_out=len(self.held_out_labels),
-            learning_rate=self.learning_rate,
+            learning_rate=learning_rate_at(last_step, self.steps, self.config.learning_rate),
             seconds=time.monotonic() - self.epoch_started,
         )
         self.history += (result,)
-        snapshot = Snapshot(
-            epoch=epoch,
-            weights=_to_cpu(self.network.state_dict()),
-            averaged=_to_cpu(self.averaged.state_dict()),
-            moments=_to_cpu(self.optimizer.state_dict()),
-            history=self.history,
+        return EpochEnd(
+            Snapshot(
+                epoch=epoch,
+                weights=_to_cpu(self.network.state_dict()),
+                averaged=_to_cpu(self.averaged.state_dict()),
+                moments=_to_cpu(self.optimizer.state_dict()),
+                history=self.history,
+            )
         )
-        return EpochEnd(result, snapshot)
 
     @torch.no_grad()
     def _estimate_statistics(self, stopped: Callable[[], bool]) -> bool:
-        """Batch-norm statistics of the averaged weights, from training images as they were seen.
+        """Estimate the batch-norm statistics of the averaged weights; False when stopped.
 
         Averaged weights need statistics of their own (Izmailov et al. 2018, section 3.2), and of
-        images changed as in training: on the held-out images, unchanged ones cost a third more
-        errors, because the weights were fitted to the changed ones' statistics.
+        augmented images: with plain ones there were a third more errors on the held-out images,
+        because the weights were fitted to the statistics of augmented ones.
         """
         norms = [m for m in self.averaged.modules() if isinstance(m, nn.BatchNorm2d)]
         for norm in norms:
@@ -226,7 +215,7 @@ class _Learner:
                 continue
             if self.augmentation is not None:
                 chunk = augment(chunk, self.augmentation, self.generator)
-            with self._autocast():
+            with autocast(self.compute):
                 self.averaged.block2(self.averaged.block1(self.averaged.prepare(chunk)))
         self.averaged.eval()
         for name, statistic in self.averaged.named_buffers():
@@ -236,35 +225,26 @@ class _Learner:
 
     @torch.no_grad()
     def _held_out_logits(self, stopped: Callable[[], bool]) -> Tensor | None:
+        """Return the averaged network's logits, float32 [N, 10]; None when stopped."""
         count = len(self.held_out_labels)
         logits = torch.zeros(count, CLASSES, device=self.held_out_labels.device)
         for rows in torch.arange(count, device=logits.device).split(STATISTICS_BATCH):
             if stopped():
                 return None
-            mine = self.processes.part(rows)
-            images = self.averaged.prepare(self.held_out_images[mine])
-            with self._autocast():
-                logits[mine] = self.averaged(images).float()
+            own = self.processes.part(rows)
+            images = self.averaged.prepare(self.held_out_images[own])
+            with autocast(self.compute):
+                logits[own] = self.averaged(images).float()
         return self.processes.sum(logits)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.compute.device.type,
-            self.compute.autocast,
-            enabled=self.compute.autocast is not None,
-        )
 
 
 def _epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Another stream for every seed and epoch (at most 200 epochs), and process of a training.
-
-    rank: of the process; what the others draw is what far away seeds would.
-    """
+    """Return another seed for every seed, epoch (at most 200) and process."""
     return (seed + 1_000_003 * rank) * 1000 + epoch
 
 
 def _to_cpu(value: Any) -> Any:
-    """A copy of nested dictionaries and lists with every tensor cloned to the CPU."""
+    """Copy nested dictionaries and lists, with every tensor cloned to the CPU."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

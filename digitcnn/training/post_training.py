@@ -1,8 +1,7 @@
-"""What a run does once its checkpoint is written and it is marked finished.
+"""What follows a run once it is finished: the other digit set, dropout passes and figures.
 
-The other digit set is scored, passes with dropout are made, the nine figures are drawn. Nothing of
-it can take anything away from the run: killed in between, it is a finished run with fewer files,
-and ``python -m digitcnn figures`` and ``stability`` make those at any time. One forward pass per
+The run is finished whatever happens here: killed in between, it only has fewer files, and
+``python -m digitcnn figures`` and ``stability`` make those at any time. One forward pass per digit
 set serves metrics, passes and figures.
 """
 
@@ -10,64 +9,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from digitcnn.analysis import figures
-from digitcnn.analysis import metrics as metrics_of
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.findings import Findings
-from digitcnn.analysis.metrics import Evaluation
-from digitcnn.analysis.predictions import Predictions, predict
-from digitcnn.analysis.stability import Stability, passes
+from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError, DigitSetError
-from digitcnn.files import write_json
-from digitcnn.network.model import DigitCNN
-from digitcnn.options import MASKS, usual_passes
+from digitcnn.options import usual_passes
 from digitcnn.training.config import PostTrainingConfig
-from digitcnn.training.runs import Run
+from digitcnn.training.events import Phase
+from digitcnn.training.run import Run
 
 STABILITY_FIGURE = "09_stability_test"
 
 
-def other_set(digits: str) -> str:
-    """The set of other writers that a network trained on ``digits`` is tested on besides."""
+def other_test_set(digits: str) -> str:
+    """Return the set by other writers that tests a network trained on ``digits``."""
     return {"synthetic": "synthetic-other-writers", "emnist-digits": "mnist"}.get(
         digits, "emnist-digits"
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A network's answers to one digit set, and their numbers."""
-
-    digit_set: DigitSet
-    predictions: Predictions
-    evaluation: Evaluation
-
-
-def score(
-    network: DigitCNN,
-    digit_set: DigitSet,
-    temperature: float,
-    *,
-    features: bool,
-    progress: Callable[[int, int], None] | None = None,
-) -> Scored:
-    """One forward pass and its numbers. features: whether passes will be made over them."""
-    predictions = predict(network, digit_set, keep_features=features, progress=progress)
-    return Scored(digit_set, predictions, metrics_of.evaluate(predictions, temperature))
-
-
 @dataclass(frozen=True)
 class PostTrainingResult:
-    """How the closing went.
+    """What came of it.
 
-    metrics: of the other set by its name, as ``Evaluation.to_json``; empty where it is not here.
-    stability: a sentence per kind of pass. problem: in sentences what is missing, or empty.
+    metrics: by the other set's name, as ``Evaluation.to_json``; empty where it is not available.
+    stability: one sentence per mask type. problem: sentences on what is missing, or empty.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -76,155 +49,118 @@ class PostTrainingResult:
 
 
 class PostTraining:
-    """The closing of one run; ``steps`` does it.
+    """The post-training work of one run.
 
-    network: in evaluation mode and nobody else's; it ends up on the CPU. own: the training's test
-    set, or its held-out images where it has none. history: a row per epoch.
-    metrics: what metrics.json holds so far. stopped: whether to leave out the rest.
+    findings: of the run's own test set, or of its held-out images where it has none; nobody else
+    uses its network, which ends up on the CPU. metrics: what metrics.json holds so far.
+    stopped: whether to skip the rest.
     """
 
     def __init__(
         self,
         run: Run,
-        what: PostTrainingConfig,
-        network: DigitCNN,
-        own: Scored,
+        config: PostTrainingConfig,
+        findings: Findings,
         *,
         catalog: Catalog,
-        trained_on: str,
-        temperature: float,
-        history: Sequence[Mapping[str, Any]],
-        metrics: Mapping[str, Any],
+        metrics: dict[str, Any],
         stopped: Callable[[], bool],
     ) -> None:
-        self.run, self.what, self.network = run, what, network
-        self.catalog, self.trained_on, self.temperature = catalog, trained_on, temperature
-        self.history, self.metrics, self.stopped = history, metrics, stopped
-        self.scored = [own]
-        self.closed = PostTrainingResult()
+        self.run, self.config, self.findings = run, config, findings
+        self.catalog, self.metrics, self.stopped = catalog, metrics, stopped
+        self.result = PostTrainingResult()
 
-    def steps(self) -> Iterator[str | PostTrainingResult]:
-        """Yield each phase as text, and the PostTrainingResult last. Never raises an Exception:
-        the run is finished whatever happens here."""
+    def events(self) -> Iterator[Phase | PostTrainingResult]:
+        """Yield the phases, and the result last. Raises no Exception."""
         try:
-            yield from self._score_other_set()
-            stabilities: list[Stability] = []
-            if self.what.stability:
-                yield from self._make_passes(stabilities)
-            if self.what.figures:
-                yield from self._draw(stabilities)
+            yield from self._evaluate_other_set()
+            if self.config.stability:
+                yield from self._make_passes()
+            if self.config.figures:
+                yield from self._draw()
         except _StoppedError:
-            self._tell("The rest of its figures and passes was left out: it was stopped.")
+            self._add_problem(
+                "The remaining figures and dropout passes were skipped because the run was stopped."
+            )
         except Exception as error:
-            # The disk that fails this may fail the log as well; the sentence still goes out.
+            # A full disk fails the log as well; the sentence still goes out.
             with contextlib.suppress(OSError):
                 self.run.log_error(error)
-            self._tell(_sentence(error))
-        yield self.closed
+            self._add_problem(_sentence(error, self.run.name))
+        yield self.result
 
-    def _score_other_set(self) -> Iterator[str]:
-        own = self.catalog.entry(self.trained_on, "test")
+    def _evaluate_other_set(self) -> Iterator[Phase]:
+        trained_on = self.findings.trained_on or ""
+        own = self.catalog.entry(trained_on, "test")
         if own.problem is not None:
-            self._tell(own.problem)
-        name = other_set(self.trained_on)
+            self._add_problem(own.problem)
+        name = other_test_set(trained_on)
         entry = self.catalog.entry(name, "test")
         if not entry.present and entry.problem is None:
             return
-        yield f"scoring {name}"
+        yield Phase(f"evaluating {name}")
         try:
             digit_set = self.catalog.open(name, "test")
         except DigitSetError as error:
-            # Figures and passes of the run's own set need not suffer from it.
-            self._tell(f"Nothing was made of {name}: {error}")
+            # A damaged file: figures and passes of the run's own set do not depend on it.
+            self._add_problem(f"{name} was skipped: {error}")
             return
-        other = score(
-            self.network,
+        predictions = predict(
+            self.findings.network,
             digit_set,
-            self.temperature,
-            features=self.what.stability,
-            progress=self._go_on,
+            keep_features=self.config.stability,
+            progress=self._check_stopped,
         )
-        self.scored.append(other)
-        metrics = {name: other.evaluation.to_json()}
-        self.run.write_metrics({**self.metrics, **metrics})
+        evaluation = evaluate(predictions, self.findings.temperature or 1.0)
+        self.findings = dataclasses.replace(
+            self.findings,
+            digit_sets=[*self.findings.digit_sets, digit_set],
+            predictions=[*self.findings.predictions, predictions],
+            evaluations=[*self.findings.evaluations, evaluation],
+        )
+        metrics = {name: evaluation.to_json()}
+        self.run.results.write_metrics({**self.metrics, **metrics})
         self._change(metrics=metrics)
 
-    def _make_passes(self, stabilities: list[Stability]) -> Iterator[str]:
-        """Both kinds over the last set, as in the ninth figure and in the command's files."""
-        count = self.what.passes or usual_passes(len(self.history))
-        for masks in MASKS:
-            yield f"making {count} passes with dropout, {masks} masks"
-            for step in passes(
-                self.network,
-                self.scored[-1].predictions,
-                count,
-                masks=masks,
-                temperature=self.temperature,
-            ):
-                self._go_on()
-                if isinstance(step, Stability):
-                    stabilities.append(step)
-        write_json(
-            self.run.folder / "stability.json",
-            {found.masks: stability_record(found) for found in stabilities},
-        )
-        texts = tuple(stability_text(found) for found in stabilities)
+    def _make_passes(self) -> Iterator[Phase]:
+        """Make both types over the last set, as figure 9 and the stability command do."""
+        count = self.config.passes or usual_passes(len(self.findings.history))
+        yield Phase(f"running {count} dropout passes per mask type")
+        self.findings = self.findings.with_stability(count, notify=self._check_stopped)
+        self.run.results.write_stability(self.findings.stabilities)
+        texts = tuple(stability_text(measured) for measured in self.findings.stabilities)
         for text in texts:
             self.run.log(text)
         self._change(stability=texts)
 
-    def _draw(self, stabilities: Sequence[Stability]) -> Iterator[str]:
-        findings = Findings(
-            model=self.run.name,
-            classifier=self.network.cpu(),
-            digit_sets=[scored.digit_set for scored in self.scored],
-            predictions=[scored.predictions for scored in self.scored],
-            evaluations=[scored.evaluation for scored in self.scored],
-            stabilities=stabilities,
-            temperature=self.temperature,
-            history=self.history,
-            trained_on=self.trained_on,
-        )
-        names = [name for name in figures.NAMES if stabilities or name != STABILITY_FIGURE]
+    def _draw(self) -> Iterator[Phase]:
+        self.findings.network.cpu()
+        measured = bool(self.findings.stabilities)
+        names = [name for name in figures.NAMES if measured or name != STABILITY_FIGURE]
         for number, name in enumerate(names, 1):
-            self._go_on()
-            yield f"drawing figures, {number} of {len(names)}"
-            figures.save(name, findings, self.run.folder / "figures")
+            self._check_stopped()
+            yield Phase(f"drawing figures, {number} of {len(names)}")
+            figures.save(name, self.findings, self.run.folder / "figures")
 
-    def _go_on(self, *_: int) -> None:
-        """Called often; ends the closing where somebody asked for it."""
+    def _check_stopped(self, *_: object) -> None:
         if self.stopped():
             raise _StoppedError
 
-    def _tell(self, problem: str) -> None:
-        self._change(problem=f"{self.closed.problem} {problem}".lstrip())
+    def _add_problem(self, problem: str) -> None:
+        self._change(problem=f"{self.result.problem} {problem}".lstrip())
 
     def _change(self, **changes: Any) -> None:
-        self.closed = dataclasses.replace(self.closed, **changes)
-
-
-def stability_record(found: Stability) -> dict[str, Any]:
-    """What ``stability.json`` says of one kind of pass: the command's numbers and what of."""
-    return {
-        "digits": found.digits,
-        "split": found.split,
-        "n": found.n,
-        **found.to_json(),
-        "chance": found.chance,
-        "bound": found.bound,
-        "flipped": found.flipped,
-        "verdict": found.verdict or None,
-    }
+        self.result = dataclasses.replace(self.result, **changes)
 
 
 class _StoppedError(Exception):
-    """Somebody asked for the end of the run."""
+    """The run was asked to stop."""
 
 
-def _sentence(error: Exception) -> str:
-    what = "Not all of its figures and passes could be made"
+def _sentence(error: Exception, run: str) -> str:
+    what = "Some figures or dropout passes could not be made"
     if isinstance(error, DigitCNNError):
         return f"{what}: {error}"
     if isinstance(error, OSError):
-        return f"{what} ({error.strerror or error}); free space or choose another folder."
-    return f"{what} (an unexpected {type(error).__name__}); its report is in the run's log.txt."
+        return f"{what} ({error.strerror or error}); free some space or choose another folder."
+    return f"{what} (unexpected {type(error).__name__}); see log.txt of run '{run}'."

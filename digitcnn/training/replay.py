@@ -1,4 +1,4 @@
-"""How a network's opinion forms: a training's networks after its epochs, kept in memory."""
+"""Training replay: the networks of a training after its epochs, kept in memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ MAX_FRAMES = 20
 
 @dataclass(frozen=True, eq=False)
 class ReplayFrame:
-    """The network after ``epoch`` as a checkpoint would hold it: averaged weights, in evaluation
-    mode, on the CPU, never changed."""
+    """The network after ``epoch``, as a checkpoint would store it.
+
+    Averaged weights, in evaluation mode, on the CPU; never changed.
+    """
 
     epoch: int
     network: DigitCNN
@@ -27,17 +29,16 @@ class ReplayFrame:
 class TrainingReplay:
     """The networks after the epochs of one training, thinned evenly to at most MAX_FRAMES.
 
-    The first epoch that was seen and the latest are always there; of those in between all, or the
-    multiples of 2, 4, 8, ... where there are too many.
+    The first and the latest epoch are always there; of those in between all, or the multiples of
+    2, 4, 8, ... where there are too many.
     """
 
     frames: tuple[ReplayFrame, ...] = ()
 
     def with_epoch(self, epoch: int, averaged: Mapping[str, Tensor]) -> TrainingReplay:
-        """The replay and the network after one more epoch.
+        """Return the replay with one more epoch.
 
-        averaged: its weights on the CPU; they are held as they are, not copied, and must not be
-        changed any more.
+        averaged: its weights on the CPU; they are not copied and must not change any more.
         """
         frames = (*self.frames, ReplayFrame(epoch, _network(averaged)))
         first, step = frames[0].epoch, 1
@@ -49,8 +50,8 @@ class TrainingReplay:
 
 
 def _network(weights: Mapping[str, Tensor]) -> DigitCNN:
-    # On the meta device no initial weights are drawn: that would change the process-wide random
-    # numbers of whoever else uses them.
+    # On the meta device no initial weights are drawn, which would advance the process-wide random
+    # generator.
     with torch.device("meta"):
         network = DigitCNN()
     network.load_state_dict(weights, strict=True, assign=True)

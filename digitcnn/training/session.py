@@ -1,28 +1,27 @@
-"""One run from its configuration to its checkpoint: what the page and the command line iterate.
+"""One run from its configuration to its checkpoint: ``run_training`` yields its events.
 
-How the network learns is left to ``loop``, what a file holds to ``runs`` and ``checkpoint``, what
-a finished run does besides to ``closing``. The order at the end: scores, what is no digit,
-checkpoint, run marked finished, then the closing, so that a process killed anywhere in between
-leaves a run that is finished or can go on. A stop after the last epoch cuts the closing short; the
-scores of the run's own sets and what is no digit are completed, unless the process ends, and are
-then made when the run goes on.
+The order at the end: evaluation, OOD detector, checkpoint, run marked finished, post-training. A
+process that is killed anywhere in between leaves a run that is finished or resumable. A stop after
+the last epoch skips post-training only; the end of the process skips evaluation and OOD detector as
+well, which a resume then makes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from digitcnn.analysis import metrics as metrics_of
 from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.findings import Findings, gather
+from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
@@ -33,35 +32,21 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
-from digitcnn.training import runs
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.loop import train
-from digitcnn.training.post_training import PostTraining, PostTrainingResult, Scored, score
-from digitcnn.training.runs import Run
+from digitcnn.training.post_training import PostTraining, PostTrainingResult
+from digitcnn.training.run import Run
+from digitcnn.training.run_files import REPORT, write_report
+from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING
+from digitcnn.training.stop_signal import StopSignal
+from digitcnn.training.versions import versions
 
 
 def open_training_set(config: TrainingConfig, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
-    """The images to train on and the held-out images. Raises DigitSetError where there are none."""
+    """Return the training and the held-out images. Raises DigitSetError where there are none."""
     return split_held_out(catalog.open(config.digits, "train"), config.train_images)
-
-
-class StopSignal:
-    """Asks a training to end between two batches, and says how it then ended."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.reason = runs.STOPPED
-
-    def stop(self, reason: str = runs.STOPPED) -> None:
-        """``stopped``: a person asked, a checkpoint is kept. ``interrupted``: the process ends."""
-        # The reason first: the training looks at it as soon as the event is set.
-        self.reason = reason
-        self._event.set()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
 
 
 def run_training(
@@ -73,32 +58,31 @@ def run_training(
     stop: StopSignal,
     processes: Processes = ALONE,
 ) -> Iterator[TrainingEvent]:
-    """Do the run, or go on with it where its last finished epoch ended; the last item is RunEnd.
+    """Start the run, or resume it after its last finished epoch; the last event is RunEnd.
 
-    processes: those that train together; the first runs this, the others ``assist_training``.
-    Raises a DigitCNNError with a sentence for whatever went wrong; the run is then marked failed
-    and its log holds the traceback.
+    checkpoints: folder for the checkpoint. processes: those that train together; the first one
+    calls this, the others ``assist_training``.
+    Raises a DigitCNNError for whatever went wrong; the run is then marked failed and its log holds
+    the traceback.
     """
     with run.held():
-        performance = TrainingSession(run, catalog, checkpoints, compute, stop, processes)
-        with performance.failures_recorded():
-            for progress in performance.steps():
-                if isinstance(progress, RunEnd):
-                    performance.report()  # before it is told: who hears of the end may go
-                yield progress
+        session = TrainingSession(run, catalog, checkpoints, compute, stop, processes)
+        with session.recording_failure():
+            for event in session.events():
+                if isinstance(event, RunEnd):
+                    session.report()  # before the last event: its consumer may exit on it
+                yield event
 
 
 def assist_training(
     processes: Processes, *, catalog: Catalog, compute: Compute, stop: StopSignal
 ) -> None:
-    """Train along with the first process, run after run, until
-    the first one tells ``None`` or has ended.
+    """Train along with the first process, run after run, until it sends ``None`` or has ended.
 
-    Raises RunError where the digit set is another one here than there, DigitSetError where it
-    cannot be read.
+    Raises RunError where this machine has other images, DigitSetError where they cannot be read.
     """
-    while (told := processes.receive()) is not None:
-        config, fingerprint, snapshot = told
+    while (message := processes.receive()) is not None:
+        config, fingerprint, snapshot = message
         training, held_out = open_training_set(config, catalog)
         if training.fingerprint != fingerprint:
             raise RunError(
@@ -118,10 +102,10 @@ def assist_training(
 
 
 def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool]:
-    """Whether one of the processes was asked to stop; then all of them are."""
+    """Return a function that tells whether any process was asked to stop; then all of them are."""
 
     def stopped() -> bool:
-        # What they agree on is the answer: one that is asked a moment later stops with the others.
+        # All act on the shared answer: one that is asked a moment later stops with the others.
         answer = processes.any(stop.is_set())
         if answer and not stop.is_set():
             stop.stop()
@@ -131,6 +115,8 @@ def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool
 
 
 class TrainingSession:
+    """One run in progress; its lock is held."""
+
     def __init__(
         self,
         run: Run,
@@ -143,17 +129,16 @@ class TrainingSession:
         self.run, self.catalog, self.compute, self.stop = run, catalog, compute, stop
         self.checkpoints, self.processes = checkpoints, processes
         self.started = time.monotonic()
-        # While the lock is held, record() says what the file says.
         self.record = run.record()
         self.config = self.record.config
 
-    def steps(self) -> Iterator[TrainingEvent]:
-        snapshot = self.run.snapshot()
-        yield Phase(f"reading {self.config.digits}")
+    def events(self) -> Iterator[TrainingEvent]:
+        snapshot = self.run.results.snapshot()
+        yield Phase(f"loading {self.config.digits}")
         training, held_out = open_training_set(self.config, self.catalog)
         self._begin(training, snapshot)
         self.processes.notify((self.config, training.fingerprint, snapshot))
-        for progress in train(
+        for event in train(
             self.config,
             training,
             held_out,
@@ -162,190 +147,193 @@ class TrainingSession:
             stopped=_stopped_in_any(self.processes, self.stop),
             processes=self.processes,
         ):
-            if isinstance(progress, EpochEnd):
-                snapshot = progress.snapshot
-                self._keep(progress)
-            yield progress
-        epochs = 0 if snapshot is None else snapshot.epoch
-        if epochs == self.config.epochs and snapshot is not None:
+            if isinstance(event, EpochEnd):
+                snapshot = event.snapshot
+                self._store(event)
+            yield event
+        if snapshot is not None and snapshot.epoch == self.config.epochs:
             yield from self._finish(snapshot, training, held_out)
         else:
-            yield from self._stop(snapshot, epochs, training, held_out)
+            yield self._end_early(snapshot, training, held_out)
 
     def _begin(self, training: DigitSet, snapshot: Snapshot | None) -> None:
         if self.record.fingerprint not in (None, training.fingerprint):
             raise RunError(
-                f"The images of {self.config.digits} are not those that the run "
-                f"'{self.run.name}' was trained on; restore them or start a new run."
+                f"The images of {self.config.digits} are not those that run '{self.run.name}' was "
+                "trained on; restore them or start a new run."
             )
         self._write(
-            state=runs.RUNNING,
+            state=RUNNING,
             fingerprint=training.fingerprint,
             device=str(self.compute),
-            versions=runs.versions(),
+            versions=versions(),
             message="",
         )
         where = "from the start" if snapshot is None else f"after epoch {snapshot.epoch}"
         self.run.log(f"training {where} on {self.compute}: {self.config.to_json()}")
 
-    def _keep(self, end: EpochEnd) -> None:
+    def _store(self, end: EpochEnd) -> None:
         if self.record.saves:
-            self.run.write_snapshot(end.snapshot)
-        self.run.write_history(end.snapshot.history)
-        result = end.result
-        self.run.log(
-            f"epoch {result.epoch}: loss {result.loss:.4f}, held-out accuracy "
-            f"{100 * result.accuracy:.2f} %, {result.seconds:.1f} s"
-        )
+            self.run.results.write_snapshot(end.snapshot)
+        self.run.results.write_history(end.snapshot.history)
+        self.run.log(str(end.result))
 
     def _finish(
         self, snapshot: Snapshot, training: DigitSet, held_out: DigitSet
     ) -> Iterator[TrainingEvent]:
-        yield Phase("scoring the held-out and test images")
-        network = _averaged_network(snapshot, self.compute)
+        yield Phase("evaluating the held-out and test images")
+        network = _averaged_network(snapshot).to(self.compute.device)
+        ood = None
         try:
-            own, metrics, temperature = self._score(network, held_out)
-            ood = None
+            findings, metrics = self._evaluate(network, held_out, snapshot)
             if self.record.saves:
                 ood = yield from self._fit_ood_detector(network, training, held_out)
         except _InterruptedError:
-            yield from self._stop(snapshot, snapshot.epoch, training, held_out)
+            yield self._end_early(snapshot, training, held_out)
             return
-        self.run.write_metrics(metrics)
-        details = self._details(snapshot, training, held_out, metrics, temperature)
-        count = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
-        end = self._end(
-            runs.FINISHED, snapshot, f"{self.run.name}.pt", f"Finished {count}.", details, ood
-        )
-        closing = PostTraining(
+        self.run.results.write_metrics(metrics)
+        details = self._details(snapshot, training, held_out, metrics, findings.temperature)
+        epochs = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
+        path, digest = self._save(snapshot, self.run.name, details, ood)
+        end = self._end(FINISHED, snapshot, f"Finished {epochs}.", path, digest, metrics)
+        post_training = PostTraining(
             self.run,
-            self.record.closing,
-            network,
-            own,
+            self.record.post_training,
+            findings,
             catalog=self.catalog,
-            trained_on=self.config.digits,
-            temperature=temperature,
-            history=details.history,
             metrics=metrics,
             stopped=self.stop.is_set,
         )
-        for step in closing.steps():
-            yield self._closed(end, step) if isinstance(step, PostTrainingResult) else Phase(step)
+        for event in post_training.events():
+            yield event if isinstance(event, Phase) else self._completed(end, event)
 
-    def _score(self, network: DigitCNN, held_out: DigitSet) -> tuple[Scored, dict[str, Any], float]:
-        """The answers that the closing goes on with, the metrics by set, and the temperature.
+    def _evaluate(
+        self, network: DigitCNN, held_out: DigitSet, snapshot: Snapshot
+    ) -> tuple[Findings, dict[str, Any]]:
+        """Evaluate the held-out images, which the temperature is fitted to, and the test set.
 
-        Raises _InterruptedError when the process is about to end.
+        Returns the findings for post-training and the metrics by set. Raises _InterruptedError.
         """
-        features = self.record.closing.stability
-        held = predict(network, held_out, keep_features=features, progress=self._unless_interrupted)
-        temperature = fit_temperature(held.logits, held.labels)
-        evaluation = metrics_of.evaluate(held, temperature)
-        metrics = {"held_out": evaluation.to_json()}
+        predictions = partial(
+            predict,
+            network,
+            keep_features=self.record.post_training.stability,
+            progress=self._check_interrupted,
+        )
+        own = predictions(held_out)
+        temperature = fit_temperature(own.logits, own.labels)
+        metrics = {"held_out": evaluate(own, temperature).to_json()}
         if self.catalog.has(self.config.digits, "test"):
-            own = score(
-                network,
-                self.catalog.open(self.config.digits, "test"),
-                temperature,
-                features=features,
-                progress=self._unless_interrupted,
-            )
-            metrics[self.config.digits] = own.evaluation.to_json()
+            own_set = self.catalog.open(self.config.digits, "test")
+            own = predictions(own_set)
         else:
-            # Its figures must not call these images by the name of a whole training file.
-            own = Scored(
-                dataclasses.replace(held_out, split="held-out"),
-                dataclasses.replace(held, split="held-out"),
-                dataclasses.replace(evaluation, split="held-out"),
-            )
-        return own, metrics, temperature
+            # Figures must not call these images by the name of a whole training file.
+            own_set = dataclasses.replace(held_out, split="held-out")
+            own = dataclasses.replace(own, split="held-out")
+        findings = gather(
+            self.run.name,
+            network,
+            [own_set],
+            [own],
+            temperature=temperature,
+            history=_rows(snapshot),
+            trained_on=self.config.digits,
+        )
+        if own_set.split == "test":
+            metrics[self.config.digits] = findings.evaluations[0].to_json()
+        return findings, metrics
 
     def _fit_ood_detector(
         self, network: DigitCNN, training: DigitSet, held_out: DigitSet
     ) -> Generator[TrainingEvent, None, OODDetector | None]:
-        """What tells a digit from what is none. Raises _InterruptedError as ``_score`` does."""
-        ood = None
+        """Fit the detector that rejects non-digits. Raises _InterruptedError."""
+        detector = None
         for step in fit_ood_detector(network, training, held_out, self.config.seed):
-            self._unless_interrupted()
+            self._check_interrupted()
             if isinstance(step, OODDetector):
-                ood = step
+                detector = step
             else:
                 yield Phase(step)
-        return ood
+        return detector
 
-    def _unless_interrupted(self, *_: int) -> None:
-        if self.stop.is_set() and self.stop.reason == runs.INTERRUPTED:
+    def _check_interrupted(self, *_: int) -> None:
+        if self.stop.interrupted:
             raise _InterruptedError
 
-    def _closed(self, end: RunEnd, closed: PostTrainingResult) -> RunEnd:
-        message = f"{end.message} {closed.problem}".rstrip()
-        if closed.problem:
-            # A disk that is full keeps the sentence of before; this one still goes out.
+    def _completed(self, end: RunEnd, result: PostTrainingResult) -> RunEnd:
+        """Return the run's end with the result of post-training."""
+        message = f"{end.message} {result.problem}".rstrip()
+        if result.problem:
+            # On a full disk the earlier sentence stays; this one still goes out.
             with contextlib.suppress(OSError):
                 self._write(message=message)
-                self.run.log(closed.problem)
+                self.run.log(result.problem)
         return dataclasses.replace(
             end,
             seconds=time.monotonic() - self.started,
             message=message,
-            metrics={**end.metrics, **closed.metrics},
-            stability=closed.stability,
+            metrics={**end.metrics, **result.metrics},
+            stability=result.stability,
         )
 
-    def _stop(
-        self, snapshot: Snapshot | None, epochs: int, training: DigitSet, held_out: DigitSet
-    ) -> Iterator[TrainingEvent]:
-        state, total = self.stop.reason, self.config.epochs
-        resumable = "; it can be resumed" if self.record.saves else ""
-        at = f"{state.capitalize()} at epoch {epochs} of {total}{resumable}."
+    def _end_early(
+        self, snapshot: Snapshot | None, training: DigitSet, held_out: DigitSet
+    ) -> RunEnd:
+        state, saves = self.stop.reason, self.record.saves
         if snapshot is None:
-            anew = "; resumed, it begins anew" if self.record.saves else ""
-            early = f"{state.capitalize()} before an epoch was finished{anew}."
-            yield self._end(state, None, None, early, None)
-        elif state == runs.INTERRUPTED:
-            yield self._end(state, snapshot, None, at, None)
-        else:
-            last = snapshot.history[-1]
-            metrics = {"held_out": {"n": len(held_out), "accuracy": last.accuracy}}
-            yield self._end(
-                state,
-                snapshot,
-                f"{self.run.name}-epoch{epochs}.pt",
-                at,
-                self._details(snapshot, training, held_out, metrics, None),
-            )
+            again = "; resuming starts it over" if saves else ""
+            message = f"{state.capitalize()} before the first epoch finished{again}."
+            return self._end(state, None, message)
+        again = "; it can be resumed" if saves else ""
+        message = f"{state.capitalize()} at epoch {snapshot.epoch} of {self.config.epochs}{again}."
+        if state == INTERRUPTED:
+            return self._end(state, snapshot, message)
+        accuracy = snapshot.history[-1].accuracy
+        metrics = {"held_out": {"n": len(held_out), "accuracy": accuracy}}
+        details = self._details(snapshot, training, held_out, metrics, None)
+        path, digest = self._save(snapshot, f"{self.run.name}-epoch{snapshot.epoch}", details)
+        return self._end(state, snapshot, message, path, digest, metrics)
+
+    def _save(
+        self,
+        snapshot: Snapshot,
+        name: str,
+        details: checkpoint.Details,
+        ood: OODDetector | None = None,
+    ) -> tuple[Path | None, str | None]:
+        """Write the checkpoint; returns its path and digest, or nothing for ``--no-save``."""
+        if not self.record.saves:
+            return None, None
+        network = _averaged_network(snapshot)
+        path = save_under_free_name(self.checkpoints, numbered(name), network, details, ood)
+        return path, checkpoint.digest(network.state_dict())
 
     def _end(
         self,
         state: str,
         snapshot: Snapshot | None,
-        file_name: str | None,
         message: str,
-        details: checkpoint.Details | None,
-        ood: OODDetector | None = None,
+        path: Path | None = None,
+        digest: str | None = None,
+        metrics: dict[str, Any] | None = None,
     ) -> RunEnd:
-        path, digest = None, None
-        if snapshot is not None and file_name and details and self.record.saves:
-            network = _averaged_network(snapshot, None)
-            digest = checkpoint.digest(network.state_dict())
-            names = numbered(file_name.removesuffix(".pt"))
-            path = save_under_free_name(self.checkpoints, names, network, details, ood)
-        # In this order a process killed in between leaves a run that is finished or can go on.
+        """Record the end. The checkpoint is already written and the resume state goes last, so a
+        process killed in between leaves a run that is finished or resumable."""
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
         )
-        if state == runs.FINISHED:
-            self.run.forget_snapshot()
+        if state == FINISHED:
+            self.run.results.delete_snapshot()
         self.run.log(message)
         return RunEnd(
-            self.run.name,
-            state,
-            0 if snapshot is None else snapshot.epoch,
-            time.monotonic() - self.started,
-            message,
-            path,
-            digest,
-            {} if details is None else details.metrics,
+            run=self.run.name,
+            state=state,
+            epochs=0 if snapshot is None else snapshot.epoch,
+            seconds=time.monotonic() - self.started,
+            message=message,
+            checkpoint=path,
+            digest=digest,
+            metrics=metrics or {},
         )
 
     def _details(
@@ -364,12 +352,12 @@ class TrainingSession:
             state="finished" if done == planned else f"stopped at epoch {done} of {planned}",
             seed=self.config.seed,
             config=self.config.to_json(),
-            history=[dataclasses.asdict(result) for result in snapshot.history],
+            history=_rows(snapshot),
             fingerprints={"train": training.fingerprint, "held_out": held_out.fingerprint},
             metrics=metrics,
             temperature=temperature,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=runs.versions(),
+            versions=versions(),
         )
 
     def _write(self, **changes: Any) -> None:
@@ -377,54 +365,55 @@ class TrainingSession:
         self.run.write(self.record)
 
     def report(self) -> None:
-        """Write ``report.html``; the run is over whether that can be done or not."""
+        """Write ``report.html``; the run's end does not depend on it."""
         try:
-            self.run.write_report()
+            write_report(self.run)
         except (OSError, RunError) as error:
             with contextlib.suppress(OSError):
-                self.run.log(f"{runs.REPORT} could not be written: {error}")
+                self.run.log(f"{REPORT} could not be written: {error}")
 
     @contextlib.contextmanager
-    def failures_recorded(self) -> Iterator[None]:
+    def recording_failure(self) -> Iterator[None]:
+        """Mark the run failed when the block raises, and raise a sentence for people instead."""
         try:
             yield
         except Exception as error:
-            told = _explain(error, self.run.name, self.config.batch_size)
-            try:
+            explained = _explain(error, self.run.name, self.config.batch_size)
+            # A full disk that failed the run fails its log as well; the sentence still goes out.
+            with contextlib.suppress(OSError):
                 self.run.log_error(error)
-                self._write(state=runs.FAILED, message=str(told))
+                self._write(state=FAILED, message=str(explained))
                 self.report()
-            except OSError:
-                # The disk that failed the run fails its log as well; the sentence still goes out.
-                raise told from error
-            raise told from error
+            raise explained from error
 
 
 class _InterruptedError(Exception):
     """The process is about to end."""
 
 
-def _averaged_network(snapshot: Snapshot, compute: Compute | None) -> DigitCNN:
+def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(result) for result in snapshot.history]
+
+
+def _averaged_network(snapshot: Snapshot) -> DigitCNN:
     network = DigitCNN()
     network.load_state_dict(snapshot.averaged)
-    network.eval().requires_grad_(False)
-    return network if compute is None else network.to(compute.device)
+    return network.eval().requires_grad_(False)
 
 
 def _explain(error: Exception, run: str, batch_size: int) -> DigitCNNError:
-    """The sentence for whatever ended a training."""
+    """Return the error with a sentence for whatever ended a training."""
     if isinstance(error, DigitCNNError):
         return error
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return TrainingError(
-            f"The memory does not suffice for batches of {batch_size}; take a smaller batch size."
+            f"Out of memory with batches of {batch_size}; use a smaller batch size."
         )
     if isinstance(error, OSError):
         return TrainingError(
-            f"The files of run '{run}' could not be written ({error.strerror or error}); free "
+            f"The files of run '{run}' could not be written ({error.strerror or error}); free some "
             "space or choose another folder."
         )
     return TrainingError(
-        f"The training failed with an unexpected {type(error).__name__}; its report is in the "
-        f"log.txt of run '{run}'."
+        f"Training failed with an unexpected {type(error).__name__}; see log.txt of run '{run}'."
     )

@@ -1,7 +1,8 @@
-"""What visitors drew, and its two halves: one that a network learns from, one that judges it."""
+"""Labelled sketches, and their two halves: one for fine-tuning, one for testing the result."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,18 +15,18 @@ from digitcnn.errors import FeedbackError
 FEEDBACK = "feedback"
 
 FEWEST_SKETCHES = 40
-# With fewer in the other half there is next to nothing that could speak against a network.
-FEWEST_JUDGED = 10
+# A smaller other half could hardly show that a model became worse.
+FEWEST_TESTED = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Sketches:
-    """What visitors drew and said it was, in the order in which it came.
+    """Labelled sketches, oldest first.
 
     images: uint8 [N, 28, 28], as the network saw them. digits: uint8 [N], each 0 to 9.
-    visitors: who drew each, by a name that is the same for all of one visitor's.
+    visitors: identifies who drew each.
 
-    Raises FeedbackError where the three do not belong together.
+    Raises FeedbackError where the three differ in length.
     """
 
     images: Tensor
@@ -36,15 +37,15 @@ class Sketches:
         if not len(self.images) == len(self.digits) == len(self.visitors):
             raise FeedbackError(
                 f"{len(self.images)} sketches came with {len(self.digits)} digits and "
-                f"{len(self.visitors)} visitors; one of each is expected for every sketch."
+                f"{len(self.visitors)} visitors; every sketch needs one of each."
             )
 
     def __len__(self) -> int:
         return len(self.visitors)
 
-    def take(self, places: Sequence[int]) -> Sketches:
-        chosen = torch.tensor(places, dtype=torch.long)
-        visitors = [self.visitors[place] for place in places]
+    def take(self, indices: Sequence[int]) -> Sketches:
+        chosen = torch.tensor(indices, dtype=torch.long)
+        visitors = [self.visitors[index] for index in indices]
         return Sketches(self.images[chosen], self.digits[chosen], visitors)
 
     def as_digit_set(self) -> DigitSet:
@@ -52,39 +53,39 @@ class Sketches:
 
 
 def halves(sketches: Sketches) -> tuple[Sketches, Sketches]:
-    """The half that is learned from and the other half, which judges.
+    """Split into the half to fine-tune on and the half to test on.
 
-    Of each visitor's sketches, as they came, the first goes to the learned half, the second to the
-    other and so on in turn: a visitor with one sketch is learned from only. A sketch that was sent
-    twice, the same pixels, counts once, with what was said last: it must not be on both sides.
+    Each visitor's sketches alternate between the two, oldest first: a visitor with one sketch is
+    trained on only. A sketch that was sent twice, the same pixels, counts once, with its last
+    label: it must not be in both halves.
     """
     latest = {
-        (visitor, image.numpy().tobytes()): place
-        for place, (visitor, image) in enumerate(
+        (visitor, image.numpy().tobytes()): index
+        for index, (visitor, image) in enumerate(
             zip(sketches.visitors, sketches.images, strict=True)
         )
     }
-    learned: list[int] = []
-    judged: list[int] = []
-    seen: dict[str, int] = {}
-    for place in sorted(latest.values()):
-        visitor = sketches.visitors[place]
-        (judged if seen.get(visitor, 0) % 2 else learned).append(place)
-        seen[visitor] = seen.get(visitor, 0) + 1
-    return sketches.take(learned), sketches.take(judged)
+    learning: list[int] = []
+    testing: list[int] = []
+    counts: Counter[str] = Counter()
+    for index in sorted(latest.values()):
+        visitor = sketches.visitors[index]
+        (testing if counts[visitor] % 2 else learning).append(index)
+        counts[visitor] += 1
+    return sketches.take(learning), sketches.take(testing)
 
 
 def check_sketches(sketches: Sketches) -> tuple[Sketches, Sketches]:
-    """The two halves. Raises FeedbackError where there are too few to learn from or to judge by."""
+    """Return the two halves. Raises FeedbackError where there are too few sketches."""
     if len(sketches) < FEWEST_SKETCHES:
         raise FeedbackError(
-            f"{len(sketches)} sketches with their digit are there, but learning needs "
-            f"{FEWEST_SKETCHES}; draw and say what it was."
+            f"There are {len(sketches)} labelled sketches, but fine-tuning needs "
+            f"{FEWEST_SKETCHES}; draw and label more."
         )
-    learned, judged = halves(sketches)
-    if len(judged) < FEWEST_JUDGED:
+    learning, testing = halves(sketches)
+    if len(testing) < FEWEST_TESTED:
         raise FeedbackError(
-            f"Only {len(judged)} sketches are left to judge by, but {FEWEST_JUDGED} are needed, as "
-            "a visitor's first is learned from and sketches sent twice count once; draw more each."
+            f"Only {len(testing)} sketches are left for testing, but {FEWEST_TESTED} are needed "
+            "(each visitor's first is used for training, duplicates count once); draw more."
         )
-    return learned, judged
+    return learning, testing

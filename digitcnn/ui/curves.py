@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from digitcnn.training.job import JobView
+from digitcnn.training.view import TrainingView
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 36
@@ -24,7 +24,7 @@ BLUE, ORANGE = "#3b8fd6", "#e08a00"
 Points = Sequence[tuple[float, float]]
 
 
-def curves(view: JobView) -> str:
+def curves(view: TrainingView) -> str:
     """Loss per step and accuracy per epoch of what ``view`` shows, side by side."""
     note = ""
     if view.config is not None and view.config.augmentation:
@@ -35,7 +35,7 @@ def curves(view: JobView) -> str:
     return f'<div class="curves">{_loss_chart(view)}{_accuracy_chart(view)}{note}</div>'
 
 
-def _loss_chart(view: JobView) -> str:
+def _loss_chart(view: TrainingView) -> str:
     progress, curve = view.progress, view.losses
     points = []
     steps = 1
@@ -61,7 +61,7 @@ def _loss_chart(view: JobView) -> str:
     )
 
 
-def _accuracy_chart(view: JobView) -> str:
+def _accuracy_chart(view: TrainingView) -> str:
     epochs = view.config.epochs if view.config else 1
     held_out = [(r.epoch, 100 * r.accuracy) for r in view.history]
     training = [(r.epoch, 100 * r.training_accuracy) for r in view.history]

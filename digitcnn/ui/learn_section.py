@@ -16,10 +16,10 @@ import torch
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.training import runs
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
-from digitcnn.training.finetune_verdict import LARGEST_LOSS, Row
+from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
+from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock, News
@@ -87,7 +87,7 @@ def build_learn_section(
         "<h3>It learns your hand</h3><p>A copy of the model learns from every other sketch of each "
         "visitor, mixed with the images that the model was trained on. It is kept only if it is "
         "not worse on the other half of the sketches and has not lost "
-        f"{LARGEST_LOSS} points on the held-out images. The old model stays.</p>",
+        f"{MAX_LOSS} points on the held-out images. The old model stays.</p>",
         elem_classes="learn-words",
     )
     with gr.Row(elem_classes="learn-buttons"):
@@ -140,7 +140,7 @@ def build_learn_section(
 
     def news() -> News:
         view = job.view()
-        running = view.state == runs.RUNNING
+        running = view.state == RUNNING
         at = view.stopping if running else Watching(view.version, count.now())
         return News((view.state, at), moving=running)
 
@@ -161,7 +161,7 @@ def sketches_of(store: FeedbackStore) -> Sketches:
 
 def look(view: FineTuningView, sketches: int, seen: Watching) -> list[Any]:
     """Updates for status, table, choice, start, stop and ``seen``."""
-    running = view.state == runs.RUNNING
+    running = view.state == RUNNING
     now = Watching(view.version, sketches)
     if now == seen and not running:
         return [gr.skip()] * 6
@@ -169,7 +169,7 @@ def look(view: FineTuningView, sketches: int, seen: Watching) -> list[Any]:
     return [
         _status(view.state, *_words(view, sketches)),
         table_of(view.ended) if news else gr.skip(),
-        gr.Row(visible=bool(view.ended and view.ended.kept)) if news else gr.skip(),
+        gr.Row(visible=bool(view.ended and view.ended.saved)) if news else gr.skip(),
         gr.Button(interactive=not running and sketches >= FEWEST_SKETCHES),
         gr.Button(interactive=running and not view.stopping),
         now,
@@ -178,7 +178,7 @@ def look(view: FineTuningView, sketches: int, seen: Watching) -> list[Any]:
 
 def _words(view: FineTuningView, sketches: int) -> tuple[str, str]:
     """What is said of the state, as HTML, and the bar below while it runs."""
-    if view.state == runs.RUNNING and view.started is not None:
+    if view.state == RUNNING and view.started is not None:
         elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
         phase = "stopping" if view.stopping else view.phase
         said = (
@@ -226,13 +226,13 @@ def table_of(ended: FineTuningEnd | None) -> str:
     note = (
         '<p class="note">The digit set <code>feedback</code> holds the sketches that were learned '
         "from as well, so the new model looks better on it than it is.</p>"
-        if ended.kept
+        if ended.saved
         else ""
     )
     return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + note
 
 
-def _row(row: Row) -> list[Value]:
+def _row(row: ComparisonRow) -> list[Value]:
     return [
         row.title if row.decides else f"{row.title} (decides nothing)",
         row.n,

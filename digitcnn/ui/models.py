@@ -16,7 +16,7 @@ from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.training.runs import FINISHED
+from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
 from digitcnn.ui.gradio_private import save_file_to_cache

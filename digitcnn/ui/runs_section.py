@@ -16,15 +16,15 @@ import gradio as gr
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import RunError
-from digitcnn.training import runs
-from digitcnn.training.runs import RunRecord
+from digitcnn.training.run_files import list_files, read_file
+from digitcnn.training.run_record import FAILED, INTERRUPTED, STOPPED, RunRecord
 from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.tables import Cell, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
-RESUMABLE = (runs.STOPPED, runs.INTERRUPTED, runs.FAILED)
+RESUMABLE = (STOPPED, INTERRUPTED, FAILED)
 COLUMNS = ("run", "state", "digits", "epochs", "seed", "held-out accuracy (95 %)", "started (UTC)")
 
 
@@ -158,7 +158,7 @@ class RunsSection:
         def offer(name: str | None, file: str | None) -> gr.DownloadButton:
             if not file:
                 return gr.DownloadButton(value=None, interactive=False)
-            content = workspace.runs.open(name or "").read(file)
+            content = read_file(workspace.runs.open(name or ""), file)
             # Named by its content, so the same file is kept once however often it is asked for.
             path = save_bytes_to_cache(content, PurePath(file).name, download.GRADIO_CACHE)
             return gr.DownloadButton(value=path, interactive=True)
@@ -223,7 +223,7 @@ class RunsSection:
             return [gr.Button(interactive=False), gr.Dropdown([], value=None)]
         try:
             run = self._workspace.runs.open(name)
-            record, files = run.record(), run.files()
+            record, files = run.record(), list_files(run)
         except RunError:
             # Deleted a moment ago, maybe by somebody else: the next look takes it off the page.
             return [gr.Button(interactive=False), gr.Dropdown([], value=None)]
@@ -236,7 +236,7 @@ class RunsSection:
         rows: list[list[str | int | Cell]] = []
         for record in records:
             try:
-                history = self._workspace.runs.open(record.name).history()
+                history = self._workspace.runs.open(record.name).results.history()
             except RunError:
                 continue  # deleted since it was listed
             last = history[-1] if history else None

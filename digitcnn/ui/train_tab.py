@@ -17,10 +17,10 @@ from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import ConfigError, DigitCNNError
 from digitcnn.network import device as devices
 from digitcnn.options import DEVICES
-from digitcnn.training import runs
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
-from digitcnn.training.job import JobView
+from digitcnn.training.run_record import RUNNING
+from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.curves import curves
@@ -170,7 +170,7 @@ def build_train_tab(
         with gr.Column(scale=3, min_width=320):
             # Filled when the page is loaded: a state baked into the page would be yesterday's.
             status = gr.HTML('<div class="status"></div>', elem_id="train-status")
-            chart = gr.HTML(curves(JobView()), elem_id="train-curves")
+            chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
     recipe_controls = [
         digits,
         epochs,
@@ -390,7 +390,7 @@ def _news(workspace: Workspace, section: RunsSection) -> News:
     """While it runs, version and progress change several times a second: a page is behind with
     every epoch, and moves in between."""
     view = workspace.job.view()
-    running = view.state == runs.RUNNING
+    running = view.state == RUNNING
     at = view.stopping if running else view.version
     return News((view.state, at, section.seen(len(view.history))), moving=running)
 
@@ -408,7 +408,7 @@ def _look(
     choose: whether ``chosen`` becomes the page's chosen run.
     """
     view = workspace.job.view()
-    running = view.state == runs.RUNNING
+    running = view.state == RUNNING
     news = view.version != seen.version
     updates, shown = section.look(seen.runs, chosen, len(view.history), choose=choose)
     now = Watching(view.version, view.state, shown)
@@ -423,7 +423,7 @@ def _look(
     ]
 
 
-def _status(view: JobView, workspace: Workspace) -> str:
+def _status(view: TrainingView, workspace: Workspace) -> str:
     """The state in one word, what it means, and, while running, how far it is."""
     return (
         f'<div class="status" data-state="{view.state}">'
@@ -432,11 +432,11 @@ def _status(view: JobView, workspace: Workspace) -> str:
     )
 
 
-def _sentence(view: JobView, workspace: Workspace) -> str:
+def _sentence(view: TrainingView, workspace: Workspace) -> str:
     if view.started is None or view.config is None:
         return f"on {workspace.compute}. Press Start to train."
     run = f"<em>{escape(view.run)}</em>"
-    if view.state != runs.RUNNING:
+    if view.state != RUNNING:
         return f"{run}: {escape(view.message)}"
     elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
     phase = view.phase
@@ -446,13 +446,13 @@ def _sentence(view: JobView, workspace: Workspace) -> str:
     return f"{run}, {escape(phase)}, {duration(elapsed)} so far on {escape(view.compute)}"
 
 
-def _bar(view: JobView) -> str:
+def _bar(view: TrainingView) -> str:
     progress = view.progress
     share = progress.step / progress.steps if progress else 0.0
-    if view.state != runs.RUNNING and view.config:
+    if view.state != RUNNING and view.config:
         share = len(view.history) / view.config.epochs  # what a resume would go on from
     facts = "&nbsp;"
-    if progress and view.state == runs.RUNNING:
+    if progress and view.state == RUNNING:
         facts = (
             f"epoch {progress.epoch} of {progress.epochs} · "
             f"{progress.images_per_second:,.0f} images per second"

@@ -14,7 +14,9 @@ from running_app import App
 
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
-from digitcnn.training.runs import FINISHED, RunStore
+from digitcnn.training.run_files import write_report
+from digitcnn.training.run_record import FINISHED
+from digitcnn.training.runs import RunStore
 
 pytestmark = pytest.mark.browser
 
@@ -25,8 +27,8 @@ def lay_run(folder: Path, name: str, config: TrainingConfig) -> None:
     values = json.loads((run.folder / "run.json").read_text())
     kept = {"state": FINISHED, "checkpoint": f"{name}.pt", "message": "Finished 3 epochs."}
     (run.folder / "run.json").write_text(json.dumps({**values, **kept}))
-    run.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
-    run.write_report()
+    run.results.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
+    write_report(run)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from digitcnn.errors import ConfigError
-from digitcnn.training.config import TrainingConfig, learning_rate_at
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.step import learning_rate_at
 
 
 @pytest.mark.parametrize(
@@ -28,14 +29,14 @@ from digitcnn.training.config import TrainingConfig, learning_rate_at
         ("digits", ""),
     ],
 )
-def test_a_setting_outside_its_range_is_refused_in_one_sentence(setting: str, value: Any) -> None:
+def test_setting_outside_its_range_is_refused_in_one_sentence(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainingConfig(**{setting: value})
     assert str(value) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_configuration_survives_json() -> None:
+def test_configuration_round_trips_through_json() -> None:
     config = TrainingConfig(digits="usps", epochs=3, train_images=100, augmentation=False)
     assert TrainingConfig.from_json(config.to_json()) == config
 
@@ -43,12 +44,12 @@ def test_a_configuration_survives_json() -> None:
 @pytest.mark.parametrize(
     "values", [None, {}, {"epochs": 3}, {**TrainingConfig().to_json(), "x": 1}]
 )
-def test_anything_but_a_whole_configuration_is_refused(values: Any) -> None:
+def test_incomplete_configuration_is_refused(values: Any) -> None:
     with pytest.raises(ConfigError, match="exactly"):
         TrainingConfig.from_json(values)
 
 
-def test_the_rate_rises_to_its_peak_in_the_first_quarter_and_falls_to_zero() -> None:
+def test_rate_rises_in_the_first_quarter_and_falls_to_zero() -> None:
     rates = [learning_rate_at(step, 400, 0.008) for step in range(400)]
     assert rates[0] == pytest.approx(0.008 / 25)
     assert max(rates) == rates[100] == pytest.approx(0.008)
@@ -58,5 +59,5 @@ def test_the_rate_rises_to_its_peak_in_the_first_quarter_and_falls_to_zero() -> 
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
-def test_the_shortest_trainings_have_a_rate_too(steps: int) -> None:
+def test_shortest_trainings_have_a_positive_rate(steps: int) -> None:
     assert all(0 < learning_rate_at(step, steps, 0.01) <= 0.01 for step in range(steps))

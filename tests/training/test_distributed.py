@@ -1,4 +1,4 @@
-"""Two processes that ``torchrun`` starts learn what one learns, and speak and write as one."""
+"""Two processes started by ``torchrun`` train as one does, and print and write as one."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ SECONDS = 100
 
 @dataclass
 class Trial:
-    """A run of which one process did the first epoch, and two the others.
+    """A run whose first epoch one process trained, and two the others.
 
-    alone: the same training by one process to its end.
+    alone: the same training by one process. json, messages: what the two processes printed.
     """
 
     folder: Path
     alone: list[EpochResult]
     json: dict[str, Any]
-    said: str
+    messages: str
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trial(folder: Path, cpu: Compute) -> Trial:
     sets = split_held_out(Catalog(folder / "data").open("pair", "train"))
     ends = [end for end in train(CONFIG, *sets, cpu) if isinstance(end, EpochEnd)]
-    closing = PostTrainingConfig(figures=False, stability=False)
-    run = RunStore(folder / "outputs").create(CONFIG, "two", closing=closing)
-    run.write_snapshot(ends[0].snapshot)
-    run.write_history(ends[0].snapshot.history)
-    told, said = launched(folder, "--resume", "two")
-    return Trial(folder, [end.result for end in ends], told, said)
+    skip = PostTrainingConfig(figures=False, stability=False)
+    run = RunStore(folder / "outputs").create(CONFIG, "two", post_training=skip)
+    run.results.write_snapshot(ends[0].snapshot)
+    run.results.write_history(ends[0].snapshot.history)
+    output, messages = launched(folder, "--resume", "two")
+    return Trial(folder, [end.result for end in ends], output, messages)
 
 
 def launched(
@@ -77,7 +77,7 @@ def launched(
     *arguments: str,
     when: Callable[[subprocess.Popen[str]], None] = lambda process: None,
 ) -> tuple[dict[str, Any], str]:
-    """The JSON and the messages of two processes; ``when`` is given their launcher at once."""
+    """Return the JSON and the messages of two processes; ``when`` gets their launcher at once."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "digitcnn", "train", *arguments, "--json"]
     command += ["--data-dir", str(folder / "data"), "--device", "cpu"]
@@ -90,15 +90,15 @@ def launched(
         when(process)
         out, err = process.communicate(timeout=SECONDS)
     finally:
-        process.terminate()  # which the launcher hands on
+        process.terminate()  # the launcher passes it on
     assert out, err
     return json.loads(out), err
 
 
-def interrupt(process: subprocess.Popen[str], kept: Path) -> None:
-    """Ctrl-C once the first epoch is kept; the launcher hands it on to both."""
+def interrupt(process: subprocess.Popen[str], snapshot: Path) -> None:
+    """Send Ctrl-C once the first epoch is saved; the launcher passes it on to both."""
     deadline = time.monotonic() + SECONDS
-    while not kept.exists():
+    while not snapshot.exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -106,7 +106,7 @@ def interrupt(process: subprocess.Popen[str], kept: Path) -> None:
 
 
 def test_two_processes_reach_the_accuracy_of_one(trial: Trial) -> None:
-    rows = RunStore(trial.folder / "outputs").open("two").history()
+    rows = RunStore(trial.folder / "outputs").open("two").results.history()
     last, alone = rows[-1], trial.alone[-1]
     assert rows[0] == trial.alone[0]
     assert len(rows) == CONFIG.epochs == trial.json["epochs"]
@@ -114,7 +114,7 @@ def test_two_processes_reach_the_accuracy_of_one(trial: Trial) -> None:
     assert low <= last.accuracy <= high
     assert last.held_out == alone.held_out
     assert last.learning_rate == alone.learning_rate
-    # They saw the same images in the same batches, each changed in another way.
+    # They saw the same images in the same batches, augmented in another way.
     assert last.loss == pytest.approx(alone.loss, rel=0.1)
     assert last.loss != alone.loss
 
@@ -129,42 +129,42 @@ def test_two_processes_leave_one_run_and_one_checkpoint(trial: Trial) -> None:
     assert record.digest == found == trial.json["digest"]
 
 
-def test_only_the_first_process_speaks(trial: Trial) -> None:
-    assert trial.said.count("Training on 2 processes") == 1
-    assert trial.said.count(f"epoch {CONFIG.epochs}: loss") == 1
+def test_only_the_first_process_prints(trial: Trial) -> None:
+    assert trial.messages.count("Training on 2 processes") == 1
+    assert trial.messages.count(f"epoch {CONFIG.epochs}: loss") == 1
 
 
 @pytest.mark.long
-def test_ctrl_c_stops_both_and_keeps_the_finished_epochs(folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_both_and_saves_the_finished_epochs(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(folder / "data")
     new = ["--name", "two", "--digits", "pair", "--epochs", "20", "--batch-size", "32"]
-    kept = tmp_path / "outputs" / "two" / "resume.pt"
-    told, _ = launched(tmp_path, *new, when=lambda launcher: interrupt(launcher, kept))
-    assert 1 <= told["epochs"] < 20
-    assert checkpoint.load(Path(told["checkpoint"])).digest == told["digest"]
+    snapshot = tmp_path / "outputs" / "two" / "resume.pt"
+    output, _ = launched(tmp_path, *new, when=lambda launcher: interrupt(launcher, snapshot))
+    assert 1 <= output["epochs"] < 20
+    assert checkpoint.load(Path(output["checkpoint"])).digest == output["digest"]
     assert RunStore(tmp_path / "outputs").open("two").record().state == "stopped"
 
 
-def test_the_parts_of_all_are_the_whole_batch() -> None:
+def test_shares_of_all_processes_make_up_the_batch() -> None:
     batch = torch.arange(11)
     parts = [Processes(rank, 4).part(batch) for rank in range(4)]
     assert sorted(torch.cat(parts).tolist()) == batch.tolist()
     assert ALONE.part(batch) is batch
 
 
-def test_batches_are_of_equal_parts() -> None:
+def test_batches_divide_into_equal_shares() -> None:
     assert Processes(0, 3).whole_batches(256) == 255
     assert ALONE.whole_batches(256) == 256
     with pytest.raises(ConfigError, match="8 processes cannot share 5 images"):
         Processes(0, 8).whole_batches(5)
 
 
-def test_a_device_that_cannot_exchange_is_refused() -> None:
+def test_mps_is_refused_for_several_processes() -> None:
     with pytest.raises(ConfigError, match="mps"):
         Processes(0, 2).together(Compute(torch.device("mps"), None, "Apple GPU"))
 
 
-def test_without_a_launcher_a_process_is_alone() -> None:
+def test_without_launcher_a_process_is_alone() -> None:
     without = {name: value for name, value in os.environ.items() if "TORCHELASTIC" not in name}
     with joined(without) as processes:
         assert processes is ALONE

@@ -1,4 +1,4 @@
-"""Learning from feedback: who is learned from, what is kept, and what is refused."""
+"""Learning from feedback: who is learning from, what is kept, and what is refused."""
 
 from __future__ import annotations
 
@@ -29,20 +29,13 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, list_checkpoints, load
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import save_under_free_name
-from digitcnn.training import runs
 from digitcnn.training.events import StepProgress
-from digitcnn.training.finetune import (
-    FineTuningConfig,
-    FineTuningEnd,
-    Mixer,
-    fine_tune,
-    hand_names,
-    learn,
-    original_images,
-)
-from digitcnn.training.finetune_verdict import Row, objections
-from digitcnn.training.session import StopSignal
+from digitcnn.training.finetune import FineTuningEnd, fine_tune, fine_tuned_names, original_images
+from digitcnn.training.finetune_training import FineTuningConfig, MixedBatches, fine_tune_network
+from digitcnn.training.finetune_verdict import ComparisonRow, objections
+from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.training.sketches import Sketches, halves
+from digitcnn.training.stop_signal import StopSignal
 
 QUICK = FineTuningConfig(epochs=1, batch_size=128, originals=768, learning_rate=1e-4)
 # Steps that do harm where the digits are wrong.
@@ -90,20 +83,20 @@ def sketches() -> Sketches:
 
 
 @pytest.fixture
-def tuned(
+def fine_tuned(
     base: Checkpoint, sketches: Sketches, folder: Path, tmp_path: Path, cpu: Compute
 ) -> Callable[..., FineTuningEnd]:
     def run(
-        drawn: Sketches = sketches, settings: FineTuningConfig = QUICK, tuned: Checkpoint = base
+        drawn: Sketches = sketches, config: FineTuningConfig = QUICK, fine_tuned: Checkpoint = base
     ) -> FineTuningEnd:
         *_, end = fine_tune(
-            tuned,
+            fine_tuned,
             drawn,
             catalog=Catalog(folder),
             checkpoints=tmp_path,
             compute=cpu,
             stop=StopSignal(),
-            settings=settings,
+            config=config,
         )
         assert isinstance(end, FineTuningEnd)
         return end
@@ -118,49 +111,43 @@ def blank(n: int) -> torch.Tensor:
     return images
 
 
-# --- who is learned from -------------------------------------------------------------------------
-
-
-def test_each_visitors_sketches_go_to_the_halves_in_turn_and_a_single_one_is_learned_from() -> None:
+def test_sketches_of_a_visitor_alternate_between_the_halves() -> None:
     who = ["a", "b", "a", "a", "c", "b", "a", "a"]
     found = Sketches(blank(8), torch.arange(8, dtype=torch.uint8), who)
-    learned, judged = halves(found)
-    assert learned.digits.tolist() == [0, 1, 3, 4, 7]
-    assert judged.digits.tolist() == [2, 5, 6]
-    assert learned.visitors == ["a", "b", "a", "c", "a"]
-    assert torch.equal(judged.images, found.images[[2, 5, 6]])
+    learning, testing = halves(found)
+    assert learning.digits.tolist() == [0, 1, 3, 4, 7]
+    assert testing.digits.tolist() == [2, 5, 6]
+    assert learning.visitors == ["a", "b", "a", "c", "a"]
+    assert torch.equal(testing.images, found.images[[2, 5, 6]])
 
 
-def test_a_sketch_that_was_sent_twice_counts_once_with_what_was_said_last() -> None:
+def test_duplicate_sketch_counts_once_with_its_last_label() -> None:
     images = blank(4)
     images[2] = images[0]
-    learned, judged = halves(
+    learning, testing = halves(
         Sketches(images, torch.tensor([1, 2, 7, 4], dtype=torch.uint8), ["a"] * 4)
     )
-    assert sorted(learned.digits.tolist() + judged.digits.tolist()) == [2, 4, 7]
-    # The same pixels by somebody else are somebody else's sketch.
-    learned, judged = halves(
+    assert sorted(learning.digits.tolist() + testing.digits.tolist()) == [2, 4, 7]
+    # The same pixels by another visitor are another sketch.
+    learning, testing = halves(
         Sketches(images[[0, 2]], torch.tensor([1, 1], dtype=torch.uint8), ["a", "b"])
     )
-    assert (len(learned), len(judged)) == (2, 0)
+    assert (len(learning), len(testing)) == (2, 0)
 
 
-def test_too_few_sketches_are_a_sentence_with_how_many_are_needed(
-    tuned: Callable[..., FineTuningEnd], sketches: Sketches
+def test_too_few_sketches_are_refused_with_the_number_needed(
+    fine_tuned: Callable[..., FineTuningEnd], sketches: Sketches
 ) -> None:
     with pytest.raises(FeedbackError, match=r"39 sketches .* needs 40"):
-        tuned(sketches.take(range(39)))
+        fine_tuned(sketches.take(range(39)))
     lonely = Sketches(sketches.images, sketches.digits, [str(place) for place in range(60)])
-    with pytest.raises(FeedbackError, match="Only 0 sketches are left to judge by"):
-        tuned(lonely)
+    with pytest.raises(FeedbackError, match="Only 0 sketches are left for testing"):
+        fine_tuned(lonely)
     with pytest.raises(FeedbackError, match="60 sketches came with 59 digits"):
         Sketches(sketches.images, sketches.digits[1:], sketches.visitors)
 
 
-# --- which images are mixed in -------------------------------------------------------------------
-
-
-def test_the_original_images_are_those_of_the_training_and_never_the_held_out_ones(
+def test_original_images_exclude_the_held_out_ones(
     base: Checkpoint, folder: Path, many: DigitSet
 ) -> None:
     training, held_out = original_images(base, Catalog(folder))
@@ -177,7 +164,7 @@ def test_the_original_images_are_those_of_the_training_and_never_the_held_out_on
     )
 
 
-def test_other_images_and_bare_weights_are_refused(
+def test_changed_images_and_weights_without_details_are_refused(
     base: Checkpoint, folder: Path, tmp_path: Path
 ) -> None:
     for part in ("train", "held_out"):
@@ -185,23 +172,20 @@ def test_other_images_and_bare_weights_are_refused(
         details = dataclasses.replace(base.details, fingerprints=prints)
         with pytest.raises(DigitSetError, match="not those that mine was trained on"):
             original_images(dataclasses.replace(base, details=details), Catalog(folder))
-    with pytest.raises(CheckpointError, match="does not say which images"):
+    with pytest.raises(CheckpointError, match="does not record its training images"):
         original_images(dataclasses.replace(base, details=Details()), Catalog(folder))
     with pytest.raises(DigitSetError, match="no digit set 'many'"):
         original_images(base, Catalog(tmp_path))
 
 
-# --- how it learns -------------------------------------------------------------------------------
-
-
-def test_the_same_seed_gives_the_same_weights_and_batch_norm_keeps_its_statistics(
+def test_same_seed_gives_same_weights_and_batch_norm_statistics_stay(
     base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
 ) -> None:
     weights = []
     for seed in (0, 0, 1):
         network = copy.deepcopy(base.network)
-        settings = dataclasses.replace(QUICK, originals=192, seed=seed)
-        for progress in learn(network, many, sketches, settings, cpu):
+        config = dataclasses.replace(QUICK, originals=192, seed=seed)
+        for progress in fine_tune_network(network, many, sketches, config, cpu):
             assert isinstance(progress, StepProgress)
         assert not network.training
         assert not any(value.requires_grad for value in network.parameters())
@@ -214,41 +198,43 @@ def test_the_same_seed_gives_the_same_weights_and_batch_norm_keeps_its_statistic
             assert torch.equal(value, weights[0][name])
 
 
-def test_the_result_lies_between_the_old_weights_and_the_tuned_ones(
+def test_result_lies_between_old_and_fine_tuned_weights(
     base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
 ) -> None:
     found = {}
     for share in (0.25, 1.0):
         network = copy.deepcopy(base.network)
-        settings = dataclasses.replace(QUICK, originals=96, learning_rate=1e-2, share=share)
-        list(learn(network, many, sketches, settings, cpu))
+        config = dataclasses.replace(QUICK, originals=96, learning_rate=1e-2, share=share)
+        list(fine_tune_network(network, many, sketches, config, cpu))
         found[share] = network.output.weight - base.network.output.weight
     assert float(found[1.0].abs().max()) > 1e-5
     torch.testing.assert_close(found[0.25], found[1.0] / 4, rtol=1e-3, atol=1e-7)
 
 
-def test_a_stop_ends_between_two_batches_and_leaves_a_network_to_look_at(
+def test_stop_ends_between_two_batches_in_evaluation_mode(
     base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
 ) -> None:
     network = copy.deepcopy(base.network)
     asked = iter([False, True])
-    done = list(learn(network, many, sketches, QUICK, cpu, stopped=lambda: next(asked)))
-    assert [progress.step for progress in done] in ([], [1])  # a slow step is told of
+    done = list(fine_tune_network(network, many, sketches, QUICK, cpu, stopped=lambda: next(asked)))
+    assert [progress.step for progress in done] in ([], [1])  # a slow step is reported
     assert not network.training
 
 
-def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_batch(
-    sketches: Sketches, cpu: Compute
-) -> None:
+def test_every_sketch_comes_once_before_any_comes_again(sketches: Sketches, cpu: Compute) -> None:
     training = DigitSet(blank(200), torch.full((200,), 9, dtype=torch.uint8), "blank", "train")
-    settings = FineTuningConfig(batch_size=50, sketch_share=0.4, originals=120)
+    config = FineTuningConfig(batch_size=50, sketch_share=0.4, originals=120)
     generator = torch.Generator().manual_seed(0)
-    mixer = Mixer(training, sketches, settings, cpu.device, generator)
-    assert (mixer.drawn_per_batch, mixer.original_per_batch, mixer.steps_per_epoch) == (20, 30, 4)
+    batches = MixedBatches(training, sketches, config, cpu.device, generator)
+    assert (batches.sketches_per_batch, batches.originals_per_batch, batches.steps_per_epoch) == (
+        20,
+        30,
+        4,
+    )
     drawn: list[bytes] = []
     originals: list[int] = []
     for step in range(6):
-        images, digits = mixer.batch(step)
+        images, digits = batches.batch(step)
         assert images.shape == (50, 28, 28)
         is_original = images[:, 1:].flatten(1).sum(1) == 0
         assert digits[is_original].tolist() == [9] * 30
@@ -256,8 +242,8 @@ def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_ba
         drawn += [image.numpy().tobytes() for image in images[~is_original]]
     assert len(set(drawn[:60])) == len(set(drawn[60:])) == 60
     assert len(set(originals[:120])) == 120
-    few = Mixer(training, sketches.take(range(12)), settings, cpu.device, generator)
-    assert (few.drawn_per_batch, few.original_per_batch) == (12, 38)
+    few = MixedBatches(training, sketches.take(range(12)), config, cpu.device, generator)
+    assert (few.sketches_per_batch, few.originals_per_batch) == (12, 38)
 
 
 @pytest.mark.parametrize(
@@ -266,28 +252,25 @@ def test_all_sketches_come_once_before_one_comes_again_and_none_is_twice_in_a_ba
      ("originals", 0), ("learning_rate", 0.0), ("share", 0.0), ("share", 1.1)],
 )  # fmt: skip
 def test_settings_that_mix_nothing_are_refused(setting: str, value: float) -> None:
-    with pytest.raises(ConfigError, match="tuning"):
+    with pytest.raises(ConfigError, match=r"[Ff]ine-tuning"):
         dataclasses.replace(QUICK, **{setting: value})
 
 
-def test_a_loss_that_is_no_number_is_a_sentence(
+def test_diverging_loss_raises_a_training_error(
     base: Checkpoint, sketches: Sketches, many: DigitSet, cpu: Compute
 ) -> None:
     wild = dataclasses.replace(QUICK, learning_rate=1e30)
     with pytest.raises(TrainingError, match="The loss became"):
-        list(learn(copy.deepcopy(base.network), many, sketches, wild, cpu))
+        list(fine_tune_network(copy.deepcopy(base.network), many, sketches, wild, cpu))
 
 
-# --- what is kept --------------------------------------------------------------------------------
-
-
-def side(before: float, after: float, low: float = 0.0, title: str = "x") -> Row:
+def side(before: float, after: float, low: float = 0.0, title: str = "x") -> ComparisonRow:
     difference = 100 * (after - before)
-    return Row(title, True, 1000, before, after, difference, low, 2 * difference - low)
+    return ComparisonRow(title, True, 1000, before, after, difference, low, 2 * difference - low)
 
 
 @pytest.mark.parametrize(
-    ("judged", "lows", "against"),
+    ("testing", "lows", "against"),
     [
         (side(0.9, 0.9), (-0.29, -0.1), 0),
         (side(0.9, 0.95), (-0.3, 0.1), 1),
@@ -298,31 +281,31 @@ def side(before: float, after: float, low: float = 0.0, title: str = "x") -> Row
         (side(0.1, 0.4), (0.1, 0.1), 1),
     ],
 )
-def test_it_is_kept_only_if_no_row_objects(
-    judged: Row, lows: tuple[float, float], against: int
+def test_model_is_saved_only_without_objections(
+    testing: ComparisonRow, lows: tuple[float, float], against: int
 ) -> None:
     held_out = [side(0.99, 0.99, low) for low in lows]
-    assert len(objections(judged, held_out)) == against
+    assert len(objections(testing, held_out)) == against
 
 
-def test_a_refusal_names_the_figures() -> None:
+def test_objections_give_the_numbers() -> None:
     held_out = [side(0.99, 0.987, -0.71, "mnist held-out")]
     assert objections(side(0.95, 0.9), held_out) == [
-        "on the other half of the feedback it gets 90.00% (87.98 to 91.71) right where the old "
-        "model gets 95.00% (93.47 to 96.19)",
-        "on mnist held-out it may have lost 0.71 points (the difference is -0.30, "
-        "95 % interval -0.71 to +0.11), and 0.3 is the limit",
+        "on the other half of the feedback it gets 90.00% (87.98 to 91.71) right, and the old "
+        "model 95.00% (93.47 to 96.19)",
+        "on mnist held-out it may have lost 0.71 points (difference -0.30, 95% interval -0.71 to "
+        "+0.11), more than the limit of 0.3",
     ]
 
 
-def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
-    tuned: Callable[..., FineTuningEnd], base: Checkpoint, folder: Path, sketches: Sketches
+def test_improved_model_is_saved_with_its_origin(
+    fine_tuned: Callable[..., FineTuningEnd], base: Checkpoint, folder: Path, sketches: Sketches
 ) -> None:
-    end = tuned()
-    assert (end.state, end.kept, end.base) == (runs.FINISHED, True, "mine")
+    end = fine_tuned()
+    assert (end.state, end.saved, end.base) == (FINISHED, True, "mine")
     assert end.message == (
-        "Kept as mine-hand-1, tuned on 30 sketches of 3 visitors: it is not worse on the other "
-        "half of the feedback, and on the held-out images it has not lost 0.3 points."
+        "Saved as mine-hand-1, fine-fine_tuned on 30 sketches of 3 visitors: no worse on the other "
+        "half of the feedback, and less than 0.3 points lost on held-out images."
     )
     assert [(row.title, row.n, row.decides) for row in end.rows] == [
         ("feedback, other half", 30, True),
@@ -330,7 +313,7 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
         ("many held-out in EMNIST framing", 1600, True),
         ("many test", 50, False),
     ]
-    # The labels of that test set are all wrong, and that decided nothing.
+    # The labels of that test set are all wrong, and it did not decide.
     assert end.rows[3].after < 0.1
     assert end.checkpoint is not None
     found = load(end.checkpoint)
@@ -350,7 +333,7 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
     assert found.details.temperature == fit_temperature(answers.logits, answers.labels)
     assert found.details.metrics["held_out"]["accuracy"] == end.rows[1].after
     assert found.details.metrics["many"]["n"] == 50
-    # The last maps have changed, so what is no digit was learned anew.
+    # The last maps have changed, so the OOD detector was fitted again.
     assert found.ood is not None
     assert found.ood.passes(found.network.maps(found.network.prepare(sketches.images))).any()
     framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
@@ -359,19 +342,19 @@ def test_a_network_that_learned_is_a_new_checkpoint_that_says_of_what(
     )
 
 
-def test_random_digits_are_refused_and_leave_nothing(
-    tuned: Callable[..., FineTuningEnd], sketches: Sketches, tmp_path: Path
+def test_random_labels_save_nothing(
+    fine_tuned: Callable[..., FineTuningEnd], sketches: Sketches, tmp_path: Path
 ) -> None:
-    said = torch.randint(0, 10, (60,), generator=torch.Generator().manual_seed(1)).byte()
-    end = tuned(Sketches(sketches.images, said, sketches.visitors), ROUGH)
-    assert (end.state, end.kept) == (runs.FINISHED, False)
-    assert re.match(r"Not kept, because .*on many held-out it may have", end.message)
+    labels = torch.randint(0, 10, (60,), generator=torch.Generator().manual_seed(1)).byte()
+    end = fine_tuned(Sketches(sketches.images, labels, sketches.visitors), ROUGH)
+    assert (end.state, end.saved) == (FINISHED, False)
+    assert re.match(r"Not saved, because .*on many held-out it may have", end.message)
     assert len(end.rows) == 4
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("after", ["StepProgress", "Phase"])
-def test_a_stop_before_the_verdict_keeps_nothing(
+def test_stop_before_the_decision_saves_nothing(
     base: Checkpoint, sketches: Sketches, folder: Path, tmp_path: Path, cpu: Compute, after: str
 ) -> None:
     stop = StopSignal()
@@ -383,27 +366,25 @@ def test_a_stop_before_the_verdict_keeps_nothing(
         checkpoints=tmp_path,
         compute=cpu,
         stop=stop,
-        settings=QUICK,
+        config=QUICK,
     ):
         if type(progress).__name__ == after:
             stop.stop()
         ends.append(progress)
-    assert ends[-1] == FineTuningEnd(runs.STOPPED, "Stopped; nothing was kept.", "mine")
+    assert ends[-1] == FineTuningEnd(STOPPED, "Stopped; nothing was saved.", "mine")
     assert list_checkpoints(tmp_path) == []
 
 
-def test_a_new_network_takes_the_next_free_name_and_the_same_one_none(
-    base: Checkpoint, tmp_path: Path
-) -> None:
+def test_new_models_get_the_next_free_name(base: Checkpoint, tmp_path: Path) -> None:
     def save(name: str, change: float) -> str:
         network = copy.deepcopy(base.network)
         network.output.bias += change
-        return save_under_free_name(tmp_path, hand_names(name), network, base.details).name
+        return save_under_free_name(tmp_path, fine_tuned_names(name), network, base.details).name
 
     assert save("mine", 1) == "mine-hand-1.pt"
     assert save("mine", 2) == "mine-hand-2.pt"
     assert save("mine", 1) == "mine-hand-1.pt"
-    # What was tuned can be tuned again; its name does not grow.
+    # A fine-fine_tuned model can be fine-fine_tuned again; its name does not grow.
     assert save("mine-hand-2", 3) == "mine-hand-3.pt"
     assert save("../über alles", 4) == "ber-alles-hand-1.pt"
     assert save("...", 5) == "model-hand-1.pt"

@@ -1,4 +1,4 @@
-"""The background job that learns from feedback: one at a time, with trainings taking turns."""
+"""The background job that fine-tunes: one at a time, and never during a training."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from digitcnn.errors import FeedbackError, RunError
 from digitcnn.network.checkpoint import Checkpoint, Details
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
-from digitcnn.training import runs
 from digitcnn.training.background import IDLE, BackgroundView
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
-from digitcnn.training.finetune import FineTuningConfig
 from digitcnn.training.finetune_job import FineTuningJob
+from digitcnn.training.finetune_training import FineTuningConfig
 from digitcnn.training.job import TrainingJob
+from digitcnn.training.run_record import RUNNING
 from digitcnn.training.runs import RunStore
 from digitcnn.training.sketches import Sketches
 
 # Until somebody stops it.
 LONG = FineTuningConfig(epochs=10_000, batch_size=32, originals=300)
+# A stop acts between two batches; the bound is generous for a busy machine.
+STOP_SECONDS = 10
 SHORT = FineTuningConfig(epochs=1, batch_size=32, originals=64)
 
 
@@ -42,7 +44,7 @@ def training(tmp_path: Path, data_dir: Path, cpu: Compute) -> TrainingJob:
 
 
 @pytest.fixture
-def tuning(
+def fine_tuning(
     tmp_path: Path, data_dir: Path, cpu: Compute, training: TrainingJob
 ) -> Callable[[FineTuningConfig], FineTuningJob]:
     def make(settings: FineTuningConfig) -> FineTuningJob:
@@ -80,73 +82,73 @@ def wait(
 
 
 def ended(view: BackgroundView) -> bool:
-    return view.state not in (IDLE, runs.RUNNING)
+    return view.state not in (IDLE, RUNNING)
 
 
-def test_a_training_and_a_tuning_refuse_each_other_by_name(
+def test_training_and_fine_tuning_exclude_each_other(
     training: TrainingJob,
-    tuning: Callable[[FineTuningConfig], FineTuningJob],
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,
     sketches: Sketches,
 ) -> None:
-    job = tuning(LONG)
+    job = fine_tuning(LONG)
     assert training.exclusive.free
     job.start(base, sketches)
     assert not training.exclusive.free
     short = TrainingConfig(digits="small", epochs=200, batch_size=16)
-    with pytest.raises(RunError, match=r"mine has been learning from feedback since \d\d:\d\d"):
+    with pytest.raises(RunError, match=r"mine has been fine-tuned since \d\d:\d\d"):
         training.start(short)
-    with pytest.raises(RunError, match="mine has been learning"):
+    with pytest.raises(RunError, match="mine has been fine-tuned"):
         job.start(base, sketches)
     job.stop()
     wait(job, ended)
     training.start(short, "busy")
-    with pytest.raises(RunError, match="The run 'busy' has been training since"):
+    with pytest.raises(RunError, match="Run 'busy' has been training since"):
         job.start(base, sketches)
     training.stop()
     wait(training, ended)
     assert training.exclusive.free
 
 
-def test_stop_acts_within_a_second_and_nothing_is_left(
-    tuning: Callable[[FineTuningConfig], FineTuningJob],
+def test_stop_acts_soon_and_leaves_nothing(
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,
     sketches: Sketches,
     tmp_path: Path,
 ) -> None:
-    job = tuning(LONG)
-    with pytest.raises(RunError, match="Nothing is being learned"):
+    job = fine_tuning(LONG)
+    with pytest.raises(RunError, match="Fine-tuning is not running"):
         job.stop()
     job.start(base, sketches)
-    wait(job, lambda view: view.phase == "learning")
+    wait(job, lambda view: view.phase == "fine-tuning")
     asked = time.monotonic()
     job.stop()
     assert job.view().stopping
     view = wait(job, ended)
-    assert time.monotonic() - asked < 1
-    assert (view.state, view.message) == ("stopped", "Stopped; nothing was kept.")
+    assert time.monotonic() - asked < STOP_SECONDS
+    assert (view.state, view.message) == ("stopped", "Stopped; nothing was saved.")
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_shutdown_marks_it_interrupted(
-    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
+def test_shutdown_marks_it_interrupted(
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
-    job = tuning(LONG)
+    job = fine_tuning(LONG)
     job.start(base, sketches)
     job.shutdown(10)
     view = job.view()
-    assert (view.state, view.message) == ("interrupted", "Interrupted; nothing was kept.")
+    assert (view.state, view.message) == ("interrupted", "Interrupted; nothing was saved.")
 
 
-def test_the_verdict_is_seen_by_all_and_stays_while_the_next_one_runs(
-    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
+def test_result_stays_visible_while_the_next_one_runs(
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
-    job = tuning(SHORT)
+    job = fine_tuning(SHORT)
     job.start(base, sketches)
     view = wait(job, ended)
-    # 40 held-out images are too few to show that nothing was lost.
+    # 40 held-out images are too few to rule out a loss.
     assert view.state == "finished"
-    assert view.message.startswith("Not kept, because ")
+    assert view.message.startswith("Not saved, because ")
     assert job.view().ended is not None
     assert [row.n for row in job.view().ended.rows] == [20, 40, 40, 100]
     job.start(base, sketches)
@@ -154,22 +156,22 @@ def test_the_verdict_is_seen_by_all_and_stays_while_the_next_one_runs(
     wait(job, ended)
 
 
-def test_what_cannot_begin_leaves_the_job_as_it_was(
-    tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
+def test_refused_start_leaves_the_job_idle(
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob], base: Checkpoint, sketches: Sketches
 ) -> None:
-    job = tuning(SHORT)
-    with pytest.raises(FeedbackError, match="learning needs 40"):
+    job = fine_tuning(SHORT)
+    with pytest.raises(FeedbackError, match="fine-tuning needs 40"):
         job.start(base, sketches.take(range(5)))
     assert job.view().state == IDLE
 
 
-def test_a_failure_is_a_sentence_and_the_turn_is_free_again(
+def test_failure_is_one_sentence_and_frees_the_lock(
     training: TrainingJob,
-    tuning: Callable[[FineTuningConfig], FineTuningJob],
+    fine_tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,
     sketches: Sketches,
 ) -> None:
-    job = tuning(FineTuningConfig(epochs=1, batch_size=32, originals=64, learning_rate=1e30))
+    job = fine_tuning(FineTuningConfig(epochs=1, batch_size=32, originals=64, learning_rate=1e30))
     job.start(base, sketches)
     view = wait(job, ended)
     assert view.state == "failed"

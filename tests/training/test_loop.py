@@ -38,7 +38,7 @@ def uninterrupted(sets: tuple[DigitSet, DigitSet], cpu: Compute) -> list[Snapsho
     return snapshots(train(SHORT, *sets, cpu))
 
 
-def test_a_training_learns(uninterrupted: list[Snapshot]) -> None:
+def test_training_learns(uninterrupted: list[Snapshot]) -> None:
     history = uninterrupted[-1].history
     assert [result.epoch for result in history] == [1, 2, 3]
     assert history[-1].loss < 0.7 * history[0].loss
@@ -56,16 +56,16 @@ def test_progress_counts_every_step_and_carries_every_loss(
     assert all(item.images_per_second > 0 for item in steps)
 
 
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+def test_same_seed_gives_same_weights_bit_for_bit(
     uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
-    torch.rand(7)  # somebody else draws from the process-wide generator
+    torch.rand(7)  # other code draws from the process-wide generator
     again = snapshots(train(SHORT, *sets, cpu))
     assert_same_weights(again[-1].averaged, uninterrupted[-1].averaged)
     assert_same_weights(again[-1].weights, uninterrupted[-1].weights)
 
 
-def test_another_seed_gives_other_weights(
+def test_other_seed_gives_other_weights(
     uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
     other = snapshots(train(dataclasses.replace(SHORT, seed=1, epochs=1), *sets, cpu))
@@ -74,7 +74,7 @@ def test_another_seed_gives_other_weights(
     )
 
 
-def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     uninterrupted: list[Snapshot], sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
     resumed = snapshots(train(SHORT, *sets, cpu, resume=uninterrupted[0]))
@@ -83,7 +83,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert [r.loss for r in resumed[-1].history] == [r.loss for r in uninterrupted[-1].history]
 
 
-def test_a_stopped_training_ends_before_the_next_batch(
+def test_stopped_training_ends_before_the_next_batch(
     sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
     asked = iter([False, False, True])
@@ -91,23 +91,23 @@ def test_a_stopped_training_ends_before_the_next_batch(
     assert not any(isinstance(item, EpochEnd) for item in done)
 
 
-def test_a_loss_that_is_no_number_ends_in_a_sentence(
+def test_diverging_loss_raises_a_training_error(
     sets: tuple[DigitSet, DigitSet], cpu: Compute, uninterrupted: list[Snapshot]
 ) -> None:
     broken = {name: value.clone() for name, value in uninterrupted[0].weights.items()}
     broken["output.weight"].fill_(float("inf"))
     start = dataclasses.replace(uninterrupted[0], weights=broken)
-    with pytest.raises(TrainingError, match=r"diverged; take a learning rate below 0\.004"):
+    with pytest.raises(TrainingError, match=r"use a learning rate below 0\.004"):
         list(train(SHORT, *sets, cpu, resume=start))
 
 
-def test_batches_larger_than_the_set_shrink_to_it(drawn: DigitSet, cpu: Compute) -> None:
+def test_batch_larger_than_the_set_shrinks_to_it(drawn: DigitSet, cpu: Compute) -> None:
     few = split_held_out(drawn.take(slice(0, 24)))
     config = dataclasses.replace(SHORT, epochs=1, batch_size=1024)
     assert len(snapshots(train(config, *few, cpu))) == 1
 
 
-def test_statistics_of_the_averaged_weights_are_those_of_the_training_images(
+def test_batch_norm_statistics_of_averaged_weights_match_the_training_images(
     sets: tuple[DigitSet, DigitSet], cpu: Compute
 ) -> None:
     plain = dataclasses.replace(SHORT, augmentation=False, epochs=1)
@@ -116,14 +116,14 @@ def test_statistics_of_the_averaged_weights_are_those_of_the_training_images(
     with torch.no_grad():
         maps = network.conv1(network.prepare(sets[0].images))
     assert isinstance(network.norm1, nn.BatchNorm2d)
-    # Batch norm sums 345,000 float32 values one after the other: three digits remain.
+    # Batch norm sums 345,000 float32 values in sequence: three digits remain.
     torch.testing.assert_close(
         network.norm1.running_mean, maps.mean((0, 2, 3)), rtol=0.01, atol=1e-4
     )
     torch.testing.assert_close(network.norm1.running_var, maps.var((0, 2, 3)), rtol=0.01, atol=1e-4)
 
 
-def test_the_first_step_is_that_of_plain_torch(drawn: DigitSet, cpu: Compute) -> None:
+def test_first_step_matches_plain_torch(drawn: DigitSet, cpu: Compute) -> None:
     """One step without augmentation against torch's own network, dropout mask and AdamW."""
     sets = split_held_out(drawn.take(slice(0, 70)))
     config = TrainingConfig(digits="synthetic", epochs=1, batch_size=64, augmentation=False, seed=5)

@@ -42,19 +42,19 @@ def shown(epochs: range, weights: dict[str, Tensor]) -> list[int]:
     return kept
 
 
-def test_every_epoch_of_a_usual_training_is_kept(weights: dict[str, Tensor]) -> None:
+def test_every_epoch_of_a_default_training_is_kept(weights: dict[str, Tensor]) -> None:
     assert shown(range(1, 13), weights) == list(range(1, 13))
 
 
-def test_the_longest_training_is_thinned_evenly(weights: dict[str, Tensor]) -> None:
+def test_longest_training_is_thinned_evenly(weights: dict[str, Tensor]) -> None:
     assert shown(range(1, 201), weights) == [1, *range(16, 200, 16), 200]
 
 
-def test_a_training_that_goes_on_begins_where_it_goes_on(weights: dict[str, Tensor]) -> None:
+def test_resumed_training_starts_at_its_first_epoch(weights: dict[str, Tensor]) -> None:
     assert shown(range(7, 48), weights) == [7, *range(8, 47, 4), 47]
 
 
-def test_all_frames_together_take_at_most_a_hundred_megabytes(weights: dict[str, Tensor]) -> None:
+def test_all_frames_take_at_most_100_megabytes(weights: dict[str, Tensor]) -> None:
     replay = TrainingReplay()
     for epoch in range(1, 20):
         replay = replay.with_epoch(epoch, {name: t.clone() for name, t in weights.items()})
@@ -66,7 +66,7 @@ def test_all_frames_together_take_at_most_a_hundred_megabytes(weights: dict[str,
     assert 19 * 4_000_000 < sum(held.values()) / len(replay.frames) * MAX_FRAMES < 100_000_000
 
 
-def test_a_frame_is_frozen_and_costs_no_random_number(weights: dict[str, Tensor]) -> None:
+def test_frame_is_frozen_and_draws_no_random_number(weights: dict[str, Tensor]) -> None:
     before = torch.get_rng_state()
     network = TrainingReplay().with_epoch(1, weights).frames[0].network
     assert torch.equal(torch.get_rng_state(), before)
@@ -75,7 +75,7 @@ def test_a_frame_is_frozen_and_costs_no_random_number(weights: dict[str, Tensor]
     assert checkpoint.digest(network.state_dict()) == checkpoint.digest(weights)
 
 
-def test_the_job_films_its_training_and_the_last_frame_is_the_checkpoint(
+def test_last_frame_of_a_job_is_its_checkpoint(
     tmp_path: Path, data_dir: Path, cpu: Compute
 ) -> None:
     job = TrainingJob(
@@ -92,21 +92,21 @@ def test_the_job_films_its_training_and_the_last_frame_is_the_checkpoint(
             thread.join(60)
         view = job.view()
         assert view.ended is not None
-        # The replay stays after the end, until the next training.
+        # The replay stays until the next training.
         assert [frame.epoch for frame in view.replay.frames] == [1, 2]
         assert checkpoint.digest(view.replay.frames[-1].network.state_dict()) == view.ended.digest
     digests = {checkpoint.digest(f.network.state_dict()) for f in view.replay.frames}
     assert len(digests) == 2
 
 
-def test_filming_changes_no_bit_of_a_training(drawn: DigitSet, cpu: Compute) -> None:
+def test_replay_changes_no_bit_of_a_training(drawn: DigitSet, cpu: Compute) -> None:
     training, held_out = split_held_out(drawn)
     ends: list[list[str]] = []
-    for filming in (False, True):
+    for replaying in (False, True):
         replay, digests = TrainingReplay(), []
         for step in train(SHORT, training, held_out, cpu):
             if isinstance(step, EpochEnd):
-                if filming:
+                if replaying:
                     replay = replay.with_epoch(step.snapshot.epoch, step.snapshot.averaged)
                     for frame in replay.frames:
                         frame.network(frame.network.prepare(held_out.images))

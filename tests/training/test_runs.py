@@ -1,12 +1,16 @@
+"""Run folders: created, listed, renamed, deleted, their files and their report."""
+
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,15 +21,11 @@ import torch
 from digitcnn.errors import RunError
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, Snapshot
-from digitcnn.training.runs import (
-    FINISHED,
-    INTERRUPTED,
-    RUNNING,
-    Run,
-    RunStore,
-    git_revision,
-    versions,
-)
+from digitcnn.training.run import Run
+from digitcnn.training.run_files import list_files, read_file, write_report
+from digitcnn.training.run_record import FINISHED, INTERRUPTED, RUNNING
+from digitcnn.training.runs import RunStore
+from digitcnn.training.versions import git_revision, versions
 
 CONFIG = TrainingConfig(digits="synthetic", epochs=2)
 RESULT = EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5)
@@ -41,64 +41,64 @@ def with_state(run: Run, state: str) -> None:
     (run.folder / "run.json").write_text(json.dumps({**values, "state": state}))
 
 
-def test_a_run_is_named_for_its_digits_and_time_and_never_twice(store: RunStore) -> None:
+def test_default_name_is_digit_set_and_time_and_unique(store: RunStore) -> None:
     first, second = store.create(CONFIG), store.create(CONFIG)
     assert first.name.startswith("synthetic-20")
     assert first.name != second.name
 
 
-def test_a_name_that_is_taken_is_refused(store: RunStore) -> None:
+def test_existing_name_is_refused(store: RunStore) -> None:
     store.create(CONFIG, "mine")
-    with pytest.raises(RunError, match="'mine' exists already"):
+    with pytest.raises(RunError, match="'mine' already exists"):
         store.create(CONFIG, "mine")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "x" * 61, "a\nb", "<b>"])
-def test_a_name_that_is_no_plain_folder_name_is_refused(store: RunStore, name: str) -> None:
-    with pytest.raises(RunError, match="cannot be a folder's"):
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "x" * 61, "a\nb"])
+def test_invalid_name_is_refused(store: RunStore, name: str) -> None:
+    with pytest.raises(RunError, match="is not valid"):
         store.create(CONFIG, name)
     assert not store.folder.exists()
 
 
 @pytest.mark.parametrize("name", ["nothing", "../outputs", ""])
-def test_a_run_that_does_not_exist_is_named_with_those_that_do(store: RunStore, name: str) -> None:
+def test_unknown_run_is_refused_with_the_available_ones(store: RunStore, name: str) -> None:
     store.create(CONFIG, "mine")
-    with pytest.raises(RunError, match="there are: mine"):
+    with pytest.raises(RunError, match="available: mine"):
         store.open(name)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission_is_named(store: RunStore) -> None:
+def test_folder_without_write_permission_is_named(store: RunStore) -> None:
     store.folder.mkdir(mode=0o500)
     with pytest.raises(RunError, match="cannot be written"):
         store.create(CONFIG)
 
 
-def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(RunError, match="cannot be written"):
         RunStore(tmp_path / "file").create(CONFIG)
 
 
-def test_what_a_resume_needs_survives_the_file(store: RunStore) -> None:
+def test_snapshot_round_trips(store: RunStore) -> None:
     run = store.create(CONFIG)
-    assert run.snapshot() is None
+    assert run.results.snapshot() is None
     kept = Snapshot(1, {"w": torch.ones(2)}, {"w": torch.zeros(2)}, {"state": {}}, (RESULT,))
-    run.write_snapshot(kept)
-    found = run.snapshot()
+    run.results.write_snapshot(kept)
+    found = run.results.snapshot()
     assert found is not None
     assert found.history == (RESULT,)
     assert torch.equal(found.weights["w"], torch.ones(2))
 
 
-def test_a_damaged_resume_state_is_a_sentence(store: RunStore) -> None:
+def test_damaged_resume_state_is_a_run_error(store: RunStore) -> None:
     run = store.create(CONFIG)
     (run.folder / "resume.pt").write_bytes(b"half a fi")
     with pytest.raises(RunError, match="damaged; start the training again"):
-        run.snapshot()
+        run.results.snapshot()
 
 
-def test_a_run_that_nobody_holds_was_interrupted(store: RunStore) -> None:
+def test_run_that_nobody_holds_was_interrupted(store: RunStore) -> None:
     run = store.create(CONFIG)
     with_state(run, RUNNING)
     assert run.record().state == INTERRUPTED
@@ -115,7 +115,7 @@ def _hold(folder: Path, held: Any) -> None:
         signal.pause()
 
 
-def test_a_run_of_another_process_is_held_until_that_process_is_killed(store: RunStore) -> None:
+def test_run_is_held_until_its_process_is_killed(store: RunStore) -> None:
     run = store.create(CONFIG)
     with_state(run, RUNNING)
     context = multiprocessing.get_context("spawn")
@@ -124,14 +124,14 @@ def test_a_run_of_another_process_is_held_until_that_process_is_killed(store: Ru
     process.start()
     assert held.wait(60)
     assert run.record().state == RUNNING
-    with pytest.raises(RunError, match="is at work"), run.held():
+    with pytest.raises(RunError, match="is in use"), run.held():
         pass
     process.kill()
     process.join()
     assert run.record().state == INTERRUPTED
 
 
-def test_folders_that_are_no_runs_are_not_listed(store: RunStore) -> None:
+def test_other_folders_are_not_listed(store: RunStore) -> None:
     store.create(CONFIG, "mine")
     (store.folder / "other").mkdir()
     (store.folder / "broken").mkdir()
@@ -146,14 +146,14 @@ def test_folders_that_are_no_runs_are_not_listed(store: RunStore) -> None:
     assert [record.name for record in store.records()] == ["mine"]
 
 
-def test_a_renamed_folder_is_a_run_of_its_new_name(store: RunStore) -> None:
+def test_renamed_folder_is_a_run_of_its_new_name(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     run.folder.rename(store.folder / "old")
     assert [record.name for record in store.records()] == ["old"]
     assert store.open("old").record().name == "old"
 
 
-def test_who_looks_at_a_run_never_takes_another_who_looks_for_a_training(store: RunStore) -> None:
+def test_watchers_never_mistake_each_other_for_a_training(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     with run.held():
         pass
@@ -172,31 +172,28 @@ def test_who_looks_at_a_run_never_takes_another_who_looks_for_a_training(store: 
 
 
 @pytest.mark.parametrize("content", ["[", "[" * 100_000, "{}", "[1]", '[{"epoch": 1}]', "odd"])
-def test_a_history_that_somebody_changed_is_none(store: RunStore, content: str) -> None:
+def test_damaged_history_is_empty(store: RunStore, content: str) -> None:
     run = store.create(CONFIG, "mine")
-    run.write_history((RESULT,))
+    run.results.write_history((RESULT,))
     if content == "odd":
         content = (run.folder / "history.json").read_text().replace("0.9", '"much"')
     (run.folder / "history.json").write_text(content)
-    assert run.history() == ()
+    assert run.results.history() == ()
 
 
-def test_a_loss_that_is_no_number_comes_back_as_one_that_is_none(store: RunStore) -> None:
+def test_nan_loss_round_trips(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
-    run.write_history((dataclasses.replace(RESULT, loss=math.nan), RESULT))
-    first, second = run.history()
+    run.results.write_history((dataclasses.replace(RESULT, loss=math.nan), RESULT))
+    first, second = run.results.history()
     assert math.isnan(first.loss)
     assert (first.accuracy, second) == (RESULT.accuracy, RESULT)
 
 
-# Renamed and deleted
-
-
-def test_a_renamed_run_keeps_its_checkpoint_its_history_and_its_resume_state(
+def test_renamed_run_keeps_checkpoint_history_and_resume_state(
     store: RunStore,
 ) -> None:
     run = store.create(CONFIG, "mine")
-    run.write_history((RESULT,))
+    run.results.write_history((RESULT,))
     (run.folder / "resume.pt").write_bytes(b"state")
     values = json.loads((run.folder / "run.json").read_text())
     kept = {"checkpoint": "mine.pt", "digest": "ab" * 32, "state": RUNNING}
@@ -206,7 +203,7 @@ def test_a_renamed_run_keeps_its_checkpoint_its_history_and_its_resume_state(
     record = store.open("yours").record()
     assert (record.checkpoint, record.digest, record.state) == ("mine.pt", "ab" * 32, INTERRUPTED)
     assert json.loads((renamed.folder / "run.json").read_text())["name"] == "yours"
-    assert renamed.history() == (RESULT,)
+    assert renamed.results.history() == (RESULT,)
     assert (renamed.folder / "resume.pt").read_bytes() == b"state"
     assert "renamed from mine" in (renamed.folder / "log.txt").read_text()
     with renamed.held():
@@ -214,27 +211,27 @@ def test_a_renamed_run_keeps_its_checkpoint_its_history_and_its_resume_state(
     assert store.create(CONFIG, "mine").name == "mine"
 
 
-@pytest.mark.parametrize("new", ["../x", "a/b", "", ".hidden", "x" * 61, "a\nb", None, 7])
-def test_a_run_is_never_renamed_to_what_is_no_folder_name(store: RunStore, new: Any) -> None:
+@pytest.mark.parametrize("new", ["../x", None])
+def test_rename_refuses_an_invalid_name(store: RunStore, new: Any) -> None:
     store.create(CONFIG, "mine")
-    with pytest.raises(RunError, match="cannot be a folder's"):
+    with pytest.raises(RunError, match="is not valid"):
         store.rename("mine", new)
     assert [record.name for record in store.records()] == ["mine"]
 
 
-def test_a_name_that_is_taken_is_refused_to_a_rename(store: RunStore) -> None:
+def test_rename_refuses_an_existing_name(store: RunStore) -> None:
     store.create(CONFIG, "mine")
     (store.folder / "folder").mkdir()
     (store.folder / "file").write_text("")
     (store.folder / "nowhere").symlink_to("gone")
     for taken in ("mine", "folder", "file", "nowhere"):
-        with pytest.raises(RunError, match="exists already"):
+        with pytest.raises(RunError, match="already exists"):
             store.rename("mine", taken)
     assert [record.name for record in store.records()] == ["mine"]
 
 
-@pytest.mark.parametrize("name", ["nothing", "../outputs", "", None, 7, ["mine"]])
-def test_what_is_no_run_can_be_neither_renamed_nor_deleted(store: RunStore, name: Any) -> None:
+@pytest.mark.parametrize("name", ["nothing", "../outputs", None, ["mine"]])
+def test_unknown_run_is_neither_renamed_nor_deleted(store: RunStore, name: Any) -> None:
     store.create(CONFIG, "mine")
     with pytest.raises(RunError, match="There is no run"):
         store.rename(name, "new")
@@ -242,18 +239,18 @@ def test_what_is_no_run_can_be_neither_renamed_nor_deleted(store: RunStore, name
         store.delete(name)
 
 
-def test_a_run_at_work_is_neither_renamed_nor_deleted(store: RunStore) -> None:
+def test_run_in_use_is_neither_renamed_nor_deleted(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     with run.held():
-        with pytest.raises(RunError, match="is at work"):
+        with pytest.raises(RunError, match="is in use"):
             store.rename("mine", "yours")
-        with pytest.raises(RunError, match="is at work"):
+        with pytest.raises(RunError, match="is in use"):
             store.delete("mine")
     store.delete("mine")
     assert list(store.folder.iterdir()) == []
 
 
-def test_a_deleted_run_leaves_its_name_and_the_others(store: RunStore) -> None:
+def test_deleted_run_frees_its_name(store: RunStore) -> None:
     store.create(CONFIG, "mine")
     other = store.create(CONFIG, "other")
     store.delete("mine")
@@ -262,9 +259,7 @@ def test_a_deleted_run_leaves_its_name_and_the_others(store: RunStore) -> None:
     store.create(CONFIG, "mine")
 
 
-def test_a_run_that_is_a_link_is_deleted_without_what_it_points_to(
-    store: RunStore, tmp_path: Path
-) -> None:
+def test_deleting_a_linked_run_keeps_its_target(store: RunStore, tmp_path: Path) -> None:
     elsewhere = RunStore(tmp_path / "elsewhere").create(CONFIG, "real")
     store.create(CONFIG, "mine")
     (store.folder / "linked").symlink_to(elsewhere.folder)
@@ -273,7 +268,43 @@ def test_a_run_that_is_a_link_is_deleted_without_what_it_points_to(
     assert [record.name for record in store.records()] == ["mine"]
 
 
-def test_who_looks_at_a_run_while_it_is_deleted_neither_fails_nor_brings_it_back(
+def test_listing_is_safe_while_runs_come_and_go(store: RunStore) -> None:
+    folders = [store.create(CONFIG, f"run{number}").folder for number in range(20)]
+    hidden = [folder.with_name(f".{folder.name}") for folder in folders]
+    lists = itertools.count()
+    failures: list[Exception] = []
+    done = threading.Event()
+
+    def list_runs() -> None:
+        while not done.is_set():
+            try:
+                store.records()
+            except Exception as error:
+                failures.append(error)
+                done.set()
+            if next(lists) > 2000:
+                done.set()
+
+    threads = [threading.Thread(target=list_runs) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        while not done.is_set():
+            for folder, other in zip(folders, hidden, strict=True):
+                folder.rename(other)
+            for folder, other in zip(folders, hidden, strict=True):
+                other.rename(folder)
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert len(store.records()) == 20
+
+
+def test_listing_during_a_deletion_neither_fails_nor_restores_the_run(
     store: RunStore,
 ) -> None:
     done = threading.Event()
@@ -302,7 +333,7 @@ def test_who_looks_at_a_run_while_it_is_deleted_neither_fails_nor_brings_it_back
     assert list(store.folder.iterdir()) == []
 
 
-def test_a_run_that_was_deleted_is_not_held_and_not_made_anew(store: RunStore) -> None:
+def test_deleted_run_is_not_held_and_not_created_again(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     store.delete("mine")
     with pytest.raises(RunError, match="was deleted"), run.held():
@@ -312,13 +343,10 @@ def test_a_run_that_was_deleted_is_not_held_and_not_made_anew(store: RunStore) -
     assert list(store.folder.iterdir()) == []
 
 
-# Its files
-
-
-def test_only_the_runs_own_plain_files_are_listed_and_read(store: RunStore, tmp_path: Path) -> None:
+def test_only_regular_files_of_the_run_are_listed_and_read(store: RunStore, tmp_path: Path) -> None:
     run = store.create(CONFIG, "mine")
     secret = tmp_path / "secret.txt"
-    secret.write_text("nobody's business")
+    secret.write_text("private")
     (run.folder / "figures").mkdir()
     (run.folder / "figures" / "01_training_history.png").write_bytes(b"png")
     (run.folder / "figures" / "deeper").mkdir()
@@ -329,45 +357,42 @@ def test_only_the_runs_own_plain_files_are_listed_and_read(store: RunStore, tmp_
     (run.folder / ".hidden").write_text("")
     os.mkfifo(run.folder / "pipe")
     with run.held():
-        names = [file.name for file in run.files()]
+        names = [file.name for file in list_files(run)]
     assert names == ["figures/01_training_history.png", "run.json"]
-    assert run.read("figures/01_training_history.png") == b"png"
+    assert read_file(run, "figures/01_training_history.png") == b"png"
     for name in [
         *("link.txt", "figures/link.png", "other/secret.txt", "../../secret.txt", str(secret)),
         *("figures/../run.json", "run.lock", ".hidden", "pipe", "", "a\0b", None, 7, ["run.json"]),
     ]:
         with pytest.raises(RunError, match="has no file"):
-            run.read(name)  # type: ignore[arg-type]
+            read_file(run, name)  # type: ignore[arg-type]
 
 
-def test_figures_that_are_a_link_are_no_files_of_the_run(store: RunStore, tmp_path: Path) -> None:
+def test_linked_figures_folder_is_not_listed(store: RunStore, tmp_path: Path) -> None:
     run = store.create(CONFIG, "mine")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x.png").write_bytes(b"png")
     (run.folder / "figures").symlink_to(tmp_path / "elsewhere")
-    assert [file.name for file in run.files()] == ["run.json"]
+    assert [file.name for file in list_files(run)] == ["run.json"]
 
 
-def test_the_files_of_a_deleted_run_are_a_sentence(store: RunStore) -> None:
+def test_files_of_a_deleted_run_are_a_run_error(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     store.delete("mine")
     with pytest.raises(RunError, match="cannot be listed"):
-        run.files()
+        list_files(run)
 
 
-# What it stands on
-
-
-def test_the_report_holds_what_the_folder_holds(store: RunStore) -> None:
+def test_report_holds_what_the_folder_holds(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
-    run.write_history((RESULT,))
-    run.write_metrics({"held_out": {"n": 40, "accuracy": 0.9}})
+    run.results.write_history((RESULT,))
+    run.results.write_metrics({"held_out": {"n": 40, "accuracy": 0.9}})
     run.log("epoch 1 & more")
     passes = {"passes": 3, "masks": "shared", "mean": 0.9, "std": 0.01, "min": 0.8, "max": 0.95}
     (run.folder / "stability.json").write_text(json.dumps({"shared": passes}))
     (run.folder / "figures").mkdir()
     (run.folder / "figures" / "05_conv_filters.png").write_bytes(b"\x89PNG")
-    run.write_report()
+    write_report(run)
     page = (run.folder / "report.html").read_text("utf-8")
     for part in (
         "90.00% (76.95 to 96.04)",
@@ -377,22 +402,21 @@ def test_the_report_holds_what_the_folder_holds(store: RunStore) -> None:
         "synthetic",
     ):
         assert part in page
-    assert "report.html" in [file.name for file in run.files()]
+    assert "report.html" in [file.name for file in list_files(run)]
     renamed = store.rename("mine", "yours")
     assert "<h1>yours</h1>" in (renamed.folder / "report.html").read_text("utf-8")
 
 
-def test_the_report_of_a_run_with_damaged_files_says_what_is_left(store: RunStore) -> None:
+def test_report_is_written_despite_damaged_files(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     for name in ("history.json", "metrics.json", "stability.json"):
         (run.folder / name).write_text("[" * 100_000)
     (run.folder / "log.txt").write_bytes(b"\xff\xfe\n" * 200_000)
-    run.write_report()
+    write_report(run)
     assert (run.folder / "report.html").stat().st_size < 200_000
 
 
-@pytest.mark.parametrize("state", ["loose", "packed", "detached", "worktree"])
-def test_the_revision_is_the_one_that_git_says(tmp_path: Path, state: str) -> None:
+def test_revision_is_the_checked_out_commit(tmp_path: Path) -> None:
     def git(*arguments: str, folder: Path = tmp_path) -> str:
         command = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *arguments]
         return subprocess.run(
@@ -403,20 +427,13 @@ def test_the_revision_is_the_one_that_git_says(tmp_path: Path, state: str) -> No
     git("init", "-q")
     assert git_revision(tmp_path) is None
     git("commit", "-q", "--allow-empty", "-m", "first")
-    folder = tmp_path
-    if state == "packed":
-        git("pack-refs", "--all")
-    elif state == "detached":
-        git("checkout", "-q", "--detach")
-    elif state == "worktree":
-        folder = tmp_path / "tree"
-        git("worktree", "add", "-q", str(folder))
-    assert git_revision(folder) == git("rev-parse", "HEAD")
+    assert versions(tmp_path)["git"] == git("rev-parse", "HEAD")
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    assert "git" not in versions(inside)
 
 
-@pytest.mark.parametrize("head", ["", "ref: refs/heads/gone", "nonsense", "ref: ../../secret"])
-def test_a_damaged_repository_has_no_revision(tmp_path: Path, head: str) -> None:
+def test_damaged_repository_has_no_revision(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "HEAD").write_text(head)
+    (tmp_path / ".git" / "HEAD").write_text("nonsense")
     assert git_revision(tmp_path) is None
-    assert "git" not in versions(tmp_path)

@@ -15,8 +15,8 @@ from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.job import JobView
 from digitcnn.training.replay import TrainingReplay
+from digitcnn.training.view import TrainingView
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.film import film_panel, filmed_sketch, news_of
 from digitcnn.ui.panels.panel import Panel
@@ -151,7 +151,7 @@ def test_the_film_answers_the_sketch_with_each_epochs_network() -> None:
     for epoch, network in enumerate(networks, 1):
         film = film.with_epoch(epoch, network.state_dict())
     config = TrainingConfig(digits="small", epochs=5)
-    view = JobView(state="running", run="<b>mine</b>", config=config, replay=film)
+    view = TrainingView(state="running", run="<b>mine</b>", config=config, replay=film)
     reply = filmed_sketch(view, DRAWN)
     json.dumps(reply, allow_nan=False)
     assert (reply["run"], reply["epochs"], reply["running"]) == ("<b>mine</b>", 5, True)
@@ -166,12 +166,12 @@ def test_the_page_hears_of_every_epoch_and_of_the_end() -> None:
     weights = DigitCNN(generator=torch.Generator().manual_seed(1)).state_dict()
     film = TrainingReplay().with_epoch(1, weights)
     views = [
-        JobView(),
-        JobView(state="running", run="a"),
-        JobView(state="running", run="a", replay=film),
-        JobView(state="running", run="a", replay=film.with_epoch(2, weights)),
-        JobView(state="finished", run="a", replay=film.with_epoch(2, weights)),
-        JobView(state="running", run="b", replay=film),
+        TrainingView(),
+        TrainingView(state="running", run="a"),
+        TrainingView(state="running", run="a", replay=film),
+        TrainingView(state="running", run="a", replay=film.with_epoch(2, weights)),
+        TrainingView(state="finished", run="a", replay=film.with_epoch(2, weights)),
+        TrainingView(state="running", run="b", replay=film),
     ]
     news = [news_of(view) for view in views]
     assert len({one["key"] for one in news}) == len(views)

@@ -4,7 +4,7 @@ import pytest
 
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, StepProgress
-from digitcnn.training.job import JobView, LossCurve
+from digitcnn.training.view import LossCurve, TrainingView
 from digitcnn.ui.curves import HALF_A_LETTER, LEFT, RIGHT, WIDTH, chart, curves
 
 
@@ -19,7 +19,7 @@ def test_the_last_number_of_an_axis_is_never_cut_off(last: str) -> None:
     assert at + beyond <= WIDTH
 
 
-def drawn_steps(view: JobView) -> list[float]:
+def drawn_steps(view: TrainingView) -> list[float]:
     """Where the loss is drawn, in steps."""
     found = re.search(r'<polyline points="([^"]*)"', curves(view))
     assert found
@@ -30,14 +30,14 @@ def drawn_steps(view: JobView) -> list[float]:
 
 def test_a_resumed_runs_loss_begins_with_the_means_of_its_earlier_epochs() -> None:
     results = tuple(EpochResult(epoch, 1.0, 0.9, 0.2, 0.98, 40, 1e-3, 5.0) for epoch in (1, 2, 3))
-    resumed = JobView(
+    resumed = TrainingView(
         config=TrainingConfig(epochs=4),
         progress=StepProgress(4, 4, 35, 40, (0.5,), 100.0, 1.0),
         losses=LossCurve().with_losses((0.5,) * 15),
         history=results,
     )
     assert drawn_steps(resumed) == pytest.approx([5, 15, *range(21, 36)], abs=0.2)
-    through = JobView(
+    through = TrainingView(
         config=TrainingConfig(epochs=4),
         progress=StepProgress(4, 4, 35, 40, (0.5,), 100.0, 1.0),
         losses=LossCurve().with_losses((0.5,) * 35),

@@ -15,13 +15,13 @@ from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
-from digitcnn.training.finetune_verdict import Row
+from digitcnn.training.finetune_verdict import ComparisonRow
 from digitcnn.ui.learn_section import SketchCount, Watching, look, sketches_of, table_of
 
 ROWS = (
-    Row("feedback, other half", True, 90, 0.9222, 0.9444, 2.22, -2.45, 7.71),
-    Row("mnist held-out", True, 5000, 0.995, 0.9944, -0.06, -0.2, 0.08),
-    Row("mnist test", False, 10_000, 0.9959, 0.996, 0.01, -0.05, 0.07),
+    ComparisonRow("feedback, other half", True, 90, 0.9222, 0.9444, 2.22, -2.45, 7.71),
+    ComparisonRow("mnist held-out", True, 5000, 0.995, 0.9944, -0.06, -0.2, 0.08),
+    ComparisonRow("mnist test", False, 10_000, 0.9959, 0.996, 0.01, -0.05, 0.07),
 )
 
 
@@ -83,13 +83,13 @@ def test_a_verdict_is_told_with_its_table_and_only_what_was_kept_can_be_chosen()
     ):
         assert text in table
     assert table.index("mnist held-out") < table.index("mnist test")
-    refused = FineTuningEnd("finished", "Not kept, because.", "mine", None, ROWS)
+    refused = FineTuningEnd("finished", "Not saved, because.", "mine", None, ROWS)
     assert "looks better" not in table_of(refused)
     view = FineTuningView(
         version=6, state="finished", base="mine", message="Not kept.", ended=refused
     )
     assert not look(view, 180, Watching())[2].visible
-    stopped = FineTuningEnd("stopped", "Stopped; nothing was kept.", "mine")
+    stopped = FineTuningEnd("stopped", "Stopped; nothing was saved.", "mine")
     assert table_of(stopped) == table_of(None) == ""
 
 

@@ -33,7 +33,7 @@ def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
         data_dir, tmp_path / "outputs", tmp_path / "checkpoints", tmp_path / "f.sqlite3", "cpu"
     )
     run = made.runs.create(CONFIG, "mine")
-    run.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
+    run.results.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
     run.log("a line")
     return made
 
@@ -90,7 +90,7 @@ def test_a_run_that_trains_is_not_deleted(
 ) -> None:
     with (
         workspace.runs.open("mine").held(),
-        pytest.raises(gr.Error, match="is at work"),
+        pytest.raises(gr.Error, match="is in use"),
     ):
         handlers["remove"](request(), TOKEN, "mine")
     assert [record.name for record in workspace.runs.records()] == ["mine"]

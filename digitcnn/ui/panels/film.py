@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from digitcnn.training import runs
-from digitcnn.training.job import JobView
+from digitcnn.training.run_record import RUNNING
+from digitcnn.training.view import TrainingView
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.sketchpad_tab import Payload, seen_of
 from digitcnn.web.templates import render
@@ -32,19 +32,19 @@ def film_panel(workspace: Workspace) -> Panel:
     )
 
 
-def news_of(view: JobView) -> Payload:
+def news_of(view: TrainingView) -> Payload:
     """``{"key", "running", "frames"}``: the key changes whenever there is something new to see."""
     frames = view.replay.frames
     latest = frames[-1].epoch if frames else 0
     return {
         "key": f"{view.run}/{latest}/{view.state}",
-        "running": view.state == runs.RUNNING,
+        "running": view.state == RUNNING,
         "frames": len(frames),
     }
 
 
 @torch.inference_mode()
-def filmed_sketch(view: JobView, payload: Payload) -> Payload:
+def filmed_sketch(view: TrainingView, payload: Payload) -> Payload:
     """What ``news_of`` says, and ``{"run", "epochs": planned, "film": one per kept epoch of
     {"epoch", "probabilities": ten}}``; ``{"blank": True}`` for an empty drawing.
 

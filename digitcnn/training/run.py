@@ -1,0 +1,125 @@
+"""One run's folder: its record, its log, and the lock of whoever works on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from digitcnn.errors import RunError
+from digitcnn.files import write_json
+from digitcnn.training.run_record import INTERRUPTED, RUNNING, RunRecord
+from digitcnn.training.run_results import RunResults
+
+# Only one thread probes a lock at a time: two would take each other for the run's holder.
+_probing = threading.Lock()
+
+
+class Run:
+    """One run's folder. Only one process at a time may hold and write it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = RunResults(folder)
+        # Not per thread: a generator holds it, and may be closed by another thread.
+        self._lock = FileLock(folder / "run.lock", thread_local=False)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run: while the block runs, no other process and no other thread works on it.
+
+        The system releases the lock when the process dies, however it dies.
+        Raises RunError when the run is held already or was deleted.
+        """
+        try:
+            # A probe takes the lock for a moment.
+            self._lock.acquire(timeout=2)
+        except Timeout as error:
+            raise RunError(f"Run '{self.name}' is in use; wait for it or stop it.") from error
+        except OSError as error:
+            raise RunError(
+                f"The folder of run '{self.name}' cannot be written ({error.strerror})."
+            ) from error
+        try:
+            if self._was_deleted():
+                raise RunError(f"Run '{self.name}' was deleted; choose another.")
+            yield
+        finally:
+            self._lock.release()
+
+    def record(self) -> RunRecord:
+        """Return the record; a run that says running but that nobody holds was interrupted.
+
+        Raises RunError when run.json is missing or damaged.
+        """
+        return self.with_current_state(self.stored_record())
+
+    def stored_record(self) -> RunRecord:
+        """Return the record as run.json has it. Raises RunError as ``record`` does."""
+        try:
+            record = RunRecord.from_json(json.loads((self.folder / "run.json").read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise RunError(f"Run '{self.name}' has no readable run.json.") from error
+        # A person may have renamed the folder; its name is the run's.
+        return dataclasses.replace(record, name=self.name)
+
+    def with_current_state(self, record: RunRecord) -> RunRecord:
+        """Return ``record``, marked interrupted where it says running but nobody holds the run."""
+        if record.state == RUNNING and not self._is_held():
+            return dataclasses.replace(
+                record, state=INTERRUPTED, message="The process ended during training."
+            )
+        return record
+
+    def _is_held(self) -> bool:
+        if self._lock.is_locked:
+            return True
+        if not (self.folder / "run.lock").exists():
+            return False
+        probe = FileLock(self.folder / "run.lock")
+        try:
+            with _probing, probe.acquire(blocking=False):
+                self._was_deleted()
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            # Nobody can train in a folder that cannot be written.
+            return False
+
+    def _was_deleted(self) -> bool:
+        """Return whether run.json is gone; call with the lock held.
+
+        Locking a run that was deleted meanwhile creates its folder again, empty; that is removed
+        here, because it would occupy the name.
+        """
+        if (self.folder / "run.json").exists():
+            return False
+        with suppress(OSError):
+            (self.folder / "run.lock").unlink()
+            self.folder.rmdir()
+        return True
+
+    def write(self, record: RunRecord) -> None:
+        write_json(self.folder / "run.json", record.to_json())
+
+    def log(self, text: str) -> None:
+        """Append a line, with the time, to log.txt."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{now} {text}\n")
+
+    def log_error(self, error: BaseException) -> None:
+        """Append the traceback of ``error`` to log.txt."""
+        self.log("".join(traceback.format_exception(error)).rstrip())

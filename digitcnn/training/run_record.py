@@ -1,0 +1,89 @@
+"""The record of a run, as stored in ``run.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from digitcnn.errors import ConfigError, RunError
+from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+
+RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
+INTERRUPTED, FAILED = "interrupted", "failed"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The state of a run and what it was asked to do; times are ISO 8601 in UTC.
+
+    state: running, finished, stopped, interrupted or failed.
+    saves: whether the run writes a checkpoint and a resume state.
+    fingerprint: of the training images; None before they were opened.
+    checkpoint: file name under the checkpoint folder, None without one. digest: of its tensors.
+    message: one sentence on how the run ended.
+    post_training: what follows the last epoch; stored as ``closing``.
+    """
+
+    name: str
+    state: str
+    config: TrainingConfig
+    created: str
+    saves: bool = True
+    fingerprint: str | None = None
+    checkpoint: str | None = None
+    digest: str | None = None
+    device: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    message: str = ""
+    post_training: PostTrainingConfig = field(default_factory=PostTrainingConfig)
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in (STOPPED, INTERRUPTED, FAILED) and self.saves
+
+    def to_json(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        return {**values, "closing": values.pop("post_training")}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RunRecord:
+        """Return the record that ``to_json`` stored. Raises RunError for anything else."""
+        try:
+            values = {
+                **values,
+                "config": TrainingConfig.from_json(values["config"]),
+                # The oldest runs have no such key.
+                "post_training": PostTrainingConfig(**values.get("closing", {})),
+            }
+            values.pop("closing", None)
+            record = cls(**values)
+        except (KeyError, TypeError, ConfigError) as error:
+            raise RunError("run.json is not a run of this version of digitcnn.") from error
+        texts = (record.name, record.state, record.created, record.device, record.message)
+        if not all(isinstance(text, str) for text in texts):
+            raise RunError("run.json is not a run of this version of digitcnn.")
+        return record
+
+
+def is_run_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def check_run_name(name: object) -> None:
+    """Raise RunError for a name that cannot name a run's folder."""
+    if not is_run_name(name):
+        raise RunError(
+            f"The run name {str(name)[:60]!r} is not valid; use up to 60 letters, digits, dots, "
+            "dashes and underscores."
+        )
+
+
+def default_run_name(digits: str, now: datetime) -> str:
+    """Return the name of a run that was given none: digit set and time."""
+    safe = re.sub(r"[^A-Za-z0-9.-]", "-", digits).lstrip(".-")[:30] or "run"
+    return f"{safe}-{now:%Y%m%d-%H%M%S}"

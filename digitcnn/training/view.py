@@ -1,0 +1,102 @@
+"""What a watcher sees of a training: the sum of its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from digitcnn.training.background import BackgroundView
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.events import (
+    EpochEnd,
+    EpochResult,
+    Phase,
+    RunEnd,
+    RunStart,
+    StepProgress,
+    TrainingEvent,
+)
+from digitcnn.training.replay import TrainingReplay
+from digitcnn.training.run_record import RUNNING
+
+# A chart has no more pixels than that.
+MAX_LOSSES = 600
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Training loss over steps, thinned to at most ``MAX_LOSSES`` points.
+
+    means: mean loss (nats) of each full group of ``group`` consecutive steps.
+    rest: the losses of the steps after the last full group.
+    """
+
+    group: int = 1
+    means: tuple[float, ...] = ()
+    rest: tuple[float, ...] = ()
+
+    def with_losses(self, losses: tuple[float, ...]) -> LossCurve:
+        group, means, rest = self.group, list(self.means), list(self.rest)
+        for loss in losses:
+            rest.append(loss)
+            if len(rest) == group:
+                means.append(sum(rest) / group)
+                rest = []
+            if len(means) > MAX_LOSSES:
+                # An odd last mean goes back to the rest as ``group`` equal losses.
+                rest = [means.pop()] * group if len(means) % 2 else []
+                means = [(a + b) / 2 for a, b in zip(means[::2], means[1::2], strict=True)]
+                group *= 2
+        return LossCurve(group, tuple(means), tuple(rest))
+
+
+@dataclass(frozen=True)
+class TrainingView(BackgroundView):
+    """What a watcher sees of a training at one moment.
+
+    number, of: the run is this one of so many that were started together.
+    keeps_replay: whether to keep the networks. replay: those after the epochs that this process
+    trained.
+    ended: how the run ended; None before that.
+    """
+
+    run: str = ""
+    number: int = 1
+    of: int = 1
+    config: TrainingConfig | None = None
+    progress: StepProgress | None = None
+    losses: LossCurve = LossCurve()
+    history: tuple[EpochResult, ...] = ()
+    keeps_replay: bool = True
+    replay: TrainingReplay = field(default_factory=TrainingReplay)
+    ended: RunEnd | None = None
+
+    def after(self, event: TrainingEvent) -> TrainingView:
+        """Return the view after one more event."""
+        match event:
+            case RunStart():
+                return TrainingView(
+                    run=event.run,
+                    number=event.number,
+                    of=event.of,
+                    state=RUNNING,
+                    keeps_replay=self.keeps_replay,
+                )
+            case StepProgress(losses=losses):
+                return replace(
+                    self,
+                    progress=event,
+                    losses=self.losses.with_losses(losses),
+                    phase="training",
+                )
+            case EpochEnd(snapshot=snapshot):
+                view = replace(self, history=snapshot.history)
+                if not self.keeps_replay:
+                    return view
+                replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged)
+                return replace(view, replay=replay)
+            case Phase(text=text):
+                return replace(self, phase=text)
+            case RunEnd():
+                return replace(
+                    self, state=event.state, message=event.message, ended=event, stopping=False
+                )
