@@ -138,7 +138,7 @@ def test_duplicate_sketch_counts_once_with_its_last_label() -> None:
 def test_too_few_sketches_are_refused_with_the_number_needed(
     fine_tuned: Callable[..., FineTuningEnd], sketches: Sketches
 ) -> None:
-    with pytest.raises(FeedbackError, match=r"39 sketches .* needs 40"):
+    with pytest.raises(FeedbackError, match=r"39 labelled sketches, .* needs 40"):
         fine_tuned(sketches.take(range(39)))
     lonely = Sketches(sketches.images, sketches.digits, [str(place) for place in range(60)])
     with pytest.raises(FeedbackError, match="Only 0 sketches are left for testing"):
@@ -174,7 +174,7 @@ def test_changed_images_and_weights_without_details_are_refused(
             original_images(dataclasses.replace(base, details=details), Catalog(folder))
     with pytest.raises(CheckpointError, match="does not record its training images"):
         original_images(dataclasses.replace(base, details=Details()), Catalog(folder))
-    with pytest.raises(DigitSetError, match="no digit set 'many'"):
+    with pytest.raises(DigitSetError, match="Unknown digit set 'many'"):
         original_images(base, Catalog(tmp_path))
 
 
@@ -304,7 +304,7 @@ def test_improved_model_is_saved_with_its_origin(
     end = fine_tuned()
     assert (end.state, end.saved, end.base) == (FINISHED, True, "mine")
     assert end.message == (
-        "Saved as mine-hand-1, fine-fine_tuned on 30 sketches of 3 visitors: no worse on the other "
+        "Saved as mine-hand-1, fine-tuned on 30 sketches of 3 visitors: no worse on the other "
         "half of the feedback, and less than 0.3 points lost on held-out images."
     )
     assert [(row.title, row.n, row.decides) for row in end.rows] == [
@@ -384,7 +384,7 @@ def test_new_models_get_the_next_free_name(base: Checkpoint, tmp_path: Path) -> 
     assert save("mine", 1) == "mine-hand-1.pt"
     assert save("mine", 2) == "mine-hand-2.pt"
     assert save("mine", 1) == "mine-hand-1.pt"
-    # A fine-fine_tuned model can be fine-fine_tuned again; its name does not grow.
+    # A fine-tuned model can be fine-fine_tuned again; its name does not grow.
     assert save("mine-hand-2", 3) == "mine-hand-3.pt"
     assert save("../über alles", 4) == "ber-alles-hand-1.pt"
     assert save("...", 5) == "model-hand-1.pt"

@@ -75,8 +75,8 @@ def test_a_verdict_is_told_with_its_table_and_only_what_was_kept_can_be_chosen()
     assert choice.visible
     for text in (
         "mine before and after learning from feedback",
-        "92.22 % (84.81 to 96.18)",
-        "94.44 % (87.65 to 97.60)",
+        "92.22% (84.81 to 96.18)",
+        "94.44% (87.65 to 97.60)",
         "+2.22 (-2.45 to +7.71)",
         "mnist test (decides nothing)",
         "looks better on it than it is",

@@ -142,7 +142,7 @@ def test_the_chosen_run_stays_chosen_when_others_come(
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert {name for _, name in chosen.choices} == {"mine", "newer"}
     assert "value" not in chosen.constructor_args, "what is chosen is not sent back"
-    assert "90.00 % (76.95 to 96.04)" in updates[5]
+    assert "90.00% (76.95 to 96.04)" in updates[5]
     seen = updates[-1]
     assert handlers["catch_up"](request(), seen, "mine")[6] == gr.skip()
 
