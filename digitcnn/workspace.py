@@ -6,8 +6,9 @@ import copy
 from functools import cached_property
 from pathlib import Path
 
-from digitcnn.analysis.predictions import PredictionCache, Predictions, Progress
+from digitcnn.analysis.predictions import PredictionCache, Predictions
 from digitcnn.analysis.robustness import Robustness, RobustnessCache
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.feedback.store import FeedbackStore

@@ -1,4 +1,9 @@
-"""Computed numbers kept on disk, to be read the next time: checked, bounded, never relied on."""
+"""Computed numbers stored on disk for the next time: checked on reading, bounded in size.
+
+Nothing relies on them. A file that cannot be read is computed again; a folder that cannot be
+written costs time later and leaves a line in the log. Our own code instead of a cache library,
+because those either unpickle what they read or keep a database that another process may lock.
+"""
 
 from __future__ import annotations
 
@@ -14,57 +19,55 @@ log = logging.getLogger(__name__)
 
 
 class DiskCache:
-    """Files of one kind in ``folder``, at most ``limit`` bytes; those unused for longest go first.
+    """Files of one kind in ``folder``, at most ``limit`` bytes; the least recently used go first.
 
-    Thread-safe. A file that cannot be read is made again; a folder that cannot be written costs
-    time later and leaves a line in the log.
+    Thread-safe, and safe with other processes on the same folder.
 
-    ending: of the files' names. magic: their first bytes; another number in it makes this version
-    ignore what older ones wrote. what: is kept, in the plural, for the log.
+    suffix: of the file names. magic: first bytes of each file; a new number in it makes this
+    version ignore the files of older ones. what: plural noun for the log.
     """
 
-    def __init__(self, folder: Path, ending: str, magic: bytes, limit: int, what: str) -> None:
+    def __init__(self, folder: Path, suffix: str, magic: bytes, limit: int, what: str) -> None:
         self.folder, self.limit = folder, limit
-        self._ending, self._magic, self._what = ending, magic, what
-        self._dropping = threading.Lock()
+        self._suffix, self._magic, self._what = suffix, magic, what
+        self._evicting = threading.Lock()
 
     def read(self, name: str, size: int) -> memoryview | None:
-        """What was written under that name, ``size`` bytes; None for any other file, or none."""
-        path = self.folder / f"{name}{self._ending}"
+        """Return the ``size`` bytes written under that name; None where there are no such bytes."""
+        path = self.folder / f"{name}{self._suffix}"
         try:
             data = memoryview(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("Kept %s cannot be read and are made again: %s", self._what, error)
+            log.warning("Stored %s cannot be read; computing them again: %s", self._what, error)
             return None
         head = len(self._magic) + hashlib.sha256().digest_size
         body = data[head:]
         if len(body) != size or data[:head] != self._magic + hashlib.sha256(body).digest():
-            log.warning("Kept %s %s are damaged and are made again", self._what, path.name)
+            log.warning("Stored %s are damaged; computing them again: %s", self._what, path.name)
             return None
-        with contextlib.suppress(OSError):  # in a folder that can be read only
+        with contextlib.suppress(OSError):  # a read-only folder
             path.touch()
         return body
 
     def write(self, name: str, body: bytes) -> None:
+        """Store ``body`` under that name, then delete the oldest files beyond the limit."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self.folder / f"{name}{self._ending}") as file:
+            with atomic_write(self.folder / f"{name}{self._suffix}") as file:
                 file.write(self._magic + hashlib.sha256(body).digest() + body)
-            with self._dropping:
-                self._drop_oldest()
+            with self._evicting:
+                self._evict()
         except OSError as error:
-            log.warning("The %s cannot be kept in %s: %s", self._what, self.folder, error)
+            log.warning("The %s cannot be stored in %s: %s", self._what, self.folder, error)
 
-    def _drop_oldest(self) -> None:
+    def _evict(self) -> None:
         files = []
-        for path in self.folder.glob(f"*{self._ending}"):
-            try:
+        for path in self.folder.glob(f"*{self._suffix}"):
+            with contextlib.suppress(FileNotFoundError):  # another process deleted it
                 status = path.stat()
-            except FileNotFoundError:
-                continue  # another process has dropped it
-            files.append((status.st_mtime_ns, path, status.st_size))
+                files.append((status.st_mtime_ns, path, status.st_size))
         total = sum(size for _, _, size in files)
         for _, path, size in sorted(files):
             if total <= self.limit:

@@ -1,10 +1,10 @@
-"""What one network says of one digit set: one forward pass, which every number and figure reads."""
+"""The predictions of one classifier on one digit set: one forward pass makes them.
+
+Metrics, stability and figures read them and never run the classifier again.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,29 +13,28 @@ import torch
 from torch import Tensor
 
 from digitcnn.analysis.disk_cache import DiskCache
+from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 from digitcnn.network.model import FEATURES, DigitCNN
 
-Progress = Callable[[int, int], None]
-
-# On one core of an EPYC in float32: 5,500 images/s in batches of 100, as many in 50 to 200,
-# 3,700 in 10 and in 400. An accelerator wants more work at a time.
+# On one core of an EPYC in float32: 5,500 images/s in batches of 50 to 200, 3,700 in batches of 10
+# or 400. An accelerator needs more work at a time.
 CPU_BATCH, ACCELERATOR_BATCH = 100, 2000
 
-CACHE_BYTES = 500_000_000
-FEATURES_HELD = 3
-# First bytes of a cache file; another number makes this version ignore what older ones wrote.
+# On disk, where only logits are stored, and in memory: two sets of 55,000 images with features.
+DISK_BYTES, MEMORY_BYTES = 500_000_000, 150_000_000
+# First bytes of a cache file.
 MAGIC = b"digitcnn logits 1\n"
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The answers of one network to one digit set; tensors on the CPU.
+    """The outputs of one classifier for one digit set; tensors on the CPU.
 
-    digits, split, fingerprint: of the set. digest: of the network.
-    logits: float32 [N, 10]. features: float32 [N, 320], the penultimate features before dropout;
-    None where only the logits were kept. labels: uint8 [N].
+    digits, split, fingerprint: of the set. digest: of the classifier. logits: float32 [N, 10].
+    features: float32 [N, 320], the inputs of dropout and the last layer; None where only the logits
+    are known. labels: uint8 [N].
     """
 
     digits: str
@@ -56,11 +55,16 @@ class Predictions:
 
     @property
     def right(self) -> Tensor:
-        """Which answers agree with the labels: bool [N]."""
+        """Whether each prediction equals its label: bool [N]."""
         return self.answers == self.labels
 
+    @property
+    def size(self) -> int:
+        """Bytes of logits and features."""
+        return self.logits.nbytes + (0 if self.features is None else self.features.nbytes)
+
     def probabilities(self, temperature: float = 1.0) -> Tensor:
-        """Softmax of the logits divided by ``temperature``: float64 [N, 10]."""
+        """Return the softmax of the logits divided by ``temperature``: float64 [N, 10]."""
         return torch.softmax(self.logits.double() / temperature, dim=1)
 
 
@@ -75,13 +79,12 @@ def predict(
 ) -> Predictions:
     """Run one forward pass over ``digit_set`` in float32, on the classifier's device.
 
-    batch_size: images per forward pass; None picks the fastest for the device. Memory grows by the
-    result (1.3 KB per image with features, 40 bytes without) and the maps of one batch.
-    progress: called with images done and total images after every batch; what it raises ends the
-    pass.
-    keep_features: None keeps them where the classifier has them.
-    Raises ValueError for a network in training mode: it may be shared with other threads, so it
-    is not switched here; CapabilityError for features that the classifier does not have.
+    batch_size: images per forward pass; None uses the fastest for the device. The result takes
+    1.3 KB per image with features and 40 bytes without.
+    progress: called with images done and images in all after every batch; what it raises ends the
+    pass. keep_features: None keeps them where the classifier has them.
+    Raises ValueError for a network in training mode, which other threads may share, so it is not
+    switched here; CapabilityError for features that the classifier does not have.
     """
     if getattr(classifier, "training", False):
         raise ValueError("predict needs a network in evaluation mode: call eval() where it is made")
@@ -119,19 +122,19 @@ def predict(
 
 
 class PredictionCache:
-    """Predictions by network and digit set: logits in ``folder``, features in memory. Thread-safe.
+    """Predictions by classifier and digit set: logits in ``folder``, features in memory.
 
-    On disk are at most ``limit`` bytes, the oldest go first; in memory are the last three
-    predictions with their features. Whoever asks for what is being computed waits for it and sees
-    its progress. A file that cannot be read is made again; a folder that cannot be written costs
-    time later, not the answer now, and leaves a line in the log.
+    Thread-safe. Who asks for predictions that are being computed waits for them and sees their
+    progress. On disk are at most ``limit`` bytes; see ``DiskCache``.
     """
 
-    def __init__(self, folder: Path, limit: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, folder: Path, limit: int = DISK_BYTES, memory_limit: int = MEMORY_BYTES
+    ) -> None:
         self.files = DiskCache(folder, ".logits", MAGIC, limit, "predictions")
-        self._lock = threading.Lock()
-        self._held: OrderedDict[str, Predictions] = OrderedDict()
-        self._flights: dict[str, _Flight] = {}
+        self._memory: SharedCache[str, Predictions] = SharedCache(
+            memory_limit, lambda predictions: predictions.size
+        )
 
     def get(
         self,
@@ -142,121 +145,47 @@ class PredictionCache:
         progress: Progress | None = None,
         features: bool = False,
     ) -> Predictions:
-        """The predictions of the classifier with that digest, computed where they are not kept.
+        """Return the predictions of the classifier with that digest, computed where unknown.
 
         features: whether ``Predictions.features`` is needed; otherwise it may be None.
-        Raises what ``predict`` and ``progress`` raise; others who wait then compute themselves.
-        Raises ValueError without a digest: all networks would share one place.
+        Raises what ``predict`` and ``progress`` raise, and ValueError for an empty digest, which
+        all classifiers would share.
         """
         if not digest:
-            raise ValueError("predictions are kept by the network's digest, but it is empty")
+            raise ValueError("predictions are stored by the classifier's digest, which is empty")
         key = f"{digest}-{digit_set.fingerprint}"
-        while True:
-            with self._lock:
-                held = self._held.get(key)
-                if held is not None:
-                    self._held.move_to_end(key)
-                    return _under_name_of(digit_set, held)
-                flight = self._flights.get(key)
-                leading = flight is None
-                if flight is None:
-                    flight = self._flights[key] = _Flight()
-            if not leading:
-                flight.wait(progress)
-                continue
-            try:
-                return self._fetch(key, flight, classifier, digest, digit_set, progress, features)
-            finally:
-                with self._lock:
-                    del self._flights[key]
-                flight.land()
 
-    def _fetch(
-        self,
-        key: str,
-        flight: _Flight,
-        classifier: Classifier,
-        digest: str,
-        digit_set: DigitSet,
-        progress: Progress | None,
-        features: bool,
-    ) -> Predictions:
-        logits = self._read(key, len(digit_set))
-        if logits is not None and not features:
-            return Predictions(
-                digit_set.name,
-                digit_set.split,
-                digit_set.fingerprint,
-                digest,
-                logits,
-                None,
-                digit_set.labels,
+        def compute(report: Progress) -> Predictions:
+            logits = self._read(key, len(digit_set))
+            if logits is not None and not features:
+                own = (digit_set.name, digit_set.split, digit_set.fingerprint)
+                return Predictions(*own, digest, logits, None, digit_set.labels)
+            predictions = predict(
+                classifier,
+                digit_set,
+                digest=digest,
+                progress=report,
+                keep_features=True if features else None,
             )
+            if logits is not None:
+                # Numbers shown before stay as they were, whatever the last bit is this time.
+                return replace(predictions, logits=logits)
+            self.files.write(key, predictions.logits.numpy().astype("<f4").tobytes())
+            return predictions
 
-        def report(done: int, total: int) -> None:
-            flight.report(done, total)
-            if progress is not None:
-                progress(done, total)
-
-        found = predict(
-            classifier,
-            digit_set,
-            digest=digest,
-            progress=report,
-            keep_features=True if features else None,
+        predictions = self._memory.get(
+            key,
+            compute,
+            progress=progress,
+            accept=lambda known: known.features is not None or not features,
         )
-        if logits is None:
-            self.files.write(key, found.logits.numpy().astype("<f4").tobytes())
-        else:
-            # Numbers shown before stay as they were, whatever the last bit does this time.
-            found = replace(found, logits=logits)
-        with self._lock:
-            self._held[key] = found
-            while len(self._held) > FEATURES_HELD:
-                self._held.popitem(last=False)
-        return found
+        # The same images may be known under another name or split.
+        return replace(predictions, digits=digit_set.name, split=digit_set.split)
 
     def _read(self, key: str, n: int) -> Tensor | None:
-        """The logits that were kept, float32 [n, 10]; None where there are none."""
+        """Return the logits on disk, float32 [n, 10]; None where there are none."""
         body = self.files.read(key, n * CLASSES * np.dtype("<f4").itemsize)
         if body is None:
             return None
         values = np.frombuffer(body, dtype="<f4").astype(np.float32)
         return torch.from_numpy(values).view(n, CLASSES)
-
-
-class _Flight:
-    """One computation under way: what those who wait for it need to know."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._step: tuple[int, int] | None = None
-        self._landed = False
-
-    def report(self, done: int, total: int) -> None:
-        with self._changed:
-            self._step = done, total
-            self._changed.notify_all()
-
-    def land(self) -> None:
-        with self._changed:
-            self._landed = True
-            self._changed.notify_all()
-
-    def wait(self, progress: Progress | None) -> None:
-        """Until it landed; ``progress`` is called from the waiting thread, which it belongs to."""
-        told = None
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._landed or self._step != told)  # noqa: B023
-                step, landed = self._step, self._landed
-            if progress is not None and step is not None and step != told:
-                progress(*step)
-            told = step
-            if landed:
-                return
-
-
-def _under_name_of(digit_set: DigitSet, found: Predictions) -> Predictions:
-    """The same images may be known under another name or split."""
-    return replace(found, digits=digit_set.name, split=digit_set.split)

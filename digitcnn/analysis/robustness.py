@@ -1,116 +1,112 @@
-"""What a network makes of digits that are turned, moved, scaled, drawn thicker or thinner, blurred.
+"""How a classifier copes with digits that are rotated, shifted, scaled, thickened or blurred.
 
-``AXES`` are the five changes, each a pure function of images and a strength. ``measure`` gives a
-network's accuracy along each of them, ``perturb`` its answers to one sketch, with the strengths at
-which the answer breaks. One change at a time: nothing is turned and blurred at once.
+``AXES`` are the five distortions, each a pure function of images and a strength. ``measure`` gives
+a classifier's accuracy along each axis, ``perturb`` its predictions for one sketch and the
+strengths at which the prediction changes. Only one distortion is applied at a time.
 
-The images come out as uint8, as every image does that a network here gets, so what is shown is
-what was answered.
+The distorted images are uint8, as every image that a classifier gets here, so what is shown is
+what was classified.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from digitcnn.analysis.predictions import Progress, predict
+from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits import sketch
-from digitcnn.digits.augment import thicken, warp
+from digitcnn.digits.augment import thicken
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.intervals import wilson_interval
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.classifier import Classifier
 
-# Accuracies are measured on so many images of a set.
+# Accuracies are measured on at most this many images of a set.
 MOST_IMAGES = 1000
-# A curve of accuracies takes less than 2 KB.
-MOST_KEPT = 256
+# Results of whole classifiers in memory, less than 10 KB each.
+RESULTS_HELD = 256
 
 
-# The changes. images: [N, 28, 28] from 0 to 255, any dtype. strength: a number, or a tensor with
-# one per image. Each gives uint8 [N, 28, 28]; a strength that changes nothing, the images again.
-
-Strength = float | Tensor
-
-
-def rotate(images: Tensor, degrees: Strength) -> Tensor:
-    """Turned clockwise, bilinear, about the place where framing puts the centre of mass."""
-    angle = torch.deg2rad(_each(degrees, images))
-    cos, sin = angle.cos(), angle.sin()
-    # affine_grid's coordinates span 2 over the image.
-    middle = 2 * sketch.MIDDLE / SIDE - 1
-    x, y = middle * (1 - cos - sin), middle * (1 - cos + sin)
-    matrices = torch.stack((cos, sin, x, -sin, cos, y), dim=1).view(-1, 2, 3)
-    return _to_bytes(warp(images.unsqueeze(1).float(), matrices).squeeze(1))
+# The distortions. images: [N, 28, 28] from 0 to 255, any dtype. Each returns uint8 [N, 28, 28]; the
+# neutral strength returns the images unchanged. torchvision does what it can; scaling and stroke
+# width are ours, because its affine transform does not antialias, its resize knows whole pixels
+# only, and it has no morphology.
 
 
-def shift(images: Tensor, pixels: Strength) -> Tensor:
-    """Moved to the right; what leaves the image is lost."""
-    return _resample(images, right=pixels, factor=1.0)
+def rotate(images: Tensor, degrees: float) -> Tensor:
+    """Rotate clockwise, bilinear, about the point where framing puts the centre of mass."""
+    vision = _vision()
+    bilinear = vision.InterpolationMode.BILINEAR
+    centre = [sketch.MIDDLE, sketch.MIDDLE]
+    return _to_bytes(vision.rotate(images.float(), -degrees, interpolation=bilinear, center=centre))
 
 
-def scale(images: Tensor, factor: Strength) -> Tensor:
-    """Grown or shrunk with its pen, antialiased, about the place of the centre of mass."""
-    return _resample(images, right=0.0, factor=factor)
+def shift(images: Tensor, pixels: float) -> Tensor:
+    """Move to the right by whole pixels; what leaves the image is lost."""
+    moved = _vision().affine(
+        images.float(), angle=0.0, translate=[pixels, 0.0], scale=1.0, shear=[0.0, 0.0]
+    )
+    return _to_bytes(moved)
 
 
-def change_stroke(images: Tensor, pixels: Strength) -> Tensor:
-    """Strokes wider by so many pixels, half of it on each side; thinner below 0.
-
-    A stroke that loses its whole width is gone.
-    """
-    width = _each(pixels, images).view(-1, 1, 1, 1)
-    found = images.unsqueeze(1).float()
-    # Thinning the ink is thickening the paper.
-    found = torch.where(width < 0, 255 - found, found)
-    sides = width.abs() / 2
-    for done in range(math.ceil(float(sides.max()))):
-        found = thicken(found, (sides - done).clamp(0, 1))
-    return _to_bytes(torch.where(width < 0, 255 - found, found).squeeze(1))
-
-
-def blur(images: Tensor, sigma: Strength) -> Tensor:
-    """Under a Gaussian of that many pixels; beyond the image is paper."""
-    # So narrow a Gaussian is 1 on its own pixel and 0 on the next.
-    width = _each(sigma, images).clamp(min=0.01).view(-1, 1, 1)
-    place = torch.arange(-SIDE, SIDE + 1.0)
-    bell = torch.exp(-((place / width) ** 2) / 2)
-    bell = bell / bell.sum(dim=2, keepdim=True)
-    pixel = torch.arange(SIDE)
-    matrices = bell[:, 0, SIDE + pixel[:, None] - pixel]
-    return _to_bytes(matrices @ images.float() @ matrices)
-
-
-def _each(strength: Strength, images: Tensor) -> Tensor:
-    """One strength per image: float32 [N]."""
-    return torch.as_tensor(strength, dtype=torch.float32).expand(len(images))
-
-
-def _resample(images: Tensor, *, right: Strength, factor: Strength) -> Tensor:
+def scale(images: Tensor, factor: float) -> Tensor:
+    """Scale with the stroke width, antialiased, about the centre of mass."""
     n = len(images)
     middle = np.full((n, 2), sketch.MIDDLE)
-    middle[:, 1] -= np.asarray(right, dtype=np.float64)
-    step = np.full(n, 1 / np.asarray(factor, dtype=np.float64))
-    return _to_bytes(torch.from_numpy(sketch.resampled(images.numpy(), middle, step)))
+    resampled = sketch.resampled(images.numpy(), middle, np.full(n, 1 / factor))
+    return _to_bytes(torch.from_numpy(resampled))
+
+
+def change_stroke(images: Tensor, pixels: float) -> Tensor:
+    """Widen every stroke by this many pixels, half on each side; below 0, make it thinner.
+
+    A stroke that loses its whole width disappears.
+    """
+    ink = images.unsqueeze(1).float()
+    # Thinning the ink is thickening the paper.
+    ink = 255 - ink if pixels < 0 else ink
+    side = abs(pixels) / 2
+    for step in range(math.ceil(side)):
+        ink = thicken(ink, torch.full((len(ink), 1, 1, 1), min(side - step, 1.0)))
+    return _to_bytes((255 - ink if pixels < 0 else ink).squeeze(1))
+
+
+def blur(images: Tensor, sigma: float) -> Tensor:
+    """Blur with a Gaussian of this deviation in pixels; beyond the image is paper."""
+    if sigma == 0:
+        return _to_bytes(images.float())
+    vision = _vision()
+    # torchvision mirrors what is at the border: put paper around it.
+    edge = math.ceil(4 * sigma)
+    padded = vision.pad(images.unsqueeze(1).float(), [edge])
+    blurred = vision.gaussian_blur(padded, [2 * edge + 1, 2 * edge + 1], [sigma, sigma])
+    return _to_bytes(vision.center_crop(blurred, [SIDE, SIDE]).squeeze(1))
+
+
+def _vision() -> Any:
+    """Import torchvision on first use: it takes a second that the start of the page need not."""
+    from torchvision.transforms.v2 import functional
+
+    return functional
 
 
 def _to_bytes(images: Tensor) -> Tensor:
-    return images.round().clamp_(0, 255).to(torch.uint8)
+    return images.round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One kind of change and the strengths that are looked at.
+    """One kind of distortion and the strengths that are tried.
 
-    name: for people, one word or two. unit: of a strength, as it stands behind a number.
-    neutral: the strength that changes nothing; one of ``values``, which ascend.
-    marked: those of the values that a table shows. change: one of the functions above.
+    name: one word or two, for people. unit: of a strength, written behind the number. neutral: the
+    strength that changes nothing; one of ``values``, which ascend. marked: the values that a table
+    shows. apply: one of the functions above.
     """
 
     name: str
@@ -118,10 +114,10 @@ class Axis:
     neutral: float
     values: tuple[float, ...]
     marked: tuple[float, ...]
-    change: Callable[[Tensor, Strength], Tensor] = field(repr=False)
+    apply: Callable[[Tensor, float], Tensor] = field(repr=False)
 
     def text(self, strength: float) -> str:
-        """A strength as people read it: ``+30°``, ``0.5 ×``, ``-2 px``."""
+        """Return a strength with its unit, signed on axes with two sides: ``+30°``, ``0.5 ×``."""
         signed = self.neutral == 0 and self.values[0] < 0 and strength != 0
         return f"{strength:+g}{self.unit}" if signed else f"{strength:g}{self.unit}"
 
@@ -144,13 +140,12 @@ AXES = (
 
 @dataclass(frozen=True, eq=False)
 class Perturbation:
-    """The answers to one sketch along one axis.
+    """The predictions for one sketch along one axis.
 
-    images: uint8 [V, 28, 28]. probabilities: float32 [V, 10].
-    answer: to the unchanged sketch. rival: the other digit that comes nearest to being the answer
-    anywhere on the axis.
-    below, above: going away from the neutral strength, the first with another answer; NaN where
-    the answer holds to the end.
+    images: uint8 [V, 28, 28]. probabilities: float32 [V, 10]. answer: the prediction for the
+    unchanged sketch. rival: the other digit whose probability is highest anywhere on the axis.
+    below, above: going away from the neutral strength, the first with another prediction; NaN
+    where the prediction never changes.
     """
 
     axis: Axis
@@ -162,40 +157,36 @@ class Perturbation:
     above: float
 
 
-def perturb(network: DigitCNN, image: Tensor, temperature: float = 1.0) -> tuple[Perturbation, ...]:
-    """The answers to one sketch along all axes, from one batch of some 80 images.
+def perturb(
+    classifier: Classifier, image: Tensor, temperature: float = 1.0
+) -> tuple[Perturbation, ...]:
+    """Classify one sketch along all axes, in one batch of some 80 images.
 
-    network: on the CPU, in evaluation mode; its ``inference_copy`` answers three times as fast.
-    image: uint8 [28, 28].
+    classifier: on the CPU; its ``inference_copy`` is three times as fast. image: uint8 [28, 28].
     """
-    images = [
-        axis.change(image.expand(len(axis.values), -1, -1), torch.tensor(axis.values))
-        for axis in AXES
-    ]
+    images = [torch.cat([axis.apply(image[None], value) for value in axis.values]) for axis in AXES]
     with torch.inference_mode():
-        logits = network(network.prepare(torch.cat(images)))
+        logits = classifier.logits(torch.cat(images))
     probabilities = torch.softmax(logits / temperature, dim=1)
     parts = probabilities.split([len(part) for part in images])
-    return tuple(
-        _perturb(axis, part, found) for axis, part, found in zip(AXES, images, parts, strict=True)
-    )
+    return tuple(_perturbation(*row) for row in zip(AXES, images, parts, strict=True))
 
 
-def _perturb(axis: Axis, images: Tensor, probabilities: Tensor) -> Perturbation:
-    answers = probabilities.argmax(dim=1).tolist()
-    middle = axis.values.index(axis.neutral)
-    answer = answers[middle]
-    others = probabilities.amax(dim=0)
-    others[answer] = -1
-    elsewhere = [v if a != answer else None for v, a in zip(axis.values, answers, strict=True)]
+def _perturbation(axis: Axis, images: Tensor, probabilities: Tensor) -> Perturbation:
+    predicted = probabilities.argmax(dim=1).tolist()
+    neutral = axis.values.index(axis.neutral)
+    answer = predicted[neutral]
+    highest = probabilities.amax(dim=0)
+    highest[answer] = -1
+    changed = [v if p != answer else None for v, p in zip(axis.values, predicted, strict=True)]
     return Perturbation(
         axis,
         images,
         probabilities,
         answer,
-        int(others.argmax()),
-        _first(elsewhere[middle::-1]),
-        _first(elsewhere[middle:]),
+        int(highest.argmax()),
+        _first(changed[neutral::-1]),
+        _first(changed[neutral:]),
     )
 
 
@@ -203,12 +194,12 @@ def _first(values: Sequence[float | None]) -> float:
     return next((value for value in values if value is not None), math.nan)
 
 
-# A whole network
+# A whole digit set
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How many of ``n`` images are answered rightly at each of the axis' values."""
+    """How many of ``n`` images are classified correctly at each of the axis' values."""
 
     axis: Axis
     right: tuple[int, ...]
@@ -225,13 +216,13 @@ class Curve:
         return tuple(wilson_interval(right, self.n) for right in self.right)
 
     def at(self, value: float) -> int:
-        """The number of right answers at one of the axis' values."""
+        """Return the number of correct predictions at one of the axis' values."""
         return self.right[self.axis.values.index(value)]
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The curves of one network on one set, in the order of AXES, all on the same ``n`` images."""
+    """The curves of one classifier, in the order of AXES, all on the same ``n`` images."""
 
     digits: str
     split: str
@@ -245,24 +236,23 @@ class Robustness:
 
     @property
     def unchanged(self) -> int:
-        """How many of the images are answered rightly as they are."""
+        """The number of correct predictions without distortion."""
         return self.curves[0].at(self.curves[0].axis.neutral)
 
 
 def sample(digit_set: DigitSet) -> DigitSet:
-    """The 1,000 images that accuracies are measured on, evenly spread over the set; a smaller set
-    whole."""
+    """Return ``MOST_IMAGES`` images evenly spread over the set; a smaller set as it is."""
     n = min(MOST_IMAGES, len(digit_set))
     return digit_set.take(torch.arange(n) * len(digit_set) // n)
 
 
 def measure(
-    network: DigitCNN, digit_set: DigitSet, *, progress: Progress | None = None
+    classifier: Classifier, digit_set: DigitSet, *, progress: Progress | None = None
 ) -> Robustness:
-    """The accuracy of a network along all axes, on ``sample(digit_set)``.
+    """Measure the accuracy along all axes, on ``sample(digit_set)``.
 
-    network: in evaluation mode, on any device. progress: called with changed images answered
-    and such images in all; what it raises ends the measurement.
+    progress: called with distorted images classified and such images in all; what it raises ends
+    the measurement.
     """
     chosen = sample(digit_set)
     n = len(chosen)
@@ -275,45 +265,38 @@ def measure(
             progress(done + here, total)
 
     for axis in AXES:
-        # Changed a thousand at a time, as bytes: in floats all at once would take 200 MB.
-        images = torch.cat([axis.change(chosen.images, value) for value in axis.values])
-        changed = replace(chosen, images=images, labels=chosen.labels.repeat(len(axis.values)))
-        found = predict(network, changed, progress=report, keep_features=False)
-        right = found.right.view(len(axis.values), n).sum(dim=1)
+        # Distorted value by value and joined as bytes: as floats they would take 200 MB.
+        images = torch.cat([axis.apply(chosen.images, value) for value in axis.values])
+        distorted = replace(chosen, images=images, labels=chosen.labels.repeat(len(axis.values)))
+        predictions = predict(classifier, distorted, progress=report, keep_features=False)
+        right = predictions.right.view(len(axis.values), n).sum(dim=1)
         curves.append(Curve(axis, tuple(right.tolist()), n))
-        done += len(changed)
+        done += len(distorted)
     return Robustness(digit_set.name, digit_set.split, n, tuple(curves))
 
 
 class RobustnessCache:
-    """The curves that were measured last, by network and images, in memory. Thread-safe.
-
-    Two who ask at once for the same both measure it; the first to finish is kept.
-    """
+    """The results measured last, by classifier and images, in memory. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Robustness] = OrderedDict()
+        self._results: SharedCache[tuple[str, str], Robustness] = SharedCache(RESULTS_HELD)
 
     def get(
         self,
-        network: Callable[[], DigitCNN],
+        classifier: Callable[[], Classifier],
         digest: str,
         digit_set: DigitSet,
         *,
         progress: Progress | None = None,
     ) -> Robustness:
-        """The curves of the network with that digest; ``network`` is called where none are kept."""
-        key = digest, digit_set.fingerprint
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-        if kept is None:
-            found = measure(network(), digit_set, progress=progress)
-            with self._lock:
-                kept = self._kept.setdefault(key, found)
-                while len(self._kept) > MOST_KEPT:
-                    self._kept.popitem(last=False)
+        """Return the result of the classifier with that digest, measured where it is unknown.
+
+        classifier: called only to measure. Raises what ``classifier`` and ``progress`` raise.
+        """
+        result = self._results.get(
+            (digest, digit_set.fingerprint),
+            lambda report: measure(classifier(), digit_set, progress=report),
+            progress=progress,
+        )
         # The same images may be known under another name or split.
-        return replace(kept, digits=digit_set.name, split=digit_set.split)
+        return replace(result, digits=digit_set.name, split=digit_set.split)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-from digitcnn.analysis.predictions import Progress
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.ui.parts import status_line
 
 R = TypeVar("R")

@@ -11,8 +11,9 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
-from digitcnn.analysis.predictions import Predictions, Progress
+from digitcnn.analysis.predictions import Predictions
 from digitcnn.analysis.robustness import Robustness
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import (
     CheckpointError,

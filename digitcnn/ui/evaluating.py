@@ -16,7 +16,8 @@ import torch
 from digitcnn.analysis.figures import NAMES, Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import evaluate, gap
-from digitcnn.analysis.predictions import Predictions, Progress
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.analysis.stability import Stability, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError

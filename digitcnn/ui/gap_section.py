@@ -11,7 +11,7 @@ import gradio as gr
 from digitcnn.analysis import figures
 from digitcnn.analysis.gap import Waterfall, waterfall
 from digitcnn.analysis.metrics import accuracy_text
-from digitcnn.analysis.predictions import Progress
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.ui import figure_sheets
 from digitcnn.ui.background import telling

@@ -49,12 +49,10 @@ def wait_for(
         if isinstance(found, FeatureIndex):
             return found
         time.sleep(0.01)
-    raise AssertionError("the index did not come")
+    raise AssertionError("the index was not built")
 
 
-def test_the_nearest_are_those_that_looking_at_all_finds(
-    network: DigitCNN, drawn: DigitSet
-) -> None:
+def test_the_nearest_agree_with_a_search_in_numpy(network: DigitCNN, drawn: DigitSet) -> None:
     training, queries = drawn.take(slice(0, 400)), drawn.take(slice(400, 420))
     index = build_index(network, training, sleep=no_sleep)
     features = predict(network, training).features
@@ -62,7 +60,7 @@ def test_the_nearest_are_those_that_looking_at_all_finds(
         distances = np.linalg.norm(features.double().numpy() - query.double().numpy(), axis=1)
         expected = np.argsort(distances, kind="stable")[:9]
         places, found = index.nearest(query)
-        # Features are kept as float16: places that are nearly equal may swap.
+        # Features are stored as float16: nearly equal distances may swap.
         np.testing.assert_allclose(found.numpy(), distances[expected], rtol=2e-3)
         np.testing.assert_allclose(distances[places.numpy()], distances[expected], rtol=2e-3)
 
@@ -76,14 +74,14 @@ def test_a_training_image_is_its_own_nearest(network: DigitCNN, drawn: DigitSet)
     assert bool((distances.diff() >= 0).all())
 
 
-def test_a_set_smaller_than_nine_gives_all_it_has(network: DigitCNN, drawn: DigitSet) -> None:
+def test_a_set_smaller_than_nine_is_returned_whole(network: DigitCNN, drawn: DigitSet) -> None:
     index = build_index(network, drawn.take(slice(0, 4)), sleep=no_sleep)
     places, distances = index.nearest(torch.zeros(320))
     assert sorted(places.tolist()) == [0, 1, 2, 3]
     assert len(distances) == 4
 
 
-def test_it_is_made_at_half_speed_and_says_how_far_it_is(
+def test_building_sleeps_after_each_block_and_reports_progress(
     network: DigitCNN, drawn: DigitSet
 ) -> None:
     slept: list[float] = []
@@ -100,10 +98,10 @@ def test_it_is_made_at_half_speed_and_says_how_far_it_is(
     assert min(slept) > 0
 
 
-def test_features_that_are_no_numbers_are_refused(drawn: DigitSet) -> None:
+def test_features_that_are_not_finite_are_refused(drawn: DigitSet) -> None:
     broken = DigitCNN(generator=torch.Generator().manual_seed(1)).eval().requires_grad_(False)
     broken.hidden.bias.fill_(torch.inf)
-    with pytest.raises(CheckpointError, match="not all numbers"):
+    with pytest.raises(CheckpointError, match="NaN or infinity"):
         build_index(broken, drawn.take(slice(0, 5)), sleep=no_sleep)
 
 
@@ -118,7 +116,7 @@ def test_features_of_any_size_keep_their_precision(network: DigitCNN, drawn: Dig
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=float(expected.max()) * 1e-4)
 
 
-def test_it_is_built_once_and_read_from_disk_the_next_time(
+def test_an_index_is_built_once_and_then_read_from_disk(
     indexes: FeatureIndexes, network: DigitCNN, drawn: DigitSet
 ) -> None:
     first = indexes.ask("a", "digest-a", network, lambda: drawn)
@@ -138,7 +136,7 @@ def test_it_is_built_once_and_read_from_disk_the_next_time(
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"x", bytes])
-def test_a_damaged_file_is_made_again(
+def test_a_damaged_file_is_built_again(
     indexes: FeatureIndexes,
     network: DigitCNN,
     drawn: DigitSet,
@@ -154,7 +152,7 @@ def test_a_damaged_file_is_made_again(
     assert "damaged" in caplog.text
 
 
-def test_two_are_held_and_those_unused_for_longest_leave_the_disk(
+def test_the_least_recently_used_leave_memory_and_disk(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet
 ) -> None:
     small = drawn.take(slice(0, 10))
@@ -165,8 +163,8 @@ def test_two_are_held_and_those_unused_for_longest_leave_the_disk(
     wait_for(indexes, network, lambda: small, "a")
     wait_for(indexes, network, lambda: small, "c")
     assert isinstance(indexes.ask("a", "digest-a", network, lambda: small), FeatureIndex)
-    kept = sorted(path.name.split("-")[1] for path in (tmp_path / "features").iterdir())
-    assert kept == ["b", "c"]
+    stored = sorted(path.name.split("-")[1] for path in (tmp_path / "features").iterdir())
+    assert stored == ["b", "c"]
     assert isinstance(indexes.ask("b", "digest-b", network, lambda: small), UnderWay)
     wait_for(indexes, network, lambda: small, "b")
 
@@ -178,7 +176,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_one_is_built_at_a_time(
+def test_one_index_is_built_at_a_time(
     indexes: FeatureIndexes, network: DigitCNN, drawn: DigitSet, gate: threading.Event
 ) -> None:
     opened: list[str] = []
@@ -200,7 +198,7 @@ def test_one_is_built_at_a_time(
     assert opened == ["a", "b"]
 
 
-def test_what_went_wrong_is_told_for_a_while_and_then_tried_again(
+def test_a_failure_is_reported_for_a_while_and_then_retried(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet
 ) -> None:
     now = [100.0]
@@ -211,7 +209,7 @@ def test_what_went_wrong_is_told_for_a_while_and_then_tried_again(
         tries.append(1)
         raise DigitSetError("mnist (train) is not here; fetch it.")
 
-    def told() -> str:
+    def error_of_ask() -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
@@ -219,17 +217,17 @@ def test_what_went_wrong_is_told_for_a_while_and_then_tried_again(
             except DigitSetError as error:
                 return str(error)
             time.sleep(0.01)
-        raise AssertionError("nothing was told")
+        raise AssertionError("ask did not raise")
 
-    assert told() == "mnist (train) is not here; fetch it."
-    assert told() == "mnist (train) is not here; fetch it."
+    assert error_of_ask() == "mnist (train) is not here; fetch it."
+    assert error_of_ask() == "mnist (train) is not here; fetch it."
     assert len(tries) == 1
     now[0] += 4
     assert isinstance(indexes.ask("a", "digest-a", network, lambda: drawn), UnderWay)
     wait_for(indexes, network, lambda: drawn)
 
 
-def test_a_folder_that_cannot_be_written_costs_no_answer(
+def test_a_read_only_folder_does_not_prevent_an_index(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -239,7 +237,7 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(
     assert "cannot be" in caplog.text
 
 
-def test_what_is_near_in_the_features_is_mostly_the_same_digit(real_data: Path) -> None:
+def test_nearest_images_on_mnist_mostly_show_the_same_digit(real_data: Path) -> None:
     network = load(SHIPPED).network
     training, held_out = split_held_out(Catalog(real_data).open("mnist", "train"))
     index = build_index(network, training.take(slice(0, 3000)), sleep=no_sleep)

@@ -31,13 +31,13 @@ def cache(tmp_path: Path) -> PredictionCache:
 
 
 class Steps(list[tuple[int, int]]):
-    """Keeps what a progress callback is told."""
+    """A progress callback that records its calls."""
 
     def __call__(self, done: int, total: int) -> None:
         self.append((done, total))
 
 
-def test_predictions_are_the_networks_own_answers(network: DigitCNN, drawn: DigitSet) -> None:
+def test_predictions_equal_the_networks_outputs(network: DigitCNN, drawn: DigitSet) -> None:
     steps = Steps()
     found = predict(network, drawn, digest="d", progress=steps)
     inputs = network.prepare(drawn.images)
@@ -49,12 +49,12 @@ def test_predictions_are_the_networks_own_answers(network: DigitCNN, drawn: Digi
     assert len(steps) > 1
 
 
-def test_the_batch_size_changes_no_answer(network: DigitCNN, some: DigitSet) -> None:
+def test_the_batch_size_does_not_change_the_logits(network: DigitCNN, some: DigitSet) -> None:
     by_seven, at_once = (predict(network, some, batch_size=size) for size in (7, 60))
     torch.testing.assert_close(by_seven.logits, at_once.logits, rtol=1e-4, atol=1e-5)
 
 
-def test_one_image_is_enough_and_features_can_be_left_out(
+def test_a_single_image_works_and_features_can_be_left_out(
     network: DigitCNN, some: DigitSet
 ) -> None:
     found = predict(network, some.take(slice(3, 4)), keep_features=False)
@@ -62,7 +62,9 @@ def test_one_image_is_enough_and_features_can_be_left_out(
     torch.testing.assert_close(found.logits, predict(network, some).logits[3:4])
 
 
-def test_answers_and_probabilities_come_from_the_logits(network: DigitCNN, some: DigitSet) -> None:
+def test_predictions_and_probabilities_come_from_the_logits(
+    network: DigitCNN, some: DigitSet
+) -> None:
     found = predict(network, some)
     assert torch.equal(found.answers, found.logits.argmax(1))
     assert torch.equal(found.right, found.logits.argmax(1) == some.labels.long())
@@ -71,14 +73,14 @@ def test_answers_and_probabilities_come_from_the_logits(network: DigitCNN, some:
     assert len(found) == 60
 
 
-def test_a_network_with_another_input_scaling_keeps_it(some: DigitSet) -> None:
+def test_the_networks_own_input_scaling_is_used(some: DigitSet) -> None:
     network = DigitCNN(0.5, 0.5, torch.Generator().manual_seed(0)).eval()
     with torch.no_grad():
         expected = network(network.prepare(some.images))
     torch.testing.assert_close(predict(network, some).logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_in_training_mode_is_refused_and_left_as_it_is(some: DigitSet) -> None:
+def test_a_network_in_training_mode_is_refused_and_not_switched(some: DigitSet) -> None:
     network = DigitCNN()
     with pytest.raises(ValueError, match="evaluation mode"):
         predict(network, some)
@@ -93,7 +95,7 @@ def test_a_shared_network_is_not_changed(network: DigitCNN, some: DigitSet) -> N
     assert all(torch.equal(network.state_dict()[name], kept) for name, kept in before.items())
 
 
-def test_a_second_visit_reads_the_logits_from_disk(
+def test_logits_are_read_from_disk_the_second_time(
     network: DigitCNN, some: DigitSet, cache: PredictionCache
 ) -> None:
     first = cache.get(network, "d", some)
@@ -105,7 +107,7 @@ def test_a_second_visit_reads_the_logits_from_disk(
     assert steps == []
 
 
-def test_features_are_computed_when_only_logits_are_on_disk_and_the_logits_stay(
+def test_missing_features_are_computed_and_the_stored_logits_stay(
     network: DigitCNN, some: DigitSet, cache: PredictionCache
 ) -> None:
     first = cache.get(network, "d", some)
@@ -118,17 +120,26 @@ def test_features_are_computed_when_only_logits_are_on_disk_and_the_logits_stay(
     assert steps == []
 
 
-def test_features_of_the_last_three_are_held(
-    network: DigitCNN, drawn: DigitSet, cache: PredictionCache
+def test_memory_is_bounded_and_the_oldest_features_go_first(
+    network: DigitCNN, drawn: DigitSet, tmp_path: Path
 ) -> None:
     sets = [drawn.take(slice(i, i + 5)) for i in range(4)]
+    one = predict(network, sets[0]).size
+    cache = PredictionCache(tmp_path / "cache", memory_limit=3 * one)
     for digits in sets:
         cache.get(network, "d", digits)
     assert cache.get(network, "d", sets[0]).features is None  # read from disk
-    assert all(cache.get(network, "d", digits).features is not None for digits in sets[1:])
+    assert all(cache.get(network, "d", digits).features is not None for digits in sets[2:])
 
 
-def test_networks_and_sets_have_places_of_their_own(
+def test_predictions_larger_than_the_memory_limit_are_returned(
+    network: DigitCNN, some: DigitSet, tmp_path: Path
+) -> None:
+    cache = PredictionCache(tmp_path / "cache", memory_limit=1)
+    assert torch.equal(cache.get(network, "d", some).logits, predict(network, some).logits)
+
+
+def test_networks_and_sets_are_cached_separately(
     network: DigitCNN, drawn: DigitSet, cache: PredictionCache
 ) -> None:
     other = DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
@@ -138,7 +149,7 @@ def test_networks_and_sets_have_places_of_their_own(
     assert len(list(cache.files.folder.iterdir())) == 3
 
 
-def test_the_same_images_under_another_name_are_found_and_carry_that_name(
+def test_the_same_images_under_another_name_are_found_and_renamed(
     network: DigitCNN, some: DigitSet, cache: PredictionCache
 ) -> None:
     cache.get(network, "d", some)
@@ -147,8 +158,8 @@ def test_the_same_images_under_another_name_are_found_and_carry_that_name(
     assert (renamed.digits, renamed.split, steps) == ("copy", "test", [])
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "longer"])
-def test_a_damaged_file_is_made_again(
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign", "longer"])
+def test_a_damaged_file_is_computed_again(
     network: DigitCNN,
     some: DigitSet,
     cache: PredictionCache,
@@ -160,7 +171,7 @@ def test_a_damaged_file_is_made_again(
     whole = file.read_bytes()
     file.write_bytes(
         {
-            "cut": whole[:-4],
+            "truncated": whole[:-4],
             "flipped": whole[:-1] + bytes([whole[-1] ^ 1]),
             "empty": b"",
             "foreign": b"<html>" * 500,
@@ -174,7 +185,7 @@ def test_a_damaged_file_is_made_again(
     assert "damaged" in caplog.text
 
 
-def test_the_oldest_files_go_when_the_folder_is_full(
+def test_the_oldest_files_are_deleted_when_the_folder_is_full(
     network: DigitCNN, drawn: DigitSet, cache: PredictionCache
 ) -> None:
     size = 18 + 32 + 5 * 40
@@ -185,14 +196,14 @@ def test_the_oldest_files_go_when_the_folder_is_full(
     assert names == ["d2", "d3"]
 
 
-def test_a_folder_that_cannot_be_written_costs_no_answer(
+def test_a_read_only_folder_does_not_prevent_a_result(
     network: DigitCNN, some: DigitSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         found = PredictionCache(tmp_path / "taken").get(network, "d", some)
     assert torch.equal(found.logits, predict(network, some).logits)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be stored" in caplog.text
 
 
 def test_a_network_without_a_digest_is_refused(
@@ -202,7 +213,7 @@ def test_a_network_without_a_digest_is_refused(
         cache.get(network, "", some)
 
 
-def test_two_who_ask_at_once_share_one_pass_and_both_see_its_progress(
+def test_concurrent_requests_share_one_pass_and_its_progress(
     network: DigitCNN, drawn: DigitSet, cache: PredictionCache
 ) -> None:
     under_way, second_asked = threading.Event(), threading.Event()
@@ -236,18 +247,18 @@ def test_two_who_ask_at_once_share_one_pass_and_both_see_its_progress(
     assert second_threads == {thread}
 
 
-def test_who_waits_for_a_pass_that_is_given_up_computes_it(
+def test_a_waiting_request_computes_what_the_first_abandons(
     network: DigitCNN, drawn: DigitSet, cache: PredictionCache
 ) -> None:
     under_way, second_asked = threading.Event(), threading.Event()
 
-    class GivenUp(Exception):
+    class Abandoned(Exception):
         pass
 
     def first_progress(done: int, total: int) -> None:
         under_way.set()
         assert second_asked.wait(20)
-        raise GivenUp
+        raise Abandoned
 
     def second() -> Predictions:
         assert under_way.wait(20)
@@ -257,5 +268,5 @@ def test_who_waits_for_a_pass_that_is_given_up_computes_it(
         one = pool.submit(cache.get, network, "d", drawn, progress=first_progress)
         two = pool.submit(second)
         assert torch.equal(two.result().logits, predict(network, drawn).logits)
-        with pytest.raises(GivenUp):
+        with pytest.raises(Abandoned):
             one.result()

@@ -1,0 +1,116 @@
+"""A cache that threads share: the values used last stay, and each is computed once at a time.
+
+``cachetools`` decides what stays. It has no single flight, so that part is here: who asks for a
+value that another thread is computing waits for it and sees its progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+# Called with the steps done and the steps in all.
+Progress = Callable[[int, int], None]
+
+
+class SharedCache(Generic[Key, Value]):
+    """At most ``maxsize`` values, or ``maxsize`` in all as ``size`` counts them. Thread-safe."""
+
+    def __init__(self, maxsize: float, size: Callable[[Value], float] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._values: LRUCache[Key, Value] = LRUCache(maxsize, size)
+        self._flights: dict[Key, _Flight] = {}
+
+    def get(
+        self,
+        key: Key,
+        compute: Callable[[Progress], Value],
+        *,
+        progress: Progress | None = None,
+        accept: Callable[[Value], bool] = lambda value: True,
+    ) -> Value:
+        """Return the value of ``key``, computed unless it is there and ``accept`` accepts it.
+
+        compute: called outside the lock with the callback to report to. progress: called in the
+        caller's own thread, whoever computes. Raises what ``compute`` and ``progress`` raise;
+        those who waited for it then compute the value themselves.
+        """
+        while True:
+            with self._lock:
+                value = self._values.get(key)
+                if value is not None and accept(value):
+                    return value
+                flight = self._flights.get(key)
+                leads = flight is None
+                if flight is None:
+                    flight = self._flights[key] = _Flight()
+            if leads:
+                return self._lead(key, flight, compute, progress)
+            value = flight.wait(progress)
+            if value is not None and accept(value):
+                return value
+
+    def _lead(
+        self,
+        key: Key,
+        flight: _Flight,
+        compute: Callable[[Progress], Value],
+        progress: Progress | None,
+    ) -> Value:
+        def report(done: int, total: int) -> None:
+            flight.report(done, total)
+            if progress is not None:
+                progress(done, total)
+
+        value: Value | None = None
+        try:
+            value = compute(report)
+            return value
+        finally:
+            with self._lock:
+                if value is not None:
+                    with contextlib.suppress(ValueError):  # larger than the whole cache
+                        self._values[key] = value
+                del self._flights[key]
+            flight.end(value)
+
+
+class _Flight:
+    """One computation in progress: its last step, and its value at the end."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._step: tuple[int, int] | None = None
+        self._ended = False
+        self._value: Any = None
+
+    def report(self, done: int, total: int) -> None:
+        with self._changed:
+            self._step = done, total
+            self._changed.notify_all()
+
+    def end(self, value: Any) -> None:
+        with self._changed:
+            self._value, self._ended = value, True
+            self._changed.notify_all()
+
+    def wait(self, progress: Progress | None) -> Any:
+        """Wait until it ends. Return its value, None where it failed."""
+        seen: tuple[int, int] | None = None
+        while True:
+            with self._changed:
+                while not self._ended and self._step == seen:
+                    self._changed.wait()
+                step, ended = self._step, self._ended
+            if progress is not None and step is not None and step != seen:
+                progress(*step)
+            seen = step
+            if ended:
+                return self._value
