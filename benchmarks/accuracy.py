@@ -23,14 +23,15 @@ from torch import Tensor
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.digits.sketch import frame_emnist, frame_mnist, from_picture
+from digitcnn.digits.framing import frame_emnist, frame_mnist
+from digitcnn.digits.sketch import from_image
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load
 
 
 def through_the_sketch_path(images: Tensor) -> Tensor:
     """Each image as if it had been dropped on the pad; what comes back blank stays as it was."""
-    framed = [from_picture(Image.fromarray(image.numpy().astype(np.uint8))) for image in images]
+    framed = [from_image(Image.fromarray(image.numpy().astype(np.uint8))) for image in images]
     return torch.stack(
         [image if new is None else new for image, new in zip(images, framed, strict=True)]
     )

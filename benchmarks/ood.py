@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import split_held_out
-from digitcnn.digits.sketch import from_images, from_picture, from_strokes
+from digitcnn.digits.sketch import from_image, from_images, from_strokes
 from digitcnn.folders import data_folder
 from digitcnn.intervals import wilson_interval
 from digitcnn.network.checkpoint import Checkpoint, load
@@ -71,7 +71,7 @@ def letters(
                 picture = Image.new("L", (144, 144), 255)
                 width = widths[random.integers(len(widths))]
                 ImageDraw.Draw(picture).text((72, 72), letter, 0, face, "mm", stroke_width=width)
-                drawn.setdefault(letter, []).append(from_picture(distorted(picture, 1, random)))
+                drawn.setdefault(letter, []).append(from_image(distorted(picture, 1, random)))
     return drawn
 
 
@@ -136,7 +136,7 @@ def filled_shape(random: Random) -> Tensor | None:
             reach = random.uniform(40, 90, len(turn))
             corners = 100 + reach[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
         pen.polygon([tuple(corner) for corner in corners.tolist()], fill=0)
-    return from_picture(distorted(picture, 0.7, random))
+    return from_image(distorted(picture, 0.7, random))
 
 
 def two_of(digits: Tensor) -> Callable[[Random], Tensor | None]:
@@ -149,7 +149,7 @@ def two_of(digits: Tensor) -> Callable[[Random], Tensor | None]:
             top = 6 + int(random.integers(-2, 3))
             page[top : top + 28, left : left + ink.shape[1]] = ink
             left += ink.shape[1] + int(random.integers(1, 8))
-        return from_picture(Image.fromarray(255 - page))
+        return from_image(Image.fromarray(255 - page))
 
     return two
 

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from digitcnn.digits.sketch import from_picture
+from digitcnn.digits.sketch import from_image
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 
@@ -27,7 +27,7 @@ def page() -> gr.Blocks:
 
     def answer(drawn: dict[str, Any]) -> str:
         composite: Image.Image = drawn["composite"]
-        seen = from_picture(composite)
+        seen = from_image(composite)
         digit = "?" if seen is None else int(checkpoint.probabilities(seen[None])[0].argmax())
         return f"{digit}, answer {next(numbers)}"
 

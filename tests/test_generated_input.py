@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save as to_safetensors
 
-from digitcnn.digits import sketch
+from digitcnn.digits import image_files, sketch
 from digitcnn.digits.idx import read_idx, write_idx
 from digitcnn.digits.own_set import read_own_set
 from digitcnn.digits.usps import read_usps
@@ -322,7 +322,7 @@ def readers(tmp_path: Path) -> dict[str, tuple[bytes, Callable[[bytes], Any]]]:
         "checkpoint": (_checkpoint(), lambda data: checkpoint.load(data, "a.pt")),
         "safetensors": (_safetensors(), lambda data: checkpoint.load(data, "a.safetensors")),
         **{
-            kind: (_picture(kind), lambda data: sketch.from_picture(sketch.open_picture(data)))
+            kind: (_picture(kind), lambda data: sketch.from_image(image_files.open_image(data)))
             for kind in ("png", "jpeg", "gif", "bmp", "webp")
         },
         "idx": (

@@ -14,7 +14,7 @@ from digitcnn.analysis.metrics import Evaluation, Gap, evaluate, gap
 from digitcnn.analysis.neighbours import near_repeats
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.sketch import frame_mnist
+from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitSetError
 
 

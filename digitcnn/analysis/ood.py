@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from digitcnn.digits import non_digits
-from digitcnn.digits.augment import thicken, warp
+from digitcnn.digits.augment import affine_maps, thicken, warp
+from digitcnn.digits.digit_forms import FORMS
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
-from digitcnn.digits.sketch import frame_mnist, from_images
-from digitcnn.digits.synthetic import FORMS, POPULATIONS, Population, Spread, write
+from digitcnn.digits.framing import frame_mnist
+from digitcnn.digits.sketch import from_images
+from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, write
 from digitcnn.network.model import MAPS, DigitCNN, Dropout
 from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 
@@ -188,13 +190,9 @@ def change(images: Tensor, how: Change, generator: torch.Generator) -> Tensor:
     angle = draw[:, 0] * math.radians(how.rotation)
     shear = draw[:, 1] * how.shear
     zoom = torch.exp(draw[:, 2] * how.scale)
-    cos, sin = zoom * angle.cos(), zoom * angle.sin()
-    shift = 2 * how.shift * draw[:, 3:]
-    rows = (cos, cos * shear - sin, shift[:, 0], sin, sin * shear + cos, shift[:, 1])
+    maps = affine_maps(angle, shear, zoom, how.shift * draw[:, 3:])
     pixels = images.unsqueeze(1).float()
-    grid = functional.affine_grid(
-        torch.stack(rows, 1).view(-1, 2, 3), list(pixels.shape), align_corners=False
-    )
+    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
     coarse = torch.randn(count, 2, 4, 4, generator=generator) * (2 * how.bend / SIDE)
     bends = functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
     pixels = functional.grid_sample(pixels, grid + bends.permute(0, 2, 3, 1), align_corners=False)

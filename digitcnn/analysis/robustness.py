@@ -21,7 +21,7 @@ from torch import Tensor
 
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.shared_cache import Progress, SharedCache
-from digitcnn.digits import sketch
+from digitcnn.digits import framing
 from digitcnn.digits.augment import thicken
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.intervals import wilson_interval
@@ -43,7 +43,7 @@ def rotate(images: Tensor, degrees: float) -> Tensor:
     """Rotate clockwise, bilinear, about the point where framing puts the centre of mass."""
     vision = _vision()
     bilinear = vision.InterpolationMode.BILINEAR
-    centre = [sketch.MIDDLE, sketch.MIDDLE]
+    centre = [framing.MIDDLE, framing.MIDDLE]
     return _to_bytes(vision.rotate(images.float(), -degrees, interpolation=bilinear, center=centre))
 
 
@@ -58,8 +58,8 @@ def shift(images: Tensor, pixels: float) -> Tensor:
 def scale(images: Tensor, factor: float) -> Tensor:
     """Scale with the stroke width, antialiased, about the centre of mass."""
     n = len(images)
-    middle = np.full((n, 2), sketch.MIDDLE)
-    resampled = sketch.resampled(images.numpy(), middle, np.full(n, 1 / factor))
+    middle = np.full((n, 2), framing.MIDDLE)
+    resampled = framing.resampled(images.numpy(), middle, np.full(n, 1 / factor))
     return _to_bytes(torch.from_numpy(resampled))
 
 

@@ -1,4 +1,7 @@
-"""Random changes to whole batches of digits, on whatever device the batch is on."""
+"""Augment whole batches of digits, on the device that the batch is on.
+
+torchvision's random transforms draw one change for a whole batch; here each image has its own.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Augmentation:
 
     rotation: degrees. shift: share of the 28 pixels, per axis. scale: share, one for both axes.
     shear: horizontal pixels per vertical pixel.
-    thicken, blur: the share of each batch whose strokes are thickened, blurred.
+    thicken, blur: the shares of each batch whose strokes are thickened and blurred.
     """
 
     rotation: float = 12.0
@@ -28,54 +31,60 @@ class Augmentation:
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Changed copies of ``images``, each image by its own random draw.
+    """Return augmented copies of ``images``, each changed by its own random draw.
 
     images: uint8 [N, 28, 28]. Returns float32 [N, 28, 28] on the same scale, 0 to 255.
     generator: on the device of ``images``.
     """
     pixels = images.unsqueeze(1).float()
-    draw = _uniform(len(images), 5, images.device, generator)
-    pixels = warp(pixels, _matrices(draw, augmentation))
+    pixels = warp(pixels, _draw_maps(len(images), augmentation, generator))
     return _change_strokes(pixels, augmentation, generator).squeeze(1)
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
-    """Images [N, 1, H, W] under output-to-input affine maps [N, 2, 3], bilinear, paper outside.
+    """Map images [N, 1, H, W] by output-to-input affine maps [N, 2, 3], bilinear, paper outside.
 
-    In the maps' coordinates an image goes from -1 to 1, its middle being 0.
+    In the maps' coordinates an image extends from -1 to 1.
     """
     grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
 
 
 def thicken(pixels: Tensor, amount: Tensor | float) -> Tensor:
-    """Images [N, 1, H, W] with strokes wider by up to a pixel on each side.
+    """Return images [N, 1, H, W] with strokes wider by up to a pixel on each side.
 
     amount: 0 to 1, for all or [N, 1, 1, 1]; how much of the dilation by 3x3 is mixed in.
     """
     return pixels.lerp(functional.max_pool2d(pixels, 3, stride=1, padding=1), amount)
 
 
-def _uniform(n: int, columns: int, device: torch.device, generator: torch.Generator) -> Tensor:
-    return torch.rand(n, columns, device=device, generator=generator).mul_(2).sub_(1)
+def affine_maps(angle: Tensor, shear: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
+    """Return output-to-input affine maps [N, 2, 3].
 
-
-def _matrices(draw: Tensor, augmentation: Augmentation) -> Tensor:
-    """Output-to-input affine maps [N, 2, 3] for draws [N, 5] from -1 to 1."""
-    angle = draw[:, 0] * math.radians(augmentation.rotation)
-    # affine_grid's coordinates span 2 over the image: a shift by a share s is 2 s there.
-    shift_x, shift_y = (2 * augmentation.shift * draw[:, 1:3]).unbind(1)
-    zoom = 1 / (1 + augmentation.scale * draw[:, 3])
-    shear = augmentation.shear * draw[:, 4]
+    angle: radians. shear: horizontal pixels per vertical pixel. zoom: input pixels per output
+    pixel. All [N]. shift: [N, 2], (x, y) as shares of the image.
+    """
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    # The maps' coordinates span 2 over the image.
+    shift_x, shift_y = (2 * shift).unbind(1)
     rows = (cos, cos * shear - sin, shift_x, sin, sin * shear + cos, shift_y)
     return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _draw_maps(images: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    draw = torch.rand(images, 5, device=generator.device, generator=generator).mul_(2).sub_(1)
+    return affine_maps(
+        angle=draw[:, 0] * math.radians(augmentation.rotation),
+        shear=augmentation.shear * draw[:, 4],
+        zoom=1 / (1 + augmentation.scale * draw[:, 3]),
+        shift=augmentation.shift * draw[:, 1:3],
+    )
 
 
 def _change_strokes(
     pixels: Tensor, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """A share of the batch thickened, another share blurred; the two do not overlap.
+    """Thicken a share of the batch and blur another share; the two do not overlap.
 
     The batch is in random order already, so the shares are its first images. Each is a random
     mix of the image and its dilation, or its blur: strokes of every width in between.

@@ -1,7 +1,7 @@
 """Twenty digits drawn for this project, two of each and of different form, as the pad sends them.
 
-They are in ``hand_drawn.json`` as strokes: what somebody sees who checks whether a network can read
-drawings at all. Twenty are no measure of how good it is.
+They are strokes in ``hand_drawn.json``, to check whether a network can read sketches at all; twenty
+are too few to measure how well.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Drawing:
 
 @functools.cache
 def drawings() -> tuple[Drawing, ...]:
-    """All twenty, two of each digit one after the other."""
-    held = json.loads(FILE.read_text("utf-8"))
-    return tuple(Drawing(**drawing, width=held["width"]) for drawing in held["drawings"])
+    """Return all twenty, two of each digit one after the other."""
+    content = json.loads(FILE.read_text("utf-8"))
+    return tuple(Drawing(**drawing, width=content["width"]) for drawing in content["drawings"])
 
 
 @functools.cache
 def framed() -> DigitSet:
-    """All twenty through the sketch path, in the order of ``drawings``."""
+    """Return all twenty as sketches in MNIST framing, in the order of ``drawings``."""
     images = []
     for drawing in drawings():
         image = from_strokes(drawing.strokes, drawing.width)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.framing import frame_emnist
+from digitcnn.digits.image_files import MAX_BYTES, grey_of, open_image
 from digitcnn.digits.own_arrays import WORDS, split_of
-from digitcnn.digits.sketch import MAX_BYTES, frame_emnist, from_picture, grey_of, open_picture
+from digitcnn.digits.sketch import from_image
 from digitcnn.errors import DigitSetError, SketchError
 
 # Called with the number of images done and of all images.
@@ -108,7 +110,7 @@ def read_unframed(images: Sequence[LabelledPath]) -> tuple[Tensor, Tensor]:
     """Read images of 28x28 as they are: uint8 [N, 28, 28] and labels uint8 [N]."""
     pixels = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
     for index, (path, _) in enumerate(images):
-        image = ImageOps.exif_transpose(_open(path))
+        image = _open(path)
         if image.size != (SIDE, SIDE):
             raise DigitSetError(
                 f"{path} is {image.width}x{image.height}, but --frame none needs {SIDE}x{SIDE}; "
@@ -121,7 +123,7 @@ def read_unframed(images: Sequence[LabelledPath]) -> tuple[Tensor, Tensor]:
 def frame_one(image: Image.Image, what: str) -> Tensor:
     """Return an image in MNIST framing: uint8 [28, 28]. what: names it in errors."""
     try:
-        framed = from_picture(image)
+        framed = from_image(image)
     except SketchError as error:
         raise SketchError(f"{what}: {error}") from error
     if framed is None:
@@ -140,7 +142,7 @@ def _open(path: Path) -> Image.Image:
             raise DigitSetError(
                 f"{path} is not an image of at most {MAX_BYTES >> 20} MiB; remove it."
             )
-        return open_picture(path.read_bytes())
+        return open_image(path.read_bytes())
     except OSError as error:
         raise DigitSetError(
             f"{path} cannot be read ({error.strerror}); check its permissions."

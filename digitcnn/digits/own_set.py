@@ -27,7 +27,9 @@ from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
+from digitcnn.digits.framing import FAINT, frame_emnist, frame_mnist
 from digitcnn.digits.idx import GZIP_MAGIC, read_idx
+from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.own_arrays import read_csv, read_npy, read_npz, split_of
 from digitcnn.digits.own_images import (
@@ -38,7 +40,6 @@ from digitcnn.digits.own_images import (
     read_unframed,
 )
 from digitcnn.digits.set_files import file_names, find_file
-from digitcnn.digits.sketch import FAINT, LEAST_CONTRAST, frame_emnist, frame_mnist
 from digitcnn.errors import DigitSetError
 
 _NPY_MAGIC = b"\x93NUMPY"

@@ -1,54 +1,41 @@
-"""From a drawing, a picture or a digit image to the 28x28 that the network expects.
+"""Turn sketches, image files and digit images into the 28x28 that the network expects.
 
-MNIST framing (LeCun et al. 1998): the ink's longest side spans 20 pixels, its aspect is kept, and
-its centre of mass lies on the middle of the 28x28. Measured on MNIST's own files, that middle is
-pixel index 14, not 13.5. EMNIST framing (Cohen et al. 2017, arXiv 1702.05373): a slight blur, 24
-pixels, centred by its box.
-
-Everything here returns ink high on paper 0, uint8. A blank drawing is a result, None, and no
-error. What the network makes of the 28x28 is left to ``network``.
+Everything here returns MNIST framing, ink high on paper 0, uint8. A blank sketch is a result,
+None, and not an error. What the network makes of the 28x28 is left to ``network``.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits.digit_set import SIDE
-from digitcnn.errors import DigitSetError, SketchError
+from digitcnn.digits.framing import (
+    CHUNK,
+    MIDDLE,
+    MNIST_SPAN,
+    Doubles,
+    Floats,
+    frame_ink,
+    mass_middle,
+    to_bytes,
+)
+from digitcnn.digits.image_files import LEAST_CONTRAST, check_size, grey_of
+from digitcnn.errors import SketchError
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Points = NDArray[np.float64]
-Singles = NDArray[np.float64]
-
-MNIST_SPAN = 20
-EMNIST_SPAN = 24
-# The middle of a framed digit in continuous coordinates, where pixel i covers i to i + 1.
-MIDDLE = SIDE / 2 + 0.5
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MAX_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 25_000_000
-# JPEG files can be decoded at a half, a quarter or an eighth, as long as this much is left.
-DRAFT_SIDE = 1024
-
-# The thinnest and the thickest pen, in pixels of the framed digit: between them a drawing keeps
+# The thinnest and the thickest pen, in pixels of the framed digit: between them a sketch keeps
 # its own pen, outside it gets the nearest. Centre lines of 1,500 MNIST test digits, redrawn with
-# one pen and read by a network trained on MNIST: 97.2 % to 97.4 % right from 1.3 to 2.5 pixels,
-# 97.1 % at 3.4, 94.8 % at 4.2; the loss is least at 2.5 and within a tenth of that from 1.9 to 3.1.
+# one pen and classified by a network trained on MNIST: 97.2% to 97.4% right from 1.3 to 2.5 pixels,
+# 97.1% at 3.4, 94.8% at 4.2; the loss is least at 2.5 and within a tenth of that from 1.9 to 3.1.
 THINNEST_PEN = 2.0
 THICKEST_PEN = 3.0
-# A tap, or a drawing smaller than its own pen, is not blown up to fill the frame: the pen it was
-# drawn with may come to this many pixels at most.
+# A tap, or a sketch smaller than its own pen, is not enlarged to fill the frame: the pen it was
+# drawn with may grow to this many pixels at most.
 LARGEST_SPECK = 10.0
 
 MAX_STROKES = 1_000
@@ -58,99 +45,53 @@ MAX_POINTS = 12_000
 DISC_SPACING = 0.25
 MAX_DISCS = 20_000
 
-# A picture whose ink differs from its ground by less than this, of 255, is blank.
-LEAST_CONTRAST = 24
 # Ink fainter than this share of the darkest ink is paper, whatever the paper looks like.
 LEAST_INK = 0.1
-# Larger pictures are reduced to about this side to look for ink, and the part that holds the ink
+# Larger images are reduced to about this side to look for ink, and the part that holds the ink
 # to about this side, a few pixels per framed pixel, to look at it.
 SEARCH_SIDE = 128
 FINE_SIDE = 112
 
-# In a digit set, ink up to this of 255 does not count for an image's box: files that were resized
-# once show faint ripples around the digit. MNIST's boxes are the same with it and without.
-FAINT = 16
-# EMNIST's blur has a sigma of 1 pixel where a digit spans about 64; it then reaches 3 pixels far.
-EMNIST_BLUR = EMNIST_SPAN / 70
-EMNIST_BLUR_REACH = 3 * EMNIST_BLUR
 
+def from_image(image: Image.Image) -> Tensor | None:
+    """Return the digit in a drawing or photograph: uint8 [28, 28]; None when it is blank.
 
-def open_picture(data: bytes) -> Image.Image:
-    """The picture in an image file's bytes, decoded, its pixels bounded before they are decoded.
-
-    Reads PNG, JPEG, WebP, BMP and GIF (the first frame), up to 20 MiB and 25 million pixels.
-    Raises SketchError for anything else.
+    Takes any mode, dark ink on a light ground or light ink on a dark one, transparent or not. The
+    ground is what the image's border shows; ink is what differs from it. Raises SketchError when
+    the image is empty, too large or cannot be decoded.
     """
-    if not data:
-        raise SketchError("The picture is empty; choose another image file.")
-    if len(data) > MAX_BYTES:
-        raise SketchError(
-            f"The picture is {len(data) / 2**20:.0f} MiB, but at most "
-            f"{MAX_BYTES // 2**20} MiB are read; save it smaller."
-        )
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of "decompression bombs" above a size of its own; ours is lower.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_size(image)
-        image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
-        image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, Image.DecompressionBombError):
-            raise _too_large("far too large") from error
-        raise SketchError(
-            "This is no picture that can be read; choose a PNG, JPEG, WebP, BMP or GIF file."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        # Pillow's decoders raise any of these on a truncated or damaged file.
-        raise SketchError("The picture is damaged or cut off; save or send it again.") from error
-    return image
-
-
-def from_picture(image: Image.Image) -> Tensor | None:
-    """The digit in a drawing or photograph, in MNIST framing: uint8 [28, 28]; None when blank.
-
-    Takes any mode, dark ink on a light ground or light ink on a dark one, transparent or not.
-    The ground is what the picture's border shows; ink is what differs from it. Raises SketchError
-    when the picture is empty, too large or cannot be decoded.
-    """
-    _check_size(image)
-    try:
-        grey = grey_of(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise SketchError("The picture is damaged or cut off; save or send it again.") from error
-    part = _around_ink(grey)
+    check_size(image)
+    part = _around_ink(grey_of(image))
     ink = None if part is None else _ink(_reduced(part, FINE_SIDE))
     return None if ink is None else frame_ink(ink[None])[0]
 
 
 def from_images(images: Tensor) -> Tensor:
-    """Digit images on the way that pictures take: ``from_picture`` of each, several hundred times
-    as fast, uint8 [N, 28, 28] -> uint8 [N, 28, 28].
+    """Frame digit images as ``from_image`` does, several hundred times as fast.
 
-    Ink on the outermost pixels is taken for ink; paper is 0. Blank images stay blank.
+    uint8 [N, 28, 28] -> uint8 [N, 28, 28]. Ink on the outermost pixels counts as ink; paper is 0.
+    Blank images stay blank.
     """
     ink = images.numpy().astype(np.float32)
     peak = ink.max(axis=(1, 2), keepdims=True)
     inked = np.flatnonzero(peak >= LEAST_CONTRAST)
     framed = torch.zeros_like(images)
-    for part in np.array_split(inked, len(inked) // 2048 + 1):
+    for part in np.array_split(inked, len(inked) // CHUNK + 1):
         clear = np.clip((ink[part] / peak[part] - LEAST_INK) / (1 - LEAST_INK), 0, 1)
         framed[part] = frame_ink(clear)
     return framed
 
 
 def from_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> Tensor | None:
-    """Pen strokes in MNIST framing: uint8 [28, 28]; None when there are none.
+    """Draw pen strokes: uint8 [28, 28]; None when there are none.
 
     strokes: polylines of (x, y), in units of the pad's side, 0 to 1, y downwards; a stroke of one
     point is a dot. width: the pen's width in the same units.
 
-    The strokes are drawn here, with round caps and exact coverage, so that the answer does not
-    depend on the device. The drawing is scaled to its frame and the pen follows, but only within
-    the range of MNIST's pens: a digit drawn small would else be a blot, one drawn large a hair.
-    Raises SketchError for too many or unusable points.
+    The strokes are drawn here, with round caps and exact coverage, so that the prediction does not
+    depend on the device. The sketch is scaled to its frame and the pen with it, but only within
+    the range of MNIST's pens: a digit drawn small would otherwise become a blot, a large one a
+    hairline. Raises SketchError for too many or unusable points.
     """
     if not (isinstance(width, (int, float)) and 0 < width <= 0.5):
         raise SketchError("The pen's width is not between 0 and 0.5 of the pad; reload the page.")
@@ -167,72 +108,17 @@ def from_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> 
     discs = _discs([(line - (low + high) / 2) * scale for line in lines])
     # Drawn once around the middle of its box to find its centre of mass, then around that.
     half = (high - low)[None, ::-1] * scale / 2 + pen / 2
-    mass = _mass_middle(
+    mass = mass_middle(
         _draw(discs + MIDDLE, pen)[None], MIDDLE - half, MIDDLE + half, step=np.ones(1)
     )[0, ::-1]
-    return torch.from_numpy(_to_bytes(_draw(discs + (2 * MIDDLE - mass), pen)[None])[0])
+    return torch.from_numpy(to_bytes(_draw(discs + (2 * MIDDLE - mass), pen)[None])[0])
 
 
-def frame_mnist(images: Tensor) -> Tensor:
-    """Digit images in MNIST framing: uint8 [N, 28, 28] -> uint8 [N, 28, 28].
-
-    The centre of mass is moved by whole pixels, as it was for MNIST, so that images which are
-    framed so already keep their pixels, but for faint traces at the edge of their ink. Blank
-    images stay blank. Raises DigitSetError for another dtype or shape.
-    """
-    return _each(images, _reframe_mnist)
-
-
-def frame_emnist(images: Tensor) -> Tensor:
-    """Digit images in EMNIST framing: uint8 [N, 28, 28] -> uint8 [N, 28, 28].
-
-    The slight blur is EMNIST's sigma of 1 pixel in a 128x128 scan, at the size it has there.
-    Blank images stay blank. Raises DigitSetError for another dtype or shape.
-    """
-    return _each(images, _reframe_emnist)
-
-
-# Pictures
-
-
-def _check_size(image: Image.Image) -> None:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise SketchError("The picture has no pixels; choose another image file.")
-    if width * height > MAX_PIXELS:
-        raise _too_large(f"{width} x {height} pixels")
-
-
-def _too_large(what: str) -> SketchError:
-    return SketchError(
-        f"The picture is {what}, but at most {MAX_PIXELS // 1_000_000} million pixels are read; "
-        "save it smaller."
-    )
-
-
-def grey_of(image: Image.Image) -> Floats:
-    """Luminance on white, 0 to 255: float32 [H, W]."""
-    if image.mode.startswith("I"):
-        # Pillow reads 16-bit greys as I;16 or, in older releases and some formats, as I.
-        return np.asarray(image, dtype=np.float32) / np.float32(257)
-    if image.mode == "F":
-        grey = np.asarray(image, dtype=np.float32)
-        return np.nan_to_num(grey, nan=0.0, posinf=255.0, neginf=0.0)
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("L"), dtype=np.float32)
-    # Pillow converts a palette with transparency by way of RGBA only.
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    flat = np.asarray(Image.alpha_composite(white, rgba).convert("L"), dtype=np.float32)
-    alpha = np.asarray(rgba.getchannel("A"), dtype=np.float32)
-    if np.ptp(flat) < LEAST_CONTRAST <= np.ptp(alpha):
-        # White ink on a transparent ground would vanish on white paper.
-        return 255 - alpha
-    return flat
+# Images
 
 
 def _ink(grey: Floats) -> Floats | None:
-    """How much ink is on each pixel, 0 to 1: float32 [H, W]; None when there is none."""
+    """Return how much ink is on each pixel, 0 to 1: float32 [H, W]; None when there is none."""
     border = _border(grey)
     ground = float(np.median(border))
     darker, lighter = ground - float(grey.min()), float(grey.max()) - ground
@@ -246,14 +132,14 @@ def _ink(grey: Floats) -> Floats | None:
 
 
 def _border(grey: Floats) -> Floats:
-    """The outermost pixels, a fiftieth of the shorter side deep: float32 [K]."""
+    """Return the outermost pixels, a fiftieth of the shorter side deep: float32 [K]."""
     deep = max(1, min(grey.shape) // 50)
     sides = (grey[:deep], grey[-deep:], grey[deep:-deep, :deep], grey[deep:-deep, -deep:])
     return np.concatenate([side.ravel() for side in sides])
 
 
 def _around_ink(grey: Floats) -> Floats | None:
-    """The part of a picture that holds its ink, with some ground around; None when blank.
+    """Return the part of an image that holds its ink, with some ground around; None when blank.
 
     The ink is looked for on a small copy, where paper grain is averaged away.
     """
@@ -272,135 +158,22 @@ def _around_ink(grey: Floats) -> Floats | None:
 
 
 def _reduced(grey: Floats, side: int) -> Floats:
-    """[H, W] averaged over whole blocks until its longest side is under twice ``side``."""
+    """Average [H, W] over whole blocks until its longest side is under twice ``side``."""
     factor = max(grey.shape) // side
     return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
-
-
-def frame_ink(ink: Floats) -> Tensor:
-    """Drawings [N, H, W], ink 0 to 1 and none of them blank, in MNIST framing, moved by parts of
-    a pixel: uint8 [N, 28, 28]."""
-    low, high = _boxes(ink > 0)
-    step = (high - low).max(axis=1) / MNIST_SPAN
-    return torch.from_numpy(_to_bytes(resampled(ink, _mass_middle(ink, low, high, step), step)))
-
-
-# Framing of batches: ink is [N, H, W]; places are [N, 2], (y, x), where pixel i covers i to i + 1;
-# a step [N] is the number of source pixels per framed pixel.
-
-
-def _boxes(inked: NDArray[np.bool_]) -> tuple[Points, Points]:
-    """The upper left and lower right corners of the box around what is inked."""
-    _, height, width = inked.shape
-    rows, columns = np.any(inked, axis=2), np.any(inked, axis=1)
-    low = np.stack([rows.argmax(axis=1), columns.argmax(axis=1)], axis=1)
-    last = np.stack([rows[:, ::-1].argmax(axis=1), columns[:, ::-1].argmax(axis=1)], axis=1)
-    return low.astype(np.float64), np.array([height, width], dtype=np.float64) - last
-
-
-def _mass(ink: NDArray) -> Points:
-    """The ink's centre of mass."""
-    rows = ink.sum(axis=2, dtype=np.float64) @ (np.arange(ink.shape[1]) + 0.5)
-    columns = ink.sum(axis=1, dtype=np.float64) @ (np.arange(ink.shape[2]) + 0.5)
-    return np.stack([rows, columns], axis=1) / ink.sum(axis=(1, 2), dtype=np.float64)[:, None]
-
-
-def _mass_middle(ink: NDArray, low: Points, high: Points, step: Singles) -> Points:
-    """The place in the source that goes to MIDDLE: the centre of mass, or the nearest place
-    that keeps the whole box inside the frame."""
-    step = step[:, None]
-    return np.clip(_mass(ink), high - (SIDE - MIDDLE) * step, low + MIDDLE * step)
-
-
-def resampled(ink: NDArray, middle: Points, step: Singles) -> Floats:
-    """The 28x28 around ``middle``, antialiased: float32 [N, 28, 28].
-
-    At a step of 1 and a middle that lies on a pixel's middle this copies pixels, bit for bit.
-    """
-    rows = _weights(middle[:, 0], step, ink.shape[1])
-    columns = _weights(middle[:, 1], step, ink.shape[2])
-    return rows @ ink.astype(np.float32) @ columns.transpose(0, 2, 1)
-
-
-def _weights(middle: Singles, step: Singles, size: int) -> Floats:
-    """What each of ``size`` source pixels adds to each framed pixel: float32 [N, 28, size].
-
-    Catmull and Rom's cubic (Keys 1981, a = -0.5), widened by the step where it shrinks. Source
-    pixels beyond the edge are paper.
-    """
-    step = step[:, None, None]
-    places = middle[:, None, None] + (np.arange(SIDE)[:, None] + 0.5 - MIDDLE) * step
-    widening = np.maximum(step, 1)
-    x = np.abs((np.arange(size) + 0.5 - places) / widening).astype(np.float32)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return (np.where(x < 1, near, np.where(x < 2, far, 0)) / widening).astype(np.float32)
-
-
-def _to_bytes(ink: Floats) -> Bytes:
-    """Ink to uint8, the darkest pixel of each image 255 as in nearly all of MNIST."""
-    ink = np.clip(ink, 0, None)
-    return np.rint(ink * (255 / ink.max(axis=(1, 2), keepdims=True))).astype(np.uint8)
-
-
-def _each(images: Tensor, reframe: Callable[[Bytes], Floats]) -> Tensor:
-    """``reframe`` applied to all images that are not blank, some thousands at a time."""
-    if images.dtype != torch.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DigitSetError(
-            f"The images to frame are {images.dtype} {list(images.shape)}, "
-            f"but uint8 [N, {SIDE}, {SIDE}] is expected; read them as a digit set."
-        )
-    framed = torch.zeros_like(images, device="cpu")
-    inked = (images > FAINT).flatten(1).any(dim=1).nonzero()[:, 0].cpu()
-    for indices in inked.split(2048):
-        ink = reframe(images[indices].cpu().numpy())
-        framed[indices] = torch.from_numpy(np.rint(np.clip(ink, 0, 255)).astype(np.uint8))
-    return framed
-
-
-def _reframe_mnist(images: Bytes) -> Floats:
-    low, high, ink = _without_faint_edges(images)
-    step = (high - low).max(axis=1) / MNIST_SPAN
-    middle = _mass_middle(ink, low, high, step)
-    # MIDDLE is the middle of a pixel, so whole pixels are moved where the step is 1.
-    moved = np.rint((middle - low) / step[:, None] - 0.5) + 0.5
-    return resampled(ink, low + moved * step[:, None], step)
-
-
-def _reframe_emnist(images: Bytes) -> Floats:
-    low, high, ink = _without_faint_edges(images)
-    step = (high - low).max(axis=1) / (EMNIST_SPAN - 2 * EMNIST_BLUR_REACH)
-    # MIDDLE is half a pixel beyond the frame's middle.
-    middle = (low + high) / 2 + step[:, None] / 2
-    # Three pixels with the variance of the Gaussian, which is too narrow to be sampled.
-    side = EMNIST_BLUR**2 / 2
-    blur = (1 - 2 * side) * np.eye(SIDE) + side * (np.eye(SIDE, k=1) + np.eye(SIDE, k=-1))
-    return (blur @ resampled(ink, middle, step) @ blur).astype(np.float32)
-
-
-def _without_faint_edges(images: Bytes) -> tuple[Points, Points, Bytes]:
-    """The boxes of what is more than faint, and the images with nothing outside of them."""
-    low, high = _boxes(images > FAINT)
-    place = np.arange(SIDE)
-    rows, columns = (
-        (place >= low[:, axis, None]) & (place < high[:, axis, None]) for axis in (0, 1)
-    )
-    return low, high, images * (rows[:, :, None] & columns[:, None, :])
 
 
 # Strokes
 
 
-def _polylines(strokes: Sequence[Sequence[Sequence[float]]]) -> list[Points]:
-    """The strokes as float64 [K, 2], checked."""
+def _polylines(strokes: Sequence[Sequence[Sequence[float]]]) -> list[Doubles]:
+    """Check the strokes and return them as float64 [K, 2] each."""
     if not isinstance(strokes, Sequence) or isinstance(strokes, (str, bytes)):
-        raise SketchError(
-            "A drawing is a list of strokes, but something else came; reload the page."
-        )
+        raise SketchError("The sketch is not a list of strokes; reload the page.")
     if len(strokes) > MAX_STROKES:
         raise SketchError(
-            f"The drawing has {len(strokes):,} strokes, but at most {MAX_STROKES:,} are read; "
-            "clear the pad and draw again."
+            f"The sketch has {len(strokes):,} strokes; the limit is {MAX_STROKES:,}, so clear the "
+            "pad and draw again."
         )
     lines = []
     count = 0
@@ -409,27 +182,25 @@ def _polylines(strokes: Sequence[Sequence[Sequence[float]]]) -> list[Points]:
             count += len(stroke)
         if count > MAX_POINTS:
             raise SketchError(
-                f"The drawing has more than {MAX_POINTS:,} points; clear the pad and draw again."
+                f"The sketch has more than {MAX_POINTS:,} points, the limit; clear the pad and "
+                "draw again."
             )
+        unusable = "A stroke is not a list of points (x, y); reload the page and draw again."
         try:
             line = np.asarray(stroke)
         except (ValueError, TypeError, OverflowError) as error:
-            raise _unusable_stroke() from error
+            raise SketchError(unusable) from error
         if line.dtype.kind not in "iuf" or line.ndim != 2 or line.shape[1] != 2 or not len(line):
-            raise _unusable_stroke()
-        # Not a number is neither inside nor outside.
+            raise SketchError(unusable)
+        # NaN is neither inside nor outside.
         if not ((line >= 0) & (line <= 1)).all():
             raise SketchError("A stroke leaves the pad, whose sides go from 0 to 1; draw again.")
         lines.append(line.astype(np.float64))
     return lines
 
 
-def _unusable_stroke() -> SketchError:
-    return SketchError("A stroke is not a list of points (x, y); reload the page and draw again.")
-
-
-def _discs(lines: list[Points]) -> Points:
-    """Middles of the discs whose union is the strokes, in framed pixels: float64 [K, 2]."""
+def _discs(lines: list[Doubles]) -> Doubles:
+    """Return the middles of the discs whose union is the strokes: float64 [K, 2], framed pixels."""
     starts = np.concatenate([line[:-1] for line in lines])
     steps = np.concatenate([np.diff(line, axis=0) for line in lines])
     lengths = np.hypot(steps[:, 0], steps[:, 1])
@@ -443,8 +214,8 @@ def _discs(lines: list[Points]) -> Points:
     return np.concatenate([along, np.stack([line[-1] for line in lines])])
 
 
-def _draw(discs: Points, pen: float) -> Floats:
-    """How much of each pixel the discs cover, 0 to 1: float32 [28, 28].
+def _draw(discs: Doubles, pen: float) -> Floats:
+    """Return how much of each pixel the discs cover, 0 to 1: float32 [28, 28].
 
     discs: middles (x, y) inside the frame, where pixel i covers i to i + 1. pen: diameter.
     """

@@ -1,4 +1,4 @@
-"""The USPS digits as LIBSVM publishes them, a line of text per image, made into 28x28 images."""
+"""Read the USPS digits as LIBSVM publishes them, a line of text per image, and enlarge them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torchvision.transforms.v2 import functional
 
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.errors import DigitSetError
@@ -20,7 +20,7 @@ USPS_TEXT_LIMIT = 1 << 26
 
 
 def read_usps(path: Path) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, 16, 16], paper -1 to ink 1, and labels uint8 [N] of a LIBSVM text.
+    """Return images float32 [N, 16, 16], paper -1 to ink 1, and labels uint8 [N] of a LIBSVM text.
 
     Each line is ``label index:value ...`` with labels 1 to 10 for the digits 0 to 9 and 256
     values. Format: https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html#usps.
@@ -30,9 +30,11 @@ def read_usps(path: Path) -> tuple[Tensor, Tensor]:
         with bz2.open(path) as file:
             text = file.read(USPS_TEXT_LIMIT + 1)
     except (OSError, EOFError) as error:
-        raise DigitSetError(f"{path} is no readable bz2 file ({error}); fetch it again.") from error
+        raise DigitSetError(
+            f"{path} is not a readable bz2 file ({error}); download it again."
+        ) from error
     if len(text) > USPS_TEXT_LIMIT:
-        raise DigitSetError(f"{path} unpacks to far more than USPS has; fetch it again.")
+        raise DigitSetError(f"{path} unpacks to far more than USPS has; download it again.")
     pixels, labels = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
@@ -47,22 +49,21 @@ def read_usps(path: Path) -> tuple[Tensor, Tensor]:
                 raise ValueError("labels from 1 to 10 are expected")
         except ValueError as error:
             raise DigitSetError(
-                f"Line {number} of {path} is no USPS digit ({error}); fetch the file again."
+                f"Line {number} of {path} is not a USPS digit ({error}); download the file again."
             ) from error
         pixels.append(row)
         labels.append(int(label) - 1)
     if not labels:
-        raise DigitSetError(f"{path} holds no digits; fetch it again.")
+        raise DigitSetError(f"{path} has no digits; download it again.")
     images = torch.tensor(pixels, dtype=torch.float32).view(-1, USPS_SIDE, USPS_SIDE)
     return images, torch.tensor(labels, dtype=torch.uint8)
 
 
 def enlarge_usps(images: Tensor) -> Tensor:
-    """[N, 16, 16] from -1 to 1 -> uint8 [N, 28, 28]: bilinear to 20x20, a border of 4 as MNIST's.
+    """Enlarge [N, 16, 16] from -1 to 1 to 20x20, with MNIST's border of 4: uint8 [N, 28, 28].
 
     Bilinear, since bicubic would overshoot beside the hard edges of these scans.
     """
-    pixels = images.unsqueeze(1).add(1).mul(127.5)
-    pixels = functional.interpolate(pixels, (USPS_ENLARGED, USPS_ENLARGED), mode="bilinear")
+    pixels = functional.resize(images.add(1).mul(127.5), [USPS_ENLARGED, USPS_ENLARGED])
     border = (SIDE - USPS_ENLARGED) // 2
-    return functional.pad(pixels.round(), [border] * 4).squeeze(1).to(torch.uint8)
+    return functional.pad(pixels.round(), [border] * 4).to(torch.uint8)

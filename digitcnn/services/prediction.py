@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.digits.sketch import from_picture, open_picture
+from digitcnn.digits.image_files import open_image
+from digitcnn.digits.sketch import from_image
 from digitcnn.network.checkpoint import Checkpoint
 
 
@@ -48,5 +49,5 @@ def read_image(checkpoint: Checkpoint, seen: Tensor) -> Reading:
 
 def read_image_file(checkpoint: Checkpoint, content: bytes) -> Reading | None:
     """Classify an image file of any size; None for a blank image. Raises SketchError."""
-    seen = from_picture(open_picture(content))
+    seen = from_image(open_image(content))
     return None if seen is None else read_image(checkpoint, seen)

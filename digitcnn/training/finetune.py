@@ -23,7 +23,7 @@ from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.digits.sketch import frame_emnist
+from digitcnn.digits.framing import frame_emnist
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute

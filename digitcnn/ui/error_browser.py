@@ -12,7 +12,7 @@ import torch
 from digitcnn.analysis.neighbours import label_suspects
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, DigitSet
-from digitcnn.digits.sketch import frame_mnist
+from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.answered_images import TILES_STYLE, tiles

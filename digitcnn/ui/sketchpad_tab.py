@@ -22,7 +22,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
-from digitcnn.digits import sketch
+from digitcnn.digits import image_files, sketch
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
@@ -214,7 +214,7 @@ def seen_of(payload: Payload) -> Tensor | None:
     payload: ``{"strokes", "width"}`` or ``{"picture"}``, from anybody. Raises SketchError.
     """
     if "picture" in payload:
-        return sketch.from_picture(sketch.open_picture(_picture(payload["picture"])))
+        return sketch.from_image(image_files.open_image(_picture(payload["picture"])))
     strokes: Any = payload.get("strokes")
     width: Any = payload.get("width")
     return sketch.from_strokes(strokes, width)

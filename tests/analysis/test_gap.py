@@ -9,7 +9,7 @@ from digitcnn.analysis.gap import waterfall
 from digitcnn.analysis.metrics import gap
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.sketch import frame_mnist
+from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitSetError
 
 

@@ -10,7 +10,7 @@ from digitcnn.analysis.neighbours import label_suspects, near_repeats, nearest
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.sketch import frame_emnist, frame_mnist
+from digitcnn.digits.framing import frame_emnist, frame_mnist
 
 
 def random_images(count: int, seed: int) -> torch.Tensor:

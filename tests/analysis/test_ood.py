@@ -17,7 +17,7 @@ from digitcnn.analysis.ood import Change, change, fit_ood_detector, with_thresho
 from digitcnn.cli import main
 from digitcnn.digits import non_digits, synthetic
 from digitcnn.digits.digit_set import DigitSet, split_held_out
-from digitcnn.digits.sketch import from_images, from_picture
+from digitcnn.digits.sketch import from_image, from_images
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import FORMAT, Checkpoint, load, save
 from digitcnn.network.details import Details
@@ -220,7 +220,7 @@ def test_images_on_the_way_of_pictures_are_the_same_one_by_one_and_all_at_once(
     images = torch.cat([drawn.images[:40], torch.zeros(1, 28, 28, dtype=torch.uint8)])
     together = from_images(images)
     for image, framed in zip(images, together, strict=True):
-        alone = from_picture(Image.fromarray(image.numpy()))
+        alone = from_image(Image.fromarray(image.numpy()))
         expected = torch.zeros(28, 28, dtype=torch.uint8) if alone is None else alone
         assert (framed.int() - expected.int()).abs().max() <= 1
 

@@ -13,6 +13,7 @@ import torch
 
 import digitcnn
 from digitcnn.digits import synthetic
+from digitcnn.digits.digit_forms import FORMS
 from digitcnn.digits.sketch import from_strokes
 from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network.checkpoint import Checkpoint
@@ -146,7 +147,7 @@ def scribbles(count: int) -> list[Strokes]:
 def written_digits() -> list[Strokes]:
     """The control points of every form in which the program writes a digit."""
     drawings = []
-    for form in synthetic.FORMS.values():
+    for form in FORMS.values():
         pairs = [
             [point.rstrip("!").split(",") for point in stroke.split()]
             for stroke in form.strokes.split("/")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from digitcnn.digits import sketch
+from digitcnn.digits import framing, sketch
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
@@ -140,7 +140,7 @@ def test_larger_image_files_go_through_the_sketch_path(
     own = read_own_set(folder, "mine", "test", "mnist")
     assert own.inverted is None
     paths = [path for digit in range(10) for path in sorted((folder / str(digit)).glob("*.png"))]
-    expected = [sketch.from_picture(Image.open(path)) for path in paths]
+    expected = [sketch.from_image(Image.open(path)) for path in paths]
     assert torch.equal(own.digit_set.images, torch.stack([e for e in expected if e is not None]))
     assert own.digit_set.labels.tolist() == sorted(few.labels.tolist())
 
@@ -152,7 +152,7 @@ def test_a_set_of_28x28_is_framed_as_digit_sets_are(
 ) -> None:
     images = few.images.numpy()
     path = save_npz(tmp_path / "d.npz", few, images=255 - images if dark else images)
-    frame = sketch.frame_mnist if framing == "mnist" else sketch.frame_emnist
+    frame = framing.frame_mnist if framing == "mnist" else framing.frame_emnist
     own = read_own_set(path, "mine", "test", framing)
     assert torch.equal(own.digit_set.images, frame(few.images))
 
@@ -174,7 +174,7 @@ def test_digits_cropped_to_their_ink_are_framed_like_uncropped_ones(
     assert framed[0, 14, 14] < 64 < 192 < framed[0, 14, 6]
     uncut = torch.zeros_like(few.images)
     uncut[:, 4:24, 4:24] = few.images[:, 4:24, 4:24]
-    near = sketch.frame_mnist(uncut).float()
+    near = framing.frame_mnist(uncut).float()
     likeness = [
         float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
         for a, b in zip(framed[1:].float(), near[1:], strict=True)

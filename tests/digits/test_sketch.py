@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from digitcnn.digits import sketch
+from digitcnn.digits import framing, image_files, sketch
 from digitcnn.errors import DigitSetError, SketchError
 
 SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)], [(0.4, 0.5), (0.62, 0.5)]]
@@ -42,7 +42,7 @@ def difference(a: torch.Tensor | None, b: torch.Tensor | None) -> float:
 
 
 def read(image: Image.Image) -> torch.Tensor:
-    digit = sketch.from_picture(image)
+    digit = sketch.from_image(image)
     assert digit is not None
     assert digit.dtype == torch.uint8
     assert digit.shape == (28, 28)
@@ -138,7 +138,7 @@ def test_a_picture_that_says_it_lies_on_its_side_is_turned() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     drawn_seven().rotate(90, expand=True).save(file, "JPEG", exif=exif, quality=95)
-    assert difference(read(sketch.open_picture(file.getvalue())), read(drawn_seven())) < 2
+    assert difference(read(image_files.open_image(file.getvalue())), read(drawn_seven())) < 2
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_a_picture_that_says_it_lies_on_its_side_is_turned() -> None:
     ],
 )
 def test_a_blank_picture_is_a_result_and_no_error(image: Image.Image) -> None:
-    assert sketch.from_picture(image) is None
+    assert sketch.from_image(image) is None
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 def test_each_format_opens(kind: str) -> None:
     file = io.BytesIO()
     drawn_seven().save(file, kind)
-    assert difference(read(sketch.open_picture(file.getvalue())), read(drawn_seven())) < 2
+    assert difference(read(image_files.open_image(file.getvalue())), read(drawn_seven())) < 2
 
 
 def test_a_file_that_is_no_picture_is_refused_in_one_sentence() -> None:
@@ -168,7 +168,7 @@ def test_a_file_that_is_no_picture_is_refused_in_one_sentence() -> None:
     drawn_seven().save(tiff, "TIFF")
     for data in (b"", b"no picture", as_png(drawn_seven())[:60], tiff.getvalue()):
         with pytest.raises(SketchError) as caught:
-            sketch.open_picture(data)
+            image_files.open_image(data)
         assert str(caught.value).count(". ") == 0
 
 
@@ -179,7 +179,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_read_but_never_breaks(kind: str) 
     whole = file.getvalue()
     for length in range(1, len(whole), max(1, len(whole) // 40)):
         try:
-            sketch.from_picture(sketch.open_picture(whole[:length]))
+            sketch.from_image(image_files.open_image(whole[:length]))
         except SketchError:
             continue
 
@@ -190,14 +190,14 @@ def test_a_giant_picture_is_refused_before_it_is_decoded() -> None:
     # With a right checksum of the header, nothing but the size can be what is refused.
     claimed[29:33] = zlib.crc32(claimed[12:29]).to_bytes(4, "big")
     with pytest.raises(SketchError, match="million pixels"):
-        sketch.open_picture(bytes(claimed))
+        image_files.open_image(bytes(claimed))
     with pytest.raises(SketchError, match="30000 x 1000"):
-        sketch.from_picture(Image.new("1", (30_000, 1_000)))
+        sketch.from_image(Image.new("1", (30_000, 1_000)))
 
 
 def test_a_file_of_too_many_bytes_is_refused() -> None:
     with pytest.raises(SketchError, match="MiB"):
-        sketch.open_picture(bytes(sketch.MAX_BYTES + 1))
+        image_files.open_image(bytes(image_files.MAX_BYTES + 1))
 
 
 def moved(strokes: list, dx: float, dy: float, scale: float) -> list:
@@ -323,7 +323,7 @@ def blob(top: int, left: int, height: int, width: int, value: int = 255) -> torc
 
 
 def test_framing_as_mnist_brings_the_longest_side_to_20_and_the_mass_to_the_middle() -> None:
-    framed = sketch.frame_mnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
+    framed = framing.frame_mnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
     for image in framed:
         assert max(spans(image)) == 20
         assert centre(image) == pytest.approx((14, 14), abs=0.51)
@@ -335,15 +335,15 @@ def test_images_in_mnist_framing_keep_every_pixel() -> None:
     images = torch.zeros(50, 28, 28, dtype=torch.uint8)
     for image in images:
         image[4:24, 7:22] = torch.randint(40, 256, (20, 15), generator=random).byte()
-    framed = sketch.frame_mnist(images)
-    again = sketch.frame_mnist(framed)
+    framed = framing.frame_mnist(images)
+    again = framing.frame_mnist(framed)
     assert torch.equal(again, framed)
-    moved_back = sketch.frame_mnist(torch.roll(framed, (2, -3), dims=(1, 2)))
+    moved_back = framing.frame_mnist(torch.roll(framed, (2, -3), dims=(1, 2)))
     assert torch.equal(moved_back, framed)
 
 
 def test_framing_as_emnist_leaves_two_pixels_of_border_and_centres_the_box() -> None:
-    framed = sketch.frame_emnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
+    framed = framing.frame_emnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
     for image in framed:
         assert max(image[:2].max(), image[-2:].max()) <= 2
         assert max(image[:, :2].max(), image[:, -2:].max()) <= 2
@@ -352,7 +352,7 @@ def test_framing_as_emnist_leaves_two_pixels_of_border_and_centres_the_box() -> 
         assert torch.equal(image, image.flip(1))
 
 
-@pytest.mark.parametrize("frame", [sketch.frame_mnist, sketch.frame_emnist])
+@pytest.mark.parametrize("frame", [framing.frame_mnist, framing.frame_emnist])
 def test_blank_images_stay_blank_among_others(frame) -> None:
     images = torch.stack([torch.zeros(28, 28), blob(3, 3, 9, 9), torch.zeros(28, 28)]).byte()
     framed = frame(images)
@@ -361,7 +361,7 @@ def test_blank_images_stay_blank_among_others(frame) -> None:
     assert frame(images[:0]).shape == (0, 28, 28)
 
 
-@pytest.mark.parametrize("frame", [sketch.frame_mnist, sketch.frame_emnist])
+@pytest.mark.parametrize("frame", [framing.frame_mnist, framing.frame_emnist])
 def test_framing_the_whole_batch_equals_framing_one_by_one(frame) -> None:
     images = torch.stack([blob(i, 2, 5 + i, 9, 200 + i) for i in range(12)])
     assert torch.equal(frame(images), torch.cat([frame(image[None]) for image in images]))
@@ -369,9 +369,9 @@ def test_framing_the_whole_batch_equals_framing_one_by_one(frame) -> None:
 
 def test_framing_refuses_images_of_another_kind() -> None:
     with pytest.raises(DigitSetError, match="uint8"):
-        sketch.frame_mnist(torch.zeros(2, 28, 28))
+        framing.frame_mnist(torch.zeros(2, 28, 28))
     with pytest.raises(DigitSetError, match="uint8"):
-        sketch.frame_emnist(torch.zeros(28, 28, dtype=torch.uint8))
+        framing.frame_emnist(torch.zeros(28, 28, dtype=torch.uint8))
 
 
 # On real digits, with a reader that needs no training worth the name.
@@ -401,15 +401,15 @@ def reader(real_data: Path):
 
 def test_mnist_itself_is_in_mnist_framing(real_data: Path) -> None:
     images, _ = digits(real_data / "mnist", "t10k", 2_000)
-    changed = (sketch.frame_mnist(images).int() - images.int()).abs().flatten(1).amax(dim=1)
-    assert (changed <= sketch.FAINT).float().mean() > 0.99
+    changed = (framing.frame_mnist(images).int() - images.int()).abs().flatten(1).amax(dim=1)
+    assert (changed <= framing.FAINT).float().mean() > 0.99
 
 
 def test_digits_in_another_framing_are_read_far_better_once_framed(real_data: Path, reader) -> None:
     images, truth = digits(real_data / "femnist-digits", "test", 1_000)
     as_they_are = reader(images, truth)
-    assert reader(sketch.frame_mnist(images), truth) > max(0.9, as_they_are + 0.2)
-    assert reader(sketch.frame_emnist(images), truth) > as_they_are
+    assert reader(framing.frame_mnist(images), truth) > max(0.9, as_they_are + 0.2)
+    assert reader(framing.frame_emnist(images), truth) > as_they_are
 
 
 def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(

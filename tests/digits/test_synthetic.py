@@ -1,3 +1,4 @@
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from scipy.interpolate import CubicHermiteSpline
 from sklearn.neighbors import KNeighborsClassifier
 
 from digitcnn.digits import synthetic
+from digitcnn.digits.digit_forms import FORMS
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import read_idx
 from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
-from digitcnn.digits.synthetic import FORMS, POPULATIONS, draw
+from digitcnn.digits.pen_strokes import make_template
+from digitcnn.digits.synthetic import POPULATIONS, draw
 from digitcnn.errors import DigitSetError
 
 
@@ -65,6 +68,28 @@ def test_the_same_name_and_split_give_the_same_bytes_every_time(test_set: DigitS
     assert again.fingerprint == test_set.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "labels", "ink"),
+    [
+        ("synthetic", "train", "622e3bc41a62d456", [36485, 11915, 25538, 17859, 16306]),
+        ("synthetic", "test", "bf9ab3d1540887fd", [22780, 21174, 13784, 27942, 28995]),
+        (
+            "synthetic-other-writers",
+            "test",
+            "9ab8cdd7df189e01",
+            [13791, 53842, 24070, 44179, 33085],
+        ),
+    ],
+)
+def test_the_digits_stay_those_that_checkpoints_have_fingerprints_of(
+    name: str, split: str, labels: str, ink: list[int]
+) -> None:
+    digit_set = draw(name, split, 500)
+    assert hashlib.sha256(digit_set.labels.numpy().tobytes()).hexdigest().startswith(labels)
+    # Another processor may round a few pixels differently.
+    assert digit_set.images[:5].flatten(1).sum(1).tolist() == pytest.approx(ink, abs=5)
+
+
 def test_drawing_neither_reads_nor_moves_the_global_random_state() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -115,8 +140,8 @@ def test_train_and_test_have_different_writers() -> None:
     assert shared <= set(limits.astype(np.float32))
 
 
-def writers_of(name: str, split: str) -> synthetic._Writers:
-    return synthetic._gather_writers(
+def writers_of(name: str, split: str) -> synthetic.Writers:
+    return synthetic.make_writers(
         POPULATIONS[name], synthetic.WRITERS[split], synthetic._randomness(name, split)
     )
 
@@ -172,7 +197,7 @@ def test_other_writers_lean_elsewhere_and_prefer_other_forms() -> None:
 def test_one_writer_writes_more_alike_than_different_writers_do() -> None:
     population = POPULATIONS["synthetic"]
     writers = writers_of("synthetic", "test")
-    template = synthetic._template(FORMS["2 swan"])
+    template = make_template(FORMS["2 swan"].strokes)
 
     def write(authors: np.ndarray) -> np.ndarray:
         random = np.random.default_rng(0)
@@ -199,7 +224,7 @@ def test_populations_weigh_forms_that_exist() -> None:
 
 
 def test_a_pen_goes_through_its_points_straight_between_corners() -> None:
-    template = synthetic._template(synthetic.Form(7, 1, "0,0 80,0! 40,100 / 10,50 70,50"))
+    template = make_template("0,0 80,0! 40,100 / 10,50 70,50")
     np.testing.assert_allclose(template.smooth, template.straight, atol=1e-6)
     samples = template.smooth @ template.points
     for point in template.points:
@@ -208,7 +233,7 @@ def test_a_pen_goes_through_its_points_straight_between_corners() -> None:
 
 
 def test_a_smooth_stroke_is_a_cubic_hermite_spline_through_its_points() -> None:
-    template = synthetic._template(synthetic.Form(0, 1, "0,50 50,0 100,50 50,100 10,60"))
+    template = make_template("0,50 50,0 100,50 50,100 10,60")
     points = template.points.astype(np.float64)
     tangents = np.gradient(points, axis=0)
     spline = CubicHermiteSpline(np.arange(5), points, tangents)
@@ -244,7 +269,7 @@ def test_more_pressure_gives_a_wider_stroke_where_it_is_pressed() -> None:
 
 def test_a_population_can_be_changed_without_touching_the_others() -> None:
     narrow = replace(POPULATIONS["synthetic"], span=12.0)
-    template = synthetic._template(FORMS["0 oval"])
+    template = make_template(FORMS["0 oval"].strokes)
     images = synthetic._write(
         template,
         0,
@@ -260,13 +285,13 @@ def test_a_population_can_be_changed_without_touching_the_others() -> None:
 @pytest.mark.parametrize(
     ("name", "split", "images", "words"),
     [
-        ("mnist", "test", None, "take synthetic or synthetic-other-writers"),
-        ("synthetic", "validation", None, "take train or test"),
-        ("synthetic", "train", 0, "ask for at least 1"),
-        ("synthetic", "train", -5, "ask for at least 1"),
+        ("mnist", "test", None, "use synthetic or synthetic-other-writers"),
+        ("synthetic", "validation", None, "use train or test"),
+        ("synthetic", "train", 0, "choose at least 1"),
+        ("synthetic", "train", -5, "choose at least 1"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_in_a_sentence(
+def test_invalid_requests_are_one_sentence(
     name: str, split: str, images: int | None, words: str
 ) -> None:
     with pytest.raises(DigitSetError, match=words):

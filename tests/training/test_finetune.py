@@ -16,8 +16,8 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.idx import write_idx
-from digitcnn.digits.sketch import frame_emnist
 from digitcnn.errors import (
     CheckpointError,
     ConfigError,

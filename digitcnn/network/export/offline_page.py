@@ -23,7 +23,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from digitcnn import __version__
-from digitcnn.digits import sketch
+from digitcnn.digits import framing, sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
@@ -34,8 +34,8 @@ from digitcnn.web.templates import render
 # What framing.js takes from digits.sketch, so that each number stands in one place.
 FRAMING = {
     "side": SIDE,
-    "middle": sketch.MIDDLE,
-    "span": sketch.MNIST_SPAN,
+    "middle": framing.MIDDLE,
+    "span": framing.MNIST_SPAN,
     "thinnestPen": sketch.THINNEST_PEN,
     "thickestPen": sketch.THICKEST_PEN,
     "largestSpeck": sketch.LARGEST_SPECK,
