@@ -105,7 +105,7 @@ def test_a_text_file_and_a_path_of_the_lab_are_refused(app: App, tmp_path: Path)
     picture, model = predict["inputs"]
     page.values[model] = ""
     page.values[picture] = page.upload("note.png", b"no picture")
-    assert page.run(predict).startswith("This is no picture that can be read")
+    assert page.run(predict).startswith("This image cannot be read")
     secret = app.folder / "checkpoints" / "digitcnn-mnist.pt"
     page.values[picture] = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     assert page.run(predict) != ""

@@ -1,3 +1,5 @@
+"""Augmentation: ranges, reproducibility, and agreement with torchvision."""
+
 from __future__ import annotations
 
 import pytest
@@ -19,7 +21,7 @@ def test_no_augmentation_leaves_every_pixel(drawn: DigitSet) -> None:
     torch.testing.assert_close(changed, drawn.images.float(), atol=0.05, rtol=0)
 
 
-def test_changed_images_keep_shape_and_range(drawn: DigitSet) -> None:
+def test_augmented_images_keep_shape_and_range(drawn: DigitSet) -> None:
     changed = augment(drawn.images, Augmentation(), generator())
     assert changed.shape == drawn.images.shape
     assert changed.dtype == torch.float32
@@ -103,7 +105,7 @@ def test_blur_agrees_with_two_box_filters_of_another_library(drawn: DigitSet) ->
     assert (share <= 1.001).all()
 
 
-def test_a_turn_agrees_with_torchvision() -> None:
+def test_rotation_agrees_with_torchvision() -> None:
     bar = torch.zeros(1, 28, 28, dtype=torch.uint8)
     bar[:, 4:24, 13:15] = 255
     turn = Augmentation(rotation=12, shift=0, scale=0, shear=0, thicken=0, blur=0)

@@ -37,7 +37,7 @@ IMAGES = random.Random(0).randbytes(300_000)
 LABELS = random.Random(1).randbytes(1_000)
 
 
-# --- The server ------------------------------------------------------------------------------
+# The server
 
 
 @dataclass
@@ -136,7 +136,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-# --- File by file ----------------------------------------------------------------------------
+# File by file
 
 
 def mirrors(*urls: str) -> Mirrors:
@@ -155,9 +155,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_files_land_under_their_names_with_progress_on_the_way(
-    server: Server, tmp_path: Path
-) -> None:
+def test_files_get_their_names_and_progress_is_reported(server: Server, tmp_path: Path) -> None:
     server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     progress = fetch(mirrors(server.url("/")), tmp_path)
@@ -178,9 +176,7 @@ def test_nothing_is_requested_before_the_first_record_is_asked_for(
     assert place.ranges == []
 
 
-def test_a_published_file_that_is_there_is_not_requested_again(
-    server: Server, tmp_path: Path
-) -> None:
+def test_an_existing_published_file_is_not_requested(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     (tmp_path / "images.gz").write_bytes(IMAGES)
@@ -189,7 +185,7 @@ def test_a_published_file_that_is_there_is_not_requested_again(
     assert names(tmp_path) == ["images.gz", "labels.gz"]
 
 
-def test_a_damaged_file_that_is_there_is_replaced(server: Server, tmp_path: Path) -> None:
+def test_an_existing_damaged_file_is_replaced(server: Server, tmp_path: Path) -> None:
     server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     (tmp_path / "images.gz").write_bytes(IMAGES[:1000])
@@ -198,9 +194,7 @@ def test_a_damaged_file_that_is_there_is_replaced(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", ["html", "html whole unsized", "cut whole", "silent"])
-def test_where_a_place_fails_the_next_one_is_taken(
-    server: Server, tmp_path: Path, mode: str
-) -> None:
+def test_when_a_mirror_fails_the_next_is_used(server: Server, tmp_path: Path, mode: str) -> None:
     for path, content in {"images.gz": IMAGES, "labels.gz": LABELS}.items():
         server.add(f"/bad/{path}", content, mode)
         server.add(f"/good/{path}", content)
@@ -209,9 +203,7 @@ def test_where_a_place_fails_the_next_one_is_taken(
     assert (tmp_path / "images.gz").read_bytes() == IMAGES
 
 
-def test_the_final_message_names_every_place_with_its_own_reason(
-    server: Server, tmp_path: Path
-) -> None:
+def test_the_error_names_every_mirror_with_its_reason(server: Server, tmp_path: Path) -> None:
     server.add("/page/images.gz", IMAGES, "html")
     server.add("/wrong/images.gz", IMAGES[::-1])
     server.add("/long/images.gz", IMAGES * 2)
@@ -241,7 +233,7 @@ def test_the_final_message_names_every_place_with_its_own_reason(
     assert not (tmp_path / "images.gz").exists()
 
 
-def test_a_cut_transfer_goes_on_where_it_was_cut(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES, "cut", "cut", "ok")
     server.add("/labels.gz", LABELS)
     fetch(mirrors(server.url("/")), tmp_path)
@@ -250,9 +242,7 @@ def test_a_cut_transfer_goes_on_where_it_was_cut(server: Server, tmp_path: Path)
     assert (tmp_path / "images.gz").read_bytes() == IMAGES
 
 
-def test_a_cut_transfer_begins_again_where_ranges_are_ignored(
-    server: Server, tmp_path: Path
-) -> None:
+def test_an_interrupted_transfer_restarts_without_ranges(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES, "whole cut", "whole")
     server.add("/labels.gz", LABELS)
     fetch(mirrors(server.url("/")), tmp_path)
@@ -260,9 +250,7 @@ def test_a_cut_transfer_begins_again_where_ranges_are_ignored(
     assert (tmp_path / "images.gz").read_bytes() == IMAGES
 
 
-def test_an_interrupted_download_is_gone_on_with_by_the_next_call(
-    server: Server, tmp_path: Path
-) -> None:
+def test_the_next_call_resumes_an_interrupted_download(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     source = mirrors(server.url("/"))
@@ -276,9 +264,7 @@ def test_an_interrupted_download_is_gone_on_with_by_the_next_call(
     assert (tmp_path / "images.gz").read_bytes() == IMAGES
 
 
-def test_a_whole_part_that_missed_its_name_lands_without_a_request(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_complete_part_needs_no_request(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     (tmp_path / "images.gz.part").write_bytes(IMAGES)
@@ -292,9 +278,7 @@ def test_a_whole_part_that_missed_its_name_lands_without_a_request(
     [b"", b"other bytes", PAGE, IMAGES[::-1], IMAGES + b"more", b"x" * 500_000],
     ids=["empty", "other", "html", "as long", "longer", "over the limit"],
 )
-def test_a_part_that_is_no_beginning_of_the_file_is_replaced(
-    server: Server, tmp_path: Path, left: bytes
-) -> None:
+def test_a_part_of_another_file_is_replaced(server: Server, tmp_path: Path, left: bytes) -> None:
     server.add("/images.gz", IMAGES)
     server.add("/labels.gz", LABELS)
     (tmp_path / "images.gz.part").write_bytes(left)
@@ -303,9 +287,7 @@ def test_a_part_that_is_no_beginning_of_the_file_is_replaced(
     assert names(tmp_path) == ["images.gz", "labels.gz"]
 
 
-def test_an_endless_answer_without_a_length_is_left_at_the_limit(
-    server: Server, tmp_path: Path
-) -> None:
+def test_an_endless_response_stops_at_the_limit(server: Server, tmp_path: Path) -> None:
     server.add("/images.gz", b"\0" * 50_000_000, "whole unsized")
     records: list[DownloadProgress] = []
     with pytest.raises(DownloadError, match="larger than the published file"):
@@ -314,9 +296,7 @@ def test_an_endless_answer_without_a_length_is_left_at_the_limit(
     assert (tmp_path / "images.gz.part").stat().st_size <= 400_000
 
 
-def test_a_file_that_the_server_calls_an_encoding_is_kept_as_published(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_gz_file_sent_as_an_encoding_is_not_unpacked(server: Server, tmp_path: Path) -> None:
     content = gzip.compress(LABELS)
     server.add("/labels.gz", content, "encoded")
     file = RemoteFile("labels.gz", 2_000, md5(content))
@@ -325,9 +305,7 @@ def test_a_file_that_the_server_calls_an_encoding_is_kept_as_published(
     assert (tmp_path / "labels.gz").read_bytes() == content
 
 
-def test_a_file_packed_again_is_accepted_by_its_unpacked_digest(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_recompressed_file_is_accepted(server: Server, tmp_path: Path) -> None:
     published = gzip.compress(LABELS, mtime=1)
     file = RemoteFile("labels.gz", 2_000, md5(published), unpacked=md5(LABELS))
     source = Mirrors((server.url("/"),), {"train": (file, file)})
@@ -342,13 +320,13 @@ def test_a_file_packed_again_is_accepted_by_its_unpacked_digest(
 
 
 @pytest.mark.parametrize("content", [LABELS, gzip.compress(LABELS)], ids=["plain", "gz"])
-def test_published_files_are_known_plain_or_packed(content: bytes) -> None:
+def test_published_files_match_plain_or_compressed(content: bytes) -> None:
     file = RemoteFile("labels.gz", 2_000, "0" * 32, unpacked=md5(LABELS))
     assert file.matches(io.BytesIO(content))
     assert not file.matches(io.BytesIO(content[:-9]))
 
 
-# --- Out of an archive -----------------------------------------------------------------------
+# Out of an archive
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +363,7 @@ def assert_both_members(folder: Path) -> None:
     assert (folder / "labels.gz").read_bytes() == LABELS
 
 
-def test_only_the_wanted_members_are_fetched_by_ranges(
+def test_only_the_needed_members_are_fetched_by_ranges(
     server: Server, tmp_path: Path, zipped: bytes
 ) -> None:
     place = server.add("/gzip.zip", zipped)
@@ -396,7 +374,7 @@ def test_only_the_wanted_members_are_fetched_by_ranges(
     assert progress[-1].done == progress[-1].total == len(LABELS)
 
 
-def test_where_ranges_are_refused_the_whole_archive_is_fetched_unpacked_and_removed(
+def test_without_ranges_the_whole_archive_is_fetched_unpacked_and_removed(
     server: Server, tmp_path: Path, zipped: bytes
 ) -> None:
     server.add("/gzip.zip", zipped, "whole")
@@ -405,7 +383,7 @@ def test_where_ranges_are_refused_the_whole_archive_is_fetched_unpacked_and_remo
     assert max(r.done for r in progress if r.file == "gzip.zip") == len(zipped)
 
 
-def test_a_whole_archive_that_is_cut_is_gone_on_with(
+def test_an_interrupted_whole_archive_is_resumed(
     server: Server, tmp_path: Path, zipped: bytes
 ) -> None:
     place = server.add("/gzip.zip", zipped, "whole", "whole cut", "ok")
@@ -414,9 +392,7 @@ def test_a_whole_archive_that_is_cut_is_gone_on_with(
     assert place.ranges[2] == f"bytes={len(zipped) // 2}-"
 
 
-def test_a_place_with_ranges_is_preferred_to_a_whole_archive_from_an_earlier_one(
-    server: Server, tmp_path: Path, zipped: bytes
-) -> None:
+def test_a_mirror_with_ranges_has_precedence(server: Server, tmp_path: Path, zipped: bytes) -> None:
     without = server.add("/without.zip", zipped, "whole")
     server.add("/with.zip", zipped)
     take(archive(zipped, server.url("/without.zip"), server.url("/with.zip")), tmp_path)
@@ -425,7 +401,7 @@ def test_a_place_with_ranges_is_preferred_to_a_whole_archive_from_an_earlier_one
 
 
 @pytest.mark.parametrize("mode", ["html", "html whole", "html whole unsized"])
-def test_an_html_page_instead_of_the_archive_is_named_as_such(
+def test_an_html_page_instead_of_the_archive_is_reported(
     server: Server, tmp_path: Path, zipped: bytes, mode: str
 ) -> None:
     server.add("/gzip.zip", zipped, mode)
@@ -437,7 +413,7 @@ def test_an_html_page_instead_of_the_archive_is_named_as_such(
     assert names(tmp_path) == []
 
 
-def test_a_member_that_is_cut_is_fetched_again(
+def test_an_interrupted_member_is_fetched_again(
     server: Server, tmp_path: Path, zipped: bytes
 ) -> None:
     # The end of the archive with its directory, then the first member.
@@ -448,7 +424,7 @@ def test_a_member_that_is_cut_is_fetched_again(
 
 
 @pytest.mark.parametrize("mode", ["ok", "whole"])
-def test_a_member_with_another_digest_is_refused(
+def test_a_member_with_a_wrong_checksum_is_refused(
     server: Server, tmp_path: Path, zipped: bytes, mode: str
 ) -> None:
     server.add("/gzip.zip", zipped, mode)
@@ -459,7 +435,7 @@ def test_a_member_with_another_digest_is_refused(
 
 
 @pytest.mark.parametrize("mode", ["ok", "whole"])
-def test_a_member_that_is_not_in_the_archive_is_named(
+def test_a_missing_member_is_named(
     server: Server, tmp_path: Path, zipped: bytes, mode: str
 ) -> None:
     server.add("/gzip.zip", zipped, mode)
@@ -475,7 +451,7 @@ def test_a_damaged_member_is_refused(server: Server, tmp_path: Path, zipped: byt
     assert names(tmp_path) == []
 
 
-def test_a_member_that_unpacks_to_more_than_the_published_file_is_left_at_its_limit(
+def test_a_member_that_unpacks_to_too_much_stops_at_the_limit(
     server: Server, tmp_path: Path
 ) -> None:
     content = io.BytesIO()
@@ -489,7 +465,7 @@ def test_a_member_that_unpacks_to_more_than_the_published_file_is_left_at_its_li
     assert names(tmp_path) == []
 
 
-def test_an_answer_to_a_range_that_holds_far_more_is_refused(
+def test_a_partial_response_that_is_too_large_is_refused(
     server: Server, tmp_path: Path, zipped: bytes
 ) -> None:
     server.add("/gzip.zip", zipped, "more")
@@ -497,9 +473,7 @@ def test_an_answer_to_a_range_that_holds_far_more_is_refused(
         take(archive(zipped, server.url("/gzip.zip")), tmp_path)
 
 
-def test_a_silent_archive_place_is_left_for_the_next(
-    server: Server, tmp_path: Path, zipped: bytes
-) -> None:
+def test_a_silent_archive_mirror_times_out(server: Server, tmp_path: Path, zipped: bytes) -> None:
     server.add("/silent.zip", zipped, "silent")
     server.add("/gzip.zip", zipped)
     source = archive(zipped, server.url("/silent.zip"), server.url("/gzip.zip"))
@@ -507,7 +481,7 @@ def test_a_silent_archive_place_is_left_for_the_next(
     assert_both_members(tmp_path)
 
 
-def test_usps_lands_as_idx_files_of_28x28(server: Server, tmp_path: Path) -> None:
+def test_usps_is_converted_to_idx_files_of_28x28(server: Server, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16)).round(3)
     lines = [
         f"{label} " + " ".join(f"{i}:{value:.3f}" for i, value in enumerate(row.ravel(), start=1))

@@ -27,7 +27,7 @@ def test_there_are_two_of_each_digit_and_no_two_of_one_form() -> None:
         assert float((a.float() - b.float()).abs().mean()) > 10, first.form
 
 
-def test_they_are_what_the_pad_sends() -> None:
+def test_they_have_the_form_that_the_pad_sends() -> None:
     pad = (Path(digitcnn.ui.__file__).parent / "pad" / "pad.js").read_text("utf-8")
     pen = re.search(r"const PEN = ([0-9.]+)", pad)
     assert pen is not None

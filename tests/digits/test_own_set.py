@@ -17,7 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from digitcnn.digits import framing, sketch
+from digitcnn.digits import sketch
+from digitcnn.digits.framing import frame_emnist, frame_mnist
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
@@ -152,7 +153,7 @@ def test_a_set_of_28x28_is_framed_as_digit_sets_are(
 ) -> None:
     images = few.images.numpy()
     path = save_npz(tmp_path / "d.npz", few, images=255 - images if dark else images)
-    frame = framing.frame_mnist if framing == "mnist" else framing.frame_emnist
+    frame = frame_mnist if framing == "mnist" else frame_emnist
     own = read_own_set(path, "mine", "test", framing)
     assert torch.equal(own.digit_set.images, frame(few.images))
 
@@ -174,7 +175,7 @@ def test_digits_cropped_to_their_ink_are_framed_like_uncropped_ones(
     assert framed[0, 14, 14] < 64 < 192 < framed[0, 14, 6]
     uncut = torch.zeros_like(few.images)
     uncut[:, 4:24, 4:24] = few.images[:, 4:24, 4:24]
-    near = framing.frame_mnist(uncut).float()
+    near = frame_mnist(uncut).float()
     likeness = [
         float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
         for a, b in zip(framed[1:].float(), near[1:], strict=True)
@@ -598,7 +599,7 @@ def test_a_damaged_idx_pair_is_one_sentence(tmp_path: Path, few: DigitSet, damag
 def test_a_file_that_is_not_an_image_is_named(tmp_path: Path, few: DigitSet, framing: str) -> None:
     folder = lay_images(tmp_path, few)
     (folder / "5" / "notes.txt").write_text("not a picture")
-    assert "notes.txt: This is no picture" in refusal(folder, framing)
+    assert "notes.txt: This image cannot be read" in refusal(folder, framing)
     (folder / "5" / "notes.txt").unlink()
     (folder / "5" / "more").mkdir()
     assert "more is not an image" in refusal(folder, framing)

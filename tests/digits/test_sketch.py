@@ -62,7 +62,7 @@ def centre(digit: torch.Tensor) -> tuple[float, float]:
     return tuple(float((ink.sum(dim) * place).sum() / ink.sum()) for dim in (1, 0))
 
 
-def test_a_picture_is_framed_as_mnist_is() -> None:
+def test_an_image_is_brought_to_mnist_framing() -> None:
     digit = read(drawn_seven())
     assert digit.max() == 255
     assert max(spans(digit)) in (19, 20)
@@ -73,7 +73,7 @@ def test_a_picture_is_framed_as_mnist_is() -> None:
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]
 )
-def test_every_mode_of_a_picture_reads_the_same(mode: str) -> None:
+def test_every_image_mode_gives_the_same_digit(mode: str) -> None:
     grey = drawn_seven()
     if mode in ("I;16", "I"):
         image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
@@ -86,7 +86,7 @@ def test_every_mode_of_a_picture_reads_the_same(mode: str) -> None:
     assert difference(read(image), read(grey)) < 1
 
 
-def test_light_ink_on_a_dark_ground_reads_as_dark_on_light() -> None:
+def test_light_ink_on_dark_equals_dark_ink_on_light() -> None:
     dark = drawn_seven()
     light = Image.eval(dark, lambda value: 255 - value)
     faint = Image.eval(dark, lambda value: 90 + value // 4)
@@ -95,7 +95,7 @@ def test_light_ink_on_a_dark_ground_reads_as_dark_on_light() -> None:
 
 
 @pytest.mark.parametrize("ink", [(0, 0, 0), (255, 255, 255), (30, 60, 200)])
-def test_a_transparent_ground_is_paper_whatever_the_ink(ink: tuple[int, int, int]) -> None:
+def test_a_transparent_ground_is_paper(ink: tuple[int, int, int]) -> None:
     dark = drawn_seven()
     image = Image.new("RGBA", dark.size, (*ink, 0))
     image.putalpha(Image.eval(dark, lambda value: 255 - value))
@@ -106,34 +106,34 @@ def test_a_transparent_ground_is_paper_whatever_the_ink(ink: tuple[int, int, int
 
 
 @pytest.mark.parametrize("image", [drawn_seven(200, (40, -25)), drawn_seven(400, (20, 90), 0.5)])
-def test_moving_or_scaling_a_picture_changes_nothing_that_matters(image: Image.Image) -> None:
+def test_moving_or_scaling_an_image_hardly_changes_the_digit(image: Image.Image) -> None:
     assert difference(read(image), read(drawn_seven())) < 4
 
 
-def test_a_digit_far_larger_or_smaller_than_the_frame_reads_the_same() -> None:
+def test_very_large_and_very_small_digits_give_the_same_digit() -> None:
     small, large = drawn_seven(64), drawn_seven(1500)
     assert difference(read(small), read(large)) < 6
 
 
-def test_a_drawing_in_the_corner_of_a_large_page_is_found() -> None:
+def test_a_digit_in_the_corner_of_a_large_page_is_found() -> None:
     page = Image.new("L", (1600, 1200), 255)
     page.paste(drawn_seven(100), (1450, 1050))
     assert difference(read(page), read(drawn_seven())) < 6
 
 
-def test_grain_and_uneven_ink_of_a_photograph_are_no_ink() -> None:
+def test_grain_and_uneven_light_of_a_photograph_are_not_ink() -> None:
     random = np.random.default_rng(0)
     photo = 150 + 0.25 * np.asarray(drawn_seven(600)) + random.normal(0, 5, (600, 600))
     image = Image.fromarray(photo.clip(0, 255).astype(np.uint8))
     assert difference(read(image), read(drawn_seven())) < 6
 
 
-def test_ink_on_the_edge_of_a_picture_is_kept() -> None:
+def test_ink_on_the_edge_of_an_image_is_kept() -> None:
     cut = drawn_seven().crop((52, 32, 148, 168))
     assert difference(read(cut), read(drawn_seven())) < 3
 
 
-def test_a_picture_that_says_it_lies_on_its_side_is_turned() -> None:
+def test_exif_orientation_is_applied() -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
@@ -152,7 +152,7 @@ def test_a_picture_that_says_it_lies_on_its_side_is_turned() -> None:
         Image.fromarray(np.random.default_rng(1).normal(200, 4, (300, 300)).astype(np.uint8)),
     ],
 )
-def test_a_blank_picture_is_a_result_and_no_error(image: Image.Image) -> None:
+def test_a_blank_image_is_none_and_not_an_error(image: Image.Image) -> None:
     assert sketch.from_image(image) is None
 
 
@@ -163,7 +163,7 @@ def test_each_format_opens(kind: str) -> None:
     assert difference(read(image_files.open_image(file.getvalue())), read(drawn_seven())) < 2
 
 
-def test_a_file_that_is_no_picture_is_refused_in_one_sentence() -> None:
+def test_other_files_are_refused_in_one_sentence() -> None:
     tiff = io.BytesIO()
     drawn_seven().save(tiff, "TIFF")
     for data in (b"", b"no picture", as_png(drawn_seven())[:60], tiff.getvalue()):
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_picture_is_refused_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
-def test_a_file_cut_off_anywhere_is_refused_or_read_but_never_breaks(kind: str) -> None:
+def test_a_truncated_file_is_refused_or_read(kind: str) -> None:
     file = io.BytesIO()
     drawn_seven(64).save(file, kind)
     whole = file.getvalue()
@@ -184,7 +184,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_read_but_never_breaks(kind: str) 
             continue
 
 
-def test_a_giant_picture_is_refused_before_it_is_decoded() -> None:
+def test_a_huge_image_is_refused_before_decoding() -> None:
     claimed = bytearray(as_png(Image.new("1", (8, 8))))
     claimed[16:24] = (30_000).to_bytes(4, "big") * 2
     # With a right checksum of the header, nothing but the size can be what is refused.
@@ -212,20 +212,20 @@ def drawn(strokes: list, width: float = PEN) -> torch.Tensor:
     return digit
 
 
-def test_strokes_are_framed_as_mnist_is() -> None:
+def test_strokes_are_brought_to_mnist_framing() -> None:
     digit = drawn(SEVEN)
     assert digit.max() == 255
     assert max(spans(digit)) == 20
     assert centre(digit) == pytest.approx((14, 14), abs=0.02)
 
 
-def test_moving_strokes_changes_not_one_pixel_by_more_than_rounding() -> None:
+def test_moving_strokes_changes_pixels_by_rounding_only() -> None:
     there = drawn(moved(SEVEN, 0.19, -0.13, 1))
     assert (there.int() - drawn(SEVEN).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.2])
-def test_scaling_strokes_changes_nothing_but_the_pen_within_its_range(scale: float) -> None:
+def test_scaling_strokes_changes_only_the_pen_within_its_range(scale: float) -> None:
     assert difference(drawn(moved(SEVEN, 0.1, 0.02, scale)), drawn(SEVEN)) < 16
     with_its_pen = drawn(moved(SEVEN, 0.1, 0.02, scale), PEN * scale)
     assert (with_its_pen.int() - drawn(SEVEN).int()).abs().max() <= 4
@@ -236,7 +236,7 @@ def test_the_order_and_direction_of_strokes_do_not_matter() -> None:
     assert (drawn(backwards).int() - drawn(SEVEN).int()).abs().max() <= 8
 
 
-def test_points_set_more_densely_draw_the_same_digit() -> None:
+def test_denser_points_draw_the_same_digit() -> None:
     dense = [
         [
             (ax + (bx - ax) * t / 50, ay + (by - ay) * t / 50)
@@ -248,7 +248,7 @@ def test_points_set_more_densely_draw_the_same_digit() -> None:
     assert (drawn(dense).int() - drawn(SEVEN).int()).abs().max() <= 4
 
 
-def test_a_stroke_covers_what_a_loop_over_fine_samples_says() -> None:
+def test_stroke_coverage_agrees_with_fine_sampling() -> None:
     digit = drawn([[(0.2, 0.2), (0.2, 0.8)]])
     pen = (digit[14].double() / 255).sum()
     assert sketch.THINNEST_PEN - 0.1 <= pen <= sketch.THICKEST_PEN + 0.1
@@ -263,7 +263,7 @@ def test_a_stroke_covers_what_a_loop_over_fine_samples_says() -> None:
     assert covered.sum() == pytest.approx(float(digit.double().sum() / 255), rel=0.02)
 
 
-def test_a_tap_is_a_dot_and_not_a_blot() -> None:
+def test_a_tap_is_a_dot() -> None:
     for tap in ([[(0.3, 0.7)]], [[(0.3, 0.7), (0.302, 0.701)]]):
         height, width = spans(drawn(tap))
         assert 2 <= height <= 5
@@ -311,7 +311,7 @@ def test_an_unusable_pen_is_refused(width: object) -> None:
         sketch.from_strokes(SEVEN, width)  # type: ignore[arg-type]
 
 
-def test_the_longest_drawing_that_is_allowed_is_read() -> None:
+def test_the_longest_allowed_sketch_is_read() -> None:
     corners = [(i % 2, (i // 2) % 2) for i in range(sketch.MAX_POINTS)]
     assert sketch.from_strokes([corners], PEN) is not None
 
@@ -322,7 +322,7 @@ def blob(top: int, left: int, height: int, width: int, value: int = 255) -> torc
     return image
 
 
-def test_framing_as_mnist_brings_the_longest_side_to_20_and_the_mass_to_the_middle() -> None:
+def test_mnist_framing_has_a_longest_side_of_20_and_centred_mass() -> None:
     framed = framing.frame_mnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
     for image in framed:
         assert max(spans(image)) == 20
@@ -342,7 +342,7 @@ def test_images_in_mnist_framing_keep_every_pixel() -> None:
     assert torch.equal(moved_back, framed)
 
 
-def test_framing_as_emnist_leaves_two_pixels_of_border_and_centres_the_box() -> None:
+def test_emnist_framing_has_a_border_of_two_pixels_and_a_centred_box() -> None:
     framed = framing.frame_emnist(torch.stack([blob(1, 1, 10, 4), blob(2, 3, 12, 24)]))
     for image in framed:
         assert max(image[:2].max(), image[-2:].max()) <= 2
@@ -362,12 +362,12 @@ def test_blank_images_stay_blank_among_others(frame) -> None:
 
 
 @pytest.mark.parametrize("frame", [framing.frame_mnist, framing.frame_emnist])
-def test_framing_the_whole_batch_equals_framing_one_by_one(frame) -> None:
+def test_framing_a_batch_equals_framing_one_by_one(frame) -> None:
     images = torch.stack([blob(i, 2, 5 + i, 9, 200 + i) for i in range(12)])
     assert torch.equal(frame(images), torch.cat([frame(image[None]) for image in images]))
 
 
-def test_framing_refuses_images_of_another_kind() -> None:
+def test_framing_refuses_other_types_and_shapes() -> None:
     with pytest.raises(DigitSetError, match="uint8"):
         framing.frame_mnist(torch.zeros(2, 28, 28))
     with pytest.raises(DigitSetError, match="uint8"):
@@ -405,7 +405,7 @@ def test_mnist_itself_is_in_mnist_framing(real_data: Path) -> None:
     assert (changed <= framing.FAINT).float().mean() > 0.99
 
 
-def test_digits_in_another_framing_are_read_far_better_once_framed(real_data: Path, reader) -> None:
+def test_digits_are_read_far_better_once_framed(real_data: Path, reader) -> None:
     images, truth = digits(real_data / "femnist-digits", "test", 1_000)
     as_they_are = reader(images, truth)
     assert reader(framing.frame_mnist(images), truth) > max(0.9, as_they_are + 0.2)
@@ -431,9 +431,7 @@ def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(
     assert reader(torch.stack(pictures), truth) > reader(images, truth) - 0.02
 
 
-def test_digits_drawn_by_strangers_are_read_better_through_the_sketch_path(
-    real_data: Path, reader
-) -> None:
+def test_strangers_digits_are_read_better_through_the_sketch_path(real_data: Path, reader) -> None:
     images, truth = digits(real_data / "drawn-digits", "test", 600)
     framed = torch.stack([read(Image.fromarray(image.numpy())) for image in images])
     assert reader(framed, truth) > max(0.9, reader(images, truth) + 0.05)

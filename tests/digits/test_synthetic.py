@@ -1,3 +1,5 @@
+"""Generated digits: reproducible, framed like the real ones, and varied between writers."""
+
 import hashlib
 import re
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Reading and enlarging the USPS digits."""
+
 from __future__ import annotations
 
 import bz2
@@ -22,7 +24,7 @@ def usps_pixels(n: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (n, 16, 16)).round(3)
 
 
-def test_usps_images_are_enlarged_as_pillow_enlarges_them() -> None:
+def test_enlarging_agrees_with_pillow() -> None:
     pixels = usps_pixels(20).astype(np.float32)
     ours = enlarge_usps(torch.from_numpy(pixels)).numpy()
     theirs = np.stack(
@@ -63,7 +65,7 @@ GOOD = usps_line(1, np.zeros(256))
     ],
     ids=["eleven", "zero", "short", "long", "range", "nan", "word", "no colon", "empty"],
 )
-def test_a_line_that_is_no_usps_digit_is_named(tmp_path: Path, line: str, says: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "usps.t.bz2"
     path.write_bytes(bz2.compress(f"{GOOD}\n{line}\n{GOOD}".encode()))
     with pytest.raises(DigitSetError, match=says) as caught:
@@ -74,21 +76,21 @@ def test_a_line_that_is_no_usps_digit_is_named(tmp_path: Path, line: str, says: 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"no bz2", "no readable bz2"),
-        (bz2.compress(GOOD.encode())[:-10], "no readable bz2"),
+        (b"no bz2", "not a readable bz2"),
+        (bz2.compress(GOOD.encode())[:-10], "not a readable bz2"),
         (bz2.compress(b" " * ((1 << 26) + 1)), "far more than USPS has"),
-        (bz2.compress(b""), "holds no"),
+        (bz2.compress(b""), "has no digits"),
     ],
     ids=["no bz2", "cut", "bomb", "empty"],
 )
-def test_a_file_that_is_no_usps_text_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "usps.t.bz2"
     path.write_bytes(content)
     with pytest.raises(DigitSetError, match=says):
         read_usps(path)
 
 
-def test_the_real_usps_digits_come_out_as_they_were_once_enlarged(
+def test_the_real_usps_digits_are_enlarged_as_before(
     real_data: Path,
 ) -> None:
     path = real_data / "usps" / "test-images-idx3-ubyte.gz"
