@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from digitcnn.digits import sketch
-from digitcnn.digits.framing import frame_emnist, frame_mnist
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.framing import frame_emnist, frame_mnist
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.own_arrays import WORDS
 from digitcnn.digits.own_set import read_own_set
