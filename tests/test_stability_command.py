@@ -125,7 +125,7 @@ def test_train_measures_stability_at_the_end(commands: Commands) -> None:
         assert saved[masks].items() >= result.items()
         assert f"mean {percent(result['mean'])}" in out
     assert not (commands.folder / "out" / "mine" / "figures").exists()
-    assert "making 4 passes" in err
+    assert "running 4 dropout passes" in err
 
 
 def test_a_wrong_number_of_passes_is_refused_before_training_starts(commands: Commands) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from digitcnn.analysis.events import Notify, ignore
 from digitcnn.analysis.metrics import Evaluation, evaluate
 from digitcnn.analysis.predictions import Predictions
-from digitcnn.analysis.stability import MASKS, Masks, PassResult, Stability, passes
+from digitcnn.analysis.stability import PassResult, Stability, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.classifier import Capability, Classifier, require
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import MASKS, Masks
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from cachetools import LRUCache, cachedmethod
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings, gather
+from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
@@ -61,24 +59,11 @@ def evaluate(
     )
 
 
-class FigureCache:
-    """Figures as PNG bytes, at most ``limit`` bytes, the least recently used leave first.
+class FigureCache(SharedCache[Key, bytes]):
+    """Figures as PNG bytes, shared by all pages."""
 
-    Thread-safe: who asks for a figure that is being drawn waits for it.
-    """
-
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._pngs: LRUCache[Key, bytes] = LRUCache(limit, getsizeof=len)
-        self._condition = threading.Condition()
-
-    @cachedmethod(
-        lambda self: self._pngs,
-        key=lambda self, key, draw: key,
-        condition=lambda self: self._condition,
-    )
-    def get(self, key: Key, draw: Callable[[], bytes]) -> bytes:
-        """Return the cached figure, else what ``draw`` makes. Raises what ``draw`` raises."""
-        return draw()
+    def __init__(self) -> None:
+        super().__init__(CACHE_BYTES, len)
 
 
 def draw_figures(
@@ -101,7 +86,7 @@ def draw_figures(
     pngs = {}
     for number, name in enumerate(names, 1):
 
-        def draw(name: str = name, number: int = number) -> bytes:
+        def draw(_: Progress, name: str = name, number: int = number) -> bytes:
             notify(FigureStarted(name, number))
             shown = findings
             if name == STABILITY:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from digitcnn.analysis.events import Notify, ignore
 from digitcnn.analysis.findings import measure_stabilities
-from digitcnn.analysis.stability import MASKS, Masks, Stability, check_passes
+from digitcnn.analysis.stability import Stability
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
+from digitcnn.options import MASKS, Masks, check_passes
 from digitcnn.services.predictors import Predictor, classify
 
 
@@ -28,8 +29,7 @@ def measure_stability(
     Raises ConfigError for a wrong number of passes and CapabilityError for a model without dropout,
     before anything is computed.
     """
-    check_passes(passes)
-    require(checkpoint.classifier, "dropout", "its stability cannot be measured")
+    check_measurable(checkpoint, passes)
     predictions = classify(predict, checkpoint, digit_set, features=True, notify=notify)
     return measure_stabilities(
         checkpoint.classifier,
@@ -39,3 +39,9 @@ def measure_stability(
         temperature=checkpoint.details.temperature,
         notify=notify,
     )
+
+
+def check_measurable(checkpoint: Checkpoint, passes: object) -> None:
+    """Raise ConfigError for a wrong number of passes, CapabilityError without dropout."""
+    check_passes(passes)
+    require(checkpoint.classifier, "dropout", "its stability cannot be measured")

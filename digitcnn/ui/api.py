@@ -13,9 +13,9 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis import metrics
 from digitcnn.errors import DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services import evaluation
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import answer_sketch
 from digitcnn.ui.toasts import toasting
@@ -69,9 +69,9 @@ def build_api(workspace: Workspace, models: Models) -> None:
         checkpoint = models.get(model)
         if not isinstance(digits, str):
             raise DigitSetError("No test set was given; /digit_sets lists them.")
-        predictions = workspace.predict(checkpoint, workspace.catalog.open(digits, "test"))
-        temperature = checkpoint.temperature
-        return metrics.evaluate(predictions, temperature).to_json()
+        digit_set = workspace.catalog.open(digits, "test")
+        findings = evaluation.evaluate(checkpoint, [digit_set], predict=workspace.predict)
+        return findings.evaluations[0].to_json()
 
     @toasting
     def training() -> dict[str, Any]:

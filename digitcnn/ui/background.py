@@ -1,4 +1,4 @@
-"""Long work of a handler in a thread of its own, so that the page hears how far it is."""
+"""Run the work of a handler in a thread, so that the page can show its progress."""
 
 from __future__ import annotations
 
@@ -6,76 +6,103 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from digitcnn.analysis.shared_cache import Progress
-from digitcnn.ui.parts import status_line
+from markupsafe import Markup
+
+from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
+from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.stability import PassResult
+from digitcnn.ui.parts import ViewUpdate, status_line
 
 R = TypeVar("R")
-L = TypeVar("L")
 
-# The page is told so often; more would only keep the browser busy.
-SECONDS_BETWEEN_LOOKS = 0.25
+# Progress is shown this often; more would only keep the browser busy.
+SECONDS_BETWEEN_UPDATES = 0.25
 
 
-def watched(work: Callable[[Progress], R]) -> Generator[tuple[int, int], None, R]:
-    """Steps done and steps in all, now and then, while ``work`` runs; returns its result.
+@dataclass(frozen=True)
+class _Result(Generic[R]):
+    value: R
 
-    work: gets a function to call with both numbers. Raises what ``work`` raises. When nobody
-    listens any more, as after the page was closed, that function raises and so ends the work.
+
+class _PageClosedError(Exception):
+    """Ends the work of a page that was closed."""
+
+
+def events_of(work: Callable[[Notify], R]) -> Generator[Event, None, R]:
+    """Run ``work`` in a thread, yield its events and return its result.
+
+    Raises what ``work`` raises. When the generator is closed, as after the page was closed, the
+    next event ends the work.
     """
-    told: queue.SimpleQueue[tuple[int, int] | _Result[R] | Exception] = queue.SimpleQueue()
-    left = threading.Event()
-    last = 0.0
+    messages: queue.SimpleQueue[Event | _Result[R] | Exception] = queue.SimpleQueue()
+    closed = threading.Event()
 
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        if left.is_set():
-            raise _NobodyListensError
-        if time.monotonic() - last >= SECONDS_BETWEEN_LOOKS:
-            last = time.monotonic()
-            told.put((done, total))
+    def notify(event: Event) -> None:
+        if closed.is_set():
+            raise _PageClosedError
+        messages.put(event)
 
     def run() -> None:
         try:
-            told.put(_Result(work(progress)))
+            messages.put(_Result(work(notify)))
         except Exception as error:
-            told.put(error)
+            messages.put(error)
 
-    threading.Thread(target=run, name="watched", daemon=True).start()
+    threading.Thread(target=run, name="page-work", daemon=True).start()
     try:
         while True:
-            step = told.get()
-            if isinstance(step, Exception):
-                raise step
-            if isinstance(step, _Result):
-                return step.value
-            yield step
+            message = messages.get()
+            if isinstance(message, Exception):
+                raise message
+            if isinstance(message, _Result):
+                return message.value
+            yield message
     finally:
-        left.set()
+        closed.set()
 
 
-def telling(
-    work: Callable[[Progress], R], what: str, looks: Callable[[str], L]
-) -> Generator[L, None, R]:
-    """``watched`` as the page shows it: ``looks`` of a status line that counts the images.
+def updates_of(
+    work: Callable[[Notify], R], show: Callable[[Event], ViewUpdate | None]
+) -> Generator[ViewUpdate, None, R]:
+    """Run ``work`` in a thread, yield what ``show`` makes of its events and return its result.
 
-    what: goes before the numbers, as in 'usps test: 500 of 2,007 images.'
+    show: called in this thread, not for every event of progress but a few times a second; None
+    shows nothing.
     """
-    walk = watched(work)
+    events = events_of(work)
+    last = -SECONDS_BETWEEN_UPDATES
     while True:
         try:
-            done, total = next(walk)
+            event = next(events)
         except StopIteration as end:
             result: R = end.value
             return result
-        yield looks(status_line(f"{what}: {done:,} of {total:,} images.", done / total))
+        if isinstance(event, ImagesProcessed | PassResult):
+            if time.monotonic() - last < SECONDS_BETWEEN_UPDATES:
+                continue
+            last = time.monotonic()
+        update = show(event)
+        if update is not None:
+            yield update
 
 
-class _Result(Generic[R]):
-    def __init__(self, value: R) -> None:
-        self.value = value
+def progress_line(event: Event) -> Markup | None:
+    """Render an event of progress as a status line; None for any other event."""
+    if isinstance(event, ImagesProcessed):
+        text = f"{event.task}: {event.done:,} of {event.total:,} images."
+        return status_line(text, event.done / event.total)
+    if isinstance(event, PassResult):
+        return status_line(f"Pass {event.index} of {event.passes}.", event.index / event.passes)
+    if isinstance(event, FigureStarted):
+        text = f"Drawing figure {event.number} of {len(NAMES)}."
+        return status_line(text, (event.number - 1) / len(NAMES))
+    return None
 
 
-class _NobodyListensError(Exception):
-    """Ends work whose page was closed."""
+def status_update(event: Event) -> ViewUpdate | None:
+    """Return the progress as a value of the component called ``status``: a usual ``show``."""
+    line = progress_line(event)
+    return None if line is None else {"status": line}

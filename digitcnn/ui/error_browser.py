@@ -1,4 +1,4 @@
-"""The images behind the errors: the section of the Evaluate tab where they are looked at."""
+"""The images behind the errors: the section of the Evaluate tab that shows them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import torch
 
 from digitcnn.analysis.neighbours import label_suspects
 from digitcnn.analysis.predictions import Predictions
@@ -15,36 +14,43 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.answered_images import TILES_STYLE, tiles
-from digitcnn.ui.confusion_cells import MATRICES_JS, MATRICES_STYLE
+from digitcnn.services.training_images import training_images
+from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.gradio_private import event_data
+from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import status_line
-from digitcnn.ui.shown import Shown, opened, training_images
+from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
 TILES = 60
-# More would keep the machine busy for a minute, and would not be a list to look through.
+# More would keep the machine busy for a minute, and would be too long a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000
 
-# Once the images of a chosen cell are in their place, below the matrices, the page goes to them as
-# little as it must; a frame later, for they take their room only then.
+# Once the images of a chosen cell are in place, below the matrices, the page scrolls to them as
+# little as it must; two frames later, because only then do they take their room.
 SHOW_IMAGES_JS = """() => requestAnimationFrame(() => requestAnimationFrame(() => {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   document.querySelector("#evaluate-errors")?.scrollIntoView(
     { behavior: still ? "instant" : "smooth", block: "nearest" });
 }))"""
 
-ANY, ANY_WRONG = "any", "any wrong"
+# Hands the cell that ``confusion_matrices.js`` reports to the handler.
+CHOOSE_CELL_JS = """
+element.addEventListener("digitcnn-cell", (event) => trigger("click", event.detail));"""
+
+ANY, ANY_ERROR = "any", "any wrong"
 DIGITS = [str(digit) for digit in range(CLASSES)]
+ANY_DIGIT_CHOICES = [("Any", ANY), *((digit, digit) for digit in DIGITS)]
 
 
 @dataclass(frozen=True)
 class ErrorBrowser:
-    """The places of the section that a new evaluation fills.
+    """The components that a new evaluation fills.
 
-    digits, true, predicted: dropdowns of the set, its label (or ANY) and the answer (or ANY_WRONG).
+    digits, true, predicted: dropdowns of the set, its label (or ANY) and the prediction (or
+    ANY_ERROR).
     """
 
     matrices: gr.HTML
@@ -55,139 +61,131 @@ class ErrorBrowser:
 
 
 def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -> ErrorBrowser:
-    """shown: of type Shown."""
-    gr.Markdown("### Errors\nChoose a cell of a confusion matrix, or the digits below it.")
+    """Build the section. shown: of type EvaluationView."""
+    gr.Markdown("### Errors\nClick a cell of a confusion matrix, or choose digits below it.")
     matrices = gr.HTML(
-        css_template=MATRICES_STYLE,
-        js_on_load=MATRICES_JS,
+        css_template=style("scroll_shadow.css", "matrices.css"),
+        js_on_load=CHOOSE_CELL_JS,
         apply_default_css=False,
         elem_id="evaluate-matrices",
     )
     with gr.Row(equal_height=True, elem_classes="model-row"):
         digits = gr.Dropdown([], label="Digit set", elem_id="evaluate-errors-digits")
-        true = gr.Dropdown([ANY, *DIGITS], value=ANY, label="True digit", elem_id="evaluate-true")
-        predicted = gr.Dropdown(
-            [ANY_WRONG, *DIGITS], value=ANY_WRONG, label="Answer", elem_id="evaluate-predicted"
+        true = gr.Dropdown(
+            ANY_DIGIT_CHOICES, value=ANY, label="True digit", elem_id="evaluate-true"
         )
-        suspects = gr.Button("Suspected label errors", elem_id="evaluate-suspects")
-    images = gr.HTML(css_template=TILES_STYLE, apply_default_css=False, elem_id="evaluate-errors")
+        predicted = gr.Dropdown(
+            [("Any error", ANY_ERROR), *ANY_DIGIT_CHOICES[1:]],
+            value=ANY_ERROR,
+            label="Predicted digit",
+            elem_id="evaluate-predicted",
+        )
+        suspects = gr.Button("Find label errors", elem_id="evaluate-suspects")
+    images = gr.HTML(
+        css_template=style("tiles.css"), apply_default_css=False, elem_id="evaluate-errors"
+    )
+
+    def browse(view: EvaluationView, name: Any, true: Any, predicted: Any) -> str:
+        checkpoint, digit_set = view.open(workspace, models, name)
+        predictions = workspace.predict(checkpoint, digit_set)
+        return error_tiles(digit_set, predictions, checkpoint, true, predicted)
 
     @toasting
-    def browse(now: Shown, name: Any, true: Any, answer: Any) -> str:
-        return error_tiles(workspace, models, now, name, true, answer)
-
-    @toasting
-    def pick(now: Shown, event: gr.EventData) -> list[Any]:
+    def pick(view: EvaluationView, event: gr.EventData) -> list[Any]:
         cell = event_data(event)
-        name, true, answer = (cell.get(key) for key in ("digits", "true", "predicted"))
-        made = error_tiles(workspace, models, now, name, str(true), str(answer))
-        return [name, str(true), str(answer), made]
+        name, true, predicted = (cell.get(key) for key in ("digits", "true", "predicted"))
+        made = browse(view, name, str(true), str(predicted))
+        return [name, str(true), str(predicted), made]
 
     @toasting
-    def suspect(now: Shown, name: Any) -> Iterator[str]:
+    def suspect(view: EvaluationView, name: Any) -> Iterator[str]:
         yield status_line("Comparing with the training images.")
         try:
-            yield suspect_tiles(workspace, models, now, name)
+            yield suspect_tiles(workspace, *view.open(workspace, models, name))
         except DigitCNNError as error:
             yield status_line(str(error))
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     for choice in (digits, true, predicted):
-        choice.input(browse, [shown, digits, true, predicted], images, **private)
-    matrices.click(pick, [shown], [digits, true, predicted, images], **private).success(
-        None, js=SHOW_IMAGES_JS, **private
+        choice.input(toasting(browse), [shown, digits, true, predicted], images, **PRIVATE)
+    matrices.click(pick, [shown], [digits, true, predicted, images], **PRIVATE).success(
+        None, js=SHOW_IMAGES_JS, **PRIVATE
     )
-    suspects.click(suspect, [shown, digits], images, **private)
+    suspects.click(suspect, [shown, digits], images, **PRIVATE)
     # They are of all digits, whatever cell was chosen before.
-    suspects.click(lambda: [ANY, ANY_WRONG], None, [true, predicted], queue=False, **private)
+    suspects.click(lambda: [ANY, ANY_ERROR], None, [true, predicted], queue=False, **PRIVATE)
     return ErrorBrowser(matrices, digits, true, predicted, images)
 
 
 def error_tiles(
-    workspace: Workspace, models: Models, now: Shown, name: Any, true: Any, answer: Any
-) -> str:
-    """The images of a set with that label and answer, the most confident first.
-
-    true: a digit or ``any``. answer: a digit or ``any wrong``. Raises DigitCNNError.
-    """
-    checkpoint, digit_set = opened(workspace, models, now, name)
-    if true not in (ANY, *DIGITS) or answer not in (ANY_WRONG, *DIGITS):
-        raise DigitSetError("That is no pair of digits; choose a true digit and an answer.")
-    return tiles_of(digit_set, workspace.predict(checkpoint, digit_set), checkpoint, true, answer)
-
-
-def tiles_of(
     digit_set: DigitSet,
     predictions: Predictions,
     checkpoint: Checkpoint,
-    true: str = ANY,
-    answer: str = ANY_WRONG,
+    true: Any = ANY,
+    predicted: Any = ANY_ERROR,
 ) -> str:
-    """As ``error_tiles``, of predictions that are at hand."""
-    wanted = torch.ones(len(digit_set), dtype=torch.bool)
+    """Render the images with that label and prediction, the most confident first.
+
+    true: a digit or ANY. predicted: a digit or ANY_ERROR. Raises DigitSetError for anything else.
+    """
+    if true not in (ANY, *DIGITS) or predicted not in (ANY_ERROR, *DIGITS):
+        raise DigitSetError("Unknown pair of digits; choose a true and a predicted digit.")
+    errors = predicted == ANY_ERROR
+    selected = ~predictions.right if errors else predictions.answers == int(predicted)
     if true != ANY:
-        wanted &= predictions.labels == int(true)
-    wanted &= ~predictions.right if answer == ANY_WRONG else predictions.answers == int(answer)
-    places = wanted.nonzero().squeeze(1)
-    probabilities = predictions.probabilities(checkpoint.temperature)[places]
-    confidence = probabilities.max(dim=1).values
-    order = confidence.argsort(descending=True, stable=True)[:TILES]
-    title = f"{digit_set.name} {digit_set.split}"
-    if true == ANY and answer == ANY_WRONG:
-        heading = f"The most confident errors on {title}"
+        selected &= predictions.labels == int(true)
+    indices = selected.nonzero().squeeze(1)
+    probabilities = predictions.probabilities(checkpoint.temperature)[indices]
+    order = probabilities.max(dim=1).values.argsort(descending=True, stable=True)[:TILES]
+    if true == ANY and errors:
+        heading = f"The most confident errors on {digit_set.title}"
     else:
-        truth = "Any digit" if true == ANY else f"A {true}"
-        answered = "wrongly" if answer == ANY_WRONG else f"as {answer}"
-        heading = f"{truth} answered {answered} on {title}"
+        digit = "Any digit" if true == ANY else f"Digit {true}"
+        as_what = "misclassified" if errors else f"predicted as {predicted}"
+        heading = f"{digit} {as_what} on {digit_set.title}"
+    count = f"{len(indices):,} image{'s' * (len(indices) != 1)}"
+    if len(order) < len(indices):
+        count = f"{len(order)} of {count}"
     return tiles(
         heading,
-        digit_set.images[places[order]],
-        digit_set.labels[places[order]].tolist(),
+        digit_set,
+        indices[order].tolist(),
         probabilities[order],
-        places[order].tolist(),
-        f"{_count(len(order), len(places))}, the most confident first.",
+        f"{count}, the most confident first.",
     )
 
 
-def _count(shown: int, found: int) -> str:
-    if shown < found:
-        return f"{shown} of {found:,} images"
-    return "1 image" if found == 1 else f"{found:,} images"
+def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: DigitSet) -> str:
+    """Render images whose label both the model and the nearest training digits contradict.
 
-
-def suspect_tiles(workspace: Workspace, models: Models, now: Shown, name: Any) -> str:
-    """Images whose label both the network and the nearest training digits contradict.
-
-    Raises DigitSetError without the training images, or where too many answers are wrong.
+    Raises DigitSetError without the training images, or where too many predictions are wrong.
     """
-    checkpoint, digit_set = opened(workspace, models, now, name)
     predictions = workspace.predict(checkpoint, digit_set)
     errors = int((~predictions.right).sum())
     if errors > MOST_ERRORS_FOR_SUSPECTS:
         raise DigitSetError(
-            f"{errors:,} answers on {digit_set.name} are wrong, so the network is no judge of "
-            "labels; choose one that is mostly right."
+            f"The model gets {errors:,} images of {digit_set.name} wrong, too many to judge "
+            "labels; choose a more accurate one."
         )
-    training = training_images(workspace, checkpoint)
-    scale = checkpoint.temperature
-    found = label_suspects(
-        predictions, _framed_like(training, digit_set, predictions), training, temperature=scale
+    training = training_images(workspace.catalog, checkpoint)
+    suspects = label_suspects(
+        predictions,
+        _framed_like(training, digit_set, predictions),
+        training,
+        temperature=checkpoint.temperature,
     )
-    title = f"{digit_set.name} {digit_set.split}"
-    places = [suspect.index for suspect in found[:TILES]]
+    indices = [suspect.index for suspect in suspects[:TILES]]
     return tiles(
-        f"Suspected label errors on {title}: {len(found):,}",
-        digit_set.images[places],
-        digit_set.labels[places].tolist(),
-        predictions.probabilities(scale)[places],
-        places,
-        f"The network and the nearest training digits of {training.name}, found in MNIST framing "
-        "where the sets differ, agree against the label; both may be wrong.",
+        f"Suspected label errors on {digit_set.title}: {len(suspects):,}",
+        digit_set,
+        indices,
+        predictions.probabilities(checkpoint.temperature)[indices],
+        f"The model and the nearest training digits of {training.name} (in MNIST framing where "
+        "the sets differ) disagree with the label. Both can be wrong.",
     )
 
 
 def _framed_like(training: DigitSet, digit_set: DigitSet, predictions: Predictions) -> DigitSet:
-    """The set with its errors in MNIST framing, unless it is framed as the training images are.
+    """Return the set with its errors in MNIST framing, unless it is framed as the training images.
 
     Smaller or shifted digits have narrow ones as their nearest, whatever they show.
     """

@@ -1,17 +1,19 @@
-"""The numbers of the Evaluate tab: tables, files, and what is said of them.
+"""What the Evaluate tab shows of its results: tables, files, sentences, confusion matrices.
 
-Everything is made of results that were computed elsewhere, and all texts of numbers come from
-``analysis.metrics``, as on the figures and the command line.
+All texts of numbers come from ``analysis.metrics``, as in the figures and on the command line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
 
 from digitcnn.analysis.metrics import (
     Evaluation,
     Gap,
-    accuracy_text,
     confusion_csv,
     decimal,
     evaluations_csv,
@@ -19,85 +21,138 @@ from digitcnn.analysis.metrics import (
     per_digit_csv,
     percent,
 )
+from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, csv_link, table
-
-LINKS_STYLE = """
-.downloads { display: flex; flex-wrap: wrap; gap: 2px 1.4em; margin-top: 6px; }
-.downloads .download { margin: 0; }
-"""
+from digitcnn.web.templates import render
+from digitcnn.workspace import Workspace
 
 
-def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> str:
-    """A row per digit set and, at the foot, a row per gap."""
+@dataclass(frozen=True)
+class EvaluationView:
+    """What a page shows: the model's name and digest, and the test sets; empty at first."""
+
+    model: str = ""
+    digest: str = ""
+    sets: tuple[str, ...] = ()
+
+    def open(self, workspace: Workspace, models: Models, name: Any) -> tuple[Checkpoint, DigitSet]:
+        """Return the model and one of the sets. Raises DigitCNNError where either is gone."""
+        if not self.sets or name not in self.sets:
+            raise DigitSetError("This set has no results on this page; press Evaluate first.")
+        checkpoint = models.get(self.model)
+        if checkpoint.digest != self.digest:
+            raise CheckpointError(f"{self.model} has changed; press Evaluate again.")
+        return checkpoint, workspace.catalog.open(name, "test")
+
+
+def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> Markup:
+    """Render a row per digit set and, at the foot, a row per gap."""
     rows: list[list[Value]] = [
         [
-            found.title,
-            found.n,
-            found.errors,
-            Cell(found.accuracy_text, found.accuracy),
-            Cell(decimal(found.nll), found.nll),
-            Cell(decimal(found.brier), found.brier),
-            Cell(percent(found.ece), found.ece),
-            Cell(percent(found.macro_f1), found.macro_f1),
+            result.title,
+            result.n,
+            result.errors,
+            Cell(result.accuracy_text, result.accuracy),
+            Cell(decimal(result.nll), result.nll),
+            Cell(decimal(result.brier), result.brier),
+            Cell(percent(result.ece), result.ece),
+            Cell(percent(result.macro_f1), result.macro_f1),
         ]
-        for found in evaluations
+        for result in evaluations
     ]
     footer: list[list[Value]] = [
         [f"{gap.first} minus {gap.second}", "", "", Cell(gap_text(gap), gap.points), "", "", "", ""]
         for gap in gaps
     ]
-    headers = ["digit set", "images", "errors", "accuracy (95 % interval)", "NLL", "Brier", "ECE"]
+    headers = ["Digit set", "Images", "Errors", "Accuracy (95% interval)", "NLL", "Brier", "ECE"]
     return table(
-        [*headers, "macro-F1"], rows, label="Accuracy and calibration per digit set", footer=footer
+        [*headers, "Macro-F1"], rows, label="Accuracy and calibration per digit set", footer=footer
     )
 
 
-def per_digit_table(evaluations: Sequence[Evaluation]) -> str:
-    """A row per digit set and digit."""
+def per_digit_table(evaluations: Sequence[Evaluation]) -> Markup:
+    """Render a row per digit set and digit."""
     rows: list[list[Value]] = [
         [
-            found.title,
+            result.title,
             row.digit,
             Cell(percent(row.precision), row.precision),
             Cell(percent(row.recall), row.recall),
             Cell(percent(row.f1), row.f1),
             row.support,
         ]
-        for found in evaluations
-        for row in found.per_digit
+        for result in evaluations
+        for row in result.per_digit
     ]
     return table(
-        ["digit set", "digit", "precision", "recall", "F1", "support"],
+        ["Digit set", "Digit", "Precision", "Recall", "F1", "Support"],
         rows,
         label="Precision, recall and F1 per digit",
     )
 
 
-def csv_links(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> str:
-    """The tables as files."""
-    return '<div class="downloads">' + "".join(
-        csv_link(text, f"{name}.csv", f"{shown} (CSV)")
-        for text, name, shown in (
-            (evaluations_csv(evaluations, gaps), "evaluation", "Table per set"),
-            (per_digit_csv(evaluations), "per-digit", "Table per digit"),
-            (confusion_csv(evaluations), "confusion", "Confusion matrices"),
-        )
-    ) + "</div>"  # fmt: skip
-
-
-def calibration_sentence(checkpoint: Checkpoint) -> str:
-    """What the temperature is, and what it does not promise."""
-    details = checkpoint.details
-    if details.temperature is None:
-        return "This file has no temperature: 1. NLL, Brier score and ECE are as the network gives."
-    return (
-        f"NLL, Brier score and ECE are after the temperature {details.temperature:.2f}, fitted on "
-        f"held-out images of {details.digits}; it promises nothing elsewhere."
+def words(checkpoint: Checkpoint, evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> Markup:
+    """Render the sentence on calibration, and the tables as CSV files."""
+    return render(
+        "evaluate/words.html",
+        calibration=calibration_sentence(checkpoint),
+        links=[
+            csv_link(evaluations_csv(evaluations, gaps), "evaluation.csv", "Results by set (CSV)"),
+            csv_link(per_digit_csv(evaluations), "per-digit.csv", "Results by digit (CSV)"),
+            csv_link(confusion_csv(evaluations), "confusion.csv", "Confusion matrices (CSV)"),
+        ],
     )
 
 
-def told(checkpoint: Checkpoint, evaluations: Sequence[Evaluation]) -> str:
-    """The result in a sentence."""
-    parts = [f"{accuracy_text(e.accuracy, e.n)} on {e.title}" for e in evaluations]
+def calibration_sentence(checkpoint: Checkpoint) -> str:
+    """Return what the temperature is, and what it does not promise."""
+    if not checkpoint.calibrated:
+        return "This model is not calibrated: NLL, Brier score and ECE use its raw probabilities."
+    return (
+        "NLL, Brier score and ECE are calibrated with temperature "
+        f"{checkpoint.temperature:.2f}, fitted on held-out {checkpoint.details.digits} images; it "
+        "may not suit other sets."
+    )
+
+
+def summary(checkpoint: Checkpoint, evaluations: Sequence[Evaluation]) -> str:
+    """Return the result in a sentence."""
+    parts = [f"{result.accuracy_text} on {result.title}" for result in evaluations]
     return f"{checkpoint.name}: {'; '.join(parts)}."
+
+
+def matrices(evaluations: Sequence[Evaluation]) -> Markup:
+    """Render a confusion matrix per set, whose filled cells are buttons."""
+    return render(
+        "evaluate/matrices.html",
+        matrices=[
+            {
+                "digits": result.digits,
+                "caption": f"{result.title}: {result.errors:,} of {result.n:,} wrong",
+                "rows": _matrix(result),
+            }
+            for result in evaluations
+        ],
+    )
+
+
+def _matrix(result: Evaluation) -> list[list[dict[str, object] | None]]:
+    """Return the cells by true and predicted digit; None where there are no images."""
+    pairs = [(true, predicted) for true in range(CLASSES) for predicted in range(CLASSES)]
+    counts = {(t, p): result.confusion[t][p] for t, p in pairs if result.confusion[t][p]}
+    shares = {(t, p): count / sum(result.confusion[t]) for (t, p), count in counts.items()}
+    largest = max((share for (t, p), share in shares.items() if t != p), default=0.0)
+    rows: list[list[dict[str, object] | None]] = [[None] * CLASSES for _ in range(CLASSES)]
+    for (true, predicted), count in counts.items():
+        # The square root keeps rare confusions visible beside frequent ones.
+        heat = 15 + 70 * (shares[true, predicted] / largest) ** 0.5 if true != predicted else 0
+        rows[true][predicted] = {
+            "count": f"{count:,}",
+            "heat": round(heat),
+            "first": (true, predicted) == next(iter(counts)),
+            "label": f"{count} images of {true} predicted as {predicted}",
+        }
+    return rows

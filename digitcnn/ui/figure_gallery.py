@@ -8,14 +8,17 @@ from typing import Any
 
 import gradio as gr
 
+from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable
 from digitcnn.analysis.figures import NAMES
 from digitcnn.errors import DigitSetError
 from digitcnn.options import MOST_PASSES, usual_passes
-from digitcnn.ui.error_browser import ANY, DIGITS
-from digitcnn.ui.evaluating import Evaluating
-from digitcnn.ui.figure_sheets import OPEN_JS, STYLE, FigureSheets, zip_of
+from digitcnn.services.evaluation import FEATURE_MAPS, FigureCache
+from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
+from digitcnn.ui.evaluation_steps import EvaluationRequest, figure_view
+from digitcnn.ui.evaluation_view import EvaluationView
+from digitcnn.ui.figure_view import figure_place, zip_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.shown import Shown
+from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import data_link
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -23,11 +26,10 @@ from digitcnn.workspace import Workspace
 
 @dataclass(frozen=True)
 class FigureGallery:
-    """The places of the section.
+    """The components of the section.
 
     digit, place: which image figure 6 follows: a digit or ANY, and its number among those, from 0.
-    passes: how many figure 9 is made of. figures: by their names. zip_link: empty until somebody
-    asks for it.
+    passes: for figure 9. figures: by their names. zip_link: empty until somebody asks for it.
     """
 
     digit: gr.Dropdown
@@ -38,24 +40,24 @@ class FigureGallery:
 
 
 def build_figure_gallery(
-    workspace: Workspace, models: Models, sheets: FigureSheets, shown: gr.State
+    workspace: Workspace, models: Models, cache: FigureCache, shown: gr.State
 ) -> FigureGallery:
-    """shown: of type Shown."""
+    """Build the section. shown: of type EvaluationView."""
     gr.Markdown("### Figures")
     with gr.Row(equal_height=True, elem_classes="model-row"):
         digit = gr.Dropdown(
-            [ANY, *DIGITS],
+            ANY_DIGIT_CHOICES,
             value=ANY,
-            label="Digit to follow (figure 06)",
-            info="of the first set",
+            label="Example digit (figure 6)",
+            info="From the first test set",
             elem_id="evaluate-example-digit",
         )
         place = gr.Number(
             0,
             precision=0,
             minimum=0,
-            label="Which of them",
-            info="counted from 0",
+            label="Image number",
+            info="Counting from 0",
             elem_id="evaluate-example",
         )
         passes = gr.Slider(
@@ -63,43 +65,44 @@ def build_figure_gallery(
             MOST_PASSES,
             value=usual_passes(None),
             step=1,
-            label="Passes (figure 09)",
-            info="as of the next Evaluate; at first the model's epochs",
+            label="Dropout passes (figure 9)",
+            info="Used by the next evaluation; default: the model's epochs",
             elem_id="evaluate-passes",
         )
-        zip_button = gr.Button("Zip of the nine", min_width=140, elem_id="evaluate-zip")
+        zip_button = gr.Button("Download all (zip)", min_width=140, elem_id="evaluate-zip")
     zip_link = gr.HTML(elem_id="evaluate-zip-link")
     with gr.Row(elem_id="evaluate-gallery", equal_height=False):
-        figures = {
-            name: gr.HTML(
-                css_template=STYLE,
-                js_on_load=OPEN_JS,
-                apply_default_css=False,
-                elem_id=f"evaluate-figure-{name[:2]}",
-            )
-            for name in NAMES
-        }
+        figures = {name: figure_place(f"evaluate-figure-{name[:2]}") for name in NAMES}
+
+    def check(view: EvaluationView, digit: Any, place: Any, count: Any) -> EvaluationRequest:
+        return EvaluationRequest.check(
+            workspace, models, view.model, list(view.sets), count, digit, place
+        )
 
     @toasting
-    def follow(now: Shown, digit: Any, place: Any, count: Any) -> str:
-        if not now.sets:
+    def draw_feature_maps(view: EvaluationView, digit: Any, place: Any, count: Any) -> str:
+        if not view.sets:
             return ""
-        evaluated = Evaluating(workspace, models, sheets, now.model, list(now.sets), count)
-        return evaluated.feature_maps(digit, place)
+        request = check(view, digit, place, count)
+        events: list[Event] = []
+        findings = request.evaluate(workspace)
+        request.draw(workspace, findings, cache, [FEATURE_MAPS], events.append)
+        assert isinstance(events[-1], FigureDrawn | FigureUnavailable)
+        return figure_view(events[-1])
 
     @toasting
-    def pack(now: Shown, digit: Any, place: Any, count: Any) -> str:
-        if not now.sets:
+    def pack(view: EvaluationView, digit: Any, place: Any, count: Any) -> str:
+        if not view.sets:
             raise DigitSetError("There are no figures yet; press Evaluate first.")
-        evaluated = Evaluating(workspace, models, sheets, now.model, list(now.sets), count)
-        name = f"{now.model}-figures.zip"
-        return data_link(zip_of(evaluated.all_figures(digit, place)), "application/zip", name, name)
+        request = check(view, digit, place, count)
+        pngs = request.draw(workspace, request.evaluate(workspace), cache)
+        name = f"{view.model}-figures.zip"
+        return data_link(zip_of(pngs), "application/zip", name, name)
 
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs = [shown, digit, place, passes]
     for control in (digit, place):
-        control.input(follow, inputs, figures["06_feature_maps"], **private)
-    zip_button.click(pack, inputs, zip_link, **private).success(
-        None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **private
+        control.input(draw_feature_maps, inputs, figures[FEATURE_MAPS], **PRIVATE)
+    zip_button.click(pack, inputs, zip_link, **PRIVATE).success(
+        None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **PRIVATE
     )
     return FigureGallery(digit, place, passes, figures, zip_link)

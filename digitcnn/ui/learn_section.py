@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import torch
+from markupsafe import Markup
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
@@ -229,7 +230,9 @@ def table_of(ended: FineTuningEnd | None) -> str:
         if ended.saved
         else ""
     )
-    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + note
+    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + Markup(
+        note
+    )
 
 
 def _row(row: ComparisonRow) -> list[Value]:

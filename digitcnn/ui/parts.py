@@ -1,43 +1,68 @@
-"""Small pieces of HTML that several tabs show."""
+"""What several tabs share: results, status lines, images, and values for some components."""
 
 from __future__ import annotations
 
 import base64
 import io
-from html import escape
+from collections.abc import Iterable
+from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
+from digitcnn.errors import CheckpointError
+from digitcnn.options import usual_passes
+from digitcnn.ui.models import Models
+from digitcnn.web.templates import render
+
+# For every event of the page: no public API, and progress is shown in a status line of our own.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+# New values for some components, by the names that a tab gives them; the others stay as they are.
+ViewUpdate = dict[str, Any]
+
+
+def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:
+    """Return the values of an update in the order of a handler's outputs."""
+    return [update.get(name, gr.skip()) for name in names]
+
 
 def results_view(elem_id: str) -> gr.Column:
-    """A place for results and the tools that work on them, unseen until it holds a table or chart.
+    """Build a place for results and their tools, hidden until it holds a table or chart.
 
-    The style sheet sees to that, and no update: one that comes while its tab is not in front can be
-    lost.
+    The style sheet hides it: an update that arrives while its tab is not in front can be lost.
     """
     return gr.Column(elem_id=elem_id, elem_classes="results")
 
 
-def status_line(text: str, share: float | None = None) -> str:
-    """A line on what is going on. share: how much of it is done, shown as a bar; None: nothing."""
-    bar = (
-        ""
-        if share is None
-        else f'<div class="bar" role="progressbar" aria-label="{escape(text)}" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}">'
-        f'<div style="width: {100 * share:.1f}%"></div></div>'
-    )
-    running = str(share is not None).lower()
-    return (
-        f'<div class="status" data-running="{running}" style="min-height: 46px" '
-        f'aria-live="polite"><div style="margin-bottom: 6px">{escape(text)}</div>{bar}</div>'
-    )
+def status_line(text: str, share: float | None = None) -> Markup:
+    """Render a line about what is going on. share: progress from 0 to 1, shown as a bar."""
+    return render("status.html", text=text, share=share)
 
 
-def picture(image: Tensor) -> str:
-    """A digit, uint8 [28, 28], as a data address: dark ink on white, as it was written."""
+def waiting() -> list[Any]:
+    """Return status and button from the press of the button until its work begins."""
+    return [status_line("Waiting in the queue."), gr.Button(interactive=False)]
+
+
+def png_address(png: bytes) -> str:
+    """Return the bytes of a PNG file as a data address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def image_address(image: Tensor) -> str:
+    """Return a digit, uint8 [28, 28], as a data address: dark ink on white."""
     file = io.BytesIO()
     Image.fromarray(255 - image.numpy()).save(file, format="png")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return png_address(file.getvalue())
+
+
+def default_passes(models: Models, name: str | None) -> int:
+    """Return how many dropout passes are usual for a model: as many as it has epochs."""
+    try:
+        return usual_passes(models.get(name).details.epochs)
+    except CheckpointError:
+        # The selector follows within a second; pressing the button meanwhile says what is wrong.
+        return usual_passes(None)

@@ -1,120 +1,130 @@
-"""How much change an answer bears: the section of the Evaluate tab with the robustness curves.
+"""How much distortion a model bears: the section of the Evaluate tab with the robustness curves.
 
-Compare shows several networks' curves in one figure by the same functions.
+Compare shows several models' curves in one figure with the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.analysis import figures
+from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError
-from digitcnn.ui import figure_sheets
-from digitcnn.ui.background import telling
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.ui.background import status_update, updates_of
+from digitcnn.ui.evaluation_view import EvaluationView
+from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import status_line
-from digitcnn.ui.shown import Shown, opened
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
-WHAT_IT_IS = (
-    f"{MOST_IMAGES:,} images, spread evenly over the set, or all of a smaller one, are turned, "
-    "moved, scaled, drawn thicker or thinner and blurred, one change at a time: how long does the "
-    "accuracy hold?"
-)
 
-
-@dataclass(frozen=True)
 class RobustnessSection:
-    """The places of the section that a new evaluation empties."""
+    """The section's components, which a new evaluation or comparison empties.
 
-    status: gr.HTML
-    figure: gr.HTML
-    table: gr.HTML
+    Where several models are compared the figure has a curve per model.
+    """
+
+    def __init__(self, which_set: str, elem_id: str) -> None:
+        """Build the section. which_set: where the digit set was chosen, for people."""
+        gr.Markdown(
+            f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
+            "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, one "
+            "distortion at a time, to see how well accuracy holds up."
+        )
+        self.run = gr.Button("Measure robustness", elem_id=f"{elem_id}-run")
+        self.status = gr.HTML(elem_id=f"{elem_id}-status")
+        self.figure = figure_place(elem_id)
+        self.table = table_view(elem_id=f"{elem_id}-table")
+
+    def on_click(
+        self, steps: Callable[[Any, Any], Iterator[ViewUpdate]], inputs: list[Any]
+    ) -> None:
+        """Show what ``steps`` yields for the values of ``inputs`` when the button is pressed."""
+
+        @toasting
+        def measure(view: Any, name: Any) -> Iterator[list[Any]]:
+            names = ("status", "figure", "table")
+            try:
+                for update in steps(view, name):
+                    yield outputs(update, names)
+            except DigitCNNError as error:
+                yield [status_line(str(error)), "", ""]
+
+        self.run.click(measure, inputs, [self.status, self.figure, self.table], **PRIVATE)
 
 
 def build_robustness_section(
     workspace: Workspace, models: Models, shown: gr.State, digits: gr.Dropdown
 ) -> RobustnessSection:
-    """shown: of type Shown. digits: its value is the name of the set."""
-    gr.Markdown(f"### Robustness\nOf the digit set chosen under Errors, {WHAT_IT_IS}")
-    run = gr.Button("Measure robustness", elem_id="evaluate-robustness-run")
-    section = RobustnessSection(
-        status=gr.HTML(elem_id="evaluate-robustness-status"),
-        figure=figure_view("evaluate-robustness"),
-        table=table_view(elem_id="evaluate-robustness-table"),
-    )
+    """Build the section of the Evaluate tab.
 
-    @toasting
-    def measure(now: Shown, name: Any) -> Iterator[list[Any]]:
-        try:
-            yield from robustness_looks(workspace, models, now, name)
-        except DigitCNNError as error:
-            yield [status_line(str(error)), "", ""]
+    shown: of type EvaluationView. digits: its value is the name of the set.
+    """
+    section = RobustnessSection("digit set chosen under Errors", "evaluate-robustness")
 
-    run.click(
-        measure,
-        [shown, digits],
-        [section.status, section.figure, section.table],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    def steps(view: EvaluationView, name: Any) -> Iterator[ViewUpdate]:
+        checkpoint, digit_set = view.open(workspace, models, name)
+        return robustness_steps(workspace, [checkpoint], [checkpoint.name], digit_set)
+
+    section.on_click(steps, [shown, digits])
     return section
 
 
-def figure_view(elem_id: str) -> gr.HTML:
-    """A place on the page for the figure, which opens in full when it is clicked."""
-    return gr.HTML(
-        css_template=figure_sheets.STYLE,
-        js_on_load=figure_sheets.OPEN_JS,
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
+def robustness_steps(
+    workspace: Workspace,
+    checkpoints: Sequence[Checkpoint],
+    names: Sequence[str],
+    digit_set: DigitSet,
+) -> Iterator[ViewUpdate]:
+    """Yield status, figure and table, step by step. names: of the models, for people."""
+
+    def work(notify: Notify) -> list[Robustness]:
+        results = []
+        for checkpoint, name in zip(checkpoints, names, strict=True):
+            task = f"{name} on distorted {digit_set.name} images"
+
+            def progress(done: int, total: int, task: str = task) -> None:
+                notify(ImagesProcessed(task, done, total))
+
+            results.append(workspace.robustness(checkpoint, digit_set, progress=progress))
+        return results
+
+    results = yield from updates_of(work, status_update)
+    alt = f"Accuracy of {', '.join(names)} on {digit_set.title} by strength of distortion"
+    yield {
+        "status": status_line(f"Done: {digit_set.title}."),
+        "figure": opening_figure(
+            "robustness", alt, figures.png(figures.robustness_curves(results, names))
+        ),
+        "table": robustness_table(results, names),
+    }
 
 
-def robustness_looks(
-    workspace: Workspace, models: Models, now: Shown, name: Any
-) -> Iterator[list[Any]]:
-    """Status, figure and table, step by step. Raises DigitCNNError for what is not there."""
-    checkpoint, digit_set = opened(workspace, models, now, name)
-    found: Robustness = yield from telling(
-        lambda progress: workspace.robustness(checkpoint, digit_set, progress=progress),
-        f"{checkpoint.name} on changed images of {digit_set.name}",
-        lambda line: [line, gr.skip(), gr.skip()],
-    )
-    yield [status_line(f"Done: {found.title}."), *robustness_views([found], [checkpoint.name])]
-
-
-def robustness_views(found: Sequence[Robustness], names: Sequence[str]) -> list[str]:
-    """Figure and table of one or several networks on the same images."""
-    png = figures.png(figures.robustness_curves(found, names))
-    alt = f"Accuracy of {', '.join(names)} on {found[0].title} as the images are changed"
-    return [figure_sheets.opening_figure("robustness", alt, png), robustness_table(found, names)]
-
-
-def robustness_table(found: Sequence[Robustness], names: Sequence[str]) -> str:
-    """Accuracies with their intervals: a row per change at some strengths, a column per network."""
-    first = found[0]
-    rows: list[list[Value]] = [["unchanged", *(_cell(one.unchanged, one.n) for one in found)]]
+def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> str:
+    """Render accuracies with their intervals: a row per distortion, a column per model."""
+    first = results[0]
+    rows: list[list[Value]] = [["Undistorted", *(_cell(one.unchanged, one.n) for one in results)]]
     for place, curve in enumerate(first.curves):
         rows += [
             [
                 f"{curve.axis.name} {curve.axis.text(value)}",
-                *(_cell(one.curves[place].at(value), one.n) for one in found),
+                *(_cell(one.curves[place].at(value), one.n) for one in results),
             ]
             for value in curve.axis.marked
         ]
     return table(
-        ["change", *names],
+        ["Distortion", *names],
         rows,
-        label=f"Accuracy on {first.n:,} images of {first.title}, 95 % interval",
+        label=f"Accuracy on {first.n:,} images of {first.title}, 95% interval",
         caption=True,
     )
 

@@ -1,4 +1,4 @@
-"""The Compare tab in a real browser: files are dropped, models compared, others see none of it."""
+"""The Compare tab in a real browser: models are dropped and compared, each page for itself."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def saved(folder: Path, name: str, seed: int, digits: str = "small") -> Path:
     return path
 
 
-def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
+def test_dropped_files_are_checked_compared_and_private(
     browser: Any, app: App, tmp_path: Path
 ) -> None:
     mine = saved(tmp_path, "mine", 5, "synthetic")
@@ -88,7 +88,7 @@ def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     page.locator("#compare-run").click()
     page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
     page.locator("#compare-pairs").get_by_text("digitcnn-mnist is better on small test").wait_for()
-    page.locator("#compare-images").get_by_text("gets, mine misses").wait_for()
+    page.locator("#compare-images").get_by_text("right, mine wrong").wait_for()
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
     box = page.locator("#pad canvas").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
@@ -112,15 +112,15 @@ def test_dropped_files_are_judged_compared_and_seen_by_nobody_else(
     other.close()
 
 
-def test_a_press_that_is_refused_leaves_the_button_ready_and_shows_no_tools_of_a_result(
+def test_a_refused_comparison_leaves_the_button_ready_and_shows_no_results(
     browser: Any, app: App
 ) -> None:
     page = opened(browser, app)
-    expect(page.locator("#compare-status")).to_contain_text("Nothing is compared yet.")
+    expect(page.locator("#compare-status")).to_contain_text("No results yet.")
     for box in page.locator("#compare-digits input[type=checkbox]").all():
         box.uncheck()
     page.locator("#compare-run").click()
-    page.locator("#compare-status").get_by_text("Nothing was compared").wait_for()
+    page.locator("#compare-status").get_by_text("Comparison stopped").wait_for()
     expect(page.locator("#compare-run")).to_be_enabled()
     for place in ("#compare-results", "#compare-set", "#compare-robustness-run"):
         expect(page.locator(place)).not_to_be_visible()
@@ -145,7 +145,7 @@ def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_
     page.close()
 
 
-def test_on_a_phone_the_head_is_short_and_a_long_name_stops_before_the_arrow(
+def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(
     browser: Any, app: App
 ) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 740})
@@ -165,7 +165,7 @@ def test_on_a_phone_the_head_is_short_and_a_long_name_stops_before_the_arrow(
     page.close()
 
 
-def test_the_selected_model_and_the_newest_other_are_compared_unless_somebody_chooses(
+def test_the_selected_model_and_the_newest_other_are_compared_by_default(
     browser: Any, own_app: App, tmp_path: Path
 ) -> None:
     # They came after the page was built.

@@ -1,4 +1,4 @@
-"""The Compare tab without a browser: the command's numbers, odd presses, files as text."""
+"""The Compare tab without a browser: the analysis' numbers, invalid requests, names as text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,9 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import EpochResult
-from digitcnn.ui.compare_tab import (
-    Compared,
-    compared,
-    differences_of,
-    predictions_of,
-    suggested,
-)
+from digitcnn.ui.compare_models import suggested
+from digitcnn.ui.compare_sketch import sketch_predictions
+from digitcnn.ui.compare_steps import ComparisonView, comparison_steps, differences_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.workspace import Workspace
@@ -64,54 +60,54 @@ def models(workspace: Workspace) -> Models:
         ([], None, []),
     ],
 )
-def test_the_selected_model_and_the_newest_other_are_chosen_at_first(
+def test_the_selected_model_and_the_newest_other_are_suggested(
     names: list[str], selected: Any, at_first: list[str]
 ) -> None:
     assert suggested(names, selected) == at_first
 
 
 def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:
-    *_, looks = compared(workspace, models, chosen, sets)
-    return looks
+    *_, update = comparison_steps(workspace, models, chosen, sets)
+    return update
 
 
 def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models: Models) -> None:
-    looks = last(workspace, models, ["first", "second"], ["small"])
+    shown = last(workspace, models, ["first", "second"], ["small"])
     digits = workspace.catalog.open("small", "test")
     both = [models.get(name) for name in ("first", "second")]
     answers = [predict(model.network, digits, digest=model.digest) for model in both]
     found = compare(["first", "second"], answers, [None, None])
     for evaluation in found.evaluations:
-        assert evaluation.accuracy_text in looks["table"]
+        assert evaluation.accuracy_text in shown["table"]
     (pair,) = found.pairs
     for count in (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong):
-        assert f">{count}<" in looks["pairs"]
-    assert found.verdict(pair) in looks["words"]
-    assert "not recipes" in looks["words"]
-    assert "(claimed)" in looks["table"]
-    assert looks["shown"].names == ("first", "second")
+        assert f">{count}<" in shown["pairs"]
+    assert found.verdict(pair) in shown["words"]
+    assert "not recipes" in shown["words"]
+    assert "(claimed)" in shown["table"]
+    assert shown["view"].names == ("first", "second")
 
 
 def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:
-    looks = last(workspace, models, ["first", "second"], ["small"])
-    assert "One recipe with the seeds 0, 1" in looks["words"]
+    shown = last(workspace, models, ["first", "second"], ["small"])
+    assert "Same recipe, seeds 0, 1" in shown["words"]
 
 
 def test_names_are_shown_as_text(workspace: Workspace, models: Models) -> None:
     names = [name for _, name in models.choices()]
-    looks = last(workspace, models, names, ["small"])
-    html = "".join(value for value in looks.values() if isinstance(value, str))
+    shown = last(workspace, models, names, ["small"])
+    html = "".join(value for value in shown.values() if isinstance(value, str))
     assert "&lt;b&gt;third" in html
     assert "<b>third" not in html
 
 
 def test_the_differences_follow_the_chosen_pair(workspace: Workspace, models: Models) -> None:
-    looks = last(workspace, models, ["first", "second"], ["small"])
-    there = differences_of(workspace, models, looks["shown"], "small", "first", "second")
-    back = differences_of(workspace, models, looks["shown"], "small", "second", "first")
-    assert there == looks["images"]
-    assert there.index("first gets, second misses") < there.index("second gets, first misses")
-    assert back.index("second gets, first misses") < back.index("first gets, second misses")
+    shown = last(workspace, models, ["first", "second"], ["small"])
+    there = differences_of(workspace, models, shown["view"], "small", "first", "second")
+    back = differences_of(workspace, models, shown["view"], "small", "second", "first")
+    assert there == shown["images"]
+    assert there.index("first right, second wrong") < there.index("second right, first wrong")
+    assert back.index("second right, first wrong") < back.index("first right, second wrong")
 
 
 @pytest.mark.parametrize(
@@ -128,27 +124,27 @@ def test_the_differences_follow_the_chosen_pair(workspace: Workspace, models: Mo
         (["first", "second"], "small", DigitSetError),
     ],
 )
-def test_odd_choices_are_refused_before_anything_is_computed(
+def test_invalid_choices_are_refused(
     workspace: Workspace, models: Models, chosen: Any, sets: Any, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):
-        list(compared(workspace, models, chosen, sets))
+        list(comparison_steps(workspace, models, chosen, sets))
 
 
-def test_a_model_that_is_deleted_meanwhile_is_a_sentence(
+def test_a_model_deleted_since_the_comparison_is_refused(
     workspace: Workspace, models: Models
 ) -> None:
-    looks = last(workspace, models, ["first", "second"], ["small"])
+    shown = last(workspace, models, ["first", "second"], ["small"])
     (workspace.checkpoints.folder / "second.pt").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint second"):
-        differences_of(workspace, models, looks["shown"], "small", "first", "second")
+        differences_of(workspace, models, shown["view"], "small", "first", "second")
 
 
 @pytest.mark.parametrize(("a", "b"), [("first", "first"), ("first", None), ({}, [])])
-def test_a_model_is_compared_with_another_one_that_is_shown(
+def test_only_two_different_shown_models_are_compared(
     workspace: Workspace, models: Models, a: Any, b: Any
 ) -> None:
-    now = Compared(("first", "second"), ("first", "second"), ("small",))
+    now = ComparisonView(("first", "second"), ("first", "second"), ("small",))
     with pytest.raises(ConfigError):
         differences_of(workspace, models, now, "small", a, b)
 
@@ -156,10 +152,10 @@ def test_a_model_is_compared_with_another_one_that_is_shown(
 STROKE = {"strokes": [[[0.5, 0.2], [0.5, 0.8]]], "width": 0.07}
 
 
-def test_one_drawing_is_answered_by_every_chosen_model(
+def test_one_sketch_is_classified_by_every_chosen_model(
     workspace: Workspace, models: Models
 ) -> None:
-    reply = predictions_of(models, {**STROKE, "models": ["first", "second"]})
+    reply = sketch_predictions(models, {**STROKE, "models": ["first", "second"]})
     seen = seen_of(STROKE)
     assert seen is not None
     assert base64.b64decode(reply["seen"]) == seen.numpy().tobytes()
@@ -177,6 +173,8 @@ def test_one_drawing_is_answered_by_every_chosen_model(
         (STROKE, ["first", "gone"]),
     ],
 )
-def test_what_cannot_be_asked_is_a_sentence(models: Models, payload: Any, chosen: Any) -> None:
+def test_invalid_sketches_or_choices_are_refused(
+    models: Models, payload: dict[str, Any], chosen: Any
+) -> None:
     with pytest.raises(DigitCNNError):
-        predictions_of(models, {**payload, "models": chosen})
+        sketch_predictions(models, {**payload, "models": chosen})

@@ -115,7 +115,7 @@ def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndex
         ("no-print", "does not record its training images"),
         ("elsewhere", "was trained on mnist.*data download mnist`"),
         ("gone", "was trained on mine.*restore them in the data folder"),
-        ("other-images", "are not those that other-images was trained on"),
+        ("other-images", "differ from those other-images was trained on"),
     ],
 )
 def test_without_the_training_images_it_says_what_is_missing(

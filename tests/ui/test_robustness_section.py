@@ -1,4 +1,4 @@
-"""Robustness on the page, without a browser: in Evaluate of one model, in Compare of several."""
+"""Robustness on the page, without a browser: of one model in Evaluate, of several in Compare."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from digitcnn.analysis import figures
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import AXES, Curve, Robustness
-from digitcnn.errors import CheckpointError, ConfigError, DigitSetError
+from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.ui.compare_tab import Compared, robustness_of
+from digitcnn.ui.compare_steps import ComparisonView, compared_robustness_steps
+from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.models import Models
-from digitcnn.ui.robustness_section import robustness_looks, robustness_table
-from digitcnn.ui.shown import Shown
+from digitcnn.ui.robustness_section import robustness_steps, robustness_table
 from digitcnn.workspace import Workspace
 
 
@@ -47,10 +47,6 @@ def models(workspace: Workspace) -> Models:
     return Models(workspace)
 
 
-def evaluated(models: Models) -> Shown:
-    return Shown(SHIPPED, models.get(SHIPPED).digest, ("small",))
-
-
 def falling(right: int, n: int = 50) -> Robustness:
     """Curves that fall from ``right`` by one a step, on every axis."""
     curves = []
@@ -67,15 +63,15 @@ def is_png(html: str) -> bool:
     return Image.open(io.BytesIO(base64.b64decode(data[1]))).format == "PNG"
 
 
-def test_a_model_is_measured_once_and_shown_with_figure_and_table(
+def test_a_model_is_measured_once_and_shown_as_figure_and_table(
     workspace: Workspace, models: Models
 ) -> None:
-    *steps, (status, figure, table) = robustness_looks(
-        workspace, models, evaluated(models), "small"
-    )
-    assert any("on changed images of small" in step[0] for step in steps)
-    assert "Done: small test" in status
-    assert is_png(figure)
+    checkpoint, small = models.get(SHIPPED), workspace.catalog.open("small", "test")
+    *steps, last = robustness_steps(workspace, [checkpoint], [SHIPPED], small)
+    assert any("on distorted small images" in step["status"] for step in steps)
+    assert "Done: small test" in last["status"]
+    assert is_png(last["figure"])
+    table = last["table"]
     found = workspace.robustness(models.get(SHIPPED), workspace.catalog.open("small", "test"))
     assert f"100 images of {found.title}" in table
     assert accuracy_text(found.unchanged / 100, 100) in table
@@ -83,40 +79,36 @@ def test_a_model_is_measured_once_and_shown_with_figure_and_table(
         for value in curve.axis.marked:
             assert f"{curve.axis.name} {curve.axis.text(value)}" in table
             assert accuracy_text(curve.at(value) / 100, 100) in table
-    # The second time it is there at once.
-    again = list(robustness_looks(workspace, models, evaluated(models), "small"))
-    assert len(again) == 1
+    again = list(robustness_steps(workspace, [checkpoint], [SHIPPED], small))
+    assert again == [last]
 
 
-def test_what_was_not_evaluated_is_refused_with_a_sentence(
-    workspace: Workspace, models: Models
-) -> None:
-    now = evaluated(models)
+def test_a_set_without_results_is_refused(workspace: Workspace, models: Models) -> None:
+    view = EvaluationView(SHIPPED, models.get(SHIPPED).digest, ("small",))
     for name in ("mnist", None, 7, ["small"], {}):
         with pytest.raises(DigitSetError, match="press Evaluate first"):
-            list(robustness_looks(workspace, models, now, name))
-    with pytest.raises(CheckpointError, match="another network by now"):
-        list(robustness_looks(workspace, models, Shown(SHIPPED, "old", ("small",)), "small"))
+            view.open(workspace, models, name)
 
 
 def test_compared_models_share_a_figure_and_a_table(workspace: Workspace, models: Models) -> None:
-    now = Compared((SHIPPED, "<b>other"), ("first", "<b>other"), ("small",))
-    *_, (status, figure, table) = robustness_of(workspace, models, now, "small")
-    assert "2 models on changed images of small test" in status
-    assert is_png(figure)
+    view = ComparisonView((SHIPPED, "<b>other"), ("first", "<b>other"), ("small",))
+    *_, last = compared_robustness_steps(workspace, models, view, "small")
+    assert "Done: small test" in last["status"]
+    assert is_png(last["figure"])
+    table = last["table"]
     assert "&lt;b&gt;other" in table
-    assert "<b>" not in table + figure + status
+    assert "<b>" not in "".join(last.values())
     rows = 1 + sum(len(axis.marked) for axis in AXES)
     assert table.count("<tbody>") == 1
     assert len(re.findall(r'<th scope="row"', table)) == rows
 
 
 @pytest.mark.parametrize("name", ["mnist", None, 3, ["small"]])
-def test_what_was_not_compared_is_refused_with_a_sentence(
+def test_a_set_that_was_not_compared_is_refused(
     workspace: Workspace, models: Models, name: Any
 ) -> None:
     with pytest.raises(ConfigError, match="press Compare"):
-        list(robustness_of(workspace, models, Compared(), name))
+        list(compared_robustness_steps(workspace, models, ComparisonView(), name))
 
 
 def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> None:
@@ -141,7 +133,7 @@ def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> Non
     assert figures.png(figure).startswith(b"\x89PNG")
 
 
-def test_eight_models_are_told_apart_and_named() -> None:
+def test_eight_models_have_different_lines_and_are_named() -> None:
     names = [f"model-{i}" for i in range(8)]
     figure = figures.robustness_curves([falling(40 + i) for i in range(8)], names)
     figure.draw_without_rendering()
@@ -157,4 +149,4 @@ def test_the_table_puts_models_side_by_side() -> None:
     html = robustness_table([falling(48), falling(30)], ["a", "b"])
     assert accuracy_text(48 / 50, 50) in html
     assert accuracy_text(30 / 50, 50) in html
-    assert "Accuracy on 50 images of small test, 95 % interval" in html
+    assert "Accuracy on 50 images of small test, 95% interval" in html

@@ -1,12 +1,13 @@
-"""What the Stability tab shows, without a browser: the same numbers as the command, and the odd
-sets, presses and files that it must live with."""
+"""The Stability tab without a browser: the command's numbers, and unusual digit sets, requests and
+models."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.options import Masks
 from digitcnn.ui.models import Models
 from digitcnn.ui.stability_charts import box_chart, line_chart
-from digitcnn.ui.stability_tab import measured
+from digitcnn.ui.stability_tab import stability_steps
 from digitcnn.ui.stability_view import bound_sentence
 from digitcnn.workspace import Workspace
 
@@ -58,8 +59,18 @@ def workspace(tmp_path: Path) -> Workspace:
     )
 
 
-def press(workspace: Workspace, digits: Any = "few", passes: Any = 5) -> Iterator[dict[str, Any]]:
-    return measured(workspace, Models(workspace), "net", digits, passes)
+Steps = Generator[dict[str, Any], None, None]
+
+
+def press(workspace: Workspace, digits: Any = "few", passes: Any = 5) -> Steps:
+    return stability_steps(workspace, Models(workspace), "net", digits, passes)
+
+
+def measured(workspace: Workspace, masks: Masks) -> Stability:
+    """The analysis of five passes over ``few``."""
+    loaded = workspace.checkpoints.get("net")
+    predictions = workspace.predict(loaded, workspace.catalog.open("few", "test"), features=True)
+    return stability.measure(loaded.network, predictions, 5, masks=masks, temperature=0.8)
 
 
 def rows(html: str) -> list[list[str]]:
@@ -82,48 +93,47 @@ def test_the_page_shows_the_numbers_of_the_command(
             ]
         )
         assert status == 0
-        found = json.loads(capsys.readouterr().out)
+        result = json.loads(capsys.readouterr().out)
         assert shown[name][:4] == [
-            percent(found["mean"]),
-            f"{100 * found['std']:.2f}",
-            percent(found["min"]),
-            percent(found["max"]),
+            percent(result["mean"]),
+            f"{100 * result['std']:.2f}",
+            percent(result["min"]),
+            percent(result["max"]),
         ]
-        for index, accuracy in enumerate(found["accuracies"], 1):
+        for index, accuracy in enumerate(result["accuracies"], 1):
             assert f"<title>pass {index}: {percent(accuracy)}</title>" in last["box"]
 
 
 def test_the_line_grows_and_ends_with_every_pass(workspace: Workspace) -> None:
-    looks = list(press(workspace, passes=30.0))
-    counts = [look["line"].count(", pass ") for look in looks if "line" in look]
+    updates = list(press(workspace, passes=30.0))
+    counts = [update["line"].count(", pass ") for update in updates if "line" in update]
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (0, 2 * 30)
-    # While it grows nothing else is touched: what is not sent does not flicker.
-    assert all(set(look) <= {"status", "line"} for look in looks[1:-1])
-    assert looks[-1]["run"].interactive is True
+    # While it grows nothing else is sent, so nothing else flickers.
+    assert all(set(update) <= {"status", "line"} for update in updates[1:-1])
+    assert updates[-1]["run"].interactive is True
 
 
-def test_bound_and_chance_are_shown_for_independent_masks_and_a_verdict_for_shared_ones(
+def test_independent_masks_have_bound_and_chance_and_shared_masks_a_verdict(
     workspace: Workspace,
 ) -> None:
     *_, last = press(workspace)
     independent, shared = rows(last["table"])
-    assert independent[5] != "–"
-    assert (independent[6], independent[7]) == (f"{50 / 60**0.5:.2f}", "–")
-    assert shared[5:7] == ["–", "–"]
-    assert shared[7] in ("stable", "leaning on single neurons") or "neither" in shared[7]
+    chance = measured(workspace, "independent").chance
+    assert independent[5:] == [f"{100 * chance:.2f}", f"{50 / 60**0.5:.2f}", "–"]
+    assert shared[5:] == ["–", "–", measured(workspace, "shared").verdict]
 
 
 @pytest.mark.parametrize(
-    ("n", "says"),
+    ("n", "sentence"),
     [
-        (10_000, "marks of 1 and 2 points cannot be reached"),
-        (1_000, "mark of 2 points cannot be reached"),
+        (10_000, "thresholds of 1 and 2 points cannot be reached"),
+        (1_000, "threshold of 2 points cannot be reached"),
         (60, "say more about chance"),
     ],
 )
-def test_what_the_deviation_cannot_say_depends_on_the_number_of_images(n: int, says: str) -> None:
-    assert says in bound_sentence(result(n=n))
+def test_what_the_deviation_can_show_depends_on_the_number_of_images(n: int, sentence: str) -> None:
+    assert sentence in bound_sentence(result(n=n))
 
 
 def result(n: int) -> Stability:
@@ -147,20 +157,17 @@ def test_undefined_numbers_are_dashes(workspace: Workspace, digits: str, passes:
     assert [row[2] == "–" for row in rows(last["table"])] == [passes == 1] * 2
 
 
-def test_flips_and_gallery_are_those_of_the_analysis(workspace: Workspace) -> None:
+def test_flips_and_least_stable_images_are_those_of_the_analysis(workspace: Workspace) -> None:
     *_, last = press(workspace)
-    loaded = workspace.checkpoints.get("net")
-    predictions = workspace.predict(loaded, workspace.catalog.open("few", "test"), features=True)
-    found = stability.measure(loaded.network, predictions, 5, masks="shared", temperature=0.8)
+    shared = measured(workspace, "shared")
     for row in rows(last["flips"]):
-        assert row[3] == percent(found.flipped_by_digit[int(row[0])])
-    least = found.least_stable(12)
-    assert last["gallery"].count("<li>") == len(least) + last["gallery"].split("one mask per pass")[
-        0
-    ].count("<li>")
-    second = last["gallery"].split("one mask per pass")[1]
-    assert [int(i) for i in re.findall(r"image (\d+)</div>", second)] == [i.index for i in least]
-    assert f"entropy {least[0].predictive_entropy:.3f}" in second
+        assert row[3] == percent(shared.flipped_by_digit[int(row[0])])
+    least = shared.least_stable(12)
+    gallery = last["gallery"].split("one mask per pass")[1]
+    shown = [int(index) for index in re.findall(r"image (\d+)</div>", gallery)]
+    assert shown == [image.index for image in least]
+    assert gallery.count("<li>") == len(least)
+    assert f"entropy {least[0].predictive_entropy:.3f}" in gallery
 
 
 @pytest.mark.parametrize(
@@ -168,79 +175,75 @@ def test_flips_and_gallery_are_those_of_the_analysis(workspace: Workspace) -> No
     [
         ("few", 0, ConfigError),
         ("few", 201, ConfigError),
-        ("few", 1e300, ConfigError),
         ("few", 2.5, ConfigError),
         ("few", float("nan"), ConfigError),
-        ("few", True, ConfigError),
-        ("few", "<b>", ConfigError),
         ("few", None, ConfigError),
         (None, 5, DigitSetError),
         (["few"], 5, DigitSetError),
-        ({"a": 1}, 5, DigitSetError),
         ("../few", 5, DigitSetError),
         ("mnist", 5, DigitSetError),
     ],
 )
-def test_what_cannot_be_measured_is_a_sentence_before_anything_is_computed(
+def test_invalid_requests_are_refused_before_anything_is_shown(
     workspace: Workspace, digits: Any, passes: Any, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):
         next(press(workspace, digits, passes))
 
 
-def test_a_model_that_was_deleted_is_a_sentence(workspace: Workspace) -> None:
+def test_a_deleted_model_is_refused(workspace: Workspace) -> None:
     (workspace.checkpoints_folder / "net.pt").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint"):
         next(press(workspace))
 
 
-def test_a_model_that_is_deleted_meanwhile_is_measured_to_the_end(workspace: Workspace) -> None:
-    looks = press(workspace)
-    next(looks)
+def test_a_model_deleted_during_the_measurement_is_measured_to_the_end(
+    workspace: Workspace,
+) -> None:
+    steps = press(workspace)
+    next(steps)
     (workspace.checkpoints_folder / "net.pt").unlink()
-    assert "table" in list(looks)[-1]
+    assert "table" in list(steps)[-1]
 
 
-def test_two_who_press_at_once_get_the_same(workspace: Workspace) -> None:
-    tables: list[str] = []
-
-    def one() -> None:
+def test_simultaneous_measurements_get_the_same_result(workspace: Workspace) -> None:
+    def measure() -> str:
         *_, last = press(workspace, passes=20)
-        tables.append(last["table"] + last["flips"])
+        return last["table"] + last["flips"]
 
-    threads = [threading.Thread(target=one) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(tables) == 3
-    assert len(set(tables)) == 1
+    with ThreadPoolExecutor(3) as threads:
+        tables = {future.result(60) for future in [threads.submit(measure) for _ in range(3)]}
+    assert len(tables) == 1
 
 
-def test_a_page_that_is_closed_ends_the_computation(workspace: Workspace) -> None:
-    looks = press(workspace, "synthetic")
-    next(looks)
-    assert "100 of 4,000" in next(looks)["status"]
-    looks.close()  # type: ignore[attr-defined]
-    for thread in threading.enumerate():
-        if thread.name == "stability":
-            thread.join(60)
+def test_closing_the_page_ends_the_computation(workspace: Workspace) -> None:
+    before = set(threading.enumerate())
+    steps = press(workspace, "synthetic")
+    next(steps)
+    assert "100 of 4,000" in next(steps)["status"]
+    (work,) = [thread for thread in threading.enumerate() if thread not in before]
+    steps.close()
+    work.join(60)
+    assert not work.is_alive()
+    # The predictions are cached once they are complete.
     assert not list((workspace.outputs / ".predictions").glob("*"))
 
 
-def test_charts_of_nothing_of_equal_and_of_perfect_accuracies_are_drawn() -> None:
-    assert "appears here" in line_chart("", {}, 12, None)
-    for accuracies in ([], [0.5], [0.5] * 3, [1.0, 1.0], [0.0, 1.0], [0.99591, 0.99592]):
-        found: dict[Masks, list[float]] = {"independent": accuracies, "shared": accuracies}
-        drawn = line_chart("few test", found, 12, 0.9) + box_chart("few test", found, 0.9)
-        assert "nan" not in drawn
-        assert drawn.count("<svg") == 2
+@pytest.mark.parametrize("accuracies", [[], [0.5], [0.5, 0.5], [1.0, 1.0], [0.0, 1.0]])
+def test_charts_are_drawn_of_any_accuracies(accuracies: list[float]) -> None:
+    both: dict[Masks, list[float]] = {"independent": accuracies, "shared": accuracies}
+    charts = line_chart("few test", both, 12, None) + box_chart("few test", both, None)
+    assert charts.count("<svg") == 2
+    assert "nan" not in charts
+    assert ("will appear here" in charts) == (not accuracies)
+    assert charts.count("pass 1: ") == 4 * bool(accuracies)
 
 
-def test_the_ticks_around_accuracies_tell_them_apart() -> None:
-    drawn = line_chart("few test", {"shared": [0.9943, 0.9960]}, 2, None)
-    ticks = [float(tick) for tick in re.findall(r'class="end">([\d.]+)<', drawn)]
+def test_close_accuracies_have_ticks_around_them() -> None:
+    chart = line_chart("few test", {"shared": [0.9943, 0.9960]}, 2, None)
+    ticks = [float(tick) for tick in re.findall(r'class="end"[^>]*>([\d.]+)<', chart)]
     assert ticks == sorted(set(ticks))
+    assert len(ticks) > 1
     assert ticks[0] <= 99.43
     assert ticks[-1] >= 99.60
 

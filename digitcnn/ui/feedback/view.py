@@ -21,7 +21,7 @@ from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
-from digitcnn.ui.parts import picture
+from digitcnn.ui.parts import image_address
 from digitcnn.ui.sketchpad_tab import Payload, replying, text_of
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
@@ -130,7 +130,7 @@ def _one_of(payload: Payload, key: str, meanings: dict[str, Any]) -> Any:
 def _row(entry: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
     return {
         "id": entry.id,
-        "image": picture(entry.image),
+        "image": image_address(entry.image),
         "answer": entry.answer,
         "digit": entry.true_digit,
         "right": entry.right,

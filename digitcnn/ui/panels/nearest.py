@@ -11,9 +11,9 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.set_files import or_download
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.training_images import training_images
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
-from digitcnn.ui.shown import training_images
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -103,7 +103,7 @@ def _index_of(
 def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
     """Open the training images. An error names no folder: visitors see it."""
     if workspace.catalog.check(digits, "train"):
-        return training_images(workspace, checkpoint)
+        return training_images(workspace.catalog, checkpoint)
     remedy = or_download(digits, "train").removeprefix(", or ") or "restore them in the data folder"
     raise DigitSetError(
         f"{checkpoint.name} was trained on {digits}, but its training images are not available; "

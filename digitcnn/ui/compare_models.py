@@ -1,0 +1,141 @@
+"""Which models Compare compares: the choice, and a place to drop checkpoints on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.errors import CheckpointError
+from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.dropped import PREFIX, keep
+from digitcnn.ui.models import Models, verdicts_html
+from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.toasts import toasting
+from digitcnn.workspace import Workspace
+
+
+def suggested(names: Sequence[str], selected: Any) -> list[str]:
+    """Return the models to compare unless somebody chooses: the selected and the newest other one.
+
+    names: of all available models, the newest first. selected: from anybody; fewer than two models
+    give fewer than two.
+    """
+    first = [name for name in names if name == selected]
+    return [*first, *(name for name in names if name != selected)][:2]
+
+
+def names_in(chosen: Any) -> list[str]:
+    """Return the names in what a page sent, which may come from anybody, each once."""
+    names = chosen if isinstance(chosen, list) else []
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+class ModelChoice:
+    """The choice of models, inside an open column of the tab; ``connect`` adds its events."""
+
+    def __init__(self, workspace: Workspace, models: Models) -> None:
+        """Build the components."""
+        self._workspace, self._models = workspace, models
+        available = models.choices()
+        at_first = suggested([name for _, name in available], models.default)
+        self._suggestion = gr.State(at_first)
+        self.chosen = gr.Dropdown(
+            available,
+            value=at_first,
+            multiselect=True,
+            label="Models",
+            info="Two to eight; default: the model chosen above and the newest other one",
+            elem_id="compare-models",
+        )
+        self._files = gr.File(
+            label="Drop checkpoints, .pt or .safetensors",
+            file_count="multiple",
+            height=120,
+            elem_id="compare-files",
+        )
+        self._verdicts = gr.HTML(elem_id="compare-verdicts")
+        with gr.Row(visible=False) as self._saving:
+            self._dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
+            self._save = gr.Button("Save", scale=0, min_width=120, elem_id="compare-keep")
+
+    def connect(
+        self,
+        access: Access,
+        owner_token: gr.Textbox,
+        model_select: gr.Dropdown,
+        status: gr.HTML,
+        page: gr.Blocks,
+    ) -> None:
+        """Add the events.
+
+        model_select: its value is the name of the model chosen above the tabs. status: where to
+        say that a file was saved.
+        """
+        # One after the other: the response to an earlier selection never comes last.
+        gr.on(
+            [page.load, model_select.change],
+            self._follow,
+            [self.chosen, model_select, self._suggestion],
+            [self.chosen, self._suggestion],
+            trigger_mode="always_last",
+            queue=False,
+            **PRIVATE,
+        )
+        self.chosen.focus(
+            self._refresh, [self.chosen, model_select], self.chosen, queue=False, **PRIVATE
+        )
+        self._files.upload(
+            toasting(self._receive),
+            [self._files, self.chosen],
+            [self._verdicts, self.chosen, self._files, self._saving, self._dropped],
+            **PRIVATE,
+        )
+
+        @toasting
+        def save(request: gr.Request, token: str, key: Any) -> str:
+            access.require_owner(request, token, to="save a dropped file")
+            if not isinstance(key, str) or not key.startswith(PREFIX):
+                raise CheckpointError("No dropped model is chosen; drop a file first.")
+            path = keep(self._models.get(key), self._workspace.checkpoints.folder)
+            return status_line(f"Saved as {path.name}.")
+
+        self._save.click(save, [owner_token, self._dropped], status, js=WITH_TOKEN_JS, **PRIVATE)
+
+    def _refresh(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
+        """Offer what is available now; chosen models that still are available stay chosen."""
+        available = self._models.choices(request.session_hash)
+        names = [name for _, name in available]
+        stay = [name for name in names_in(chosen) if name in names]
+        if stay == names_in(chosen):
+            # Without a value: a choice made meanwhile is not taken back.
+            return gr.Dropdown(available, multiselect=True)
+        return gr.Dropdown(available, value=stay or suggested(names, selected), multiselect=True)
+
+    def _follow(
+        self, chosen: Any, selected: Any, suggestion: list[str], request: gr.Request
+    ) -> tuple[Any, list[str]]:
+        """Until somebody chooses here, follow the selector above the tabs."""
+        available = self._models.choices(request.session_hash)
+        new = suggested([name for _, name in available], selected)
+        if names_in(chosen) != suggestion or new == suggestion:
+            return self._refresh(chosen, selected, request), suggestion
+        return gr.Dropdown(available, value=new, multiselect=True), new
+
+    def _receive(self, files: Any, chosen: Any, request: gr.Request) -> list[Any]:
+        """Read dropped files and choose the good ones."""
+        session = request.session_hash or ""
+        verdicts = self._models.receive(files, session)
+        good = [verdict.key for verdict in verdicts if verdict.key is not None]
+        available = self._models.choices(session)
+        names = [name for _, name in available]
+        chosen_now = [name for name in [*names_in(chosen), *good] if name in names]
+        dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
+        return [
+            verdicts_html(verdicts),
+            gr.Dropdown(available, value=list(dict.fromkeys(chosen_now)), multiselect=True),
+            None,
+            gr.Row(visible=bool(dropped)),
+            gr.Dropdown(dropped, value=dropped[0][1] if dropped else None),
+        ]

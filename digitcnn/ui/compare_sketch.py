@@ -1,0 +1,83 @@
+"""One sketch, every model: the section of the Compare tab that asks them all about the pad."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.analysis.comparison import check_number
+from digitcnn.analysis.figures.style import confidence_text
+from digitcnn.digits.digit_set import CLASSES
+from digitcnn.errors import SketchError
+from digitcnn.services.comparison import names_of
+from digitcnn.services.prediction import Reading, read_image
+from digitcnn.ui.compare_models import names_in
+from digitcnn.ui.models import Models
+from digitcnn.ui.sketchpad_tab import Payload, replying, seen_of
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
+
+# The page's script has the sketch, calls ``compare_answers`` and fills the table.
+_ASK_JS = """(models) => {
+    dispatchEvent(new CustomEvent("digitcnn-compare", { detail: models }));
+}"""
+
+
+def build_sketch_section(models: Models, chosen: gr.Dropdown) -> None:
+    """Build the section. chosen: its value names the models."""
+    gr.Markdown("### One sketch, every model")
+    ask = gr.Button("Classify the sketch on the pad", size="sm", elem_id="compare-ask")
+    gr.HTML(
+        render("compare/one_sketch.html"),
+        css_template=bundle.style("compare.css"),
+        apply_default_css=False,
+        server_functions=[compare_function(models)],
+        elem_id="compare-answers",
+    )
+    ask.click(None, chosen, None, js=_ASK_JS, api_visibility="private")
+
+
+def compare_function(models: Models) -> Callable[[Any], Payload]:
+    """Return what compare.js calls: any JSON in, a dictionary out, never an error."""
+
+    @replying
+    def compare_answers(payload: Payload) -> Payload:
+        return sketch_predictions(models, payload)
+
+    return compare_answers
+
+
+def sketch_predictions(models: Models, payload: Payload) -> Payload:
+    """Return every chosen model's prediction for one sketch. Raises DigitCNNError.
+
+    payload: the sketch, as the pad sends it, and ``{"models": names}``; from anybody. Returns
+    ``{"seen": 784 pixels in base64, "heads", "rows": texts}``.
+    """
+    keys = names_in(payload.get("models"))
+    check_number(len(keys))
+    seen = seen_of(payload)
+    if seen is None:
+        raise SketchError("The pad is empty; draw a digit on the Sketchpad tab first.")
+    checkpoints = [models.get(key) for key in keys]
+    return {
+        "seen": base64.b64encode(seen.numpy().tobytes()).decode("ascii"),
+        "heads": ["Model", "Prediction", "Confidence", "Runner-up"],
+        "rows": [
+            [name, *_texts(read_image(checkpoint, seen))]
+            for name, checkpoint in zip(names_of(checkpoints), checkpoints, strict=True)
+        ],
+    }
+
+
+def _texts(reading: Reading) -> list[str]:
+    """Return prediction, confidence and runner-up."""
+    probabilities = reading.probabilities
+    first, second = sorted(range(CLASSES), key=probabilities.__getitem__, reverse=True)[:2]
+    return [
+        f"Not a digit (closest: {first})" if reading.answer is None else str(first),
+        confidence_text(probabilities[first]),
+        f"{second} ({confidence_text(probabilities[second])})",
+    ]

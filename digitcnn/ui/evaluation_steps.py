@@ -1,0 +1,204 @@
+"""One evaluation, from the press of the button to the last figure: what the page shows, in steps.
+
+No component of the page is known here, only their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable, Notify, ignore
+from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.findings import Findings
+from digitcnn.analysis.gap import own_kind_first
+from digitcnn.analysis.metrics import gap
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import DigitSetError
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.options import check_passes
+from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
+from digitcnn.ui import evaluation_view as view
+from digitcnn.ui.background import progress_line, status_update, updates_of
+from digitcnn.ui.error_browser import ANY, DIGITS, error_tiles
+from digitcnn.ui.evaluation_view import EvaluationView
+from digitcnn.ui.figure_view import figure_html, missing_figure_html
+from digitcnn.ui.models import Models
+from digitcnn.ui.parts import ViewUpdate, status_line
+from digitcnn.ui.set_chooser import MOST_SETS
+from digitcnn.workspace import Workspace
+
+# The names of what is emptied when an evaluation starts, besides the nine figures.
+_TEXTS = ("table", "words", "per_digit", "matrices", "errors", "zip")
+_SECTIONS = ("gap_status", "gap", "robustness_status", "robustness", "robustness_table")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationRequest:
+    """What to evaluate, checked.
+
+    digit_sets: the model's own kind first. passes: per mask type, for figure 9. example: index of
+    the image of the first set that figure 6 follows.
+    """
+
+    checkpoint: Checkpoint
+    digit_sets: list[DigitSet]
+    passes: int
+    example: int
+
+    @classmethod
+    def check(
+        cls,
+        workspace: Workspace,
+        models: Models,
+        name: str | None,
+        chosen: Any,
+        passes: Any,
+        digit: Any = ANY,
+        place: Any = 0,
+    ) -> EvaluationRequest:
+        """Check what a page sent, which may come from anybody and so be of any kind.
+
+        name: of the checkpoint. chosen: names of test sets. digit, place: as ``example_of``.
+        Raises DigitCNNError for what cannot be evaluated.
+        """
+        if isinstance(passes, float) and passes.is_integer():
+            passes = int(passes)
+        check_passes(passes)
+        names = _set_names(chosen, [entry.name for entry in workspace.catalog.entries()])
+        checkpoint = models.get(name)
+        digit_sets = [
+            workspace.catalog.open(set_name, "test")
+            for set_name in own_kind_first(names, checkpoint.details.digits)
+        ]
+        return cls(checkpoint, digit_sets, passes, example_of(digit_sets[0], digit, place))
+
+    def evaluate(self, workspace: Workspace, notify: Notify = ignore) -> Findings:
+        return evaluate(
+            self.checkpoint,
+            self.digit_sets,
+            predict=workspace.predict,
+            example=self.example,
+            notify=notify,
+        )
+
+    def draw(
+        self,
+        workspace: Workspace,
+        findings: Findings,
+        cache: FigureCache,
+        names: Sequence[str] = NAMES,
+        notify: Notify = ignore,
+    ) -> dict[str, bytes]:
+        return draw_figures(
+            findings,
+            self.checkpoint,
+            self.passes,
+            predict=workspace.predict,
+            cache=cache,
+            names=names,
+            notify=notify,
+        )
+
+
+def evaluation_steps(
+    workspace: Workspace, cache: FigureCache, request: EvaluationRequest, *, save: bool
+) -> Iterator[ViewUpdate]:
+    """Yield what the page shows, step by step.
+
+    save: write the figures into the folder of the run that trained the model, where there is one.
+    Raises DigitCNNError where the figures cannot be written.
+    """
+    yield dict.fromkeys((*_TEXTS, *_SECTIONS, *NAMES), "")
+    findings = yield from updates_of(
+        lambda notify: request.evaluate(workspace, notify), status_update
+    )
+    yield _numbers(request, findings)
+    folder = _run_folder(workspace, request.checkpoint.digest) if save else None
+    # Figures from the cache come at once, with the next status.
+    pending: ViewUpdate = {}
+
+    def show(event: Event) -> ViewUpdate | None:
+        nonlocal pending
+        if isinstance(event, FigureDrawn | FigureUnavailable):
+            pending[event.name] = figure_view(event)
+            if isinstance(event, FigureDrawn) and folder is not None:
+                write_figure(event.name, event.png, folder)
+            return None
+        line = progress_line(event)
+        update, pending = {**pending, "status": line}, {}
+        return update
+
+    yield from updates_of(
+        lambda notify: request.draw(workspace, findings, cache, notify=notify), show
+    )
+    summary = view.summary(request.checkpoint, findings.evaluations)
+    yield {**pending, "status": status_line(summary)}
+
+
+def figure_view(event: FigureDrawn | FigureUnavailable) -> str:
+    """Render one of the nine figures, or why this model has none."""
+    if isinstance(event, FigureDrawn):
+        return figure_html(event.name, event.png)
+    return missing_figure_html(event.name, event.reason)
+
+
+def _numbers(request: EvaluationRequest, findings: Findings) -> ViewUpdate:
+    checkpoint = request.checkpoint
+    first, *others = findings.evaluations
+    gaps = [gap(first, other) for other in others]
+    names = tuple(digit_set.name for digit_set in request.digit_sets)
+    return {
+        "table": view.evaluations_table(findings.evaluations, gaps),
+        "words": view.words(checkpoint, findings.evaluations, gaps),
+        "per_digit": view.per_digit_table(findings.evaluations),
+        "matrices": view.matrices(findings.evaluations),
+        "errors": error_tiles(request.digit_sets[0], findings.predictions[0], checkpoint),
+        "view": EvaluationView(checkpoint.name, checkpoint.digest, names),
+    }
+
+
+def example_of(digit_set: DigitSet, digit: Any, place: Any) -> int:
+    """Return the index of an image: the ``place``-th, from 0, of a digit or of all images.
+
+    Raises DigitSetError where there is none.
+    """
+    whole = int(place) if isinstance(place, (int, float)) and place == place // 1 else -1
+    if digit == ANY:
+        indices = torch.arange(len(digit_set))
+    elif digit in DIGITS:
+        indices = (digit_set.labels == int(digit)).nonzero().squeeze(1)
+    else:
+        raise DigitSetError(f"{str(digit)[:40]!r} is not a digit; choose 0 to 9, or Any.")
+    if not 0 <= whole < len(indices):
+        images = "images" if digit == ANY else f"images of a {digit}"
+        raise DigitSetError(
+            f"{digit_set.name} has {len(indices):,} {images}, numbered from 0, so there is no "
+            f"image {str(place)[:20]}; choose another."
+        )
+    return int(indices[whole])
+
+
+def _set_names(chosen: Any, order: Sequence[str]) -> list[str]:
+    """Return the chosen names in that order, whichever was ticked first; others come last."""
+    names = chosen if isinstance(chosen, list) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise DigitSetError("No test set is chosen; choose one or more.")
+    if len(set(names)) > MOST_SETS:
+        raise DigitSetError(
+            f"{len(set(names))} test sets are chosen; choose up to {MOST_SETS} at a time."
+        )
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
+
+
+def _run_folder(workspace: Workspace, digest: str) -> Path | None:
+    """Return the figures' folder of the run that trained a network; None for any other network."""
+    for record in workspace.runs.records():
+        if record.digest == digest:
+            return workspace.runs.open(record.name).folder / "figures"
+    return None
