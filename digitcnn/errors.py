@@ -1,53 +1,52 @@
-"""What can go wrong for a person, each with a sentence that says what to do.
+"""Errors for people: each text is one sentence, "problem; remedy".
 
     DigitCNNError
-    ├── ConfigError        a setting outside its range, or settings that exclude each other
-    ├── DigitSetError      a digit set that is unknown, absent or unreadable
-    │   └── DownloadError  every place it could come from refused
-    ├── SketchError        a picture that cannot be read as a drawing
-    ├── CheckpointError    a file that is no usable checkpoint
-    ├── CapabilityError    a model that cannot do what was asked
-    ├── ExportError        a network that cannot be written for use elsewhere
-    ├── RunError           a run that does not exist, is busy, or cannot be resumed
-    ├── TrainingError      a training that could not go on
-    ├── FeedbackError      feedback that cannot be kept
+    ├── ConfigError        a setting is out of range, or settings exclude each other
+    ├── DigitSetError      a digit set is unknown, missing or unreadable
+    │   └── DownloadError  a digit set could not be downloaded from any of its sources
+    ├── SketchError        an image cannot be read as a sketch
+    ├── CheckpointError    a file is not a usable checkpoint
+    ├── CapabilityError    a model cannot do what was asked, such as dropout
+    ├── ExportError        a model cannot be exported
+    ├── RunError           a run does not exist, is busy, or cannot be resumed
+    ├── TrainingError      training could not continue
+    ├── FeedbackError      feedback cannot be saved or read
     └── NotOwnerError      a visitor asked for what only the owner may do
 
-The text of each is one sentence for the person: what came, what was expected, what to do.
-The command line prints it and exits with 2; the page shows it as a toast.
+The command line prints the text and exits with 2; the page shows it as a toast.
 """
 
 
 class DigitCNNError(Exception):
-    """Base of all errors that are meant to be read by a person."""
+    """Base of all errors that people read."""
 
 
 class ConfigError(DigitCNNError):
-    """A setting is outside its range, or two settings exclude each other."""
+    """A setting is out of range, or settings exclude each other."""
 
 
 class DigitSetError(DigitCNNError):
-    """A digit set is unknown, absent or unreadable."""
+    """A digit set is unknown, missing or unreadable."""
 
 
 class DownloadError(DigitSetError):
-    """A digit set could not be fetched from any of its places."""
+    """A digit set could not be downloaded from any of its sources."""
 
 
 class SketchError(DigitCNNError):
-    """A picture cannot be read as a drawing."""
+    """An image cannot be read as a sketch."""
 
 
 class CheckpointError(DigitCNNError):
-    """A file is no usable checkpoint."""
+    """A file is not a usable checkpoint."""
 
 
 class CapabilityError(DigitCNNError):
-    """A model lacks what was asked for, such as dropout or feature maps."""
+    """A model cannot do what was asked, such as dropout or feature maps."""
 
 
 class ExportError(DigitCNNError):
-    """A network cannot be written for use elsewhere."""
+    """A model cannot be exported."""
 
 
 class RunError(DigitCNNError):
@@ -55,11 +54,11 @@ class RunError(DigitCNNError):
 
 
 class TrainingError(DigitCNNError):
-    """A training could not go on."""
+    """Training could not continue."""
 
 
 class FeedbackError(DigitCNNError):
-    """Feedback cannot be kept."""
+    """Feedback cannot be saved or read."""
 
 
 class NotOwnerError(DigitCNNError):

@@ -1,4 +1,4 @@
-"""Files that matter are written to a temporary name in the same folder, flushed, and renamed."""
+"""Write files atomically: under a temporary name in the same folder, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 @contextmanager
 def atomic_write(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
-    """A binary file that takes the name ``path`` only when the block ends without an error.
+    """Open a binary file that takes the name ``path`` only if the block ends without an error.
 
-    After a crash or a full disk the old file is still there, whole. new: never take a name that is
-    taken, even since the block began. Raises OSError, FileExistsError for a name that is taken.
+    After a crash or on a full disk the old file is still whole. new: never replace a file, not
+    even one that appeared since the block began; raises FileExistsError. Raises OSError.
     """
-    # Not tempfile's mkstemp, whose files only their owner may read: others may read results.
+    # Not tempfile.mkstemp, which lets only the owner read its files: results are for others too.
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -36,13 +36,13 @@ def atomic_write(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
 
 
 def _take_free_name(temporary: Path, path: Path) -> None:
-    """Rename, but never over another file. Raises FileExistsError where the name is taken."""
+    """Rename without replacing a file. Raises FileExistsError where the name is taken."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
-        # No hard links in this folder (FAT, some network shares): the name first, then the content.
+        # No hard links here (FAT, some network shares): reserve the name, then replace the file.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         temporary.replace(path)
     else:
@@ -50,7 +50,7 @@ def _take_free_name(temporary: Path, path: Path) -> None:
 
 
 def without_nan(value: Any) -> Any:
-    """``value`` with every NaN or infinite number in it as None: JSON has neither."""
+    """Return ``value`` with None for each NaN or infinite number in it: JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -61,6 +61,6 @@ def without_nan(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``value`` as indented JSON at ``path``, atomically. Raises OSError."""
+    """Write ``value`` as indented JSON to ``path``, atomically. Raises OSError."""
     with atomic_write(path) as file:
         file.write(json.dumps(without_nan(value), indent=2, allow_nan=False).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""A tiny page with owner-only buttons in a process of its own, for the tests of owner and visitor.
+"""A tiny page with owner-only buttons, in a process of its own, to test owner and visitor.
 
 ``serve`` is that process; ``GuardedPage`` is its other end, in the test.
 """
@@ -21,24 +21,24 @@ from digitcnn.ui.access import HEAD_SCRIPT, WITH_TOKEN_JS, Access
 
 
 class GuardedPage:
-    """The served page, and how a stranger talks to it: plain HTTP, whatever the page shows."""
+    """The served page, and plain HTTP requests to it."""
 
     def __init__(self, token: str, folder: Path, *, public: bool) -> None:
-        """folder: takes what the process prints."""
-        said = folder / "guarded-page.log"
+        """folder: receives what the process prints."""
+        log = folder / "guarded-page.log"
         self._process = WarmProcess(
             serve,
             {"public": public, "token": token, "open_to_all": False},
             folder=folder,
             environment={k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")},
-            output=said,
+            output=log,
         )
         deadline = time.monotonic() + 90
-        while not (said.exists() and said.read_text().endswith("\n")):
+        while not (log.exists() and log.read_text().endswith("\n")):
             assert self._process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        self.url = said.read_text().strip()
+        self.url = log.read_text().strip()
         assert self.url.startswith("http://127.0.0.1:"), self.url
 
     def end(self) -> None:
@@ -46,7 +46,7 @@ class GuardedPage:
         self._process.wait()
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> str:
-        """What the server answers to one request with these headers."""
+        """Send one request; return the body of the response."""
         connection = HTTPConnection(self.url.removeprefix("http://").rstrip("/"), timeout=20)
         try:
             data = None if body is None else json.dumps(body)
@@ -56,18 +56,18 @@ class GuardedPage:
             connection.close()
 
     def post_directly(self, headers: dict[str, str], token: Any) -> str:
-        """The answer of the button without the queue."""
+        """Press the button without the queue; return the response."""
         body = {"data": [token, ""], "fn_index": 0, "session_hash": "stranger"}
         return self.ask("POST", "/gradio_api/run/predict", headers, body)
 
     def post_to_the_queue(self, headers: dict[str, str], token: Any) -> str:
-        """All that the queue says about a press of the button with the queue."""
+        """Press the button with the queue; return its events."""
         body = {"data": [token, ""], "fn_index": 1, "session_hash": "stranger"}
         self.ask("POST", "/gradio_api/queue/join", headers, body)
         return self.ask("GET", "/gradio_api/queue/data?session_hash=stranger", headers)
 
     def changes(self) -> int:
-        """How often something was changed since the page is served."""
+        """Return how often something was changed."""
         body = {"data": [], "fn_index": 2, "session_hash": "counting"}
         return int(json.loads(self.ask("POST", "/gradio_api/run/predict", {}, body))["data"][0])
 
@@ -76,7 +76,7 @@ def serve(settings: dict[str, Any]) -> None:
     """Serve the page until the process is killed."""
     access = Access.from_settings(**settings)
     changed: list[None] = []
-    told: list[None] = []
+    answers: list[None] = []
 
     def change(request: gr.Request, token: str, _: str) -> str:
         try:
@@ -90,10 +90,10 @@ def serve(settings: dict[str, Any]) -> None:
         return len(changed)
 
     def tell(request: gr.Request, token: str, other: str) -> tuple[str, list[int]]:
-        """The number of this question, who asks, and the other input as it arrived."""
-        told.append(None)
+        """Return the number of this question, who asks, and the other input as it arrived."""
+        answers.append(None)
         who = "owner" if access.is_owner(request, token) else "visitor"
-        return f"{len(told)} {who} {other}", []
+        return f"{len(answers)} {who} {other}", []
 
     with gr.Blocks(analytics_enabled=False) as page:
         token = gr.Textbox(visible="hidden", show_label=False)

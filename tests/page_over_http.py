@@ -1,7 +1,7 @@
-"""A page without a browser: the app's configuration, and calls of its events by plain HTTP.
+"""A page without a browser: the app's configuration, and its events by plain HTTP.
 
-It keeps the components' values as a browser does, so that what one event fills in, such as the
-list of runs, is what the next one sends.
+It holds the components' values as a browser does: what one event fills in, such as the list of
+runs, the next one sends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PageOverHttp:
             return bytes(answer.read())
 
     def post(self, path: str, body: Any) -> Any:
-        """The answer's JSON; an HTTP error's as well."""
+        """Return the response's JSON, an HTTP error's as well."""
         request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), JSON)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -41,7 +41,7 @@ class PageOverHttp:
                 return json.load(error)
 
     def server_functions(self) -> list[tuple[int, str]]:
-        """Component and name of what the page calls beside its events."""
+        """Return component and name of the functions that the page calls beside its events."""
         return [
             (number, name)
             for number, part in self.parts.items()
@@ -58,15 +58,15 @@ class PageOverHttp:
         return self.post("/gradio_api/component_server/", body)
 
     def events(self) -> list[dict[str, Any]]:
-        """What runs on the server, what a page runs when it opens first."""
-        found = [event for event in self.config["dependencies"] if event["backend_fn"]]
-        return sorted(found, key=lambda event: all(how != "load" for _, how in event["targets"]))
+        """Return the events that run on the server, those of opening a page first."""
+        events = [event for event in self.config["dependencies"] if event["backend_fn"]]
+        return sorted(events, key=lambda event: all(how != "load" for _, how in event["targets"]))
 
     def is_for_owners(self, event: dict[str, Any]) -> bool:
         return self.ids["owner-token"] in event["inputs"]
 
     def join(self, event: dict[str, Any]) -> Any:
-        """Ask for an event on the values of now; what the queue says."""
+        """Queue an event with the present values; return the queue's response."""
         data = [
             self.token if number == self.ids["owner-token"] else self.values.get(number)
             for number in event["inputs"]
@@ -75,7 +75,7 @@ class PageOverHttp:
         return self.post("/gradio_api/queue/join", body)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
-        """The file as an event's input."""
+        """Upload a file; return it as an event's input."""
         boundary = uuid.uuid4().hex
         body = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"'
@@ -89,21 +89,21 @@ class PageOverHttp:
         return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def run(self, event: dict[str, Any]) -> str:
-        """Run an event on the values of now, and take over what it fills in; its error, or ''."""
+        """Run an event with the present values, take over its outputs; return its error or ``""``."""
         joined = self.join(event)
         if "event_id" not in joined:
             return str(joined)
         address = f"{self.url}/gradio_api/queue/data?session_hash={self.session}"
         with urllib.request.urlopen(address, timeout=120) as stream:
             for line in stream:
-                said = json.loads(line[5:]) if line.startswith(b"data:") else {}
-                if said.get("msg") == "process_completed":
-                    output = said["output"]
-                    if not said["success"]:
-                        return str(output.get("error") or "failed without a word")
+                message = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                if message.get("msg") == "process_completed":
+                    output = message["output"]
+                    if not message["success"]:
+                        return str(output.get("error") or "failed without a message")
                     self._take(event["outputs"], output.get("data") or [])
                     return ""
-        raise AssertionError("the stream ended without an answer")
+        raise AssertionError("the stream ended without a result")
 
     def _take(self, outputs: list[int], data: list[Any]) -> None:
         for number, value in zip(outputs, data, strict=False):

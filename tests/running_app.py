@@ -1,4 +1,4 @@
-"""The app in a process of its own, for the tests that drive it from outside."""
+"""The app in a process of its own, for tests that use it from outside."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def serve(*arguments: str) -> int:
 
 
 class App:
-    """One app of the tests' own, on folders of its own.
+    """A running app with its own folders.
 
-    With an ``environment`` it is started as a person starts it, by ``python app.py``: libraries
-    read theirs when they are imported. Without one it starts where they are imported already.
+    With an ``environment`` it is started by ``python app.py``, because libraries read theirs when
+    they are imported. Without one it is forked where they are imported already.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class App:
         self.url = f"http://127.0.0.1:{port}"
         checkpoints = folder / "checkpoints"
         if not checkpoints.exists():
-            # Only the one that ships: whoever runs the tests may have trained others.
+            # Only the shipped one: the checkout may hold others.
             checkpoints.mkdir()
             shutil.copy(ROOT / "checkpoints" / "digitcnn-mnist.pt", checkpoints)
         log = folder / "app.log"
@@ -90,7 +90,7 @@ class App:
             time.sleep(0.05)
 
     def output(self) -> str:
-        """What it printed so far."""
+        """Return what it has printed."""
         log = self.folder / "app.log"
         return log.read_text() if log.exists() else ""
 

@@ -1,4 +1,4 @@
-"""``python app.py`` as it is started: what it refuses, who may train, how it ends."""
+"""``python app.py``: invalid options, addresses, owner and visitors, shutdown."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     assert "choose another --port" in done.stderr
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence of an app that does not start, in this process: a new one takes seconds."""
+def startup_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one sentence of an app that does not start; in this process, to save seconds."""
     specification = importlib.util.spec_from_file_location("app_script", ROOT / "app.py")
     assert specification is not None
     assert specification.loader is not None
@@ -65,27 +65,29 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     specification.loader.exec_module(script)
     try:
         status = script.main(list(arguments))
-    except SystemExit as leaving:  # argparse leaves so
+    except SystemExit as leaving:  # argparse exits like this
         status = leaving.code
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert status == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    return said.err
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    return printed.err
 
 
 @pytest.mark.parametrize("place", [["--port", "99999"], ["--host", "203.0.113.7"]])
-def test_an_address_that_cannot_be_had_is_one_sentence(
+def test_an_unavailable_address_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: list[str]
 ) -> None:
-    assert place[1] in refusal(capsys, *place, "--output-dir", str(tmp_path), "--device", "cpu")
+    assert place[1] in startup_error(
+        capsys, *place, "--output-dir", str(tmp_path), "--device", "cpu"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--port", "soon"], ["--device", "abacus"], ["--nonsense"]])
 def test_unusable_arguments_are_one_sentence(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    assert arguments[-1] in refusal(capsys, *arguments)
+    assert arguments[-1] in startup_error(capsys, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_unusable_variables_are_one_sentence(
     problem: str,
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert problem in refusal(capsys, "--output-dir", str(tmp_path), "--device", "cpu")
+    assert problem in startup_error(capsys, "--output-dir", str(tmp_path), "--device", "cpu")
 
 
 @pytest.mark.parametrize("variable", ["GRADIO_NODE_NUM_PORTS", "GRADIO_DEBUG"])
@@ -122,14 +124,14 @@ def test_an_error_of_gradio_at_import_or_launch_is_one_sentence(
     assert "'abc'" in done.stderr
 
 
-def called(request: urllib.request.Request) -> Any:
+def fetch(request: urllib.request.Request) -> Any:
     return urllib.request.urlopen(request, timeout=30)
 
 
 def press(url: str, element: str, token: str = "", headers: dict[str, str] | None = None) -> str:
-    """Run what a click on ``element`` runs, by a plain POST; returns its refusal."""
+    """Run the handler of a click on ``element`` by a plain POST; return its error, or ``""``."""
     headers = {"Content-Type": "application/json", **(headers or {})}
-    with called(urllib.request.Request(f"{url}/config", headers=headers)) as answer:
+    with fetch(urllib.request.Request(f"{url}/config", headers=headers)) as answer:
         config = json.load(answer)
     ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
     values = {part["id"]: part["props"].get("value") for part in config["components"]}
@@ -144,14 +146,14 @@ def press(url: str, element: str, token: str = "", headers: dict[str, str] | Non
     join = urllib.request.Request(
         f"{url}/gradio_api/queue/join", json.dumps(body).encode(), headers
     )
-    called(join).close()
+    fetch(join).close()
     listen = f"{url}/gradio_api/queue/data?session_hash={session}"
-    with called(urllib.request.Request(listen, headers=headers)) as events:
+    with fetch(urllib.request.Request(listen, headers=headers)) as events:
         for line in events:
             event = json.loads(line.removeprefix(b"data:")) if line.startswith(b"data:") else {}
             if event.get("msg") == "process_completed":
                 return "" if event["success"] else str(event["output"]["error"])
-    raise AssertionError("the stream ended without an answer")
+    raise AssertionError("the stream ended without a response")
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +171,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator
 
 
 @pytest.mark.parametrize("element", START)
-def test_a_stranger_changes_nothing_on_a_shared_app(shared: App, element: str) -> None:
+def test_visitors_change_nothing_on_a_shared_app(shared: App, element: str) -> None:
     for token in ("", "guess"):
         assert press(shared.url, element, token).startswith("Only the owner")
 
 
 @pytest.mark.parametrize("element", START)
-def test_whoever_comes_through_a_proxy_changes_nothing(local: App, element: str) -> None:
-    refusal = press(local.url, element, headers={"X-Forwarded-For": "203.0.113.9"})
-    assert refusal.startswith("Only the owner")
+def test_visitors_through_a_proxy_change_nothing(local: App, element: str) -> None:
+    error = press(local.url, element, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert error.startswith("Only the owner")
 
 
 def test_the_printed_token_makes_the_owner(shared: App) -> None:
@@ -195,7 +197,7 @@ def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
 def test_the_app_starts_behind_a_proxy(tmp_path: Path, data_dir: Path, proxy: str) -> None:
     app = App(tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy})
     try:
-        with called(urllib.request.Request(f"{app.url}/config")) as answer:
+        with fetch(urllib.request.Request(f"{app.url}/config")) as answer:
             assert json.load(answer)["title"] == "digitcnn"
         assert "Traceback" not in app.output()
     finally:
@@ -217,7 +219,7 @@ def test_the_app_serves_on_ipv6(tmp_path: Path, data_dir: Path, host: str) -> No
     app = App(tmp_path, data_dir, "--host", host)
     port = urllib.parse.urlsplit(app.url).port
     try:
-        with called(urllib.request.Request(f"http://[::1]:{port}/config")) as answer:
+        with fetch(urllib.request.Request(f"http://[::1]:{port}/config")) as answer:
             assert json.load(answer)["title"] == "digitcnn"
         (line,) = [line for line in app.output().splitlines() if line.startswith("digitcnn is")]
         assert re.search(rf"at http://\[[0-9a-f:]+\]:{port}/$", line)
@@ -241,25 +243,23 @@ def test_an_app_for_the_network_prints_the_address_to_type_there(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_app_within_five_seconds(
+def test_a_signal_stops_the_app_within_five_seconds(
     tmp_path: Path, data_dir: Path, number: signal.Signals
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     app = App(tmp_path, data_dir, environment={"TMPDIR": str(scratch)})
     assert list(scratch.glob("digitcnn-page-*")) != []
-    asked = time.monotonic()
+    signalled = time.monotonic()
     app.process.send_signal(number)
     assert app.process.wait(20) == 0
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - signalled < 5
     assert "Traceback" not in app.output()
-    assert list(scratch.glob("digitcnn-page-*")) == []  # uploads and copies go with the app
+    assert list(scratch.glob("digitcnn-page-*")) == []  # uploads and copies are deleted
     app.end()
 
 
-def test_a_model_that_cannot_read_drawings_is_warned_of_on_the_terminal(
-    tmp_path: Path, data_dir: Path
-) -> None:
+def test_a_model_that_misreads_sketches_causes_a_warning(tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
     save(tmp_path / "checkpoints" / "mine.pt", untrained, Details(digits="synthetic", seed=0))
@@ -274,24 +274,24 @@ def test_a_model_that_cannot_read_drawings_is_warned_of_on_the_terminal(
         app.end()
 
 
-def test_a_login_is_asked_for_where_names_are_given(tmp_path: Path, data_dir: Path) -> None:
+def test_an_auth_file_makes_visitors_log_in(tmp_path: Path, data_dir: Path) -> None:
     names = tmp_path / "names"
     names.write_text("ada:lovelace\n")
     app = App(tmp_path, data_dir, "--auth-file", str(names))
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            called(urllib.request.Request(f"{app.url}/config"))
+            fetch(urllib.request.Request(f"{app.url}/config"))
         assert refused.value.code == 401
         form = urllib.parse.urlencode({"username": "ada", "password": "lovelace"}).encode()
-        with called(urllib.request.Request(f"{app.url}/login", form)) as entered:
+        with fetch(urllib.request.Request(f"{app.url}/login", form)) as entered:
             cookies = "; ".join(
                 value.partition(";")[0] for value in entered.headers.get_all("Set-Cookie")
             )
         request = urllib.request.Request(f"{app.url}/config", headers={"Cookie": cookies})
-        with called(request) as answer:
+        with fetch(request) as answer:
             assert json.load(answer)["title"] == "digitcnn"
         wrong = urllib.parse.urlencode({"username": "ada", "password": "byron"}).encode()
         with pytest.raises(urllib.error.HTTPError):
-            called(urllib.request.Request(f"{app.url}/login", wrong))
+            fetch(urllib.request.Request(f"{app.url}/login", wrong))
     finally:
         app.end()

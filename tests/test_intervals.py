@@ -26,7 +26,7 @@ def test_the_interval_agrees_with_scipy(successes: int, n: int) -> None:
     assert high == pytest.approx(expected.high, abs=1e-12)
 
 
-def test_every_interval_of_a_small_sample_holds_its_share_and_stays_within_zero_and_one() -> None:
+def test_intervals_of_small_samples_contain_the_share_within_zero_and_one() -> None:
     for n in range(1, 60):
         for successes in range(n + 1):
             low, high = wilson_interval(successes, n)
@@ -45,14 +45,14 @@ def test_the_ends_are_exact() -> None:
     assert wilson_interval(3, 3)[1] == 1.0
 
 
-def test_nothing_counted_is_undefined() -> None:
+def test_an_empty_sample_is_undefined() -> None:
     low, high = wilson_interval(0, 0)
     assert math.isnan(low)
     assert math.isnan(high)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(-1, 10), (11, 10), (0, -1)])
-def test_counts_that_cannot_be_are_refused(successes: int, n: int) -> None:
+def test_impossible_counts_are_rejected(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="expected 0 <= successes <= n"):
         wilson_interval(successes, n)
 
@@ -78,13 +78,13 @@ def test_published_differences_are_reproduced(
     assert (round(low, 4), round(high, 4)) == expected
 
 
-def test_a_difference_turned_round_is_mirrored() -> None:
+def test_swapping_the_samples_mirrors_the_difference() -> None:
     low, high = newcombe_difference(9_941, 10_000, 2_311, 2_998)
     mirrored = newcombe_difference(2_311, 2_998, 9_941, 10_000)
     assert (-high, -low) == pytest.approx(mirrored)
 
 
-def test_a_difference_from_nothing_counted_is_undefined() -> None:
+def test_a_difference_from_an_empty_sample_is_undefined() -> None:
     assert all(math.isnan(bound) for bound in newcombe_difference(0, 0, 3, 4))
     assert all(math.isnan(bound) for bound in newcombe_difference(3, 4, 0, 0))
 
@@ -105,7 +105,7 @@ def test_published_paired_intervals_are_reproduced(
     assert (round(low, 3), round(high, 3)) == expected
 
 
-def test_every_paired_interval_of_a_small_sample_holds_its_difference_and_mirrors() -> None:
+def test_paired_intervals_of_small_samples_contain_the_difference_and_mirror() -> None:
     for n in range(1, 9):
         for both, a, b in itertools.product(range(n + 1), repeat=3):
             neither = n - both - a - b
@@ -118,13 +118,13 @@ def test_every_paired_interval_of_a_small_sample_holds_its_difference_and_mirror
             assert (low, high) == pytest.approx((-mirrored[1], -mirrored[0]), abs=1e-12)
 
 
-def test_pairing_makes_the_interval_narrower_where_answers_agree() -> None:
+def test_pairing_narrows_the_interval_of_agreeing_answers() -> None:
     low, high = newcombe_paired_difference(9_900, 20, 10, 70)
     unpaired_low, unpaired_high = newcombe_difference(9_920, 10_000, 9_910, 10_000)
     assert high - low < 0.6 * (unpaired_high - unpaired_low)
 
 
-def test_a_paired_sample_of_none_is_undefined_and_negative_counts_are_refused() -> None:
+def test_empty_paired_samples_are_undefined_and_negative_counts_rejected() -> None:
     assert all(map(math.isnan, newcombe_paired_difference(0, 0, 0, 0)))
     with pytest.raises(ValueError, match="expected none below 0"):
         newcombe_paired_difference(3, -1, 0, 0)

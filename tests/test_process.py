@@ -1,4 +1,4 @@
-"""Memory that one training step frees serves the next one, and goes back at the end."""
+"""Memory that a training step frees is reused by the next step, and released at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("glibc is Linux's", allow_module_level=True)
 
-# In a process of its own: the heap of one that ran other tests has its history and its threads.
+# In a process of its own: other tests leave threads and fragments in the heap.
 STEPS = """
 import resource
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from digitcnn.process import freed_memory_kept
 
-# Below what the C library takes from the heap; together more than it would keep by itself.
+# Small enough for the heap; together more than the C library would retain by itself.
 BLOCK, BLOCKS = 12 << 20, 12
 PAGE = resource.getpagesize()
 
@@ -34,8 +34,8 @@ def a_step():
         each[::PAGE] = b"1" * (BLOCK // PAGE)
 
 
-def share_that_comes_anew():
-    "In one step, after one that may have had to ask for all of it."
+def newly_mapped_share():
+    "The share that the second of two steps maps again."
     a_step()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     a_step()
@@ -55,15 +55,15 @@ def measured(program: str) -> float:
 
 
 @pytest.mark.parametrize(("kept", "least", "most"), [(True, 0, 0.1), (False, 0.5, 1.1)])
-def test_a_step_finds_the_memory_of_the_last_one(kept: bool, least: float, most: float) -> None:
+def test_a_step_reuses_the_memory_of_the_last_one(kept: bool, least: float, most: float) -> None:
     keeper = "freed_memory_kept()" if kept else "nullcontext()"
-    anew = measured(f"with {keeper}: print(share_that_comes_anew())")
-    assert least <= anew <= most
+    mapped = measured(f"with {keeper}: print(newly_mapped_share())")
+    assert least <= mapped <= most
 
 
 @pytest.mark.parametrize("end", ["pass", "raise RuntimeError"])
-def test_it_goes_back_at_the_end_and_after_a_failure(end: str) -> None:
-    given_back = measured(f"""
+def test_memory_is_released_at_the_end_and_after_an_error(end: str) -> None:
+    released = measured(f"""
 try:
     with freed_memory_kept():
         a_step()
@@ -73,4 +73,4 @@ except RuntimeError:
     pass
 print((held - resident()) / BLOCK / BLOCKS)
 """)
-    assert given_back > 0.5
+    assert released > 0.5

@@ -1,4 +1,4 @@
-"""A stranger with the link, over plain HTTP: what may be run, and what may be read."""
+"""A visitor with the link, over plain HTTP: what can be run, and what can be read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from running_app import ROOT, App
 
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.runs import RunStore
-from digitcnn.ui.front_door import MAX_WAITING
+from digitcnn.ui.request_guard import MAX_PENDING
 
-# What a visitor's calls may write: verdicts, and answers kept for the next time.
+# What a visitor's calls may write: feedback, and cached predictions.
 MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 
-# These take the token along because the owner gets more of an answer: a trial, results kept.
-ANSWER_ALL = ("guess", "score", "tell_link")
+# These take the token because the owner gets more: a trial run, cached results, the link.
+ANSWER_ALL = ("guess", "score", "show_link")
 
 STROKE = [[[0.5, 0.2], [0.5, 0.8]]]
 PAYLOADS: list[Any] = [
@@ -49,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator
     folder = tmp_path_factory.mktemp("public")
     runs = RunStore(folder / "outputs")
     config = TrainingConfig(digits="small", epochs=1, train_images=32, augmentation=False)
-    runs.create(config, "planted").log("a line that is no visitor's business")
+    runs.create(config, "planted").log("a line that is not for visitors")
     app = App(folder, data_dir, "--host", "127.0.0.1")
     yield app
     app.end()
@@ -61,7 +61,7 @@ def owner_token(app: App) -> str:
 
 
 def on_disk(*folders: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of all that a visitor may not change, by path."""
+    """Return size and time of change of all that a visitor may not change, by path."""
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
@@ -73,34 +73,34 @@ def on_disk(*folders: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def run_everything(stranger: PageOverHttp) -> dict[str, str]:
-    """Every event and function of the page, hidden ones too; what was said, by the event."""
-    said = {}
-    for event in stranger.events():
+def run_everything(visitor: PageOverHttp) -> dict[str, str]:
+    """Run every event and function of the page, hidden ones too; return the responses by name."""
+    responses = {}
+    for event in visitor.events():
         name = f"{event['id']} {event['api_name'] or ''} {event['targets']}"
-        said[name] = stranger.run(event)
-        if stranger.is_for_owners(event) and not event["api_name"].startswith(ANSWER_ALL):
-            assert said[name].startswith("Only the owner"), name
-    for component, function in stranger.server_functions():
+        responses[name] = visitor.run(event)
+        if visitor.is_for_owners(event) and not event["api_name"].startswith(ANSWER_ALL):
+            assert responses[name].startswith("Only the owner"), name
+    for component, function in visitor.server_functions():
         for payload in PAYLOADS:
-            reply = stranger.call(component, function, payload)
+            reply = visitor.call(component, function, payload)
             assert isinstance(reply, (dict, list, str)), (function, payload)
-            said[f"{function} {payload}"] = str(reply)
-    return said
+            responses[f"{function} {payload}"] = str(reply)
+    return responses
 
 
-def test_whatever_a_stranger_runs_changes_nothing_but_verdicts(shared: App, data_dir: Path) -> None:
+def test_visitors_change_nothing_but_feedback(shared: App, data_dir: Path) -> None:
     before = on_disk(shared.folder, data_dir)
     assert any("planted" in name for name in before)
     for token in ("", "guess"):
-        said = run_everything(PageOverHttp(shared.url, token))
-        broken = {name: text for name, text in said.items() if "Something went wrong" in text}
+        responses = run_everything(PageOverHttp(shared.url, token))
+        broken = {name: text for name, text in responses.items() if "Something went wrong" in text}
         assert broken == {}
         assert on_disk(shared.folder, data_dir) == before
     assert "Traceback" not in shared.output()
 
 
-def test_whatever_a_stranger_runs_leaves_a_training_alone(shared: App) -> None:
+def test_visitors_cannot_disturb_a_training(shared: App) -> None:
     owner = PageOverHttp(shared.url, owner_token(shared))
     click = {tuple(target): event for event in owner.events() for target in event["targets"]}
     for name, value in {
@@ -135,9 +135,7 @@ def status(url: str) -> int:
         return error.code
 
 
-def test_the_chosen_model_can_be_downloaded_and_nothing_else_read(
-    shared: App, data_dir: Path
-) -> None:
+def test_only_the_chosen_model_can_be_downloaded(shared: App, data_dir: Path) -> None:
     page = PageOverHttp(shared.url)
     download = page.ids["model-download"]
     offer = next(event for event in page.events() if event["outputs"] == [download])
@@ -189,20 +187,20 @@ def test_the_chosen_model_can_be_downloaded_and_nothing_else_read(
         "/dev/reload",
     ],
 )
-def test_nothing_is_fetched_written_or_told_on_the_side(shared: App, path: str) -> None:
+def test_other_routes_of_gradio_are_closed(shared: App, path: str) -> None:
     assert status(f"{shared.url}{path}") in (403, 404)
 
 
-def test_an_event_fetches_no_file_from_elsewhere(shared: App) -> None:
+def test_remote_files_are_not_fetched(shared: App) -> None:
     page = PageOverHttp(shared.url)
     event = next(event for event in page.events() if event["inputs"])
     file = {"path": "http://127.0.0.1:9/file", "meta": {"_type": "gradio.FileData"}}
     body = {"data": [file], "fn_index": event["id"], "session_hash": page.session}
     for path in ("/gradio_api/queue/join", "/gradio_api/run/predict"):
-        assert "fetches no file" in page.post(path, body)["detail"]
+        assert "Links to remote files" in page.post(path, body)["detail"]
 
 
-def test_a_file_of_this_machine_is_no_upload(shared: App) -> None:
+def test_a_local_path_is_not_accepted_as_an_upload(shared: App) -> None:
     page = PageOverHttp(shared.url)
     event = next(
         event
@@ -217,15 +215,15 @@ def test_a_file_of_this_machine_is_no_upload(shared: App) -> None:
     assert page.run(event) != ""
 
 
-def test_a_dropped_file_reaches_the_gate_and_is_told_only_to_its_page(shared: App) -> None:
+def test_a_dropped_file_is_checked_and_reported_to_its_page_only(shared: App) -> None:
     page, other = PageOverHttp(shared.url), PageOverHttp(shared.url)
     drop = page.ids["model-drop"]
     receive = next(event for event in page.events() if [drop, "upload"] in event["targets"])
     page.values[drop] = [page.upload("mine.pt", b"no checkpoint at all")]
     assert page.run(receive) == ""
-    told = page.values[page.ids["model-verdicts"]]
-    assert "mine.pt" in told
-    assert 'class="bad"' in told
+    shown = page.values[page.ids["model-verdicts"]]
+    assert "mine.pt" in shown
+    assert 'class="bad"' in shown
     assert other.run(receive) == ""
     assert not other.values[other.ids["model-verdicts"]]
 
@@ -233,21 +231,21 @@ def test_a_dropped_file_reaches_the_gate_and_is_told_only_to_its_page(shared: Ap
 def test_one_page_cannot_fill_the_queue(shared: App) -> None:
     page, other = PageOverHttp(shared.url), PageOverHttp(shared.url)
     event = next(event for event in page.events() if page.is_for_owners(event))
-    said = [page.join(event) for _ in range(MAX_WAITING + 1)]
-    assert all("event_id" in joined for joined in said[:-1])
-    assert "wait for its answers" in said[-1]["detail"]
+    replies = [page.join(event) for _ in range(MAX_PENDING + 1)]
+    assert all("event_id" in joined for joined in replies[:-1])
+    assert "wait for them to finish" in replies[-1]["detail"]
     assert "event_id" in other.join(event)
 
 
-def test_the_page_tells_no_place_on_this_machine(shared: App, data_dir: Path) -> None:
+def test_the_page_reveals_no_path(shared: App, data_dir: Path) -> None:
     page = PageOverHttp(shared.url)
     for path in ("/", "/config", "/gradio_api/info", "/gradio_api/openapi.json"):
-        told = page.get(path).decode()
+        text = page.get(path).decode()
         for place in (shared.folder, data_dir, ROOT, Path.home()):
-            assert f"{place}/" not in told, (path, place)
+            assert f"{place}/" not in text, (path, place)
 
 
-def test_a_large_body_is_refused_before_it_is_sent(shared: App) -> None:
+def test_a_large_body_is_rejected_before_it_is_sent(shared: App) -> None:
     place = urllib.parse.urlsplit(shared.url).netloc
     for path, size, expected in (
         ("/gradio_api/queue/join", 9 << 20, 413),

@@ -1,4 +1,4 @@
-"""``--share`` where there is no network, and where the tunnel comes and goes."""
+"""``--share``: without a network, and with a tunnel that opens and ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradio.tunneling import BINARY_FILENAME
 from page_over_http import PageOverHttp
 from running_app import App
 
-# Stands where Gradio keeps the tunnel's program: gives a link, and ends a moment later.
+# Takes the place of the tunnel's program: prints a link, and ends a moment later.
 TUNNEL = """#!{python}
 import time
 print("login to server success", flush=True)
@@ -23,19 +23,19 @@ time.sleep(1)
 """
 
 
-def on_the_page(app: App, token: str) -> str:
-    """What a page says of the link when it is opened."""
+def link_line(app: App, token: str) -> str:
+    """Return what a page shows of the link when it is opened."""
     page = PageOverHttp(app.url, token)
     line = page.ids["share-line"]
     assert page.run(next(event for event in page.events() if event["outputs"] == [line])) == ""
     return str(page.values[line])
 
 
-def said(app: App, found: Callable[[str], bool]) -> str:
-    """The line that the app prints, once it does."""
+def printed(app: App, matches: Callable[[str], bool]) -> str:
+    """Wait for a line that the app prints; return it."""
     deadline = time.monotonic() + 60
     while True:
-        line = next((line for line in app.output().splitlines() if found(line)), None)
+        line = next((line for line in app.output().splitlines() if matches(line)), None)
         if line is not None:
             return line
         assert app.process.poll() is None, app.output()
@@ -43,14 +43,12 @@ def said(app: App, found: Callable[[str], bool]) -> str:
         time.sleep(0.05)
 
 
-def test_without_a_network_one_line_says_where_the_app_is_and_it_goes_on(
-    tmp_path: Path, data_dir: Path
-) -> None:
+def test_without_a_network_the_app_runs_and_says_so(tmp_path: Path, data_dir: Path) -> None:
     app = App(tmp_path, data_dir, "--share", environment={"HF_HOME": str(tmp_path / "hf")})
     try:
-        line = said(app, lambda line: line.startswith("Could not create a public link"))
+        line = printed(app, lambda line: line.startswith("Could not create a public link"))
         assert app.url in line
-        token = said(app, lambda line: "#owner=" in line)
+        token = printed(app, lambda line: "#owner=" in line)
         assert app.url in token
         with urllib.request.urlopen(app.url, timeout=10) as answer:
             assert answer.status == 200
@@ -60,7 +58,7 @@ def test_without_a_network_one_line_says_where_the_app_is_and_it_goes_on(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
-def test_the_owner_reads_when_the_link_was_made_when_it_ends_and_that_it_ended(
+def test_the_owner_sees_when_the_link_was_created_and_when_it_ends(
     tmp_path: Path, data_dir: Path
 ) -> None:
     program = tmp_path / "hf" / "gradio" / "frpc" / BINARY_FILENAME
@@ -74,17 +72,17 @@ def test_the_owner_reads_when_the_link_was_made_when_it_ends_and_that_it_ended(
     app = App(tmp_path, data_dir, "--share", environment=environment)
     try:
         link = "https://0123456789abcdef.example"
-        line = said(app, lambda line: line.startswith("Public link: "))
-        made = re.search(r": (\S+) \(created ([\d :-]+), expires by ([\d :-]+)\)", line)
-        assert made is not None
-        assert made[1] == link
-        assert made[2] < made[3]
-        assert link in said(app, lambda line: "#owner=" in line)
-        ended = said(app, lambda line: line.startswith(f"The public link {link} expired"))
+        line = printed(app, lambda line: line.startswith("Public link: "))
+        created = re.search(r": (\S+) \(created ([\d :-]+), expires by ([\d :-]+)\)", line)
+        assert created is not None
+        assert created[1] == link
+        assert created[2] < created[3]
+        assert link in printed(app, lambda line: "#owner=" in line)
+        ended = printed(app, lambda line: line.startswith(f"The public link {link} expired"))
         assert app.url in ended
-        owner = said(app, lambda line: "#owner=" in line).partition("#owner=")[2]
-        assert link in on_the_page(app, owner)
-        assert on_the_page(app, "") == on_the_page(app, "guess") == ""
+        owner = printed(app, lambda line: "#owner=" in line).partition("#owner=")[2]
+        assert link in link_line(app, owner)
+        assert link_line(app, "") == link_line(app, "guess") == ""
         with urllib.request.urlopen(app.url, timeout=10) as answer:
             assert answer.status == 200
         assert "Traceback" not in app.output()

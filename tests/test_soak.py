@@ -18,7 +18,7 @@ import pytest
 from page_over_http import PageOverHttp
 from running_app import App
 
-from digitcnn.ui.page import SESSIONS_HELD
+from digitcnn.ui.page import MAX_SESSIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -113,4 +113,4 @@ def test_visitors_at_once_do_not_each_cost_the_memory_of_a_page(app: App) -> Non
 @pytest.mark.timeout(3600)
 def test_a_day_of_visits_leaves_neither_memory_nor_disk_behind(app: App) -> None:
     # The state of as many pages as are held is there before it is looked whether more comes.
-    soak(app, warm=SESSIONS_HELD + 20, visits=400)
+    soak(app, warm=MAX_SESSIONS + 20, visits=400)

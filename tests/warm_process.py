@@ -1,8 +1,8 @@
-"""Processes that begin with digitcnn imported: a start costs a fork, not seconds of imports.
+"""Processes that start with digitcnn imported, by a fork instead of seconds of imports.
 
-They are forked off a server that has imported everything once and started nothing
-(``multiprocessing``'s own), so that they share nothing with each other or with the tests. Where
-a platform has no such server, they are started afresh.
+They are forked from ``multiprocessing``'s fork server, which has imported everything and started
+nothing, so they share nothing with each other or with the tests. Platforms without a fork server
+start them anew.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ def _command_line(*arguments: str) -> int:
 
 
 class WarmCommand(WarmProcess):
-    """``python -m digitcnn`` with these arguments; ``folder`` takes what it says."""
+    """``python -m digitcnn`` with these arguments; ``folder`` receives its output."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
-        self._said = folder / f"{uuid.uuid4().hex}.out", folder / f"{uuid.uuid4().hex}.err"
-        output, errors = self._said
+        self._logs = folder / f"{uuid.uuid4().hex}.out", folder / f"{uuid.uuid4().hex}.err"
+        output, errors = self._logs
         super().__init__(
             _command_line,
             *arguments,
@@ -121,7 +121,7 @@ class WarmCommand(WarmProcess):
         )
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """What it had said on standard output and on standard error when it ended."""
+        """Wait for its end; return its standard output and standard error."""
         self.wait(timeout)
-        output, errors = (said.read_text() if said.exists() else "" for said in self._said)
+        output, errors = (log.read_text() if log.exists() else "" for log in self._logs)
         return output, errors

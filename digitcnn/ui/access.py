@@ -1,10 +1,10 @@
-"""Who may change things: the owner, and how the page proves to be the owner's.
+"""Who may change things: the owner, and how a page proves that it is the owner's.
 
-Whoever sits at the machine is the owner without a word. As soon as others can reach the app, the
-owner is who opened the address that the app printed at its start: it ends in ``#owner=`` and a
-secret, the token. A browser never sends what follows ``#``; ``page_state.js`` moves it out of the
-address into the page's own storage, and the events of owner-only handlers take it along as their
-first input. What the page hides is not protected: ``require_owner`` is.
+Whoever uses the machine itself is the owner. As soon as others can reach the app, the owner is who
+opened the link that the app printed at startup: it ends in ``#owner=`` and a secret, the token.
+Browsers never send what follows ``#``; a script moves it from the address into the page's storage,
+and the events of owner-only handlers send it as their first input. What the page hides is not
+protected: ``require_owner`` is what protects.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import gradio as gr
 from digitcnn.errors import NotOwnerError
 from digitcnn.web import bundle
 
-# Whatever a proxy or tunnel says about the client it speaks for: such a request came from
-# elsewhere, although the connection itself comes from this machine.
+# What proxies and tunnels add about their clients: such a request came from elsewhere, although the
+# connection itself comes from this machine.
 _FORWARDING = {
     "client-ip",
     "forwarded",
@@ -41,7 +41,7 @@ _HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCI
 HEAD_SCRIPT = f"<script>{bundle.script('page.js')}</script>"
 
 # The ``js=`` of an event whose first input is the hidden text box: the token takes its place on
-# the way to the handler, and is never written into the page. The other inputs pass unchanged.
+# the way to the handler and is never written into the page. The other inputs pass unchanged.
 WITH_TOKEN_JS = """(_, ...inputs) => {
     const asked = new CustomEvent("digitcnn-owner", { detail: { token: "" } });
     dispatchEvent(asked);
@@ -51,9 +51,9 @@ WITH_TOKEN_JS = """(_, ...inputs) => {
 
 @dataclass(frozen=True)
 class Access:
-    """The rule by which a request is the owner's; made once, at the start of the app.
+    """The rule that decides whether a request is the owner's; made once, at startup.
 
-    local_is_owner: requests from this very machine need no token.
+    local_is_owner: requests from this machine need no token.
     open_to_all: every request is the owner's.
     """
 
@@ -65,10 +65,10 @@ class Access:
 
     @classmethod
     def from_settings(cls, *, public: bool, token: str | None, open_to_all: bool) -> Access:
-        """The rule for an app that was started so.
+        """Return the rule for an app that was started with these settings.
 
         public: others may reach it, by a share link, another host, a proxy or a Space.
-        token: the owner's secret where it must survive a restart; None or empty makes a new one.
+        token: the owner's secret, to survive restarts; None or empty makes a new one.
         open_to_all: for a trusted room.
         """
         return cls(
@@ -78,9 +78,9 @@ class Access:
         )
 
     def is_owner(self, request: gr.Request | None, token: str | None) -> bool:
-        """Whether a request is the owner's; a call without a request never is.
+        """Return whether a request is the owner's; a call without a request never is.
 
-        token: what the page sent along, from anybody and so of any kind.
+        token: what the page sent, which may be of any type.
         """
         if request is None:
             return False
@@ -95,17 +95,16 @@ class Access:
         request: gr.Request | None,
         token: str | None,
         *,
-        to: str = "start or stop a training",
+        to: str = "start or stop training",
     ) -> None:
-        """Let the owner pass; ``to``: do what. Raises NotOwnerError for everybody else."""
+        """Raise NotOwnerError unless the request is the owner's. to: what they asked to do."""
         if not self.is_owner(request, token):
             raise NotOwnerError(
-                f"Only the owner of this lab may {to}: open the address that was printed when the "
-                "app was started."
+                f"Only the owner can {to}; open the owner link printed in the terminal at startup."
             )
 
     def owner_link(self, base_url: str) -> str:
-        """The page's address that makes whoever opens it the owner."""
+        """Return the page's address that makes whoever opens it the owner."""
         return f"{base_url.partition('#')[0]}#owner={quote(self.token, safe='')}"
 
     def _is_token(self, token: str | None) -> bool:
@@ -116,11 +115,11 @@ class Access:
 
 
 def _comes_from_this_machine(request: gr.Request) -> bool:
-    """Whether browser and app are on one machine, with nothing between them.
+    """Return whether browser and app are on one machine, with nothing between them.
 
-    The connection alone cannot tell: a tunnel or proxy connects from here as well, which its
-    headers give away, and so does a page of elsewhere that is open in a browser here. That page's
-    requests carry its Origin or, if its name was made to point to this machine, its Host.
+    The connection alone does not say: tunnels and proxies connect from here as well, which their
+    headers reveal, and so does another site's page in a browser here. Its requests carry its own
+    Origin or, if its name was made to point to this machine, its own Host.
     """
     headers = [(name.lower(), value) for name, value in request.headers.items()]
     hosts = [value for name, value in headers if name == "host"]
@@ -136,20 +135,20 @@ def _comes_from_this_machine(request: gr.Request) -> bool:
 
 
 def _host_of(origin: str) -> str:
-    """``http://name:port`` without its scheme; empty for anything else, such as ``null``."""
+    """Return ``http://name:port`` without its scheme; empty for anything else, as ``null``."""
     scheme, separator, host = origin.partition("://")
     return host if separator and scheme.lower() in ("http", "https") else ""
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether ``name`` or ``name:port`` is this machine's own name: 127.0.0.0/8, [::1], localhost.
+    """Return whether ``name`` or ``name:port`` is loopback: 127.0.0.0/8, [::1], localhost.
 
-    Names are compared as they are written and never looked up.
+    Names are compared as written and never resolved.
     """
-    found = _HOST.fullmatch(host.lower())
-    if found is None:
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
         return False
-    name = found["name"]
+    name = match["name"]
     if name == "localhost" or name == "[::1]":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The page: the model selector above the tabs, and what all tabs share."""
+"""The page: the model selector above the tabs, the tabs, and what ``launch`` needs for them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
-from digitcnn.ui.front_door import FrontDoor
 from digitcnn.ui.gradio_private import pending_calls
 from digitcnn.ui.learn_section import build_learn_section
 from digitcnn.ui.models import Models, build_model_selector
 from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.panels.section import build_panels
+from digitcnn.ui.request_guard import RequestGuard
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.web import bundle, charts
 from digitcnn.workspace import Workspace
 
-# Calls that wait, of all pages together; beyond it a call is refused at once.
+# Calls in the queue, of all pages together; further calls are rejected at once.
 QUEUE_LENGTH = 200
 
-# Page sessions whose state is held, the ones not heard of for longest leaving first. Each is about
-# 0.4 MB, closed pages' included; an open page is heard of every second.
-SESSIONS_HELD = 300
+# Page sessions whose state is retained; the least recently used are dropped first. Each takes about
+# 0.4 MB, that of a closed page too; an open page is used every second.
+MAX_SESSIONS = 300
 
-# System fonts only: nothing is fetched from elsewhere.
+# System fonts only: nothing is loaded from elsewhere.
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue,
     neutral_hue=gr.themes.colors.slate,
@@ -44,7 +44,7 @@ THEME = gr.themes.Base(
     font_mono=["ui-monospace", "monospace"],
     radius_size=gr.themes.sizes.radius_md,
 ).set(
-    # Gradio's greys and its blue are too pale to be read by everyone.
+    # Gradio's greys and its blue have too little contrast.
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_info_text_color="*neutral_600",
@@ -57,22 +57,22 @@ THEME = gr.themes.Base(
 
 
 def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
-    """What ``launch`` needs besides addresses: looks, the script that keeps the token, limits."""
+    """Return the arguments of ``launch`` besides addresses: style, head script, limits."""
     return {
         "theme": THEME,
         "css": bundle.style("tokens.css", "page.css") + charts.STYLE.read_text("utf-8"),
         "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
-        "allowed_paths": [],  # what is offered is copied into the page's own folder
+        "allowed_paths": [],  # downloads are copied into the page's own folder
         "max_file_size": MAX_FILE_BYTES,
-        "state_session_capacity": SESSIONS_HELD,
+        "state_session_capacity": MAX_SESSIONS,
         "enable_monitoring": False,
         "ssr_mode": False,
-        "num_workers": 0,  # they would serve files beside the front door
+        "num_workers": 0,  # they would serve files past the request guard
         "mcp_server": False,
         "app_kwargs": {
             "middleware": [
-                Middleware(FrontDoor, files=files, waiting=partial(pending_calls, page)),
+                Middleware(RequestGuard, files=files, pending=partial(pending_calls, page)),
             ]
         },
     }
@@ -81,15 +81,15 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
 def _build_link_line(
     access: Access, owner_token: gr.Textbox, link_line: Callable[[], str], page: gr.Blocks
 ) -> None:
-    """A line that only the owner sees, at every visit: since when others can come, and how long."""
+    """Add a line that only the owner sees: the state of the public link."""
     shown = gr.HTML(elem_id="share-line")
 
-    def tell_link(request: gr.Request, token: Any) -> str:
+    def show_link(request: gr.Request, token: Any) -> str:
         text = link_line() if access.is_owner(request, token) else ""
         return f"<p>{escape(text)}</p>" if text else ""
 
     page.load(
-        tell_link,
+        show_link,
         owner_token,
         shown,
         js=access.WITH_TOKEN_JS,
@@ -102,7 +102,7 @@ def _build_link_line(
 def build_page(
     workspace: Workspace, access: Access, link_line: Callable[[], str] = lambda: ""
 ) -> gr.Blocks:
-    """The whole page, not launched. link_line: what the owner is told of a public link now."""
+    """Build the whole page, not launched. link_line: returns the state of the public link."""
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         gr.HTML(
             "<h1>digitcnn</h1><p>A handwritten-digit lab: train a model, test it on new data, try "

@@ -1,4 +1,4 @@
-"""The owner's address in a real browser: the token leaves the address and reaches the handlers."""
+"""The owner link in a real browser: the token leaves the address and reaches the handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWNER = Access.from_settings(public=True, token=TOKEN, open_to_all=False).owner_
 
 
 class Tab:
-    """A tab with a storage of its own. Its page says whose it is when it opens and when asked."""
+    """A tab with storage of its own. Its page says whose it is when it opens and when asked."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page = page
@@ -35,7 +35,7 @@ class Tab:
         self.page.locator("#ask").click()
 
     def answer(self) -> str:
-        """The next answer, without its number: the page counts them, so none is read twice."""
+        """Return the next answer, without its number, by which none is read twice."""
         self.page.wait_for_function(
             "last => !['', last].includes(document.querySelector('#answer textarea')?.value ?? '')",
             arg=self._last,
@@ -74,7 +74,7 @@ def test_the_token_leaves_the_address_and_reaches_the_handlers(tab: Tab) -> None
     assert tab.problems == []
 
 
-def test_a_visitors_page_becomes_the_owners_when_the_address_is_pasted_over_it(tab: Tab) -> None:
+def test_pasting_the_owner_link_makes_a_visitors_page_the_owners(tab: Tab) -> None:
     tab.open()
     assert tab.answer() == "visitor other input"
     tab.open(OWNER)
@@ -83,7 +83,7 @@ def test_a_visitors_page_becomes_the_owners_when_the_address_is_pasted_over_it(t
     assert tab.answer() == "owner other input"
 
 
-def test_where_storage_is_forbidden_the_token_holds_until_the_page_closes(tab: Tab) -> None:
+def test_without_storage_the_token_lasts_until_the_page_closes(tab: Tab) -> None:
     tab.page.add_init_script(
         "Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('forbidden') }})"
     )
@@ -94,7 +94,7 @@ def test_where_storage_is_forbidden_the_token_holds_until_the_page_closes(tab: T
 
 
 @pytest.mark.parametrize("ending", ["#owner=", "#owner=%E0%A4%A", "#owner=a-guess", "#other"])
-def test_an_ending_that_is_not_the_token_opens_the_page_as_a_visitor(tab: Tab, ending: str) -> None:
+def test_a_wrong_token_opens_the_page_as_a_visitor(tab: Tab, ending: str) -> None:
     tab.open(ending)
     assert tab.answer() == "visitor other input"
     assert tab.problems == []

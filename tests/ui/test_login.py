@@ -1,4 +1,4 @@
-"""The login: what a file of names may hold, and how slow guessing is."""
+"""The login: the format of its file, and how slow guessing is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from digitcnn.ui.login import LONGEST_WAIT, NAMES_REMEMBERED, Logins
 
 
 class Waits(list[float]):
-    """Takes the place of the clock: every wait is over at once and written down."""
+    """Replaces the clock: records each wait, which is over at once."""
 
     async def sleep(self, seconds: float) -> None:
         self.append(seconds)
@@ -29,15 +29,15 @@ def logins(waits: Waits) -> Logins:
     return Logins({"ada": "s:cret", "zoë": "pässword"}, waits.sleep)
 
 
-def enters(logins: Logins, name: str, password: str) -> bool:
+def may_enter(logins: Logins, name: str, password: str) -> bool:
     return run_async(logins.check(name, password))
 
 
 @pytest.mark.parametrize(("name", "password"), [("ada", "s:cret"), ("zoë", "pässword")])
-def test_a_right_password_enters_at_once(
+def test_a_right_password_passes_at_once(
     logins: Logins, waits: Waits, name: str, password: str
 ) -> None:
-    assert enters(logins, name, password)
+    assert may_enter(logins, name, password)
     assert waits == []
 
 
@@ -52,27 +52,25 @@ def test_a_right_password_enters_at_once(
         ("ada", "\ud800"),
     ],
 )
-def test_anything_else_does_not(logins: Logins, name: str, password: str) -> None:
-    assert not enters(logins, name, password)
+def test_anything_else_is_rejected(logins: Logins, name: str, password: str) -> None:
+    assert not may_enter(logins, name, password)
 
 
-def test_each_wrong_password_of_a_name_waits_longer_and_nobody_is_locked_out(
-    logins: Logins, waits: Waits
-) -> None:
+def test_wrong_passwords_wait_ever_longer_and_lock_nobody_out(logins: Logins, waits: Waits) -> None:
     for _ in range(12):
-        assert not enters(logins, "ada", "guess")
+        assert not may_enter(logins, "ada", "guess")
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_WAIT
     assert waits[1] == 2 * waits[0]
-    assert enters(logins, "zoë", "pässword")
+    assert may_enter(logins, "zoë", "pässword")
     assert len(waits) == 11  # the other name did not wait
-    assert enters(logins, "ada", "s:cret")
+    assert may_enter(logins, "ada", "s:cret")
     assert waits[-1] == LONGEST_WAIT
-    assert enters(logins, "ada", "s:cret")
+    assert may_enter(logins, "ada", "s:cret")
     assert len(waits) == 12  # a right password starts anew
 
 
-def test_guesses_at_the_same_time_wait_as_long_as_guesses_in_a_row(
+def test_simultaneous_guesses_wait_as_long_as_consecutive_ones(
     logins: Logins, waits: Waits
 ) -> None:
     async def guess_at_once() -> list[bool]:
@@ -82,38 +80,38 @@ def test_guesses_at_the_same_time_wait_as_long_as_guesses_in_a_row(
     assert max(waits) == LONGEST_WAIT
 
 
-def test_only_so_many_tried_names_are_remembered(logins: Logins, waits: Waits) -> None:
-    enters(logins, "first", "guess")
+def test_a_limited_number_of_names_is_remembered(logins: Logins, waits: Waits) -> None:
+    may_enter(logins, "first", "guess")
 
     async def guess_many_names() -> None:
         for i in range(NAMES_REMEMBERED):
             await logins.check(f"name {i}", "guess")
 
     run_async(guess_many_names())
-    enters(logins, "first", "guess")
+    may_enter(logins, "first", "guess")
     assert waits == []
 
 
-def test_a_file_holds_a_name_and_a_password_per_line(tmp_path: Path) -> None:
+def test_a_file_has_a_name_and_a_password_per_line(tmp_path: Path) -> None:
     path = tmp_path / "logins"
     path.write_text("# the class\n\nada:s:cret\n zoë :pässword\n", "utf-8")
     logins = Logins.from_file(path)
-    assert enters(logins, "ada", "s:cret")
-    assert enters(logins, "zoë", "pässword")
+    assert may_enter(logins, "ada", "s:cret")
+    assert may_enter(logins, "zoë", "pässword")
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "names nobody"),
-        ("# only a remark\n", "names nobody"),
+        ("", "contains no logins"),
+        ("# only a remark\n", "contains no logins"),
         ("ada:x\nhunter2\n", "Line 2"),
         (":password\n", "Line 1"),
         ("ada:\n", "Line 1"),
         ("ada:x\nada:y\n", "Line 2"),
     ],
 )
-def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "logins"
     path.write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=problem) as refused:
@@ -121,9 +119,9 @@ def test_a_file_of_another_form_is_one_sentence(tmp_path: Path, text: str, probl
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Logins.from_file(tmp_path / "nothing")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match="not UTF-8"):
         Logins.from_file(tmp_path / "bytes")

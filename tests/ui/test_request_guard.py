@@ -1,4 +1,4 @@
-"""What passes from the network to Gradio, and the page's folder of files."""
+"""The request guard in front of Gradio, and the page's folder of files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ import pytest
 from coroutines import run_async
 
 from digitcnn.feedback.entry import MAX_STROKES_BYTES
-from digitcnn.ui import front_door
-from digitcnn.ui.front_door import MAX_BODY_BYTES, MAX_UPLOAD_BYTES, MAX_WAITING, FrontDoor
 from digitcnn.ui.page_files import KEPT_SECONDS, PageFiles
+from digitcnn.ui.request_guard import (
+    MAX_BODY_BYTES,
+    MAX_PENDING,
+    MAX_UPLOAD_BYTES,
+    UPLOAD,
+    RequestGuard,
+)
 
 JOIN = "/gradio_api/queue/join"
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """An app behind the door: answers with the body that reached it."""
+    """An app behind the guard: responds with the body that reached it."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -49,13 +54,13 @@ def ask(
     path: str,
     *,
     root: str = "",
-    waiting: int = 0,
+    pending: int = 0,
     **request: Any,
 ) -> httpx.Response:
-    door = FrontDoor(echo, files, lambda session: waiting)
+    guard = RequestGuard(echo, files, lambda session: pending)
 
     async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(door, root_path=root)
+        transport = httpx.ASGITransport(guard, root_path=root)
         async with httpx.AsyncClient(transport=transport, base_url="http://lab") as client:
             return await client.request(method, path, **request)
 
@@ -73,7 +78,7 @@ def ask(
         ("GET", "/gradio_api/info"),
     ],
 )
-def test_what_the_page_reads_passes(files: PageFiles, method: str, path: str) -> None:
+def test_routes_of_the_page_pass(files: PageFiles, method: str, path: str) -> None:
     assert ask(files, method, path).status_code == 200
 
 
@@ -95,11 +100,11 @@ def test_what_the_page_reads_passes(files: PageFiles, method: str, path: str) ->
         ("DELETE", "/gradio_api/upload"),
     ],
 )
-def test_what_the_page_does_not_use_is_not_there(files: PageFiles, method: str, path: str) -> None:
+def test_other_routes_do_not_exist(files: PageFiles, method: str, path: str) -> None:
     assert ask(files, method, path).status_code == 404
 
 
-def test_behind_a_proxy_the_same_holds_whether_it_takes_its_path_away_or_not(
+def test_a_proxy_may_strip_its_prefix_or_not(
     files: PageFiles,
 ) -> None:
     for path in ("/config", "/lab/config"):
@@ -108,7 +113,7 @@ def test_behind_a_proxy_the_same_holds_whether_it_takes_its_path_away_or_not(
     assert ask(files, "GET", "/labconfig", root="/lab").status_code == 404
 
 
-def test_only_files_of_the_pages_folder_are_read(files: PageFiles) -> None:
+def test_only_files_of_the_pages_folder_can_be_read(files: PageFiles) -> None:
     inside = files.folder / "hash" / "offered.pt"
     assert ask(files, "GET", f"/gradio_api/file={inside}").status_code == 200
     outside = files.folder.parent / "feedback.sqlite3"
@@ -134,7 +139,7 @@ def test_a_body_reaches_the_app_unchanged(files: PageFiles) -> None:
     assert ask(files, "POST", JOIN, content=body).content == body
 
 
-def test_a_large_body_is_refused_whether_it_says_its_length_or_not(files: PageFiles) -> None:
+def test_a_large_body_is_rejected_with_or_without_its_length(files: PageFiles) -> None:
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(9):
             yield b" " * (MAX_BODY_BYTES // 8)
@@ -144,60 +149,59 @@ def test_a_large_body_is_refused_whether_it_says_its_length_or_not(files: PageFi
     assert ask(files, "POST", "/login", content=parts()).status_code == 413
 
 
-def test_a_body_of_very_many_parts_is_refused_and_the_longest_sketch_passes(
+def test_a_body_of_too_many_values_is_rejected_and_the_longest_sketch_passes(
     files: PageFiles,
 ) -> None:
     sketch = {"data": {"strokes": [[[0, 0]] * (MAX_STROKES_BYTES // 6)]}}
     assert ask(files, "POST", JOIN, json=sketch).status_code == 200
-    for part in ("{},", "0,", "[],"):
-        body = f"[{part * 400_000}0]".encode()
+    for value in ("{},", "0,", "[],"):
+        body = f"[{value * 400_000}0]".encode()
         assert len(body) < MAX_BODY_BYTES
         assert ask(files, "POST", JOIN, content=body).status_code == 413
 
 
-def test_an_upload_says_its_length_and_keeps_within_it(
+def test_an_upload_must_announce_a_length_within_the_limit(
     files: PageFiles,
 ) -> None:
     async def parts() -> AsyncIterator[bytes]:
         yield b"part"
 
-    upload = front_door.UPLOAD
-    assert ask(files, "POST", upload, content=b"a file").content == b"a file"
-    assert ask(files, "POST", upload, content=parts()).status_code == 411
+    assert ask(files, "POST", UPLOAD, content=b"a file").content == b"a file"
+    assert ask(files, "POST", UPLOAD, content=parts()).status_code == 411
     headers = {"Content-Length": str(MAX_UPLOAD_BYTES + 1)}
-    assert ask(files, "POST", upload, content=b"", headers=headers).status_code == 413
+    assert ask(files, "POST", UPLOAD, content=b"", headers=headers).status_code == 413
 
 
-def test_uploads_stop_when_the_folder_is_full(files: PageFiles) -> None:
+def test_uploads_are_rejected_when_the_folder_is_full(files: PageFiles) -> None:
     with (files.folder / "sparse").open("wb") as file:
         file.truncate(2 << 30)  # no byte of it is on the disk
-    assert ask(files, "POST", front_door.UPLOAD, content=b"one more").status_code == 507
+    assert ask(files, "POST", UPLOAD, content=b"one more").status_code == 507
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 200_000, "not json", "\ud800"])
-def test_what_is_no_call_is_refused(files: PageFiles, text: str) -> None:
+def test_a_malformed_call_is_rejected(files: PageFiles, text: str) -> None:
     body = text.encode("utf-8", "surrogatepass")
     assert ask(files, "POST", JOIN, content=body).status_code == 400
 
 
 @pytest.mark.parametrize("address", ["http://10.0.0.1/x", "HTTPS://example.org/", "ftp://x/y"])
-def test_a_file_object_that_names_an_address_is_refused(files: PageFiles, address: str) -> None:
+def test_a_file_object_with_an_address_is_rejected(files: PageFiles, address: str) -> None:
     escaped = json.dumps(
         {"data": [{"a": [{"path": address, "meta": {"_type": "gradio.FileData"}}]}]}
     ).replace("path", "p\\u0061th")
     for route in (JOIN, "/gradio_api/run/predict", "/gradio_api/component_server/"):
         answer = ask(files, "POST", route, content=escaped.encode())
         assert answer.status_code == 400
-        assert "upload the file itself" in answer.json()["detail"]
+        assert "upload the file" in answer.json()["detail"]
 
 
-def test_a_page_that_waits_for_much_waits(files: PageFiles) -> None:
+def test_a_page_with_many_pending_calls_is_rejected(files: PageFiles) -> None:
     body = {"data": [], "session_hash": "mine"}
-    assert ask(files, "POST", JOIN, json=body, waiting=MAX_WAITING - 1).status_code == 200
-    assert ask(files, "POST", JOIN, json=body, waiting=MAX_WAITING).status_code == 429
+    assert ask(files, "POST", JOIN, json=body, pending=MAX_PENDING - 1).status_code == 200
+    assert ask(files, "POST", JOIN, json=body, pending=MAX_PENDING).status_code == 429
 
 
-def test_files_go_after_an_hour(files: PageFiles) -> None:
+def test_files_are_deleted_after_an_hour(files: PageFiles) -> None:
     offered = files.folder / "hash" / "offered.pt"
     files.sweep(time.time() + KEPT_SECONDS - 60)
     assert offered.exists()
@@ -206,7 +210,7 @@ def test_files_go_after_an_hour(files: PageFiles) -> None:
     assert (files.folder.parent / "feedback.sqlite3").read_bytes() == b"secret"
 
 
-def test_every_process_has_its_own_folder_and_takes_away_abandoned_ones(
+def test_every_process_has_its_own_folder_and_deletes_abandoned_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
