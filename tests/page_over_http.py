@@ -89,7 +89,7 @@ class PageOverHttp:
         return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def run(self, event: dict[str, Any]) -> str:
-        """Run an event with the present values, take over its outputs; return its error or ``""``."""
+        """Run an event with the present values, take over its outputs; return its error or ""."""
         joined = self.join(event)
         if "event_id" not in joined:
             return str(joined)
