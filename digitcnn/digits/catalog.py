@@ -100,8 +100,8 @@ class Catalog:
             cache_bytes, getsizeof=lambda opened: opened[1].images.numel()
         )
         self._opening: dict[tuple[str, str], threading.Lock] = {}
-        # The number of images, or the problem, of files by their signature.
-        self._checked: LRUCache[object, int | str] = LRUCache(256)
+        # Problems that only reading whole files revealed, by the files' signature.
+        self._problems: LRUCache[object, str] = LRUCache(256)
 
     # Open
 
@@ -171,7 +171,7 @@ class Catalog:
                 problem = f"{name} ({split}) cannot be used: {problem}"
             # Lists show from now on what only reading the whole file revealed.
             with self._lock:
-                self._checked[signature] = problem
+                self._problems[signature] = problem
             raise DigitSetError(problem) from error
         if layout_of(name).transposed:
             images = images.transpose(1, 2).contiguous()
@@ -243,29 +243,14 @@ class Catalog:
             if files is None:
                 return Entry(name, split, None, present=False, path=path)
             path = files.images.parent
-            n = self._count(name, split, files, thorough=thorough)
-            return Entry(name, split, n, present=True, path=path)
-        except DigitSetError as error:
-            return Entry(name, split, None, present=False, path=path, problem=str(error))
-
-    def _count(self, name: str, split: str, files: SetFiles, *, thorough: bool) -> int:
-        """Return the number of images, remembered until the files change."""
-        try:
-            signature = files.signature
-        except OSError:
-            return count_images(files, name, split)
-        with self._lock:
-            checked = self._checked.get(signature)
-        if checked is None or thorough:
-            try:
-                checked = count_images(files, name, split, thorough=thorough)
-            except DigitSetError as error:
-                checked = str(error)
+            n = count_images(files, name, split, thorough=thorough)
             with self._lock:
-                self._checked[signature] = checked
-        if isinstance(checked, str):
-            raise DigitSetError(checked)
-        return checked
+                problem = self._problems.get(files.signature)
+        except (DigitSetError, OSError) as error:
+            n, problem = 0, str(error)
+        if problem is not None:
+            return Entry(name, split, None, present=False, path=path, problem=problem)
+        return Entry(name, split, n, present=True, path=path)
 
     def _live_entries(self, names: Mapping[str, LiveSet] | list[str]) -> Iterator[Entry]:
         for name in names:

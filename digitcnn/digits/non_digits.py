@@ -17,11 +17,12 @@ import torch
 
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.framing import frame_ink
-from digitcnn.digits.non_digit_forms import CAPITALS, SIGNS, SMALL_LETTERS
+from digitcnn.digits.non_digit_forms import CAPITALS, SIGNS, SMALL_LETTERS, Forms
 from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, scrawl, write
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 # Writers that slant, squeeze and press in any way, but bend less than those of ``synthetic``: a
 # letter that bends as far becomes another one.
@@ -68,12 +69,12 @@ def _with_feet(way: str) -> str:
 
 
 # Letters whose strokes end where print sets a bar.
-PRINTED_CAPITALS: Mapping[str, Sequence[str]] = {
+PRINTED_CAPITALS: Forms = {
     letter: [_with_feet(way) for way in CAPITALS[letter]] for letter in "AFHJKLMNPRTUVWXY"
 }
 
 
-def _written(forms: Mapping[str, Sequence[str]], count: int, random: np.random.Generator) -> Bytes:
+def _written(forms: Forms, count: int, random: np.random.Generator) -> Bytes:
     """Write letters or signs, each as often as the others, each time in one of its forms."""
     ways = [(way, 1 / len(several)) for several in forms.values() for way in several]
     weights = np.array([weight for _, weight in ways])
@@ -87,17 +88,30 @@ def _written(forms: Mapping[str, Sequence[str]], count: int, random: np.random.G
     )
 
 
-def _scribbles(count: int, random: np.random.Generator) -> Bytes:
-    """Draw long lines without a plan: points anywhere, wandering, or turning as they go."""
+# Line drawings: how many strokes they have, and how many points each stroke.
+SCRIBBLES = ((1, 6), (1, 9), (1, 13), (1, 18), (1, 30))
+TANGLES = ((2, 5), (2, 8), (2, 14), (3, 5), (3, 8), (3, 14))
+CURLS = ((1, 20), (1, 32), (2, 16), (2, 24), (3, 16))
+# Two scratches could be a 1 or a 7.
+SCRATCHES = ((3, 2), (4, 2), (6, 2))
+
+# Returns points [drawings, strokes, points, 2].
+Lines = Callable[[tuple[int, int, int], np.random.Generator], Doubles]
+
+
+def _drawn(
+    kinds: Sequence[tuple[int, int]], lines_of: Lines, count: int, random: np.random.Generator
+) -> Bytes:
+    """Draw lines with the pens of WRITERS, of each kind equally many."""
     drawn = []
-    for part, points in zip(_parts(count, 5), (6, 9, 13, 18, 30), strict=True):
-        lines = _planless((part, points), random)
-        drawn.append(scrawl(lines.astype(np.float32), 1, WRITERS, random))
+    for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
+        lines = lines_of((part, strokes, points), random).reshape(part, strokes * points, 2)
+        drawn.append(scrawl(lines.astype(np.float32), strokes, WRITERS, random))
     return np.concatenate(drawn)
 
 
-def _planless(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return lines as ``_scribbles`` says: points [*shape, 2]; the last axis of shape is a line."""
+def _planless(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
+    """Return lines without a plan: points anywhere, wandering, or turning as they go."""
     lines = (*shape[:-1], 1)
     anywhere = random.random((*shape, 2))
     wandering = random.normal(0, 1, (*shape, 2)).cumsum(-2)
@@ -107,51 +121,31 @@ def _planless(shape: tuple[int, ...], random: np.random.Generator) -> npt.NDArra
     return np.choose(random.integers(3, size=(*lines, 1)), [anywhere, wandering, turning])
 
 
-def _tangles(count: int, random: np.random.Generator) -> Bytes:
-    """Draw two or three such lines over each other."""
-    drawn = []
-    kinds = ((2, 5), (2, 8), (2, 14), (3, 5), (3, 8), (3, 14))
-    for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
-        lines = _planless((part, strokes, points), random)
-        lines -= lines.mean(2, keepdims=True)
-        lines *= random.uniform(0.5, 1, (part, strokes, 1, 1)) / abs(lines).max(
-            (2, 3), keepdims=True
-        )
-        lines += random.normal(0, 0.4, (part, strokes, 1, 2))
-        joined = lines.reshape(part, strokes * points, 2).astype(np.float32)
-        drawn.append(scrawl(joined, strokes, WRITERS, random))
-    return np.concatenate(drawn)
+def _tangled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
+    """Return such lines over each other."""
+    each, one = (*shape[:2], 1, 1), (*shape[:2], 1, 2)
+    lines = _planless(shape, random)
+    lines -= lines.mean(2, keepdims=True)
+    lines *= random.uniform(0.5, 1, each) / abs(lines).max((2, 3), keepdims=True)
+    return lines + random.normal(0, 0.4, one)
 
 
-def _curls(count: int, random: np.random.Generator) -> Bytes:
-    """Draw loops, coils and ribbons: one to three lines, each the sum of a few random waves."""
-    drawn = []
-    kinds = ((1, 20), (1, 32), (2, 16), (2, 24), (3, 16))
-    for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
-        along = np.linspace(0, 1, points)[:, None]
-        each = (part, strokes, 1, 2)
-        lines = random.uniform(-1, 1, each) * random.uniform(0, 3, (part, 1, 1, 1)) * along
-        for frequency in (1, 2, 3, 4, 5):
-            phase = random.uniform(0, 2 * np.pi, each)
-            height = random.normal(0, 1, each) / frequency ** random.uniform(
-                0.2, 1.2, (part, 1, 1, 1)
-            )
-            lines = lines + height * np.sin(np.pi * frequency * along + phase)
-        lines += random.normal(0, 0.8, each)
-        joined = lines.reshape(part, strokes * points, 2).astype(np.float32)
-        drawn.append(scrawl(joined, strokes, WRITERS, random))
-    return np.concatenate(drawn)
+def _curled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
+    """Return loops, coils and ribbons: each line is the sum of a few random waves."""
+    each, drawing = (*shape[:2], 1, 2), (shape[0], 1, 1, 1)
+    along = np.linspace(0, 1, shape[2])[:, None]
+    lines = random.uniform(-1, 1, each) * random.uniform(0, 3, drawing) * along
+    for frequency in (1, 2, 3, 4, 5):
+        phase = random.uniform(0, 2 * np.pi, each)
+        height = random.normal(0, 1, each) / frequency ** random.uniform(0.2, 1.2, drawing)
+        lines = lines + height * np.sin(np.pi * frequency * along + phase)
+    return lines + random.normal(0, 0.8, each)
 
 
-def _scratches(count: int, random: np.random.Generator) -> Bytes:
-    """Draw three to six short strokes in no order: two could be a 1 or a 7."""
-    drawn = []
-    for part, strokes in zip(_parts(count, 3), (3, 4, 6), strict=True):
-        start = random.random((part, strokes, 1, 2))
-        stop = start + random.normal(0, 0.5, start.shape)
-        lines = np.concatenate([start, stop], axis=2).reshape(part, 2 * strokes, 2)
-        drawn.append(scrawl(lines.astype(np.float32), strokes, WRITERS, random))
-    return np.concatenate(drawn)
+def _scratched(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
+    """Return short straight lines in no order."""
+    start = random.random((*shape[:2], 1, 2))
+    return np.concatenate([start, start + random.normal(0, 0.5, start.shape)], axis=2)
 
 
 def _shapes(count: int, random: np.random.Generator) -> Bytes:
@@ -161,7 +155,7 @@ def _shapes(count: int, random: np.random.Generator) -> Bytes:
     be a 1, so none is narrower than half its length.
     """
 
-    def each(draw: Callable[..., npt.NDArray[np.float64]], *arguments: float) -> Floats:
+    def each(draw: Callable[..., Doubles], *arguments: float) -> Floats:
         return draw(*arguments, (count, 1, 1)).astype(np.float32)
 
     places = np.arange(SIDE, dtype=np.float32) + 0.5 - SIDE / 2
@@ -274,10 +268,10 @@ KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], 
     "printed capitals": (0.20, lambda _, count, random: _written(PRINTED_CAPITALS, count, random)),
     "small letters": (0.03, lambda _, count, random: _written(SMALL_LETTERS, count, random)),
     "signs": (0.13, lambda _, count, random: _written(SIGNS, count, random)),
-    "scribbles": (0.12, lambda _, count, random: _scribbles(count, random)),
-    "tangles": (0.20, lambda _, count, random: _tangles(count, random)),
-    "curls": (0.16, lambda _, count, random: _curls(count, random)),
-    "scratches": (0.04, lambda _, count, random: _scratches(count, random)),
+    "scribbles": (0.12, lambda _, count, random: _drawn(SCRIBBLES, _planless, count, random)),
+    "tangles": (0.20, lambda _, count, random: _drawn(TANGLES, _tangled, count, random)),
+    "curls": (0.16, lambda _, count, random: _drawn(CURLS, _curled, count, random)),
+    "scratches": (0.04, lambda _, count, random: _drawn(SCRATCHES, _scratched, count, random)),
     "shapes": (0.50, lambda _, count, random: _shapes(count, random)),
     "dots": (0.15, lambda _, count, random: _dots(count, random)),
     "pairs": (0.10, _pairs),
