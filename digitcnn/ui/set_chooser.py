@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from digitcnn import web
 from digitcnn.analysis.orientation import OrientationChecks
 from digitcnn.digits.catalog import Entry
 from digitcnn.digits.names import GENERATED
@@ -19,6 +17,7 @@ from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.bundle import style
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -35,8 +34,6 @@ WRITTEN_BY: Mapping[str, str] = {
     "feedback": "Sketches drawn and labelled in this app",
 }
 OWN = "Your own set, from the data folder"
-
-STYLE = Path(web.__file__).with_name("styles") / "digit_sets.css"
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -72,7 +69,7 @@ def build_set_chooser(
     digits = build_sets(workspace, page, "evaluate-digits")
     about = gr.HTML(
         notes(workspace),
-        css_template=STYLE.read_text("utf-8"),
+        css_template=style("digit_sets.css"),
         apply_default_css=False,
         elem_id="evaluate-digits-notes",
     )
