@@ -1,4 +1,4 @@
-"""It learns your hand: the section of the Sketchpad tab where a model is tuned on feedback."""
+"""Adapt to your handwriting: the section of the Sketchpad tab that fine-tunes on feedback."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -17,6 +15,7 @@ from markupsafe import Markup
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
 from digitcnn.feedback.store import FeedbackStore
+from digitcnn.training.background import BackgroundView
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
@@ -24,31 +23,34 @@ from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
 from digitcnn.ui.models import Models
+from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import duration
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# Every page asks once a second; the store need not be.
+# Every page asks once a second; the store is asked less often.
 SECONDS_BETWEEN_COUNTS = 2.0
 
 # Five columns side by side on a page of 1,200 pixels.
 _TIGHT = "th, td, thead button { padding: 6px 7px; }"
 
-HEADERS = ("images", "count", "difference, points", "before", "after")
+HEADERS = ("Images", "Count", "Difference (points)", "Before", "After")
 
 
 @dataclass(frozen=True)
-class Watching:
-    """What the page shows already: the job's version, and how many sketches there were."""
+class LearnView:
+    """What a page shows of the section: the job's version, and the number of sketches."""
 
     version: int = -1
     sketches: int = -1
 
 
 class SketchCount:
-    """How many sketches have their digit, asked of the store now and then. Thread-safe.
+    """The number of labelled sketches, asked of the store now and then. Thread-safe.
 
     clock: seconds that only grow.
     """
@@ -58,15 +60,15 @@ class SketchCount:
     ) -> None:
         self._count, self._clock = count, clock
         self._lock = threading.Lock()
-        self._found, self._asked = 0, -SECONDS_BETWEEN_COUNTS
+        self._number, self._counted = 0, -SECONDS_BETWEEN_COUNTS
 
     def now(self) -> int:
         """Raises FeedbackError where the store cannot be read."""
         with self._lock:
-            if self._clock() - self._asked >= SECONDS_BETWEEN_COUNTS:
-                self._found = self._count()
-                self._asked = self._clock()
-            return self._found
+            if self._clock() - self._counted >= SECONDS_BETWEEN_COUNTS:
+                self._number = self._count()
+                self._counted = self._clock()
+            return self._number
 
 
 def build_learn_section(
@@ -77,167 +79,135 @@ def build_learn_section(
     model_select: gr.Dropdown,
     clock: Clock,
 ) -> None:
-    """The section, at the end of an open ``gr.Tab``.
+    """Build the section, at the end of an open ``gr.Tab``.
 
-    model_select: its value is the name of the model that a copy is tuned of.
+    model_select: its value is the name of the model whose copy is fine-tuned.
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
     """
     job = workspace.fine_tuning
     count = SketchCount(workspace.feedback.count_labelled)
-    gr.HTML(
-        "<h3>It learns your hand</h3><p>A copy of the model learns from every other sketch of each "
-        "visitor, mixed with the images that the model was trained on. It is kept only if it is "
-        "not worse on the other half of the sketches and has not lost "
-        f"{MAX_LOSS} points on the held-out images. The old model stays.</p>",
-        elem_classes="learn-words",
-    )
+    gr.HTML(render("train/fine_tuning.html", max_loss=MAX_LOSS), elem_classes="learn-words")
     with gr.Row(elem_classes="learn-buttons"):
-        start = gr.Button("Learn from feedback", variant="primary", elem_id="learn-start")
+        start = gr.Button("Fine-tune on feedback", variant="primary", elem_id="learn-start")
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="learn-stop")
     status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
     rows = table_view(elem_id="learn-table", style=_TIGHT)
     with gr.Row(visible=False, elem_classes="learn-buttons") as choice:
-        use_new = gr.Button("Use the new model", elem_id="learn-use-new")
-        use_old = gr.Button("Back to the old model", elem_id="learn-use-old")
-    seen = gr.State(Watching())
-    watched = [status, rows, choice, start, stop, seen]
+        use_new = gr.Button("Use new model", elem_id="learn-use-new")
+        use_old = gr.Button("Use old model", elem_id="learn-use-old")
+    shown = gr.State(LearnView())
+    watched = [status, rows, choice, start, stop, shown]
 
-    def watch(request: gr.Request, seen: Watching) -> list[Any]:
-        """Runs by itself on every page, so what goes wrong is no toast but a line."""
+    def watch(request: gr.Request, shown: LearnView) -> list[Any]:
+        """Update a page; failures are a line instead of a toast, because nobody asked."""
         try:
-            return look(job.view(), count.now(), seen)
+            return updates(job.view(), count.now(), shown)
         except DigitCNNError as error:
-            return [_status("idle", escape(str(error)), ""), *[gr.skip()] * (len(watched) - 1)]
+            line = job_status(BackgroundView(), str(error), live=True)
+            return [line, *[gr.skip()] * (len(watched) - 1)]
 
     @toasting
-    def begin(request: gr.Request, token: str, model: str | None) -> list[Any]:
-        access.require_owner(request, token, to="let a model learn from feedback")
-        job.start(models.get(model), sketches_of(workspace.feedback))
-        return look(job.view(), count.now(), Watching())
+    def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> list[Any]:
+        access.require_owner(request, token, to="fine-tune a model")
+        job.start(models.get(model), labelled_sketches(workspace.feedback))
+        return updates(job.view(), count.now(), LearnView())
 
     @toasting
-    def end(request: gr.Request, token: str) -> list[Any]:
-        access.require_owner(request, token, to="stop the learning")
+    def stop_fine_tuning(request: gr.Request, token: str) -> list[Any]:
+        access.require_owner(request, token, to="stop fine-tuning")
         job.stop()
-        return look(job.view(), count.now(), Watching())
+        return updates(job.view(), count.now(), LearnView())
 
     def choose(new: bool) -> Callable[[gr.Request], gr.Dropdown]:
         @toasting
-        def chosen(request: gr.Request) -> gr.Dropdown:
+        def choose_model(request: gr.Request) -> gr.Dropdown:
             ended = job.view().ended
             if ended is None or ended.checkpoint is None:
-                raise FeedbackError("No model that learned from feedback was kept; start it again.")
+                raise FeedbackError("There is no fine-tuned model to use; fine-tune one first.")
             name = models.get(ended.checkpoint.stem if new else ended.base).name
             return gr.Dropdown(models.choices(request.session_hash), value=name)
 
-        return chosen
+        return choose_model
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    owner = {**quiet, "js": access.WITH_TOKEN_JS}
-    start.click(begin, [owner_token, model_select], watched, **owner)
-    stop.click(end, [owner_token], watched, **owner)
-    use_new.click(choose(True), None, model_select, **quiet)
-    use_old.click(choose(False), None, model_select, **quiet)
+    owner = {**PRIVATE, "js": access.WITH_TOKEN_JS}
+    start.click(start_fine_tuning, [owner_token, model_select], watched, **owner)
+    stop.click(stop_fine_tuning, [owner_token], watched, **owner)
+    use_new.click(choose(True), None, model_select, **PRIVATE)
+    use_old.click(choose(False), None, model_select, **PRIVATE)
 
     def news() -> News:
         view = job.view()
         running = view.state == RUNNING
-        at = view.stopping if running else Watching(view.version, count.now())
+        at = view.stopping if running else LearnView(view.version, count.now())
         return News((view.state, at), moving=running)
 
-    clock.watch(watch, [seen], watched, news=news, seen_in="learn-status")
+    clock.watch(watch, [shown], watched, news=news, seen_in="learn-status")
 
 
-def sketches_of(store: FeedbackStore) -> Sketches:
-    """Every sketch that shows a digit, in the order in which it came. Raises FeedbackError."""
-    found = [entry for entry in reversed(store.entries()) if entry.true_digit is not None]
+def labelled_sketches(store: FeedbackStore) -> Sketches:
+    """Return every sketch labelled with a digit, oldest first. Raises FeedbackError."""
+    sketches = [entry for entry in reversed(store.entries()) if entry.true_digit is not None]
     return Sketches(
-        torch.stack([entry.image for entry in found])
-        if found
+        torch.stack([sketch.image for sketch in sketches])
+        if sketches
         else torch.empty(0, 28, 28, dtype=torch.uint8),
-        torch.tensor([entry.true_digit for entry in found], dtype=torch.uint8),
-        [entry.visitor_hash for entry in found],
+        torch.tensor([sketch.true_digit for sketch in sketches], dtype=torch.uint8),
+        [sketch.visitor_hash for sketch in sketches],
     )
 
 
-def look(view: FineTuningView, sketches: int, seen: Watching) -> list[Any]:
-    """Updates for status, table, choice, start, stop and ``seen``."""
+def updates(view: FineTuningView, sketches: int, shown: LearnView) -> list[Any]:
+    """Return the updates for status, table, choice, start, stop and the page's view."""
     running = view.state == RUNNING
-    now = Watching(view.version, sketches)
-    if now == seen and not running:
+    now = LearnView(view.version, sketches)
+    if now == shown and not running:
         return [gr.skip()] * 6
-    news = view.version != seen.version
+    changed = view.version != shown.version
     return [
-        _status(view.state, *_words(view, sketches)),
-        table_of(view.ended) if news else gr.skip(),
-        gr.Row(visible=bool(view.ended and view.ended.saved)) if news else gr.skip(),
+        _status(view, sketches),
+        comparison_table(view.ended) if changed else gr.skip(),
+        gr.Row(visible=bool(view.ended and view.ended.saved)) if changed else gr.skip(),
         gr.Button(interactive=not running and sketches >= FEWEST_SKETCHES),
         gr.Button(interactive=running and not view.stopping),
         now,
     ]
 
 
-def _words(view: FineTuningView, sketches: int) -> tuple[str, str]:
-    """What is said of the state, as HTML, and the bar below while it runs."""
-    if view.state == RUNNING and view.started is not None:
-        elapsed = (datetime.now(timezone.utc) - view.started).total_seconds()
-        phase = "stopping" if view.stopping else view.phase
-        said = (
-            f"<em>{escape(view.base)}</em>, {escape(phase)}, {duration(elapsed)} so far on "
-            f"{escape(view.compute)}"
-        )
-        return said, _bar(view)
-    there = f"{sketches:,} sketch{'es' * (sketches != 1)} with their digit"
+def _status(view: FineTuningView, sketches: int) -> Markup:
+    if view.state == RUNNING:
+        text = elapsed_text(view, "stopping" if view.stopping else view.phase)
+        return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
+    available = f"{sketches:,} labelled sketch{'es' * (sketches != 1)}"
     if sketches < FEWEST_SKETCHES:
-        there += f"; {FEWEST_SKETCHES} are needed, so {FEWEST_SKETCHES - sketches} more"
+        available += f"; {FEWEST_SKETCHES} needed, {FEWEST_SKETCHES - sketches} to go"
     if not view.message:
-        return f"{there}.", ""
-    return f"<em>{escape(view.base)}</em>: {escape(view.message)} ({there}.)", ""
+        return job_status(view, f"{available}.", live=True)
+    return job_status(view, f"{view.message} ({available}.)", subject=view.base, live=True)
 
 
-def _status(state: str, said: str, bar: str) -> str:
-    return (
-        f'<div class="status" data-state="{state}" aria-live="polite">'
-        f'<div class="status-line"><strong>{state}</strong> {said}</div>{bar}</div>'
-    )
-
-
-def _bar(view: FineTuningView) -> str:
+def _bar(view: FineTuningView) -> dict[str, Any]:
     progress = view.progress
-    share = progress.step / progress.steps if progress else 0.0
-    facts = "&nbsp;"
-    if progress:
-        facts = (
-            f"epoch {progress.epoch} of {progress.epochs} · "
-            f"{progress.images_per_second:,.0f} images per second · "
-            f"{duration(progress.seconds_left)} left"
-        )
-    return (
-        f'<div class="bar" role="progressbar" aria-label="Learning progress" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}">'
-        f'<div style="width: {100 * share:.1f}%"></div></div><div class="facts">{facts}</div>'
-    )
+    if progress is None:
+        return {"label": "Fine-tuning progress", "share": 0.0, "facts": ""}
+    return {
+        "label": "Fine-tuning progress",
+        "share": progress.step / progress.steps,
+        "facts": f"{progress_facts(progress)} · {duration(progress.seconds_left)} left",
+    }
 
 
-def table_of(ended: FineTuningEnd | None) -> str:
-    """The verdict's figures as a table; empty where there are none."""
+def comparison_table(ended: FineTuningEnd | None) -> Markup:
+    """Return both models side by side as a table; empty where they were not compared."""
     if ended is None or not ended.rows:
-        return ""
-    label = f"{ended.base} before and after learning from feedback"
-    note = (
-        '<p class="note">The digit set <code>feedback</code> holds the sketches that were learned '
-        "from as well, so the new model looks better on it than it is.</p>"
-        if ended.saved
-        else ""
-    )
-    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + Markup(
-        note
-    )
+        return Markup()
+    label = f"{ended.base} before and after fine-tuning"
+    note = render("train/fine_tuning_note.html") if ended.saved else Markup()
+    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + note
 
 
 def _row(row: ComparisonRow) -> list[Value]:
     return [
-        row.title if row.decides else f"{row.title} (decides nothing)",
+        row.title if row.decides else f"{row.title} (for information)",
         row.n,
         Cell(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})", row.difference),
         Cell(accuracy_text(row.before, row.n), row.before),

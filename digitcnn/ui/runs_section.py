@@ -1,38 +1,51 @@
 """The Runs section of the Train tab: every run with its state, and what can be done with one.
 
-Looking, taking over a run's settings and downloading its files are for all; resuming, renaming
-and deleting are the owner's. A file leaves as a copy of what ``Run.read`` gives: the page never
-serves a path of the output folder.
+Viewing, reusing a run's settings and downloading its files are for everyone; resuming, renaming and
+deleting are the owner's. A file leaves as a copy of what ``read_file`` gives: the page never serves
+a path of the output folder.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import RunError
 from digitcnn.training.run_files import list_files, read_file
-from digitcnn.training.run_record import FAILED, INTERRUPTED, STOPPED, RunRecord
+from digitcnn.training.run_record import RunRecord
 from digitcnn.ui.access import Access
-from digitcnn.ui.gradio_private import save_bytes_to_cache
-from digitcnn.ui.tables import Cell, table, table_view
+from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
+from digitcnn.ui.train_settings import recipe_values
 from digitcnn.workspace import Workspace
 
-RESUMABLE = (STOPPED, INTERRUPTED, FAILED)
-COLUMNS = ("run", "state", "digits", "epochs", "seed", "held-out accuracy (95 %)", "started (UTC)")
+COLUMNS = (
+    "Run",
+    "State",
+    "Digit set",
+    "Epochs",
+    "Seed",
+    "Held-out accuracy (95%)",
+    "Started (UTC)",
+)
+
+# Only for handlers that raise nothing: Gradio shows no error of a handler outside its queue.
+_AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False}
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunsView:
     """What a page shows of the runs: their names and states, and the epochs of the running one.
 
-    job: the training's state. A run is finished before its figures and its report are there.
+    job: the training's state; a run is finished before its figures and its report are there.
     """
 
     runs: tuple[tuple[str, str], ...] | None = None
@@ -41,9 +54,9 @@ class Seen:
 
 
 class RunsSection:
-    """The section's components, built inside an open tab, and what they show.
+    """The section's components, built inside an open tab, and their handlers.
 
-    look: updates for ``watched``, when runs or epochs are others than those seen.
+    watched: the components that ``updates`` is for. chosen: the dropdown of the chosen run.
     """
 
     def __init__(
@@ -53,8 +66,7 @@ class RunsSection:
         owner_token: gr.Textbox,
         settings: Sequence[Any],
     ) -> None:
-        """settings: the controls of digits, epochs, batch size, learning rate, seed, training
-        images and augmentation, which a run's settings can be put into."""
+        """settings: the controls that ``recipe_values`` gives values for."""
         self._workspace, self._access = workspace, access
         gr.Markdown("### Runs")
         self.table = table_view(elem_id="runs-table")
@@ -62,189 +74,192 @@ class RunsSection:
             self.chosen = gr.Dropdown(
                 [],
                 label="Run",
-                info="to go on with, to repeat, or to look into",
+                info="Resume it, reuse its settings or manage it",
                 scale=3,
                 elem_id="train-resume-run",
             )
             self.resume = gr.Button(
                 "Resume", scale=1, min_width=120, interactive=False, elem_id="train-resume"
             )
-            reproduce = gr.Button("Take its settings", scale=1, elem_id="runs-reproduce")
-        with gr.Accordion("Files, name, deletion", open=False, elem_id="runs-more"):
-            with gr.Row(elem_classes="model-row"):
-                self.file = gr.Dropdown(
-                    [],
-                    label="File of the run",
-                    info="report.html is the whole run in one page",
-                    scale=3,
-                    elem_id="runs-file",
-                )
-                download = gr.DownloadButton(
-                    "Download", scale=1, min_width=120, interactive=False, elem_id="runs-download"
-                )
-            with gr.Row(elem_classes="model-row"):
-                new_name = gr.Textbox(
-                    label="New name",
-                    info="of the run's folder; its checkpoint keeps its own",
-                    max_length=60,
-                    scale=3,
-                    elem_id="runs-new-name",
-                )
-                rename = gr.Button("Rename", scale=1, min_width=120, elem_id="runs-rename")
-            delete = gr.Button("Delete this run ...", variant="stop", elem_id="runs-delete")
-            with gr.Column(visible=False, elem_id="runs-confirm") as confirmation:
-                question = gr.Markdown(elem_id="runs-question")
-                with gr.Row():
-                    confirm = gr.Button("Yes, delete it", variant="stop", elem_id="runs-delete-yes")
-                    keep = gr.Button("No, keep it", elem_id="runs-delete-no")
-        doomed = gr.State("")  # the run that the question is about
-
+            self.reuse = gr.Button("Reuse settings", scale=1, elem_id="runs-reproduce")
+        with gr.Accordion("Manage run", open=False, elem_id="runs-more"):
+            self._build_files()
+            self._build_rename()
+            self._build_delete()
         self.watched = [self.table, self.chosen, self.resume, self.file]
-        asking = [confirmation, question, doomed]
-        not_asking = [gr.Column(visible=False), gr.skip(), ""]
+        self._connect(owner_token, settings)
 
-        @toasting
-        def choose(name: str | None) -> list[Any]:
-            """Another run: its files, and no question about the one before."""
-            return [*self._of_chosen(name), *not_asking]
+    def _build_files(self) -> None:
+        with gr.Row(elem_classes="model-row"):
+            self.file = gr.Dropdown(
+                [],
+                label="Run file",
+                info="report.html is the whole run in one page",
+                scale=3,
+                elem_id="runs-file",
+            )
+            self.download = gr.DownloadButton(
+                "Download", scale=1, min_width=120, interactive=False, elem_id="runs-download"
+            )
 
-        @toasting
-        def take_settings(name: str | None) -> list[Any]:
-            config = workspace.runs.open(_named(name)).record().config
-            entries = workspace.catalog.entries()
-            if config.digits not in {entry.name for entry in entries if entry.split == "train"}:
-                raise RunError(
-                    f"The digit set {config.digits} of run '{name}' is not on this machine any "
-                    "more; put it back, or choose another run."
-                )
-            return [
-                config.digits,
-                config.epochs,
-                config.batch_size,
-                config.learning_rate,
-                config.seed,
-                config.train_images or 0,
-                config.augmentation,
-            ]
+    def _build_rename(self) -> None:
+        with gr.Row(elem_classes="model-row"):
+            self.new_name = gr.Textbox(
+                label="New name",
+                info="Renames the folder; the checkpoint keeps its name",
+                max_length=60,
+                scale=3,
+                elem_id="runs-new-name",
+            )
+            self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="runs-rename")
 
-        @toasting
-        def go_on(request: gr.Request, token: str, name: str | None) -> list[Any]:
-            access.require_owner(request, token, to="go on with a run")
-            workspace.job.resume(_named(name))
-            return self._all(name)
+    def _build_delete(self) -> None:
+        self.delete = gr.Button("Delete run…", variant="stop", elem_id="runs-delete")
+        with gr.Column(visible=False, elem_id="runs-confirm") as self.confirmation:
+            self.question = gr.Markdown(elem_id="runs-question")
+            with gr.Row():
+                self.confirm = gr.Button("Delete run", variant="stop", elem_id="runs-delete-yes")
+                self.cancel = gr.Button("Cancel", elem_id="runs-delete-no")
+        self.to_delete = gr.State("")  # the run that the question is about
 
-        @toasting
-        def give_name(
-            request: gr.Request, token: str, name: str | None, new: str | None
-        ) -> list[Any]:
-            access.require_owner(request, token, to="rename a run")
-            renamed = workspace.job.rename(_named(name), (new or "").strip())
-            return [*self._all(renamed), ""]
-
-        @toasting
-        def ask(name: str | None) -> list[Any]:
-            record = workspace.runs.open(_named(name)).record()
-            kept = f" Its checkpoint {record.checkpoint} stays." if record.checkpoint else ""
-            text = f"Delete the run **{record.name}** and all its files for good?{kept}"
-            return [gr.Column(visible=True), text, record.name]
-
-        @toasting
-        def remove(request: gr.Request, token: str, name: str) -> list[Any]:
-            access.require_owner(request, token, to="delete a run")
-            workspace.job.delete(name)
-            return [*self._all(None), *not_asking]
-
-        @toasting
-        def offer(name: str | None, file: str | None) -> gr.DownloadButton:
-            if not file:
-                return gr.DownloadButton(value=None, interactive=False)
-            content = read_file(workspace.runs.open(name or ""), file)
-            # Named by its content, so the same file is kept once however often it is asked for.
-            path = save_bytes_to_cache(content, PurePath(file).name, download.GRADIO_CACHE)
-            return gr.DownloadButton(value=path, interactive=True)
-
-        # In the queue: Gradio shows no error of a handler outside it.
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        owner: dict[str, Any] = {**quiet, "js": access.WITH_TOKEN_JS}
-        at_once: dict[str, Any] = {**quiet, "queue": False}
-        self.chosen.change(choose, self.chosen, [self.resume, self.file, *asking], **at_once)
-        self.file.change(offer, [self.chosen, self.file], download, **quiet)
-        reproduce.click(take_settings, self.chosen, list(settings), **quiet)
-        self.resume.click(go_on, [owner_token, self.chosen], self.watched, **owner)
-        rename.click(
-            give_name, [owner_token, self.chosen, new_name], [*self.watched, new_name], **owner
+    def _connect(self, owner_token: gr.Textbox, settings: Sequence[Any]) -> None:
+        asking = [self.confirmation, self.question, self.to_delete]
+        owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
+        self.chosen.change(
+            self.choose_run, self.chosen, [self.resume, self.file, *asking], **_AT_ONCE
         )
-        delete.click(ask, self.chosen, asking, **quiet)
-        keep.click(lambda: not_asking, None, asking, **at_once)
-        confirm.click(remove, [owner_token, doomed], [*self.watched, *asking], **owner)
+        self.file.change(self.offer_file, [self.chosen, self.file], self.download, **PRIVATE)
+        self.reuse.click(self.reuse_settings, self.chosen, list(settings), **PRIVATE)
+        self.resume.click(self.resume_run, [owner_token, self.chosen], self.watched, **owner)
+        self.rename.click(
+            self.rename_run,
+            [owner_token, self.chosen, self.new_name],
+            [*self.watched, self.new_name],
+            **owner,
+        )
+        self.delete.click(self.ask_to_delete, self.chosen, asking, **PRIVATE)
+        self.cancel.click(_not_asking, None, asking, **_AT_ONCE)
+        self.confirm.click(
+            self.delete_run, [owner_token, self.to_delete], [*self.watched, *asking], **owner
+        )
 
-    def seen(self, epochs: int) -> Seen:
-        """What a page shows that was updated now."""
-        return self._seen(self._workspace.runs.records(), epochs)
+    @toasting
+    def choose_run(self, name: str | None) -> list[Any]:
+        """Show another run's files, and no question about the previous one."""
+        return [*self._chosen_updates(name), *_not_asking()]
 
-    def look(
-        self, seen: Seen, chosen: str | None, epochs: int, *, choose: bool = False
-    ) -> tuple[list[Any], Seen]:
-        """Updates for ``watched``, and what the page shows with them.
+    @toasting
+    def reuse_settings(self, name: str | None) -> list[Any]:
+        config = self._workspace.runs.open(_required(name)).record().config
+        entries = self._workspace.catalog.entries()
+        if config.digits not in {entry.name for entry in entries if entry.split == "train"}:
+            raise RunError(
+                f"Digit set {config.digits} of run '{name}' is no longer available; restore it or "
+                "choose another run."
+            )
+        return recipe_values(config)
 
-        chosen: the run that the page has chosen; it stays so while it exists. epochs: finished
-        ones of the running run. choose: the page is made to choose it.
+    @toasting
+    def resume_run(self, request: gr.Request, token: str, name: str | None) -> list[Any]:
+        self._access.require_owner(request, token, to="resume a run")
+        self._workspace.job.resume(_required(name))
+        return self._all_updates(name)
+
+    @toasting
+    def rename_run(
+        self, request: gr.Request, token: str, name: str | None, new: str | None
+    ) -> list[Any]:
+        self._access.require_owner(request, token, to="rename a run")
+        renamed = self._workspace.job.rename(_required(name), (new or "").strip())
+        return [*self._all_updates(renamed), ""]
+
+    @toasting
+    def ask_to_delete(self, name: str | None) -> list[Any]:
+        record = self._workspace.runs.open(_required(name)).record()
+        checkpoint = f" Checkpoint {record.checkpoint} is kept." if record.checkpoint else ""
+        text = f"Permanently delete run **{record.name}** and all its files?{checkpoint}"
+        return [gr.Column(visible=True), text, record.name]
+
+    @toasting
+    def delete_run(self, request: gr.Request, token: str, name: str) -> list[Any]:
+        self._access.require_owner(request, token, to="delete a run")
+        self._workspace.job.delete(name)
+        return [*self._all_updates(None), *_not_asking()]
+
+    @toasting
+    def offer_file(self, name: str | None, file: str | None) -> gr.DownloadButton:
+        if not file:
+            return gr.DownloadButton(value=None, interactive=False)
+        content = read_file(self._workspace.runs.open(name or ""), file)
+        # Named by its content, so the same file is stored once however often it is asked for.
+        path = save_bytes_to_cache(content, PurePath(file).name, self.download.GRADIO_CACHE)
+        return gr.DownloadButton(value=path, interactive=True)
+
+    def view(self, epochs: int) -> RunsView:
+        """Return what a page shows that is updated now."""
+        return self._view(self._workspace.runs.records(), epochs)
+
+    def updates(
+        self, shown: RunsView, chosen: str | None, epochs: int, *, choose: bool = False
+    ) -> tuple[list[Any], RunsView]:
+        """Return the updates for ``watched``, and what the page shows with them.
+
+        chosen: the run chosen on the page; it stays chosen while it exists. epochs: finished ones
+        of the running run. choose: whether the page is made to choose it.
         """
         records = self._workspace.runs.records()
-        now = self._seen(records, epochs)
-        if (now.runs, now.job) != (seen.runs, seen.job):
-            rows, choices, *of_chosen = self._all(chosen, records)
+        now = self._view(records, epochs)
+        if (now.runs, now.job) != (shown.runs, shown.job):
+            rows, choices, *rest = self._all_updates(chosen, records)
             if not choose and chosen in [record.name for record in records]:
-                # Without a value: what is chosen while this is asked is not taken back.
+                # Without a value: a choice made during this request is not reverted.
                 choices = gr.Dropdown(_choices(records))
-            return [rows, choices, *of_chosen], now
-        rows = self._table(records) if now != seen else gr.skip()
+            return [rows, choices, *rest], now
+        rows = self._table(records) if now != shown else gr.skip()
         return [rows, gr.skip(), gr.skip(), gr.skip()], now
 
-    def _seen(self, records: Sequence[RunRecord], epochs: int) -> Seen:
+    def _view(self, records: Sequence[RunRecord], epochs: int) -> RunsView:
         states = tuple((record.name, record.state) for record in records)
-        return Seen(states, self._workspace.job.view().state, epochs)
+        return RunsView(states, self._workspace.job.view().state, epochs)
 
-    def _all(self, chosen: str | None, records: list[RunRecord] | None = None) -> list[Any]:
+    def _all_updates(self, chosen: str | None, records: list[RunRecord] | None = None) -> list[Any]:
         records = self._workspace.runs.records() if records is None else records
         names = [record.name for record in records]
         if chosen not in names:
-            resumable = [record.name for record in records if _can_go_on(record)]
+            resumable = [record.name for record in records if record.resumable]
             chosen = next(iter([*resumable, *names]), None)
         return [
             self._table(records),
             gr.Dropdown(_choices(records), value=chosen),
-            *self._of_chosen(chosen),
+            *self._chosen_updates(chosen),
         ]
 
-    def _of_chosen(self, name: str | None) -> list[Any]:
-        """Updates for the Resume button and the choice of files."""
+    def _chosen_updates(self, name: str | None) -> list[Any]:
+        """Return the updates for the Resume button and the choice of files."""
+        none = [gr.Button(interactive=False), gr.Dropdown([], value=None)]
         if not name:
-            return [gr.Button(interactive=False), gr.Dropdown([], value=None)]
+            return none
         try:
             run = self._workspace.runs.open(name)
             record, files = run.record(), list_files(run)
         except RunError:
-            # Deleted a moment ago, maybe by somebody else: the next look takes it off the page.
-            return [gr.Button(interactive=False), gr.Dropdown([], value=None)]
+            return none  # deleted a moment ago; the next update removes it from the page
         choices = [(f"{file.name} ({_size(file.size)})", file.name) for file in files]
-        return [gr.Button(interactive=_can_go_on(record)), gr.Dropdown(choices, value=None)]
+        return [gr.Button(interactive=record.resumable), gr.Dropdown(choices, value=None)]
 
     def _table(self, records: list[RunRecord]) -> str:
         if not records:
-            return "<p>No run yet: press Start.</p>"
-        rows: list[list[str | int | Cell]] = []
+            return "<p>No runs yet. Press Start to train one.</p>"
+        rows: list[list[Value]] = []
         for record in records:
             try:
                 history = self._workspace.runs.open(record.name).results.history()
             except RunError:
                 continue  # deleted since it was listed
-            last = history[-1] if history else None
-            accuracy = (
-                Cell(accuracy_text(last.accuracy, last.held_out), last.accuracy)
-                if last
-                else Cell("–", float("nan"))
-            )
+            accuracy = Cell("–", math.nan)
+            if history:
+                last = history[-1]
+                accuracy = Cell(accuracy_text(last.accuracy, last.held_out), last.accuracy)
             rows.append(
                 [
                     record.name,
@@ -259,19 +274,19 @@ class RunsSection:
         return table(COLUMNS, rows, label="Runs, newest first")
 
 
-def _named(chosen: str | None) -> str:
+def _not_asking() -> list[Any]:
+    return [gr.Column(visible=False), gr.skip(), ""]
+
+
+def _required(chosen: str | None) -> str:
     if not chosen:
-        raise RunError("No run is chosen: choose one above, or train one.")
+        raise RunError("No run is chosen; choose one above, or train one.")
     return chosen
 
 
 def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:
-    """Label and name of each run."""
+    """Return label and name of each run."""
     return [(f"{record.name} · {record.state}", record.name) for record in records]
-
-
-def _can_go_on(record: RunRecord) -> bool:
-    return record.state in RESUMABLE and record.saves
 
 
 def _size(size: int) -> str:

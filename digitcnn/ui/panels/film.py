@@ -1,4 +1,4 @@
-"""While it trains: the drawing, answered by the network as it was after each epoch."""
+"""While it trains: the sketch, classified by the network as it was after each epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from digitcnn.workspace import Workspace
 
 
 def film_panel(workspace: Workspace) -> Panel:
-    """The panel; ``film`` answers ``{"strokes", "width"}`` or ``{"picture"}``, ``film_news``
+    """Return the panel; ``film`` takes ``{"strokes", "width"}`` or ``{"picture"}``, ``film_news``
     anything."""
 
     def film(payload: Payload) -> Payload:
@@ -33,7 +33,7 @@ def film_panel(workspace: Workspace) -> Panel:
 
 
 def news_of(view: TrainingView) -> Payload:
-    """``{"key", "running", "frames"}``: the key changes whenever there is something new to see."""
+    """Return ``{"key", "running", "frames"}``; the key changes with everything that is shown."""
     frames = view.replay.frames
     latest = frames[-1].epoch if frames else 0
     return {
@@ -45,11 +45,11 @@ def news_of(view: TrainingView) -> Payload:
 
 @torch.inference_mode()
 def filmed_sketch(view: TrainingView, payload: Payload) -> Payload:
-    """What ``news_of`` says, and ``{"run", "epochs": planned, "film": one per kept epoch of
-    {"epoch", "probabilities": ten}}``; ``{"blank": True}`` for an empty drawing.
+    """Classify a sketch with every network of the replay.
 
-    Probabilities are not calibrated: the temperature is fitted when a training has ended.
-    Raises SketchError.
+    Returns ``news_of`` and ``{"run", "epochs": planned, "film": [{"epoch", "probabilities"}]}``;
+    ``{"blank": True}`` for an empty sketch. Probabilities are not calibrated: the temperature is
+    fitted at the end of a training. Raises SketchError.
     """
     seen = seen_of(payload)
     if seen is None:

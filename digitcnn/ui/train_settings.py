@@ -1,0 +1,240 @@
+"""The settings of the Train tab: their controls, what they mean, and how long a training takes."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.digits.digit_set import HELD_OUT_SHARE
+from digitcnn.errors import ConfigError
+from digitcnn.network import device as devices
+from digitcnn.training.config import RANGES, TrainingConfig
+from digitcnn.training.estimate import Stopwatch
+from digitcnn.ui.learning_rate import learning_rate_slider
+from digitcnn.ui.wording import duration
+from digitcnn.workspace import Workspace
+
+
+class TrainingSettings:
+    """The controls of a training's configuration, built inside an open layout.
+
+    recipe: the controls whose values a run stores, in the order of ``recipe_values``; with
+    ``device``, the input of ``config_of``.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._recipe = TrainingConfig()
+
+    def build_main(self) -> None:
+        """Build the controls that are always in view."""
+        recipe = self._recipe
+        self.digits = gr.Dropdown(
+            training_sets(self._workspace),
+            value=default_set(self._workspace),
+            label="Digit set",
+            info="Images to train on",
+            elem_id="train-digits",
+        )
+        self.download = gr.Button(
+            "Download MNIST (11 MB)",
+            size="sm",
+            visible=not self._workspace.catalog.has("mnist", "train"),
+            elem_id="train-fetch",
+        )
+        self.download_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
+        self.epochs = gr.Slider(
+            1,
+            200,
+            value=recipe.epochs,
+            step=1,
+            label="Epochs",
+            info="Passes over the training images",
+            elem_id="train-epochs",
+        )
+        self.batch_size = gr.Slider(
+            16,
+            1024,
+            value=recipe.batch_size,
+            step=1,
+            label="Batch size",
+            info="Images per step",
+            elem_id="train-batch-size",
+        )
+        self.learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
+
+    def build_more(self) -> None:
+        """Build the controls of the accordion."""
+        recipe = self._recipe
+        self.seed = gr.Number(
+            recipe.seed,
+            label="Seed",
+            info="For weights, image order, augmentation and dropout",
+            precision=0,
+            elem_id="train-seed",
+        )
+        self.name = gr.Textbox(
+            label="Run name",
+            info="Names the folder and checkpoint; blank: digit set and time",
+            max_length=60,
+            elem_id="train-name",
+        )
+        self.train_images = gr.Number(
+            0,
+            label="Training images",
+            info="How many to use; 0: all except the held-out images",
+            precision=0,
+            elem_id="train-images",
+        )
+        self.augmentation = gr.Checkbox(
+            recipe.augmentation,
+            label="Augmentation",
+            info="Random rotation, shift, scale, shear and stroke width",
+            elem_id="train-augmentation",
+        )
+        compute = self._workspace.compute
+        self.device = gr.Dropdown(
+            list(devices.CHOICES),
+            value="auto",
+            label="Device",
+            info=f"auto is {compute} here. {compute.note}".strip(),
+            elem_id="train-device",
+        )
+
+    @property
+    def recipe(self) -> list[Any]:
+        return [
+            self.digits,
+            self.epochs,
+            self.batch_size,
+            self.learning_rate,
+            self.seed,
+            self.train_images,
+            self.augmentation,
+        ]
+
+
+def recipe_values(config: TrainingConfig) -> list[Any]:
+    """Return the values of the ``recipe`` controls for a configuration."""
+    return [
+        config.digits,
+        config.epochs,
+        config.batch_size,
+        config.learning_rate,
+        config.seed,
+        config.train_images or 0,
+        config.augmentation,
+    ]
+
+
+def config_of(
+    digits: str,
+    epochs: float,
+    batch_size: float,
+    learning_rate: float,
+    seed: float,
+    train_images: float | None,
+    augmentation: bool,
+    device: str,
+) -> tuple[TrainingConfig, str]:
+    """Return the controls' values as a configuration and a device. Raises ConfigError."""
+    config = TrainingConfig(
+        digits=digits,
+        epochs=_whole(epochs),
+        batch_size=_whole(batch_size),
+        learning_rate=learning_rate,
+        seed=_whole(seed),
+        # 0 means all: an emptied number field sends 0 as well.
+        train_images=_whole(train_images) if train_images else None,
+        augmentation=augmentation,
+    )
+    return config, device
+
+
+def _whole(value: Any) -> Any:
+    """Return a slider's 12.0 as 12; other numbers stay, to be refused by name."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def training_sets(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return the choices of the digit set: label and name of every set with a training split."""
+    choices = []
+    for entry in workspace.catalog.entries():
+        if entry.split == "train":
+            state = f"{entry.n:,} images" if entry.present else "not downloaded"
+            if entry.problem is not None:
+                state = "damaged"
+            choices.append((f"{entry.name} ({state})", entry.name))
+    return choices
+
+
+def default_set(workspace: Workspace) -> str:
+    """Return MNIST if it is available, or damaged: the estimate then shows its problem."""
+    mnist = workspace.catalog.entry("mnist", "train")
+    return "mnist" if mnist.present or mnist.problem is not None else "synthetic"
+
+
+class Devices:
+    """The devices of this machine, each tried once, however often the page asks."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._tried: dict[str, devices.Compute | ConfigError] = {}
+
+    def get(self, device: str) -> devices.Compute:
+        """Return a device. Raises ConfigError for one that is unknown, absent or failed."""
+        if device == "auto":
+            return self._workspace.compute
+        if device not in devices.CHOICES:
+            return devices.choose(device)
+        with self._lock:
+            if device not in self._tried:
+                try:
+                    self._tried[device] = devices.choose(device)
+                except ConfigError as error:
+                    self._tried[device] = error
+            result = self._tried[device]
+        if isinstance(result, ConfigError):
+            raise ConfigError(str(result))
+        return result
+
+
+class TimeEstimate:
+    """How long a training with the chosen settings would take, as a sentence in Markdown."""
+
+    def __init__(self, workspace: Workspace, computes: Devices) -> None:
+        self._workspace, self._computes = workspace, computes
+        self._stopwatch = Stopwatch()
+
+    def text(self, config: TrainingConfig, device: str, *, may_try: bool) -> str:
+        """Return the sentence; empty when a trial was disturbed.
+
+        may_try: whether to measure what is not known yet. Raises ConfigError for a bad device.
+        """
+        if not self._workspace.job.exclusive.free:
+            return "A time estimate appears when the current job ends."
+        compute = self._computes.get(device)
+        entry = self._workspace.catalog.entry(config.digits, "train")
+        if entry.problem is not None:
+            return entry.problem
+        if entry.n is None:
+            return f"{config.digits} is not downloaded yet; download it or use synthetic."
+        seconds = self._stopwatch.seconds(
+            config,
+            entry.n,
+            compute,
+            may_try=may_try,
+            undisturbed=lambda: self._workspace.job.exclusive.free,
+        )
+        if seconds is None:
+            if may_try:
+                return ""
+            return "No time estimate yet; it is measured when the owner opens this tab."
+        images = config.train_images or entry.n - max(1, entry.n // HELD_OUT_SHARE)
+        return (
+            f"About **{duration(seconds)}** for {images:,} images per epoch on {compute}, plus up "
+            "to a minute or so for evaluation and figures."
+        )
