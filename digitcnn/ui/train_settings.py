@@ -10,6 +10,7 @@ import gradio as gr
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import ConfigError
 from digitcnn.network import device as devices
+from digitcnn.options import DEVICES
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.ui.learning_rate import learning_rate_slider
@@ -96,7 +97,7 @@ class TrainingSettings:
         )
         compute = self._workspace.compute
         self.device = gr.Dropdown(
-            list(devices.CHOICES),
+            list(DEVICES),
             value="auto",
             label="Device",
             info=f"auto is {compute} here. {compute.note}".strip(),
@@ -188,7 +189,7 @@ class Devices:
         """Return a device. Raises ConfigError for one that is unknown, absent or failed."""
         if device == "auto":
             return self._workspace.compute
-        if device not in devices.CHOICES:
+        if device not in DEVICES:
             return devices.choose(device)
         with self._lock:
             if device not in self._tried:

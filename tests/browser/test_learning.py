@@ -1,4 +1,4 @@
-"""'It learns your hand' in a real browser: too few sketches, a tuning, its verdict, both models."""
+"""Fine-tuning in a real browser: too few sketches, a fine-tuning, its result, both models."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def learning_app(tmp_path: Path, drawn: DigitSet) -> Iterator[App]:
-    """An app with a model that takes too much for a 7, and the images it was trained on.
+    """An app with a model that predicts 7 too often, and its training images.
 
-    1,600 held-out images: with few, nothing shows that nothing was lost.
+    1,600 held-out images: fewer could not rule out a loss.
     """
     data = tmp_path / "data" / "many"
     data.mkdir(parents=True)
@@ -50,7 +50,7 @@ def learning_app(tmp_path: Path, drawn: DigitSet) -> Iterator[App]:
 
 
 def draw(app: App, sketches: range) -> None:
-    """Feedback as if people had drawn it: three visitors in turn."""
+    """Store sketches of three visitors in turn, labelled."""
     found = synthetic.draw("synthetic-other-writers", "test", images=60)
     store = FeedbackStore(app.folder / "outputs" / "feedback.sqlite3")
     for place in sketches:
@@ -66,7 +66,7 @@ def draw(app: App, sketches: range) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_model_learns_is_judged_and_both_can_be_chosen(browser: Any, learning_app: App) -> None:
+def test_model_is_fine_tuned_and_both_can_be_chosen(browser: Any, learning_app: App) -> None:
     draw(learning_app, range(39))
     page = browser.new_page(viewport={"width": 360, "height": 760})
     problems: list[str] = []
@@ -74,11 +74,11 @@ def test_a_model_learns_is_judged_and_both_can_be_chosen(browser: Any, learning_
     page.goto(learning_app.url)
     page.get_by_role("tab", name="Sketchpad").click()
     start, status = page.locator("#learn-start"), page.locator("#learn-status")
-    expect(status).to_contain_text("40 are needed, so 1 more")
+    expect(status).to_contain_text("40 needed, 1 to go")
     expect(start).to_be_disabled()
 
     draw(learning_app, range(39, 60))
-    expect(status).to_contain_text("60 sketches with their digit")
+    expect(status).to_contain_text("60 labelled sketches")
     expect(start).to_be_enabled()
     start.click()
     expect(status.locator("[data-state=running]")).to_be_visible()
@@ -89,7 +89,8 @@ def test_a_model_learns_is_judged_and_both_can_be_chosen(browser: Any, learning_
     expect(other.locator("#learn-status")).to_contain_text("sevens")
 
     expect(status).to_contain_text(
-        re.compile("Kept as sevens-hand-1, tuned on 30 sketches of 3 visitors"), timeout=120_000
+        re.compile("Saved as sevens-hand-1, fine-tuned on 30 sketches of 3 visitors"),
+        timeout=120_000,
     )
     table = page.locator("#learn-table table")
     expect(table.locator("tbody tr")).to_have_count(3)

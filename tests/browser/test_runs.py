@@ -1,4 +1,4 @@
-"""The Runs section in a real browser: list, take settings, download, rename, delete."""
+"""The Runs section in a real browser: list, reuse settings, download, rename, delete."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.browser
 
 
 def lay_run(folder: Path, name: str, config: TrainingConfig) -> None:
-    """A finished run as a training leaves it, without the training."""
+    """Create a finished run as a training leaves it, without the training."""
     run = RunStore(folder / "outputs").create(config, name)
     values = json.loads((run.folder / "run.json").read_text())
-    kept = {"state": FINISHED, "checkpoint": f"{name}.pt", "message": "Finished 3 epochs."}
-    (run.folder / "run.json").write_text(json.dumps({**values, **kept}))
+    ended = {"state": FINISHED, "checkpoint": f"{name}.pt", "message": "Finished 3 epochs."}
+    (run.folder / "run.json").write_text(json.dumps({**values, **ended}))
     run.results.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
     write_report(run)
 
@@ -47,7 +47,7 @@ def choose_run(page: Any, name: str) -> None:
     page.get_by_role("option", name=re.compile(f"^{name} ")).click()
 
 
-def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) -> None:
+def test_run_is_reused_downloaded_renamed_and_deleted(page: Any, app: App) -> None:
     lay_run(app.folder, "kept", TrainingConfig(digits="small"))
     config = TrainingConfig(
         digits="small", epochs=3, batch_size=32, learning_rate=0.002, seed=11, augmentation=False
@@ -57,7 +57,7 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
     page.locator("#runs-table").get_by_role("rowheader", name="old-name").wait_for()
     row = page.locator("#runs-table tbody tr").filter(has_text="old-name")
     assert "finished" in row.inner_text()
-    assert "90.00 % (76.95 to 96.04)" in row.inner_text()
+    assert "90.00% (76.95 to 96.04)" in row.inner_text()
 
     choose_run(page, "old-name")
     page.locator("#runs-reproduce").click()
@@ -68,7 +68,7 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
     expect(page.locator("#train-seed input")).to_have_value("11")
     expect(page.locator("#train-augmentation input")).not_to_be_checked()
 
-    page.get_by_role("button", name="Files, name, deletion").click()
+    page.get_by_role("button", name="Manage run").click()
     page.locator("#runs-file input").click()
     page.get_by_role("option", name=re.compile("^report.html ")).click()
     page.wait_for_function("!!document.querySelector('#runs-download')?.closest('a, button')")
@@ -86,7 +86,7 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
 
     page.locator("#runs-delete").click()
     question = page.locator("#runs-question")
-    question.get_by_text("Its checkpoint old-name.pt stays.").wait_for()
+    question.get_by_text("Checkpoint old-name.pt is kept.").wait_for()
     page.locator("#runs-delete-no").click()
     question.wait_for(state="hidden")
     assert (app.folder / "outputs" / "new-name").is_dir()
@@ -97,13 +97,13 @@ def test_a_run_is_looked_into_repeated_renamed_and_deleted(page: Any, app: App) 
     assert (app.folder / "outputs" / "kept").is_dir()
 
 
-def test_the_runs_are_a_table_that_sorts_and_fits_a_phone(page: Any, app: App) -> None:
+def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:
     for name, seed in (("b-run", 2), ("a-run", 10)):
         lay_run(app.folder, name, TrainingConfig(digits="small", seed=seed))
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(app.url)
     page.locator("#runs-table").get_by_role("rowheader", name="a-run").wait_for()
-    page.locator("#runs-table").get_by_role("button", name="seed").click()
+    page.locator("#runs-table").get_by_role("button", name="Seed").click()
     names = page.locator("#runs-table tbody th").all_inner_texts()
     assert names.index("b-run") < names.index("a-run")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -12,14 +12,15 @@ import gradio as gr
 import pytest
 from coroutines import run_async
 
-from digitcnn.errors import ConfigError
+from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.network.device import Compute
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock
-from digitcnn.ui.train_tab import Devices, Watching, build_train_tab
+from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
+from digitcnn.ui.train_tab import TrainTabView, build_train_tab
 from digitcnn.workspace import Workspace
 
 CONFIG = TrainingConfig(digits="small", epochs=3, seed=5, augmentation=False)
@@ -56,122 +57,126 @@ def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
 
 
 def request() -> Any:
-    """A visitor's: a request without the token, from elsewhere."""
+    """Return a visitor's request: from another machine, without the token."""
     return type("Request", (), {"headers": {"host": "example.org"}})()
 
 
-@pytest.mark.parametrize("token", ["", "guess", None, 7])
-def test_a_visitor_changes_nothing(
+@pytest.mark.parametrize("token", ["", "estimate_time", None, 7])
+def test_visitor_changes_nothing(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace, token: Any
 ) -> None:
     for name, values in {
-        "go_on": ("mine",),
-        "give_name": ("mine", "yours"),
-        "remove": ("mine",),
+        "resume_run": ("mine",),
+        "rename_run": ("mine", "yours"),
+        "delete_run": ("mine",),
     }.items():
         with pytest.raises(gr.Error, match="Only the owner"):
             handlers[name](request(), token, *values)
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
-def test_the_owner_renames_and_deletes(
+def test_owner_renames_and_deletes(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    handlers["give_name"](request(), TOKEN, "mine", " yours ")
+    handlers["rename_run"](request(), TOKEN, "mine", " yours ")
     assert [record.name for record in workspace.runs.records()] == ["yours"]
-    _, question, doomed = handlers["ask"]("yours")
-    assert "Delete the run **yours**" in question
-    handlers["remove"](request(), TOKEN, doomed)
+    _, question, doomed = handlers["ask_to_delete"]("yours")
+    assert "delete run **yours**" in question
+    handlers["delete_run"](request(), TOKEN, doomed)
     assert workspace.runs.records() == []
 
 
-def test_a_run_that_trains_is_not_deleted(
+def test_run_in_use_is_not_deleted(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     with (
         workspace.runs.open("mine").held(),
         pytest.raises(gr.Error, match="is in use"),
     ):
-        handlers["remove"](request(), TOKEN, "mine")
+        handlers["delete_run"](request(), TOKEN, "mine")
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_any_json_is_a_sentence_and_reaches_nothing(
+def test_unexpected_json_is_refused_in_one_sentence(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace, odd: Any
 ) -> None:
     no_run = "There is no run" if odd else "No run is chosen"
-    for name in ("take_settings", "ask"):
+    for name in ("reuse_settings", "ask_to_delete"):
         with pytest.raises(gr.Error, match=no_run):
             handlers[name](odd)
     with pytest.raises(gr.Error, match="There is no run"):
-        handlers["offer"](odd, "log.txt")
+        handlers["offer_file"](odd, "log.txt")
     if odd:
         with pytest.raises(gr.Error, match="has no file"):
-            handlers["offer"]("mine", odd)
-    handlers["choose"](odd)
-    handlers["catch_up"](request(), Watching(), odd)
-    for name, values in {"go_on": (odd,), "give_name": (odd, "x"), "remove": (odd,)}.items():
-        with pytest.raises(gr.Error, match="There is no run" if name == "remove" else no_run):
+            handlers["offer_file"]("mine", odd)
+    handlers["choose_run"](odd)
+    handlers["catch_up"](request(), TrainTabView(), odd)
+    for name, values in {
+        "resume_run": (odd,),
+        "rename_run": (odd, "x"),
+        "delete_run": (odd,),
+    }.items():
+        with pytest.raises(gr.Error, match="There is no run" if name == "delete_run" else no_run):
             handlers[name](request(), TOKEN, *values)
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
-def test_a_file_is_offered_as_a_copy(
+def test_file_is_offered_as_a_copy(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    offered = Path(handlers["offer"]("mine", "log.txt").value["path"])
+    offered = Path(handlers["offer_file"]("mine", "log.txt").value["path"])
     assert offered.read_text().endswith("a line\n")
     assert workspace.outputs not in offered.parents
 
 
-def test_a_runs_settings_come_back_as_they_were(
+def test_settings_of_a_run_are_reused(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    assert handlers["take_settings"]("mine") == ["small", 3, 256, 0.008, 5, 0, False]
+    assert handlers["reuse_settings"]("mine") == ["small", 3, 256, 0.008, 5, 0, False]
     workspace.runs.create(TrainingConfig(digits="gone"), "other")
-    with pytest.raises(gr.Error, match="digit set gone of run"):
-        handlers["take_settings"]("other")
+    with pytest.raises(gr.Error, match="Digit set gone of run"):
+        handlers["reuse_settings"]("other")
 
 
-def test_the_chosen_run_stays_chosen_when_others_come(
+def test_chosen_run_stays_chosen_when_others_come(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     workspace.runs.create(CONFIG, "newer")
-    updates = handlers["catch_up"](request(), Watching(), "mine")
+    updates = handlers["catch_up"](request(), TrainTabView(), "mine")
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert {name for _, name in chosen.choices} == {"mine", "newer"}
-    assert "value" not in chosen.constructor_args, "what is chosen is not sent back"
+    assert "value" not in chosen.constructor_args, "the choice is not sent back"
     assert "90.00% (76.95 to 96.04)" in updates[5]
     seen = updates[-1]
     assert handlers["catch_up"](request(), seen, "mine")[6] == gr.skip()
 
 
-def test_the_run_that_is_started_is_chosen(
+def test_started_run_is_chosen(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     values = ["small", 1, 64, 0.004, 0, 64, False, "cpu"]
-    updates = handlers["begin"](request(), TOKEN, "fresh", *values)
+    updates = handlers["start_training"](request(), TOKEN, "fresh", *values)
     workspace.job.shutdown(60)
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert chosen.constructor_args["value"] == "fresh"
 
 
-def test_a_clock_that_fails_says_so_in_the_status_and_logs_it_once(
+def test_failing_update_is_a_status_line_and_logged_once(
     handlers: dict[str, Callable[..., Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            updates = handlers["catch_up"](request(), None, "mine")  # no state of a page: it raises
-            assert "cannot be shown" in updates[1]
+            updates = handlers["catch_up"](request(), None, "mine")  # no view of a page: it raises
+            assert "The status is unavailable" in updates[1]
     assert len(caplog.records) == 1
-    handlers["catch_up"](request(), Watching(), "mine")
+    handlers["catch_up"](request(), TrainTabView(), "mine")
     with caplog.at_level(logging.ERROR):
         handlers["catch_up"](request(), None, "mine")
     assert len(caplog.records) == 2
 
 
-def test_a_device_is_tried_once(workspace: Workspace) -> None:
+def test_device_is_tried_once(workspace: Workspace) -> None:
     computes = Devices(workspace)
     assert computes.get("cpu") is computes.get("cpu")
     assert computes.get("auto") is workspace.compute
@@ -179,21 +184,18 @@ def test_a_device_is_tried_once(workspace: Workspace) -> None:
         computes.get("abacus")
 
 
-# The trial of the time estimate
-
-
 SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "cpu"]
 
 
-def test_a_visitor_sees_what_was_measured_but_starts_no_trial(
+def test_visitor_sees_the_estimate_but_starts_no_trial(
     handlers: dict[str, Callable[..., Any]],
 ) -> None:
-    assert "when the owner asks" in handlers["guess"](request(), "", *SETTINGS)
-    assert handlers["guess"](request(), TOKEN, *SETTINGS).startswith("About **")
-    assert handlers["guess"](request(), "", *SETTINGS).startswith("About **")
+    assert "when the owner opens this tab" in handlers["estimate_time"](request(), "", *SETTINGS)
+    assert handlers["estimate_time"](request(), TOKEN, *SETTINGS).startswith("About **")
+    assert handlers["estimate_time"](request(), "", *SETTINGS).startswith("About **")
 
 
-def test_a_trial_beside_which_a_training_began_is_forgotten(cpu: Compute) -> None:
+def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:
     stopwatch = Stopwatch()
     states = iter([True, False])
     config = TrainingConfig(batch_size=16)
@@ -204,7 +206,7 @@ def test_a_trial_beside_which_a_training_began_is_forgotten(cpu: Compute) -> Non
     assert stopwatch.seconds(config, 480, cpu, may_try=False) == measured
 
 
-def test_who_waits_for_a_trial_takes_its_result_instead_of_another(cpu: Compute) -> None:
+def test_waiting_callers_share_one_trial(cpu: Compute) -> None:
     stopwatch = Stopwatch()
     asked: list[bool] = []
     found: list[float | None] = []
@@ -226,3 +228,20 @@ def test_who_waits_for_a_trial_takes_its_result_instead_of_another(cpu: Compute)
     assert len(found) == 4
     assert len(set(found)) == 1
     assert len(asked) == 2
+
+
+def test_damaged_mnist_stays_the_default_and_its_problem_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    for kind in ("images-idx3", "labels-idx1"):
+        (tmp_path / "data" / "mnist" / f"train-{kind}-ubyte").write_bytes(b"damaged")
+    workspace = Workspace(
+        tmp_path / "data", tmp_path / "o", tmp_path / "c", tmp_path / "f.sqlite3", "cpu"
+    )
+    assert default_set(workspace) == "mnist"
+    assert ("mnist (damaged)", "mnist") in training_sets(workspace)
+    estimate = TimeEstimate(workspace, Devices(workspace))
+    problem = workspace.catalog.entry("mnist", "train").problem
+    assert problem is not None
+    assert estimate.text(TrainingConfig(), "cpu", may_try=True) == problem
+    with pytest.raises(DigitSetError):
+        workspace.job.start(TrainingConfig())
