@@ -43,6 +43,7 @@ class App:
 
     With an ``environment`` it is started by ``python app.py``, because libraries read theirs when
     they are imported. Without one it is forked where they are imported already.
+    A ``port`` is that of an app that has ended.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class App:
         data_dir: Path,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+            self.port = port or free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         checkpoints = folder / "checkpoints"
         if not checkpoints.exists():
             # Only the shipped one: the checkout may hold others.
@@ -64,7 +66,7 @@ class App:
             shutil.copy(ROOT / "checkpoints" / "digitcnn-mnist.pt", checkpoints)
         log = folder / "app.log"
         before = len(self.output())  # of an app that ran on the same folders
-        options = ["--port", str(port), "--data-dir", str(data_dir), "--device", "cpu"]
+        options = ["--port", str(self.port), "--data-dir", str(data_dir), "--device", "cpu"]
         options += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
         options += arguments
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(HIDDEN)}

@@ -2,8 +2,8 @@
 
 A script that stands in a page cannot import: Gradio's ``head`` and a page opened from a file have
 no address to import from. So each module becomes a function that returns its exports. The modules
-keep to a few forms, which the bundler checks: ``import { a, b } from "./name.js";`` and ``export``
-before a declaration.
+keep to a few forms, which the bundler checks: ``import { a, b } from "./name.js";``,
+``import "./name.js";`` and ``export`` before a declaration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import (?:\{([^}]*)\} from )?"\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(
     r"^export (?=(?:const|class|function|async function) ([A-Za-z_$][\w$]*))", re.MULTILINE
 )

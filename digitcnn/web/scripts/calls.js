@@ -1,8 +1,7 @@
 // All calls to the app. A call ends as the app's reply or as an error, never as undefined and
 // never by throwing. While the app does not respond, nothing is sent but one probe for all callers.
 
-export const NOT_RESPONDING =
-  "digitcnn is not responding. Your drawing is kept; retrying…";
+export const NOT_RESPONDING = "digitcnn is not responding. Your drawing is kept; retrying…";
 export const LOGGED_OUT = "Log in again.";
 
 const PATIENCE = 15000; // milliseconds until a call that is not answered has failed

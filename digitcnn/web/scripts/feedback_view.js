@@ -138,7 +138,11 @@ function startFeedback(root) {
     image.alt = "";
     predicted.append(image, labelText(entry.answer));
     const given = new Date(entry.time);
-    const time = make("td", "wide", given.toLocaleString([], { dateStyle: "short", timeStyle: "short" }));
+    const time = make(
+      "td",
+      "wide",
+      given.toLocaleString([], { dateStyle: "short", timeStyle: "short" }),
+    );
     if (entry.corrected) {
       const corrected = make("span", "small", " corrected");
       corrected.title = new Date(entry.corrected).toLocaleString();
@@ -195,8 +199,10 @@ function startFeedback(root) {
         { owner: ownerToken(), visitor, id: entry.id, ...change },
         { onWait: ({ error }) => say(`Not saved yet. ${error}`, true) },
       );
-      say(reply.unavailable ? "The change was not saved; try again." : (reply.error ?? reply.done),
-        Boolean(reply.error));
+      say(
+        reply.unavailable ? "The change was not saved; try again." : (reply.error ?? reply.done),
+        Boolean(reply.error),
+      );
       if (reply.error) return;
       refresh();
       dispatchEvent(new Event("digitcnn-correction")); // the pad shows the score

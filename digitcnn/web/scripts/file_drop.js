@@ -2,8 +2,7 @@
 // goes to the file input there; what that input's own zone took is left to it.
 
 /** @param {Event} event @returns {Element | null} */
-const placeOf = (event) =>
-  /** @type {Element} */ (event.target).closest?.(".takes-files") ?? null;
+const placeOf = (event) => /** @type {Element} */ (event.target).closest?.(".takes-files") ?? null;
 
 document.addEventListener("dragover", (event) => {
   const place = placeOf(event);

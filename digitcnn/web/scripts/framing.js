@@ -16,12 +16,16 @@ export function frameStrokes(strokes, width, framing) {
   if (strokes.length === 0) return null;
   const { low, high } = boxAround(strokes);
   const extent = Math.max(high[0] - low[0], high[1] - low[1]);
-  const pen = clip((width * framing.span) / (extent + width), framing.thinnestPen, framing.thickestPen);
+  const pen = clip(
+    (width * framing.span) / (extent + width),
+    framing.thinnestPen,
+    framing.thickestPen,
+  );
   let scale = framing.largestSpeck / width;
   if (extent > 0) scale = Math.min(scale, (framing.span - pen) / extent);
   const centre = [0, 1].map((axis) => (low[axis] + high[axis]) / 2);
   const lines = strokes.map((stroke) =>
-    stroke.map(([x, y]) => [(x - centre[0]) * scale, (y - centre[1]) * scale])
+    stroke.map(([x, y]) => [(x - centre[0]) * scale, (y - centre[1]) * scale]),
   );
   const discs = discsAlong(lines, framing);
   // Drawn once around the middle of its box to find its centre of mass, then around that.
@@ -30,7 +34,11 @@ export function frameStrokes(strokes, width, framing) {
   const place = [0, 1].map((axis) => {
     const half = ((high[axis] - low[axis]) * scale) / 2 + pen / 2;
     // The centre of mass, or the nearest place that keeps the whole box inside the frame.
-    const centred = clip(mass[axis], half + middle - (framing.side - middle), middle - half + middle);
+    const centred = clip(
+      mass[axis],
+      half + middle - (framing.side - middle),
+      middle - half + middle,
+    );
     return 2 * middle - centred;
   });
   return toBytes(drawDiscs(discs, place, pen, framing.side));

@@ -133,9 +133,15 @@ function pad(maps, channels, side) {
  * @param {number} filter where the filter begins in `weights`
  */
 function addFiltered(sums, side, padded, channel, weights, filter) {
-  const a = weights[filter], b = weights[filter + 1], c = weights[filter + 2];
-  const d = weights[filter + 3], e = weights[filter + 4], f = weights[filter + 5];
-  const g = weights[filter + 6], h = weights[filter + 7], i = weights[filter + 8];
+  const a = weights[filter],
+    b = weights[filter + 1],
+    c = weights[filter + 2];
+  const d = weights[filter + 3],
+    e = weights[filter + 4],
+    f = weights[filter + 5];
+  const g = weights[filter + 6],
+    h = weights[filter + 7],
+    i = weights[filter + 8];
   const wide = side + 2;
   for (let y = 0; y < side; y += 1) {
     let p = (channel * wide + y) * wide;
@@ -143,9 +149,15 @@ function addFiltered(sums, side, padded, channel, weights, filter) {
     let r = q + wide;
     for (let at = y * side; at < (y + 1) * side; at += 1, p += 1, q += 1, r += 1) {
       sums[at] +=
-        a * padded[p] + b * padded[p + 1] + c * padded[p + 2] +
-        d * padded[q] + e * padded[q + 1] + f * padded[q + 2] +
-        g * padded[r] + h * padded[r + 1] + i * padded[r + 2];
+        a * padded[p] +
+        b * padded[p + 1] +
+        c * padded[p + 2] +
+        d * padded[q] +
+        e * padded[q + 1] +
+        f * padded[q + 2] +
+        g * padded[r] +
+        h * padded[r + 1] +
+        i * padded[r + 2];
     }
   }
 }

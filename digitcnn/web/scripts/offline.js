@@ -15,8 +15,7 @@ const showPrediction = createPredictionView(document);
 
 /** @type {import("./strokes.js").Stroke[]} */
 let strokes = [];
-/** @type {number | null} */
-let frame = null; // the animation frame that will show the last change
+let scheduled = false; // an animation frame will show the last change
 
 const { paint, lift } = createCanvas(find(document, "#pad canvas"), {
   strokes: () => strokes,
@@ -30,8 +29,10 @@ const { paint, lift } = createCanvas(find(document, "#pad canvas"), {
 });
 
 function changed() {
-  frame ??= requestAnimationFrame(() => {
-    frame = null;
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
     paint();
     predict();
   });

@@ -205,7 +205,9 @@ function startPad(root) {
     button.type = "button";
     button.dataset.digit = String(label);
     button.title =
-      label === NONE ? "Not a digit (key N on the pad)" : `Digit ${label} (key ${label} on the pad)`;
+      label === NONE
+        ? "Not a digit (key N on the pad)"
+        : `Digit ${label} (key ${label} on the pad)`;
     button.addEventListener("click", () => rate(label));
     find(root, "#feedback-digit").append(button);
     return button;
@@ -235,9 +237,11 @@ function startPad(root) {
   /** @param {number | string | null} label null: as predicted */
   function rate(label) {
     const { id } = sketch;
-    saving = saving.then(() => holdReload(save(label, id))).catch(() => {
-      recorded.textContent = "Your feedback was not saved; give it again.";
-    });
+    saving = saving
+      .then(() => holdReload(save(label, id)))
+      .catch(() => {
+        recorded.textContent = "Your feedback was not saved; give it again.";
+      });
   }
 
   /** @param {number | string | null} given @param {string} id */
@@ -297,7 +301,11 @@ function startPad(root) {
       box.append(
         make("span", "name", name),
         make("span", "share", total ? percent(share) : "–"),
-        make("span", "interval", total ? `${right} of ${total} right, ${interval}` : "no feedback yet"),
+        make(
+          "span",
+          "interval",
+          total ? `${right} of ${total} right, ${interval}` : "no feedback yet",
+        ),
       );
       return box;
     });

@@ -16,7 +16,9 @@ function bars(probabilities) {
   probabilities.forEach((share, digit) => {
     const height = Math.max(0.8, 24 * share);
     const place = { x: 4 * digit + 0.4, y: 24 - height, width: 3.2, height };
-    chart.append(svg("rect", digit === largest(probabilities) ? { ...place, class: "best" } : place));
+    chart.append(
+      svg("rect", digit === largest(probabilities) ? { ...place, class: "best" } : place),
+    );
   });
   return chart;
 }

@@ -52,10 +52,7 @@ export function smooth(points) {
     for (let k = 1; k <= pieces; k += 1) {
       const t = k / pieces;
       const [a, b, c] = [(1 - t) * (1 - t), 2 * t * (1 - t), t * t];
-      line.push([
-        a * from[0] + b * corner[0] + c * to[0],
-        a * from[1] + b * corner[1] + c * to[1],
-      ]);
+      line.push([a * from[0] + b * corner[0] + c * to[0], a * from[1] + b * corner[1] + c * to[1]]);
     }
     from = to;
   }

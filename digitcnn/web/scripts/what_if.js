@@ -135,9 +135,9 @@ export function startWhatIf(root) {
     else if (moved === null) {
       verdict.textContent = `${digit}, ${percent(row[digit])} confident. Move a slider.`;
     } else {
-      const text = digit === reply.answer ? `still ${digit}` : `${digit} instead of ${reply.answer}`;
-      verdict.textContent =
-        `${axis.name} ${axis.texts[place(axis)]}: ${text}, ${percent(row[digit])} confident.`;
+      const text =
+        digit === reply.answer ? `still ${digit}` : `${digit} instead of ${reply.answer}`;
+      verdict.textContent = `${axis.name} ${axis.texts[place(axis)]}: ${text}, ${percent(row[digit])} confident.`;
     }
   }
 

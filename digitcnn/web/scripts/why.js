@@ -84,7 +84,10 @@ export function startWhy(root) {
 
   const { refresh } = registerPanel(root, {
     ask: (payload) =>
-      connection.call("why", { ...payload, rival: rival.value === "" ? null : Number(rival.value) }),
+      connection.call("why", {
+        ...payload,
+        rival: rival.value === "" ? null : Number(rival.value),
+      }),
     show(reply, { refused }) {
       last = reply;
       paint();

@@ -1,0 +1,343 @@
+"""The page while the app does not answer: what it says, how often it asks, and how it recovers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from running_app import App
+
+pytestmark = pytest.mark.browser
+
+SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.6, 0.45), (0.45, 0.8)]
+DOT = [(0.1, 0.1), (0.12, 0.1)]
+NOT_RESPONDING = "digitcnn is not responding. Your drawing is kept; retrying…"
+LOGGED_OUT = "Log in again."
+CALLS = "**/gradio_api/**"
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "no network": {},
+    "429": {"status": 429, "json": {"detail": "Too many requests"}},
+    "502": {"status": 502, "body": "<h1 id='portal'>Bad gateway</h1>", "content_type": "text/html"},
+    "503": {"status": 503, "body": "no healthy upstream"},
+    "an HTML page": {
+        "status": 200,
+        "body": "<h1 id='portal'>Welcome to the hotel's network</h1>",
+        "content_type": "text/html",
+    },
+    "401": {"status": 401, "json": {"detail": {"error": "Not authenticated"}}},
+}
+
+SET_HIDDEN = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+class Sketchpad:
+    """A page whose requests are counted, on the Sketchpad tab."""
+
+    def __init__(self, browser: Any, app: App, *, own_clock: bool = False) -> None:
+        self.app = app
+        self.context = browser.new_context(viewport={"width": 1300, "height": 1000})
+        self.page = self.context.new_page()
+        self.requests: list[tuple[float, str]] = []
+        self.page.on("request", self._note)
+        if own_clock:
+            self.page.clock.install()
+
+    def open(self) -> Sketchpad:
+        self.page.goto(self.app.url)
+        self.page.get_by_role("tab", name="Sketchpad").click()
+        self.page.locator("#pad[data-model]").wait_for()
+        return self
+
+    def _note(self, request: Any) -> None:
+        if "/gradio_api/" in request.url:
+            name = request.url.rsplit("/gradio_api/", 1)[1]
+            if request.method == "POST" and name.startswith("component_server"):
+                name = request.post_data_json["fn_name"]
+            self.requests.append((time.monotonic(), name))
+
+    def draw(self, stroke: list[tuple[float, float]] = SEVEN) -> None:
+        canvas = self.page.locator("#pad canvas")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        self.page.mouse.move(*points[0])
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*point, steps=4)
+        self.page.mouse.up()
+
+    def predicts(self, digit: str) -> None:
+        """Waits until the prediction is ``digit``; empty where none is known."""
+        self.page.locator(f'#pad-answer[data-digit="{digit}"]').wait_for()
+
+    def predicts_something(self) -> None:
+        self.page.locator('#pad-answer:not([data-digit=""])').wait_for()
+
+    def ink(self) -> int:
+        return int(
+            self.page.locator("#pad canvas").evaluate(
+                """pad => pad.getContext("2d").getImageData(0, 0, pad.width, pad.height).data
+                    .filter((value, i) => i % 4 === 3 && value > 0).length"""
+            )
+        )
+
+    def settle(self) -> None:
+        """Waits until nothing is asked for but, once a second, the news."""
+        before = -1
+        while before != (now := sum(name != "page_news" for _, name in self.requests)):
+            before = now
+            self.page.wait_for_timeout(400)
+
+    def fail(self, how: dict[str, Any], calls: str = CALLS) -> None:
+        """Answers every request to the app so from now on; with nothing, none gets through."""
+        self.page.route(calls, lambda route: route.fulfill(**how) if how else route.abort())
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets the page's clock run, with pauses in which its requests are answered."""
+        for _ in range(round(2 * seconds)):
+            self.page.clock.run_for(500)
+            self.page.wait_for_timeout(30)
+
+    def stored(self) -> dict[str, str]:
+        """The page's session storage."""
+        return dict(self.page.evaluate("() => ({ ...sessionStorage })"))
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def pad(browser: Any, app: App) -> Iterator[Sketchpad]:
+    """A page with a clock of its own and a seven on the pad, which is read as one."""
+    opened = Sketchpad(browser, app, own_clock=True).open()
+    opened.draw()
+    opened.predicts("7")
+    opened.settle()
+    yield opened
+    opened.close()
+
+
+def test_the_app_is_killed_and_restarted_under_the_page(browser: Any, own_app: App) -> None:
+    pad = Sketchpad(browser, own_app).open()
+    page = pad.page
+    pad.draw()
+    pad.predicts("7")
+    pad.settle()
+    page.evaluate("window.isFirstLoad = true")
+    own_app.end()
+    killed = time.monotonic()
+    # Gradio sees that its event is lost, and would ask for the app's id every two seconds.
+    page.evaluate("document.getElementById('page-behind').click()")
+    pad.draw(DOT)
+    pad.predicts("")
+    expect(page.locator(".sketchpad .message")).to_have_text(NOT_RESPONDING)
+    expect(page.locator("#panel-why .said")).to_have_text(NOT_RESPONDING)
+    expect(page.locator("#feedback-view .said")).to_have_text(NOT_RESPONDING)
+    expect(page.locator("#feedback-right")).to_be_disabled()
+    while time.monotonic() < killed + 9:
+        pad.draw(DOT)
+        page.wait_for_timeout(500)
+    asked = [(round(at - killed, 1), name) for at, name in pad.requests if at > killed]
+    # Not counting the click above.
+    probes = [(at, name) for at, name in asked if not name.startswith("run/")]
+    assert 1 <= len(probes) <= 3, asked
+
+    restarted = App(own_app.folder, Path(), port=own_app.port)
+    try:
+        # By itself, on the tab and with the drawing that it had.
+        page.wait_for_function("!window.isFirstLoad")
+        pad.predicts_something()
+        expect(page.get_by_role("tab", name="Sketchpad")).to_have_attribute("aria-selected", "true")
+        expect(page.locator(".sketchpad .message")).to_be_empty()
+        assert pad.ink() > 1000
+    finally:
+        restarted.end()
+        pad.close()
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_few_requests_are_sent_while_the_app_fails(pad: Sketchpad, kind: str) -> None:
+    page = pad.page
+    before = len(pad.requests)
+    pad.fail(FAILURES[kind])
+    pad.draw(DOT)
+    pad.predicts("")
+    text = LOGGED_OUT if kind == "401" else NOT_RESPONDING
+    expect(page.locator(".sketchpad .message")).to_have_text(text)
+    pad.pass_time(5)
+    assert 2 <= len(pad.requests) - before <= 3, pad.requests[before:]
+    first = len(pad.requests)
+    for _ in range(3):
+        pad.draw(DOT)
+    pad.pass_time(4)
+    assert len(pad.requests) - first <= 1, pad.requests[first:]
+    first = len(pad.requests)
+    pad.pass_time(36)
+    assert 3 <= len(pad.requests) - first <= 4, pad.requests[first:]
+    assert page.locator("#portal").count() == 0
+    expect(page.locator("#panel-why .said")).to_have_text(text)
+    expect(page.locator("#feedback-view .said")).to_have_text(text)
+
+    page.unroute(CALLS)
+    pad.pass_time(13)
+    pad.predicts_something()
+    expect(page.locator(".sketchpad .message")).to_be_empty()
+    expect(page.locator("#panel-why .said")).to_be_empty()
+    expect(page.locator("#feedback-view .said")).to_be_empty()
+
+
+def test_retry_after_is_honoured(pad: Sketchpad) -> None:
+    pad.fail({"status": 429, "json": {"detail": "slowly"}, "headers": {"Retry-After": "60"}})
+    pad.draw(DOT)
+    pad.predicts("")
+    pad.pass_time(1)
+    before = len(pad.requests)
+    pad.pass_time(40)
+    assert len(pad.requests) == before
+    pad.pass_time(19)
+    assert len(pad.requests) == before + 1
+
+
+def test_a_hidden_page_sends_no_probe(pad: Sketchpad) -> None:
+    pad.fail(FAILURES["503"])
+    pad.draw(DOT)
+    pad.predicts("")
+    pad.page.evaluate(SET_HIDDEN, True)
+    before = len(pad.requests)
+    pad.pass_time(40)
+    assert len(pad.requests) == before
+    pad.page.evaluate(SET_HIDDEN, False)
+    pad.pass_time(1)
+    assert len(pad.requests) == before + 1
+
+
+def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
+    page = pad.page
+    lost: list[str] = []
+
+    def lose(route: Any) -> None:
+        body = route.request.post_data or ""
+        if '"fn_name":"verdict"' in body and not lost:
+            lost.append(body)
+            route.fetch()  # it reaches the app, and its reply does not reach the page
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(CALLS, lose)
+    page.locator("#feedback-right").click()
+    expect(page.locator(".recorded")).to_have_text(f"Feedback not saved yet. {NOT_RESPONDING}")
+    pad.pass_time(3)
+    expect(page.locator(".recorded")).to_contain_text("Saved: 7. The prediction 7 was right.")
+    expect(page.locator("#feedback-score div").first).to_contain_text("1 of 1 right")
+    assert len(lost) == 1
+
+    # Nothing after it is blocked.
+    pad.draw([(0.5, 0.15), (0.5, 0.85)])
+    pad.predicts("1")
+    page.locator("#feedback-right").click()
+    expect(page.locator(".recorded")).to_contain_text("Saved: 1")
+    expect(page.locator("#feedback-score div").first).to_contain_text("2 of 2 right")
+
+
+def test_feedback_that_never_arrives_is_said_to_be_lost_and_blocks_nothing(pad: Sketchpad) -> None:
+    page = pad.page
+
+    def refuse(route: Any) -> None:
+        if '"fn_name":"verdict"' in (route.request.post_data or ""):
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    page.route(CALLS, refuse)
+    page.locator("#feedback-right").click()
+    expect(page.locator(".recorded")).to_contain_text("Feedback not saved yet.")
+    pad.pass_time(30)
+    expect(page.locator(".recorded")).to_have_text("Your feedback was not saved; give it again.")
+    page.unroute(CALLS)
+    pad.pass_time(13)
+    pad.predicts("7")
+    page.locator("#feedback-right").click()
+    expect(page.locator(".recorded")).to_contain_text("Saved: 7")
+
+
+def test_the_compare_tab_says_the_same(pad: Sketchpad) -> None:
+    page = pad.page
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-ask").wait_for()
+    pad.fail({})
+    before = len(pad.requests)
+    page.locator("#compare-ask").click()
+    expect(page.locator("#compare-answers .notice")).to_have_text(NOT_RESPONDING)
+    page.locator("#compare-ask").click()
+    pad.pass_time(5)
+    assert len(pad.requests) - before <= 3
+
+
+def test_a_reload_brings_the_tab_and_the_strokes_back_until_clear(browser: Any, app: App) -> None:
+    pad = Sketchpad(browser, app).open()
+    pad.draw()
+    pad.predicts("7")
+    ink = pad.ink()
+    stored = pad.stored()
+    assert set(stored) == {"digitcnn-tab", "digitcnn-sketch"}
+    assert set(json.loads(stored["digitcnn-sketch"])) == {"id", "strokes"}
+    pad.page.reload()
+    pad.predicts("7")
+    assert pad.ink() == ink
+    pad.page.locator("#pad-clear").click()
+    assert set(pad.stored()) == {"digitcnn-tab"}
+    pad.page.reload()
+    pad.page.locator("#pad canvas").wait_for()
+    pad.predicts("")
+    pad.close()
+
+
+def test_logging_out_and_another_login_clear_the_sketch(
+    browser: Any, tmp_path: Path, data_dir: Path
+) -> None:
+    names = tmp_path / "names"
+    names.write_text("ann:one\nbob:two\n")
+    app = App(tmp_path, data_dir, "--auth-file", str(names))
+    pad = Sketchpad(browser, app)
+
+    def log_in(name: str, password: str) -> None:
+        form = {"username": name, "password": password}
+        assert pad.page.request.post(f"{app.url}/login", form=form).ok
+
+    log_in("ann", "one")
+    pad.open()
+    pad.draw()
+    pad.predicts("7")
+    assert any(key.startswith("digitcnn-sketch") for key in pad.stored())
+    assert not any(text in str(pad.stored()) for text in ("ann", "access-token"))
+
+    # In the same tab, without a word to the page.
+    pad.page.goto(f"{app.url}/logout")
+    log_in("bob", "two")
+    pad.open()
+    pad.page.wait_for_function("!Object.keys(sessionStorage).some(k => k.includes('sketch'))")
+    assert pad.ink() == 0
+
+    # In a second tab: the first one hears of it by the next answer.
+    pad.draw()
+    pad.predicts("7")
+    other = pad.context.new_page()
+    other.goto(f"{app.url}/logout")
+    before = len(pad.requests)
+    expect(pad.page.locator(".sketchpad .message")).to_have_text(LOGGED_OUT)
+    pad.predicts("")
+    assert pad.stored() == {}
+    pad.page.wait_for_timeout(4000)
+    assert len(pad.requests) - before <= 4
+    pad.close()
+    app.end()

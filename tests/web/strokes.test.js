@@ -1,0 +1,77 @@
+// Strokes: what is kept of the pen's way, and what is restored.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  extendStroke,
+  linesOf,
+  smooth,
+  startStroke,
+  strokesOf,
+} from "../../digitcnn/web/scripts/strokes.js";
+
+/** @typedef {import("../../digitcnn/web/scripts/strokes.js").Point} Point */
+
+test("points that are as good as the last one add nothing", () => {
+  const stroke = startStroke([0.5, 0.5]);
+  assert.equal(extendStroke(stroke, [[0.501, 0.5]]), false);
+  assert.equal(
+    extendStroke(stroke, [
+      [0.51, 0.5],
+      [0.511, 0.5],
+      [0.52, 0.5],
+    ]),
+    true,
+  );
+  assert.deepEqual(stroke.points, [
+    [0.5, 0.5],
+    [0.51, 0.5],
+    [0.52, 0.5],
+  ]);
+});
+
+test("a curve keeps its ends, has short pieces and stays near the pen", () => {
+  /** @type {Point[]} */
+  const points = [
+    [0.2, 0.2],
+    [0.8, 0.2],
+    [0.8, 0.8],
+    [0.2, 0.8],
+  ];
+  const line = smooth(points);
+  assert.deepEqual(line[0], points[0]);
+  assert.deepEqual(line[line.length - 1], points[3]);
+  for (let i = 1; i < line.length; i += 1) {
+    assert.ok(Math.hypot(line[i][0] - line[i - 1][0], line[i][1] - line[i - 1][1]) < 0.03);
+  }
+  assert.ok(line.every(([x, y]) => x >= 0.2 && x <= 0.8 && y >= 0.2 && y <= 0.8));
+  assert.deepEqual(smooth(points.slice(0, 2)), points.slice(0, 2));
+});
+
+test("lines are sent with four decimals", () => {
+  const stroke = startStroke([1 / 3, 2 / 3]);
+  assert.deepEqual(linesOf([stroke]), [[[0.3333, 0.6667]]]);
+});
+
+test("stored strokes come back, and anything else is an empty pad", () => {
+  /** @type {Point[]} */
+  const points = [
+    [0.1, 0.2],
+    [0.3, 0.4],
+    [0.5, 0.9],
+  ];
+  assert.deepEqual(strokesOf([points]), [{ points, line: smooth(points) }]);
+  const others = [
+    null,
+    undefined,
+    3,
+    "x",
+    {},
+    [[]],
+    [[[0.1]]],
+    [[[0.1, 2]]],
+    [[[0.1, null]]],
+    [points, 3],
+  ];
+  for (const other of others) assert.deepEqual(strokesOf(other), []);
+});
