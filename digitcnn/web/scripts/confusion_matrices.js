@@ -28,7 +28,10 @@ document.addEventListener("keydown", (event) => {
   const step = STEPS[event.key];
   if (!cell || !step) return;
   event.preventDefault();
-  let [row, column] = [Number(cell.dataset.true) + step[0], Number(cell.dataset.predicted) + step[1]];
+  let [row, column] = [
+    Number(cell.dataset.true) + step[0],
+    Number(cell.dataset.predicted) + step[1],
+  ];
   while (row >= 0 && row < SIDE && column >= 0 && column < SIDE) {
     const next = cell
       .closest("table")
