@@ -2,6 +2,8 @@
 
     python -m benchmarks.app_start [--rounds N]
 
+First how soon help and ``data list`` answer, which import none of the two: 0.3 s is the goal.
+
 From the start of ``python app.py`` to the first digit read over HTTP, files warm; peak memory of
 the process (VmHWM, so on Linux only) idle, and after a short training with its progress asked for
 once a second, as a page does.
@@ -14,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import conditions, in_turn, seconds
 from benchmarks.running_app import RunningApp
 from digitcnn.digits.catalog import Catalog
-from digitcnn.folders import data_folder
+from digitcnn.folders import PACKAGE, data_folder
 
 BARE = "import torch, gradio"
 # Peak memory of the process itself, after the imports.
@@ -36,11 +39,33 @@ def bare() -> None:
     subprocess.run([sys.executable, "-c", BARE], check=True)
 
 
+def command(*arguments: str) -> Callable[[], object]:
+    """Return what runs ``python ARGUMENTS`` to its end."""
+    line = [sys.executable, *arguments]
+    return lambda: subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+
+
+def print_command_times(rounds: int) -> None:
+    """Print how soon commands answer that import nothing heavy."""
+    app = str(PACKAGE.parent / "app.py")
+    commands = {
+        "app.py --help": command(app, "--help"),
+        "digitcnn train --help": command("-m", "digitcnn", "train", "--help"),
+        "digitcnn data list": command("-m", "digitcnn", "data", "list"),
+    }
+    times = in_turn({name: partial(seconds, run) for name, run in commands.items()}, rounds)
+    print(f"{rounds} rounds, median\n\n| command | seconds |\n|---|---|")
+    for name, taken in times.items():
+        print(f"| {name} | {taken:.2f} |")
+    print()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(arguments)
     print(conditions())
+    print_command_times(args.rounds)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         first_answer(folder)  # warms the files

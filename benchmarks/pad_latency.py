@@ -38,7 +38,7 @@ EPOCHS, IMAGES = 13, 20_000  # the first epoch warms up
 POINTS, POINT_SECONDS = 40, 0.01
 
 # Milliseconds between two questions of the page while a training runs: the page's own number.
-PAD_SCRIPT = (PACKAGE.parent / "digitcnn" / "ui" / "pad" / "pad.js").read_text("utf-8")
+PAD_SCRIPT = (PACKAGE / "web" / "scripts" / "pad.js").read_text("utf-8")
 BUSY_PACE = float(re.findall(r"const BUSY_PACE = (\d+);", PAD_SCRIPT)[0])
 
 # Epoch by epoch in turn.

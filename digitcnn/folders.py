@@ -33,10 +33,12 @@ def data_folder(option: Path | None, environment: Mapping[str, str] = os.environ
         return named
     from platformdirs import user_cache_path
 
+    here = Path(".cache", "digitcnn").absolute()
     try:
-        return user_cache_path("digitcnn")
-    except RuntimeError:  # neither HOME nor an entry in the user database
-        return Path(".cache", "digitcnn").absolute()
+        cache = user_cache_path("digitcnn")
+    except RuntimeError:  # no home folder; older versions return a folder called "~" then
+        return here
+    return cache if cache.is_absolute() else here
 
 
 def output_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

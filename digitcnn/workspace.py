@@ -1,4 +1,4 @@
-"""The folders and the device that the page and the command line work with, handed down to both."""
+"""The folders and the device that the page works with, and what it opens in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from digitcnn.training.runs import RunStore
 
 
 def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
-    """The digit sets of a data folder, and ``feedback``: what people drew and said it was."""
+    """Return the digit sets of a data folder, and ``feedback``: labelled sketches."""
     live = LiveSet(
         count=store.count_labelled,
         read=store.labelled,
@@ -31,7 +31,7 @@ def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
 
 
 class Workspace:
-    """Made once by app.py or the command line; opens what it holds only when it is asked for."""
+    """All that handlers share; made once at startup. Opens what it holds only when asked for it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Workspace:
 
     @cached_property
     def compute(self) -> Compute:
-        """The device; the first use tries it. Raises ConfigError where a named one fails."""
+        """The device, tried on first use. Raises ConfigError where a named one fails."""
         return choose(self._device)
 
     @cached_property

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from warm_process import WarmCommand
 
+from digitcnn.__main__ import script
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network import checkpoint
@@ -287,3 +288,23 @@ def test_help_shows_the_default_recipe(capsys: pytest.CaptureFixture[str]) -> No
     shown = " ".join(capsys.readouterr().out.split())
     for default in ("(default: 12)", "(default: 256)", "(default: 0.008)"):
         assert default in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["data", "list", "--help"], "usage: digitcnn data list"),
+        (["--help"], "usage: digitcnn [-h] [--host HOST]"),
+    ],
+)
+def test_the_script_runs_commands_and_else_the_app(
+    arguments: list[str],
+    shown: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["digitcnn", *arguments])
+    with pytest.raises(SystemExit) as leaving:
+        script()
+    assert leaving.value.code == 0
+    assert shown in capsys.readouterr().out

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,13 +73,38 @@ def test_an_installed_package_uses_the_current_folder(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows always knows a home folder")
+@pytest.mark.skipif(sys.platform != "linux", reason="the variable is Linux's")
 def test_without_a_home_folder_the_cache_is_in_the_current_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.setenv("DIGITCNN_OUTPUT_DIR", "~nobody-of-that-name/outputs")
-    assert output_folder(None) == Path("~nobody-of-that-name/outputs")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "not-absolute")
+    assert data_folder(None, {}) == Path.cwd() / ".cache" / "digitcnn"
+    assert output_folder(None, {"DIGITCNN_OUTPUT_DIR": "~no-such-user/x"}) == Path(
+        "~no-such-user/x"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may")
+def test_commands_run_for_a_user_who_is_not_in_the_user_database() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        here.chmod(0o777)
+        settings: dict[str, Any] = {
+            "cwd": here,
+            "env": {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            "user": 54_321,
+            "capture_output": True,
+            "text": True,
+            "timeout": 60,
+        }
+        try:
+            subprocess.run([sys.executable, "-c", "import digitcnn"], check=True, **settings)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("that user may not read this checkout")
+        listed = subprocess.run([sys.executable, "-m", "digitcnn", "data", "list"], **settings)
+        assert (listed.returncode, listed.stderr) == (0, "")
+        assert "synthetic" in listed.stdout
 
 
 def test_train_uses_the_folders_that_the_variables_name(

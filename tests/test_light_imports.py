@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sample_feedback import sample
 
-from digitcnn.cli import parser
+from digitcnn.cli import main, parser
 from digitcnn.feedback.file_format import count_labelled
 from digitcnn.feedback.store import FeedbackStore
 
@@ -66,12 +66,16 @@ def test_data_list_imports_nothing_heavy(tmp_path: Path, data_dir: Path) -> None
     assert heavy_imports("data", "list", *folders) == ""
 
 
-def test_data_list_counts_feedback_without_heavy_imports(tmp_path: Path, data_dir: Path) -> None:
+def test_data_list_counts_the_feedback_of_the_output_folder_without_heavy_imports(
+    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = FeedbackStore(tmp_path / "feedback.sqlite3")
     for sketch, digit in (("one", 3), ("two", 5), ("three", None)):
         store.record(sample(sketch_id=sketch, true_digit=digit))
     folders = ["--data-dir", str(data_dir), "--output-dir", str(tmp_path)]
     assert heavy_imports("data", "list", *folders) == ""
+    assert main(["data", "list", *folders]) == 0
+    assert re.search(r"^feedback +test +2$", capsys.readouterr().out, re.MULTILINE)
     assert count_labelled(tmp_path / "feedback.sqlite3") == store.count_labelled() == 2
 
 

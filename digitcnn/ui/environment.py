@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from digitcnn.process import share_cores
 
-# What Gradio would do with these two, choosing an address, is done by ``address``.
-_ADDRESS = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT")
+# ``address`` chooses the address by these; Gradio would not accept IPv6.
+_ADDRESS = ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "GRADIO_NUM_PORTS")
 
 # Variables that make the page reachable for others, as the options of the same names do.
 PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "SPACE_ID")
