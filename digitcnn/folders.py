@@ -8,7 +8,7 @@ installed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -24,19 +24,22 @@ SHIPPED_FILE = SHIPPED_FOLDER / f"{SHIPPED}.pt"
 
 
 def data_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of digit sets: the option, else DIGITCNN_DATA, else the user's cache.
+    """Return the folder of digit sets: the option, else DIGITCNN_DATA, else the user's cache."""
+    return _named(option, environment.get("DIGITCNN_DATA")) or cache_folder()
 
-    Without a home folder the cache is in the current folder.
+
+def cache_folder(find: Callable[[str], Path] | None = None) -> Path:
+    """Return the user's cache folder of digitcnn; for a user without a home, one in the current
+    folder.
+
+    find: what finds it, else platformdirs.
     """
-    named = _named(option, environment.get("DIGITCNN_DATA"))
-    if named is not None:
-        return named
-    from platformdirs import user_cache_path
-
+    if find is None:
+        from platformdirs import user_cache_path as find
     here = Path(".cache", "digitcnn").absolute()
     try:
-        cache = user_cache_path("digitcnn")
-    except RuntimeError:  # no home folder; older versions return a folder called "~" then
+        cache = find("digitcnn")
+    except RuntimeError:  # no home; older versions of platformdirs return a folder called "~" then
         return here
     return cache if cache.is_absolute() else here
 
