@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 PACKAGE = Path(__file__).resolve().parent
 
 # The checkout, when digitcnn runs from one.
@@ -28,14 +30,12 @@ def data_folder(option: Path | None, environment: Mapping[str, str] = os.environ
     return _named(option, environment.get("DIGITCNN_DATA")) or cache_folder()
 
 
-def cache_folder(find: Callable[[str], Path] | None = None) -> Path:
+def cache_folder(find: Callable[[str], Path] = user_cache_path) -> Path:
     """Return the user's cache folder of digitcnn; for a user without a home, one in the current
     folder.
 
-    find: what finds it, else platformdirs.
+    find: returns it, by the name of the application.
     """
-    if find is None:
-        from platformdirs import user_cache_path as find
     here = Path(".cache", "digitcnn").absolute()
     try:
         cache = find("digitcnn")
