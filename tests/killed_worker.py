@@ -46,7 +46,7 @@ def source(place: str) -> Mirrors:
         RemoteFile(name, 10_000_000, hashlib.sha256(published(name)).hexdigest())
         for name in ("images", "labels")
     )
-    return Mirrors((place,), {"train": (images, labels)}, ("train",))
+    return Mirrors((place,), {"train": (images, labels)})
 
 
 def open_workspace(folder: Path) -> Workspace:
@@ -92,7 +92,7 @@ def judge(workspace: Workspace, stamp: str) -> None:
 
 def fetch(folder: Path, place: str) -> None:
     for number in range(1_000_000):
-        # The same folder time and again, as somebody would who presses the button again.
+        # The same folders again and again, as by pressing the button again.
         target = folder / "data" / f"fetched-{number % 3}"
         target.mkdir(parents=True, exist_ok=True)
         for _ in source(place).fetch("train", target, 5.0):
