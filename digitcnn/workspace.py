@@ -25,7 +25,7 @@ def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
     live = LiveSet(
         count=store.count_labelled,
         read=store.labelled,
-        how="draw on the Sketchpad and say what it is",
+        how="draw digits on the Sketchpad and label them",
     )
     return Catalog(data, live={"feedback": live})
 

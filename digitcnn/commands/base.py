@@ -57,7 +57,7 @@ def _feedback_set(place: Path | str) -> LiveSet:
     return LiveSet(
         count=count,
         read=lambda: store().labelled(),
-        how="draw on the Sketchpad and say what it is",
+        how="draw digits on the Sketchpad and label them",
     )
 
 

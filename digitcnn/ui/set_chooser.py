@@ -124,7 +124,10 @@ def notes(workspace: Workspace, advice: Mapping[str, str] | None = None) -> str:
         sets=[
             {
                 "name": entry.name,
-                "text": entry.problem or WRITTEN_BY.get(entry.name, OWN),
+                # A problem begins with the name, as an error message does.
+                "text": (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(
+                    f"{entry.name} "
+                ),
                 "advice": (advice or {}).get(entry.name, ""),
             }
             for entry in _test_entries(workspace)

@@ -261,14 +261,23 @@ def test_unambiguous_labels_are_read(tmp_path: Path, few: DigitSet, kind: str) -
     assert same(read_own_set(path, "mine", "test").digit_set, few)
 
 
+@pytest.fixture
+def parts(few: DigitSet) -> dict[str, DigitSet]:
+    return {"train": few.take(slice(0, 9)), "test": few.take(slice(9, 24))}
+
+
+def arrays(parts: dict[str, DigitSet], images: str, labels: str) -> dict[str, np.ndarray]:
+    """Name the arrays of each split."""
+    return {
+        name.format(split): values.numpy()
+        for split, part in parts.items()
+        for name, values in ((images, part.images), (labels, part.labels))
+    }
+
+
 @pytest.mark.parametrize(
-    "names",
+    ("images", "labels"),
     [
-        ("images", "labels"),
-        ("X", "y"),
-        ("data", "target"),
-        ("arr_0", "arr_1"),
-        ("arr_1", "arr_0"),
         ("x_{}", "y_{}"),
         ("X_{}", "Y_{}"),
         ("{}_images", "{}_labels"),
@@ -276,31 +285,35 @@ def test_unambiguous_labels_are_read(tmp_path: Path, few: DigitSet, kind: str) -
         ("x{}", "y{}"),
     ],
 )
-@pytest.mark.parametrize("kind", ["npz", "npy", "npy file"])
-def test_arrays_are_found_by_their_names_or_shapes(
-    tmp_path: Path, few: DigitSet, names: tuple[str, str], kind: str
+def test_the_split_chooses_among_the_arrays_of_an_npz(
+    tmp_path: Path, parts: dict[str, DigitSet], images: str, labels: str
 ) -> None:
-    parts = {"train": few.take(slice(0, 9)), "test": few.take(slice(9, 24))}
-    if "{}" not in names[0]:
-        parts = {"test": few}
-    arrays = {
-        name.format(split): values.numpy()
-        for split, part in parts.items()
-        for name, values in zip(names, (part.images, part.labels), strict=True)
-    }
-    np.savez(tmp_path / "d.npz", **arrays)
-    if kind != "npz":
-        (tmp_path / "d.npz").unlink()
-        for name, values in arrays.items():
-            np.save(tmp_path / f"{name}.npy", values)
+    path = tmp_path / "d.npz"
+    np.savez(path, **arrays(parts, images, labels))
     for split, part in parts.items():
-        image_file = tmp_path / f"{names[0].format(split)}.npy"
-        path = {"npz": tmp_path / "d.npz", "npy": tmp_path, "npy file": image_file}[kind]
         assert same(read_own_set(path, "mine", split).digit_set, part)
-    if len(parts) == 1:
-        return
-    np.savez(tmp_path / "one.npz", **{k: v for k, v in arrays.items() if "train" in k.lower()})
-    assert "no test arrays but train" in refusal(tmp_path / "one.npz")
+    np.savez(path, **arrays({"train": parts["train"]}, images, labels))
+    assert "no test arrays but train" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("X", "y"), ("data", "target"), ("arr_0", "arr_1"), ("arr_1", "arr_0")]
+)
+def test_two_arrays_are_told_apart_by_name_or_shape(
+    tmp_path: Path, few: DigitSet, images: str, labels: str
+) -> None:
+    np.savez(tmp_path / "d.npz", **{images: few.images.numpy(), labels: few.labels.numpy()})
+    assert same(read_own_set(tmp_path / "d.npz", "mine", "test").digit_set, few)
+
+
+def test_npy_files_are_read_by_their_folder_or_by_the_images_file(
+    tmp_path: Path, parts: dict[str, DigitSet]
+) -> None:
+    for name, values in arrays(parts, "x_{}", "y_{}").items():
+        np.save(tmp_path / f"{name}.npy", values)
+    for split, part in parts.items():
+        for path in (tmp_path, tmp_path / f"x_{split}.npy"):
+            assert same(read_own_set(path, "mine", split).digit_set, part)
 
 
 def save_csv(path: Path, digits: DigitSet, header: str = "", *, label: bool = True) -> Path:

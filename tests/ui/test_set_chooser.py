@@ -40,9 +40,7 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
     assert defaults(workspace) == ["synthetic", "synthetic-other-writers"]
     add(workspace, "mnist", "t10k", drawn, cut=5)
     assert ("mnist (damaged)", "mnist") in choices(workspace)
-    assert re.search(
-        r"<b>mnist</b> mnist \(test\) cannot be used: .* is truncated", notes(workspace)
-    )
+    assert re.search(r"<b>mnist</b> \(test\) cannot be used: .* is truncated", notes(workspace))
     assert defaults(workspace) == ["mnist"]
     add(workspace, "emnist-digits", "emnist-digits-test", drawn)
     assert defaults(workspace) == ["emnist-digits"]
