@@ -277,7 +277,7 @@ def check_what_is_left(folder: Path, lines: list[list[str]]) -> None:
     records = {record.name: record for record in workspace.runs.records()}
     for what, name, *rest in lines:
         if what == "seen":
-            assert len(workspace.runs.open(name).history()) >= int(rest[0])
+            assert len(workspace.runs.open(name).results.history()) >= int(rest[0])
         elif what == "finished":
             assert records[name].state == FINISHED
             assert records[name].checkpoint is not None
