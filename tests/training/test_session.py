@@ -228,6 +228,16 @@ def test_damaged_other_set_leaves_a_finished_run_with_a_message(trial: Trial) ->
     assert len(end.stability) == 2
 
 
+def test_damaged_own_test_set_leaves_a_finished_run_with_a_message(trial: Trial) -> None:
+    trial.lay_test()
+    labels = trial.folder / "data/small/test-labels-idx1-ubyte.gz"
+    write_idx(labels, torch.zeros(99, dtype=torch.uint8))
+    end = trial.go(trial.create(PostTrainingConfig(figures=False, stability=False)))
+    assert end.state == "finished"
+    assert "small (test) cannot be used: " in end.message
+    assert list(end.metrics) == ["held_out"]
+
+
 @pytest.mark.parametrize("reason", [STOPPED, INTERRUPTED])
 def test_stop_during_post_training_skips_the_rest(trial: Trial, reason: str) -> None:
     run = trial.create(PostTrainingConfig(passes=200))
