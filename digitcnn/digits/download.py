@@ -123,11 +123,8 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Mirrors:
-    """Files that are published one by one, in several places.
-
-    urls: addresses of folders, with the final slash. files: images and labels, by split.
-    """
+class _PublishedFiles:
+    """IDX files that are published as such. files: images and labels, by split."""
 
     urls: tuple[str, ...]
     files: Mapping[str, FilePair]
@@ -135,6 +132,15 @@ class Mirrors:
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(self.files)
+
+    def is_published(self, split: str, images: Path, labels: Path) -> bool:
+        first, second = self.files[split]
+        return first.is_at(images) and second.is_at(labels)
+
+
+@dataclass(frozen=True)
+class Mirrors(_PublishedFiles):
+    """Files that are published one by one. urls: addresses of folders, with the final slash."""
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         for file in _missing(self.files[split], folder):
@@ -145,29 +151,17 @@ class Mirrors:
                     f"writes to {folder}, then try again."
                 )
 
-    def is_published(self, split: str, images: Path, labels: Path) -> bool:
-        return _are_published(self.files[split], images, labels)
-
 
 @dataclass(frozen=True)
-class Archive:
+class Archive(_PublishedFiles):
     """Members of a zip file, extracted by HTTP ranges, or from the whole where a server has none.
 
     urls: addresses of the archive. whole: the archive itself. inside: the folder inside it, with
-    the final slash. files: images and labels, by split.
+    the final slash.
     """
 
-    urls: tuple[str, ...]
     whole: RemoteFile
     inside: str
-    files: Mapping[str, FilePair]
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.files)
-
-    def is_published(self, split: str, images: Path, labels: Path) -> bool:
-        return _are_published(self.files[split], images, labels)
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         problems = []
@@ -442,10 +436,6 @@ def _finish(file: RemoteFile, folder: Path) -> bool:
 
 def _missing(files: FilePair, folder: Path) -> list[RemoteFile]:
     return [file for file in files if not file.is_at(folder / file.name)]
-
-
-def _are_published(files: FilePair, images: Path, labels: Path) -> bool:
-    return files[0].is_at(images) and files[1].is_at(labels)
 
 
 def _digest(stream: io.BufferedIOBase | BinaryIO, like: str) -> str:

@@ -350,7 +350,7 @@ def archive(
         RemoteFile("labels.gz", len(LABELS), sha256(LABELS)),
     )
     whole = RemoteFile("gzip.zip", 4_000_000, md5(zipped))
-    return Archive(urls, whole, "gzip/", {"test": files})
+    return Archive(urls, {"test": files}, whole, "gzip/")
 
 
 def take(source: Archive, folder: Path) -> list[DownloadProgress]:
