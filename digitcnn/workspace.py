@@ -13,8 +13,8 @@ from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
+from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
-from digitcnn.network.model import DigitCNN
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
@@ -90,7 +90,7 @@ class Workspace:
         features: whether the 320 penultimate features are needed.
         """
         return self._predictions.get(
-            self._network(checkpoint),
+            self._classifier(checkpoint),
             checkpoint.digest,
             digit_set,
             progress=progress,
@@ -102,13 +102,13 @@ class Workspace:
     ) -> Robustness:
         """A network's accuracy under five kinds of changes, kept in memory for the next time."""
         return self._robustness.get(
-            lambda: self._network(checkpoint), checkpoint.digest, digit_set, progress=progress
+            lambda: self._classifier(checkpoint), checkpoint.digest, digit_set, progress=progress
         )
 
-    def _network(self, checkpoint: Checkpoint) -> DigitCNN:
+    def _classifier(self, checkpoint: Checkpoint) -> Classifier:
         """On this machine's device."""
-        network = checkpoint.network
+        classifier = checkpoint.classifier
         if self.compute.device.type == "cpu":
-            return network
-        # The checkpoint's own network stays where the pad asks it.
-        return copy.deepcopy(network).to(self.compute.device)
+            return classifier
+        # The checkpoint's own stays where the pad asks it.
+        return copy.deepcopy(classifier).to(self.compute.device)

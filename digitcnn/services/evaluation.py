@@ -13,6 +13,7 @@ from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.classifier import require
 from digitcnn.services.predictors import Predictor, classify
 
 Key = tuple[object, ...]
@@ -105,6 +106,7 @@ def draw_figures(
 def _with_stability(
     findings: Findings, checkpoint: Checkpoint, passes: int, predict: Predictor, notify: Notify
 ) -> Findings:
+    require(checkpoint.classifier, "dropout", "its stability cannot be measured")
     last = findings.predictions[-1]
     if last.features is None:
         last = classify(predict, checkpoint, findings.digit_sets[-1], features=True, notify=notify)

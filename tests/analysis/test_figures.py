@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import threading
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -381,9 +380,7 @@ def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
         assert off_the_sheet(laid_out(figures.draw(name, three))) == []
 
 
-def test_all_nine_are_written_under_their_names_and_zipped(
-    findings: Findings, tmp_path: Path
-) -> None:
+def test_all_nine_are_written_under_their_names(findings: Findings, tmp_path: Path) -> None:
     one_class = extreme(findings, "one class")
     paths = [figures.save(name, one_class, tmp_path / "figures") for name in figures.NAMES]
     names = [
@@ -398,10 +395,6 @@ def test_all_nine_are_written_under_their_names_and_zipped(
             image.load()
             assert image.format == "PNG"
             assert image.width >= 800
-    archive = figures.zipped(paths, tmp_path / "figures.zip")
-    with zipfile.ZipFile(archive) as opened:
-        assert opened.namelist() == names
-        assert opened.read(names[4]) == paths[4].read_bytes()
 
 
 def test_figures_made_in_two_threads_at_once_are_alike(findings: Findings) -> None:

@@ -9,7 +9,6 @@ Each figure is a function of results that computes no metric of its own; one mod
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +43,6 @@ __all__ = [
     "stability_test",
     "training_history",
     "write",
-    "zipped",
 ]
 
 
@@ -94,11 +92,3 @@ def write(name: str, content: bytes, folder: Path) -> Path:
     with atomic_write(path) as file:
         file.write(content)
     return path
-
-
-def zipped(paths: Sequence[Path], target: Path) -> Path:
-    """The files at ``paths`` in one zip file at ``target``. Raises OSError."""
-    with atomic_write(target) as file, zipfile.ZipFile(file, "w") as archive:
-        for path in paths:
-            archive.write(path, path.name)  # PNG is compressed already
-    return target
