@@ -16,11 +16,10 @@ from digitcnn.network.checkpoint import Checkpoint
 class Reading:
     """What a model makes of one image.
 
-    seen: the image as the model got it, uint8 [28, 28]. probabilities: ten, calibrated.
+    probabilities: ten, calibrated.
     is_digit: None where the model cannot reject non-digits.
     """
 
-    seen: Tensor
     probabilities: list[float]
     is_digit: bool | None
 
@@ -44,7 +43,7 @@ def read_image(checkpoint: Checkpoint, seen: Tensor) -> Reading:
     """Classify one image, uint8 [28, 28]."""
     answers = checkpoint.answers(seen[None].to(checkpoint.classifier.device))
     is_digit = None if answers.is_digit is None else bool(answers.is_digit[0])
-    return Reading(seen, answers.probabilities[0].tolist(), is_digit)
+    return Reading(answers.probabilities[0].tolist(), is_digit)
 
 
 def read_image_file(checkpoint: Checkpoint, content: bytes) -> Reading | None:

@@ -16,7 +16,7 @@ from digitcnn.web.templates import render
 CAPTIONS = {
     "01_training_history": "Loss and accuracy per epoch.",
     "02_sample_data": "The same digits from each set, as the network sees them.",
-    "03_predictions": "The first images and the most confident errors, with answer and confidence.",
+    "03_predictions": "First images and most confident errors, with prediction and confidence.",
     "04_cross_dataset_evaluation": "Accuracy on each set, and errors per digit.",
     "05_conv_filters": "The 32 first-layer filters on a common scale.",
     "06_feature_maps": "One digit after each layer.",

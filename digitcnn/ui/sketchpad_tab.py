@@ -15,7 +15,6 @@ import functools
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -23,10 +22,9 @@ import gradio as gr
 from torch import Tensor
 
 from digitcnn.digits import image_files, sketch
-from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
-from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.prediction import read_image
 from digitcnn.ui.models import Models
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
@@ -43,32 +41,6 @@ TELL_MODEL = """(name) => {
 log = logging.getLogger(__name__)
 
 Payload = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a model makes of a drawing.
-
-    seen: the framed drawing, uint8 [28, 28]. probabilities: ten, calibrated.
-    is_digit: whether it passes as a digit; None where the model cannot tell.
-    strokes: None for a picture.
-    """
-
-    checkpoint: Checkpoint
-    seen: Tensor
-    probabilities: list[float]
-    is_digit: bool | None
-    strokes: list | None
-
-    @property
-    def closest(self) -> int:
-        """The most probable digit, be the drawing one or not."""
-        return max(range(CLASSES), key=self.probabilities.__getitem__)
-
-    @property
-    def answer(self) -> int | None:
-        """What the model says it is; None for 'no digit'."""
-        return None if self.is_digit is False else self.closest
 
 
 def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
@@ -112,15 +84,17 @@ def answer_sketch(models: Models, payload: Payload) -> Payload:
     ``digit`` being the closest one; ``is_digit`` is None where the model cannot tell. Or
     ``{"digit": None}`` for a blank drawing. Raises SketchError or CheckpointError.
     """
-    reading = _read(models, payload)
-    if reading is None:
+    seen = seen_of(payload)
+    if seen is None:
         return {"digit": None}
+    checkpoint = models.get(text_of(payload, "model"))
+    reading = read_image(checkpoint, seen)
     return {
         "digit": reading.closest,
         "is_digit": reading.is_digit,
         "probabilities": reading.probabilities,
-        "seen": base64.b64encode(reading.seen.numpy().tobytes()).decode("ascii"),
-        "calibrated": reading.checkpoint.details.temperature is not None,
+        "seen": base64.b64encode(seen.numpy().tobytes()).decode("ascii"),
+        "calibrated": checkpoint.calibrated,
     }
 
 
@@ -138,21 +112,23 @@ def record_verdict(
         raise FeedbackError(
             "A verdict needs the digit that was drawn, 0 to 9 or none; choose it again."
         )
-    reading = _read(models, payload)
-    if reading is None:
+    seen = seen_of(payload)
+    if seen is None:
         raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
+    checkpoint = models.get(text_of(payload, "model"))
+    reading = read_image(checkpoint, seen)
     visitor = text_of(payload, "visitor")
     workspace.feedback.record(
         NewFeedback(
             visitor=visitor,
             sketch_id=text_of(payload, "sketch"),
-            model_digest=reading.checkpoint.digest,
-            model_name=reading.checkpoint.name,
+            model_digest=checkpoint.digest,
+            model_name=checkpoint.name,
             answer=reading.answer,
             probabilities=reading.probabilities,
             true_digit=true_digit,
-            strokes=reading.strokes,
-            image=reading.seen,
+            strokes=None if "picture" in payload else payload.get("strokes"),
+            image=seen,
             now=now,
         )
     )
@@ -189,23 +165,6 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
             }
 
     return guarded
-
-
-def _read(models: Models, payload: Payload) -> Reading | None:
-    """What the chosen model reads; None when the drawing is blank."""
-    seen = seen_of(payload)
-    if seen is None:
-        return None
-    checkpoint = models.get(text_of(payload, "model"))
-    found = checkpoint.answers(seen[None])
-    strokes = None if "picture" in payload else payload.get("strokes")
-    return Reading(
-        checkpoint,
-        seen,
-        found.probabilities[0].tolist(),
-        None if found.is_digit is None else bool(found.is_digit[0]),
-        strokes,
-    )
 
 
 def seen_of(payload: Payload) -> Tensor | None:

@@ -12,7 +12,7 @@ from digitcnn.web.charts import Axis, Box, Marker, Series, chart, count_axis, li
 
 LINE_WIDTH, BOX_WIDTH, HEIGHT = 560, 340, 290
 
-NAMES: Mapping[Masks, str] = {"independent": "independent masks", "shared": "one mask per pass"}
+NAMES: Mapping[Masks, str] = {"independent": "Independent masks", "shared": "One mask per pass"}
 # Marker and colour, so that colour is not alone.
 _LOOKS: Mapping[Masks, tuple[int, Marker]] = {
     "independent": (1, "circle"),
@@ -44,7 +44,7 @@ def line_chart(title: str, accuracies: Accuracies, passes: int, without: float |
         ends = [(x.low, 100 * without), (x.high, 100 * without)]
         series.append(Series(name="Without dropout", points=ends, colour=0, dashed=True))
     return chart(
-        f"Accuracy per pass, {title}",
+        f"Accuracy per pass (%), {title}",
         x,
         _accuracy_axis(accuracies, without),
         series,
@@ -74,7 +74,7 @@ def box_chart(title: str, accuracies: Accuracies, without: float | None) -> Mark
         ends = [(x.low, 100 * without), (x.high, 100 * without)]
         reference = [Series(name="Without dropout", points=ends, colour=0, dashed=True)]
     return chart(
-        f"All passes, {title}",
+        f"All passes (%), {title}",
         x,
         _accuracy_axis(accuracies, without),
         reference,

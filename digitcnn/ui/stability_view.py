@@ -101,7 +101,7 @@ def flips_table(results: Sequence[Stability]) -> str:
         for digit in range(CLASSES)
     ]
     return table(
-        ["Digit", "Images", *(NAMES[result.masks].capitalize() for result in results)],
+        ["Digit", "Images", *(NAMES[result.masks] for result in results)],
         rows,
         footer=[["all", first.n, *(_share(result.flipped) for result in results)]],
         label=f"Images of {first.title} whose prediction changes in at least one of "
@@ -116,7 +116,7 @@ def least_stable(results: Sequence[Stability], digit_set: DigitSet) -> str:
         "stability/least_stable.html",
         parts=[
             {
-                "heading": f"Least stable images of {result.title}, {NAMES[result.masks]}",
+                "heading": f"Least stable images of {result.title}, {NAMES[result.masks].lower()}",
                 "images": [_image(image, digit_set) for image in result.least_stable(LEAST_STABLE)],
             }
             for result in results

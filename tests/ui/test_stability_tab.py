@@ -84,7 +84,7 @@ def test_the_page_shows_the_numbers_of_the_command(
 ) -> None:
     *_, last = press(workspace)
     shown = {row[0]: row[1:] for row in rows(last["table"])}
-    for masks, name in (("independent", "independent masks"), ("shared", "one mask per pass")):
+    for masks, name in (("independent", "Independent masks"), ("shared", "One mask per pass")):
         status = main(
             [
                 *("stability", "--digits", "few", "--passes", "5", "--masks", masks, "--json"),
