@@ -1,4 +1,4 @@
-"""``data add`` from end to end: what it says, and that the set then is one like any other."""
+"""``data list`` and ``data add`` from end to end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_added_set_is_listed_and_evaluated(
     assert (status, json.loads(out)["mine"]["n"]) == (0, 30)
 
 
-def test_feedback_is_listed_and_evaluated_like_any_other(
+def test_feedback_is_listed_and_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "feedback.sqlite3"
@@ -134,24 +134,24 @@ def test_a_bad_address_of_feedback_is_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_pictures_become_training_images(
+def test_image_files_become_training_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for digit in (0, 1):
-        (tmp_path / "pictures" / str(digit)).mkdir(parents=True)
+        (tmp_path / "images" / str(digit)).mkdir(parents=True)
         for number in range(3):
             page = Image.new("L", (90, 60), 240)
             page.paste(20, (30, 10, 35 + 10 * digit + number, 50))
-            page.save(tmp_path / "pictures" / str(digit) / f"{number}.jpg")
+            page.save(tmp_path / "images" / str(digit) / f"{number}.jpg")
     data = tmp_path / "data"
-    command = ["data", "add", str(tmp_path / "pictures"), "--name", "mine", "--split", "train"]
+    command = ["data", "add", str(tmp_path / "images"), "--name", "mine", "--split", "train"]
     status, out, _ = run(capsys, *command, "--frame", "mnist", "--data-dir", str(data))
     assert (status, out) == (0, f"mine (train): 6 images in {data / 'mine'}.\n")
     assert Catalog(data).open("mine", "train").labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["gone.npz", "--name", "mine"], "Nothing was found at gone.npz"),
         (["gone.npz", "--name", "mnist"], "is a built-in set"),
@@ -159,12 +159,12 @@ def test_pictures_become_training_images(
         (["gone.npz", "--name", "small"], "has test digits already"),
     ],
 )
-def test_what_cannot_be_added_is_one_sentence(
-    data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+def test_a_refused_set_is_one_sentence(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     status, out, err = run(capsys, "data", "add", *arguments, "--data-dir", str(data_dir))
     assert (status, out) == (2, "")
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
 
 

@@ -235,12 +235,8 @@ def _images_and_labels(members: Sequence[_Member], split: str, path: Path) -> tu
             f"{path} has no {split} arrays but {others} ({_names(members)}); "
             f"choose with --split, or {_SAVE}."
         )
-    labels = [member for member in chosen if set(_words(member.name)) & _LABEL_NAMES]
-    images = [
-        member
-        for member in chosen
-        if set(_words(member.name)) & _IMAGE_NAMES and member not in labels
-    ]
+    labels = _named(chosen, _LABEL_NAMES)
+    images = _named([member for member in chosen if member not in labels], _IMAGE_NAMES)
     if len(chosen) == 2 and len(images) + len(labels) < 2:
         # Of two arrays, as numpy.savez(path, a, b) leaves them, the smaller one has the labels.
         images, labels = ([m] for m in sorted(chosen, key=lambda m: -math.prod(m.shape)))
@@ -250,6 +246,17 @@ def _images_and_labels(members: Sequence[_Member], split: str, path: Path) -> tu
         raise DigitSetError(f"{path} has {count} {missing} ({_names(members)}); {_SAVE}.")
     digits = to_labels(labels[0].read(), f"The array {labels[0].name} in {path}")
     return to_pixels(images[0].read(), f"The array {images[0].name} in {path}", len(digits)), digits
+
+
+def _named(members: Sequence[_Member], names: set[str]) -> list[_Member]:
+    """Return the members with one of the names; of several, those with nothing else in theirs."""
+    named = [member for member in members if set(_words(member.name)) & names]
+    exact = [
+        member
+        for member in named
+        if all(word in names or split_of(word) for word in _words(member.name))
+    ]
+    return exact if exact and len(named) > 1 else named
 
 
 def _names(members: Sequence[_Member]) -> str:
@@ -274,7 +281,7 @@ def read_csv(path: Path, split: str) -> tuple[Bytes, Bytes]:
     numbered = header == [str(place) for place in range(len(header))]
     named = not all(_is_number(word) for word in header)
     if len(lines) <= (named or numbered):
-        raise DigitSetError(f"{path} has no rows; save a row per image: label, pixels.")
+        raise DigitSetError(f"{path} has no rows of numbers; save a row per image: label, pixels.")
     try:
         table = np.loadtxt(
             lines,

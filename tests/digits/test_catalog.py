@@ -239,7 +239,7 @@ def test_an_absolute_path_is_not_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "says"),
+    ("name", "split", "expected"),
     [
         ("mnist", "validation", "Unknown split 'validation'; use train or test"),
         ("usps", "train", "usps has no train images; use test"),
@@ -247,9 +247,9 @@ def test_an_absolute_path_is_not_a_name(tmp_path: Path) -> None:
         ("synthetic", "Test", "Unknown split 'Test'"),
     ],
 )
-def test_a_missing_split_is_refused(tmp_path: Path, name: str, split: str, says: str) -> None:
+def test_a_missing_split_is_refused(tmp_path: Path, name: str, split: str, expected: str) -> None:
     put(tmp_path / "mine", "test")
-    with pytest.raises(DigitSetError, match=says):
+    with pytest.raises(DigitSetError, match=expected):
         Catalog(tmp_path).open(name, split)
 
 
@@ -326,7 +326,7 @@ def test_sets_beyond_the_memory_limit_are_read_again(tmp_path: Path) -> None:
 
 
 class Growing:
-    """A live set that holds as many digits as it is told, or fails."""
+    """A live set of ``n`` digits, or one that fails."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -580,15 +580,15 @@ def test_every_known_set_has_a_source_with_the_same_splits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "says"), [(True, "already available"), (False, "differ from the published")]
+    ("published", "expected"), [(True, "already available"), (False, "differ from the published")]
 )
 def test_an_available_set_is_not_downloaded_again(
-    tmp_path: Path, published: bool, says: str
+    tmp_path: Path, published: bool, expected: str
 ) -> None:
     put(tmp_path / "MNIST" / "raw", "train", end="")
     source = FakeSource(published=published)
     (record,) = Catalog(tmp_path, {"mnist": source}).download("mnist", "train")
-    assert says in record.message
+    assert expected in record.message
     assert source.fetched == []
 
 

@@ -112,7 +112,7 @@ BROKEN = {
 def test_a_damaged_file_is_refused_in_one_sentence_that_names_it(
     tmp_path: Path, kind: str, packed: bool
 ) -> None:
-    content, says = BROKEN[kind]
+    content, expected = BROKEN[kind]
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(content) if packed else content)
     for read in (read_idx, read_shape):
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_refused_in_one_sentence_that_names_it(
             read(path)
         message = str(caught.value)
         assert message.startswith(f"{path} ")
-        assert says in message
+        assert expected in message
         assert "\n" not in message
         assert message.endswith(".")
 

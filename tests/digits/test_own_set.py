@@ -299,11 +299,18 @@ def test_the_split_chooses_among_the_arrays_of_an_npz(
 @pytest.mark.parametrize(
     ("images", "labels"), [("X", "y"), ("data", "target"), ("arr_0", "arr_1"), ("arr_1", "arr_0")]
 )
-def test_two_arrays_are_told_apart_by_name_or_shape(
+def test_two_arrays_are_distinguished_by_name_or_shape(
     tmp_path: Path, few: DigitSet, images: str, labels: str
 ) -> None:
     np.savez(tmp_path / "d.npz", **{images: few.images.numpy(), labels: few.labels.numpy()})
     assert same(read_own_set(tmp_path / "d.npz", "mine", "test").digit_set, few)
+
+
+def test_arrays_with_other_purposes_are_ignored(tmp_path: Path, few: DigitSet) -> None:
+    path = tmp_path / "d.npz"
+    names = np.array(list("0123456789"))
+    np.savez(path, data=few.images.numpy(), target=few.labels.numpy(), target_names=names)
+    assert same(read_own_set(path, "mine", "test").digit_set, few)
 
 
 def test_npy_files_are_read_by_their_folder_or_by_the_images_file(
@@ -406,7 +413,7 @@ def test_a_split_that_only_other_folders_have_is_named(tmp_path: Path, few: Digi
         ("d.bin", bytes(range(200)), "neither an .npz, a CSV nor"),
         ("d.csv", b"label,a\nx,y\n", "not a table of numbers"),
         ("d.csv", b"1,2,3\n1,2\n", "not a table of numbers"),
-        ("d.csv", b"label,pixel0\n", "has no rows"),
+        ("d.csv", b"label,pixel0\n", "has no rows of numbers"),
         ("d.csv", b"\xff\xfe1,2", "not a text file in UTF-8"),
         ("d.npz", b"", "may be truncated"),
         ("d.npy", b"\x93NUMPY\x01\x00", "may be truncated"),
@@ -573,10 +580,10 @@ def test_a_truncated_or_changed_npz_is_one_sentence(tmp_path: Path, few: DigitSe
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :])
         expected = ""
         try:
-            found = read_own_set(path, "mine", "test").digit_set
+            read = read_own_set(path, "mine", "test").digit_set
         except DigitCNNError as error:
             expected = str(error)
-        assert "broken.npz" in expected if expected else same(found, few)
+        assert "broken.npz" in expected if expected else same(read, few)
         refused += expected != ""
     assert refused > 40
 

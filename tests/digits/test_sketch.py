@@ -1,3 +1,7 @@
+"""Sketches, image files and framing: placement, invariances, limits and refusals."""
+
+from __future__ import annotations
+
 import gzip
 import io
 import itertools
@@ -166,7 +170,7 @@ def test_each_format_opens(kind: str) -> None:
 def test_other_files_are_refused_in_one_sentence() -> None:
     tiff = io.BytesIO()
     drawn_seven().save(tiff, "TIFF")
-    for data in (b"", b"no picture", as_png(drawn_seven())[:60], tiff.getvalue()):
+    for data in (b"", b"text", as_png(drawn_seven())[:60], tiff.getvalue()):
         with pytest.raises(SketchError) as caught:
             image_files.open_image(data)
         assert str(caught.value).count(". ") == 0
@@ -417,7 +421,7 @@ def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(
 ) -> None:
     images, truth = digits(real_data / "mnist", "t10k", 300)
     random = np.random.default_rng(0)
-    pictures = []
+    redrawn = []
     for image in images:
         side = int(random.integers(60, 400))
         page = Image.new("L", (side * 2, side * 2))
@@ -425,10 +429,10 @@ def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(
         page.paste(digit, tuple(int(random.integers(0, side)) for _ in range(2)))
         colours = [(20, 30, 90), (240, 235, 220)]
         ground, ink = colours if random.random() < 0.5 else colours[::-1]
-        pictures.append(
+        redrawn.append(
             read(Image.composite(*(Image.new("RGB", page.size, c) for c in (ink, ground)), page))
         )
-    assert reader(torch.stack(pictures), truth) > reader(images, truth) - 0.02
+    assert reader(torch.stack(redrawn), truth) > reader(images, truth) - 0.02
 
 
 def test_strangers_digits_are_read_better_through_the_sketch_path(real_data: Path, reader) -> None:

@@ -51,7 +51,7 @@ GOOD = usps_line(1, np.zeros(256))
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "expected"),
     [
         (usps_line(11, np.zeros(256)), "labels from 1 to 10"),
         (usps_line(0, np.zeros(256)), "labels from 1 to 10"),
@@ -65,16 +65,16 @@ GOOD = usps_line(1, np.zeros(256))
     ],
     ids=["eleven", "zero", "short", "long", "range", "nan", "word", "no colon", "empty"],
 )
-def test_an_invalid_line_is_named(tmp_path: Path, line: str, says: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
     path = tmp_path / "usps.t.bz2"
     path.write_bytes(bz2.compress(f"{GOOD}\n{line}\n{GOOD}".encode()))
-    with pytest.raises(DigitSetError, match=says) as caught:
+    with pytest.raises(DigitSetError, match=expected) as caught:
         read_usps(path)
     assert f"Line 2 of {path}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         (b"no bz2", "not a readable bz2"),
         (bz2.compress(GOOD.encode())[:-10], "not a readable bz2"),
@@ -83,10 +83,10 @@ def test_an_invalid_line_is_named(tmp_path: Path, line: str, says: str) -> None:
     ],
     ids=["no bz2", "cut", "bomb", "empty"],
 )
-def test_other_files_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "usps.t.bz2"
     path.write_bytes(content)
-    with pytest.raises(DigitSetError, match=says):
+    with pytest.raises(DigitSetError, match=expected):
         read_usps(path)
 
 
