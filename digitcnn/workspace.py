@@ -64,17 +64,19 @@ class Workspace:
 
     @cached_property
     def job(self) -> TrainingJob:
+        """The one training at a time."""
         return TrainingJob(self.catalog, self.runs, self.checkpoints_folder, self.compute)
 
     @cached_property
     def fine_tuning(self) -> FineTuningJob:
+        """The one fine-tuning at a time, never beside a training."""
         return FineTuningJob(
             self.catalog, self.checkpoints_folder, self.compute, self.job.exclusive
         )
 
     @property
     def processor_busy(self) -> bool:
-        """Whether a training has the processor that everything else is answered by."""
+        """Whether a training occupies the processor that everything else runs on."""
         return self.compute.device.type == "cpu" and not self.job.exclusive.free
 
     def predict(
@@ -85,9 +87,10 @@ class Workspace:
         progress: Progress | None = None,
         features: bool = False,
     ) -> Predictions:
-        """The predictions of a network, on this machine's device, kept for the next time.
+        """Return a model's predictions for a digit set, computed on the device and cached on disk.
 
-        features: whether the 320 penultimate features are needed.
+        progress: called with images done and images in all. features: whether the 320 penultimate
+        features are needed.
         """
         return self._predictions.get(
             self._classifier(checkpoint),
@@ -100,15 +103,15 @@ class Workspace:
     def robustness(
         self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress | None = None
     ) -> Robustness:
-        """A network's accuracy under five kinds of changes, kept in memory for the next time."""
+        """Return a model's accuracy under five kinds of distortion, cached in memory."""
         return self._robustness.get(
             lambda: self._classifier(checkpoint), checkpoint.digest, digit_set, progress=progress
         )
 
     def _classifier(self, checkpoint: Checkpoint) -> Classifier:
-        """On this machine's device."""
+        """Return the checkpoint's classifier on the device."""
         classifier = checkpoint.classifier
         if self.compute.device.type == "cpu":
             return classifier
-        # The checkpoint's own stays where the pad asks it.
+        # A copy: the pad uses the checkpoint's own on the CPU.
         return copy.deepcopy(classifier).to(self.compute.device)

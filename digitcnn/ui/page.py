@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -27,6 +26,7 @@ from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.web import bundle, charts
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # Calls in the queue, of all pages together; further calls are rejected at once.
@@ -85,8 +85,8 @@ def _build_link_line(
     shown = gr.HTML(elem_id="share-line")
 
     def show_link(request: gr.Request, token: Any) -> str:
-        text = link_line() if access.is_owner(request, token) else ""
-        return f"<p>{escape(text)}</p>" if text else ""
+        line = link_line() if access.is_owner(request, token) else ""
+        return render("page/share_line.html", line=line).strip()
 
     page.load(
         show_link,
@@ -104,11 +104,7 @@ def build_page(
 ) -> gr.Blocks:
     """Build the whole page, not launched. link_line: returns the state of the public link."""
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
-        gr.HTML(
-            "<h1>digitcnn</h1><p>A handwritten-digit lab: train a model, test it on new data, try "
-            "it on your handwriting.</p>",
-            elem_classes="masthead",
-        )
+        gr.HTML(render("page/masthead.html"), elem_classes="masthead")
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
         _build_link_line(access, owner_token, link_line, page)
         clock = Clock()

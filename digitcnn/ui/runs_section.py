@@ -14,13 +14,13 @@ from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 
 from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import RunError
 from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
 from digitcnn.ui.access import Access
+from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting

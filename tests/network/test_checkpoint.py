@@ -421,6 +421,20 @@ def test_bare_weights_in_a_folder_are_fitted_and_answer_the_same_when_read_again
     assert load(folder / "bare.pt").fitted().digest == listed.digest
 
 
+def test_a_second_folder_adds_what_the_first_does_not_hide(folder: Path, tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    save(shipped / "a.pt", network(), DETAILS)
+    save(shipped / "b.pt", network(), DETAILS)
+    both = CheckpointFolder(tmp_path / "not-there-yet", also=shipped)
+    assert {entry.name for entry in both.list()} == {"a", "b"}
+    save(folder / "a.pt", network(), Details())
+    both = CheckpointFolder(folder, also=shipped)
+    assert {entry.name for entry in both.list()} == {"a", "b"}
+    assert both.get("a").details == Details()
+    assert both.get("b").details == DETAILS
+
+
 def test_a_checkpoint_that_says_its_scaling_is_not_fitted(folder: Path) -> None:
     save(folder / "a.pt", network(), DETAILS)
     loaded = load(folder / "a.pt")
