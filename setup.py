@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the models that ship lie in checkpoints/, and in a wheel beside
-the code."""
+the code.
+"""
 
 import shutil
 from pathlib import Path

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found: list[tuple[FineTuningEnd, list[ComparisonRow]]] = []
         took = seconds(lambda: found.append(learned(base, given, rest, catalog)))  # noqa: B023
         [(end, rows)] = found
-        verdict = f"{'kept' if end.kept else 'not kept'}, {took:.0f} s"
+        verdict = f"{'saved' if end.checkpoint else 'not saved'}, {took:.0f} s"
         for line in rows:
             print(
                 f"| {who} | {line.title} | {line.n:,} | {accuracy_text(line.before, line.n)} | "
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
             who = verdict = ""
-        print(f"\n{end.message}\n" if not end.kept else "", end="", flush=True)
+        print(f"\n{end.message}\n" if not end.checkpoint else "", end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
@@ -101,7 +102,7 @@ def dots(random: Random) -> Tensor | None:
     return from_strokes(taps.tolist(), PEN)
 
 
-def heart_line(random: Random) -> np.ndarray:
+def heart_line(random: Random) -> NDArray[np.float64]:
     """The outline of a heart, not drawn very well: points on the pad [60, 2]."""
     t = np.linspace(0, 2 * np.pi, 60)
     height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -110,7 +111,8 @@ def heart_line(random: Random) -> np.ndarray:
     wobble = [np.interp(np.linspace(0, 7, 60), range(8), shake) for shake in shaken]
     turn = random.normal(0, 0.15)
     matrix = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-    return (line @ matrix + np.stack(wobble, 1) + 0.5).clip(0.02, 0.98)
+    points: NDArray[np.float64] = line @ matrix + np.stack(wobble, 1) + 0.5
+    return points.clip(0.02, 0.98)
 
 
 def heart(random: Random) -> Tensor | None:

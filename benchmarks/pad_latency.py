@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 from benchmarks.measuring import conditions
 from benchmarks.running_app import RunningApp
@@ -107,7 +107,7 @@ WATCH_STOCK = """() => {
 }"""
 
 
-def draw(page: Page, box: dict[str, float], number: int) -> None:
+def draw(page: Page, box: FloatRect, number: int) -> None:
     """One stroke, most of a circle in the middle of the box, in about half a second."""
     radius = 0.3 * min(box["width"], box["height"])
     for i in range(POINTS):
@@ -229,7 +229,8 @@ def answers(url: str) -> bool:
 
 def draw_elsewhere(app: RunningApp) -> None:
     """One stroke by somebody on another machine: what its page would ask, a question at a time,
-    and as often as it asks while a training runs."""
+    and as often as it asks while a training runs.
+    """
     circle = [
         [0.5 + 0.3 * math.cos(turn), 0.5 + 0.3 * math.sin(turn)]
         for turn in (2 * math.pi * 0.8 * i / POINTS for i in range(POINTS))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -69,10 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def row(first: str, took: float, images: int) -> None:
         print(f"| {first} | {took:.2f} | {1e6 * took / images:.0f} |", flush=True)
 
-    for what, cost in (
-        (f"one epoch, batch {batch_size}", lambda n: epoch_seconds(mnist, n, batch_size)),
-        ("evaluating", lambda n: evaluation_seconds(network, mnist, n)),
-    ):
+    costs: dict[str, Callable[[int], float]] = {
+        f"one epoch, batch {batch_size}": lambda n: epoch_seconds(mnist, n, batch_size),
+        "evaluating": lambda n: evaluation_seconds(network, mnist, n),
+    }
+    for what, cost in costs.items():
         print(f"| {what}: images | s | µs per image |\n|---|---|---|")
         for images in (n for n in IMAGES if n <= args.most):
             again = ", MNIST's repeated" if images > len(mnist) else ""

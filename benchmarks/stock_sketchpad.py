@@ -31,6 +31,7 @@ def page() -> gr.Blocks:
         digit = "?" if seen is None else int(checkpoint.probabilities(seen[None])[0].argmax())
         return f"{digit}, answer {next(numbers)}"
 
+    blocks: gr.Blocks
     with gr.Blocks() as blocks:
         pad = gr.Sketchpad(type="pil", image_mode="RGBA", elem_id="stock-pad")
         label = gr.Label(elem_id="stock-answer")

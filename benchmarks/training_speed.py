@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
@@ -49,7 +49,7 @@ class PlainNetwork(nn.Sequential):
         )  # fmt: skip
 
 
-class PlainImages(Dataset):
+class PlainImages(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's MNIST gives them: one PIL image at a time, then the transforms."""
 
     def __init__(self, digits: DigitSet, images: int) -> None:

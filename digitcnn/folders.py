@@ -46,13 +46,15 @@ def cache_folder(find: Callable[[str], Path] = user_cache_path) -> Path:
 
 def output_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of runs and feedback: the option, else DIGITCNN_OUTPUT_DIR, else the
-    default ``outputs``."""
+    default ``outputs``.
+    """
     return _named(option, environment.get("DIGITCNN_OUTPUT_DIR")) or _default("outputs")
 
 
 def checkpoint_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the checkpoint folder: the option, else DIGITCNN_CHECKPOINT_DIR, else the default
-    ``checkpoints``."""
+    ``checkpoints``.
+    """
     return _named(option, environment.get("DIGITCNN_CHECKPOINT_DIR")) or _default("checkpoints")
 
 

@@ -114,4 +114,5 @@ class Workspace:
         if self.compute.device.type == "cpu":
             return classifier
         # A copy: the pad uses the checkpoint's own on the CPU.
-        return copy.deepcopy(classifier).to(self.compute.device)
+        moved: Classifier = copy.deepcopy(classifier).to(self.compute.device)
+        return moved

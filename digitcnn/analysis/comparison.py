@@ -186,7 +186,7 @@ class Recipe:
 
     @property
     def text(self) -> str:
-        """``99.55% ± 0.03 points``"""
+        """Return the mean and deviation, as in ``99.55% ± 0.03 points``."""
         return f"{100 * self.mean:.2f}% ± {100 * self.deviation:.2f} points"
 
 
@@ -258,11 +258,12 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """
     tosses = only_a + only_b
     # Whole numbers: exact for any counts, 20 ms for 20,000 tosses.
-    term, tail = 1, 0
+    term: int = 1
+    tail: int = 0
     for heads in range(min(only_a, only_b) + 1):
         tail += term
         term = term * (tosses - heads) // (heads + 1)
-    return min(1.0, 2 * tail / 2**tosses)
+    return min(1.0, 2 * tail / (1 << tosses))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -41,7 +41,7 @@ class Findings:
 
     @property
     def network(self) -> DigitCNN:
-        """digitcnn's own network, for figures of its layers. Raises CapabilityError for others."""
+        """Digitcnn's own network, for figures of its layers. Raises CapabilityError for others."""
         return _own_network(self.classifier, "maps", "this figure cannot be drawn")
 
     def with_stability(

@@ -44,7 +44,7 @@ class SharedCache(Generic[Key, Value]):
         """
         while True:
             with self._lock:
-                value = self._values.get(key)
+                value: Value | None = self._values.get(key)
                 if value is not None and accept(value):
                     return value
                 flight = self._flights.get(key)

@@ -41,7 +41,8 @@ def catalog_of(args: argparse.Namespace) -> Catalog:
 
 def _feedback_set(place: Path | str) -> LiveSet:
     """Return the labelled sketches as a digit set; their store is opened only where it is needed:
-    SQLAlchemy and PyTorch take seconds to import."""
+    SQLAlchemy and PyTorch take seconds to import.
+    """
 
     def store() -> FeedbackStore:
         from digitcnn.feedback.store import FeedbackStore

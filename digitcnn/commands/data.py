@@ -8,11 +8,12 @@ from functools import partial
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, advance, catalog_of, download, say
+from digitcnn.commands.base import Answer, advance, catalog_of, download
 from digitcnn.digits.catalog import Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED_FILE
+from digitcnn.terminal import say
 
 
 def run(args: argparse.Namespace) -> Answer:

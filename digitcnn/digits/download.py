@@ -374,7 +374,8 @@ def _resumes_at(done: int, response: requests.Response) -> bool:
 
 def _open_remote(url: str, session: requests.Session, timeout: float) -> zipfile.ZipFile:
     try:
-        return RemoteZip(url, session=session, headers=HEADERS, timeout=timeout)
+        archive: zipfile.ZipFile = RemoteZip(url, session=session, headers=HEADERS, timeout=timeout)
+        return archive
     except (RangeNotSupported, zipfile.BadZipFile) as error:
         raise _NoRanges from error
     except NETWORK_ERRORS as error:

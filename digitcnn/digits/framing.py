@@ -88,13 +88,15 @@ def resampled(ink: NDArray[Any], middle: Doubles, step: Doubles) -> Floats:
     """
     rows = _weights(middle[:, 0], step, ink.shape[1])
     columns = _weights(middle[:, 1], step, ink.shape[2])
-    return rows @ ink.astype(np.float32) @ columns.transpose(0, 2, 1)
+    framed: Floats = rows @ ink.astype(np.float32) @ columns.transpose(0, 2, 1)
+    return framed
 
 
 def to_bytes(ink: Floats) -> Bytes:
     """Scale ink to uint8, the darkest pixel of each image 255 as in nearly all of MNIST."""
     ink = np.clip(ink, 0, None)
-    return np.rint(ink * (255 / ink.max(axis=(1, 2), keepdims=True))).astype(np.uint8)
+    scaled: Bytes = np.rint(ink * (255 / ink.max(axis=(1, 2), keepdims=True))).astype(np.uint8)
+    return scaled
 
 
 def _weights(middle: Doubles, step: Doubles, size: int) -> Floats:
@@ -126,7 +128,9 @@ def _mass(ink: NDArray[Any]) -> Doubles:
     """Return the ink's centre of mass."""
     rows = ink.sum(axis=2, dtype=np.float64) @ (np.arange(ink.shape[1]) + 0.5)
     columns = ink.sum(axis=1, dtype=np.float64) @ (np.arange(ink.shape[2]) + 0.5)
-    return np.stack([rows, columns], axis=1) / ink.sum(axis=(1, 2), dtype=np.float64)[:, None]
+    centres: Doubles = np.stack([rows, columns], axis=1)
+    centres /= ink.sum(axis=(1, 2), dtype=np.float64)[:, None]
+    return centres
 
 
 def _frame_each(images: Tensor, frame: Callable[[Bytes], Floats]) -> Tensor:

@@ -86,7 +86,8 @@ def grey_of(image: Image.Image) -> NDArray[np.float32]:
 def _luminance_on_white(image: Image.Image) -> NDArray[np.float32]:
     if image.mode.startswith("I"):
         # Pillow reads 16-bit greys as I;16 or, in older releases and some formats, as I.
-        return np.asarray(image, dtype=np.float32) / np.float32(257)
+        wide: NDArray[np.float32] = np.asarray(image, dtype=np.float32) / np.float32(257)
+        return wide
     if image.mode == "F":
         grey = np.asarray(image, dtype=np.float32)
         return np.nan_to_num(grey, nan=0.0, posinf=255.0, neginf=0.0)

@@ -220,7 +220,8 @@ def _moved(images: Bytes, columns: npt.NDArray[np.int64]) -> Bytes:
 
 
 def _first_column(images: Bytes) -> npt.NDArray[np.int64]:
-    return (images > 32).any(1).argmax(1)
+    columns: npt.NDArray[np.int64] = (images > 32).any(1).argmax(1)
+    return columns
 
 
 def _last_column(images: Bytes) -> npt.NDArray[np.int64]:

@@ -355,7 +355,8 @@ def to_labels(values: Array, what: str) -> Bytes:
                 f"{what} has shape {list(values.shape)} but is not one-hot; save each image's "
                 "digit, with labels.argmax(axis=1) for probabilities."
             )
-        return values.argmax(1).astype(np.uint8)
+        digits: Bytes = values.argmax(1).astype(np.uint8)
+        return digits
     if values.ndim < 1 or values.size != max(values.shape) or not values.size:
         raise DigitSetError(
             f"{what} has shape {list(values.shape)!s:.80}; expected [images] or one-hot "

@@ -128,7 +128,8 @@ def _ink(grey: Floats) -> Floats | None:
         return None
     grain = 1.4826 * float(np.median(np.abs(border - ground))) / peak
     floor = min(max(LEAST_INK, 4 * grain), 0.5)
-    return np.clip((ink / peak - floor) / (1 - floor), 0, 1).astype(np.float32)
+    shares: Floats = np.clip((ink / peak - floor) / (1 - floor), 0, 1).astype(np.float32)
+    return shares
 
 
 def _border(grey: Floats) -> Floats:

@@ -158,7 +158,8 @@ def _choose_forms(
         weights[form.digit, place] = form.weight * population.form_weights.get(name, 1)
     limits = weights.cumsum(1)
     picks = random.random(len(digits)) * limits[digits, -1]
-    return (limits[digits] <= picks[:, None]).sum(1)
+    chosen: Integers = (limits[digits] <= picks[:, None]).sum(1)
+    return chosen
 
 
 def make_writers(population: Population, count: int, random: np.random.Generator) -> Writers:
@@ -280,7 +281,9 @@ def _write(
     count = len(authors)
 
     def noise(deviation: float, *shape: int) -> Floats:
-        return random.standard_normal((count, *shape), dtype=np.float32) * np.float32(deviation)
+        drawn: Floats = random.standard_normal((count, *shape), dtype=np.float32)
+        drawn *= np.float32(deviation)
+        return drawn
 
     stray = 1 + (population.looseness - 1) * template.ends[:, None]
     points = template.points + noise(population.wobble, *template.points.shape) * stray
@@ -350,4 +353,5 @@ def _ink(samples: Floats, lengths: Floats, radius: Floats, blur: float) -> Bytes
     level = (down * weight[..., None]).transpose(0, 2, 1) @ across
     distance = _REACH * np.sqrt(np.maximum(-2 * np.log(np.maximum(level, 1e-30)), 0))
     ink = (pen[..., None] - distance) / np.float32(blur) + np.float32(0.5)
-    return (ink.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    images: Bytes = (ink.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return images

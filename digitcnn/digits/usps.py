@@ -66,4 +66,5 @@ def enlarge_usps(images: Tensor) -> Tensor:
     """
     pixels = functional.resize(images.add(1).mul(127.5), [USPS_ENLARGED, USPS_ENLARGED])
     border = (SIDE - USPS_ENLARGED) // 2
-    return functional.pad(pixels.round(), [border] * 4).to(torch.uint8)
+    padded: Tensor = functional.pad(pixels.round(), [border] * 4)
+    return padded.to(torch.uint8)

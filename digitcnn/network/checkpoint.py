@@ -156,7 +156,8 @@ class Checkpoint:
 
     def fitted(self) -> Checkpoint:
         """Bare weights under the input scaling that they were most likely trained with, found on
-        drawn digits; a checkpoint that says its scaling is returned as it is."""
+        drawn digits; a checkpoint that says its scaling is returned as it is.
+        """
         if self.details.digits is not None or self.scaling is not None:
             return self
         drawn = synthetic.draw("synthetic", "train", images=IMAGES_TO_CHOOSE_ON)
@@ -415,7 +416,8 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, also: Path | None = None) -> None:
         """also: a second folder to read, such as that of the shipped model; names in the first
-        hide those in the second."""
+        hide those in the second.
+        """
         self.folder = folder
         self._also = also
         self._lock = threading.Lock()

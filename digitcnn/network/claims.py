@@ -116,7 +116,7 @@ class PickleReader:
             # Short of operands, memo entries or bytes: cut off or tampered with.
             raise Refused("is damaged in its description; copy or download it again") from error
 
-    def _step(self, name: str, argument: Any) -> None:
+    def _step(self, name: str, argument: Any) -> None:  # noqa: C901
         stack = self._stack
         if name in _LITERALS:
             stack.append(_LITERALS[name](argument))

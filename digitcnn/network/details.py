@@ -1,5 +1,6 @@
 """What a checkpoint says of itself besides its weights: plain values, checked like all data from
-outside."""
+outside.
+"""
 
 from __future__ import annotations
 

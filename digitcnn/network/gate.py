@@ -309,4 +309,5 @@ def check_tensor(name: str, tensor: Any, claim: Claim) -> Tensor:
     )
     if not plain:
         raise Refused(f"contradicts itself about its tensor {shown(name)}; save it again")
-    return tensor.detach()
+    checked: Tensor = tensor.detach()
+    return checked

@@ -156,7 +156,8 @@ class DigitCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 1, 28, 28] from ``prepare`` -> logits [N, 10]."""
-        return self.output(self.dropout(self.features(x)))
+        logits: Tensor = self.output(self.dropout(self.features(x)))
+        return logits
 
 
 def _channels_last(filters: Tensor) -> Tensor:

@@ -318,7 +318,8 @@ class TrainingSession:
         metrics: dict[str, Any] | None = None,
     ) -> RunEnd:
         """Record the end. The checkpoint is already written and the resume state goes last, so a
-        process killed in between leaves a run that is finished or resumable."""
+        process killed in between leaves a run that is finished or resumable.
+        """
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
         )

@@ -71,8 +71,8 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with autocast(self.compute):
-            logits = self.learner(self.network.prepare(images))
-        logits = logits.float()
+            output: Tensor = self.learner(self.network.prepare(images))
+        logits = output.float()
         objective = functional.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
         self.optimizer.zero_grad()
         objective.backward()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from digitcnn.errors import DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint
@@ -32,7 +33,8 @@ def build_api(workspace: Workspace, models: Models) -> None:
     def predict(picture: str | None, model: str) -> dict[str, Any]:
         """Classify an image of any size: {"digit", "is_digit", "probabilities", "seen"}. is_digit
         is null if the model cannot reject non-digits; seen is the 28x28 bytes that the network
-        saw, in base64. {"digit": null} for a blank image."""
+        saw, in base64. {"digit": null} for a blank image.
+        """
         if picture is None:
             raise SketchError("No image was received; send an image file.")
         try:
@@ -76,7 +78,8 @@ def build_api(workspace: Workspace, models: Models) -> None:
     @toasting
     def training() -> dict[str, Any]:
         """Report on this lab's training: {"state", "run", "epochs", "message", "history"}; state is
-        idle, running, stopped, finished, interrupted or failed; history has a row per epoch."""
+        idle, running, stopped, finished, interrupted or failed; history has a row per epoch.
+        """
         view = workspace.job.view()
         return {
             "state": view.state,
@@ -91,8 +94,8 @@ def build_api(workspace: Workspace, models: Models) -> None:
         (list_digit_sets, "digit_sets"),
         (training, "training"),
     ):
-        gr.api(ask, api_name=name, queue=False)
-    gr.api(evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME)
+        api(ask, api_name=name, queue=False)
+    api(evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME)
     # A file needs a component that accepts uploads and no other path of this machine.
     with gr.Column(visible=False):
         picture = gr.File(label="picture", type="filepath")

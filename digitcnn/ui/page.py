@@ -103,6 +103,7 @@ def build_page(
     workspace: Workspace, access: Access, link_line: Callable[[], str] = lambda: ""
 ) -> gr.Blocks:
     """Build the whole page, not launched. link_line: returns the state of the public link."""
+    page: gr.Blocks
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         gr.HTML(render("page/masthead.html"), elem_classes="masthead")
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)

@@ -48,7 +48,6 @@ def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     model_select: its value is the name of the checkpoint that answers.
     """
-
     gr.HTML(
         render("sketchpad/pad.html"),
         css_template=bundle.style("pad.css", "feedback_bar.css"),
@@ -137,7 +136,8 @@ def record_verdict(
 
 def standing_of(workspace: Workspace, payload: Payload) -> Payload:
     """How things stand for ``{"visitor"}``: scores, and where drawings are kept. Raises
-    FeedbackError."""
+    FeedbackError.
+    """
     store = workspace.feedback
     visitor = text_of(payload, "visitor")
     return {

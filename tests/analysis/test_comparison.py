@@ -69,7 +69,7 @@ def test_mcnemar_without_discordant_images_is_one_and_far_apart_is_not_below_zer
 
 @pytest.fixture
 def little_garbage() -> Iterator[None]:
-    """statsmodels collects garbage at every call: not among all that the tests have imported."""
+    """Statsmodels collects garbage at every call: not among all that the tests have imported."""
     gc.freeze()
     yield
     gc.unfreeze()

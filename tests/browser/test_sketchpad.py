@@ -59,7 +59,8 @@ def scribbles_told(network: DigitCNN) -> OODDetector:
 @pytest.fixture(scope="module")
 def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
     """The app with three models: one that says 2 to everything, one that says 9, and one that
-    says 3 to what is no scribble."""
+    says 3 to what is no scribble.
+    """
     folder = tmp_path_factory.mktemp("pad-app")
     (folder / "checkpoints").mkdir()
     details = Details(

@@ -43,7 +43,8 @@ LABELS = random.Random(1).randbytes(1_000)
 @dataclass
 class Place:
     """One address of the server. modes: how the 1st, 2nd, ... request is answered; the last one
-    answers all that follow."""
+    answers all that follow.
+    """
 
     content: bytes
     modes: tuple[str, ...]

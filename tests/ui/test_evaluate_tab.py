@@ -1,5 +1,6 @@
 """The Evaluate tab without a browser: numbers agree wherever they appear, and unusual digit sets,
-requests and models."""
+requests and models.
+"""
 
 from __future__ import annotations
 

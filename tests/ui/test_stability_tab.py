@@ -1,5 +1,6 @@
 """The Stability tab without a browser: the command's numbers, and unusual digit sets, requests and
-models."""
+models.
+"""
 
 from __future__ import annotations
 

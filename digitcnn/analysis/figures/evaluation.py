@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import Evaluation, gap, gap_text
@@ -143,11 +144,12 @@ _DIAGONAL = np.where(np.eye(CLASSES, dtype=bool), 1.0, np.nan)
 _MUTED_CELL = ListedColormap(["#e7e6e0"])
 
 
-def _error_shares(found: Evaluation) -> np.ndarray:
+def _error_shares(found: Evaluation) -> NDArray[np.float64]:
     """Off-diagonal counts in per cent of their row, NaN on the diagonal and for empty rows."""
     counts = np.array(found.confusion, dtype=np.float64)
     support = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(100 * counts, support, out=np.full_like(counts, np.nan), where=support > 0)
+    shares: NDArray[np.float64] = np.full_like(counts, np.nan)
+    np.divide(100 * counts, support, out=shares, where=support > 0)
     np.fill_diagonal(shares, np.nan)
     shares[counts == 0] = np.nan
     return shares

@@ -124,7 +124,8 @@ def say(axes: Axes, text: str) -> None:
 
 def write(axes: Axes, x: float, y: float, text: str, **looks: Any) -> None:
     """Words inside a panel, in its coordinates; they take no part in the layout, which costs
-    a third of the time where there are hundreds."""
+    a third of the time where there are hundreds.
+    """
     axes.text(x, y, text, in_layout=False, **looks)
 
 

@@ -178,7 +178,7 @@ def _nodes(helper: Any) -> list[Any]:
 
 
 def _packages() -> tuple[ModuleType, ModuleType]:
-    """onnx and onnxruntime. Raises ExportError where one is not installed."""
+    """Onnx and onnxruntime. Raises ExportError where one is not installed."""
     try:
         import onnx
         import onnx.checker

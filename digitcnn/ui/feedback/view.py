@@ -103,7 +103,8 @@ def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
 
 def filter_of(payload: Payload) -> FeedbackFilter:
     """Return the filter of ``{"visitor", "whose": mine or everybody, "right": any, right or wrong,
-    "digit": any, none or 0 to 9, "model": any or a digest}``. Raises FeedbackError."""
+    "digit": any, none or 0 to 9, "model": any or a digest}``. Raises FeedbackError.
+    """
     whose = _one_of(payload, "whose", {"mine": text_of(payload, "visitor"), "everybody": None})
     right = _one_of(payload, "right", {"any": None, "right": True, "wrong": False})
     digits: dict[str, int | Literal["any", "none"]] = {"any": "any", "none": "none"}

@@ -14,7 +14,8 @@ from digitcnn.workspace import Workspace
 
 def film_panel(workspace: Workspace) -> Panel:
     """Return the panel; ``film`` takes ``{"strokes", "width"}`` or ``{"picture"}``, ``film_news``
-    anything."""
+    anything.
+    """
 
     def film(payload: Payload) -> Payload:
         return filmed_sketch(workspace.job.view(), payload)
