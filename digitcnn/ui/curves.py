@@ -15,8 +15,12 @@ def curves(view: TrainingView) -> Markup:
         "train/curves.html",
         loss=_loss_chart(view),
         accuracy=_accuracy_chart(view),
-        augmentation=view.config is not None and view.config.augmentation,
+        augmentation=view.config is not None and _augmented(view),
     )
+
+
+def _augmented(view: TrainingView) -> bool:
+    return view.config is None or view.config.augmentation
 
 
 def loss_points(view: TrainingView) -> list[tuple[float, float]]:
@@ -45,6 +49,7 @@ def _loss_chart(view: TrainingView) -> Markup:
         log_axis("Training loss (nats)", [loss for _, loss in points]),
         [Series(name="Training", points=points)],
         empty="Training loss will appear here",
+        legend=True,
     )
 
 
@@ -52,13 +57,19 @@ def _accuracy_chart(view: TrainingView) -> Markup:
     held_out = [(result.epoch, 100 * result.accuracy) for result in view.history]
     training = [(result.epoch, 100 * result.training_accuracy) for result in view.history]
     values = [accuracy for _, accuracy in held_out + training]
+    name = "Training (augmented)" if _augmented(view) else "Training"
     return chart(
         "Accuracy per epoch (%)",
         count_axis("Epoch", view.config.epochs if view.config else 1),
         linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
         [
             Series(name="Held-out images", points=held_out, marker="circle"),
-            Series(name="Augmented training images", points=training, colour=2, marker="diamond"),
+            Series(
+                name="Training (augmented)" if _augmented(view) else "Training",
+                points=training,
+                colour=2,
+                marker="diamond",
+            ),
         ],
         empty="Accuracy after each epoch will appear here",
     )

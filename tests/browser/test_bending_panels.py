@@ -108,18 +108,18 @@ def test_on_a_phone_the_panels_are_folded_and_nothing_is_wider_than_the_screen(
     page = opened.page
     expect(page.locator("#panel-what_if")).not_to_have_attribute("open", "")
     opened.draw()
-    for name in ("what_if", "film"):
+    for name in ("what_if", "replay"):
         opened.unfold(name)
     expect(page.locator("#panel-what_if .verdict")).to_contain_text("7, ")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()
 
 
-def test_the_film_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:
+def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:
     panels = Panels(browser, own_app)
     page = panels.page
-    film = panels.unfold("film")
-    run, frames = film.locator(".run"), film.locator(".frames li")
+    replay = panels.unfold("replay")
+    run, frames = replay.locator(".run"), replay.locator(".frames li")
     expect(run).to_contain_text("Start a run")
 
     page.get_by_role("tab", name="Train").click()
@@ -133,17 +133,17 @@ def test_the_film_grows_with_the_training_and_stays_after_it(browser: Any, own_a
 
     page.get_by_role("tab", name="Sketchpad").click()
     panels.draw()
-    film.scroll_into_view_if_needed()
+    replay.scroll_into_view_if_needed()
     # Without another stroke: the panel hears of each epoch by itself.
     expect(frames).to_have_count(2)
     expect(run).to_contain_text(re.compile(r"epoch 2 of 2: \d"))
     expect(frames.first).to_contain_text("epoch 1")
 
-    before = film.locator(".share").all_inner_texts()
+    before = replay.locator(".share").all_inner_texts()
     panels.draw([(0.5, 0.2), (0.5, 0.8)])
-    film.scroll_into_view_if_needed()
+    replay.scroll_into_view_if_needed()
     page.wait_for_function(
-        "before => [...document.querySelectorAll('#panel-film .share')]"
+        "before => [...document.querySelectorAll('#panel-replay .share')]"
         ".map((one) => one.innerText).join() !== before",
         arg=",".join(before),
     )

@@ -202,7 +202,7 @@ def test_a_folded_panel_asks_for_nothing_and_catches_up(used: Panels) -> None:
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert "why" in used.asked
     assert "nearest" not in used.asked
-    assert not {"what_if", "film"} & set(used.asked), "folded at first"
+    assert not {"what_if", "replay"} & set(used.asked), "folded at first"
     summary.press("Enter")
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     assert "nearest" in used.asked
@@ -240,7 +240,7 @@ def test_on_a_phone_the_pad_comes_first_and_panels_are_folded(browser: Any, pane
     assert panels.page.locator(".panel[open]").count() == 0
     panels.draw()
     panels.page.locator('#pad-answer[data-digit="4"]').wait_for()
-    assert not {"nearest", "why", "what_if", "film"} & set(panels.asked)
+    assert not {"nearest", "why", "what_if", "replay"} & set(panels.asked)
     below = panels.nearest.bounding_box()["y"] - panels.canvas.bounding_box()["y"]
     assert below > 300
     panels.nearest.locator("summary").click()

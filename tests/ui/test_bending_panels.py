@@ -18,9 +18,9 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.replay import TrainingReplay
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.models import Models
-from digitcnn.ui.panels.film import film_panel, filmed_sketch, news_of
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.panels.replay import news_of, replay_panel, replayed_sketch
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.sketchpad_tab import replying
 from digitcnn.workspace import Workspace
@@ -122,13 +122,13 @@ def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
 @pytest.mark.parametrize("payload", HOSTILE, ids=lambda payload: repr(payload)[:40])
 def test_whatever_is_posted_is_answered_with_a_sentence(workspace: Workspace, payload: Any) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
-    film = function_of(film_panel(workspace), "film")
-    news = function_of(film_panel(workspace), "film_news")
+    replay = function_of(replay_panel(workspace), "replay")
+    news = function_of(replay_panel(workspace), "replay_news")
     reply = what_if(payload)
     assert set(reply) == {"error"}
     assert reply["error"].endswith((".", "?"))
     assert "went wrong" not in reply["error"]
-    for answered in (film(payload), news(payload)):
+    for answered in (replay(payload), news(payload)):
         json.dumps(answered, allow_nan=False)
         assert "went wrong" not in answered.get("error", "")
 
@@ -137,25 +137,25 @@ def test_an_empty_pad_is_no_error(workspace: Workspace) -> None:
     assert function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(BLANK) == {
         "blank": True
     }
-    assert function_of(film_panel(workspace), "film")(BLANK) == {"blank": True}
+    assert function_of(replay_panel(workspace), "replay")(BLANK) == {"blank": True}
 
 
-def test_before_any_training_there_is_no_film(workspace: Workspace) -> None:
-    film = function_of(film_panel(workspace), "film")(DRAWN)
-    assert (film["film"], film["frames"], film["running"]) == ([], 0, False)
+def test_without_a_training_the_replay_is_empty(workspace: Workspace) -> None:
+    replay = function_of(replay_panel(workspace), "replay")(DRAWN)
+    assert (replay["replay"], replay["frames"], replay["running"]) == ([], 0, False)
 
 
-def test_the_film_answers_the_sketch_with_each_epochs_network() -> None:
+def test_replay_classifies_the_sketch_with_each_epochs_network() -> None:
     networks = [DigitCNN(generator=torch.Generator().manual_seed(seed)).eval() for seed in (1, 2)]
-    film = TrainingReplay()
+    replay = TrainingReplay()
     for epoch, network in enumerate(networks, 1):
-        film = film.with_epoch(epoch, network.state_dict())
+        replay = replay.with_epoch(epoch, network.state_dict())
     config = TrainingConfig(digits="small", epochs=5)
-    view = TrainingView(state="running", run="<b>mine</b>", config=config, replay=film)
-    reply = filmed_sketch(view, DRAWN)
+    view = TrainingView(state="running", run="<b>mine</b>", config=config, replay=replay)
+    reply = replayed_sketch(view, DRAWN)
     json.dumps(reply, allow_nan=False)
     assert (reply["run"], reply["epochs"], reply["running"]) == ("<b>mine</b>", 5, True)
-    for epoch, (network, one) in enumerate(zip(networks, reply["film"], strict=True), 1):
+    for epoch, (network, one) in enumerate(zip(networks, reply["replay"], strict=True), 1):
         with torch.inference_mode():
             wanted = network(network.prepare(seen()[None]))[0].softmax(0)
         assert one["epoch"] == epoch
@@ -164,14 +164,14 @@ def test_the_film_answers_the_sketch_with_each_epochs_network() -> None:
 
 def test_the_page_hears_of_every_epoch_and_of_the_end() -> None:
     weights = DigitCNN(generator=torch.Generator().manual_seed(1)).state_dict()
-    film = TrainingReplay().with_epoch(1, weights)
+    replay = TrainingReplay().with_epoch(1, weights)
     views = [
         TrainingView(),
         TrainingView(state="running", run="a"),
-        TrainingView(state="running", run="a", replay=film),
-        TrainingView(state="running", run="a", replay=film.with_epoch(2, weights)),
-        TrainingView(state="finished", run="a", replay=film.with_epoch(2, weights)),
-        TrainingView(state="running", run="b", replay=film),
+        TrainingView(state="running", run="a", replay=replay),
+        TrainingView(state="running", run="a", replay=replay.with_epoch(2, weights)),
+        TrainingView(state="finished", run="a", replay=replay.with_epoch(2, weights)),
+        TrainingView(state="running", run="b", replay=replay),
     ]
     news = [news_of(view) for view in views]
     assert len({one["key"] for one in news}) == len(views)

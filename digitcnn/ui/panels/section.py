@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.models import Models
-from digitcnn.ui.panels.film import film_panel
 from digitcnn.ui.panels.nearest import nearest_panel
 from digitcnn.ui.panels.panel import Panel, WorkQueue
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.panels.replay import replay_panel
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.panels.why import why_panel
 from digitcnn.ui.sketchpad_tab import Payload, replying
@@ -33,7 +33,7 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
         nearest_panel(workspace, reader),
         why_panel(reader),
         what_if_panel(reader),
-        film_panel(workspace),
+        replay_panel(workspace),
     ]
 
 

@@ -10,7 +10,7 @@ const STARTS = {
   "panel-nearest": startNearest,
   "panel-why": startWhy,
   "panel-what_if": startWhatIf,
-  "panel-film": startReplay,
+  "panel-replay": startReplay,
 };
 
 class PanelsElement extends HTMLElement {

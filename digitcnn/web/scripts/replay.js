@@ -60,10 +60,10 @@ export function startReplay(root) {
   let available = 0; // how many epochs there are to see
 
   const { refresh, inSight } = registerPanel(root, {
-    ask: (payload) => connection.call("film", payload),
+    ask: (payload) => connection.call("replay", payload),
     show(reply) {
       [key, available] = [reply.key, reply.frames];
-      const frames = /** @type {Frame[]} */ (reply.film);
+      const frames = /** @type {Frame[]} */ (reply.replay);
       if (frames.length === 0) {
         clear();
         return;
@@ -94,7 +94,7 @@ export function startReplay(root) {
     looks += 1;
     if (asking || !inSight() || !(running || looks % IDLE === 0)) return;
     asking = true;
-    const news = await connection.call("film_news");
+    const news = await connection.call("replay_news");
     asking = false;
     if (news.key === undefined) return;
     ({ running, frames: available } = news);

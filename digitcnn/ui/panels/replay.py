@@ -12,24 +12,26 @@ from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 
-def film_panel(workspace: Workspace) -> Panel:
-    """Return the panel; ``film`` takes ``{"strokes", "width"}`` or ``{"picture"}``, ``film_news``
-    anything.
+def replay_panel(workspace: Workspace) -> Panel:
+    """Return the panel.
+
+    Its function ``replay`` takes ``{"strokes", "width"}`` or ``{"picture"}``; ``replay_news``
+    takes anything.
     """
 
-    def film(payload: Payload) -> Payload:
-        return filmed_sketch(workspace.job.view(), payload)
+    def replay(payload: Payload) -> Payload:
+        return replayed_sketch(workspace.job.view(), payload)
 
-    def film_news(payload: Payload) -> Payload:
+    def replay_news(payload: Payload) -> Payload:
         return news_of(workspace.job.view())
 
     return Panel(
-        name="film",
+        name="replay",
         title="While it trains",
         explanation="Your drawing, answered by the network as it was after each epoch of the "
         "running training, or of the last one.",
-        functions=(film, film_news),
-        content=render("panels/film.html"),
+        functions=(replay, replay_news),
+        content=render("panels/replay.html"),
     )
 
 
@@ -45,20 +47,20 @@ def news_of(view: TrainingView) -> Payload:
 
 
 @torch.inference_mode()
-def filmed_sketch(view: TrainingView, payload: Payload) -> Payload:
+def replayed_sketch(view: TrainingView, payload: Payload) -> Payload:
     """Classify a sketch with every network of the replay.
 
-    Returns ``news_of`` and ``{"run", "epochs": planned, "film": [{"epoch", "probabilities"}]}``;
+    Returns ``news_of`` and ``{"run", "epochs": planned, "replay": [{"epoch", "probabilities"}]}``;
     ``{"blank": True}`` for an empty sketch. Probabilities are not calibrated: the temperature is
     fitted at the end of a training. Raises SketchError.
     """
     seen = seen_of(payload)
     if seen is None:
         return {"blank": True}
-    film = []
+    epochs = []
     for frame in view.replay.frames:
         logits = frame.network(frame.network.prepare(seen[None]))[0]
         probabilities = [round(p, 4) for p in torch.softmax(logits, dim=0).tolist()]
-        film.append({"epoch": frame.epoch, "probabilities": probabilities})
+        epochs.append({"epoch": frame.epoch, "probabilities": probabilities})
     planned = view.config.epochs if view.config else 0
-    return {**news_of(view), "run": view.run, "epochs": planned, "film": film}
+    return {**news_of(view), "run": view.run, "epochs": planned, "replay": epochs}
