@@ -64,12 +64,7 @@ def _accuracy_chart(view: TrainingView) -> Markup:
         linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
         [
             Series(name="Held-out images", points=held_out, marker="circle"),
-            Series(
-                name="Training (augmented)" if _augmented(view) else "Training",
-                points=training,
-                colour=2,
-                marker="diamond",
-            ),
+            Series(name=name, points=training, colour=2, marker="diamond"),
         ],
         empty="Accuracy after each epoch will appear here",
     )
