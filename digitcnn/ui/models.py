@@ -1,15 +1,16 @@
-"""The models of the page: what the selector offers, and which one a tab works with."""
+"""The page's models: what the selector offers, and which one a tab uses."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from cachetools import LRUCache, cachedmethod
+from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.analysis.metrics import accuracy_text
@@ -102,10 +103,18 @@ def verdicts_html(verdicts: list[Verdict]) -> str:
     return render("models/dropped_files.html", verdicts=verdicts) if verdicts else ""
 
 
+@dataclass(frozen=True)
+class SelectorView:
+    """What the selector shows. trained: the checkpoint of the latest finished run, or ""."""
+
+    trained: str = ""
+    labels: tuple[str, ...] = ()
+
+
 def build_model_selector(
     workspace: Workspace, models: Models, clock: Clock, page: gr.Blocks
 ) -> gr.Dropdown:
-    """The selector with its download button and a place to drop files on, inside ``page``."""
+    """Build the selector, the download button and the place to drop files on, inside ``page``."""
     choices = models.choices()
     with gr.Row(elem_classes=["model-row", "takes-files"]):
         select = gr.Dropdown(
@@ -117,91 +126,82 @@ def build_model_selector(
             elem_id="model-select",
         )
         add = gr.UploadButton(
-            "Open file",
-            file_count="multiple",
-            scale=1,
-            min_width=120,
-            elem_id="model-drop",
+            "Open file", file_count="multiple", scale=1, min_width=120, elem_id="model-drop"
         )
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
-    said = gr.HTML(elem_id="model-verdicts")
-    check = gr.HTML(elem_id="model-check")
-    seen = gr.State(())
+    results = gr.HTML(elem_id="model-verdicts")
+    warning = gr.HTML(elem_id="model-check")
+    view = gr.State(SelectorView())
 
-    def state_of(choices: list[tuple[str, str]]) -> tuple[str, ...]:
-        """The checkpoint of the run that ended last, if it was finished, and all labels."""
+    def view_of(choices: list[tuple[str, str]]) -> SelectorView:
         ended = workspace.job.view().ended
-        trained = ""
-        if ended is not None and ended.state == FINISHED and ended.checkpoint:
-            trained = ended.checkpoint.stem
-        return (trained, *(label for label, _ in choices))
+        finished = ended is not None and ended.state == FINISHED
+        trained = ended.checkpoint.stem if ended and finished and ended.checkpoint else ""
+        return SelectorView(trained, tuple(label for label, _ in choices))
 
     def refresh(
-        request: gr.Request, seen: tuple[str, ...], selected: str | None
-    ) -> tuple[Any, tuple[str, ...]]:
-        """New files appear; the checkpoint of a run finished since the last look is selected."""
+        request: gr.Request, view: SelectorView, selected: str | None
+    ) -> tuple[Any, SelectorView]:
+        """Offer new files, and select the checkpoint of a run that has just finished."""
         choices = models.choices(request.session_hash)
-        now = state_of(choices)
-        trained = now[0]
-        if now == seen:
-            return gr.skip(), seen
+        latest = view_of(choices)
+        if latest == view:
+            return gr.skip(), view
         names = [name for _, name in choices]
-        if trained in names and (not seen or seen[0] != trained):
-            return gr.Dropdown(choices, value=trained), now
+        if latest.trained in names and latest.trained != view.trained:
+            return gr.Dropdown(choices, value=latest.trained), latest
         if selected not in names:
-            return gr.Dropdown(choices, value=_first_choice(choices)), now
-        # Without a value: whatever was chosen while this was asked stays chosen.
-        return gr.Dropdown(choices), now
+            return gr.Dropdown(choices, value=_first_choice(choices)), latest
+        # Without a value: a choice made meanwhile stays.
+        return gr.Dropdown(choices), latest
 
     @toasting
     def receive(files: Any, request: gr.Request) -> list[Any]:
-        """The latest good file is selected, on this page alone."""
+        """Select the last good file, on this page alone."""
         session = request.session_hash or ""
         verdicts = models.receive(files, session)
-        good = [verdict.key for verdict in verdicts if verdict.key is not None]
-        chosen = gr.Dropdown(models.choices(session), value=good[-1]) if good else gr.skip()
+        keys = [verdict.key for verdict in verdicts if verdict.key is not None]
+        chosen = gr.Dropdown(models.choices(session), value=keys[-1]) if keys else gr.skip()
         return [verdicts_html(verdicts), chosen]
 
     @toasting
-    def offer(name: str | None) -> Any:
+    def offer_download(name: str | None) -> Any:
         try:
             path = models.get(name).path if name else None
         except CheckpointError:
             path = None  # the selector follows within a second
         if path is None:
             return gr.DownloadButton(value=None, interactive=False)
-        # A copy leaves: nothing of the checkpoint folder itself is served.
+        # Only a copy is served: the checkpoint folder stays private.
         copy = save_file_to_cache(path, download.GRADIO_CACHE)
         return gr.DownloadButton(value=copy, interactive=True)
 
-    def look_at_drawings(name: str | None) -> str:
-        """A quiet line: a page whose model is gone hears of that from what it asks next."""
+    def warn(name: str | None) -> str:
         try:
-            warning = models.drawing_warning(name)
+            text = models.drawing_warning(name)
         except CheckpointError:
-            return ""
-        return f"<p>{escape(warning)}</p>" if warning else ""
+            return ""  # the tabs say so
+        return Markup("<p>{}</p>").format(text) if text else ""
 
-    def leave(request: gr.Request) -> None:
+    def close(request: gr.Request) -> None:
         models.dropped.forget(request.session_hash or "")
 
+    clock.watch(
+        refresh,
+        [view, select],
+        [select, view],
+        news=lambda: News((view_of(models.choices()), models.dropped.changes)),
+    )
     quiet: dict[str, Any] = {
         "api_visibility": "private",
         "show_progress": "hidden",
         "queue": False,
     }
-    clock.watch(
-        refresh,
-        [seen, select],
-        [select, seen],
-        news=lambda: News((state_of(models.choices()), models.dropped.changes)),
-    )
-    page.load(offer, select, download, **quiet)
-    select.change(offer, select, download, **quiet)
-    page.load(look_at_drawings, select, check, **quiet)
-    select.change(look_at_drawings, select, check, **quiet)
-    add.upload(receive, add, [said, select], api_visibility="private", show_progress="minimal")
-    page.unload(leave)
+    for event in (page.load, select.change):
+        event(offer_download, select, download, **quiet)
+        event(warn, select, warning, **quiet)
+    add.upload(receive, add, [results, select], api_visibility="private", show_progress="minimal")
+    page.unload(close)
     return select
 
 
