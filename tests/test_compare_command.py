@@ -67,8 +67,8 @@ def test_text_names_the_set_and_every_pair(
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda files: files[:1], "1 model"),
-        (lambda files: files * 3, "9 models"),
+        (lambda files: files[:1], "Models chosen: 1"),
+        (lambda files: files * 3, "Models chosen: 9"),
         (lambda files: [files[0], files[1], "--digits", "small,synthetic"], "2 sets"),
         (lambda files: [files[0], "nothing.pt"], "nothing.pt"),
     ],

@@ -1,7 +1,6 @@
-"""Calibrated confidence: one temperature for all logits, and how far confidence can be believed.
+"""Calibration: one temperature for all logits, and how well confidence matches accuracy.
 
-The temperature is fitted on held-out images of the training's own set. It promises nothing for
-images of another kind.
+The temperature is fitted on held-out images of the training set. It may not suit other images.
 """
 
 from __future__ import annotations
@@ -19,14 +18,16 @@ BINS = 15
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature with the least mean negative log-likelihood (Guo et al. 2017, section 4.2).
+    """Return the temperature with the least mean negative log-likelihood.
 
-    logits: [N, 10]; labels: [N]. Lies from 0.05 to 20. It is 1, no change, where the images cannot
-    say it: when every answer is right, any lower temperature is more likely still, without end;
-    when all logits are equal, all temperatures are alike.
+    logits: [N, 10]; labels: [N]. The result is between 0.05 and 20. It is 1 where the images do not
+    determine it: when every prediction is right, a lower temperature is always better; when all
+    logits are equal, every temperature gives the same.
 
-    The likelihood has one minimum, being convex in the temperature's inverse; a golden-section
-    search over the logarithm (Kiefer 1953) finds it to 1e-6, always in the same steps.
+    The loss is convex in the temperature's inverse, so it has one minimum; a golden-section search
+    over the logarithm (Kiefer 1953) finds it to 1e-6 in a fixed number of steps.
+
+    Guo, C. et al. (2017), On calibration of modern neural networks, ICML, section 4.2.
     """
     logits, labels = logits.double(), labels.long()
     margin = logits.gather(1, labels[:, None]).squeeze(1) - logits.max(dim=1).values
@@ -56,10 +57,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The answers whose confidence lies above ``low`` and up to ``high``.
+    """The predictions whose confidence is above ``low`` and up to ``high``.
 
-    count: how many. confidence: their mean confidence. accuracy: the fraction of them that is
-    right. Both NaN in an empty bin.
+    count: how many. confidence: their mean confidence. accuracy: the fraction that is right. Both
+    are NaN in an empty bin.
     """
 
     low: float
@@ -72,10 +73,9 @@ class ReliabilityBin:
 def reliability(
     logits: Tensor, labels: Tensor, temperature: float = 1.0, bins: int = BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """How often answers of each confidence are right, after ``temperature``.
+    """Return accuracy by confidence, the largest probability after ``temperature``.
 
-    logits: [N, 10]; labels: [N]. Confidence is the greatest probability. Bins as
-    ``reliability_of`` has them.
+    logits: [N, 10]; labels: [N]. Bins as in ``reliability_of``.
     """
     confidence = torch.softmax(logits.double() / temperature, dim=1).max(dim=1).values
     return reliability_of(confidence, logits.argmax(dim=1) == labels, bins)
@@ -84,11 +84,11 @@ def reliability(
 def reliability_of(
     confidence: Tensor, right: Tensor, bins: int = BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """How often answers of each confidence are right.
+    """Return accuracy by confidence.
 
-    confidence: float64 [N], 0 to 1; right: bool [N]. Bins are of equal width and closed above, as
-    Guo et al. (2017) have them, so a confidence of exactly 1, common once a softmax saturates, is
-    in the last.
+    confidence: float64 [N], 0 to 1; right: bool [N]. Bins have equal width and include their upper
+    end (Guo et al. 2017), so a confidence of exactly 1, common once a softmax saturates, is in the
+    last.
     """
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     index = torch.bucketize(confidence, edges[1:-1])
@@ -108,7 +108,7 @@ def reliability_of(
 
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Mean distance of accuracy and confidence over the images in ``bins``, a fraction (ibid.)."""
-    filled = [found for found in bins if found.count]
-    distance = sum(found.count * abs(found.accuracy - found.confidence) for found in filled)
-    return distance / sum(found.count for found in filled)
+    """Return the mean distance of accuracy and confidence over all images, a fraction (ibid.)."""
+    filled = [each for each in bins if each.count]
+    distance = sum(each.count * abs(each.accuracy - each.confidence) for each in filled)
+    return distance / sum(each.count for each in filled)

@@ -1,9 +1,10 @@
-"""Several networks on the same images: which is better, whether it matters, where they differ.
+"""Compare several models on the same images: which is better, by how much, and where they differ.
 
-The images are the same, so the answers are paired: only images that one network gets and the
-other misses tell them apart. What is compared are trained networks, not recipes: two trainings of
-one recipe with other seeds differ as well, so for recipes several seeds of each are needed;
-``seeds_of_one_recipe`` finds those.
+The images are the same, so the predictions are paired: only images that one model gets right and
+the other wrong distinguish them. This compares trained models, not recipes: runs of one recipe with
+different seeds differ as well, so comparing recipes needs several seeds of each, which
+``seeds_of_one_recipe`` finds. Our own McNemar and Holm, 20 lines, because scipy and statsmodels are
+not installed with the app; the tests compare with both.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Z_POWER = NormalDist().inv_cdf(POWER)
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of the same images two networks, a and b, both answer rightly, and so on."""
+    """How many of the same images two models, a and b, both get right, and so on."""
 
     both_right: int
     only_a_right: int
@@ -42,11 +43,12 @@ class Counts:
 
     @property
     def n(self) -> int:
+        """Number of images."""
         return self.both_right + self.only_a_right + self.only_b_right + self.both_wrong
 
     @property
     def discordant(self) -> int:
-        """How many images one of the two gets and the other misses."""
+        """Number of images that one of the two gets right and the other wrong."""
         return self.only_a_right + self.only_b_right
 
     @property
@@ -65,10 +67,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Pair(Counts):
-    """Two of the networks of a ``Comparison``, by their places in it.
+    """Two of the models of a ``Comparison``, by their places in it.
 
-    p_value: of the exact two-sided McNemar test. p_holm: the same, adjusted after Holm (1979) for
-    all pairs of the comparison.
+    p_value: of the exact two-sided McNemar test. p_holm: the same, Holm-adjusted (1979) for all
+    pairs of the comparison.
     """
 
     a: int
@@ -78,15 +80,15 @@ class Pair(Counts):
 
     @property
     def detectable(self) -> float:
-        """The smallest difference, in percentage points, that would probably have been seen.
+        """The smallest difference, in percentage points, that these images would reveal.
 
-        As ``detectable_difference``, at the share of discordant images that was seen.
+        By ``detectable_difference``, at the observed share of discordant images.
         """
         return 100 * detectable_difference(self.n, self.discordant)
 
     @property
     def better(self) -> int | None:
-        """The place of the network that is significantly better; None without evidence."""
+        """The place of the significantly better model; None without evidence."""
         if self.p_holm >= LEVEL:
             return None
         return self.a if self.only_a_right > self.only_b_right else self.b
@@ -94,10 +96,10 @@ class Pair(Counts):
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Networks on one digit set.
+    """Several models on one digit set.
 
-    names: of the networks, for people, all different. predictions, evaluations: one of each per
-    network. pairs: of every two of them, in the order of itertools.combinations.
+    names: all different. predictions, evaluations: one of each per model. pairs: every two of
+    them, in the order of itertools.combinations.
     """
 
     names: tuple[str, ...]
@@ -112,15 +114,16 @@ class Comparison:
 
     @property
     def n(self) -> int:
+        """Number of images."""
         return self.evaluations[0].n
 
     def pair(self, a: int, b: int) -> Pair:
-        """The pair of the networks at the places a < b."""
+        """Return the pair of the models at the places a < b."""
         return next(pair for pair in self.pairs if (pair.a, pair.b) == (a, b))
 
     @property
     def among_the_best(self) -> tuple[bool, ...]:
-        """Per network, whether it is not significantly worse than the most accurate one."""
+        """Per model, whether it is not significantly worse than the most accurate one."""
         best = min(range(len(self.names)), key=lambda place: self.evaluations[place].errors)
         worse = {
             pair.a + pair.b - best
@@ -130,39 +133,39 @@ class Comparison:
         return tuple(place not in worse for place in range(len(self.names)))
 
     def verdict(self, pair: Pair) -> str:
-        """What can be said of a pair, in words for people."""
+        """Return the conclusion about a pair, in words."""
         a, b = self.names[pair.a], self.names[pair.b]
         if self.predictions[pair.a].digest == self.predictions[pair.b].digest:
-            return f"{a} and {b} are the same network"
+            return f"{a} and {b} are the same model"
         if pair.better is not None:
-            adjusted = " after Holm" if len(self.pairs) > 1 else ""
+            adjusted = ", Holm-adjusted" if len(self.pairs) > 1 else ""
             better = self.names[pair.better]
             return f"{better} is better on {self.title} ({p_text(pair.p_holm)}{adjusted})"
         images = f"these {pair.n:,} images"
-        if math.isnan(pair.detectable):
-            return (
-                f"no evidence of a difference: only {pair.discordant:,} of {images} "
-                f"tell{'s' * (pair.discordant == 1)} {a} and {b} apart, too few to see any"
-                if pair.discordant
-                else f"no evidence of a difference: none of {images} tells {a} and {b} apart"
+        if not pair.discordant:
+            reason = f"{a} and {b} get the same ones of {images} right"
+        elif math.isnan(pair.detectable):
+            reason = (
+                f"only one of {a} and {b} is right on just {pair.discordant:,} of {images}, too "
+                "few to tell"
             )
-        return (
-            f"no evidence of a difference: one below {pair.detectable:.2f} points cannot be seen "
-            f"with {images}"
-        )
+        else:
+            reason = f"{images} cannot reveal one below {pair.detectable:.2f} points"
+        return f"no evidence of a difference: {reason}"
 
     def only(self, right: int, wrong: int) -> Tensor:
-        """Places of the images that one network gets and the other misses: int64 [K].
+        """Return the places of the images that only one of the two gets right: int64 [K].
 
-        The other's most confident mistakes come first.
+        The other's most confident errors come first.
         """
-        got, missed = self.predictions[right], self.predictions[wrong]
-        places = (got.right & ~missed.right).nonzero().squeeze(1)
-        sure = missed.probabilities(self.evaluations[wrong].temperature).max(dim=1).values[places]
-        return places[sure.argsort(descending=True, stable=True)]
+        first, other = self.predictions[right], self.predictions[wrong]
+        places = (first.right & ~other.right).nonzero().squeeze(1)
+        probabilities = other.probabilities(self.evaluations[wrong].temperature)
+        confidence = probabilities.max(dim=1).values[places]
+        return places[confidence.argsort(descending=True, stable=True)]
 
     def per_digit(self, a: int, b: int) -> tuple[Counts, ...]:
-        """The counts of a pair for each true digit."""
+        """Return the counts of a pair for each true digit."""
         right_a, right_b = self.predictions[a].right, self.predictions[b].right
         labels = self.predictions[a].labels
         return tuple(
@@ -172,10 +175,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Networks that differ in nothing but their seed, and how accurate they are on one set.
+    """Models that differ only in their seed, and their accuracy on one set.
 
-    members: their places. mean: of their accuracies, deviation: the sample's standard deviation;
-    both fractions. title: of the set.
+    members: their places. mean, deviation: mean and sample standard deviation of their accuracies,
+    fractions. title: of the set.
     """
 
     members: tuple[int, ...]
@@ -195,26 +198,26 @@ def compare(
     predictions: Sequence[Predictions],
     temperatures: Sequence[float | None],
 ) -> Comparison:
-    """The comparison of two to eight networks on one digit set.
+    """Compare two to eight models on one digit set.
 
-    names: all different. predictions: one per network, all of the same images.
-    temperatures: what each network's logits are divided by; None means 1.
-    Raises ConfigError for another number of networks, and ValueError for predictions of other
+    names: all different. predictions: one per model, all for the same images. temperatures: what
+    each model's logits are divided by; None means 1.
+    Raises ConfigError for another number of models, ValueError for predictions for different
     images.
     """
     check_number(len(names))
-    if len({found.fingerprint for found in predictions}) != 1:
-        raise ValueError("networks are compared on the same images, but these predictions differ")
+    if len({one.fingerprint for one in predictions}) != 1:
+        raise ValueError("expected predictions for the same images, got different fingerprints")
     combinations = list(itertools.combinations(range(len(names)), 2))
-    right = [found.right for found in predictions]
+    right = [one.right for one in predictions]
     counts = [_counts(right[a], right[b]) for a, b in combinations]
     p_values = [mcnemar(count.only_a_right, count.only_b_right) for count in counts]
     return Comparison(
         names=tuple(names),
         predictions=tuple(predictions),
         evaluations=tuple(
-            evaluate(found, temperature or 1.0)
-            for found, temperature in zip(predictions, temperatures, strict=True)
+            evaluate(one, temperature or 1.0)
+            for one, temperature in zip(predictions, temperatures, strict=True)
         ),
         pairs=tuple(
             Pair(**vars(count), a=a, b=b, p_value=p_value, p_holm=p_holm)
@@ -225,17 +228,14 @@ def compare(
     )
 
 
-def check_number(networks: int) -> None:
-    """Raises ConfigError unless so many networks can be compared."""
-    if not FEWEST_COMPARED <= networks <= MOST_COMPARED:
-        raise ConfigError(
-            f"{networks} model{'s' * (networks != 1)} to compare "
-            f"{'is' if networks == 1 else 'are'} given; take {FEWEST_COMPARED} to {MOST_COMPARED}."
-        )
+def check_number(models: int) -> None:
+    """Raise ConfigError unless this many models can be compared."""
+    if not FEWEST_COMPARED <= models <= MOST_COMPARED:
+        raise ConfigError(f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.")
 
 
 def _counts(right_a: Tensor, right_b: Tensor) -> Counts:
-    """From which answers are right, bool [N] each."""
+    """Count from which predictions are right, bool [N] each."""
     return Counts(
         both_right=int((right_a & right_b).sum()),
         only_a_right=int((right_a & ~right_b).sum()),
@@ -244,11 +244,11 @@ def _counts(right_a: Tensor, right_b: Tensor) -> Counts:
     )
 
 
-# --- tests --------------------------------------------------------------------------------------
+# Tests
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The p-value of the exact two-sided McNemar test from the discordant counts.
+    """Return the p-value of the exact two-sided McNemar test from the discordant counts.
 
     Under equal accuracy each discordant image is a fair coin's toss: twice the smaller tail of the
     binomial distribution, at most 1. Without discordant images it is 1.
@@ -267,9 +267,9 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for being several, in the same order.
+    """Return the Holm-adjusted p-values, in the same order.
 
-    The chance of at least one false alarm among all of them stays below the level.
+    The probability of at least one false positive among all of them stays below the level.
 
     Holm, S. (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal
     of Statistics 6, 65-70.
@@ -283,12 +283,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(n: int, discordant: int) -> float:
-    """The difference of accuracies, a fraction, that a McNemar test of ``n`` images sees with 80%
-    power at the 5% level, where ``discordant`` of them tell the networks apart.
+    """Return the difference of accuracies that a McNemar test of ``n`` images detects, a fraction.
 
-    The sample size n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2 for a difference d at a share p of
-    discordant images, solved for d. NaN where d would be larger than p: then even all discordant
-    images pointing one way would not do, and there are too few to speak of any difference.
+    At 80% power and the 5% level, with ``discordant`` images that one model gets right and the
+    other wrong: the sample size n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2 for a difference d at
+    a share p of discordant images, solved for d. NaN where d would be larger than p: then even all
+    discordant images in favour of one model would not suffice.
 
     Miettinen, O. S. (1968), The matched pairs design in the case of all-or-none responses,
     Biometrics 24, 339-352. Connor, R. J. (1987), Sample size for testing differences in
@@ -305,21 +305,21 @@ def detectable_difference(n: int, discordant: int) -> float:
     return difference if 0 < difference <= share else math.nan
 
 
-# --- recipes ------------------------------------------------------------------------------------
+# Recipes
 
 
 def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> tuple[Recipe, ...]:
-    """The groups of networks whose files say the same configuration, but for the seed.
+    """Return the groups of models whose files have the same configuration but for the seed.
 
-    details: of each network of the comparison. Networks trained on other images, or stopped at
-    another epoch, are of another group; a network that comes twice counts once.
+    details: of each model of the comparison. Models trained on different images, or stopped at
+    different epochs, are in different groups; a model that occurs twice counts once.
     """
     groups: dict[str, dict[int, int]] = {}
-    for place, said in enumerate(details):
-        if said.config and said.seed is not None:
-            settings = {k: v for k, v in said.config.items() if k != "seed"}
-            key = repr((sorted(settings.items(), key=str), said.epochs, said.fingerprints))
-            groups.setdefault(key, {}).setdefault(said.seed, place)
+    for place, one in enumerate(details):
+        if one.config and one.seed is not None:
+            settings = {k: v for k, v in one.config.items() if k != "seed"}
+            key = repr((sorted(settings.items(), key=str), one.epochs, one.fingerprints))
+            groups.setdefault(key, {}).setdefault(one.seed, place)
     recipes = []
     for members in groups.values():
         if len(members) > 1:
@@ -337,48 +337,46 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
 
 
 def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[Any], bool]]:
-    """What the files say of their trainings: name, a value per network, whether they differ.
+    """Return each setting in the files: name, a value per model, whether the values differ.
 
     A value that a file does not have is None.
     """
-    names = list(dict.fromkeys(name for said in details for name in said.config))
-    rows = [(name, [said.config.get(name) for said in details]) for name in names]
+    names = list(dict.fromkeys(name for one in details for name in one.config))
+    rows = [(name, [one.config.get(name) for one in details]) for name in names]
     rows += [
-        ("finished epochs", [said.epochs for said in details]),
-        ("training images", [said.fingerprints.get("train", "")[:12] or None for said in details]),
-        ("temperature", [said.temperature for said in details]),
+        ("epochs trained", [one.epochs for one in details]),
+        ("training images", [one.fingerprints.get("train", "")[:12] or None for one in details]),
+        ("temperature", [one.temperature for one in details]),
     ]
-    versions = list(dict.fromkeys(name for said in details for name in said.versions))
-    rows += [
-        (f"{name} version", [said.versions.get(name) for said in details]) for name in versions
-    ]
+    versions = list(dict.fromkeys(name for one in details for name in one.versions))
+    rows += [(f"{name} version", [one.versions.get(name) for one in details]) for name in versions]
     return [(name, values, any(value != values[0] for value in values)) for name, values in rows]
 
 
 def unique_names(names: Sequence[str], digests: Sequence[str]) -> list[str]:
-    """The names, those that occur more than once with the start of their digest, then a number."""
-    often = Counter(names)
-    shown: list[str] = []
+    """Return the names; repeated ones get the start of their digest, then a number."""
+    occurrences = Counter(names)
+    unique: list[str] = []
     for name, digest in zip(names, digests, strict=True):
-        wanted = f"{name} ({digest[:8]})" if often[name] > 1 else name
-        number, chosen = 1, wanted
-        while chosen in shown:
+        base = f"{name} ({digest[:8]})" if occurrences[name] > 1 else name
+        number, candidate = 1, base
+        while candidate in unique:
             number += 1
-            chosen = f"{wanted} #{number}"
-        shown.append(chosen)
-    return shown
+            candidate = f"{base} #{number}"
+        unique.append(candidate)
+    return unique
 
 
-# --- for people ---------------------------------------------------------------------------------
+# Text
 
 
 def p_text(p_value: float) -> str:
-    """``p = 0.003``; three decimals, below that ``p < 0.001``."""
+    """Return ``p = 0.003`` with three decimals, or ``p < 0.001``."""
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def difference_text(counts: Counts) -> str:
-    """A difference with sign and 95% interval: ``+0.12 points (-0.03 to +0.27)``; else a dash."""
+    """Return a difference with sign and 95% interval: ``+0.12 points (-0.03 to +0.27)``."""
     if not counts.n:
         return "–"
     low, high = counts.interval

@@ -1,17 +1,15 @@
-"""Why a network answers what it answers: what its layers see, which ink and which gap speaks for
-the answer and against a rival.
+"""Why a model predicts this digit and not that: its feature maps, and the ink and gaps that count.
 
-What is explained is the *lead*: the answer's logit minus the rival's, in points. Two measures,
-because one cannot do both:
+What is explained is the *lead*: the predicted digit's logit minus a rival's, in points. There are
+two measures, because one cannot do both:
 
-- Ink, by integrated gradients (Sundararajan, Taly and Yan 2017, arXiv 1703.01365) from an empty
-  paper. They add up to the lead, less that of the empty paper, but a pixel without ink gets 0 by
-  construction: nothing moves there along the path.
-- Gaps, by trying them: one dot of ink is put into each empty place, and the lead that it costs is
-  counted, as Zeiler and Fergus (2014, section 4.2) did with grey squares on objects. Integrated
-  gradients from paper full of ink would name gaps too (Kapishnikov et al. 2019 average both
-  baselines), but most of such a path looks like no digit: what they gave on drawings was noise.
-  The limit of single dots: a gap that matters only once it is closed as a whole stays unnamed.
+- Ink: integrated gradients (Sundararajan, Taly and Yan 2017, arXiv 1703.01365) from blank paper.
+  They add up to the lead minus that of blank paper, but are 0 wherever there is no ink.
+- Gaps: one dot of ink in each empty place, and the lead that it costs, as Zeiler and Fergus (2014,
+  section 4.2) did with grey squares on objects. Integrated gradients from paper full of ink would
+  find gaps too (Kapishnikov et al. 2019 average both baselines), but most of that path is far from
+  any digit, and on sketches they gave noise. Single dots have a limit: they do not find a gap that
+  matters only when it is closed as a whole.
 """
 
 from __future__ import annotations
@@ -23,21 +21,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
+from digitcnn.network.classifier import Classifier, require
 from digitcnn.network.model import DigitCNN
 
-# Steps of the path, by the midpoint rule, and how they crowd towards the empty paper, where answers
-# change fastest. On 60 held-out MNIST digits the sum missed the lead by 0.9% in the median and by
-# 2% at the 95th percentile, and what is shown differed by 2% from that of 200 steps; as many
-# even steps miss the lead by 1.2% and 4%.
+# Steps of the path, by the midpoint rule, denser towards blank paper, where predictions change
+# fastest. On 60 held-out MNIST digits the sum missed the lead by 0.9% in the median and by 2% at
+# the 95th percentile, and the map differed by 2% from that of 200 steps; as many even steps miss
+# the lead by 1.2% and 4%.
 STEPS, CROWDING = 32, 1.5
-# Diameter of the dots, a pen's width in the framed digit, and the distance of their places.
+# Diameter of the dots, the width of a stroke in a framed digit, and the distance between them.
 DOT = 2.5
 SPACING = 2
-# Places beyond the 20 pixels that a framed digit spans are no gaps of it.
+# A framed digit spans 20 pixels; beyond them there are no gaps.
 FIRST_PLACE, LAST_PLACE = 4, 24
-# A dot that adds less than this share of its ink lies on ink.
+# A dot that adds less than this share of its ink is on a stroke.
 LEAST_ADDED = 0.5
-# Places are named within the ink's box, or this many pixels where it is narrower, as a one's.
+# Places are named within the ink's box, which is widened to this many pixels for a narrow 1.
 LEAST_BOX = 14
 
 NAMES = (
@@ -49,37 +48,37 @@ NAMES = (
 
 @torch.inference_mode()
 def feature_maps(network: DigitCNN, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What each convolution block hands on, after its pooling: float32 [32, 14, 14], [64, 7, 7].
+    """Return the output of each convolution block: float32 [32, 14, 14] and [64, 7, 7], >= 0.
 
-    image: [28, 28] from 0 to 255. Not negative; 0 where a filter did not find its shape.
+    image: [28, 28] from 0 to 255.
     """
     first = network.block1(network.prepare(image[None]))
     return first[0], network.block2(first)[0]
 
 
 def integrated_gradients(
-    network: DigitCNN, image: Tensor, answer: int, rival: int, *, steps: int = STEPS
+    classifier: Classifier, image: Tensor, answer: int, rival: int, *, steps: int = STEPS
 ) -> Tensor:
-    """How many points of the answer's lead over the rival come from each pixel: float32 [28, 28].
+    """Return the points of the lead that each pixel contributes: float32 [28, 28].
 
-    image: [28, 28] from 0 to 255. Sums up to the lead on the image minus that on an empty paper;
-    0 wherever there is no ink. The gradient is taken with respect to the image alone.
+    image: [28, 28] from 0 to 255. They add up to the lead on the image minus that on blank paper,
+    and are 0 wherever there is no ink. Only the gradient of the image is computed.
     """
     ink = image.float()
     middles = (torch.arange(steps) + 0.5) / steps
     shares, widths = middles**CROWDING, CROWDING * middles ** (CROWDING - 1) / steps
     path = (shares[:, None, None] * ink).requires_grad_()
-    lead = _lead(network(network.prepare(path)), answer, rival)
+    lead = _lead(classifier.logits(path), answer, rival)
     (gradients,) = torch.autograd.grad(lead.sum(), path)
     return ink * torch.einsum("s,shw->hw", widths, gradients)
 
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
-    """What empty places mean for the lead.
+    """What empty places contribute to the lead.
 
     places: int64 [K, 2], row and column of the middle of each dot. effects: float32 [K], the
-    points that a dot there takes from the lead: positive where the gap speaks for the answer.
+    points that a dot there costs: positive where the gap supports the prediction.
     """
 
     places: Tensor
@@ -87,8 +86,8 @@ class Gaps:
 
 
 @torch.inference_mode()
-def gap_effects(network: DigitCNN, image: Tensor, answer: int, rival: int) -> Gaps:
-    """The effect of one dot of ink in every empty place, two pixels apart. image: [28, 28]."""
+def gap_effects(classifier: Classifier, image: Tensor, answer: int, rival: int) -> Gaps:
+    """Measure the effect of one dot of ink in every empty place. image: [28, 28]."""
     ink = image.float()
     line = torch.arange(FIRST_PLACE, LAST_PLACE + 1, SPACING)
     places = torch.cartesian_prod(line, line)
@@ -97,7 +96,7 @@ def gap_effects(network: DigitCNN, image: Tensor, answer: int, rival: int) -> Ga
     added = (dotted - ink).sum(dim=(1, 2)) / dots.sum(dim=(1, 2))
     empty = added >= LEAST_ADDED
     batch = torch.cat([ink[None], dotted[empty]])
-    leads = _lead(network(network.prepare(batch)), answer, rival)
+    leads = _lead(classifier.logits(batch), answer, rival)
     return Gaps(places[empty], leads[0] - leads[1:])
 
 
@@ -106,7 +105,7 @@ def _lead(logits: Tensor, answer: int, rival: int) -> Tensor:
 
 
 def _dots(places: Tensor) -> Tensor:
-    """One dot per place, drawn as a pen draws: float32 [K, 28, 28] from 0 to 255."""
+    """Draw one dot per place, with a soft edge: float32 [K, 28, 28] from 0 to 255."""
     line = torch.arange(SIDE)
     rows = (line - places[:, :1]).square()
     columns = (line - places[:, 1:]).square()
@@ -118,8 +117,8 @@ def _dots(places: Tensor) -> Tensor:
 class Explanation:
     """Why this digit and not that one.
 
-    answer, rival: digits. lead: in points, not negative. image: uint8 [28, 28]. ink: of
-    ``integrated_gradients``. gaps: of ``gap_effects``.
+    answer, rival: digits. lead: in points, not negative. image: uint8 [28, 28]. ink: from
+    ``integrated_gradients``. gaps: from ``gap_effects``.
     """
 
     answer: int
@@ -130,7 +129,7 @@ class Explanation:
     gaps: Gaps
 
     def strongest_ink(self) -> tuple[str, float]:
-        """The part of the drawing whose ink speaks most for the answer, and its points."""
+        """Return the part of the sketch whose ink contributes most, and its points."""
         places = self.image.nonzero()
         if len(places) == 0:
             return NAMES[1][1], 0.0
@@ -140,7 +139,7 @@ class Explanation:
         return NAMES[best // 3][best % 3], float(points[best])
 
     def strongest_gap(self) -> tuple[str, float]:
-        """Where a dot of ink would cost the answer most, and how many points."""
+        """Return the part of the sketch where a dot would cost most, and how many points."""
         if len(self.gaps.effects) == 0:
             return NAMES[1][1], 0.0
         best = int(self.gaps.effects.argmax())
@@ -148,7 +147,7 @@ class Explanation:
         return NAMES[part // 3][part % 3], float(self.gaps.effects[best])
 
     def _parts(self, places: Tensor) -> Tensor:
-        """Which ninth of the drawing each place [K, 2] lies in, row by row: int64 [K], 0 to 8."""
+        """Return the ninth of the sketch that each place [K, 2] is in, row by row: int64 [K]."""
         inked = self.image.nonzero()
         if len(inked) == 0:
             inked = torch.tensor([[0, 0], [SIDE - 1, SIDE - 1]])
@@ -159,35 +158,37 @@ class Explanation:
         return thirds[:, 0] * 3 + thirds[:, 1]
 
 
-def explain(network: DigitCNN, image: Tensor, rival: int | None = None) -> Explanation:
-    """Why the network answers as it does to ``image``, uint8 [28, 28].
+def explain(classifier: Classifier, image: Tensor, rival: int | None = None) -> Explanation:
+    """Explain the prediction for ``image``, uint8 [28, 28].
 
-    rival: the digit to compare with; None, and the answer itself, mean the second best.
-    network: in evaluation mode; ``inference_copy`` makes one that needs half the time,
-    35 ms on one core.
+    rival: the digit to compare with; None, and the predicted digit itself, mean the second best.
+    classifier: its ``inference_copy`` needs half the time, 35 ms on one core.
+    Raises CapabilityError for a classifier without gradients, ValueError for a rival that is not
+    a digit.
     """
+    require(classifier, "gradients", "its predictions cannot be explained")
     with torch.inference_mode():
-        logits = network(network.prepare(image[None]))[0]
+        logits = classifier.logits(image[None])[0]
         answer, second = logits.topk(2).indices.tolist()
     if rival is None or rival == answer:
         rival = second
     if not 0 <= rival < CLASSES:
-        raise ValueError(f"a rival is a digit from 0 to 9, not {rival}")
+        raise ValueError(f"expected a rival from 0 to 9, got {rival}")
     return Explanation(
         answer,
         rival,
         float(logits[answer] - logits[rival]),
         image,
-        integrated_gradients(network, image, answer, rival),
-        gap_effects(network, image, answer, rival),
+        integrated_gradients(classifier, image, answer, rival),
+        gap_effects(classifier, image, answer, rival),
     )
 
 
 def along_ink(attributions: Tensor, image: Tensor) -> Tensor:
-    """Attributions averaged over the inked pixels within 3x3, to be looked at: float32 [28, 28].
+    """Return attributions averaged over the inked pixels within 3x3, for display.
 
-    Neighbouring pixels alternate with the grid of the pooling layers, which says nothing of the
-    drawing; over a stroke's width they add up to what it means.
+    Neighbouring pixels alternate with the grid of the pooling layers, which has nothing to do with
+    the sketch; averaged over a stroke's width the pattern disappears. float32 [28, 28].
     """
     inked = (image > 0).float()
     both = torch.stack([attributions * inked, inked])[:, None]

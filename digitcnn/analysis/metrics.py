@@ -1,6 +1,7 @@
-"""Numbers that say how good the answers are; computed here and nowhere else.
+"""Metrics of predictions, computed here and nowhere else.
 
-Undefined is NaN here, ``null`` in JSON, an empty field in CSV and a dash for people.
+Undefined is NaN here, ``null`` in JSON, an empty field in CSV and a dash on the page. Our own code
+and not torchmetrics, which replaces undefined values by 0; the tests compare with scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from digitcnn.intervals import newcombe_difference, wilson_interval
 class PerDigit:
     """One digit's row; precision, recall and F1 are fractions, NaN where undefined.
 
-    support: how many images show the digit. Recall is undefined when that is 0, precision when
-    nothing was answered with the digit, F1 when both.
+    support: number of images of the digit. Recall is undefined when that is 0, precision when the
+    digit is never predicted, F1 when both are.
     """
 
     digit: int
@@ -40,7 +41,7 @@ class PerDigit:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All numbers of one network on one digit set; accuracies are fractions.
+    """All metrics of one classifier on one digit set; accuracies are fractions.
 
     accuracy_low, accuracy_high: the 95% Wilson interval.
     nll: mean negative log-likelihood in nats. brier: the sum over the ten classes of squared
@@ -72,11 +73,11 @@ class Evaluation:
 
     @property
     def accuracy_text(self) -> str:
-        """The accuracy with its interval, as ``accuracy_text`` below."""
+        """The accuracy with its interval, by ``accuracy_text`` below."""
         return accuracy_text(self.accuracy, self.n)
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers as the command line prints them; undefined ones are None."""
+        """Return the metrics as the command line prints them; undefined ones are None."""
         names = ("n", "accuracy", "accuracy_low", "accuracy_high", "nll", "ece", "brier")
         values: dict[str, Any] = {name: getattr(self, name) for name in (*names, "macro_f1")}
         values["per_digit"] = [asdict(row) for row in self.per_digit]
@@ -87,7 +88,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much more accurate a network is on one digit set than on another, in points.
+    """How much more accurate a classifier is on one digit set than on another, in points.
 
     first, second: the sets' titles. points: accuracy on the first minus accuracy on the second,
     in percentage points. low, high: its 95% interval.
@@ -101,7 +102,7 @@ class Gap:
 
 
 def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
-    """Every number of ``predictions``; ``temperature`` divides the logits and changes no answer."""
+    """Compute every metric. temperature: divides the logits, which changes no predicted digit."""
     labels = predictions.labels.long()
     n = len(labels)
     log_probabilities = functional.log_softmax(predictions.logits.double() / temperature, dim=1)
@@ -131,61 +132,61 @@ def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The fraction of right answers, from logits [N, 10] and labels [N]; NaN for no images."""
+    """Return the fraction of right predictions; NaN for no images. logits: [N, 10]; labels: [N]."""
     if not len(labels):
         return math.nan
     return int((logits.argmax(dim=1) == labels).sum()) / len(labels)
 
 
-def confusion(answers: Tensor, labels: Tensor) -> Tensor:
-    """Counts, int64 [10, 10], row the true digit, column the answer, from int64 [N] each."""
-    pairs = torch.bincount(labels * CLASSES + answers, minlength=CLASSES * CLASSES)
+def confusion(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Return counts, int64 [10, 10]: row the true digit, column the predicted. Both int64 [N]."""
+    pairs = torch.bincount(labels * CLASSES + predicted, minlength=CLASSES * CLASSES)
     return pairs.view(CLASSES, CLASSES)
 
 
 def gap(a: Evaluation, b: Evaluation) -> Gap:
-    """Accuracy on ``a`` minus accuracy on ``b``, different images, with Newcombe's interval."""
+    """Return accuracy on ``a`` minus accuracy on ``b`` with Newcombe's interval."""
     low, high = newcombe_difference(a.n - a.errors, a.n, b.n - b.errors, b.n)
     return Gap(a.title, b.title, 100 * (a.accuracy - b.accuracy), 100 * low, 100 * high)
 
 
 def _per_digit(counts: Tensor, digit: int) -> PerDigit:
     hits = int(counts[digit, digit])
-    support, answered = int(counts[digit].sum()), int(counts[:, digit].sum())
+    support, predicted = int(counts[digit].sum()), int(counts[:, digit].sum())
     return PerDigit(
         digit,
         support,
-        hits / answered if answered else math.nan,
+        hits / predicted if predicted else math.nan,
         hits / support if support else math.nan,
-        2 * hits / (support + answered) if support + answered else math.nan,
+        2 * hits / (support + predicted) if support + predicted else math.nan,
     )
 
 
-# --- for people and spreadsheets ----------------------------------------------------------------
+# Text and CSV
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage of two decimals, a dash for NaN: ``99.41%``."""
+    """Return a fraction as a percentage with two decimals, a dash for NaN: ``99.41%``."""
     return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}%"
 
 
 def decimal(value: float) -> str:
-    """A number without unit, such as a likelihood, to four decimals; a dash for NaN."""
+    """Return a number with four decimals, a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def accuracy_text(accuracy: float, n: int) -> str:
-    """A fraction of ``n`` images with its 95% interval: ``99.41% (99.24 to 99.54)``.
+    """Return a fraction of ``n`` images with its 95% interval: ``99.41% (99.24 to 99.54)``.
 
-    Every place that shows one takes it from here, so that they agree to the last digit.
+    Every text with an accuracy uses it, so that they agree to the last digit.
     """
     low, high = wilson_interval(round(accuracy * n), n)
     return f"{percent(accuracy)} ({100 * low:.2f} to {100 * high:.2f})"
 
 
-def gap_text(found: Gap) -> str:
-    """A gap with its sign and 95% interval, in points: ``+22.29 points (20.80 to 23.85)``."""
-    return f"{found.points:+.2f} points ({found.low:.2f} to {found.high:.2f})"
+def gap_text(gap: Gap) -> str:
+    """Return a gap with sign and 95% interval: ``+22.29 points (20.80 to 23.85)``."""
+    return f"{gap.points:+.2f} points ({gap.low:.2f} to {gap.high:.2f})"
 
 
 _NUMBERS = (
@@ -195,41 +196,40 @@ _NUMBERS = (
 
 
 def evaluations_csv(evaluations: Sequence[Evaluation], gaps: Sequence[Gap] = ()) -> str:
-    """A row per digit set and, below, a row per gap; fractions in full precision, as in JSON.
+    """Return a row per digit set, then a row per gap; fractions in full precision, as in JSON.
 
     A gap's row is named ``first minus second`` and fills only the three columns of accuracy.
     """
     rows: list[Sequence[object]] = [
-        (found.digits, found.split, *(getattr(found, name) for name in _NUMBERS))
-        for found in evaluations
+        (one.digits, one.split, *(getattr(one, name) for name in _NUMBERS)) for one in evaluations
     ]
-    for found in gaps:
-        shown = {
-            "accuracy": found.points / 100,
-            "accuracy_low": found.low / 100,
-            "accuracy_high": found.high / 100,
+    for one in gaps:
+        values = {
+            "accuracy": one.points / 100,
+            "accuracy_low": one.low / 100,
+            "accuracy_high": one.high / 100,
         }
-        name = f"{found.first} minus {found.second}"
-        rows.append((name, "", *(shown.get(column, math.nan) for column in _NUMBERS)))
+        name = f"{one.first} minus {one.second}"
+        rows.append((name, "", *(values.get(column, math.nan) for column in _NUMBERS)))
     return _csv(("digits", "split", *_NUMBERS), rows)
 
 
 def per_digit_csv(evaluations: Sequence[Evaluation]) -> str:
-    """A row per digit set and digit; fractions in full precision, as in JSON."""
+    """Return a row per digit set and digit; fractions in full precision, as in JSON."""
     rows = [
-        (found.digits, found.split, *asdict(row).values())
-        for found in evaluations
-        for row in found.per_digit
+        (one.digits, one.split, *asdict(row).values())
+        for one in evaluations
+        for row in one.per_digit
     ]
     return _csv(("digits", "split", *PerDigit.__dataclass_fields__), rows)
 
 
 def confusion_csv(evaluations: Sequence[Evaluation]) -> str:
-    """A row per digit set and true digit, a column of counts per predicted digit."""
+    """Return a row per digit set and true digit, a column of counts per predicted digit."""
     rows = [
-        (found.digits, found.split, digit, *counts)
-        for found in evaluations
-        for digit, counts in enumerate(found.confusion)
+        (one.digits, one.split, digit, *counts)
+        for one in evaluations
+        for digit, counts in enumerate(one.confusion)
     ]
     predicted = (f"predicted_{digit}" for digit in range(CLASSES))
     return _csv(("digits", "split", "true", *predicted), rows)

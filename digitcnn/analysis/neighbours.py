@@ -1,31 +1,31 @@
-"""Nearest training digits: for suspected label errors, and for images that nearly repeat another.
+"""Nearest training digits by pixels: for suspected label errors and near duplicates.
 
-Nearness is the cosine of two images' pixels, 1 for equal up to brightness. Pixels, not features:
-the network's features put near each other what the network takes for the same digit, so they
-would agree with its errors.
+Similarity is the cosine of two images' pixels, 1 for equal up to brightness. Pixels and not
+features: a network's features bring together what it classifies alike, so they would agree with
+its errors (``feature_neighbours`` uses that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
 
-# 500 queries against 5,000 references are 10 MB of cosines; neither side is held whole as floats.
+# 500 queries by 5,000 references are 10 MB of cosines; neither side is converted to floats whole.
 QUERIES, REFERENCES = 500, 5000
 NEAREST_FOR_SUSPECTS = 5
 
-# An image nearly repeats its nearest training digit when that is this much nearer than the second
-# (the ratio test of Lowe 2004, section 7.1). Of 1,000 MNIST test digits put into EMNIST framing and
-# back, 50% were found among 60,000 others at 0.75, a hard trial since it blurs twice; without
-# themselves to be found, 0.6% were. A threshold on the nearness alone takes four in five ones,
-# which all look alike, before it finds as many.
-REPEAT_RATIO = 0.75
+# An image is a near duplicate of its nearest training digit when that one is this much nearer than
+# the second (the ratio test of Lowe 2004, section 7.1). Of 1,000 MNIST test digits converted to
+# EMNIST framing and back, which blurs twice, 50% were found among 60,000 others at 0.75; with the
+# originals absent, 0.6% were. A threshold on the similarity alone flags four in five ones, which
+# all look alike, before it finds as many.
+DUPLICATE_RATIO = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +41,11 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class LabelSuspect:
-    """An image whose label both the network and the nearest training digits contradict.
+    """An image whose label contradicts both the model and its nearest training digits.
 
-    index: its place in the digit set. answer: of the network, and of all its nearest training
-    digits. confidence: the network's. nearest: places of those digits among the training images.
-    cosine: of the nearest.
+    index: its place in the digit set. answer: what the model predicts and all its nearest training
+    digits show. confidence: the model's. nearest: places of those digits among the training
+    images. cosine: of the nearest.
     """
 
     index: int
@@ -61,25 +61,25 @@ def nearest(
     references: Tensor,
     k: int = 1,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Neighbours:
-    """The ``k`` references with the largest cosine to each query, exactly: every pair is looked at.
+    """Return the ``k`` references with the largest cosine to each query, from all pairs.
 
-    queries [Q, ...], references [R, ...]: of one shape but for the first dimension, any dtype, not
-    negative; a blank has a cosine of 0 to everything. Takes about 2 Q R D
-    operations and 30 MB besides its result. progress: called with queries done and queries in all.
+    queries [Q, ...], references [R, ...]: any dtype, not negative, of one shape but for the first
+    dimension; a blank image has a cosine of 0 to everything. Takes about 2 Q R D operations and
+    30 MB besides its result. progress: called with queries done and queries in all.
     Raises ValueError when there are fewer than ``k`` references.
     """
     if not 1 <= k <= len(references):
-        raise ValueError(f"{k} neighbours of {len(references)} references were asked for")
+        raise ValueError(f"expected 1 <= k <= {len(references)} references, got k = {k}")
     indices, cosines = [], []
     for start in range(0, len(queries), QUERIES):
         block = _unit(queries[start : start + QUERIES])
         best = torch.full((len(block), k), -torch.inf)
         place = torch.zeros(len(block), k, dtype=torch.int64)
         for first in range(0, len(references), REFERENCES):
-            found = block @ _unit(references[first : first + REFERENCES]).T
-            top, where = found.topk(min(k, found.shape[1]), dim=1)
+            similar = block @ _unit(references[first : first + REFERENCES]).T
+            top, where = similar.topk(min(k, similar.shape[1]), dim=1)
             merged, order = torch.cat([best, top], dim=1).topk(k, dim=1)
             place = torch.cat([place, where + first], dim=1).gather(1, order)
             best = merged
@@ -91,21 +91,18 @@ def nearest(
     return Neighbours(torch.cat([empty.long(), *indices]), torch.cat([empty, *cosines]))
 
 
-def near_repeats(
-    images: Tensor,
-    training: Tensor,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+def near_duplicates(
+    images: Tensor, training: Tensor, *, progress: Progress | None = None
 ) -> Tensor:
-    """Which images nearly repeat a training image: bool [N].
+    """Return whether each image is a near duplicate of a training image: bool [N].
 
     images: uint8 [N, 28, 28]. training: uint8 [R, 28, 28], at least two, in the same framing.
-    It finds about half of the repeats and few others: a lower bound on what repeats hide.
+    It finds about half of the duplicates and few others: a lower bound on what duplicates hide.
     """
-    found = nearest(images, training, 2, progress=progress)
+    neighbours = nearest(images, training, 2, progress=progress)
     # Distance on the unit sphere; rounding may take a cosine just above 1.
-    distances = (2 - 2 * found.cosines).clamp(min=0).sqrt()
-    return distances[:, 0] <= REPEAT_RATIO * distances[:, 1]
+    distances = (2 - 2 * neighbours.cosines).clamp(min=0).sqrt()
+    return distances[:, 0] <= DUPLICATE_RATIO * distances[:, 1]
 
 
 def label_suspects(
@@ -116,30 +113,30 @@ def label_suspects(
     temperature: float = 1.0,
     k: int = NEAREST_FOR_SUSPECTS,
 ) -> tuple[LabelSuspect, ...]:
-    """Images whose label is suspected to be wrong, the most confident answer first.
+    """Return images whose label may be wrong, the most confident prediction first.
 
-    The network answers another digit than the label, and the ``k`` nearest training digits all
-    show that other digit. Both may still be wrong: a person has to look.
+    The model predicts another digit than the label, and the ``k`` nearest training digits all show
+    that other digit. Both may still be wrong: a person has to look.
     """
     errors = (~predictions.right).nonzero().squeeze(1)
-    found = nearest(digit_set.images[errors], training.images, k)
-    answers = predictions.answers[errors]
-    agree = (training.labels[found.indices] == answers[:, None]).all(dim=1)
+    neighbours = nearest(digit_set.images[errors], training.images, k)
+    predicted = predictions.answers[errors]
+    agree = (training.labels[neighbours.indices] == predicted[:, None]).all(dim=1)
     confidence = predictions.probabilities(temperature)[errors].max(dim=1).values
     order = [i for i in confidence.argsort(descending=True, stable=True).tolist() if bool(agree[i])]
     return tuple(
         LabelSuspect(
             index=int(errors[i]),
             label=int(predictions.labels[errors[i]]),
-            answer=int(answers[i]),
+            answer=int(predicted[i]),
             confidence=float(confidence[i]),
-            nearest=tuple(found.indices[i].tolist()),
-            cosine=float(found.cosines[i, 0]),
+            nearest=tuple(neighbours.indices[i].tolist()),
+            cosine=float(neighbours.cosines[i, 0]),
         )
         for i in order
     )
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Each on the unit sphere, blanks at its centre: float32 [N, D]."""
+    """Return each vector at length 1, blanks at 0: float32 [N, D]."""
     return torch.nn.functional.normalize(vectors.flatten(1).float(), dim=1)

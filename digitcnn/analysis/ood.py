@@ -1,11 +1,11 @@
-"""This is no digit: learning what passes as one, at the end of a training.
+"""Train the OOD detector, which rejects non-digits, at the end of a training.
 
-A small head on the network's last maps learns to tell the run's own training digits, changed as
-other hands, pens and scanners would, and digits drawn by the program, from drawings that are no
-digits (``digits.non_digits``): outlier exposure (Hendrycks et al. 2019, arXiv 1812.04606). The
-threshold is where 99% of the held-out images, on the way that a drawing takes, pass.
+A small head on the network's last feature maps learns to separate digits (the run's own training
+digits, distorted as other hands, pens and scanners would, and generated ones) from sketches that
+are not digits (``digits.non_digits``): outlier exposure (Hendrycks et al. 2019, arXiv 1812.04606).
+The threshold accepts 99% of the held-out images after the framing that every sketch gets.
 
-What a checkpoint keeps of it, and how that is asked, is left to ``network.ood``.
+The detector itself, and how a checkpoint stores it, is left to ``network.ood``.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, write
 from digitcnn.network.model import MAPS, DigitCNN, Dropout
 from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 
-# Share of the held-out images that pass as digits.
+# Share of the held-out images that are accepted as digits.
 PASS_SHARE = 0.99
 
-# Digits of the run, digits drawn by the program and non-digits: at most so many, and a fixed
-# number for each image trained on, so that a small set is done in a second.
-DIGITS, DRAWN, NON_DIGITS = 20_000, 9_000, 28_000
+# Examples at most: digits of the run, generated digits and non-digits. A small training set gets
+# PER_IMAGE digits for each of its images, so that it takes a second.
+DIGITS, GENERATED, NON_DIGITS = 20_000, 9_000, 28_000
 PER_IMAGE = 2
 
-# In every round each of them is changed anew.
+# Every round distorts each example anew.
 ROUNDS = 5
 BATCH = 256
 LEARNING_RATE, WEIGHT_DECAY = 5e-3, 1e-2
 DROPOUT = 0.1
 
-# A slender digit that is cut to its box becomes wider by at most this factor: a 1 stays a 1.
+# A narrow digit that is cropped to its box is widened by at most this factor: a 1 stays a 1.
 BOX_STRETCH = 1.6
 
-# Images changed, seen and learned from at a time, whole batches; 50 MB of work area.
+# Images distorted and trained on at a time, whole batches; 50 MB of memory.
 CHUNK = 8 * BATCH
 
-# Hands of every kind, so that a stranger's passes; wider than any of the synthetic sets.
+# Handwriting of every kind, so that anybody's is accepted; wider than any synthetic set.
 ANY_HAND: Population = replace(
     POPULATIONS["synthetic"],
     slant=Spread(3, 19, -40, 48),
@@ -66,22 +66,22 @@ ANY_HAND: Population = replace(
 
 
 @dataclass(frozen=True)
-class Change:
-    """How far images are changed, beyond what the training of the network does.
+class Distortion:
+    """How far examples are distorted, beyond the augmentation that trained the network.
 
-    rotation: degrees, shear, scale, shift (share of the 28 pixels): deviations of normal draws.
-    bend: deviation of a smooth random displacement, in pixels. thick, boxed, coarse: shares of the
-    images whose strokes are thickened, that are cut to the box around their ink, and that are
-    reduced to 13 to 22 pixels and enlarged again, as small or blurred pictures are.
+    rotation (degrees), shear, scale, shift (share of the 28 pixels): deviations of normal draws.
+    elastic: deviation of a smooth random displacement, in pixels. thick, boxed, coarse: shares of
+    the images whose strokes are thickened, that are cropped to the box around their ink, and that
+    are reduced to 13 to 22 pixels and enlarged again, as small or blurred images are.
     contrast: deviation of the logarithm of the power that each image's greys are raised to.
-    framed: share of the images that are framed at last as every drawing is.
+    framed: share of the images that finally get the framing of a sketch.
     """
 
     rotation: float = 10.0
     shear: float = 0.18
     scale: float = 0.1
     shift: float = 0.03
-    bend: float = 1.0
+    elastic: float = 1.0
     thick: float = 0.8
     boxed: float = 0.85
     coarse: float = 0.75
@@ -89,115 +89,114 @@ class Change:
     framed: float = 0.5
 
 
-# What is thick, cut or coarse tells less of what it was, and comes of scans and photographs, which
-# mostly show digits: in doubt it is one. A drawing on the pad is none of these.
-OF_DIGITS = Change()
-OF_OTHERS = replace(OF_DIGITS, thick=0.4, boxed=0.25, coarse=0.12)
+# Thick, cropped and coarse images are ambiguous, and come from scans and photographs, which mostly
+# show digits: more of the digits are distorted so. A sketch on the pad is none of these.
+OF_DIGITS = Distortion()
+OF_NON_DIGITS = replace(OF_DIGITS, thick=0.4, boxed=0.25, coarse=0.12)
 
 
 def fit_ood_detector(
     network: DigitCNN, training: DigitSet, held_out: DigitSet, seed: int
 ) -> Iterator[str | OODDetector]:
-    """What is being done, in words for people, every second or three, and the OODDetector last.
+    """Train the detector: yield a line of progress every few seconds, and the detector last.
 
-    network: in evaluation mode, on any device; it is left alone. training, held_out: the run's.
-    Takes 45 s of processor time and 300 MB for 10,000 images and more, a second or two for a few
-    hundred.
-    The same seed gives the same result on the CPU with the same number of threads.
+    network: in evaluation mode, on any device; it is not changed. training, held_out: the run's.
+    Takes 45 s of processor time and 300 MB for 10,000 images or more, a second or two for a few
+    hundred. On the CPU the same seed and number of threads give the same result.
     """
     random = np.random.default_rng([seed, 1])
     generator = torch.Generator().manual_seed(seed)
-    twin = network.inference_copy()
-    yield "learning what is no digit: drawing"
+    fast = network.inference_copy()
+    yield "training the OOD detector: generating examples"
     images, targets = _examples(training, random)
     sample = torch.randperm(len(images), generator=generator)[:CHUNK]
-    head = _Head(_maps(twin, images[sample]), len(images), generator)
+    head = _Head(_maps(fast, images[sample]), len(images), generator)
     for number in range(1, ROUNDS + 1):
         order = torch.randperm(len(images), generator=generator)
         for start, chosen in zip(range(0, len(images), CHUNK), order.split(CHUNK), strict=True):
             yield (
-                f"learning what is no digit: round {number} of {ROUNDS}, "
-                f"{start:,} of {len(images):,} drawings"
+                f"training the OOD detector: round {number} of {ROUNDS}, "
+                f"{start:,} of {len(images):,} examples"
             )
-            changed = _changed(images[chosen], targets[chosen], generator)
-            head.learn(_maps(twin, changed), targets[chosen])
-    yield "learning what is no digit: choosing the threshold"
+            distorted = _distorted(images[chosen], targets[chosen], generator)
+            head.train_on(_maps(fast, distorted), targets[chosen])
+    yield "training the OOD detector: choosing the threshold"
     framed = from_images(held_out.images)
-    seen = _maps(twin, framed[framed.flatten(1).amax(1) > 0])
-    yield with_threshold(head.tensors(), seen)
+    maps = _maps(fast, framed[framed.flatten(1).amax(1) > 0])
+    yield with_threshold(head.tensors(), maps)
 
 
 def with_threshold(tensors: dict[str, Tensor], held_out: Tensor) -> OODDetector:
-    """The head's tensors with the threshold at which PASS_SHARE of held-out images pass.
+    """Return the detector with the threshold that accepts PASS_SHARE of the held-out images.
 
-    held_out: their maps [N, 3136]. Of fewer than a hundred all pass.
+    tensors: the head's. held_out: maps [N, 3136]. All of fewer than a hundred images are accepted.
     """
-    every = OODDetector({**tensors, "threshold": torch.tensor(-math.inf)})
-    scores = torch.cat([every.scores(part) for part in held_out.split(CHUNK)]).sort().values
-    refused = math.floor(round((1 - PASS_SHARE) * len(scores), 6))
-    # Halfway down to the next score, so that rounding refuses nobody who passes here.
-    pair = scores[max(refused - 1, 0) : refused + 1]
-    threshold = pair.mean() if refused else pair.sum() - 0.01
+    all_accepted = OODDetector({**tensors, "threshold": torch.tensor(-math.inf)})
+    scores = torch.cat([all_accepted.scores(part) for part in held_out.split(CHUNK)]).sort().values
+    rejected = math.floor(round((1 - PASS_SHARE) * len(scores), 6))
+    # Halfway down to the next score, so that rounding rejects no image that is accepted here.
+    pair = scores[max(rejected - 1, 0) : rejected + 1]
+    threshold = pair.mean() if rejected else pair.sum() - 0.01
     return OODDetector({**tensors, "threshold": threshold.clone()})
 
 
 def _examples(training: DigitSet, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Digits and non-digits, uint8 [N, 28, 28], and what they are, int64 [N], 10 for no digit."""
+    """Return images, uint8 [N, 28, 28], and targets, int64 [N], 10 for non-digits."""
     share = min(1.0, PER_IMAGE * len(training) / DIGITS)
-    count, drawn, others = (math.ceil(share * most) for most in (DIGITS, DRAWN, NON_DIGITS))
+    count, generated, others = (math.ceil(share * most) for most in (DIGITS, GENERATED, NON_DIGITS))
     places = torch.from_numpy(random.permutation(len(training)))
     chosen = places.repeat(math.ceil(count / len(places)))[:count]
-    written, labels = _written(drawn, random)
-    none = non_digits.draw(training, others, random)
-    images = torch.cat([frame_mnist(training.images[chosen]), written, none])
-    targets = torch.cat([training.labels[chosen].long(), labels, torch.full((len(none),), CLASSES)])
+    written, labels = _generated(generated, random)
+    rest = non_digits.draw(training, others, random)
+    images = torch.cat([frame_mnist(training.images[chosen]), written, rest])
+    targets = torch.cat([training.labels[chosen].long(), labels, torch.full((len(rest),), CLASSES)])
     return images, targets
 
 
-def _written(count: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """About ``count`` digits in every form and any hand: uint8 [N, 28, 28], int64 [N].
+def _generated(count: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Generate about ``count`` digits of every form: uint8 [N, 28, 28], labels int64 [N].
 
-    Rare forms as often as common ones: a form that is missing here would be refused later.
+    Rare forms as often as common ones: a form that is absent here would be rejected later.
     """
     counts = random.multinomial(count, [1 / len(FORMS)] * len(FORMS))
-    drawn, labels = [], []
+    images, labels = [], []
     for form, each in zip(FORMS.values(), counts, strict=True):
         if each:
-            drawn.append(torch.from_numpy(write(form.strokes, ANY_HAND, int(each), random)))
+            images.append(torch.from_numpy(write(form.strokes, ANY_HAND, int(each), random)))
             labels.append(torch.full((int(each),), form.digit))
-    return torch.cat(drawn), torch.cat(labels)
+    return torch.cat(images), torch.cat(labels)
 
 
-def _changed(images: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Changed copies of examples, digits further than the others: as ``change``."""
-    changed = torch.empty(images.shape)
+def _distorted(images: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Return distorted copies of examples; see ``distort``."""
+    distorted = torch.empty(images.shape)
     is_digit = targets < CLASSES
-    for those, how in ((is_digit, OF_DIGITS), (~is_digit, OF_OTHERS)):
-        if bool(those.any()):  # the last few may be of one kind
-            changed[those] = change(images[those], how, generator)
-    return changed
+    for chosen, amounts in ((is_digit, OF_DIGITS), (~is_digit, OF_NON_DIGITS)):
+        if bool(chosen.any()):  # the last few may be of one kind
+            distorted[chosen] = distort(images[chosen], amounts, generator)
+    return distorted
 
 
-def change(images: Tensor, how: Change, generator: torch.Generator) -> Tensor:
-    """Changed copies of images in random order: uint8 [N, 28, 28] -> float32, 0 to 255.
+def distort(images: Tensor, amounts: Distortion, generator: torch.Generator) -> Tensor:
+    """Return distorted copies of images in random order: uint8 [N, 28, 28] -> float32, 0 to 255.
 
-    Turned, slanted, bent as a whole (Simard et al. 2003), some thicker, some cut to their box, some
-    coarser, the darkest pixel of each as dark as ink is, the greys darker or lighter, some framed
-    as every drawing is.
+    Rotated, sheared, displaced elastically (Simard et al. 2003); some thickened, cropped to their
+    box or coarsened; contrast stretched to full ink and varied; some framed as sketches are. Our
+    own code and not torchvision's, whose transforms draw one random value for a whole batch.
     """
     count = len(images)
     draw = torch.randn(count, 5, generator=generator)
-    angle = draw[:, 0] * math.radians(how.rotation)
-    shear = draw[:, 1] * how.shear
-    zoom = torch.exp(draw[:, 2] * how.scale)
-    maps = affine_maps(angle, shear, zoom, how.shift * draw[:, 3:])
+    angle = draw[:, 0] * math.radians(amounts.rotation)
+    shear = draw[:, 1] * amounts.shear
+    zoom = torch.exp(draw[:, 2] * amounts.scale)
+    affine = affine_maps(angle, shear, zoom, amounts.shift * draw[:, 3:])
     pixels = images.unsqueeze(1).float()
-    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
-    coarse = torch.randn(count, 2, 4, 4, generator=generator) * (2 * how.bend / SIDE)
-    bends = functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
-    pixels = functional.grid_sample(pixels, grid + bends.permute(0, 2, 3, 1), align_corners=False)
+    grid = functional.affine_grid(affine, list(pixels.shape), align_corners=False)
+    coarse = torch.randn(count, 2, 4, 4, generator=generator) * (2 * amounts.elastic / SIDE)
+    elastic = functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+    pixels = functional.grid_sample(pixels, grid + elastic.permute(0, 2, 3, 1), align_corners=False)
     pick = torch.rand(4, count, generator=generator)
-    shares = (how.thick, how.boxed, how.coarse, how.framed)
+    shares = (amounts.thick, amounts.boxed, amounts.coarse, amounts.framed)
     thick, cut, reduced, framed = (
         (drawn < share).nonzero()[:, 0] for drawn, share in zip(pick, shares, strict=True)
     )
@@ -220,17 +219,17 @@ def change(images: Tensor, how: Change, generator: torch.Generator) -> Tensor:
             )
     pixels = pixels.clamp_(0, 255).squeeze(1)
     ink = pixels / pixels.amax((1, 2), keepdim=True).clamp(min=1)
-    power = torch.exp(how.contrast * torch.randn(count, 1, 1, generator=generator))
+    power = torch.exp(amounts.contrast * torch.randn(count, 1, 1, generator=generator))
     pixels = 255 * ink**power
     pixels[framed] = from_images(pixels[framed].round().byte()).float()
     return pixels
 
 
 def _boxed(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Images [N, 1, 28, 28], 0 to 255, as forms are scanned: cut to the box around their ink, that
-    box stretched toward a square and centred, its longer side 19 to 21 pixels.
+    """Return images [N, 1, 28, 28], 0 to 255, cropped to the box around their ink, as scans are.
 
-    Fainter ink at the edge is cut off with the paper, so that strokes end bluntly there.
+    The box is stretched towards a square and centred, its longer side 19 to 21 pixels. Faint ink
+    at the edge is cropped with the paper, so that strokes end bluntly there.
     """
     count = len(pixels)
     draw = torch.rand(3, count, generator=generator)
@@ -246,30 +245,30 @@ def _boxed(pixels: Tensor, generator: torch.Generator) -> Tensor:
     pixels = pixels * inside[0][:, None, None, :] * inside[1][:, None, :, None]
     low, high = (torch.stack(ends, 1).float() for ends in zip(*edges, strict=True))
     size = high - low
-    slender = size.amax(1, keepdim=True) / size
-    stretch = (slender ** (draw[1] / 2)[:, None]).clamp(max=BOX_STRETCH)
-    step = slender * size / ((19 + 2 * draw[2])[:, None] * stretch)
+    aspect = size.amax(1, keepdim=True) / size
+    stretch = (aspect ** (draw[1] / 2)[:, None]).clamp(max=BOX_STRETCH)
+    step = aspect * size / ((19 + 2 * draw[2])[:, None] * stretch)
     middle = (low + high) / SIDE - 1
     matrices = torch.cat([torch.diag_embed(step), middle[:, :, None]], 2)
     return warp(pixels, matrices)
 
 
 @torch.inference_mode()
-def _maps(twin: DigitCNN, images: Tensor) -> Tensor:
-    """The last maps, float16 [N, 3136] on the CPU, for images [N, 28, 28] from 0 to 255."""
-    device = twin.output.weight.device
+def _maps(network: DigitCNN, images: Tensor) -> Tensor:
+    """Return the last maps, float16 [N, 3136] on the CPU, for images [N, 28, 28], 0 to 255."""
+    device = network.device
     maps = torch.empty(len(images), MAPS, dtype=torch.float16)
     for start in range(0, len(images), 100):
         part = slice(start, start + 100)
-        maps[part] = twin.maps(twin.prepare(images[part].to(device))).half()
+        maps[part] = network.maps(network.prepare(images[part].to(device))).half()
     return maps
 
 
 class _Head:
-    """The head while it learns: maps [N, 3136] -> eleven logits.
+    """The head in training: maps [N, 3136] -> eleven logits.
 
     Maps are divided by their overall deviation, so that one learning rate suits every network.
-    maps: some of those to come. examples: how many a round has.
+    maps: a sample of them. examples: number per round.
     """
 
     def __init__(self, maps: Tensor, examples: int, generator: torch.Generator) -> None:
@@ -291,20 +290,20 @@ class _Head:
             self.optimizer, LEARNING_RATE, total_steps=steps + 1
         )
 
-    def learn(self, maps: Tensor, targets: Tensor) -> None:
-        """Learn from each of them once, in batches. targets: int64 [N], 10 for no digit."""
-        for inputs, wanted in zip(maps.split(BATCH), targets.split(BATCH), strict=True):
+    def train_on(self, maps: Tensor, targets: Tensor) -> None:
+        """Take a step for each batch. targets: int64 [N], 10 for non-digits."""
+        for inputs, expected in zip(maps.split(BATCH), targets.split(BATCH), strict=True):
             inputs = inputs.float().mul_(self.scale)
             logits = self.output(self.dropout(self.hidden(inputs).relu()))
-            loss = functional.cross_entropy(logits, wanted)
+            loss = functional.cross_entropy(logits, expected)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.schedule.step()
 
     def tensors(self) -> dict[str, Tensor]:
-        """All but the threshold, in the types that ``TENSORS`` asks for."""
-        found = {
+        """Return all but the threshold, in the types of ``TENSORS``."""
+        own = {
             "hidden.weight": self.hidden.weight * self.scale,
             "hidden.bias": self.hidden.bias,
             "output.weight": self.output.weight,
@@ -312,5 +311,5 @@ class _Head:
         }
         return {
             name: tensor.detach().to(getattr(torch, TENSORS[name].dtype))
-            for name, tensor in found.items()
+            for name, tensor in own.items()
         }

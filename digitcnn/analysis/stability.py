@@ -1,14 +1,14 @@
-"""Stability: how the accuracy moves when dropout stays on, over cached features.
+"""Stability: how the accuracy varies when dropout stays on, over cached features.
 
-Dropout sits between the 320 features and the ten logits, and batch norm before it keeps to its
-stored statistics. So the features of an image are the same in every pass: they are computed once
-(``predictions``), and a pass costs a mask and a 320x10 product (Gal and Ghahramani 2016 for what
-such passes say; the network itself is neither run nor switched here).
+Dropout is between the 320 features and the ten logits, and batch norm before it uses its stored
+statistics. So the features of an image are the same in every pass: they are computed once
+(``predictions``), and a pass costs a mask and a 320x10 product (Monte Carlo dropout, Gal and
+Ghahramani 2016). The network itself is neither run nor switched to training mode here.
 
-Two kinds of masks. *Independent*: each image has its own, the usual kind. Accuracies then differ
-between passes only by chance per image, so for any network their deviation is at most
+There are two mask types. *Independent*: each image has its own mask, as is usual. Accuracies then
+differ between passes only by chance per image, so for any network their deviation is at most
 ``0.5 / sqrt(n)``. *Shared*: all images of a pass have one mask; each pass is a thinned network
-(Srivastava et al. 2014), and the deviation says how much hangs on single neurons.
+(Srivastava et al. 2014), and the deviation shows how much depends on single neurons.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from digitcnn.options import MASKS, Masks, check_passes
 CHUNK = 1000
 
 # Verdicts on the deviation over thinned networks, as a fraction: one and two points.
-STABLE_BELOW, LEANING_ABOVE = 0.01, 0.02
+STABLE_BELOW, UNSTABLE_ABOVE = 0.01, 0.02
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """One finished pass. index: counted from 1 to ``passes``. accuracy: a fraction."""
+    """One finished pass. index: from 1 to ``passes``. accuracy: a fraction."""
 
     masks: Masks
     index: int
@@ -50,10 +50,10 @@ class PassResult:
 
 @dataclass(frozen=True)
 class UnstableImage:
-    """One image whose answer moves between passes.
+    """One image whose prediction changes between passes.
 
-    index: its place in the digit set. answer: without dropout. votes: how many passes answered
-    each digit. predictive_entropy, mutual_information: in nats, see ``Stability``.
+    index: its place in the digit set. answer: the prediction without dropout. votes: how many
+    passes predict each digit. predictive_entropy, mutual_information: in nats, see ``Stability``.
     """
 
     index: int
@@ -66,7 +66,7 @@ class UnstableImage:
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """What N passes say. Accuracies and deviations are fractions.
+    """The result of N passes. Accuracies and deviations are fractions.
 
     digits, split, n: the set and its images. accuracy, accuracy_low, accuracy_high: without
     dropout, with its 95% Wilson interval.
@@ -74,13 +74,13 @@ class Stability:
     chance: the deviation that independent masks alone give these images, sqrt(sum p(1-p)) / n,
     where p is an image's chance of a right answer; estimated from the passes without bias, NaN
     for one pass. bound: 0.5 / sqrt(n), which no network's can exceed.
-    flipped: share of images that any pass answers otherwise than the network without dropout.
+    flipped: share of images for which any pass predicts another digit than without dropout.
     flipped_by_digit: the same per true digit, NaN for a digit without images.
-    votes: int32 [n, 10], how many passes answered each digit. labels, answers: int64 [n], the
-    latter without dropout.
+    votes: int32 [n, 10], how many passes predict each digit. labels, answers: int64 [n], the
+    latter are the predictions without dropout.
     predictive_entropy: float64 [n], entropy of the mean probabilities, nats. mutual_information:
     float64 [n], that minus the mean entropy of a pass (Houlsby et al. 2011): the part of the
-    doubt on which the passes disagree.
+    uncertainty on which the passes disagree.
     """
 
     digits: str
@@ -113,29 +113,28 @@ class Stability:
 
     @property
     def verdict(self) -> str:
-        """What the deviation over thinned networks means, in words; empty where it says nothing.
+        """What the deviation over thinned networks means, in words.
 
-        That is with independent masks, whose deviation is bounded for any network, and after one
-        pass.
+        Empty for independent masks, whose deviation is bounded for any network, and for one pass.
         """
         if self.masks == "independent" or math.isnan(self.std):
             return ""
         if self.std < STABLE_BELOW:
             return "stable"
-        if self.std > LEANING_ABOVE:
-            return "leaning on single neurons"
-        return "neither stable nor leaning on single neurons"
+        if self.std > UNSTABLE_ABOVE:
+            return "depends on single neurons"
+        return "borderline"
 
     def least_stable(self, count: int) -> tuple[UnstableImage, ...]:
-        """The images with the smallest majority among their votes, the most doubtful first.
+        """Return the images with the smallest majority among their votes, the smallest first.
 
-        Among equals, the one with the larger mutual information comes first. Images that every
-        pass answers alike are left out.
+        Among equals, the one with the larger mutual information comes first. Images for which all
+        passes agree are left out.
         """
         majority = self.votes.max(dim=1).values
-        moving = (majority < self.passes).nonzero().squeeze(1)
-        by_doubt = moving[self.mutual_information[moving].argsort(descending=True, stable=True)]
-        order = by_doubt[majority[by_doubt].argsort(stable=True)][:count]
+        split = (majority < self.passes).nonzero().squeeze(1)
+        uncertain = split[self.mutual_information[split].argsort(descending=True, stable=True)]
+        order = uncertain[majority[uncertain].argsort(stable=True)][:count]
         return tuple(
             UnstableImage(
                 index=i,
@@ -149,7 +148,7 @@ class Stability:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers as the command line prints them; undefined ones are None."""
+        """Return the numbers as the command line prints them; undefined ones are None."""
         names = ("passes", "masks", "accuracies", "mean", "std", "min", "max")
         plain: dict[str, Any] = without_nan({name: getattr(self, name) for name in names})
         return plain
@@ -164,11 +163,11 @@ def passes(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> Iterator[PassResult | Stability]:
-    """``n`` passes with dropout over cached features: one result each, and Stability last.
+    """Run ``n`` passes with dropout over the features: yield each result, and Stability last.
 
-    The masks come from a generator of their own, so the same seed gives the same passes and other
-    threads' random numbers are left alone. Everything is computed on the CPU; memory grows by some
-    200 bytes per image. temperature: divides the logits where probabilities are needed.
+    The masks come from their own generator, so the same seed gives the same passes and no other
+    thread's random numbers change. Everything runs on the CPU and takes some 200 bytes per image.
+    temperature: divides the logits where probabilities are needed.
 
     Raises ConfigError for a number of passes outside 1 to 200 or unknown masks, ValueError for
     predictions without features.
@@ -177,7 +176,7 @@ def passes(
     if masks not in MASKS:
         raise ConfigError(f"The masks are '{masks}'; choose {' or '.join(MASKS)}.")
     if predictions.features is None:
-        raise ValueError("stability needs predictions with features: ask for them with features")
+        raise ValueError("stability needs predictions with features: predict with features=True")
     return _passes(network, predictions, predictions.features, n, masks, seed, temperature)
 
 
@@ -190,7 +189,7 @@ def measure(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> Stability:
-    """``passes`` to their end: the summary alone."""
+    """Run ``passes`` to the end and return the summary."""
     *_, last = passes(network, predictions, n, masks=masks, seed=seed, temperature=temperature)
     assert isinstance(last, Stability)
     return last
@@ -231,37 +230,37 @@ def _passes(
 
 
 class _Dropout:
-    """The network's last two steps, dropout and output, on features, with masks of our own."""
+    """The network's dropout and last layer on features, with our own masks."""
 
     def __init__(self, network: DigitCNN, masks: Masks, seed: int) -> None:
-        # Weight and bias once, on the CPU: [10, 320] and [10]. The 1 / keep of inverted dropout
-        # goes into the weight, so a mask need only be 0 or 1.
+        # Weight [10, 320] and bias [10] on the CPU. The 1 / keep of inverted dropout goes into the
+        # weight, so that a mask is only 0 or 1.
         keep = 1 - network.dropout.p
         self.weight = network.output.weight.detach().cpu().float() / keep
         self.bias = network.output.bias.detach().cpu().float()
         self.inputs = self.weight.shape[1]
         self.shared = masks == "shared"
         self.generator = torch.Generator().manual_seed(seed)
-        # Sixteen random bits per value: the chance to be kept is exact to 1e-5 (0.600006 for 0.6),
-        # and a mask costs a tenth of what bernoulli_ takes (17 against 180 ms for 40,000 images on
-        # one core).
+        # Sixteen random bits per value: the probability is exact to 1e-5 (0.600006 for 0.6), and a
+        # mask takes a tenth of bernoulli_'s time (17 against 180 ms for 40,000 images on one core).
         self.threshold = round(keep * 2**16) - 2**15
 
     def begin_pass(self) -> None:
+        """Draw the mask that a pass shares, where it shares one."""
         if self.shared:
             self.thinned = self.weight * self._mask(1)
 
     def logits(self, features: Tensor) -> Tensor:
-        """[N, 320] -> [N, 10]."""
+        """Return logits [N, 10] for features [N, 320]."""
         if self.shared:
             return functional.linear(features, self.thinned, self.bias)
         return functional.linear(self._mask(len(features)).mul_(features), self.weight, self.bias)
 
     def _mask(self, rows: int) -> Tensor:
-        """Zeros and ones, float32 [rows, 320]."""
+        """Return zeros and ones, float32 [rows, 320]."""
         values = rows * self.inputs
         words = torch.empty(-(-values // 4), dtype=torch.int64)
-        # The whole range of int64: every bit is random.
+        # The whole range of int64, so that every bit is random.
         words.random_(-(2**63), None, generator=self.generator)
         bits = words.view(torch.int16)[:values].view(rows, self.inputs)
         return torch.lt(bits, self.threshold, out=torch.empty(rows, self.inputs))

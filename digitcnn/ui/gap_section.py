@@ -94,5 +94,5 @@ def gap_steps(
     yield {"status": status_line(f"Converting {other.name} to MNIST framing.", 0.0), "figure": ""}
     result = yield from updates_of(work, status_update)
     png = figures.png(figures.gap_waterfall(result, model=checkpoint.name))
-    alt = f"{result.without_repeats.title}: {result.without_repeats.accuracy_text}"
+    alt = f"{result.without_duplicates.title}: {result.without_duplicates.accuracy_text}"
     yield {"status": status_line(f"Done: {alt}."), "figure": plain_figure(alt, png)}

@@ -136,7 +136,7 @@ def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
     assert pair.better is None
     assert pair.detectable == pytest.approx(100 * detectable_difference(1000, 22))
     assert found.verdict(pair) == (
-        "no evidence of a difference: one below 1.31 points cannot be seen with these 1,000 images"
+        "no evidence of a difference: these 1,000 images cannot reveal one below 1.31 points"
     )
     assert found.among_the_best == (True, True)
 
@@ -144,9 +144,9 @@ def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((90, 0, 0, 10), "none of these 100 images tells first and second apart"),
-        ((90, 1, 0, 9), "only 1 of these 100 images tells first and second apart, too few"),
-        ((90, 3, 2, 5), "only 5 of these 100 images tell first and second apart, too few"),
+        ((90, 0, 0, 10), "first and second get the same ones of these 100 images right"),
+        ((90, 1, 0, 9), "only one of first and second is right on just 1 of these 100 images"),
+        ((90, 3, 2, 5), "right on just 5 of these 100 images, too few"),
     ],
 )
 def test_with_too_few_discordant_images_the_verdict_says_so(
@@ -160,7 +160,7 @@ def test_with_too_few_discordant_images_the_verdict_says_so(
 def test_the_same_network_twice_is_named_as_such() -> None:
     same = answering([0, 1], [0, 0], "d" * 64)
     found = compare(["a", "b"], [same, same], [1.0, 1.0])
-    assert found.verdict(found.pairs[0]) == "a and b are the same network"
+    assert found.verdict(found.pairs[0]) == "a and b are the same model"
 
 
 def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -> None:
@@ -172,7 +172,7 @@ def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -
     assert [pair.p_holm for pair in found.pairs] == holm([pair.p_value for pair in found.pairs])
     assert found.among_the_best == (True, True, False)
     assert found.pair(1, 2) == found.pairs[2]
-    assert found.verdict(found.pairs[1]).endswith("(p < 0.001 after Holm)")
+    assert found.verdict(found.pairs[1]).endswith("(p < 0.001, Holm-adjusted)")
 
 
 def test_disagreements_come_with_the_surest_mistakes_first() -> None:
@@ -201,10 +201,10 @@ def test_the_digits_add_up_to_the_pair() -> None:
     assert difference_text(digits[9]) == "–"
 
 
-@pytest.mark.parametrize(("number", "says"), [(0, "0 models"), (1, "1 model to"), (9, "9 models")])
-def test_another_number_than_two_to_eight_is_refused(number: int, says: str) -> None:
+@pytest.mark.parametrize("number", [0, 1, 9])
+def test_fewer_than_two_or_more_than_eight_models_are_refused(number: int) -> None:
     same = answering([0], [0])
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=f"Models chosen: {number}; choose 2 to 8"):
         compare([str(i) for i in range(number)], [same] * number, [None] * number)
 
 

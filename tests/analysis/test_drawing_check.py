@@ -20,24 +20,24 @@ def always(digit: int) -> Checkpoint:
     return Checkpoint(Details(), f"always-{digit}", "0" * 64, 0, held=network)
 
 
-def test_the_shipped_model_passes_without_a_word() -> None:
+def test_the_shipped_model_passes_without_a_warning() -> None:
     found = check_drawings(load(SHIPPED_FILE))
     assert (found.passed, found.warning, found.n) == (True, "", 20)
 
 
-def test_a_network_that_cannot_read_is_named_with_its_mistakes() -> None:
+def test_a_failing_model_is_named_with_its_errors() -> None:
     found = check_drawings(always(7))
     assert not found.passed
     assert len(found.wrong) == 18
     assert found.warning == (
-        "always-7 misreads 18 of the 20 drawn digits that come with the program (a 0 as 7, a 0 as "
-        "7, a 1 as 7 and 15 more), so do not expect much of it on the pad; choose another "
-        "model, or train one on more images or longer."
+        "always-7 misreads 18 of the 20 built-in test sketches (a 0 as 7, a 0 as 7, a 1 as 7 and "
+        "15 more) and will be unreliable on the pad; choose another model, or train one on more "
+        "images or longer."
     )
 
 
 @pytest.mark.parametrize(("wrong", "passed"), [(0, True), (1, True), (2, False)])
-def test_one_mistake_passes_and_two_do_not(wrong: int, passed: bool) -> None:
+def test_one_error_passes_and_two_do_not(wrong: int, passed: bool) -> None:
     found = check_drawings(always(8))
     some = dataclasses.replace(found, wrong=found.wrong[:wrong])
     assert some.passed is passed

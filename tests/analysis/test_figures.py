@@ -84,8 +84,8 @@ def words(figure: Figure) -> str:
     return "\n".join(t.get_text() for t in figure.findobj(Text)).replace("\n", " ")
 
 
-def off_the_sheet(figure: Figure) -> list[str]:
-    """The texts of a laid-out figure that a reader would see cut."""
+def cut_texts(figure: Figure) -> list[str]:
+    """Return the texts of a laid-out figure that cross its edge."""
     # Matplotlib keeps ticks outside an axis' limits without drawing them.
     ticks = {
         id(label)
@@ -104,7 +104,7 @@ def off_the_sheet(figure: Figure) -> list[str]:
     ]
 
 
-def test_a_name_with_dollar_signs_is_no_formula(findings: Findings) -> None:
+def test_a_name_with_dollar_signs_is_not_a_formula(findings: Findings) -> None:
     # As a formula it would be refused, and so would the figure.
     odd = r"cost $\frac$ 5"
     named = [replace(found, digits=odd) for found in findings.evaluations]
@@ -114,7 +114,7 @@ def test_a_name_with_dollar_signs_is_no_formula(findings: Findings) -> None:
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_each_figure_is_titled_opaque_and_keeps_its_words_on_the_sheet(
+def test_each_figure_is_titled_and_opaque_and_cuts_no_text(
     nine: dict[str, Figure], name: str
 ) -> None:
     figure = nine[name]
@@ -123,16 +123,16 @@ def test_each_figure_is_titled_opaque_and_keeps_its_words_on_the_sheet(
     title = figure.texts[0]
     assert title.get_fontsize() == style.TITLE
     assert title.get_text()
-    assert off_the_sheet(figure) == []
+    assert cut_texts(figure) == []
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_nothing_says_mnist_unless_the_set_is_mnist(nine: dict[str, Figure], name: str) -> None:
+def test_no_figure_mentions_mnist_for_other_sets(nine: dict[str, Figure], name: str) -> None:
     assert "mnist" not in words(nine[name]).lower()
 
 
 @pytest.mark.parametrize("name", [n for n in figures.NAMES if n[:2] in ("01", "04", "07", "08")])
-def test_accuracies_carry_their_sets_name_and_interval(
+def test_accuracies_have_their_set_and_interval(
     findings: Findings, nine: dict[str, Figure], name: str
 ) -> None:
     text = words(nine[name])
@@ -153,7 +153,7 @@ def test_every_axis_of_a_chart_is_labelled(nine: dict[str, Figure], name: str) -
         assert axes.get_ylabel() or shares_y or rows_are_named
 
 
-def test_the_history_shows_losses_and_accuracies_per_epoch(
+def test_training_curves_show_losses_and_accuracies_per_epoch(
     findings: Findings, nine: dict[str, Figure]
 ) -> None:
     loss, accuracy, tests = nine["01_training_history"].axes
@@ -163,15 +163,15 @@ def test_the_history_shows_losses_and_accuracies_per_epoch(
     assert [line.get_ydata().tolist() for line in accuracy.lines] == [  # type: ignore[union-attr]
         pytest.approx([83, 86, 89]), pytest.approx([92, 94, 96]),
     ]  # fmt: skip
-    assert len(accuracy.collections) == 1  # the 95 % band of the held-out accuracy
+    assert len(accuracy.collections) == 1  # the 95% band of the held-out accuracy
     assert [t.get_text() for t in tests.get_yticklabels()] == ["first-set test", "second-set test"]
     assert tests.get_xlim()[0] < 100 * min(e.accuracy_low for e in findings.evaluations)
 
 
-def test_a_file_without_history_says_so(findings: Findings) -> None:
+def test_missing_history_and_temperature_are_stated(findings: Findings) -> None:
     bare = replace(findings, history=(), trained_on=None, temperature=None)
     text = words(figures.draw("01_training_history", bare))
-    assert text.count("says nothing of its training history") == 2
+    assert text.count("This file has no training history.") == 2
     assert findings.evaluations[0].accuracy_text in text
     figure = figures.draw("08_confidence_analysis", bare)
     assert "no temperature in this file" in words(figure)
@@ -185,15 +185,15 @@ def test_a_file_without_history_says_so(findings: Findings) -> None:
         [{"epoch": e, "loss": 1 / e, "accuracy": 0.99, "held_out": 40} for e in range(1, 201)],
     ],
 )
-def test_short_gappy_and_long_histories_are_drawn(
+def test_short_incomplete_and_long_histories_are_drawn(
     findings: Findings, history: list[dict[str, float | None]]
 ) -> None:
     figure = figures.draw("01_training_history", replace(findings, history=history))
-    assert off_the_sheet(laid_out(figure)) == []
+    assert cut_texts(laid_out(figure)) == []
     assert len(figure.axes[0].lines) == 1
 
 
-def test_samples_show_each_digit_of_each_set_and_say_where_there_is_none(
+def test_samples_show_each_digit_and_mark_absent_ones(
     findings: Findings,
 ) -> None:
     zeros = findings.digit_sets[0].take(findings.digit_sets[0].labels == 0)
@@ -218,16 +218,16 @@ def test_errors_are_framed_with_their_true_digit(
     assert confidence == sorted(confidence, reverse=True)
 
 
-def test_a_set_without_errors_says_so(findings: Findings) -> None:
+def test_the_absence_of_errors_is_stated(findings: Findings) -> None:
     digits = findings.digit_sets[0].take(slice(1, 5))
     right = replace(
         findings.predictions[0], logits=torch.eye(10)[digits.labels.long()], labels=digits.labels
     )
     figure = figures.predictions_sample(digits, right, evaluate(right), model="m")
-    assert "No image of first-set test is answered wrongly." in words(figure)
+    assert "No errors on first-set test." in words(figure)
 
 
-def test_bars_are_errors_per_digit_from_zero_with_the_gap_in_words(
+def test_error_bars_start_at_zero_and_the_heading_has_the_gap(
     findings: Findings, nine: dict[str, Figure]
 ) -> None:
     figure = nine["04_cross_dataset_evaluation"]
@@ -251,18 +251,18 @@ def test_filters_share_one_symmetric_scale(findings: Findings, nine: dict[str, F
     )
 
 
-def test_a_chosen_digit_is_followed_to_its_probabilities(findings: Findings) -> None:
+def test_feature_maps_end_with_the_images_probabilities(findings: Findings) -> None:
     figure = figures.draw("06_feature_maps", replace(findings, example=4))
     bars = figure.axes[6]
     network, image = findings.network, findings.digit_sets[0].images[4:5]
     expected = torch.softmax(network(network.prepare(image)).double() / 1.4, 1)[0] * 100
     assert [bar.get_width() for bar in bars.patches] == pytest.approx(expected.tolist(), abs=1e-3)
     assert "image 4 of first-set test" in words(figure)
-    with pytest.raises(IndexError, match="image 150 of 150"):
+    with pytest.raises(IndexError, match="image 150 is not one of the 150"):
         figures.feature_maps(network, findings.digit_sets[0], 150, model="m")
 
 
-def test_layers_shown_are_those_of_the_network(findings: Findings) -> None:
+def test_layer_outputs_equal_the_networks(findings: Findings) -> None:
     network, image = findings.network, findings.digit_sets[0].images[0]
     maps = layer_outputs(network, image)
     x = network.prepare(image[None])
@@ -272,7 +272,7 @@ def test_layers_shown_are_those_of_the_network(findings: Findings) -> None:
     torch.testing.assert_close(maps["logits"], network(x)[0])
 
 
-def test_confusions_are_written_and_the_diagonal_has_no_colour(
+def test_confusion_counts_are_written_and_only_errors_are_coloured(
     findings: Findings, nine: dict[str, Figure]
 ) -> None:
     figure = nine["07_confusion_matrix"]
@@ -283,10 +283,10 @@ def test_confusions_are_written_and_the_diagonal_has_no_colour(
         assert np.ma.getmaskarray(shares).diagonal().all()
         off = counts * (1 - np.eye(10, dtype=int))
         assert np.array_equal(~np.ma.getmaskarray(shares), off > 0)
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted digit", "true digit")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted digit", "True digit")
 
 
-def test_reliability_has_counts_before_and_after_temperature(
+def test_calibration_has_counts_before_and_after(
     findings: Findings, nine: dict[str, Figure]
 ) -> None:
     figure = nine["08_confidence_analysis"]
@@ -296,11 +296,11 @@ def test_reliability_has_counts_before_and_after_temperature(
     assert sum(heights[:15]) == sum(heights[15:]) == 150
     text = words(figure)
     ece = 100 * findings.evaluations[0].ece
-    assert f"{ece:.2f}% after temperature" in text
+    assert f"{ece:.2f}% after calibration" in text
     assert "temperature 1.40" in text
 
 
-def test_stability_shows_every_pass_of_both_kinds_and_the_accuracy_without_dropout(
+def test_stability_shows_every_pass_and_the_accuracy_without_dropout(
     findings: Findings,
     nine: dict[str, Figure],
 ) -> None:
@@ -313,22 +313,22 @@ def test_stability_shows_every_pass_of_both_kinds_and_the_accuracy_without_dropo
     assert [t.get_text() for t in boxes.get_xticklabels()] == ["independent", "shared"]
     text = words(figure)
     independent = findings.stabilities[0]
-    assert f"chance alone {100 * independent.chance:.2f}" in text
-    assert f"at most {100 * independent.bound:.2f}" in text
+    assert f"chance level {100 * independent.chance:.2f}" in text
+    assert f"upper bound {100 * independent.bound:.2f}" in text
     assert f"no dropout: {100 * independent.accuracy:.2f}%" in text
     assert findings.stabilities[1].verdict in text
 
 
-def test_the_waterfall_leads_from_the_whole_gap_to_what_remains(findings: Findings) -> None:
+def test_the_waterfall_leads_from_the_total_gap_to_the_rest(findings: Findings) -> None:
     first, second = findings.evaluations
-    found = Waterfall(first, second, first, second, repeats=3)
+    found = Waterfall(first, second, first, second, duplicates=3)
     figure = figures.gap_waterfall(found, model="m")
-    whole, framing, repeats, remains = figure.axes[0].patches
-    assert whole.get_height() == pytest.approx(found.total.points)
+    total, framing, duplicates, remains = figure.axes[0].patches
+    assert total.get_height() == pytest.approx(found.total.points)
     assert framing.get_y() == pytest.approx(0)
     assert framing.get_height() == pytest.approx(found.framing)
-    assert repeats.get_y() + repeats.get_height() == pytest.approx(0)
-    assert repeats.get_height() == pytest.approx(found.near_repeats)
+    assert duplicates.get_y() + duplicates.get_height() == pytest.approx(0)
+    assert duplicates.get_height() == pytest.approx(found.near_duplicates)
     assert remains.get_height() == pytest.approx(found.remains.points)
     text = words(figure)
     assert "points hidden" in text
@@ -336,7 +336,7 @@ def test_the_waterfall_leads_from_the_whole_gap_to_what_remains(findings: Findin
 
 
 def extreme(findings: Findings, kind: str) -> Findings:
-    """Findings of a set that leaves much undefined."""
+    """Return findings for a set with many undefined metrics."""
     digits, predictions = findings.digit_sets[0], findings.predictions[0]
     assert predictions.features is not None
     chosen = {
@@ -345,19 +345,17 @@ def extreme(findings: Findings, kind: str) -> Findings:
         "all wrong": (~predictions.right).nonzero().squeeze(1),
         "all right": predictions.right.nonzero().squeeze(1),
     }[kind]
-    taken = replace(
+    subset = replace(
         predictions,
         logits=predictions.logits[chosen],
         features=predictions.features[chosen],
         labels=predictions.labels[chosen],
     )
-    return gather("m", findings.network, [digits.take(chosen)], [taken]).with_stability(1)
+    return gather("m", findings.network, [digits.take(chosen)], [subset]).with_stability(1)
 
 
 @pytest.mark.parametrize("kind", ["one image", "one class", "all wrong", "all right"])
-def test_all_nine_can_be_drawn_of_sets_that_leave_much_undefined(
-    findings: Findings, kind: str
-) -> None:
+def test_all_nine_are_drawn_with_undefined_metrics(findings: Findings, kind: str) -> None:
     found = extreme(findings, kind)
     for name in figures.NAMES:
         figure = figures.draw(name, found)
@@ -366,7 +364,7 @@ def test_all_nine_can_be_drawn_of_sets_that_leave_much_undefined(
             ticks = [t for t in figure.axes[0].get_xticks() if 0.5 <= t <= 1.5]
             assert ticks == [1]
         if kind == "one image":  # layout is the slow part, and the same for all
-            assert off_the_sheet(laid_out(figure)) == []
+            assert cut_texts(laid_out(figure)) == []
 
 
 def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
@@ -377,10 +375,10 @@ def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
         evaluations=[*findings.evaluations, findings.evaluations[0]],
     )
     for name in (figures.NAMES[i] for i in (0, 1, 3, 6, 7)):
-        assert off_the_sheet(laid_out(figures.draw(name, three))) == []
+        assert cut_texts(laid_out(figures.draw(name, three))) == []
 
 
-def test_all_nine_are_written_under_their_names(findings: Findings, tmp_path: Path) -> None:
+def test_all_nine_are_saved_under_their_names(findings: Findings, tmp_path: Path) -> None:
     one_class = extreme(findings, "one class")
     paths = [figures.save(name, one_class, tmp_path / "figures") for name in figures.NAMES]
     names = [
@@ -397,7 +395,7 @@ def test_all_nine_are_written_under_their_names(findings: Findings, tmp_path: Pa
             assert image.width >= 800
 
 
-def test_figures_made_in_two_threads_at_once_are_alike(findings: Findings) -> None:
+def test_two_threads_draw_the_same_figure_at_once(findings: Findings) -> None:
     barrier = threading.Barrier(2)
 
     def make(name: str) -> bytes:
@@ -410,7 +408,7 @@ def test_figures_made_in_two_threads_at_once_are_alike(findings: Findings) -> No
     assert np.array_equal(one, two)
 
 
-def test_pyplot_whose_figures_belong_to_the_whole_process_is_not_imported() -> None:
+def test_no_figure_module_imports_pyplot() -> None:
     assert figures.__file__ is not None
     modules = list(Path(figures.__file__).parent.glob("*.py"))
     assert len(modules) > 5

@@ -57,27 +57,27 @@ def test_the_parts_add_up_to_the_whole_gap_in_their_fixed_order(
     found = waterfall(reader, *sets)
     assert found.total == gap(found.reference, found.as_is)
     assert found.total.points == pytest.approx(
-        found.framing + found.near_repeats + found.remains.points
+        found.framing + found.near_duplicates + found.remains.points
     )
     assert found.as_is.accuracy < 0.2
     assert found.framing > 60
     assert found.framed.digits == "shrunk (MNIST framing)"
-    assert found.without_repeats.n == 100 - found.repeats
+    assert found.without_duplicates.n == 100 - found.duplicates
     assert reader.asked == ["shrunk (MNIST framing)", "synthetic", "shrunk"]
 
 
-def test_near_repeats_are_left_out_and_may_hide_a_part_of_the_gap(
+def test_near_duplicates_are_left_out_and_may_hide_a_part_of_the_gap(
     sets: tuple[DigitSet, DigitSet, DigitSet],
 ) -> None:
     reference, other, training = sets
     # Half of the other set are training images, which the reader answers rightly.
     mixed = replace(other, images=torch.cat([other.images[:50], training.images[:50]]))
     found = waterfall(Reader(), reference, mixed, training)
-    assert 45 <= found.repeats <= 60
-    before = waterfall(Reader(), reference, other, training).repeats
-    assert found.repeats > before + 30
-    assert found.near_repeats == pytest.approx(
-        100 * (found.without_repeats.accuracy - found.framed.accuracy)
+    assert 45 <= found.duplicates <= 60
+    before = waterfall(Reader(), reference, other, training).duplicates
+    assert found.duplicates > before + 30
+    assert found.near_duplicates == pytest.approx(
+        100 * (found.without_duplicates.accuracy - found.framed.accuracy)
     )
 
 
@@ -86,7 +86,7 @@ def test_a_set_of_repeats_alone_leaves_nothing_to_compare(
 ) -> None:
     reference, _, training = sets
     same = replace(training.take(slice(0, 20)), name="copies", split="test")
-    with pytest.raises(DigitSetError, match="Every image of copies nearly repeats"):
+    with pytest.raises(DigitSetError, match="Every image of copies is a near duplicate"):
         waterfall(Reader(), reference, same, training)
 
 

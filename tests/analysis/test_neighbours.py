@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from digitcnn.analysis.neighbours import label_suspects, near_repeats, nearest
+from digitcnn.analysis.neighbours import label_suspects, near_duplicates, nearest
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
@@ -53,7 +53,7 @@ def test_progress_counts_queries_and_no_query_is_no_error() -> None:
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_more_neighbours_than_references_are_refused(k: int) -> None:
-    with pytest.raises(ValueError, match=f"{k} neighbours of 3 references"):
+    with pytest.raises(ValueError, match=f"references, got k = {k}"):
         nearest(torch.ones(1, 2), torch.ones(3, 2), k)
 
 
@@ -61,13 +61,13 @@ def test_a_near_repeat_is_much_nearer_to_one_image_than_to_any_other() -> None:
     training = random_images(40, 2)
     noisy = (training[:3].float() + 10).clamp(max=255).to(torch.uint8)
     queries = torch.cat([noisy, random_images(3, 3), torch.zeros(1, 28, 28, dtype=torch.uint8)])
-    assert near_repeats(queries, training).tolist() == [True] * 3 + [False] * 4
+    assert near_duplicates(queries, training).tolist() == [True] * 3 + [False] * 4
 
 
 def test_an_image_that_is_twice_among_the_training_images_is_a_repeat() -> None:
     training = random_images(10, 4)
     twice = torch.cat([training, training[:1]])
-    assert near_repeats(training[:1], twice).tolist() == [True]
+    assert near_duplicates(training[:1], twice).tolist() == [True]
 
 
 def test_a_label_is_suspect_when_network_and_all_nearest_digits_agree_against_it() -> None:
@@ -110,6 +110,6 @@ def test_real_digits_put_into_another_framing_and_back_are_found_and_others_are_
     known, unknown = digits.images[:200], digits.images[200:400]
     references = torch.cat([known, digits.images[400:3000]])
     remade = frame_mnist(frame_emnist(torch.cat([known, unknown])))
-    found = near_repeats(remade, references)
+    found = near_duplicates(remade, references)
     assert float(found[:200].float().mean()) > 0.4
     assert float(found[200:].float().mean()) < 0.03

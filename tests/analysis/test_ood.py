@@ -1,4 +1,4 @@
-"""This is no digit: what is learned of a small set, what a file keeps of it, what is then said."""
+"""The OOD detector: its training on a small set, its tensors in a file, and its verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from digitcnn.analysis.ood import Change, change, fit_ood_detector, with_threshold
+from digitcnn.analysis.ood import Distortion, distort, fit_ood_detector, with_threshold
 from digitcnn.cli import main
 from digitcnn.digits import non_digits, synthetic
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -28,7 +28,7 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochEnd
 from digitcnn.training.loop import train
 
-NO_CHANGE = Change(*[0] * len(fields(Change)))
+NO_DISTORTION = Distortion(*[0] * len(fields(Distortion)))
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
 
 
@@ -43,7 +43,7 @@ def random_detector(seed: int = 0, **changes: torch.Tensor) -> OODDetector:
 
 @pytest.fixture(scope="module")
 def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, OODDetector, list[str]]:
-    """A network that learned 440 drawn digits, its held-out images, and what it takes for none."""
+    """A network trained on 440 generated digits, its held-out images, detector and progress."""
     training, held_out = split_held_out(drawn)
     config = TrainingConfig(digits="synthetic", epochs=4, batch_size=64)
     end = [step for step in train(config, training, held_out, cpu) if isinstance(step, EpochEnd)][
@@ -52,15 +52,15 @@ def learned(drawn: DigitSet, cpu: Compute) -> tuple[DigitCNN, DigitSet, OODDetec
     network = DigitCNN()
     network.load_state_dict(end.snapshot.averaged)
     network.eval().requires_grad_(False)
-    *said, ood = fit_ood_detector(network, training, held_out, seed=0)
+    *progress, ood = fit_ood_detector(network, training, held_out, seed=0)
     assert isinstance(ood, OODDetector)
-    return network, held_out, ood, [str(words) for words in said]
+    return network, held_out, ood, [str(line) for line in progress]
 
 
-# --- Learning -----------------------------------------------------------------------------------
+# Training
 
 
-def test_held_out_images_pass_and_scribbles_letters_and_shapes_do_not(
+def test_held_out_images_are_accepted_and_many_non_digits_rejected(
     learned: tuple[DigitCNN, DigitSet, OODDetector, list[str]],
 ) -> None:
     network, held_out, ood, _ = learned
@@ -77,12 +77,12 @@ def test_held_out_images_pass_and_scribbles_letters_and_shapes_do_not(
     assert strange.float().mean() - none.float().mean() > 0.2
 
 
-def test_learning_says_what_it_does_and_its_statistics_are_small_plain_and_finite(
+def test_training_reports_progress_and_its_tensors_are_small_and_finite(
     learned: tuple[DigitCNN, DigitSet, OODDetector, list[str]],
 ) -> None:
-    _, _, ood, said = learned
-    assert all(words.startswith("learning what is no digit: ") for words in said)
-    assert len(said) > 4
+    _, _, ood, progress = learned
+    assert all(line.startswith("training the OOD detector: ") for line in progress)
+    assert len(progress) > 4
     assert set(ood.tensors) == set(TENSORS)
     for name, claim in TENSORS.items():
         tensor = ood.tensors[name]
@@ -92,7 +92,7 @@ def test_learning_says_what_it_does_and_its_statistics_are_small_plain_and_finit
     assert sum(t.numel() * t.element_size() for t in ood.tensors.values()) < 1_000_000
 
 
-def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alone(
+def test_training_is_reproducible_and_changes_neither_network_nor_random_state(
     drawn: DigitSet,
 ) -> None:
     training, held_out = split_held_out(drawn, 40)
@@ -100,12 +100,12 @@ def test_the_same_seed_learns_the_same_and_leaves_network_and_random_numbers_alo
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     state = torch.get_rng_state()
 
-    def learn(seed: int) -> OODDetector:
+    def fit(seed: int) -> OODDetector:
         *_, ood = fit_ood_detector(network, training, held_out, seed)
         assert isinstance(ood, OODDetector)
         return ood
 
-    first, again, other = learn(3), learn(3), learn(4)
+    first, again, other = fit(3), fit(3), fit(4)
     assert all(torch.equal(first.tensors[name], again.tensors[name]) for name in TENSORS)
     assert not torch.equal(first.tensors["hidden.weight"], other.tensors["hidden.weight"])
     assert torch.equal(torch.get_rng_state(), state)
@@ -124,33 +124,33 @@ def test_the_last_few_examples_of_a_round_may_be_of_one_kind(
     assert isinstance(ood, OODDetector)
 
 
-@pytest.mark.parametrize(("images", "refused"), [(1, 0), (99, 0), (100, 1), (250, 2), (1000, 10)])
-def test_one_in_a_hundred_held_out_images_is_refused_and_no_more(images: int, refused: int) -> None:
+@pytest.mark.parametrize(("images", "rejected"), [(1, 0), (99, 0), (100, 1), (250, 2), (1000, 10)])
+def test_one_in_a_hundred_held_out_images_is_rejected(images: int, rejected: int) -> None:
     maps = torch.rand(images, MAPS, generator=torch.Generator().manual_seed(images))
     tensors = {name: t for name, t in random_detector().tensors.items() if name != "threshold"}
     ood = with_threshold(tensors, maps)
-    assert int((~ood.passes(maps)).sum()) == refused
+    assert int((~ood.passes(maps)).sum()) == rejected
     scores = ood.scores(maps).sort().values
-    if refused:
-        assert float(scores[refused - 1]) < ood.threshold < float(scores[refused])
+    if rejected:
+        assert float(scores[rejected - 1]) < ood.threshold < float(scores[rejected])
 
 
-def test_scores_are_the_log_odds_of_a_digit_in_a_second_opinion() -> None:
+def test_scores_agree_with_the_log_odds_in_float64() -> None:
     ood = random_detector()
     maps = torch.rand(5, MAPS, generator=torch.Generator().manual_seed(2))
     own = {name: tensor.double() for name, tensor in ood.tensors.items()}
     hidden = (maps.double() @ own["hidden.weight"].T + own["hidden.bias"]).clamp(min=0)
     odds = torch.softmax(hidden @ own["output.weight"].T + own["output.bias"], 1)[:, 10]
-    # Digits can be so sure that their odds have no logarithm in float64.
-    wanted = torch.log1p(-odds) - torch.log(odds)
-    finite = torch.isfinite(wanted)
-    assert ood.scores(maps)[finite].tolist() == pytest.approx(wanted[finite].tolist(), rel=1e-4)
+    # The odds of a clear digit can be too small for a logarithm in float64.
+    expected = torch.log1p(-odds) - torch.log(odds)
+    finite = torch.isfinite(expected)
+    assert ood.scores(maps)[finite].tolist() == pytest.approx(expected[finite].tolist(), rel=1e-4)
 
 
-# --- What it learns from ------------------------------------------------------------------------
+# Examples
 
 
-def test_non_digits_are_as_many_as_asked_for_of_every_kind_and_none_is_blank(
+def test_non_digits_are_of_every_kind_and_none_is_blank(
     drawn: DigitSet,
 ) -> None:
     images = non_digits.draw(drawn, 997, np.random.default_rng(0))
@@ -163,7 +163,7 @@ def test_non_digits_are_as_many_as_asked_for_of_every_kind_and_none_is_blank(
         assert len(np.unique(made.reshape(12, -1), axis=0)) == 12, name
 
 
-def test_digits_that_stay_digits_when_turned_are_not_turned() -> None:
+def test_digits_that_stay_digits_when_rotated_are_not_used_rotated() -> None:
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     images[:, 4:24, 13:15] = 255
     ones = DigitSet(images, torch.tensor([1, 8], dtype=torch.uint8), "ones", "train")
@@ -172,23 +172,23 @@ def test_digits_that_stay_digits_when_turned_are_not_turned() -> None:
     assert len(non_digits.draw(ones, 100, np.random.default_rng(0))) > 80
 
 
-def test_changes_are_even_in_range_and_none_of_no_size_changes_nothing(drawn: DigitSet) -> None:
+def test_distorted_images_are_in_range_and_zero_distortion_only_stretches(drawn: DigitSet) -> None:
     generator = torch.Generator().manual_seed(0)
-    changed = change(drawn.images, Change(), generator)
-    assert changed.dtype == torch.float32
-    assert float(changed.min()) >= 0
-    assert changed.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
-    still = change(drawn.images, NO_CHANGE, generator)
+    distorted = distort(drawn.images, Distortion(), generator)
+    assert distorted.dtype == torch.float32
+    assert float(distorted.min()) >= 0
+    assert distorted.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
+    still = distort(drawn.images, NO_DISTORTION, generator)
     full = drawn.images.float()
     full = full * (255 / full.amax((1, 2), keepdim=True))
     assert (still - full).abs().max() < 0.1
 
 
-def test_what_is_cut_to_its_box_is_centred_fills_twenty_pixels_and_stays_slender() -> None:
+def test_cropped_digits_are_centred_fill_twenty_pixels_and_stay_narrow() -> None:
     images = torch.zeros(60, 28, 28, dtype=torch.uint8)
     images[:30, 2:14, 3:7] = 255  # upright, off the middle
     images[30:, 20:24, 10:22] = 255  # lying
-    boxed = change(images, replace(NO_CHANGE, boxed=1), torch.Generator().manual_seed(0))
+    boxed = distort(images, replace(NO_DISTORTION, boxed=1), torch.Generator().manual_seed(0))
     widths = set()
     for image in [*boxed[:30], *boxed[30:].transpose(1, 2)]:
         # Half-covered pixels count for what they hold.
@@ -200,21 +200,21 @@ def test_what_is_cut_to_its_box_is_centred_fills_twenty_pixels_and_stays_slender
             middle = (line * (torch.arange(28) + 0.5)).sum() / line.sum()
             assert middle == pytest.approx(14, abs=0.3)
     assert len(widths) > 2
-    blank = change(torch.zeros_like(images), replace(NO_CHANGE, boxed=1), torch.Generator())
+    blank = distort(torch.zeros_like(images), replace(NO_DISTORTION, boxed=1), torch.Generator())
     assert not bool(blank.any())
 
 
-def test_another_contrast_changes_greys_and_neither_paper_nor_ink(drawn: DigitSet) -> None:
+def test_contrast_changes_greys_but_not_paper_and_ink(drawn: DigitSet) -> None:
     generator = torch.Generator().manual_seed(0)
-    still = change(drawn.images, NO_CHANGE, generator)
-    changed = change(drawn.images, replace(NO_CHANGE, contrast=0.2), generator)
+    still = distort(drawn.images, NO_DISTORTION, generator)
+    distorted = distort(drawn.images, replace(NO_DISTORTION, contrast=0.2), generator)
     grey = (still > 60) & (still < 200)
-    assert (changed - still)[grey].abs().mean() > 5
-    assert (changed - still)[still < 1e-3].abs().max() < 1
-    assert changed.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
+    assert (distorted - still)[grey].abs().mean() > 5
+    assert (distorted - still)[still < 1e-3].abs().max() < 1
+    assert distorted.amax((1, 2)).tolist() == pytest.approx([255] * len(drawn), abs=1e-3)
 
 
-def test_images_on_the_way_of_pictures_are_the_same_one_by_one_and_all_at_once(
+def test_framing_one_by_one_agrees_with_framing_a_batch(
     drawn: DigitSet,
 ) -> None:
     images = torch.cat([drawn.images[:40], torch.zeros(1, 28, 28, dtype=torch.uint8)])
@@ -225,7 +225,7 @@ def test_images_on_the_way_of_pictures_are_the_same_one_by_one_and_all_at_once(
         assert (framed.int() - expected.int()).abs().max() <= 1
 
 
-# --- Files --------------------------------------------------------------------------------------
+# Files
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def network() -> DigitCNN:
     return DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
 
 
-def test_statistics_come_back_bit_for_bit_and_are_no_part_of_the_digest(
+def test_detector_round_trips_and_is_not_part_of_the_digest(
     tmp_path: Path, network: DigitCNN
 ) -> None:
     statistics = random_detector()
@@ -296,7 +296,7 @@ def test_statistics_that_are_not_ours_are_refused_in_one_sentence(
         load(tmp_path / "bad.pt")
 
 
-# --- The command --------------------------------------------------------------------------------
+# The command
 
 
 def test_predict_says_whether_it_is_a_digit_only_where_the_checkpoint_can_tell(

@@ -226,8 +226,8 @@ def test_a_small_set_of_one_image_has_a_summary(
     ("std", "verdict"),
     [
         (0.0099, "stable"),
-        (0.015, "neither stable nor leaning on single neurons"),
-        (0.0201, "leaning on single neurons"),
+        (0.015, "borderline"),
+        (0.0201, "depends on single neurons"),
         (math.nan, ""),
     ],
 )

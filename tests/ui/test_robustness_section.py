@@ -126,7 +126,7 @@ def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> Non
         heights = band.get_paths()[0].vertices[:, 1]
         assert heights.min() == pytest.approx(100 * min(low for low, _ in curve.intervals))
         assert heights.max() == pytest.approx(100 * max(high for _, high in curve.intervals))
-        assert curve.axis.name in axes.get_xlabel()
+        assert curve.axis.name in axes.get_xlabel().lower()
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "small test, 50 images" in words
     assert accuracy_text(48 / 50, 50) in words

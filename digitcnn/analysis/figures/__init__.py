@@ -1,9 +1,9 @@
-"""Results in, figures out: the nine of an evaluation, and those that the tabs need.
+"""Results in, matplotlib figures out: the nine of an evaluation, and those that the tabs need.
 
-Each figure is a function of results that computes no metric of its own; one module per subject:
+Each figure is a function of results and computes no metric of its own; one module per subject:
 ``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7), ``network`` (5, 6), ``confidence``
-(8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. How they look is in ``style``.
-``draw`` makes one of the nine from ``findings.Findings``.
+(8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. Colours and text sizes are in
+``style``. ``draw`` makes one of the nine from ``findings.Findings``.
 """
 
 from __future__ import annotations
@@ -69,24 +69,24 @@ NAMES = tuple(_FIGURES)
 
 
 def draw(name: str, findings: Findings) -> Figure:
-    """The figure of that name, one of NAMES."""
+    """Return the figure of that name, one of NAMES."""
     return _FIGURES[name](findings)
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file: what ``savefig`` writes, which would draw it twice."""
+    """Return a figure as a PNG file, without ``savefig``, which would draw it twice."""
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
 
 
 def save(name: str, findings: Findings, folder: Path) -> Path:
-    """Draw one of the nine and write it as ``write`` does. Raises OSError."""
+    """Draw one of the nine and write it with ``write``. Raises OSError."""
     return write(name, png(draw(name, findings)), folder)
 
 
 def write(name: str, content: bytes, folder: Path) -> Path:
-    """Write a figure's PNG file into ``folder``, whole or not at all. Raises OSError."""
+    """Write a figure's PNG file into ``folder``, atomically. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     with atomic_write(path) as file:

@@ -15,18 +15,17 @@ from digitcnn.network.model import DigitCNN
 
 
 def conv_filters(network: DigitCNN, *, model: str) -> Figure:
-    """All 32 first-layer filters on one scale that is symmetric about zero."""
+    """Draw all 32 first-layer filters on one scale, symmetric about zero."""
     filters = network.conv1.weight.detach().cpu().float().squeeze(1)
     limit = float(filters.abs().max()) or 1.0
     figure = style.sheet(
         "First-layer filters",
-        f"{model}\nall {len(filters)} filters of 3x3 weights; the picture is multiplied by them "
-        "and added up, orange brightens, purple darkens",
+        f"{model}\nall {len(filters)} 3x3 filters; orange weights brighten, purple weights darken",
         8.6,
         5.2,
     )
     axes = figure.add_subplot()
-    style.picture(axes)
+    style.image_panel(axes)
     whole = np.ma.masked_invalid(style.mosaic(filters, 8, gap=1))
     image = axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for index in range(len(filters)):
@@ -34,33 +33,33 @@ def conv_filters(network: DigitCNN, *, model: str) -> Figure:
             axes, (index % 8) * 4 - 0.45, (index // 8) * 4 - 0.6, str(index + 1),
             fontsize=style.SMALL - 1, color=style.MUTED, va="bottom",
         )  # fmt: skip
-    style.colour_bar(figure, image, axes, "weight (no unit)")
+    style.colour_bar(figure, image, axes, "Weight")
     return figure
 
 
 def feature_maps(
     network: DigitCNN, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
 ) -> Figure:
-    """Image ``index`` of a set after each layer, down to the ten probabilities.
+    """Draw image ``index`` of a set after each layer, down to the ten probabilities.
 
     Raises IndexError when the set has no such image.
     """
     if not 0 <= index < len(digit_set):
-        raise IndexError(f"image {index} of {len(digit_set)} was asked for")
+        raise IndexError(f"image {index} is not one of the {len(digit_set)} images")
     image, label = digit_set.images[index], int(digit_set.labels[index])
     maps = layer_outputs(network, image)
     probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
     answer = int(probabilities.argmax())
+    confidence = style.confidence_text(float(probabilities[answer]))
     figure = style.sheet(
-        f"A {label} on its way through the network",
+        f"Feature maps of a {label}",
         f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "
-        f"answered {answer} with {style.confidence_text(float(probabilities[answer]))}; each panel "
-        "of maps has a scale of its own",
+        f"predicted {answer} with {confidence} confidence; each panel has its own scale",
         12.5,
         7.4,
     )
     panels = figure.subplots(2, 4)
-    style.picture(panels[0, 0], "1  Input, 28x28")
+    style.image_panel(panels[0, 0], "1  Input, 28x28")
     panels[0, 0].imshow(image.numpy(), cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
     _signed(panels[0, 1], maps["conv1"], 6, "2  Convolution 1: 32 of 28x28")
     _positive(panels[0, 2], maps["block1"], 6, "3  ReLU, pooling: 32 of 14x14")
@@ -77,7 +76,7 @@ def feature_maps(
 
 
 def layer_outputs(network: DigitCNN, image: Tensor) -> dict[str, Tensor]:
-    """What each layer makes of a uint8 [28, 28]: float32 on the CPU, without a batch dimension.
+    """Return each layer's output for an image, uint8 [28, 28]: float32 on the CPU, no batch axis.
 
     conv1 [32, 28, 28] and conv2 [64, 14, 14] are after batch norm, block1 [32, 14, 14] and block2
     [64, 7, 7] after ReLU and pooling; features [320], logits [10].
@@ -89,28 +88,28 @@ def layer_outputs(network: DigitCNN, image: Tensor) -> dict[str, Tensor]:
         conv2 = network.norm2(network.conv2(block1))
         block2 = functional.relu(functional.max_pool2d(conv2, 2))
         features = functional.relu(network.hidden(block2.flatten(1)))
-        found = {
+        outputs = {
             "conv1": conv1, "block1": block1, "conv2": conv2, "block2": block2,
             "features": features, "logits": network.output(features),
         }  # fmt: skip
-        return {name: value[0].cpu() for name, value in found.items()}
+        return {name: value[0].cpu() for name, value in outputs.items()}
 
 
 def _signed(axes: Axes, maps: Tensor, columns: int, title: str) -> None:
-    style.picture(axes, title)
+    style.image_panel(axes, title)
     limit = float(maps.abs().max()) or 1.0
     whole = np.ma.masked_invalid(style.mosaic(maps, columns))
     axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
 
 
 def _positive(axes: Axes, maps: Tensor, columns: int, title: str) -> None:
-    style.picture(axes, title)
+    style.image_panel(axes, title)
     whole = np.ma.masked_invalid(style.mosaic(maps, columns, gap=1))
     axes.imshow(whole, cmap="Blues", vmin=0, vmax=float(maps.max()) or 1.0, interpolation="nearest")
 
 
 def _bars(axes: Axes, probabilities: Tensor, label: int) -> None:
-    style.dress(axes, x="probability (%)", y="digit", title="7  Answer", grid="x")
+    style.dress(axes, x="Probability (%)", y="Digit", title="7  Prediction", grid="x")
     values = (100 * probabilities).tolist()
     answer = int(probabilities.argmax())
     colours = [style.COLOURS[0] if digit == answer else "#9aa1a9" for digit in range(CLASSES)]
@@ -121,7 +120,7 @@ def _bars(axes: Axes, probabilities: Tensor, label: int) -> None:
 
 
 def _key(axes: Axes) -> None:
-    style.picture(axes)
+    style.image_panel(axes)
     style.write(
         axes, 0, 0.5,
         "Panels 2 and 4, after batch norm:\norange above zero, purple below.\n\n"

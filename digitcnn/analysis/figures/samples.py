@@ -1,4 +1,4 @@
-"""Figures 2 and 3: what the digit sets look like, and what the network says of their images."""
+"""Figures 2 and 3: sample digits of the sets, and predictions for images of one."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 ROWS = 4
 COLUMNS = 10
 GAP = 3
-# Pixels of the picture for a line of words below an image, and for two.
+# Pixels below an image for one line of text, and for two.
 ONE_LINE, TWO_LINES = 8, 13
 
 
 def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
-    """The same digits from each set: a column per digit, four images of it below each other."""
+    """Draw four images of each digit from each set, a column per digit."""
     names = [f"{digits.name} {digits.split}" for digits in digit_sets]
     figure = style.sheet(
-        "What the digit sets look like",
+        "Sample digits",
         f"The first {ROWS} images of each digit in {style.listed(names)}, as the network gets them",
         8.2,
         0.8 + 3.5 * len(digit_sets),
     )
     for index, digits in enumerate(digit_sets):
         axes = figure.add_subplot(len(digit_sets), 1, index + 1)
-        style.picture(axes, f"{names[index]}: {len(digits):,} images")
+        style.image_panel(axes, f"{names[index]}: {len(digits):,} images")
         tiles = torch.full((ROWS * COLUMNS, SIDE, SIDE), math.nan)
         for digit in range(CLASSES):
             places = (digits.labels == digit).nonzero().squeeze(1)[:ROWS]
@@ -62,31 +62,31 @@ def predictions_sample(
     model: str,
     rows: int = 2,
 ) -> Figure:
-    """The first images of a set with answer and confidence, then the most confident errors."""
+    """Draw the first images of a set with their predictions, then the most confident errors."""
     count = rows * COLUMNS
     first = torch.arange(min(count, len(digit_set)))
     errors = (~predictions.right).nonzero().squeeze(1)
-    words = ONE_LINE if bool(predictions.right[first].all()) else TWO_LINES
-    heights = [rows * (SIDE + GAP + below) for below in (words, TWO_LINES)]
+    below = ONE_LINE if bool(predictions.right[first].all()) else TWO_LINES
+    heights = [rows * (SIDE + GAP + room) for room in (below, TWO_LINES)]
     figure = style.sheet(
         f"Predictions on {evaluation.title}",
         f"{model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
-        "below each image the answer and its confidence",
+        "below each image the prediction and its confidence",
         9.6,
         1.75 + 0.032 * sum(heights),
     )
     top, bottom = figure.subplots(2, 1, height_ratios=heights)
     confidence = predictions.probabilities(evaluation.temperature).max(dim=1).values
-    _tiles(top, digit_set, predictions, confidence, first, rows, words)
-    style.picture(top, "The first images; errors are framed, with the true digit")
+    _tiles(top, digit_set, predictions, confidence, first, rows, below)
+    style.image_panel(top, "First images; errors are framed and show the true digit")
     worst = errors[confidence[errors].argsort(descending=True, stable=True)][:count]
     if len(worst):
         _tiles(bottom, digit_set, predictions, confidence, worst, rows, TWO_LINES)
         shown = f"The {len(worst)} most confident of {len(errors):,} errors"
-        style.picture(bottom, shown if len(worst) < len(errors) else "All errors")
+        style.image_panel(bottom, shown if len(worst) < len(errors) else "All errors")
     else:
-        style.picture(bottom, "Errors")
-        style.say(bottom, f"No image of {evaluation.title} is answered wrongly.")
+        style.image_panel(bottom, "Errors")
+        style.note(bottom, f"No errors on {evaluation.title}.")
     return figure
 
 
@@ -97,19 +97,19 @@ def _tiles(
     confidence: Tensor,
     places: Tensor,
     rows: int,
-    words: int,
+    below: int,
 ) -> None:
     tiles = torch.full((rows * COLUMNS, SIDE, SIDE), math.nan)
     tiles[: len(places)] = digit_set.images[places].float()
-    whole = style.mosaic(tiles, COLUMNS, GAP, words)
+    whole = style.mosaic(tiles, COLUMNS, GAP, below)
     axes.imshow(whole, cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
-    answers = predictions.answers
+    predicted = predictions.answers
     for position, place in enumerate(places.tolist()):
         left = (position % COLUMNS) * (SIDE + GAP)
-        top = (position // COLUMNS) * (SIDE + GAP + words)
-        answer, label = int(answers[place]), int(digit_set.labels[place])
-        wrong = answer != label
-        text = f"{answer}  {style.confidence_text(float(confidence[place]))}"
+        top = (position // COLUMNS) * (SIDE + GAP + below)
+        digit, label = int(predicted[place]), int(digit_set.labels[place])
+        wrong = digit != label
+        text = f"{digit}  {style.confidence_text(float(confidence[place]))}"
         style.write(
             axes, left + SIDE / 2, top + SIDE + 1.5,
             f"{text}\ntrue {label}" if wrong else text,

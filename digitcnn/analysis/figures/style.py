@@ -1,8 +1,8 @@
-"""How every figure looks: paper, ink, colours that colour-blind readers tell apart, headings.
+"""The style of every figure: background, colour-blind safe colours, headings, legends.
 
 Figures are bare ``matplotlib.figure.Figure``: nothing here touches pyplot or rcParams, which
-belong to the whole process and its threads. The paper is opaque and a little darker than white,
-so that a figure is a sheet on a light page and does not glare on a dark one.
+belong to the whole process and its threads. The background is opaque and slightly darker than
+white, so that a figure stands out on a light page and does not glare on a dark one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 PAPER, INK, MUTED, GRID = "#f8f7f3", "#202428", "#5f656d", "#d9d8d2"
-# Okabe and Ito (2008), Color Universal Design. Colour is never alone: a marker and a hatch go
-# with it.
+# Okabe and Ito (2008), Color Universal Design. Every colour has its own marker and hatch.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 HATCHES = ("", "////", "....", "xxxx", "----", "++++")
@@ -34,7 +33,7 @@ WRONG = "#D55E00"
 
 DPI = 150
 TITLE, SUBTITLE, LABEL, SMALL = 15, 10.5, 10.5, 9
-# Inches per line of the heading, and how many of its letters fit into an inch.
+# Inches of the title, inches per line below it, and how many of its characters fit into an inch.
 _HEADER_LINE, _HEADER_TITLE = 0.21, 0.46
 _CHARACTERS_PER_INCH = 12.6
 
@@ -44,10 +43,10 @@ LegendPlace = Literal["best", "upper left", "upper right", "lower left", "lower 
 
 
 class Sheet(Figure):
-    """A figure whose words stand as they are: two dollar signs in a name are no formula."""
+    """A figure whose text is never parsed as a formula, whatever dollar signs a name has."""
 
     def draw(self, renderer: RendererBase) -> None:
-        # At the last moment, when ticks and legends are there as well.
+        # Only now do ticks and legends exist.
         for text in self.findobj(Text):
             assert isinstance(text, Text)
             text.set_parse_math(False)
@@ -55,7 +54,7 @@ class Sheet(Figure):
 
 
 def sheet(title: str, subtitle: str, width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, with its title and the lines below it."""
+    """Return an empty figure of that size in inches, with its title and the lines below it."""
     figure = Sheet(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     lines = [
         line
@@ -79,7 +78,7 @@ def sheet(title: str, subtitle: str, width: float, height: float) -> Figure:
 
 
 def dress(axes: Axes, *, x: str = "", y: str = "", title: str = "", grid: Grid = "y") -> None:
-    """Labels and lines of one panel."""
+    """Set the labels, ticks and grid of one panel."""
     axes.set_facecolor(PAPER)
     axes.set_xlabel(x, fontsize=LABEL, color=INK)
     axes.set_ylabel(y, fontsize=LABEL, color=INK)
@@ -94,14 +93,14 @@ def dress(axes: Axes, *, x: str = "", y: str = "", title: str = "", grid: Grid =
         axes.grid(axis=grid, color=GRID, linewidth=0.8)
 
 
-def picture(axes: Axes, title: str = "") -> None:
-    """A panel that holds a picture: no lines, no ticks."""
+def image_panel(axes: Axes, title: str = "") -> None:
+    """Turn a panel into one for an image: no lines, no ticks."""
     axes.set_axis_off()
     heading(axes, title)
 
 
 def colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label: str) -> None:
-    """The key of a picture's colours, beside it."""
+    """Add the colour scale of an image beside it."""
     bar = figure.colorbar(image, ax=axes, shrink=0.75, aspect=28, pad=0.02)
     bar.set_label(label, fontsize=SMALL, color=INK)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
@@ -109,11 +108,12 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label:
 
 
 def heading(axes: Axes, title: str) -> None:
+    """Set the title of one panel."""
     axes.set_title(title, fontsize=LABEL + 0.5, color=INK, loc="left", fontweight="bold")
 
 
-def say(axes: Axes, text: str) -> None:
-    """Words where there is nothing to draw."""
+def note(axes: Axes, text: str) -> None:
+    """Write a sentence into a panel that has nothing to draw."""
     axes.text(
         0.5, 0.5, text,
         transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=LABEL, wrap=True,
@@ -123,13 +123,15 @@ def say(axes: Axes, text: str) -> None:
 
 
 def write(axes: Axes, x: float, y: float, text: str, **looks: Any) -> None:
-    """Words inside a panel, in its coordinates; they take no part in the layout, which costs
-    a third of the time where there are hundreds.
+    """Write text inside a panel, in its coordinates.
+
+    It takes no part in the layout, which would take half as long again with hundreds of texts.
     """
     axes.text(x, y, text, in_layout=False, **looks)
 
 
 def legend(axes: Axes, where: LegendPlace = "best", columns: int = 1) -> None:
+    """Add the legend of one panel."""
     axes.legend(
         loc=where, ncols=columns, fontsize=SMALL, facecolor=PAPER, edgecolor=GRID, labelcolor=INK,
         framealpha=0.9,
@@ -137,25 +139,32 @@ def legend(axes: Axes, where: LegendPlace = "best", columns: int = 1) -> None:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Ticks of an axis in per cent, with as many decimals as they need."""
+    """Set the ticks of an axis in percent, with as many decimals as they need."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_major_locator(MaxNLocator(6))
 
 
-def whiskers(value: float, low: float, high: float) -> list[list[float]]:
-    """What errorbar takes for an interval; rounding may put an end on the wrong side by 1e-17."""
-    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+def error_bars(
+    values: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> list[list[float]]:
+    """Return intervals as ``errorbar`` takes them, as distances below and above the values."""
+    # Rounding may put an end on the wrong side by 1e-17.
+    pairs = list(zip(values, intervals, strict=True))
+    return [
+        [max(0.0, value - low) for value, (low, _) in pairs],
+        [max(0.0, high - value) for value, (_, high) in pairs],
+    ]
 
 
-# Ink on paper, as digits are written; what lies between the images is paper as well.
+# Dark ink on white; the space between the images has the colour of the background.
 _INK = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#101214"])
 INK_ON_WHITE: Colormap = _INK.with_extremes(bad=PAPER)
 
 
 def mosaic(images: Tensor | Floats, columns: int, gap: int = 2, below: int = 0) -> Floats:
-    """Images [K, H, W] in rows of ``columns``, NaN between them and where there are none.
+    """Arrange images [K, H, W] in rows of ``columns``, with NaN between them and in empty places.
 
-    gap: pixels between images. below: further pixels under every row, for words.
+    gap: pixels between images. below: further pixels under every row, for text.
     """
     tiles = np.asarray(images, dtype=np.float32)
     count, height, width = tiles.shape
@@ -169,11 +178,11 @@ def mosaic(images: Tensor | Floats, columns: int, gap: int = 2, below: int = 0) 
 
 
 def confidence_text(probability: float) -> str:
-    """A confidence in per cent; rounding never makes it certain: ``97.3%``, ``> 99.9%``."""
+    """Return a confidence in percent, never rounded up to certainty: ``97.3%``, ``> 99.9%``."""
     return "> 99.9%" if probability > 0.999 else f"{100 * probability:.1f}%"
 
 
 def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -1,4 +1,4 @@
-"""Figure 1: what happened in training, and how good the network was at its end."""
+"""Figure 1: the training curves, and the test accuracies at the end."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def training_history(
     model: str,
     trained_on: str | None,
 ) -> Figure:
-    """Loss and accuracy per epoch, training and held-out; below, test accuracies at the end.
+    """Draw loss and accuracy per epoch, and below them the final test accuracies.
 
     history: a record per epoch with ``epoch``, ``loss`` (training), ``accuracy`` (held-out,
     fraction); where known ``held_out_loss``, ``training_accuracy`` and ``held_out`` (how many
-    images, for the interval). Empty for a file that says nothing of its training; the figure then
-    says so. trained_on: the set's name, None where unknown.
+    images, for the interval). Empty where unknown; the figure then says so. trained_on: the set's
+    name, None where unknown.
     """
     height = 5.0 + 0.34 * len(evaluations)
     figure = style.sheet("Training history", model, 10, height)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
     loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     where = trained_on or "unknown set"
-    style.dress(loss, x="epoch", y="loss (nats per image)", title="Loss")
-    style.dress(accuracy, x="epoch", y="accuracy (%)", title="Accuracy")
+    style.dress(loss, x="Epoch", y="Loss (nats per image)", title="Loss")
+    style.dress(accuracy, x="Epoch", y="Accuracy (%)", title="Accuracy")
     if history:
         _curve(loss, history, "loss", f"{where}, training images (as trained on)", 1, 1)
         _curve(loss, history, "held_out_loss", f"{where}, held-out images", 0, 1)
@@ -57,15 +57,15 @@ def training_history(
         style.legend(accuracy, "lower right")
     else:
         for axes in (loss, accuracy):
-            style.say(axes, "This file says nothing\nof its training history.")
+            style.note(axes, "This file has no training history.")
     accuracy_rows(
-        figure.add_subplot(grid[1, :]), evaluations, "Test accuracy at the end, with 95% interval"
+        figure.add_subplot(grid[1, :]), evaluations, "Final test accuracy, with 95% interval"
     )
     return figure
 
 
 def _values(history: History, name: str) -> list[float]:
-    """One value per epoch, NaN where the record lacks it."""
+    """Return one value per epoch, NaN where the record lacks it."""
     return [math.nan if row.get(name) is None else float(row[name]) for row in history]
 
 
@@ -97,7 +97,7 @@ def _held_out_band(axes: Axes, history: History) -> None:
 
 
 def _log_if_wide(axes: Axes, history: History) -> None:
-    """Losses that span more than a factor of five are read better on a logarithmic axis."""
+    """Use a logarithmic axis where the losses span more than a factor of five."""
     values = [v for name in ("loss", "held_out_loss") for v in _values(history, name)]
     values = [value for value in values if value > 0]
     if values and max(values) > 5 * min(values):
