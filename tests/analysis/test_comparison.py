@@ -146,7 +146,7 @@ def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
     [
         ((90, 0, 0, 10), "first and second get the same ones of these 100 images right"),
         ((90, 1, 0, 9), "only one of first and second is right on just 1 of these 100 images"),
-        ((90, 3, 2, 5), "right on just 5 of these 100 images, too few"),
+        ((90, 3, 2, 5), "only one of first and second is right on just 5 of these 100 images"),
     ],
 )
 def test_with_too_few_discordant_images_the_verdict_says_so(
