@@ -269,6 +269,8 @@ class UspsText:
 # Transfer
 
 NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, RemoteZipError)
+# ValueError: of a proxy that urllib3 does not know, such as socks://.
+OPENING_ERRORS = (*NETWORK_ERRORS, ValueError)
 
 
 class _MirrorFailed(Exception):
@@ -328,7 +330,7 @@ def _transfer(url: str, file: RemoteFile, part: Path, timeout: float) -> Iterato
     headers = {**HEADERS, "Range": f"bytes={done}-"} if done else HEADERS
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=timeout)
-    except NETWORK_ERRORS as error:
+    except OPENING_ERRORS as error:
         raise _MirrorFailed(_reason(error)) from error
     with response:
         if done and not _resumes_at(done, response):
@@ -378,7 +380,7 @@ def _open_remote(url: str, session: requests.Session, timeout: float) -> zipfile
         return archive
     except (RangeNotSupported, zipfile.BadZipFile) as error:
         raise _NoRanges from error
-    except NETWORK_ERRORS as error:
+    except OPENING_ERRORS as error:
         raise _MirrorFailed(_reason(error)) from error
 
 

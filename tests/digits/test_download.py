@@ -234,6 +234,19 @@ def test_the_error_names_every_mirror_with_its_reason(server: Server, tmp_path: 
     assert not (tmp_path / "images.gz").exists()
 
 
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks"])
+def test_an_unusable_proxy_is_one_sentence(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    server.add("/images.gz", IMAGES)
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("all_proxy", f"{scheme}://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:9")
+    with pytest.raises(DownloadError, match=r"images\.gz could not be downloaded"):
+        fetch(mirrors(server.url("/")), tmp_path)
+
+
 def test_an_interrupted_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES, "cut", "cut", "ok")
     server.add("/labels.gz", LABELS)
