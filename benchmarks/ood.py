@@ -1,4 +1,4 @@
-"""What passes as a digit and what is refused, by a checkpoint with no-digit statistics.
+"""What passes as a digit and what is refused, by a checkpoint with an OOD detector.
 
     python -m benchmarks.ood CHECKPOINT [--data-dir DIR] [--fonts DIR]
 
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     checkpoint = load(args.checkpoint)
     if checkpoint.ood is None:
-        parser.error(f"{args.checkpoint} has no no-digit statistics; train it to its end.")
+        parser.error(f"{args.checkpoint} has no OOD detector; train it to its end.")
     threshold = checkpoint.ood.threshold
     catalog = Catalog(data_folder(args.data_dir))
     held_out = split_held_out(catalog.open("mnist", "train"))[1].images

@@ -11,10 +11,12 @@ from digitcnn.analysis.robustness import Robustness, RobustnessCache
 from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import DigitSetError
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder
+from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder, generated_digits
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
+from digitcnn.network.rebuild import IMAGES
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
@@ -28,6 +30,14 @@ def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
         how="draw digits on the Sketchpad and label them",
     )
     return Catalog(data, live={"feedback": live})
+
+
+def scoring_digits(catalog: Catalog) -> DigitSet:
+    """Training digits on which other networks are rebuilt: MNIST's, else generated ones."""
+    try:
+        return catalog.open("mnist", "train").take(slice(0, IMAGES))
+    except DigitSetError:
+        return generated_digits()
 
 
 class Workspace:
@@ -52,7 +62,7 @@ class Workspace:
         self.feedback = FeedbackStore(feedback)
         self.catalog = catalog_with_feedback(data, self.feedback)
         self.runs = RunStore(outputs)
-        self.checkpoints = CheckpointFolder(checkpoints, also=shipped)
+        self.checkpoints = CheckpointFolder(checkpoints, also=shipped, digits=self.scoring_digits)
         self._predictions = PredictionCache(outputs / ".predictions")
         self._robustness = RobustnessCache()
         self._device = device
@@ -108,11 +118,15 @@ class Workspace:
             lambda: self._classifier(checkpoint), checkpoint.digest, digit_set, progress=progress
         )
 
+    def scoring_digits(self) -> DigitSet:
+        """What other networks are rebuilt on."""
+        return scoring_digits(self.catalog)
+
     def _classifier(self, checkpoint: Checkpoint) -> Classifier:
-        """Return the checkpoint's classifier on the device."""
+        """On this machine's device."""
         classifier = checkpoint.classifier
         if self.compute.device.type == "cpu":
             return classifier
-        # A copy: the pad uses the checkpoint's own on the CPU.
+        # The checkpoint's own classifier stays where the pad asks it.
         moved: Classifier = copy.deepcopy(classifier).to(self.compute.device)
         return moved

@@ -85,5 +85,5 @@ def test_the_figures_say_which_scaling_was_taken(
     arguments = ["figures", "--checkpoint", str(twins[0]), "--digits", "small", "--passes", "2"]
     folder = tmp_path / "figures"
     assert main([*arguments, "--data-dir", str(data_dir), "--output-dir", str(folder)]) == 0
-    assert "input scaled to -1 to 1 (most likely)" in capsys.readouterr().err
+    assert "detected input scaling -1 to 1" in capsys.readouterr().err
     assert len(list(folder.iterdir())) == 9

@@ -34,9 +34,9 @@ from digitcnn.digits.own_set import read_own_set
 from digitcnn.digits.usps import read_usps
 from digitcnn.errors import DigitCNNError
 from digitcnn.network import checkpoint
-from digitcnn.network.claims import Refused
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.reader import InvalidCheckpoint
 from digitcnn.ui.access import Access
 from digitcnn.ui.login import Logins
 from digitcnn.ui.page import build_page
@@ -364,5 +364,5 @@ def test_details_of_a_checkpoint_may_say_anything(examples: int) -> None:
 
     keys = st.sampled_from([*plain, "another"])
     for key, value in generated(st.tuples(keys, anything), max(examples, 60)):
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(InvalidCheckpoint):
             Details.read({**plain, key: value}).claim()

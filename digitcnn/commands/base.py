@@ -68,19 +68,23 @@ def advance(bar: tqdm, done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 
-def opened_checkpoint(path: Path, device: str) -> Checkpoint:
-    """Load a checkpoint onto a device. path: a file, or the name of a checkpoint.
+def opened_checkpoint(path: Path, args: argparse.Namespace, device: str = "") -> Checkpoint:
+    """Load any weight file onto a device. path: a file, or the name of a checkpoint.
 
-    Weights without details get the input scaling that fits them best, and a line says which.
+    device: that of ``args``. What had to be inferred for weights without details, such as
+    the input scaling or another network's pooling, is said in a line.
     Raises CheckpointError for an unusable file, ConfigError for an unusable device.
     """
     from digitcnn.network import checkpoint as checkpoints
     from digitcnn.network import device as devices
+    from digitcnn.workspace import scoring_digits
 
-    loaded = checkpoints.load(checkpoint_file(path)).fitted()
-    if loaded.scaling is not None:
+    loaded = checkpoints.load(
+        checkpoint_file(path), digits=lambda: scoring_digits(catalog_of(args))
+    ).fitted()
+    if loaded.scaling is not None or loaded.recipe is not None:
         say(f"{path.name} is {loaded.verdict}.")
-    loaded.network.to(devices.choose(device).device)
+    loaded.classifier.to(devices.choose(device or args.device).device)
     return loaded
 
 

@@ -24,7 +24,7 @@ from digitcnn.services.predictors import predict_uncached
 
 def run(args: argparse.Namespace) -> Answer:
     check_number(len(args.files))
-    checkpoints = [opened_checkpoint(file, args.device) for file in args.files]
+    checkpoints = [opened_checkpoint(file, args) for file in args.files]
     digit_sets = opened_test_sets(args)
     if hasattr(args, "digits") and len(digit_sets) > 1:
         raise ConfigError(f"--digits names {len(digit_sets)} sets; compare on one at a time.")

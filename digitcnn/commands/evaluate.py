@@ -16,7 +16,7 @@ from digitcnn.services.predictors import predict_uncached
 
 
 def run(args: argparse.Namespace) -> Answer:
-    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    checkpoint = opened_checkpoint(args.checkpoint, args)
     digit_sets = opened_test_sets(args)
     with progress_bar() as notify:
         findings = evaluate(checkpoint, digit_sets, predict=predict_uncached, notify=notify)

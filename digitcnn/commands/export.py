@@ -17,7 +17,7 @@ from digitcnn.terminal import say
 
 def run(args: argparse.Namespace) -> Answer:
     """Export a checkpoint; raises ExportError for a file that cannot be written."""
-    checkpoint = opened_checkpoint(args.checkpoint, "cpu")
+    checkpoint = opened_checkpoint(args.checkpoint, args, "cpu")
     target = args.onnx or args.page
     if target.exists() and target.samefile(checkpoint_file(args.checkpoint)):
         raise ExportError(

@@ -21,7 +21,7 @@ from digitcnn.services.predictors import predict_uncached
 
 
 def run(args: argparse.Namespace) -> Answer:
-    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)
     opened = {digit_set.name: digit_set for digit_set in opened_test_sets(args)}

@@ -18,7 +18,7 @@ from digitcnn.terminal import say
 
 
 def run(args: argparse.Namespace) -> Answer:
-    checkpoint = opened_checkpoint(args.checkpoint, args.device)
+    checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)
     digit_set = _test_set(args, catalog_of(args), checkpoint.details.digits)

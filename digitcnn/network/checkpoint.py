@@ -1,49 +1,57 @@
-"""Checkpoints: trained weights in a file, written once, read only through the gate.
+"""Checkpoints: trained weights in a file, written once, read through the checkpoint reader.
 
     save     network + details -> a new ``.pt`` file
-    load     a file or its bytes -> Checkpoint, or CheckpointError with one sentence
+    load     any weight file or its bytes -> Checkpoint, or CheckpointError with one sentence
     CheckpointFolder   all files of a folder, inspected once each
 
 A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details``
-and, after a finished training, ``novelty``: what tells a digit from what is none. Bare state
-dicts of the same network, as ``.pt`` or ``.safetensors``, are read as well. How a stranger's file
-is read without trusting it: ``gate`` and ``claims``.
+and, after a finished training, ``novelty``: the OOD detector. Weights of other networks are
+rebuilt (``rebuild``). How an untrusted file is read: ``reader``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
+import json
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 
 from digitcnn.digits import synthetic
-from digitcnn.errors import CheckpointError
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.errors import CapabilityError, CheckpointError
 from digitcnn.files import atomic_write
-from digitcnn.network import gate
-from digitcnn.network.bare_weights import (
-    IMAGES_TO_CHOOSE_ON,
-    INPUT_SCALINGS,
-    check_claims,
-    choose_scaling,
-    describe,
-    expected_claims,
-    find_state,
-    match,
-)
-from digitcnn.network.claims import Claim, Refused, listed, shown
+from digitcnn.network import reader
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood
+from digitcnn.network.reader import (
+    InvalidCheckpoint,
+    StateDict,
+    TensorSpec,
+    WeightFile,
+    listed,
+    shown,
+)
+from digitcnn.network.reader.tensors import read_tensors
+from digitcnn.network.rebuild import IMAGES, RebuiltNetwork, Recipe, rebuild
+from digitcnn.network.rebuild.own import (
+    IMAGES_TO_CHOOSE_ON,
+    INPUT_SCALINGS,
+    choose_scaling,
+    expected_specs,
+    match,
+)
 
 __all__ = [
     "INPUT_SCALINGS",
@@ -54,18 +62,23 @@ __all__ = [
     "Details",
     "choose_scaling",
     "digest",
+    "digest_of",
     "list_checkpoints",
     "load",
     "save",
 ]
 
 FORMAT, FORMAT_VERSION = "digitcnn checkpoint", 1
-SUFFIXES = (".pt", ".safetensors")
+# Listed in a folder of checkpoints; ``load`` reads files of any name.
+SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 MAX_NAME = 120
+MAX_DESCRIPTION = 1000
 # As many as Compare takes.
 NETWORKS_HELD = 8
 
 _LAYERS = {"convolutions": [32, 64], "kernel": 3, "hidden": FEATURES, "classes": 10}
+
+Network = DigitCNN | RebuiltNetwork
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -83,8 +96,8 @@ def digest(state: Mapping[str, Tensor]) -> str:
 class Answers:
     """What a checkpoint says of N images.
 
-    probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each passes as a digit;
-    None from a checkpoint that cannot tell.
+    probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each is accepted as a
+    digit; None where the checkpoint has no OOD detector.
     """
 
     probabilities: Tensor
@@ -93,13 +106,16 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network that passed the gate, and what its file says of it.
+    """A model that was read from a file, and what the file says of it.
 
-    name: for people; the file's name without ``.pt``. Data from outside: shown as text only.
-    digest: of the weights, and of the input's scaling where it is not MNIST's.
-    ood: what tells a digit from what is none; None where the file holds no such statistics.
+    name: for people; the file's name without ``.pt``. Untrusted: shown as text only.
+    digest: of the weights, and of what they are used in where it is not the default network with
+    MNIST's input scaling.
+    ood: the OOD detector; None where the file has none.
     size: of the file, in bytes. path: None where the bytes came without a file.
-    scaling: which of INPUT_SCALINGS was found most likely; None where the file says it.
+    scaling: which of INPUT_SCALINGS was detected; None where the file says it.
+    description: of a rebuilt network; empty for ours. recipe: how it computes; None for ours.
+    part: which set of weights it is, where the file has several.
     held: the network; None in a folder's list, where it would take 4 MB for each file.
     """
 
@@ -110,31 +126,43 @@ class Checkpoint:
     ood: OODDetector | None = None
     path: Path | None = None
     scaling: str | None = None
-    held: DigitCNN | None = None
+    description: str = ""
+    recipe: Recipe | None = None
+    part: str = ""
+    held: Network | None = None
 
     @property
-    def network(self) -> DigitCNN:
-        """On the CPU, in evaluation mode, without gradients; never changed.
+    def classifier(self) -> Classifier:
+        """On the CPU, in evaluation mode; never changed.
 
         Read again from the file when it is not held. Raises CheckpointError when that file is
-        gone or another by now.
+        missing or contains another model by now.
         """
         if self.held is not None:
             return self.held
         assert self.path is not None
-        again = load(self.path)
+        again = load(self.path, recipe=self.recipe)
         if self.scaling is not None:
             again = again.scaled(*INPUT_SCALINGS[self.scaling], self.scaling)
         if again.digest != self.digest:
             raise CheckpointError(
-                f"{shown(self.path.name)} was replaced by another network; choose it again."
+                f"{shown(self.path.name)} now contains another model; choose it again."
             )
-        return again.network
+        return again.classifier
 
     @property
-    def classifier(self) -> Classifier:
-        """What the product asks for logits. Raises CheckpointError like ``network``."""
-        return self.network
+    def network(self) -> DigitCNN:
+        """The classifier, for what needs features, feature maps or dropout of digitcnn's network.
+
+        Raises CapabilityError for a rebuilt network, and what ``classifier`` raises.
+        """
+        classifier = self.classifier
+        if isinstance(classifier, DigitCNN):
+            return classifier
+        raise CapabilityError(
+            f"The model {shown(self.name)} is not digitcnn's network, so its features, feature "
+            "maps and dropout are not available; choose a digitcnn checkpoint for them."
+        )
 
     @property
     def temperature(self) -> float:
@@ -148,29 +176,34 @@ class Checkpoint:
 
     @property
     def verdict(self) -> str:
-        """What network this is, in one sentence; what only the file says is marked as claimed."""
+        """What model this is, in one sentence; what only the file says is marked as claimed."""
+        which = f" (its weights {shown(self.part, 40)})" if self.part else ""
+        if self.description:
+            return f"{self.description}{which}"
         if self.details.digits is not None:
             return f"digitcnn network, {self.details.claim()}"
-        scaling = f", input scaled to {self.scaling} (most likely)" if self.scaling else ""
-        return f"bare weights of digitcnn's network, {self.details.claim()}{scaling}"
+        scaling = f", detected input scaling {self.scaling}" if self.scaling else ""
+        return f"digitcnn weights only, {self.details.claim()}{scaling}{which}"
 
     def fitted(self) -> Checkpoint:
-        """Bare weights under the input scaling that they were most likely trained with, found on
-        drawn digits; a checkpoint that says its scaling is returned as it is.
+        """Weights only, with the input scaling that they were most likely trained with.
+
+        It is detected on generated digits. A checkpoint that says its scaling is returned as is.
         """
-        if self.details.digits is not None or self.scaling is not None:
+        known = self.details.digits is not None or self.scaling is not None
+        if known or self.recipe is not None:
             return self
-        drawn = synthetic.draw("synthetic", "train", images=IMAGES_TO_CHOOSE_ON)
-        return self.scaled(*choose_scaling(self.network.state_dict(), drawn))
+        digits = synthetic.draw("synthetic", "train", images=IMAGES_TO_CHOOSE_ON)
+        return self.scaled(*choose_scaling(self.network.state_dict(), digits))
 
     def scaled(self, mean: float, std: float, scaling: str) -> Checkpoint:
-        """The same weights under another scaling of the input, as ``choose_scaling`` gives it."""
+        """The same weights with another input scaling, as ``choose_scaling`` gives it."""
         network = DigitCNN(mean, std)
         network.load_state_dict(self.network.state_dict())
         return dataclasses.replace(
             self,
             held=network.eval().requires_grad_(False),
-            digest=_digest_of(network),
+            digest=digest_of(network),
             scaling=scaling,
         )
 
@@ -180,22 +213,24 @@ class Checkpoint:
 
     @torch.inference_mode()
     def answers(self, images: Tensor) -> Answers:
-        """Probabilities, and whether it is a digit at all, by one pass through the network.
+        """Probabilities, and whether each image is a digit, by one pass through the network.
 
-        images: [N, 28, 28] from 0 to 255, on the network's device.
+        images: [N, 28, 28] from 0 to 255, on the classifier's device.
         """
-        network = self.network
-        maps = network.maps(network.prepare(images))
-        logits = network.output(network.features_of(maps))
-        return Answers(
-            torch.softmax(logits / self.temperature, dim=1),
-            None if self.ood is None else self.ood.passes(maps),
-        )
+        classifier = self.classifier
+        is_digit = None
+        if self.ood is not None and isinstance(classifier, DigitCNN):
+            maps = classifier.maps(classifier.prepare(images))
+            logits = classifier.output(classifier.features_of(maps))
+            is_digit = self.ood.passes(maps)
+        else:
+            logits = classifier.logits(images)
+        return Answers(torch.softmax(logits / self.temperature, dim=1), is_digit)
 
 
 @dataclass(frozen=True)
 class BadCheckpoint:
-    """A file in a folder of checkpoints that did not pass the gate.
+    """A file in a folder of checkpoints that cannot be used.
 
     reason: one sentence. name: as a Checkpoint's.
     """
@@ -205,8 +240,14 @@ class BadCheckpoint:
     reason: str
 
 
-def _digest_of(network: DigitCNN) -> str:
-    """The digest of the weights. Another scaling is another function, so it counts as a tensor."""
+def digest_of(network: Network) -> str:
+    """The digest of a network's weights, and of what else decides its logits.
+
+    That counts as a tensor: an input scaling other than MNIST's, or a rebuilt network's recipe.
+    """
+    if isinstance(network, RebuiltNetwork):
+        recipe = json.dumps(network.recipe.to_plain(), sort_keys=True).encode()
+        return digest({**network.tensors, "recipe": torch.tensor(list(recipe), dtype=torch.uint8)})
     state = network.state_dict()
     scaling = (network.input_mean, network.input_std)
     if scaling != (MNIST_MEAN, MNIST_STD):
@@ -217,32 +258,29 @@ def _digest_of(network: DigitCNN) -> str:
 # --- save ---------------------------------------------------------------------------------------
 
 
-def save(path: Path, network: DigitCNN, details: Details, ood: OODDetector | None = None) -> str:
-    """Write a new checkpoint and return its digest. What has the name already is never touched.
+def save(
+    path: Path,
+    network: Network,
+    details: Details,
+    ood: OODDetector | None = None,
+    description: str = "",
+) -> str:
+    """Write a new checkpoint and return its digest. An existing file is never touched.
 
-    Without the digit set that was trained on, a bare state dict is written: it says nothing else.
-    ood: the network's no-digit statistics; they are no part of the digest.
+    For digitcnn's network without the digit set that it was trained on, a bare state dict is
+    written. ood: the network's OOD detector; not part of the digest. description: of a rebuilt
+    network.
 
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """
-    weights = _plain(network.state_dict())
     buffer = io.BytesIO()
-    whole = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "architecture": _architecture(network.input_mean, network.input_std, network.dropout.p),
-        "weights": weights,
-        "details": details.to_plain(),
-    }
-    if ood is not None:
-        whole["novelty"] = _plain(ood.tensors)
-    torch.save(weights if details.digits is None else whole, buffer)
+    torch.save(_content(network, details, ood, description), buffer)
     try:
         with atomic_write(path, new=True) as file:
             file.write(buffer.getbuffer())
     except FileExistsError as error:
         raise CheckpointError(
-            f"{shown(path.name)} exists already in {shown(str(path.parent), 100)}; choose another "
+            f"{shown(path.name)} already exists in {shown(str(path.parent), 100)}; choose another "
             "name."
         ) from error
     except OSError as error:
@@ -250,11 +288,39 @@ def save(path: Path, network: DigitCNN, details: Details, ood: OODDetector | Non
             f"The checkpoint {shown(path.name)} cannot be written to {shown(str(path.parent), 80)} "
             f"({error.strerror or error}); free space or choose another folder."
         ) from error
-    return _digest_of(network)
+    return digest_of(network)
+
+
+def _content(
+    network: Network, details: Details, ood: OODDetector | None, description: str
+) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "details": details.to_plain(),
+    }
+    if isinstance(network, RebuiltNetwork):
+        content["architecture"] = {
+            "name": "rebuilt",
+            "description": description,
+            **network.recipe.to_plain(),
+        }
+        content["weights"] = _plain(network.tensors)
+        return content
+    weights = _plain(network.state_dict())
+    if details.digits is None:
+        return dict(weights)
+    content["architecture"] = _architecture(
+        network.input_mean, network.input_std, network.dropout.p
+    )
+    content["weights"] = weights
+    if ood is not None:
+        content["novelty"] = _plain(ood.tensors)  # the name that this part has in files
+    return content
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # A clone has memory of its own and of its own size, which the gate asks for.
+    # A clone has memory of its own size: no part of a larger tensor is written.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
@@ -271,111 +337,202 @@ def _architecture(input_mean: float, input_std: float, dropout: float) -> dict[s
 # --- load ---------------------------------------------------------------------------------------
 
 
-def load(source: Path | bytes, name: str | None = None) -> Checkpoint:
-    """A checkpoint or bare weights from a file, or from its bytes.
+@functools.lru_cache(maxsize=1)
+def generated_digits() -> DigitSet:
+    """What guesses about other networks are scored on where MNIST is not available."""
+    return synthetic.draw("synthetic", "train", images=IMAGES)
 
-    name: the file's name as the person called it; of a path, its own. Its ending tells the kind.
-    Nothing in the file is run, and no size in it is believed. Raises CheckpointError with one
+
+def load(
+    source: Path | bytes,
+    name: str | None = None,
+    *,
+    digits: Callable[[], DigitSet] = generated_digits,
+    recipe: Recipe | None = None,
+) -> Checkpoint:
+    """Read a checkpoint or the weights of any sequential digit classifier.
+
+    source: a file, or its bytes. name: the file's name as the person called it.
+    digits: training digits on which another network is rebuilt; never a test set.
+    recipe: how a file's network was rebuilt before, to skip the search.
+    Nothing in the file is run, and no size in it is trusted. Raises CheckpointError with one
     sentence that says what is wrong and what to do.
     """
     file_name = name if name is not None else source.name if isinstance(source, Path) else "file.pt"
     try:
         _check_name(file_name)
-        data = gate.read_file(source) if isinstance(source, Path) else source
-        suffix = PurePath(file_name).suffix.lower()
-        file = gate.open_weights(data, suffix)
-        if isinstance(file.content, dict) and "format" in file.content:
-            network, details, statistics = _read_own(file)
+        data = reader.read_file(source) if isinstance(source, Path) else source
+        file = reader.open_weights(data)
+        content = file.content
+        if isinstance(content, dict) and str(content.get("format")).startswith("digitcnn"):
+            loaded = _read_own(file)
         else:
-            network, details, statistics = _read_bare(file), Details(), None
-    except Refused as error:
+            loaded = _read_other(file, digits, recipe)
+    except InvalidCheckpoint as error:
         raise CheckpointError(f"{shown(file_name) or 'The file'} {error}.") from error
-    return Checkpoint(
-        held=network,
-        details=details,
-        name=_display_name(file_name),
-        digest=_digest_of(network),
+    return dataclasses.replace(
+        loaded,
+        name=file_name.removesuffix(".pt"),
         size=len(data),
-        ood=statistics,
         path=source if isinstance(source, Path) else None,
     )
 
 
-def _display_name(file_name: str) -> str:
-    return file_name.removesuffix(".pt")
+def _loaded(
+    network: Network,
+    details: Details,
+    ood: OODDetector | None = None,
+    description: str = "",
+) -> Checkpoint:
+    return Checkpoint(
+        details=details,
+        name="",
+        digest=digest_of(network),
+        size=0,
+        ood=ood,
+        description=description,
+        recipe=network.recipe if isinstance(network, RebuiltNetwork) else None,
+        held=network,
+    )
 
 
 def _check_name(file_name: str) -> None:
-    """A name that people can tell from others: they choose networks by it. Raises Refused."""
+    """Raise InvalidCheckpoint for a name that people cannot tell from others."""
     if len(file_name) > MAX_NAME or not file_name.isprintable():
-        raise Refused(
+        raise InvalidCheckpoint(
             f"has a name of more than {MAX_NAME} characters, or with some that cannot be shown; "
             "rename the file"
         )
 
 
-def _read_own(file: gate.WeightFile) -> tuple[DigitCNN, Details, OODDetector | None]:
+def _read_own(file: WeightFile) -> Checkpoint:
     content = file.content
     if content["format"] != FORMAT or type(content.get("format_version")) is not int:
-        raise Refused("is in a format that digitcnn does not know; choose a checkpoint of its own")
+        raise InvalidCheckpoint("is in an unknown format; choose a digitcnn checkpoint")
     if content["format_version"] != FORMAT_VERSION:
-        raise Refused(
-            f"is in version {content['format_version']} of the format where this digitcnn reads "
-            f"version {FORMAT_VERSION}; use the digitcnn that wrote it"
+        raise InvalidCheckpoint(
+            f"uses format version {content['format_version']}, but this version of digitcnn reads "
+            f"{FORMAT_VERSION}; use the version that wrote it"
         )
     parts = {"format", "format_version", "architecture", "weights", "details"}
     if set(content) - {"novelty"} != parts:
-        raise Refused("lacks parts of a checkpoint or has others; copy or download it again")
-    weights = content["weights"]
-    if not isinstance(weights, dict) or not all(isinstance(c, Claim) for c in weights.values()):
-        raise Refused("holds no weights by name; copy or download it again")
-    names = {name: name for name in expected_claims()}
-    if set(weights) != set(names):
-        raise Refused(_other_names(weights, names))
-    check_claims(weights, names)
-    scaling = _check_architecture(content["architecture"])
+        raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
+    weights, architecture = content["weights"], content["architecture"]
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(spec, TensorSpec) for name, spec in weights.items()
+    ):
+        raise InvalidCheckpoint("contains no named weights; copy or download it again")
+    if isinstance(architecture, dict) and architecture.get("name") == "rebuilt":
+        return _read_kept(file, architecture, weights, content["details"])
+    _check_weights(weights)
+    scaling = _check_architecture(architecture)
     details = Details.read(content["details"])
+    ood = None
     if "novelty" in content:
         check_ood(content["novelty"])
-    loaded = file.load()
-    statistics = checked_ood(loaded["novelty"]) if "novelty" in content else None
-    return _fill(scaling, loaded["weights"], weights, names), details, statistics
+        ood = checked_ood(read_tensors(file, content["novelty"]))
+    network = _fill(scaling, read_tensors(file, weights), {name: name for name in weights})
+    return _loaded(network, details, ood)
 
 
-def _other_names(weights: Mapping[str, Claim], names: Mapping[str, str]) -> str:
-    missing = [name for name in names if name not in weights]
-    if missing and not set(weights) & set(names):
-        return f"is {describe(weights)}; digitcnn compares its own convolutional network"
-    what = f"lacks {listed(missing)}" if missing else "has tensors that digitcnn's network has not"
-    return f"{what}; copy or download it again"
+def _read_kept(
+    file: WeightFile, architecture: dict[str, Any], weights: dict[str, TensorSpec], details: Any
+) -> Checkpoint:
+    """A rebuilt network that was saved in our format."""
+    recipe = Recipe.from_plain(architecture)
+    description = architecture.get("description")
+    if type(description) is not str or len(description) > MAX_DESCRIPTION:
+        raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
+    for name, spec in weights.items():
+        if spec.dtype != "float32":
+            raise InvalidCheckpoint(
+                f"has the wrong type: tensor {shown(name)} is {spec.dtype} instead of float32; "
+                "copy or download it again"
+            )
+    try:
+        recipe.check({name: spec.shape for name, spec in weights.items()})
+        network = RebuiltNetwork(recipe, read_tensors(file, weights))
+    except ValueError as error:
+        raise InvalidCheckpoint(
+            "describes a network that does not fit its weights; copy or download it again"
+        ) from error
+    for name, tensor in network.tensors.items():
+        _check_numbers(name, name, tensor)
+    return _loaded(network, Details.read(details, trained=False), None, shown(description, 990))
+
+
+def _check_weights(weights: Mapping[str, TensorSpec]) -> None:
+    """Raise InvalidCheckpoint unless these are the tensors of digitcnn's network."""
+    expected = expected_specs()
+    missing = [name for name in expected if name not in weights]
+    if missing:
+        raise InvalidCheckpoint(f"lacks {listed(missing)}; copy or download it again")
+    if set(weights) - set(expected):
+        raise InvalidCheckpoint("has unexpected tensors; copy or download it again")
+    for name, (dtype, shape) in expected.items():
+        spec = weights[name]
+        if spec.shape != shape:
+            raise InvalidCheckpoint(
+                f"is a different network: tensor {name} is {_sides(spec.shape)} instead of "
+                f"{_sides(shape)}; choose a digitcnn checkpoint"
+            )
+        if spec.dtype != dtype:
+            raise InvalidCheckpoint(
+                f"has the wrong type: tensor {name} is {spec.dtype} instead of {dtype}; save it "
+                "in that type"
+            )
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
 
 
 def _check_architecture(values: Any) -> tuple[float, float]:
-    """Mean and deviation of the input. Raises Refused for another network than ours."""
+    """Mean and deviation of the input. Raises InvalidCheckpoint for another network than ours."""
     for scaling in INPUT_SCALINGS.values():
         if values == _architecture(*scaling, DROPOUT):
             return scaling
-    raise Refused(
-        "describes another network than this version of digitcnn has; use the version that wrote it"
+    raise InvalidCheckpoint(
+        "describes a network that this version of digitcnn does not support; use the version that "
+        "wrote it"
     )
 
 
-def _read_bare(file: gate.WeightFile) -> DigitCNN:
-    key, claims = find_state(file.content)
-    names = match(claims)
-    check_claims(claims, names)
-    content = file.load()
-    state = content if key is None else content[key]
-    return _fill(INPUT_SCALINGS["MNIST mean and deviation"], state, claims, names)
+# How many sets of weights in one file are tried, the largest first.
+_MAX_TRIED = 2
+
+
+def _read_other(
+    file: WeightFile, digits: Callable[[], DigitSet], recipe: Recipe | None
+) -> Checkpoint:
+    """The largest set of weights in a file that is a digit classifier."""
+    states = reader.find_state_dicts(file.content)
+    reason: InvalidCheckpoint | None = None
+    for state in states[:_MAX_TRIED]:
+        try:
+            loaded = _read_state(file, state, digits, recipe)
+            return dataclasses.replace(loaded, part=state.path if len(states) > 1 else "")
+        except InvalidCheckpoint as error:
+            reason = reason or error
+    assert reason is not None
+    raise reason
+
+
+def _read_state(
+    file: WeightFile, state: StateDict, digits: Callable[[], DigitSet], recipe: Recipe | None
+) -> Checkpoint:
+    names = match(state.tensors)
+    if names is not None:
+        tensors = read_tensors(file, {n: state.tensors[n] for n in names.values()})
+        return _loaded(_fill(INPUT_SCALINGS["MNIST mean and deviation"], tensors, names), Details())
+    rebuilt = rebuild(state, file, digits, recipe)
+    return _loaded(rebuilt.network, Details(), None, rebuilt.verdict)
 
 
 def _fill(
-    scaling: tuple[float, float],
-    state: Mapping[str, Any],
-    claims: Mapping[str, Claim],
-    names: Mapping[str, str],
+    scaling: tuple[float, float], tensors: Mapping[str, Tensor], names: Mapping[str, str]
 ) -> DigitCNN:
-    """A network with the weights of ``state``; names: ours to theirs. Raises Refused."""
+    """Digitcnn's network with these weights; names: ours to those in ``tensors``."""
     weights = {
         "conv1.bias": torch.zeros(32),
         "conv2.bias": torch.zeros(64),
@@ -383,24 +540,29 @@ def _fill(
         "norm2.num_batches_tracked": torch.tensor(0),
     }
     for ours, theirs in names.items():
-        weights[ours] = gate.check_tensor(theirs, state[theirs], claims[theirs])
+        tensor = tensors[theirs]
+        weights[ours] = tensor.long() if ours.endswith("num_batches_tracked") else tensor.float()
     for ours, tensor in weights.items():
-        theirs = shown(names.get(ours, ours))
-        if not bool(torch.isfinite(tensor).all()):
-            raise Refused(
-                f"has NaN or infinite numbers in its tensor {theirs}, so its training diverged; "
-                "train it again"
-            )
-        if ours.endswith("running_var") and not bool((tensor > 0).all()):
-            raise Refused(
-                f"has variances that are not positive in its tensor {theirs}; train it again"
-            )
+        _check_numbers(ours, names.get(ours, ours), tensor)
     # On the meta device no initial weights are drawn: that would cost time, and change the
     # process-wide random numbers of whoever else uses them.
     with torch.device("meta"):
         network = DigitCNN(*scaling)
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _check_numbers(place: str, name: str, tensor: Tensor) -> None:
+    """Raise InvalidCheckpoint for weights that a working network does not have."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise InvalidCheckpoint(
+            f"has NaN or infinite numbers in its tensor {shown(name)}, so its training diverged; "
+            "train it again"
+        )
+    if place.endswith("running_var") and not bool((tensor > 0).all()):
+        raise InvalidCheckpoint(
+            f"has variances that are not positive in its tensor {shown(name)}; train it again"
+        )
 
 
 # --- folders ------------------------------------------------------------------------------------
@@ -410,59 +572,83 @@ class CheckpointFolder:
     """The checkpoints of a folder, each inspected once until its file changes. Thread-safe.
 
     Asking again for an unchanged folder reads no file: one look at the folder's names, sizes and
-    times. In memory are the details of all, with their no-digit statistics (0.8 MB each), and the
-    networks that were asked for last.
+    times. In memory are the details of all, with their OOD detectors (0.8 MB each), and the
+    networks that were used last.
     """
 
-    def __init__(self, folder: Path, also: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        also: Path | None = None,
+        digits: Callable[[], DigitSet] = generated_digits,
+    ) -> None:
         """also: a second folder to read, such as that of the shipped model; names in the first
-        hide those in the second.
+        hide those in the second. digits: as for ``load``.
         """
         self.folder = folder
-        self._also = also
+        self._also, self._digits = also, digits
         self._lock = threading.Lock()
-        self._networks: OrderedDict[str, DigitCNN] = OrderedDict()
-        self._seen: dict[str, tuple[tuple[int, ...], Checkpoint | BadCheckpoint]] = {}
+        self._networks: LRUCache[str, Network] = LRUCache(NETWORKS_HELD)
+        self._inspected: dict[str, tuple[Stamp, Checkpoint | BadCheckpoint]] = {}
 
     def list(self) -> list[Checkpoint | BadCheckpoint]:
-        """Every ``.pt`` and ``.safetensors`` file, newest first, bad ones with their sentence.
+        """Every checkpoint, newest first, unusable ones with their sentence.
 
         Empty when there is no such folder. Names that begin with a dot are files being written.
         """
         with self._lock:
-            seen = {}
-            for path, state in self._files():
-                known = self._seen.get(path.name)
-                unchanged = known is not None and known[0] == state
-                seen[path.name] = known if known and unchanged else (state, _inspect(path))
-            self._seen = seen
-            newest_first = sorted(seen.items(), key=lambda item: item[1][0], reverse=True)
-            return [found for _, (_, found) in newest_first]
+            inspected = {}
+            for path, stamp in self._files():
+                known = self._inspected.get(path.name)
+                if known is None or known[0] != stamp:
+                    known = stamp, self._inspect(path)
+                inspected[path.name] = known
+            self._inspected = inspected
+            newest_first = sorted(inspected.values(), key=lambda item: item[0], reverse=True)
+            return [entry for _, entry in newest_first]
 
     def get(self, name: str) -> Checkpoint:
         """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
-        found = self.list()
-        for entry in found:
+        entry = self._unchanged(name)
+        entries = [entry] if entry is not None else self.list()
+        for entry in entries:
             if entry.name == name:
                 if isinstance(entry, BadCheckpoint):
                     raise CheckpointError(entry.reason)
                 return dataclasses.replace(entry, held=self._network(entry))
-        known = listed([entry.name for entry in found if isinstance(entry, Checkpoint)])
+        known = listed([entry.name for entry in entries if isinstance(entry, Checkpoint)])
         raise CheckpointError(
-            f"There is no checkpoint {shown(name)}; there "
-            f"{'are: ' + known if known else 'is none yet, so train one'}."
+            f"There is no checkpoint {shown(name)}; "
+            f"{'available: ' + known if known else 'train one'}."
         )
 
-    def _network(self, entry: Checkpoint) -> DigitCNN:
+    def _unchanged(self, name: str) -> Checkpoint | BadCheckpoint | None:
+        """The entry of that name if its file is as it was; looks at that file only."""
         with self._lock:
-            network = self._networks.pop(entry.digest, None) or entry.network
-            self._networks[entry.digest] = network
-            if len(self._networks) > NETWORKS_HELD:
-                self._networks.popitem(last=False)
+            for stamp, entry in self._inspected.values():
+                if entry.name == name and entry.path is not None:
+                    hidden = self._also is not None and entry.path.parent == self._also
+                    if not hidden and _stamp(entry.path) == stamp:
+                        return entry
+        return None
+
+    def _network(self, entry: Checkpoint) -> Network:
+        with self._lock:
+            network = self._networks.get(entry.digest)
+            if network is None:
+                classifier = entry.classifier
+                assert isinstance(classifier, (DigitCNN, RebuiltNetwork))
+                self._networks[entry.digest] = network = classifier
             return network
 
-    def _files(self) -> Iterator[tuple[Path, tuple[int, ...]]]:
-        """Each file that could be a checkpoint, with what changes when its content does."""
+    def _inspect(self, path: Path) -> Checkpoint | BadCheckpoint:
+        try:
+            return dataclasses.replace(load(path, digits=self._digits).fitted(), held=None)
+        except CheckpointError as error:
+            return BadCheckpoint(shown(path.name.removesuffix(".pt")), path, str(error))
+
+    def _files(self) -> Iterator[tuple[Path, Stamp]]:
+        """Each file that could be a checkpoint, with its stamp."""
         paths: dict[str, Path] = {}
         for folder in (self.folder, self._also):
             for path in _listing(folder) if folder is not None else ():
@@ -470,11 +656,21 @@ class CheckpointFolder:
         for path in paths.values():
             if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
                 continue
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue  # deleted since its name was read
-            yield path, (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+            stamp = _stamp(path)
+            if stamp is not None:  # else deleted since its name was read
+                yield path, stamp
+
+
+# What changes when a file's content does; the time first.
+Stamp = tuple[int, int, int, int]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
 
 
 def _listing(folder: Path) -> list[Path]:
@@ -492,10 +688,3 @@ def _listing(folder: Path) -> list[Path]:
 def list_checkpoints(folder: Path) -> list[Checkpoint | BadCheckpoint]:
     """Every checkpoint of a folder, newest first. To ask often, keep a CheckpointFolder."""
     return CheckpointFolder(folder).list()
-
-
-def _inspect(path: Path) -> Checkpoint | BadCheckpoint:
-    try:
-        return dataclasses.replace(load(path).fitted(), held=None)
-    except CheckpointError as error:
-        return BadCheckpoint(shown(_display_name(path.name)), path, str(error))

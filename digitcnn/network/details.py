@@ -1,5 +1,5 @@
-"""What a checkpoint says of itself besides its weights: plain values, checked like all data from
-outside.
+"""What a checkpoint says of itself besides its weights: plain values, checked like all untrusted
+data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from digitcnn.errors import CheckpointError
 from digitcnn.files import without_nan
 from digitcnn.intervals import wilson_interval
-from digitcnn.network.claims import Refused, shown
+from digitcnn.network.reader import InvalidCheckpoint, shown
 
 MAX_EPOCHS = 100_000
 MAX_VALUES = 50_000
@@ -24,16 +24,16 @@ MAX_TEXT = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """Where a network comes from. None, or empty, is what is not known.
+    """Where a network comes from. Unknown values are None or empty.
 
-    digits: name of the digit set trained on; None for bare weights.
-    epochs, planned_epochs: finished and asked for.
-    state: ``finished``, or ``stopped at epoch 3 of 12``; empty for bare weights.
+    digits: name of the digit set trained on; None for weights only.
+    epochs, planned_epochs: finished and requested.
+    state: ``finished``, or ``stopped at epoch 3 of 12``; empty for weights only.
     config: the training's settings. history: a row per finished epoch.
     fingerprints: SHA-256 in hex of the images, by their part (``train``, ``held_out``).
     metrics: results at the end of the run by digit set, ``held_out`` for the held-out images;
     each with at least ``n`` (images) and ``accuracy`` (fraction). They are claims of the file.
-    temperature: what logits are divided by before the softmax; None means 1.
+    temperature: what logits are divided by before the softmax; None where not calibrated.
     created: ISO 8601, in UTC. versions: of the packages, by name.
 
     NaN and infinite numbers become None. Raises CheckpointError for values of other kinds or
@@ -58,7 +58,7 @@ class Details:
             object.__setattr__(self, part, without_nan(getattr(self, part)))
         try:
             _check(self.to_plain())
-        except Refused as error:
+        except InvalidCheckpoint as error:
             raise CheckpointError(f"A checkpoint that {error} would not be read back.") from error
 
     def to_plain(self) -> dict[str, Any]:
@@ -66,23 +66,23 @@ class Details:
         return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
 
     @classmethod
-    def read(cls, values: Any) -> Details:
-        """The details that a file holds. Raises Refused when they are not what to_plain gives."""
+    def read(cls, values: Any, *, trained: bool = True) -> Details:
+        """The details in a file; trained: whether they have to name a digit set.
+
+        Raises InvalidCheckpoint when they are not what to_plain gives.
+        """
         names = {part.name for part in dataclasses.fields(cls)}
         if type(values) is not dict or set(values) != names:
-            raise Refused(
-                "lacks the details of its training or has others than this version of digitcnn "
-                "writes; train it again"
-            )
+            raise InvalidCheckpoint("has missing or unexpected training details; train it again")
         _check(values)
-        if values["digits"] is None:
-            raise Refused("does not say what it was trained on; train it again")
+        if trained and values["digits"] is None:
+            raise InvalidCheckpoint("does not say what it was trained on; train it again")
         return cls(**values)
 
     def claim(self) -> str:
         """How the network was trained and how good it is, as far as the file can be believed."""
         if self.digits is None:
-            return "with no word on their training"
+            return "no training details"
         parts = [f"trained on {self.digits}"]
         if self.epochs is not None:
             parts[0] += f" for {self.epochs} epoch{'s' * (self.epochs != 1)}"
@@ -104,7 +104,7 @@ def _accuracy(metrics: dict[str, Any]) -> str:
 
 
 def _check(values: dict[str, Any]) -> None:
-    """Raises Refused, naming the value, for what a person or the page could not use."""
+    """Raises InvalidCheckpoint, naming the value, for what a person or the page could not use."""
     _check_plain(values, _Budget())
     digits = values["digits"]
     _expect(digits is None or (_is_text(digits) and digits), "digits", digits, "a set's name")
@@ -181,7 +181,7 @@ def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
     name = name.replace("_", " ")
     # A list or dictionary from outside may be endless to print.
     has = f"{name} {shown(repr(value), 40)}" if _is_single(value) else f"no usable {name}"
-    raise Refused(f"has {has} where {expected} is expected; copy it again or train anew")
+    raise InvalidCheckpoint(f"has {has} where {expected} is expected; copy it again or train anew")
 
 
 def _is_single(value: Any) -> bool:
@@ -197,14 +197,16 @@ class _Budget:
     def take(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise Refused(f"has more than {MAX_VALUES} details; copy it again or train anew")
+            raise InvalidCheckpoint(
+                f"has more than {MAX_VALUES} details; copy it again or train anew"
+            )
 
 
 def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
-    """Raises Refused unless ``value`` is what JSON can hold, within bounds."""
+    """Raises InvalidCheckpoint unless ``value`` is what JSON can hold, within bounds."""
     budget.take()
     if depth > MAX_DEPTH:
-        raise Refused(f"has details nested more than {MAX_DEPTH} deep; train it again")
+        raise InvalidCheckpoint(f"has details nested more than {MAX_DEPTH} deep; train it again")
     if type(value) is dict:
         for key, item in value.items():
             _expect(_is_text(key) and len(key) <= 100, "a name", key, "a short text")

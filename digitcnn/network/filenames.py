@@ -12,7 +12,6 @@ from pathlib import Path
 from digitcnn.errors import CheckpointError
 from digitcnn.network import checkpoint
 from digitcnn.network.details import Details
-from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import OODDetector
 
 
@@ -33,16 +32,17 @@ def numbered(stem: str) -> Iterator[str]:
 def save_under_free_name(
     folder: Path,
     names: Iterable[str],
-    network: DigitCNN,
+    network: checkpoint.Network,
     details: Details,
     ood: OODDetector | None = None,
     *,
+    description: str = "",
     reuse: bool = True,
 ) -> Path:
     """Write a checkpoint under the first of ``names``, without ``.pt``, that no file has.
 
-    names: endless. reuse: return the existing file under an earlier name where it has the same
-    weights and as much information, instead of writing again.
+    names: endless. description: of a rebuilt network. reuse: return the existing file under an
+    earlier name where it has the same weights and as much information, instead of writing again.
     Raises CheckpointError where the folder cannot be written.
     """
     try:
@@ -52,12 +52,12 @@ def save_under_free_name(
             f"The folder {folder} cannot be written ({error.strerror}); choose another with "
             "--checkpoint-dir."
         ) from error
-    digest = checkpoint.digest(network.state_dict())
+    digest = checkpoint.digest_of(network)
     for name in names:
         path = folder / f"{name}.pt"
         if not os.path.lexists(path):
             try:
-                checkpoint.save(path, network, details, ood)
+                checkpoint.save(path, network, details, ood, description)
                 return path
             except CheckpointError:
                 if not os.path.lexists(path):

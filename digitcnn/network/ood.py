@@ -1,35 +1,42 @@
-"""The part of a checkpoint that tells digits from what is no digit; it needs no digit set.
+"""The OOD detector of a checkpoint: a small head that rejects non-digits.
 
-A small head on the network's last maps: one hidden layer, and eleven outputs, one per digit and
-one for everything else, as in outlier exposure with a class of its own (Hendrycks et al. 2019,
-arXiv 1812.04606). An image passes as a digit when the log odds of "some digit" against "none"
-reach the threshold. How head and threshold are found is left to ``analysis.ood``.
+It works on the network's last maps: one hidden layer, and eleven outputs, one per digit and one for
+everything else, as in outlier exposure with a class of its own (Hendrycks et al. 2019, arXiv
+1812.04606). An image is accepted as a digit when the log odds of "some digit" against "none" reach
+the threshold. Training the head is left to ``analysis.ood``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.network import gate
-from digitcnn.network.claims import Claim, Refused, shown
 from digitcnn.network.model import MAPS
+from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, shown
 
 HIDDEN = 128
 
+
+class TensorType(NamedTuple):
+    """A tensor's number type, by PyTorch's name, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
 # In half precision the largest takes 0.8 MB where single would take 1.6.
-TENSORS: Mapping[str, Claim] = {
-    "hidden.weight": Claim("float16", (HIDDEN, MAPS)),
-    "hidden.bias": Claim("float32", (HIDDEN,)),
-    "output.weight": Claim("float32", (CLASSES + 1, HIDDEN)),
-    "output.bias": Claim("float32", (CLASSES + 1,)),
-    "threshold": Claim("float32", ()),
+TENSORS: Mapping[str, TensorType] = {
+    "hidden.weight": TensorType("float16", (HIDDEN, MAPS)),
+    "hidden.bias": TensorType("float32", (HIDDEN,)),
+    "output.weight": TensorType("float32", (CLASSES + 1, HIDDEN)),
+    "output.bias": TensorType("float32", (CLASSES + 1,)),
+    "threshold": TensorType("float32", ()),
 }
 
 
@@ -41,12 +48,12 @@ class OODDetector:
 
     @property
     def threshold(self) -> float:
-        """The least score with which an image passes as a digit."""
+        """The least score with which an image is accepted as a digit."""
         return float(self.tensors["threshold"])
 
     @torch.inference_mode()
     def scores(self, maps: Tensor) -> Tensor:
-        """Log odds of "a digit" against "no digit", for maps [N, 3136]: float32 [N], on the CPU."""
+        """Log odds of "a digit" against "not a digit", for maps [N, 3136]: float32 [N], CPU."""
         own = self.tensors
         hidden = functional.linear(
             maps.float().cpu(), own["hidden.weight"].float(), own["hidden.bias"]
@@ -55,34 +62,31 @@ class OODDetector:
         return logits[:, :CLASSES].logsumexp(1) - logits[:, CLASSES]
 
     def passes(self, maps: Tensor) -> Tensor:
-        """Whether each image, given by its maps [N, 3136], passes as a digit: bool [N]."""
+        """Whether each image, given by its maps [N, 3136], is accepted as a digit: bool [N]."""
         return self.scores(maps) >= self.tensors["threshold"]
 
 
 def check_ood(content: Any) -> None:
-    """Raises Refused unless a file claims exactly the tensors of an OODDetector."""
+    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector."""
     if not isinstance(content, dict) or set(content) != set(TENSORS):
-        raise Refused(
-            "has no-digit statistics other than those of this version of digitcnn; copy or "
-            "download it again, or train anew"
+        raise InvalidCheckpoint(
+            "has an OOD detector from another version; copy or download it again, or train again"
         )
-    for name, wanted in TENSORS.items():
-        if content[name] != wanted:
-            raise Refused(
-                f"has the tensor {shown(name)} of its no-digit statistics in another type, shape "
-                "or layout than this version of digitcnn writes; train it again"
+    for name, expected in TENSORS.items():
+        spec = content[name]
+        if not isinstance(spec, TensorSpec) or (spec.dtype, spec.shape) != expected:
+            raise InvalidCheckpoint(
+                f"has an OOD detector whose tensor {shown(name)} has another type or shape than "
+                "in this version of digitcnn; train it again"
             )
 
 
-def checked_ood(content: Mapping[str, Any]) -> OODDetector:
-    """The OODDetector of tensors whose claims were agreed to. Raises Refused."""
-    tensors = {}
-    for name, claim in TENSORS.items():
-        tensor = gate.check_tensor(name, content[name], claim)
+def checked_ood(tensors: Mapping[str, Tensor]) -> OODDetector:
+    """The OODDetector of tensors that ``check_ood`` accepted. Raises InvalidCheckpoint."""
+    for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise Refused(
-                f"has NaN or infinite numbers in the tensor {shown(name)} of its no-digit "
-                "statistics; train it again"
+            raise InvalidCheckpoint(
+                f"has NaN or infinite numbers in the tensor {shown(name)} of its OOD detector; "
+                "train it again"
             )
-        tensors[name] = tensor
-    return OODDetector(tensors)
+    return OODDetector(dict(tensors))

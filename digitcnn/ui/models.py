@@ -37,7 +37,7 @@ class Models:
         self, workspace: Workspace, check: Callable[[Checkpoint], DrawingCheck] = check_drawings
     ) -> None:
         self._workspace, self._check = workspace, check
-        self.dropped = DroppedModels()
+        self.dropped = DroppedModels(digits=workspace.scoring_digits)
         self._warnings: LRUCache[tuple[str, str], str] = LRUCache(WARNINGS_HELD)
         self._checked = threading.Condition()
 

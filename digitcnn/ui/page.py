@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from digitcnn.network.gate import MAX_BYTES as MAX_FILE_BYTES
+from digitcnn.network.reader import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.api import build_api
 from digitcnn.ui.clock import Clock

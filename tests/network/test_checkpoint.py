@@ -143,7 +143,7 @@ def test_save_never_touches_what_has_the_name_already(folder: Path, present: str
     make[present]()
     before = state()
     content = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(CheckpointError, match=r"^taken\.pt exists already in "):
+    with pytest.raises(CheckpointError, match=r"^taken\.pt already exists in "):
         save(path, network(), DETAILS)
     assert state() == before
     assert content == (path.read_bytes() if path.is_file() else b"")
@@ -370,7 +370,7 @@ def test_bare_weights_answer_as_the_network_that_they_were_taken_from(
     with torch.no_grad():
         torch.testing.assert_close(loaded.network(prepared), theirs(prepared))
     assert loaded.details == Details()
-    assert loaded.verdict == "bare weights of digitcnn's network, with no word on their training"
+    assert loaded.verdict == "digitcnn weights only, no training details"
 
 
 @pytest.mark.parametrize("name", INPUT_SCALINGS)
@@ -398,7 +398,7 @@ def test_a_scaled_network_is_another_one_and_the_verdict_names_the_scaling(folde
     answer = scaled.network(scaled.network.prepare(images()))
     torch.testing.assert_close(answer, expected.detach(), rtol=1e-4, atol=1e-4)
     assert scaled.digest != plain.digest
-    assert scaled.verdict.endswith("training, input scaled to -1 to 1 (most likely)")
+    assert scaled.verdict.endswith("training details, detected input scaling -1 to 1")
     same = plain.scaled(*INPUT_SCALINGS["MNIST mean and deviation"], "MNIST mean and deviation")
     assert same.digest == plain.digest
 
@@ -460,7 +460,7 @@ def set_age(path: Path, seconds: int) -> None:
 def test_a_folder_lists_the_newest_first_and_bad_files_with_their_sentence(folder: Path) -> None:
     save(folder / "old.pt", network(1), DETAILS)
     save(folder / "new.pt", network(2), DETAILS)
-    (folder / "broken.pt").write_text("no network")
+    (folder / "broken.pt").write_text("these are not weights")
     safetensors.torch.save_file(network(3).state_dict(), folder / "new.safetensors")
     for age, name in enumerate(("new.pt", "broken.pt", "new.safetensors", "old.pt")):
         set_age(folder / name, age)
@@ -475,7 +475,7 @@ def test_a_folder_lists_the_newest_first_and_bad_files_with_their_sentence(folde
 
 
 def test_what_is_no_checkpoint_by_its_name_is_not_listed(folder: Path) -> None:
-    for name in (".a.pt.x1.tmp", ".hidden.pt", "notes.txt", "weights.pkl"):
+    for name in (".a.pt.x1.tmp", ".hidden.pt", "notes.txt", "weights.bin"):
         (folder / name).write_text("x")
     assert CheckpointFolder(folder).list() == []
     assert CheckpointFolder(folder / "missing").list() == []
@@ -526,18 +526,18 @@ def test_a_listed_network_is_read_when_asked_for_and_must_be_the_same_by_then(
     with pytest.raises(CheckpointError, match=r"a\.pt does not exist"):
         _ = entry.network
     save(folder / "a.pt", network(2), DETAILS)
-    with pytest.raises(CheckpointError, match=r"a\.pt was replaced by another network"):
+    with pytest.raises(CheckpointError, match=r"a\.pt now contains another model"):
         _ = entry.network
 
 
 def test_get_names_what_there_is_when_there_is_no_such_checkpoint(folder: Path) -> None:
     asked = CheckpointFolder(folder)
-    with pytest.raises(CheckpointError, match="there is none yet, so train one"):
+    with pytest.raises(CheckpointError, match="There is no checkpoint a; train one"):
         asked.get("a")
     save(folder / "known.pt", network(), DETAILS)
-    (folder / "broken.pt").write_text("x")
+    (folder / "broken.pt").write_text("these are not weights")
     for name in ("unknown", "known.pt", "../checkpoints/known", str(folder / "known")):
-        with pytest.raises(CheckpointError, match=r"there are: known\.$"):
+        with pytest.raises(CheckpointError, match=r"available: known\.$"):
             asked.get(name)
     with pytest.raises(CheckpointError, match=r"broken\.pt is a text file"):
         asked.get("broken")

@@ -43,7 +43,7 @@ def network_file(folder: Path, seed: int = 0, name: str = "mine.pt") -> Path:
 
 def test_one_bad_file_does_not_stop_the_others(dropped: DroppedModels, tmp_path: Path) -> None:
     good = network_file(tmp_path)
-    (tmp_path / "notes.pt").write_text("no network")
+    (tmp_path / "notes.pt").write_text("these are not weights")
     (tmp_path / "empty.safetensors").touch()
     bad, first, empty = dropped.receive(
         [tmp_path / "notes.pt", good, tmp_path / "empty.safetensors"], "page"
@@ -166,7 +166,7 @@ def test_bare_weights_are_kept_as_bare_weights(tmp_path: Path, dropped: DroppedM
     bare = tmp_path / "bare.pt"
     torch.save(DigitCNN(generator=torch.Generator().manual_seed(3)).state_dict(), bare)
     (verdict,) = dropped.receive([bare], "page")
-    assert "bare weights" in verdict.sentence.lower()
+    assert "weights only" in verdict.sentence.lower()
     assert verdict.key is not None
     found = dropped.get(verdict.key)
     assert found is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from digitcnn.errors import ExportError
 from digitcnn.files import atomic_write
-from digitcnn.network.claims import shown
+from digitcnn.network.reader import shown
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
-"""Broken and hostile files: each gets one sentence, quickly, in little memory, and runs nothing."""
+"""The checkpoint reader: any weight file is read, and hostile files run nothing and cost little."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import functools
@@ -26,11 +27,12 @@ import torch
 from torch import nn
 
 from digitcnn.errors import CheckpointError
-from digitcnn.network import checkpoint, gate
+from digitcnn.network import checkpoint, reader
 from digitcnn.network.checkpoint import Details
-from digitcnn.network.claims import Claim
-from digitcnn.network.gate import MAX_DESCRIPTION
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.reader import TensorSpec
+from digitcnn.network.reader.pickle_reader import MAX_DESCRIPTION
+from digitcnn.network.reader.tensors import read_tensors
 
 MARKER = "something-ran"
 
@@ -308,13 +310,6 @@ def endless_details() -> bytes:
     return details(config={"self": value})
 
 
-def shadowing() -> bytes:
-    """A state dict whose ``keys`` is no method."""
-    values = OrderedDict(state())
-    values.keys = "shadow"  # type: ignore[method-assign, assignment]
-    return saved(values)
-
-
 def lying_directory() -> bytes:
     """The central directory says that the first record is as large as 3 GB."""
     data = bytearray(torch_file(pickled({})))
@@ -390,7 +385,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "gzipped": lambda: b"\x1f\x8b\x08" + bytes(100),
     "picture": lambda: b"\x89PNG\r\n\x1a\n" + bytes(100),
     "random bytes": lambda: random.Random(0).randbytes(10_000),
-    "PyTorch before 1.6": lambda: saved(state(), _use_new_zipfile_serialization=False),
     # archives
     "empty archive": lambda: archive({}),
     "archive of something else": lambda: archive({"word/document.xml": b"<xml/>"}),
@@ -510,8 +504,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "a stride-0 tensor of the right shape": lambda: weights(
         hidden__weight=torch.zeros(1, 1).expand(320, 3136)
     ),
-    "a part of a larger tensor": lambda: weights(output__bias=torch.zeros(20)[:10]),
-    "a transposed tensor": lambda: weights(output__weight=torch.zeros(320, 10).T),
     "a tensor marked as negated": lambda: weights(
         output__bias=torch._neg_view(torch.zeros(10))
     ),
@@ -534,27 +526,22 @@ PT: dict[str, Callable[[], bytes]] = {
     "a network with a layer more": lambda: saved(
         {**state(), "extra.weight": torch.zeros(10, 10), "extra.bias": torch.zeros(10)}
     ),
-    "two networks": lambda: saved({"a": state(), "b": state()}),
     "two layers for one place": lambda: saved(
         {**state(), **{f"ema.{n}": v for n, v in state().items() if n.startswith("conv1")}}
     ),
     "60 MB of another network": lambda: saved({"fc.weight": torch.zeros(1000, 15_000)}),
-    "our weights beside 50 MB of others": lambda: saved(
-        {"model": state(), "buffer": torch.zeros(12_500_000)}
-    ),
     "70 MB": lambda: saved({"fc.weight": torch.zeros(1000, 17_500)}),
     "a whole module": lambda: saved(lenet()),
     "a tensor alone": lambda: saved(torch.zeros(3)),
     "weights without suffixes": lambda: saved(
         {str(n): value for n, value in enumerate(state().values())}
     ),
-    "a state dict with a shadowed method": shadowing,
     "nothing": lambda: saved(None),
     "an empty dictionary": lambda: saved({}),
     # our format, wrongly filled
     "a later format": lambda: saved(own(format_version=2)),
     "a format version of text": lambda: saved(own(format_version="1")),
-    "another format": lambda: saved(own(format="other")),
+    "another format": lambda: saved(own(format="digitcnn run")),
     "a part too many": lambda: saved(own(more=1)),
     "another dropout": lambda: saved(
         own(architecture={**own()["architecture"], "dropout": 0.9})
@@ -594,6 +581,100 @@ PT: dict[str, Callable[[], bytes]] = {
     **{f"archive: {name}": in_archive(make) for name, make in RUNNING_ELSEWHERE.items()},
 }  # fmt: skip
 
+MAGIC_PICKLES = (
+    pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+    + pickle.dumps(1001, 2)
+    + pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2)
+)
+
+
+def legacy(content: bytes, keys: Any = (), data: bytes = b"") -> bytes:
+    """A file in PyTorch's format before 1.6."""
+    return MAGIC_PICKLES + content + pickle.dumps(list(keys), 2) + data
+
+
+def legacy_tensor(items: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    return pickled({"fc.weight": tensor(shape, stride, Storage(items))})
+
+
+def repeated(instruction: bytes, setup: bytes, times: int = 60_000) -> bytes:
+    """A pickle that does something costly many times with one value from the memo."""
+    return b"\x80\x02" + setup + instruction * times + b"."
+
+
+MANY = b"](" + b"N" * 60_000 + b"e"
+PAIRS = b"](" + b"K\x01N\x86" * 20_000 + b"e"
+
+# Name -> bytes of a file in a format that is not PyTorch's zip archive, or a costly pickle.
+OTHER: dict[str, Callable[[], bytes]] = {
+    "legacy: nothing after the header": lambda: MAGIC_PICKLES,
+    "legacy: big-endian": lambda: saved(
+        perceptron(), _use_new_zipfile_serialization=False
+    ).replace(b"little_endianq\x02\x88", b"little_endianq\x02\x89"),
+    "legacy: cut in the weights": lambda: saved(
+        perceptron(), _use_new_zipfile_serialization=False
+    )[:-100],
+    "legacy: a storage of 8 EB": lambda: legacy(legacy_tensor(2**60, (2**60,), (1,)), ["0"]),
+    "legacy: a negative storage": lambda: legacy(legacy_tensor(-1, (1,), (1,)), ["0"]),
+    "legacy: a count that is another": lambda: legacy(
+        legacy_tensor(1, (1,), (1,)), ["0"], struct.pack("<q", 2) + FLOAT
+    ),
+    "legacy: a stride beyond the storage": lambda: legacy(
+        legacy_tensor(4, (2, 2), (4, 1)), ["0"], struct.pack("<q", 4) + 4 * FLOAT
+    ),
+    "legacy: a storage that is not listed": lambda: legacy(legacy_tensor(1, (1,), (1,))),
+    "legacy: a listed storage that is not used": lambda: legacy(pickled({}), ["0"]),
+    "legacy: a storage listed twice": lambda: legacy(
+        legacy_tensor(1, (1,), (1,)), ["0", "0"], 2 * (struct.pack("<q", 1) + FLOAT)
+    ),
+    "legacy: a million keys": lambda: legacy(pickled({}), ["0"] * 200_000),
+    "legacy: runs code": lambda: legacy(RUNNING["reduce in protocol 2"]()),
+    "pickle: 60,000 copies of a list": lambda: repeated(
+        b"(cbuiltins\nset\nh\x00\x85R0", MANY + b"q\x00", 3_000
+    ),
+    "pickle: thousands of dictionaries of pairs": lambda: repeated(
+        b"h\x01h\x00\x85R0", PAIRS + b"q\x00ccollections\nOrderedDict\nq\x010", 20_000
+    ),
+    "pickle: names of 100 kB": lambda: repeated(
+        b"h\x00h\x00\x930", text("x" * 100_000) + b"q\x00", 30_000
+    ),
+    "pickle: nested rebuilds": lambda: (
+        b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\nq\x00N\x85"
+        + b"q\x010h\x00h\x00N(h\x01t\x87" * 3000 + b"\x85R."
+    ),
+    "pickle: storages in storages": lambda: pickled(
+        [Call(torch.storage._load_from_bytes, saved(
+            torch.zeros(1).untyped_storage(), _use_new_zipfile_serialization=False
+        ))] * 2000, 4
+    ),
+    "pickle: tens of thousands of objects": lambda: repeated(
+        b"cx\ny\n)\x81", b"", 25_000
+    ),
+    "pickle: an object as a key": lambda: b"\x80\x02}cx\ny\n)\x81Ns.",
+    "pickle: a module that contains itself": lambda: torch_file(pickled(self_containing())),
+    "a Git LFS pointer": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "HDF5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "Keras": lambda: archive({"config.json": b"{}", "model.weights.h5": b"x"}),
+    "NumPy arrays": lambda: archive({"w1.npy": b"x", "b1.npy": b"x"}),
+    "NumPy array": lambda: b"\x93NUMPY" + bytes(100),
+    "TensorFlow Lite": lambda: bytes(4) + b"TFL3" + bytes(100),
+    "tar": lambda: bytes(257) + b"ustar" + bytes(300),
+    "JSON": lambda: json.dumps({"weights": [1, 2, 3]}).encode(),
+    "two bytes": lambda: b"\r\n",
+    "an optimizer": lambda: saved(
+        torch.optim.Adam(lenet().parameters()).state_dict()
+    ),
+    "a pickled object": lambda: pickle.dumps(argparse.Namespace(lr=1)),
+}  # fmt: skip
+
+
+def self_containing() -> Any:
+    module = nn.Sequential(nn.Linear(2, 2))
+    module.add_module("self", module)
+    module._parameters["weight"] = None
+    return Call(dict, {"m": module._modules})
+
+
 ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 SAFETENSORS: dict[str, Callable[[], bytes]] = {
@@ -614,7 +695,6 @@ SAFETENSORS: dict[str, Callable[[], bytes]] = {
     "a type that is a list": lambda: safe({"a.weight": {**ENTRY, "dtype": []}}, bytes(4)),
     "no tensors": lambda: safe({}),
     "a perceptron": lambda: safetensors.torch.save(perceptron()),
-    "half precision": lambda: safetensors.torch.save({k: v.half() for k, v in state().items()}),
     "NaN weights": lambda: safetensors.torch.save(
         {**state(), "output.bias": nan("output.bias")}
     ),
@@ -624,7 +704,6 @@ SAFETENSORS: dict[str, Callable[[], bytes]] = {
     "overlapping tensors": lambda: safe_with("conv1.bias", data_offsets=[0, 128]),
     "offsets that run backwards": lambda: safe_with("conv1.bias", data_offsets=[128, 0]),
     "a size that is not the shape's": lambda: safe_with("conv1.bias", data_offsets=[0, 4]),
-    "named .safetensors but a .pt": good,
 }  # fmt: skip
 
 
@@ -671,8 +750,6 @@ PATHS: dict[str, Callable[[Path], Path]] = {
     "a name of two lines": lambda folder: named_file(folder, "one\ntwo.pt", good()),
     "a name with a zero byte": lambda folder: folder / "zero\0byte.pt",
     "a name with HTML": lambda folder: named_file(folder, "<img src=x onerror=go()>.pt", b"text"),
-    "another ending": lambda folder: named_file(folder, "weights.pkl", good()),
-    "no ending": lambda folder: named_file(folder, "weights", good()),
 }
 
 
@@ -687,6 +764,7 @@ CORPUS: dict[str, Callable[[Path], Path]] = {
         f"safetensors: {name}": in_folder("x.safetensors", make)
         for name, make in SAFETENSORS.items()
     },
+    **{f"other: {name}": in_folder("x.bin", make) for name, make in OTHER.items()},
     **{f"path: {name}": make for name, make in PATHS.items()},
 }
 
@@ -708,6 +786,7 @@ def assert_one_sentence(said: str) -> None:
 LOADER = """
     import json, resource, sys, time
     from pathlib import Path
+    import torch
     from digitcnn.errors import CheckpointError
     from digitcnn.network import checkpoint
 
@@ -716,13 +795,15 @@ LOADER = """
             1e6 if sys.platform == "darwin" else 1e3
         )
 
+    torch.set_num_threads(1)
     for line in sys.stdin:
-        before, started, said = peak(), time.perf_counter(), None
+        # Of this process: other work on the machine does not count.
+        before, started, said = peak(), time.process_time(), None
         try:
             checkpoint.load(Path(json.loads(line)))
         except CheckpointError as error:
             said = str(error)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         print(json.dumps([said, seconds, peak() - before]), flush=True)
 """
 
@@ -735,7 +816,7 @@ class Loader:
         self.grown = 0.0
 
     def load(self, path: Path) -> tuple[str | None, float]:
-        """What it said, None when the file was let in, and the seconds it took."""
+        """What it said, None when the file was let in, and the seconds of processor time."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(str(path)) + "\n")
@@ -782,8 +863,7 @@ def test_every_hostile_or_broken_file_gets_one_sentence_quickly_in_little_memory
     remove(path)  # else pytest keeps half a gigabyte of them
 
 
-def test_the_corpus_is_as_large_as_promised_and_the_files_it_starts_from_are_good() -> None:
-    assert len(CORPUS) >= 60
+def test_the_files_that_the_corpus_starts_from_are_good() -> None:
     assert checkpoint.load(good(), "good.pt").details == DETAILS
     bare = checkpoint.load(safetensors.torch.save(state()), "good.safetensors")
     assert bare.details.digits is None
@@ -792,44 +872,225 @@ def test_the_corpus_is_as_large_as_promised_and_the_files_it_starts_from_are_goo
 # --- the reader itself --------------------------------------------------------------------------
 
 
-def same(read: Any, loaded: Any) -> bool:
-    """Whether what the gate read is what PyTorch reads, claims standing for tensors."""
-    if isinstance(read, Claim):
-        return (
-            isinstance(loaded, torch.Tensor)
-            and f"torch.{read.dtype}" == str(loaded.dtype)
-            and read.shape == tuple(loaded.shape)
-            and (not read.problem) == loaded.is_contiguous()
-        )
+def same(read: Any, loaded: Any, file: reader.WeightFile) -> bool:
+    """Whether what the reader read is what PyTorch reads, tensors bit for bit."""
+    if isinstance(read, TensorSpec):
+        tensor = read_tensors(file, {"x": read})["x"]
+        return tensor.dtype == loaded.dtype and torch.equal(tensor, loaded)
     if isinstance(read, dict):
-        return list(read) == list(loaded) and all(same(v, loaded[k]) for k, v in read.items())
+        return list(read) == list(loaded) and all(same(v, loaded[k], file) for k, v in read.items())
     if isinstance(read, (list, tuple)):
         return (
             type(read) is type(loaded)
             and len(read) == len(loaded)
-            and all(same(a, b) for a, b in zip(read, loaded, strict=True))
+            and all(same(a, b, file) for a, b in zip(read, loaded, strict=True))
         )
     return type(read) is type(loaded) and read == loaded
 
 
+VALUES = {
+    "numbers": {"a": [1, -1, 2**31, -(2**40), 300, 70_000], "b": (), "c": (1,), "d": (1, 2, 3, 4)},
+    "texts": {"texts": ["", "ä", "日本", "x" * 300], "none": None, "flags": [True, False], 7: 1.5},
+    "shared": {"shared": [[1]] * 3, "many": {str(n): n for n in range(500)}},
+    "state dict": OrderedDict(perceptron()),
+    "training state": {"model": lenet().state_dict(), "opt": {"lr": 0.1}},
+    "tensors": {
+        "p": nn.Parameter(torch.randn(3)),
+        "transposed": torch.randn(4, 5).T,
+        "part": torch.randn(9)[2:5],
+        "strided": torch.randn(6, 6)[::2, 1::3],
+        "long": torch.tensor(3),
+        "half": torch.randn(3).half(),
+        "bfloat16": torch.randn(3).bfloat16(),
+        "double": torch.randn(2, 2).double(),
+        "empty": torch.zeros(0, 3),
+    },
+}
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "protocol 4", "legacy in protocol 4"])
+@pytest.mark.parametrize("name", VALUES)
+def test_the_reader_reads_what_pytorch_reads(name: str, form: str) -> None:
+    options: dict[str, Any] = {"_use_new_zipfile_serialization": not form.startswith("legacy")}
+    if form.endswith("4"):
+        options["pickle_protocol"] = 4
+    data = saved(VALUES[name], **options)
+    file = reader.open_weights(data)
+    assert same(file.content, torch.load(io.BytesIO(data), weights_only=False), file)
+
+
+def test_a_state_dict_in_a_plain_pickle_is_read() -> None:
+    weights = perceptron()
+    file = reader.open_weights(pickle.dumps(weights))
+    (found,) = reader.find_state_dicts(file.content)
+    tensors = read_tensors(file, found.tensors)
+    assert list(tensors) == list(weights)
+    assert all(torch.equal(tensors[name], weight) for name, weight in weights.items())
+
+
+class Stranger(nn.Module):
+    """A network whose class the reader cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        self.scale = 2
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_whole_pickled_module_is_read_by_its_tensors_and_attributes(zipped: bool) -> None:
+    network = Stranger()
+    data = saved({"net": network, "epoch": 3}, _use_new_zipfile_serialization=zipped)
+    # Were the class resolved, this would fail.
+    data = data.replace(b"Stranger", b"Stronger")
+    with contextlib.suppress(zipfile.BadZipFile):
+        data = repacked(data)
+    file = reader.open_weights(data)
+    (found,) = reader.find_state_dicts(file.content)
+    assert found.path == "net"
+    tensors = read_tensors(file, found.tensors)
+    assert all(torch.equal(tensors[name], weight) for name, weight in network.state_dict().items())
+    modules = {module.name: module for module in found.modules}
+    assert list(modules) == ["", "conv", "head", "head.0", "head.1"]
+    assert modules["conv"].attributes["stride"] == (2, 2)
+    assert modules["conv"].attributes["padding"] == (1, 1)
+    assert (modules[""].kind, modules[""].is_torch) == ("Stronger", False)
+    assert modules[""].attributes["scale"] == 2
+
+
+def repacked(data: bytes) -> bytes:
+    """The same archive with checksums that are right."""
+    damaged = bytearray(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        records = {}
+        for info in file.infolist():
+            start = info.header_offset
+            name, extra = struct.unpack("<HH", damaged[start + 26 : start + 30])
+            begin = start + 30 + name + extra
+            records[info.filename] = bytes(damaged[begin : begin + info.file_size])
+    return archive(records)
+
+
+# Name -> a file's content and the path of its largest set of weights.
+PLACES: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
+    "outermost": (lambda weights: weights, ""),
+    "state_dict": (lambda weights: {"epoch": 1, "state_dict": weights}, "state_dict"),
+    "nested": (lambda weights: {"a": [{"net": weights}]}, "a.net"),
+    "beside an optimizer": (
+        lambda weights: {"optim": {"state": weights, "param_groups": []}, "model": weights},
+        "model",
+    ),
+    "in an unknown object": (
+        lambda weights: {"args": argparse.Namespace(lr=1, net=weights)},
+        "args.net",
+    ),
+    "cyclic": (lambda weights: cyclic(weights), "weights"),
+}
+
+
+def cyclic(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    content: dict[str, Any] = {"weights": weights}
+    content["self"] = [content]
+    return content
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_weights_are_found_wherever_they_are(place: str) -> None:
+    make, path = PLACES[place]
+    file = reader.open_weights(saved(make(perceptron())))
+    found = reader.find_state_dicts(file.content)
+    assert [state.path for state in found] == [path]
+    assert list(found[0].tensors) == list(perceptron())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.net.model."])
+def test_prefixes_of_all_names_are_removed(prefix: str) -> None:
+    file = reader.open_weights(saved({prefix + n: t for n, t in perceptron().items()}))
+    (found,) = reader.find_state_dicts(file.content)
+    assert list(found.tensors) == list(perceptron())
+
+
 @pytest.mark.parametrize(
-    "value",
-    [
-        {"a": [1, -1, 2**31, -(2**40), 300, 70_000], "b": (), "c": (1,), "d": (1, 2, 3, 4)},
-        {"texts": ["", "ä", "日本", "x" * 300], "none": None, "flags": [True, False], 7: 1.5},
-        {"shared": [[1]] * 3, "many": {str(n): n for n in range(500)}},
-        OrderedDict(perceptron()),
-        {"model": lenet().state_dict(), "opt": {"lr": 0.1}},
-        {"p": nn.Parameter(torch.zeros(3)), "t": torch.zeros(4, 5).T, "long": torch.tensor(3)},
-    ],
-    ids=["numbers", "texts", "shared", "state dict", "training state", "tensors"],
+    "name", ["x.pt", "x.pth", "x.ckpt", "x.bin", "x.tar", "x", "x.safetensors"]
 )
-def test_the_gate_reads_what_pytorch_reads(value: Any) -> None:
-    data = saved(value)
-    file = gate.open_weights(data, ".pt")
-    loaded = torch.load(io.BytesIO(data), weights_only=True)
-    assert same(file.content, loaded)
-    assert same(file.content, file.load())
+def test_a_file_is_recognised_by_its_content(name: str) -> None:
+    for data in (good(), saved(state(), _use_new_zipfile_serialization=False)):
+        assert checkpoint.load(data, name).network.input_std == pytest.approx(0.3081)
+
+
+ACCEPTED: dict[str, Callable[[], bytes]] = {
+    "a part of a larger tensor": lambda: weights(output__bias=torch.zeros(20)[:10]),
+    "a transposed tensor": lambda: weights(output__weight=torch.zeros(320, 10).T),
+    "half precision": lambda: safetensors.torch.save({k: half(v) for k, v in state().items()}),
+    "beside 50 MB of others": lambda: saved(
+        {"model": state(), "buffer": torch.zeros(12_500_000)}
+    ),
+    "beside an average of itself": lambda: saved({"model": state(), "ema": state()}),
+    "an attribute of a dictionary": lambda: saved(with_attribute()),
+}  # fmt: skip
+
+
+def half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def with_attribute() -> OrderedDict[str, torch.Tensor]:
+    """A state dict whose ``keys`` is no method where Python's pickle reads it."""
+    values = OrderedDict(state())
+    values.keys = "shadow"  # type: ignore[method-assign, assignment]
+    return values
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_unusual_files_of_our_network_are_read(name: str) -> None:
+    network = checkpoint.load(ACCEPTED[name](), "x.pt").network
+    assert torch.allclose(network.conv1.weight, state()["conv1.weight"], atol=1e-3)
+
+
+def test_the_verdict_names_which_of_several_sets_of_weights_it_is() -> None:
+    loaded = checkpoint.load(ACCEPTED["beside an average of itself"](), "x.pt")
+    assert loaded.verdict.endswith("(its weights model)")
+
+
+def test_reading_imports_nothing_that_a_file_names(tmp_path: Path) -> None:
+    (tmp_path / "imported_by_the_file.py").write_text("raise SystemExit('it was imported')")
+    pickles = (
+        b"\x80\x02cimported_by_the_file\nThing\n)\x81.",
+        b"\x80\x02cimported_by_the_file\nthing\n)R.",
+    )
+    program = (
+        "import sys, pathlib\n"
+        "from digitcnn.network import reader\n"
+        "for path in map(pathlib.Path, sys.argv[1:]):\n"
+        "    try:\n"
+        "        reader.find_state_dicts(reader.open_weights(path.read_bytes()).content)\n"
+        "    except reader.InvalidCheckpoint:\n"
+        "        pass\n"
+        "assert 'imported_by_the_file' not in sys.modules\n"
+    )
+    paths = []
+    for number, data in enumerate(pickles):
+        for form, content in (("zip", torch_file(data)), ("plain", data)):
+            paths.append(named_file(tmp_path, f"{form}{number}", content))
+    subprocess.run(
+        [sys.executable, "-c", program, *map(str, paths)],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{tmp_path}"},
+    )
+
+
+def test_damage_anywhere_in_a_legacy_file_never_ends_in_another_error() -> None:
+    data = saved({"a.weight": torch.zeros(3, 2)}, _use_new_zipfile_serialization=False)
+    chance = random.Random(2)
+    for _ in range(800):
+        damaged = bytearray(data)
+        for _ in range(chance.randint(1, 3)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        with pytest.raises(CheckpointError) as refusal:
+            checkpoint.load(bytes(damaged), "x.pt")
+        assert_one_sentence(str(refusal.value))
 
 
 def test_damage_anywhere_in_the_description_never_ends_in_another_error() -> None:

@@ -1,0 +1,140 @@
+"""The bytes of a weight file, and which kind they are: by content, whatever the file is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+from digitcnn.network.reader.legacy import MAGIC, LegacyFile, PlainPickle
+from digitcnn.network.reader.safetensors_file import SafetensorsFile
+from digitcnn.network.reader.tensors import InvalidCheckpoint, WeightFile
+from digitcnn.network.reader.zip_archive import ZipFile
+
+MAX_BYTES = 64_000_000
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file of at most MAX_BYTES. Raises InvalidCheckpoint."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        # Checked first, for opening a device can already do something.
+        _check_kind(path.lstat())
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "rb") as file:
+            # Checked again: another file may have taken the name since.
+            _check_kind(os.fstat(file.fileno()))
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise InvalidCheckpoint("does not exist; check the name") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidCheckpoint(
+            f"cannot be read ({reason}); check the file and its permissions"
+        ) from error
+    except ValueError as error:
+        raise InvalidCheckpoint("is not a valid file name; rename the file") from error
+    check_size(len(data))
+    return data
+
+
+def _check_kind(status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise InvalidCheckpoint("is a symbolic link; choose the file itself")
+    if stat.S_ISDIR(status.st_mode):
+        raise InvalidCheckpoint("is a folder; choose a weight file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidCheckpoint("is a pipe, socket or device; choose a weight file")
+    check_size(status.st_size)
+
+
+def check_size(size: int) -> None:
+    """Raise InvalidCheckpoint for an empty file and for more than MAX_BYTES."""
+    if size == 0:
+        raise InvalidCheckpoint("is empty; copy or download it again")
+    if size > MAX_BYTES:
+        raise InvalidCheckpoint(
+            f"has {size / 1e6:,.0f} MB, but checkpoints have about 5 and the limit is "
+            f"{MAX_BYTES / 1e6:.0f}; choose another file"
+        )
+
+
+def open_weights(data: bytes) -> WeightFile:
+    """Read what a file says of its content. Raises InvalidCheckpoint for what has no weights."""
+    check_size(len(data))
+    if data.startswith(b"PK\x03\x04"):
+        return ZipFile(data)
+    if data.startswith((b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",)):
+        return LegacyFile(data)
+    header = int.from_bytes(data[:8], "little")
+    if data[8:9] == b"{" and header < 2**40:
+        return SafetensorsFile(data)
+    if data[:1] == b"\x80" and len(data) > 2 and data[1] in (2, 3, 4, 5):
+        if MAGIC.to_bytes(10, "little") in data[:40]:  # written with another pickle protocol
+            return LegacyFile(data)
+        return PlainPickle(data)
+    raise InvalidCheckpoint(_other_kind(data))
+
+
+# First bytes of files that people confuse with weights, and the sentence for each.
+_STARTS: list[tuple[bytes, str]] = [
+    (
+        b"version https://git-lfs",
+        "is a Git LFS pointer, not the weights; run git lfs pull in its repository, or download "
+        "the file itself",
+    ),
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "is an HDF5 file, as Keras writes; digitcnn reads PyTorch and safetensors weights, so "
+        "copy its weights into a PyTorch network and save its state_dict",
+    ),
+    (b"\x1f\x8b", "is gzipped; unpack it and choose the file inside"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it and choose the file inside"),
+    (b"Rar!", "is a RAR archive; unpack it and choose the file inside"),
+    (b"\xfd7zXZ", "is an xz archive; unpack it and choose the file inside"),
+    (b"BZh", "is a bzip2 archive; unpack it and choose the file inside"),
+    (b"\x93NUMPY", "is a NumPy array, not a network; save the network's state_dict"),
+    (b"GGUF", "is a GGUF file of a language model, not a digit classifier; choose another file"),
+    (b"\x89PNG", "is an image, not weights; to classify it, use the Sketchpad tab"),
+    (b"\xff\xd8\xff", "is an image, not weights; to classify it, use the Sketchpad tab"),
+    (b"%PDF", "is a PDF document, not weights; choose a weight file"),
+    (b"PK", "is an empty or damaged zip archive; copy or download it again"),
+]
+
+
+def _other_kind(data: bytes) -> str:
+    """What a file without weights is, and what to do."""
+    for start, sentence in _STARTS:
+        if data.startswith(start):
+            return sentence
+    head = data[:512].lstrip().lower()
+    if data[4:8] == b"TFL3":
+        return (
+            "is a TensorFlow Lite model; digitcnn reads PyTorch and safetensors weights, so save "
+            "the original network's weights"
+        )
+    if data[257:262] == b"ustar":
+        return "is a tar archive; unpack it and choose the weight file inside"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, so the download failed; download the file itself"
+    if len(data) < 16:
+        many = f"{len(data)} byte{'s' * (len(data) > 1)}"
+        return f"has only {many}, so it is not a weight file; copy or download it again"
+    if b"onnx" in data[:2000] or re.match(rb"\x08[\x01-\x0c]", data):
+        return (
+            "looks like an ONNX model, which this version of digitcnn cannot read; save the "
+            "network's state_dict with torch.save"
+        )
+    if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
+        try:
+            json.loads(data[:MAX_TEXT])
+        except (ValueError, RecursionError):
+            return "is a text file, not weights; choose a weight file"
+        return "is a JSON file, not weights; choose a weight file"
+    return "is not a PyTorch or safetensors file; choose a weight file"
+
+
+MAX_TEXT = 100_000

@@ -1,0 +1,209 @@
+"""Find the sets of weights in a file's content, wherever they are.
+
+A set is a dictionary with tensors, as ``state_dict()`` gives it, or a whole pickled module, which
+is a tree of ``_modules`` and ``_parameters``. What an optimizer remembers is not a set of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from digitcnn.network.reader.pickle_reader import OTHER_TENSORS, Hidden, Placeholder
+from digitcnn.network.reader.tensors import InvalidCheckpoint, TensorSpec, shown
+
+MAX_TENSORS = 1000
+MAX_PATH = 200
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of a pickled network.
+
+    name: within the network, such as ``features.0``. kind: its class, such as ``Conv2d``.
+    is_torch: whether the class is PyTorch's. attributes: plain values, such as its stride.
+    """
+
+    name: str
+    kind: str
+    is_torch: bool
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """A set of weights.
+
+    path: where it is in the file, such as ``model_state_dict``; empty for the outermost value.
+    modules: of a whole pickled network, in the order in which they were registered, parents
+    first; else empty.
+    """
+
+    path: str
+    tensors: dict[str, TensorSpec]
+    modules: list[Module] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> int:
+        """How many weights it has."""
+        return sum(spec.numbers for spec in self.tensors.values())
+
+
+def find_state_dicts(content: Any) -> list[StateDict]:
+    """Return every set of weights in a file's content, the largest first.
+
+    Raises InvalidCheckpoint, saying what the file has instead, where there is none.
+    """
+    found: list[StateDict] = []
+    has_optimizer = False
+    seen: set[int] = set()
+    # Iterative, and by identity: content may be nested without end, shared, or cyclic.
+    pending: list[tuple[str, Any]] = [("", content)]
+    while pending:
+        path, value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if _is_module(value):
+            found.append(_read_module(path, value, seen))
+        elif isinstance(value, dict):
+            if _is_optimizer(value):
+                has_optimizer = True
+                continue
+            tensors = _tensors_of(value)
+            if tensors:
+                found.append(StateDict(path, _unprefixed(tensors)))
+            pending += [
+                (_join(path, key), item) for key, item in reversed(value.items()) if _nests(item)
+            ]
+        elif isinstance(value, (list, tuple)):
+            pending += [(path, item) for item in reversed(value) if _nests(item)]
+        elif isinstance(value, Placeholder):
+            parts = [value.state, value.entries, value.items, value.args]
+            pending += [(path, part) for part in reversed(parts) if _nests(part)]
+    if not found:
+        raise InvalidCheckpoint(_why_none(content, has_optimizer))
+    return sorted(found, key=lambda state: -state.numbers)
+
+
+def _nests(value: Any) -> bool:
+    return isinstance(value, (dict, list, tuple, Placeholder))
+
+
+def _join(path: str, key: Any) -> str:
+    name = key if isinstance(key, str) else str(key) if isinstance(key, int) else "…"
+    return f"{path}.{name}"[:MAX_PATH] if path else name[:MAX_PATH]
+
+
+def _tensors_of(values: dict[Any, Any]) -> dict[str, TensorSpec]:
+    tensors: dict[str, TensorSpec] = {}
+    for name, value in values.items():
+        if isinstance(value, TensorSpec) and not isinstance(name, Hidden):
+            tensors[str(name)[:MAX_PATH]] = value
+        elif isinstance(value, Placeholder) and value.name in OTHER_TENSORS:
+            raise InvalidCheckpoint(
+                f"has {OTHER_TENSORS[value.name]} ({shown(str(name), 40)}); save plain float32 "
+                "weights"
+            )
+    if len(tensors) > MAX_TENSORS:
+        raise InvalidCheckpoint(
+            f"has {len(tensors):,} tensors, so it is not a small digit classifier; choose another "
+            "file"
+        )
+    return tensors
+
+
+def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Without what all names begin with: ``module.``, ``model.``, ``_orig_mod.`` and the like."""
+    while len(tensors) > 1:
+        firsts = {name.partition(".")[0] for name in tensors}
+        rests = [name.partition(".")[2] for name in tensors]
+        # At least a layer's name and its part have to stay.
+        if len(firsts) > 1 or not all("." in rest for rest in rests):
+            break
+        tensors = dict(zip(rests, tensors.values(), strict=True))
+    return tensors
+
+
+def _is_optimizer(values: dict[Any, Any]) -> bool:
+    return "param_groups" in values and "state" in values
+
+
+def _why_none(content: Any, has_optimizer: bool) -> str:
+    save = "save the network's state_dict"
+    if has_optimizer:
+        return f"has only an optimizer's state, which has no weights; {save}"
+    if isinstance(content, TensorSpec):
+        shape = "x".join(map(str, content.shape)) or "one number"
+        return f"is a single tensor ({shown(shape)}), not a network; {save}"
+    if isinstance(content, Placeholder):
+        return f"is a pickled {shown(content.name)} without weights; {save}"
+    return f"contains no named weights; {save}"
+
+
+# --- whole modules ------------------------------------------------------------------------------
+
+
+def _is_module(value: Any) -> bool:
+    return (
+        isinstance(value, Placeholder)
+        and isinstance(value.state, dict)
+        and isinstance(value.state.get("_modules"), dict)
+        and isinstance(value.state.get("_parameters"), dict)
+    )
+
+
+def _read_module(path: str, root: Placeholder, seen: set[int]) -> StateDict:
+    """The weights and modules of a pickled network; marks what it visits as seen."""
+    tensors: dict[str, TensorSpec] = {}
+    modules: list[Module] = []
+    visited: set[int] = set()
+    pending: list[tuple[str, Placeholder]] = [("", root)]
+    while pending:
+        name, module = pending.pop()
+        # A module in two places (one ReLU for all layers) is listed under its first name.
+        if id(module) in visited or len(modules) > MAX_TENSORS:
+            continue
+        visited.add(id(module))
+        state = module.state
+        for part in ("_parameters", "_buffers"):
+            own = state.get(part)
+            if isinstance(own, dict):
+                tensors |= {_join(name, k): spec for k, spec in _tensors_of(own).items()}
+        modules.append(_describe(name, module))
+        children = [
+            (_join(name, key), child)
+            for key, child in state["_modules"].items()
+            if _is_module(child)
+        ]
+        pending += reversed(children)
+    seen |= visited
+    if len(tensors) > MAX_TENSORS:
+        raise InvalidCheckpoint(
+            f"has {len(tensors):,} tensors, so it is not a small digit classifier; choose another "
+            "file"
+        )
+    return StateDict(path, tensors, modules)
+
+
+def _describe(name: str, module: Placeholder) -> Module:
+    attributes = {
+        key: value
+        for key, value in module.state.items()
+        if isinstance(key, str) and not key.startswith("_") and _is_plain(value)
+    }
+    is_torch = module.name.startswith("torch.nn.")
+    return Module(name, module.name.rpartition(".")[2], is_torch, attributes)
+
+
+def _is_plain(value: Any) -> bool:
+    simple = (bool, int, float, str, type(None))
+    if isinstance(value, (tuple, list)):
+        return len(value) <= 4 and all(isinstance(item, simple) for item in value)
+    return isinstance(value, simple)
+
+
+def modules_by_name(state: StateDict) -> Iterator[tuple[str, Module]]:
+    """The modules of a pickled network under their names."""
+    return ((module.name, module) for module in state.modules)

@@ -1,0 +1,147 @@
+"""Tensors as a file describes them, and tensors made from its checked bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from digitcnn.errors import CheckpointError
+
+MAX_DIMENSIONS = 8
+# Of all tensors that are made from one file: 64 MB in float32.
+MAX_NUMBERS = 16_000_000
+
+ITEM_SIZES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
+FLOATS = {"float64", "float32", "float16", "bfloat16"}
+
+
+class InvalidCheckpoint(CheckpointError):
+    """A file that cannot be used. The text lacks its subject, the file's name, and the full stop.
+
+    ``checkpoint.load`` adds both.
+    """
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A run of numbers in a file.
+
+    key: which one. items: how many numbers it has. start: the first of them, where it is a part of
+    the storage with that key (PyTorch before 0.4).
+    """
+
+    dtype: str
+    items: int
+    key: str
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor as its file describes it; no memory is taken for it.
+
+    dtype: PyTorch's name, such as ``float32``. shape, stride, offset: as in PyTorch, in numbers;
+    none is negative.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    storage: Storage
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    def check(self, name: str) -> None:
+        """Raise InvalidCheckpoint where it needs more numbers than its storage has.
+
+        An expanded tensor (stride 0) is refused too: a small file could ask for any amount.
+        """
+        last = self.offset + sum(
+            (side - 1) * step for side, step in zip(self.shape, self.stride, strict=True)
+        )
+        fits = self.numbers <= self.storage.items and (
+            self.numbers == 0 or last < self.storage.items
+        )
+        if not fits:
+            raise InvalidCheckpoint(
+                f"declares {shown(sides(self.shape))} numbers for its tensor {shown(name)}, but "
+                f"stores {self.storage.items}; copy or download it again"
+            )
+
+
+class WeightFile(Protocol):
+    """A file whose description was read and checked; its tensors are made on demand."""
+
+    @property
+    def content(self) -> Any:
+        """The outermost value, with a ``TensorSpec`` for each tensor."""
+
+    def storage_bytes(self, storage: Storage) -> bytes | memoryview:
+        """The bytes of a storage, as many as its type and items say. Raises InvalidCheckpoint."""
+
+
+def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Tensor]:
+    """Return contiguous tensors in memory of their own, in the file's types.
+
+    Raises InvalidCheckpoint for tensors outside their storage and for more than MAX_NUMBERS.
+    """
+    numbers = sum(spec.numbers for spec in specs.values())
+    if numbers > MAX_NUMBERS:
+        raise InvalidCheckpoint(
+            f"has {numbers / 1e6:,.0f} million weights, but digit classifiers have about one "
+            f"million and the limit is {MAX_NUMBERS / 1e6:.0f}; choose another file"
+        )
+    return {name: _read_tensor(file, name, spec) for name, spec in specs.items()}
+
+
+def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
+    spec.check(name)
+    if spec.dtype not in ITEM_SIZES:
+        raise InvalidCheckpoint(
+            f"has numbers of type {shown(spec.dtype)} in its tensor {shown(name)}; save it as "
+            "float32"
+        )
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    if spec.numbers == 0:
+        return torch.empty(spec.shape, dtype=dtype)
+    # A bytearray: PyTorch warns about memory that it may not write.
+    flat = torch.frombuffer(bytearray(file.storage_bytes(spec.storage)), dtype=dtype)
+    return flat.as_strided(spec.shape, spec.stride, spec.offset).contiguous().clone()
+
+
+def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a contiguous tensor of this shape."""
+    strides, step = [], 1
+    for side in reversed(shape):
+        strides.append(step)
+        step *= max(side, 1)
+    return tuple(reversed(strides))
+
+
+def sides(shape: tuple[int, ...]) -> str:
+    """A shape for a sentence: ``32x1x3x3``."""
+    return "x".join(map(str, shape)) if shape else "1"
+
+
+def shown(text: str, length: int = 60) -> str:
+    """An untrusted text for a sentence: on one line, printable, short."""
+    plain = "".join(c if c.isprintable() else "?" for c in text[: length + 1])
+    return plain if len(plain) <= length else plain[: length - 1] + "…"
+
+
+def listed(names: Collection[str], most: int = 3) -> str:
+    """The first of many names, for a sentence."""
+    first = [shown(name, 40) for name in list(names)[:most]]
+    return ", ".join(first) + (", …" if len(names) > most else "")

@@ -1,0 +1,151 @@
+"""PyTorch's format since 1.6: uncompressed records in a zip archive, one of them a pickle.
+
+Python's ``zipfile`` reads the archive. What it believes of a file is checked first: how many
+records there are, and that together they are no larger than the file.
+Format: ``torch/serialization.py``; PKWARE's APPNOTE 6.3.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+from typing import Any
+
+from digitcnn.network.reader.pickle_reader import (
+    MAX_DESCRIPTION,
+    PickleReader,
+    storage_dtype,
+    storage_size,
+)
+from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
+
+MAX_RECORDS = 1000
+
+# What zipfile raises on damaged archives, by its source and by trial.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError,
+    OSError, OverflowError, IndexError,
+)  # fmt: skip
+
+
+class ZipFile:
+    """A ``WeightFile`` in PyTorch's zip format. Raises InvalidCheckpoint for anything else."""
+
+    def __init__(self, data: bytes) -> None:
+        self._archive = _open_archive(data)
+        self._records = _checked_records(self._archive, len(data))
+        _refuse_other_archives(self._records)
+        if self._records["data.pkl"].file_size > MAX_DESCRIPTION:
+            raise InvalidCheckpoint(
+                "describes more than one small network (its data.pkl has "
+                f"{self._records['data.pkl'].file_size / 1e3:,.0f} kB); save the network's "
+                "state_dict alone"
+            )
+        if "byteorder" in self._records and self._read("byteorder").strip() != b"little":
+            raise InvalidCheckpoint(
+                "was saved on a big-endian machine; save it again on a little-endian one"
+            )
+        self._storages: dict[str, str] = {}
+        self.content: Any = PickleReader(self._read("data.pkl"), self._resolve).read()
+
+    def storage_bytes(self, storage: Storage) -> bytes:
+        """The bytes of a record."""
+        return self._read(f"data/{storage.key}")
+
+    def _resolve(self, pid: tuple[Any, ...]) -> Storage:
+        _, storage_type, key, _, items = pid
+        dtype = storage_dtype(storage_type)
+        if type(key) is not str or not re.fullmatch(r"[0-9]{1,24}", key) or type(items) is not int:
+            raise ValueError
+        record = self._records.get(f"data/{key}")
+        size = record.file_size if record else 0
+        if size != items * ITEM_SIZES[dtype]:
+            raise InvalidCheckpoint(
+                f"declares {shown(str(items), 24)} numbers of {dtype} in its record {key}, which "
+                f"has {size} bytes; copy or download it again"
+            )
+        if self._storages.setdefault(key, dtype) != dtype:
+            raise ValueError
+        storage = Storage(dtype, items, key)
+        assert storage_size(storage) == size
+        return storage
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._archive.read(self._records[name])
+        except _ZIP_ERRORS as error:
+            raise InvalidCheckpoint(
+                f"is damaged (record {shown(name)}); copy or download it again"
+            ) from error
+
+
+def _open_archive(data: bytes) -> zipfile.ZipFile:
+    # One ZipInfo takes half a kilobyte: a directory of a million entries is not even read.
+    if data.count(b"PK\x01\x02") > 2 * MAX_RECORDS:
+        raise InvalidCheckpoint(
+            f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
+        )
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except _ZIP_ERRORS as error:
+        raise InvalidCheckpoint("is truncated or damaged; copy or download it again") from error
+
+
+def _checked_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The records by their names without the archive's folder. Raises InvalidCheckpoint."""
+    infos = archive.infolist()
+    if len(infos) > MAX_RECORDS:
+        raise InvalidCheckpoint(
+            f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
+        )
+    folder = next((i.filename[:-8] for i in infos if i.filename.endswith("/data.pkl")), "")
+    is_pytorch = any(info.filename == f"{folder}data.pkl" for info in infos)
+    records: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = info.filename
+        if len(name) > 200 or not name.isprintable() or not name.startswith(folder):
+            raise InvalidCheckpoint(
+                "has records with names that PyTorch never writes; save it again"
+            )
+        name = name[len(folder) :]
+        if name in records:
+            raise InvalidCheckpoint(f"has two records named {shown(name)}; save it again")
+        records[name] = info
+        if not is_pytorch:
+            continue
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise InvalidCheckpoint(
+                "has compressed records, which PyTorch never writes; save it with torch.save"
+            )
+        if info.flag_bits & 0x1:
+            raise InvalidCheckpoint("is encrypted; save it without a password")
+    if is_pytorch and sum(info.file_size for info in infos) > size:
+        raise InvalidCheckpoint(
+            "declares records that are larger than the file; copy or download it again"
+        )
+    return records
+
+
+def _refuse_other_archives(records: dict[str, zipfile.ZipInfo]) -> None:
+    if "constants.pkl" in records or any(re.search(r"(^|/)code/.+\.py$", n) for n in records):
+        raise InvalidCheckpoint(
+            "is a TorchScript program, not weights; in PyTorch, save "
+            "torch.jit.load(file).state_dict() with torch.save and choose that file"
+        )
+    if "data.pkl" in records:
+        return
+    if any(name.endswith("model.weights.h5") for name in records):
+        raise InvalidCheckpoint(
+            "is a Keras model; digitcnn reads PyTorch and safetensors weights, so export its "
+            "weights as a PyTorch state_dict"
+        )
+    if records and all(name.endswith(".npy") for name in records):
+        raise InvalidCheckpoint(
+            "is a NumPy archive; save its arrays as a PyTorch state_dict, with a name for each "
+            "layer's weight and bias"
+        )
+    if any(name.endswith(("saved_model.pb", ".pt", ".pth", ".safetensors")) for name in records):
+        raise InvalidCheckpoint("is a zip archive of files; unpack it and choose the weight file")
+    raise InvalidCheckpoint("is a zip archive, but not a PyTorch checkpoint; choose a weight file")

@@ -1,0 +1,213 @@
+"""What shapes do not tell, as a set of choices; and the recipe that a choice gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from digitcnn.network.model import MNIST_MEAN, MNIST_STD
+from digitcnn.network.rebuild.layers import Layer, Stack
+from digitcnn.network.rebuild.plans import Geometry
+from digitcnn.network.rebuild.recipe import ACTIVATIONS, InputForm, Recipe, Step
+
+# Mean and standard deviation, on pixels from 0 to 1, of the scalings that people train with.
+INPUT_SCALINGS = {
+    "0 to 1": (0.0, 1.0),
+    "MNIST mean and deviation": (MNIST_MEAN, MNIST_STD),
+    "-1 to 1": (0.5, 0.5),
+    "0 to 255": (0.0, 1 / 255),
+    "EMNIST mean and deviation": (0.1736, 0.3317),
+}
+
+# How much better a guess has to fit than the usual one, as the logarithm of the ratio of their mean
+# negative log-likelihoods. From networks of known make: another activation fits up to a tenth
+# better than the one that a network was trained with.
+_COSTS = {
+    "relu": 0.0, "leaky_relu": 0.01, "elu": 0.1, "tanh": 0.05, "sigmoid": 0.05, "": 0.15,
+    "0 to 255": 0.25, "EMNIST mean and deviation": 0.2,
+}  # fmt: skip
+_UNUSUAL_ACTIVATION = 0.3
+_GEOMETRY_COST = 0.04
+
+# The order of batch norm, activation and pooling after a convolution.
+Order = tuple[str, str, str]
+_ORDERS: tuple[Order, ...] = (
+    ("norm", "act", "pool"), ("act", "norm", "pool"), ("act", "pool", "norm"),
+    ("norm", "pool", "act"), ("pool", "norm", "act"), ("pool", "act", "norm"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One way to fill in what the file does not say.
+
+    activation: after convolutions; linear_activation: after linear layers but the last; ``""`` is
+    none. pool: ``max`` or ``avg``. order: after a convolution; linear_order: likewise without
+    pooling. flatten: ``flatten`` or ``flatten_last``. final: how maps are pooled adaptively.
+    """
+
+    geometry: Geometry
+    input: InputForm
+    activation: str = "relu"
+    linear_activation: str = "relu"
+    pool: str = "max"
+    order: Order = _ORDERS[0]
+    linear_order: tuple[str, str] = ("norm", "act")
+    flatten: str = "flatten"
+    final: str = "adaptive_avg"
+
+    @property
+    def cost(self) -> float:
+        """How unusual it is, on the scale of ``_COSTS``."""
+        form = self.input
+        cost = _GEOMETRY_COST * self.geometry.cost
+        for name in {self.activation, self.linear_activation}:
+            cost += _COSTS.get(name, _UNUSUAL_ACTIVATION)
+        cost += 0.05 * (self.activation != self.linear_activation)
+        for name, scaling in INPUT_SCALINGS.items():
+            cost += _COSTS.get(name, 0.0) * (scaling == (form.mean, form.std))
+        cost += 0.1 * (form.inverted + form.transposed + (self.flatten == "flatten_last"))
+        cost += 0.03 * (self.pool == "avg") + 0.1 * (self.final == "adaptive_max")
+        usual = self.order in _ORDERS[:3] and self.linear_order == ("norm", "act")
+        return cost + 0.03 * (not usual) + 0.01 * _ORDERS.index(self.order)
+
+    def recipe(self, stack: Stack) -> Recipe:
+        """The network's input and steps."""
+        return Recipe(self.input, tuple(self._steps(stack)))
+
+    def _steps(self, stack: Stack) -> Iterator[Step]:
+        if "" in stack.norms:
+            yield Step("norm", stack.norms[""].name)
+        for number, (layer, place) in enumerate(
+            zip(stack.convs, self.geometry.places, strict=True)
+        ):
+            numbers = (place.stride, place.padding, place.dilation, place.groups)
+            yield Step("conv", layer.name, numbers)
+            last = number == len(stack.convs) - 1 and not stack.linears
+            for part in self.order:
+                if part == "pool" and place.pool is not None:
+                    yield Step(f"{self.pool}_pool", "", place.pool)
+                elif part == "norm":
+                    yield from _norm(stack, layer)
+                elif part == "act" and not last:
+                    yield from _activation(stack, layer, self.activation)
+        if self.geometry.final:
+            yield Step(self.final, "", (self.geometry.final,))
+        yield Step(self.flatten)
+        if "flatten" in stack.norms:
+            yield Step("norm", stack.norms["flatten"].name)
+        for number, layer in enumerate(stack.linears):
+            yield Step("linear", layer.name)
+            last = number == len(stack.linears) - 1
+            for part in self.linear_order:
+                if part == "norm":
+                    yield from _norm(stack, layer)
+                elif not last:
+                    yield from _activation(stack, layer, self.linear_activation)
+
+
+def _norm(stack: Stack, layer: Layer) -> Iterator[Step]:
+    if layer.name in stack.norms:
+        yield Step("norm", stack.norms[layer.name].name)
+    other = stack.others.get(layer.name)
+    if other is not None and other.kind == "layer_norm":
+        yield Step("layer_norm", other.name)
+
+
+def _activation(stack: Stack, layer: Layer, activation: str) -> Iterator[Step]:
+    prelus = [other for other in stack.others.values() if other.kind == "prelu"]
+    own = stack.others.get(layer.name)
+    if own is not None and own.kind == "prelu":
+        yield Step("prelu", own.name)
+    elif len(prelus) == 1 and prelus[0].outputs == 1:
+        yield Step("prelu", prelus[0].name)  # one module for all layers
+    elif activation:
+        yield Step("activation", activation)
+
+
+class Choices:
+    """The values that each part of a guess may have, given what the file says."""
+
+    def __init__(self, stack: Stack, facts: Facts, geometries: list[Geometry]) -> None:
+        self.geometries = geometries
+        channels = stack.convs[0].inputs if stack.convs else 1
+        self.channels = channels
+        self.scalings = dict(facts.scalings or INPUT_SCALINGS)
+        self.activations = facts.activations or ("", *ACTIVATIONS[:7])
+        self.pools = facts.pools or ("max", "avg")
+        self._has_norms = any(layer.name in stack.norms for layer in stack.convs)
+        self._linear_norms = any(
+            layer.name in stack.norms or layer.name in stack.others for layer in stack.linears
+        )
+        self._has_convs, self._hidden = bool(stack.convs), len(stack.linears) > 1
+        self._flattens = bool(stack.linears) and (
+            not stack.convs or stack.linears[0].inputs > stack.convs[-1].outputs
+        )
+
+    def _orders(self, pool: str) -> tuple[Order, ...]:
+        """Those that differ: a maximum commutes with an increasing activation."""
+        if self._has_norms:
+            return _ORDERS[:3] if pool == "max" else _ORDERS
+        return _ORDERS[:1] if pool == "max" else (_ORDERS[0], _ORDERS[-1])
+
+    def start(self, geometry: Geometry) -> Guess:
+        """The usual choices for a geometry."""
+        name = "MNIST mean and deviation"
+        mean, std = self.scalings.get(name, next(iter(self.scalings.values())))
+        form = InputForm(
+            mean, std, side=geometry.side, resized=geometry.resized, channels=self.channels
+        )
+        activation = "relu" if "relu" in self.activations else self.activations[0]
+        return Guess(geometry, form, activation, activation, self.pools[0])
+
+    def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
+        """The other scalings; turned: and inverted grounds and transposed images."""
+        flags = (False, True) if turned else (False,)
+        return [
+            dataclasses.replace(
+                guess,
+                input=dataclasses.replace(
+                    guess.input, mean=mean, std=std, inverted=inverted, transposed=transposed
+                ),
+            )
+            for mean, std in self.scalings.values()
+            for inverted in {*flags, guess.input.inverted}
+            for transposed in {*flags, guess.input.transposed}
+        ]
+
+    def functions(self, guess: Guess) -> list[Guess]:
+        """The other activations, for all layers and for each kind."""
+        replace = dataclasses.replace
+        found = [replace(guess, activation=a, linear_activation=a) for a in self.activations]
+        if self._has_convs and self._hidden:
+            found += [replace(guess, activation=a) for a in self.activations[:4]]
+            found += [replace(guess, linear_activation=a) for a in self.activations[:4]]
+        return found
+
+    def structures(self, guess: Guess) -> list[Guess]:
+        """The other kinds of pooling, and orders of the steps."""
+        replace = dataclasses.replace
+        found = []
+        if self._has_convs:
+            found += [
+                replace(guess, pool=pool, order=order)
+                for pool in self.pools
+                for order in self._orders(pool)
+            ]
+            if self._flattens:
+                found.append(replace(guess, flatten="flatten_last"))
+        if guess.geometry.final:
+            found += [replace(guess, final=f) for f in ("adaptive_avg", "adaptive_max")]
+        if self._linear_norms:
+            found.append(replace(guess, linear_order=("act", "norm")))
+        return found
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says beyond shapes; empty is unknown."""
+
+    scalings: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    activations: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()

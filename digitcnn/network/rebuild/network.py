@@ -1,0 +1,138 @@
+"""A network rebuilt from a recipe and named tensors: a ``Classifier``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.network.classifier import Capability
+from digitcnn.network.rebuild.recipe import InputForm, Recipe, Step, Work
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "leaky_relu_0.1": partial(functional.leaky_relu, negative_slope=0.1),
+    "leaky_relu_0.2": partial(functional.leaky_relu, negative_slope=0.2),
+    "tanh": torch.tanh,
+    "elu": functional.elu,
+    "sigmoid": torch.sigmoid,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "selu": functional.selu,
+    "relu6": functional.relu6,
+    "softplus": functional.softplus,
+    "hardtanh": functional.hardtanh,
+    "hardswish": functional.hardswish,
+    "mish": functional.mish,
+}
+# Numbers in the largest map of a batch: 40 MB in float32.
+BATCH_NUMBERS = 10_000_000
+
+
+class RebuiltNetwork(nn.Module):
+    """Ten logits from 28x28 images, by the steps of a recipe; in evaluation mode.
+
+    tensors: float32, by ``layer.part``, as the recipe's steps name them.
+    Raises ValueError where recipe and tensors do not fit.
+    """
+
+    def __init__(self, recipe: Recipe, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.work: Work = recipe.check({name: tuple(t.shape) for name, t in tensors.items()})
+        self._places = {name: f"tensor{number}" for number, name in enumerate(tensors)}
+        for name, place in self._places.items():
+            self.register_buffer(place, tensors[name])
+        self.eval()
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Gradients: what its layers are called differs from network to network."""
+        return frozenset(("gradients",))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.buffers()).device
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights, by ``layer.part``."""
+        return {name: self.get_buffer(place) for name, place in self._places.items()}
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits, float32 [N, 10], for images [N, 28, 28] from 0 to 255, any dtype."""
+        batch = max(1, BATCH_NUMBERS // self.work.largest)
+        tensors = self.tensors
+        return torch.cat([self._forward(part, tensors) for part in images.split(batch)])
+
+    def _forward(self, images: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        x = prepare(images, self.recipe.input)
+        for step in self.recipe.steps:
+            x = run(step, x, tensors)
+        return x.flatten(1)
+
+    def inference_copy(self) -> RebuiltNetwork:
+        """Itself."""
+        return self
+
+
+def prepare(images: Tensor, form: InputForm) -> Tensor:
+    """The network's input [N, C, S, S] for images [N, 28, 28] from 0 to 255."""
+    x = images.float().unsqueeze(1) / 255
+    if form.transposed:
+        x = x.transpose(2, 3)
+    if form.side != SIDE and form.resized:
+        x = functional.interpolate(x, size=form.side, mode="bilinear", align_corners=False)
+    elif form.side != SIDE:
+        x = functional.pad(x, [(form.side - SIDE) // 2] * 4)
+    if form.inverted:
+        x = 1 - x
+    x = (x - form.mean) / form.std
+    return x.expand(-1, form.channels, -1, -1).contiguous()
+
+
+def run(step: Step, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """One step on maps [N, C, S, S] or features [N, F]."""
+    op, name = step.op, step.name
+    if op == "conv":
+        stride, padding, dilation, groups = step.numbers
+        return functional.conv2d(
+            x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"), stride, padding, dilation,
+            groups,
+        )  # fmt: skip
+    if op == "linear":
+        return functional.linear(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
+    if op == "norm":
+        return functional.batch_norm(
+            x,
+            tensors[f"{name}.running_mean"],
+            tensors[f"{name}.running_var"],
+            tensors.get(f"{name}.weight"),
+            tensors.get(f"{name}.bias"),
+        )
+    if op == "layer_norm":
+        weight = tensors[f"{name}.weight"]
+        return functional.layer_norm(x, weight.shape, weight, tensors.get(f"{name}.bias"))
+    if op == "prelu":
+        return functional.prelu(x, tensors[f"{name}.weight"])
+    if op == "max_pool":
+        kernel, stride, padding, ceil = step.numbers
+        return functional.max_pool2d(x, kernel, stride, padding, ceil_mode=bool(ceil))
+    if op == "avg_pool":
+        kernel, stride, padding, ceil = step.numbers
+        return functional.avg_pool2d(x, kernel, stride, padding, ceil_mode=bool(ceil))
+    if op == "adaptive_max":
+        return functional.adaptive_max_pool2d(x, step.numbers[0])
+    if op == "adaptive_avg":
+        return functional.adaptive_avg_pool2d(x, step.numbers[0])
+    if op == "flatten":
+        return x.flatten(1)
+    if op == "flatten_last":
+        return x.movedim(1, -1).flatten(1)
+    return _FUNCTIONS[name](x)

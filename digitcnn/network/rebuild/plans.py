@@ -1,0 +1,237 @@
+"""Which geometries the shapes allow: padding, stride and pooling of each convolution.
+
+Weights say which kernels there are and how many numbers reach the first linear layer; everything
+between has to lead from the image's side to that number. The ways are listed by plausibility, the
+usual ones first. What a pickled module says of its stride, padding and pooling limits the list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.network.reader import StateDict
+from digitcnn.network.rebuild.layers import Layer, Stack
+from digitcnn.network.rebuild.recipe import pooled_side
+
+# Kernel, stride, padding and ceil mode; and how unusual it is.
+Pool = tuple[int, int, int, int]
+_POOLS: dict[Pool | None, float] = {
+    (2, 2, 0, 0): 0.0, (3, 2, 0, 0): 3.0, (3, 3, 0, 0): 3.0, (3, 2, 1, 0): 3.0, (2, 2, 0, 1): 4.0,
+    (4, 4, 0, 0): 4.0, (2, 1, 0, 0): 4.0, (2, 2, 1, 0): 5.0, (3, 1, 1, 0): 5.0, (5, 5, 0, 0): 6.0,
+}  # fmt: skip
+_NO_POOL = 1.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """What surrounds one convolution."""
+
+    stride: int
+    padding: int
+    dilation: int
+    groups: int
+    pool: Pool | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The side of the input, what surrounds each convolution, and how the maps end.
+
+    resized: see InputForm. final: the side to which maps are pooled adaptively before they are
+    flattened; 0 where they are not. cost: how unusual it is; 0 is the usual.
+    """
+
+    side: int
+    resized: bool
+    places: tuple[Place, ...]
+    final: int = 0
+    cost: float = dataclasses.field(default=0.0, compare=False)
+
+
+def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
+    """The most plausible geometries, best first. Empty where the shapes allow none."""
+    if not stack.convs:
+        into = stack.linears[0].inputs
+        return [Geometry(math.isqrt(into), False, ())] if into in (784, 1024) else []
+    found: list[tuple[float, Geometry]] = []
+    for cost, side, resized in ((0.0, SIDE, False), (2.5, 32, False), (10.0, 32, True)):
+        for extra, geometry in itertools.islice(_ways(stack, state, side, resized), most):
+            found.append((cost + extra, geometry))
+    found.sort(key=lambda way: way[0])
+    least = found[0][0] if found else 0.0
+    return [dataclasses.replace(g, cost=cost - least) for cost, g in found[:most]]
+
+
+def _ways(
+    stack: Stack, state: StateDict, side: int, resized: bool
+) -> Iterator[tuple[float, Geometry]]:
+    """Geometries for one side of the input, by cost: a best-first search, layer by layer."""
+    options = _options(stack, state)
+    channels = stack.convs[-1].outputs
+    into = stack.linears[0].inputs if stack.linears else 0
+    # Cost, tie, side, the places so far.
+    heap: list[tuple[float, int, int, tuple[Place, ...]]] = [(0.0, 0, side, ())]
+    ties = itertools.count(1)
+    for _ in range(30_000):
+        if not heap:
+            return
+        cost, _, now, places = heapq.heappop(heap)
+        if len(places) == len(stack.convs):
+            yield from (
+                (cost + extra, Geometry(side, resized, places, final))
+                for extra, final in _ends(now, channels, into)
+            )
+            continue
+        for extra, place, after in options[len(places)](now):
+            if places and _mixed(places[-1], place, stack.convs, len(places)):
+                extra += 0.6
+            heapq.heappush(heap, (cost + extra, next(ties), after, (*places, place)))
+
+
+def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
+    """How maps of that side may become the first linear layer's inputs, or the ten logits."""
+    if into == 0:
+        if side > 1:
+            yield 0.5, 1
+        else:
+            yield 0.0, 0
+        return
+    if into % channels:
+        return
+    wanted = math.isqrt(into // channels)
+    if wanted * wanted * channels != into:
+        return
+    if side == wanted:
+        yield 0.0, 0
+    elif side > wanted:
+        # AdaptiveAvgPool2d: global pooling is usual, other sides are not.
+        yield (0.7 if wanted == 1 else 3.5), wanted
+
+
+def _mixed(before: Place, place: Place, convs: list[Layer], number: int) -> bool:
+    """Whether two convolutions in a row are padded or pooled in different styles."""
+    same = [
+        p.padding == convs[n].shape[2] // 2
+        for n, p in ((number - 1, before), (number, place))
+        if convs[n].shape[2] > 1
+    ]
+    return len(set(same)) > 1 or before.pool != place.pool
+
+
+class _Options:
+    """What may surround one convolution, given the side of its input."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        groups: int,
+        facts: dict[str, int | None],
+        pools: dict[Pool | None, float],
+    ) -> None:
+        self.layer, self.groups, self.facts, self.pools = layer, groups, facts, pools
+
+    def __call__(self, side: int) -> Iterator[tuple[float, Place, int]]:
+        kernel = self.layer.shape[2]
+        dilation = self.facts.get("dilation") or 1
+        for padding, stride in itertools.product(self._paddings(kernel), self._strides(kernel)):
+            after = (side + 2 * padding[0] - dilation * (kernel - 1) - 1) // stride[0] + 1
+            if after < 1:
+                continue
+            for pool, cost in self.pools.items():
+                pooled = after if pool is None else pooled_side(after, *pool[:3], bool(pool[3]))
+                # Pooling after a stride of 2 is unusual, not pooling after it is usual.
+                if stride[0] > 1:
+                    cost = 1.5 if pool else 0.0
+                if pooled >= 1:
+                    place = Place(stride[0], padding[0], dilation, self.groups, pool)
+                    yield padding[1] + stride[1] + cost, place, pooled
+
+    def _paddings(self, kernel: int) -> list[tuple[int, float]]:
+        known = self.facts.get("padding")
+        if known is not None:
+            return [(known, 0.0)]
+        costs = {0: 0.2, kernel // 2: 0.2} if kernel > 1 else {0: 0.0}
+        for other in (1, 2):
+            if other <= kernel // 2:
+                costs.setdefault(other, 2.0)
+        return list(costs.items())
+
+    def _strides(self, kernel: int) -> list[tuple[int, float]]:
+        known = self.facts.get("stride")
+        if known is not None:
+            return [(known, 0.0)]
+        return [(1, 0.0), (2, 2.0)] if kernel > 1 else [(1, 0.0)]
+
+
+def _options(stack: Stack, state: StateDict) -> list[_Options]:
+    modules = {module.name: module for module in state.modules}
+    registered = _registered_pools(state)
+    options = []
+    channels = stack.convs[0].inputs
+    for number, layer in enumerate(stack.convs):
+        module = modules.get(layer.name)
+        facts = {
+            name: _square(module.attributes.get(name)) if module else None
+            for name in ("stride", "padding", "dilation")
+        }
+        following = stack.convs[number + 1] if number + 1 < len(stack.convs) else None
+        pools: dict[Pool | None, float] = {None: _NO_POOL, **_POOLS}
+        if registered:
+            pools = {None: _NO_POOL, **dict.fromkeys(registered, 0.0)}
+        slots = _slots(layer, following, stack)
+        if slots is not None and slots < 2:
+            pools = {pool: cost + (3.0 if pool else -1.0) for pool, cost in pools.items()}
+        elif slots is not None:
+            pools = {pool: cost + (0.0 if pool else 1.0) for pool, cost in pools.items()}
+        options.append(_Options(layer, max(1, channels // layer.inputs), facts, pools))
+        channels = layer.outputs
+    return options
+
+
+def _slots(layer: Layer, following: Layer | None, stack: Stack) -> int | None:
+    """How many modules without weights a Sequential has between two layers, by their numbers."""
+    if following is None:
+        return None
+    parent, _, number = layer.name.rpartition(".")
+    other, _, end = following.name.rpartition(".")
+    if parent != other or not re.fullmatch(r"\d{1,3}", number) or not end.isdigit():
+        return None
+    between = int(end) - int(number) - 1
+    norms = [stack.norms.get(layer.name), stack.others.get(layer.name)]
+    return between - sum(norm is not None for norm in norms)
+
+
+def _registered_pools(state: StateDict) -> list[Pool]:
+    pools = []
+    for module in state.modules:
+        if module.is_torch and module.kind in ("MaxPool2d", "AvgPool2d"):
+            pool = pool_of(module.attributes)
+            if pool is not None:
+                pools.append(pool)
+    return pools
+
+
+def pool_of(attributes: dict[str, object]) -> Pool | None:
+    """The numbers of a pickled pooling module; None where they are not square."""
+    kernel = _square(attributes.get("kernel_size"))
+    stride = _square(attributes.get("stride"))
+    padding = _square(attributes.get("padding", 0))
+    if kernel is None or padding is None:
+        return None
+    return kernel, stride or kernel, padding, int(bool(attributes.get("ceil_mode")))
+
+
+def _square(value: object) -> int | None:
+    """The number of a pair of equal numbers, or of one number."""
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, (tuple, list)) and len(set(map(str, value))) == 1:
+        return _square(value[0])
+    return None
