@@ -1,4 +1,4 @@
-"""The panels 'What if' and 'While it trains' in a real browser."""
+"""The panels 'What if' and 'During training' in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panels 'What if' and 'While it trains' on the server."""
+"""The panels 'What if' and 'During training' on the server."""
 
 from __future__ import annotations
 

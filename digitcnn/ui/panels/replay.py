@@ -1,4 +1,4 @@
-"""While it trains: the sketch, classified by the network as it was after each epoch."""
+"""During training: the sketch, classified by the network as it was after each epoch."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def replay_panel(workspace: Workspace) -> Panel:
 
     return Panel(
         name="replay",
-        title="While it trains",
-        explanation="Your drawing, answered by the network as it was after each epoch of the "
-        "running training, or of the last one.",
+        title="During training",
+        explanation="How the network classified your sketch after each epoch of the current or "
+        "latest run.",
         functions=(replay, replay_news),
         content=render("panels/replay.html"),
     )
