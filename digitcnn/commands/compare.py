@@ -66,16 +66,12 @@ def _to_json(
             strict=True,
         )
     ]
+    counts = ("both_right", "only_a_right", "only_b_right", "both_wrong", "p_value", "p_holm")
     pairs = [
         {
             "a": comparison.names[pair.a],
             "b": comparison.names[pair.b],
-            "both_right": pair.both_right,
-            "only_a_right": pair.only_a_right,
-            "only_b_right": pair.only_b_right,
-            "both_wrong": pair.both_wrong,
-            "p_value": pair.p_value,
-            "p_holm": pair.p_holm,
+            **{name: getattr(pair, name) for name in counts},
             "difference": pair.difference / 100,
             "difference_low": pair.interval[0] / 100,
             "difference_high": pair.interval[1] / 100,

@@ -75,7 +75,6 @@ def comparison_steps(
     titles = ", ".join(comparison.title for comparison in comparisons)
     yield {
         "status": status_line(f"Compared {len(names)} models on {titles}."),
-        "run": gr.Button(interactive=True),
         "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
         "words": view.words(comparisons, checkpoints),
         "pairs": "".join(view.pairs_table(comparison) for comparison in comparisons),

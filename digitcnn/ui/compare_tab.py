@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from digitcnn.errors import DigitCNNError
 from digitcnn.ui.access import Access
 from digitcnn.ui.compare_models import ModelChoice
 from digitcnn.ui.compare_sketch import build_sketch_section
@@ -19,7 +17,7 @@ from digitcnn.ui.compare_steps import (
     differences_of,
 )
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, outputs, results_view, status_line, waiting
+from digitcnn.ui.parts import PRIVATE, results_view, run_on_press, status_line
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_sets
 from digitcnn.ui.tables import table_view
@@ -60,24 +58,15 @@ def build_compare_tab(
             run = gr.Button("Compare", variant="primary", elem_id="compare-run")
     status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
     choice.connect(access, owner_token, model_select, status, page)
-    components = {"status": status, "run": run, **_build_results(workspace, models)}
+    components = {"status": status, **_build_results(workspace, models)}
 
-    @toasting
-    def compare(chosen: Any, sets: Any) -> Iterator[list[Any]]:
-        try:
-            for update in comparison_steps(workspace, models, chosen, sets):
-                yield outputs(update, components)
-        except DigitCNNError:
-            stopped = status_line("Comparison stopped; see the error message.")
-            yield outputs({"status": stopped, "run": gr.Button(interactive=True)}, components)
-            raise
-
-    run.click(waiting, None, [status, run], queue=False, **PRIVATE).then(
-        compare,
+    run_on_press(
+        run,
+        "Comparison",
+        lambda _, *values: comparison_steps(workspace, models, *values),
         [choice.chosen, digits],
-        list(components.values()),
-        concurrency_limit=AT_A_TIME,
-        **PRIVATE,
+        components,
+        at_a_time=AT_A_TIME,
     )
     build_sketch_section(models, choice.chosen)
 

@@ -25,15 +25,13 @@ from digitcnn.ui.parts import (
     PRIVATE,
     ViewUpdate,
     default_passes,
-    outputs,
     results_view,
+    run_on_press,
     status_line,
-    waiting,
 )
 from digitcnn.ui.robustness_section import build_robustness_section
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.tables import table_view
-from digitcnn.ui.toasts import toasting
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
@@ -79,7 +77,6 @@ def build_evaluate_tab(
 
     components: dict[str, Any] = {
         "status": status,
-        "run": run,
         "table": table,
         "words": words,
         "per_digit": per_digit,
@@ -98,34 +95,17 @@ def build_evaluate_tab(
         "view": shown,
     }
 
-    def values(update: ViewUpdate) -> list[Any]:
-        if "view" in update:
-            names = list(update["view"].sets)
-            update = update | {"true": ANY, "predicted": ANY_ERROR}
-            update["error_set"] = gr.Dropdown(names, value=names[0])
-        return outputs(update, components)
-
-    @toasting
-    def press(
-        request: gr.Request,
-        token: str,
-        name: str | None,
-        chosen: Any,
-        digit: Any,
-        place: Any,
-        passes: Any,
-    ) -> Iterator[list[Any]]:
-        try:
-            checked = EvaluationRequest.check(workspace, models, name, chosen, passes, digit, place)
-            save = access.is_owner(request, token)
-            for update in evaluation_steps(workspace, cache, checked, save=save):
-                yield values(update)
-        except Exception:
-            # Gradio runs no further step after one that fails, so the button comes back here.
-            stopped = status_line("Evaluation stopped; see the error message.")
-            yield values({"status": stopped, "run": gr.Button(interactive=True)})
-            raise
-        yield values({"run": gr.Button(interactive=True)})
+    def steps(
+        request: gr.Request, token: str, name: str | None, chosen: Any, *example_and_passes: Any
+    ) -> Iterator[ViewUpdate]:
+        checked = EvaluationRequest.check(workspace, models, name, chosen, *example_and_passes)
+        save = access.is_owner(request, token)
+        for update in evaluation_steps(workspace, cache, checked, save=save):
+            if "view" in update:
+                names = list(update["view"].sets)
+                update |= {"true": ANY, "predicted": ANY_ERROR}
+                update["error_set"] = gr.Dropdown(names, value=names[0])
+            yield update
 
     # Without triggers: when the page loads and whenever the selection changes.
     gr.on(
@@ -136,10 +116,11 @@ def build_evaluate_tab(
         queue=False,
         **PRIVATE,
     )
-    run.click(waiting, None, [status, run], queue=False, **PRIVATE).then(
-        press,
-        [owner_token, model_select, digits, gallery.digit, gallery.place, gallery.passes],
-        list(components.values()),
+    run_on_press(
+        run,
+        "Evaluation",
+        steps,
+        [owner_token, model_select, digits, gallery.passes, gallery.digit, gallery.place],
+        components,
         js=WITH_TOKEN_JS,
-        **PRIVATE,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import gradio as gr
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from torch import Tensor
 from digitcnn.errors import CheckpointError
 from digitcnn.options import usual_passes
 from digitcnn.ui.models import Models
+from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 
 # For every event of the page: no public API, and progress is shown in a status line of our own.
@@ -29,6 +30,45 @@ def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:
     return [update.get(name, gr.skip()) for name in names]
 
 
+def run_on_press(
+    button: gr.Button,
+    task: str,
+    steps: Callable[..., Iterator[ViewUpdate]],
+    inputs: Sequence[Any],
+    components: Mapping[str, Any],
+    *,
+    at_a_time: int | Literal["default"] = "default",
+    js: str | None = None,
+) -> None:
+    """Show what ``steps`` yields when a button is pressed, which is disabled until the end.
+
+    task: what stopped, where it fails. steps: gets the request and the values of ``inputs``. components: by the names in the updates,
+    among them ``status``. at_a_time: at most so many run, whoever presses; the others wait.
+    """
+    shown = {**components, "button": button}
+    enabled = {"button": gr.Button(interactive=True)}
+
+    @toasting
+    def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        try:
+            for update in steps(request, *values):
+                yield outputs(update, shown)
+        except Exception:
+            # Gradio runs no further step after one that fails, so the button is enabled here.
+            stopped = status_line(f"{task} stopped; see the error message.")
+            yield outputs({"status": stopped, **enabled}, shown)
+            raise
+        yield outputs(enabled, shown)
+
+    button.click(
+        lambda: [status_line("Waiting in the queue."), gr.Button(interactive=False)],
+        None,
+        [shown["status"], button],
+        queue=False,
+        **PRIVATE,
+    ).then(run, inputs, list(shown.values()), concurrency_limit=at_a_time, js=js, **PRIVATE)
+
+
 def results_view(elem_id: str) -> gr.Column:
     """Build a place for results and their tools, hidden until it holds a table or chart.
 
@@ -40,11 +80,6 @@ def results_view(elem_id: str) -> gr.Column:
 def status_line(text: str, share: float | None = None) -> Markup:
     """Render a line about what is going on. share: progress from 0 to 1, shown as a bar."""
     return render("status.html", text=text, share=share)
-
-
-def waiting() -> list[Any]:
-    """Return status and button from the press of the button until its work begins."""
-    return [status_line("Waiting in the queue."), gr.Button(interactive=False)]
 
 
 def png_address(png: bytes) -> str:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from digitcnn.analysis.events import Event, Notify
 from digitcnn.analysis.stability import PassResult, Stability
-from digitcnn.errors import DigitCNNError, DigitSetError
+from digitcnn.errors import DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
 from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
 from digitcnn.services.stability import check_measurable, measure_stability
@@ -20,10 +20,9 @@ from digitcnn.ui.parts import (
     PRIVATE,
     ViewUpdate,
     default_passes,
-    outputs,
     results_view,
+    run_on_press,
     status_line,
-    waiting,
 )
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
@@ -85,10 +84,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         run = gr.Button(
             "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
         )
-    components = {
-        "status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status"),
-        "run": run,
-    }
+    components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
     with results_view("stability-results"):
         with gr.Row(equal_height=False):
             # As wide as the charts, so that their letters have one size.
@@ -110,25 +106,16 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
         """Offer what is on this machine now, not when the app was started; the choice stays."""
         return gr.Dropdown(choices(workspace))
 
-    @toasting
-    def measure(name: str | None, digits: Any, passes: Any) -> Iterator[list[Any]]:
-        try:
-            for update in stability_steps(workspace, models, name, digits, passes):
-                yield outputs(update, components)
-        except DigitCNNError:
-            stopped = status_line("Measurement stopped; see the error message.")
-            yield outputs({"status": stopped, "run": gr.Button(interactive=True)}, components)
-            raise
-
     # Without triggers: when the page loads and whenever an input changes.
     gr.on(None, available_sets, [], digits, queue=False, **PRIVATE)
     gr.on(None, partial(default_passes, models), model_select, passes, queue=False, **PRIVATE)
-    run.click(waiting, None, [components["status"], run], queue=False, **PRIVATE).then(
-        measure,
+    run_on_press(
+        run,
+        "Measurement",
+        lambda _, *values: stability_steps(workspace, models, *values),
         [model_select, digits, passes],
-        list(components.values()),
-        concurrency_limit=AT_A_TIME,
-        **PRIVATE,
+        components,
+        at_a_time=AT_A_TIME,
     )
 
 
@@ -182,7 +169,6 @@ def stability_steps(
     results = yield from updates_of(work, show)
     yield {
         "status": status_line(summary_line(checkpoint, results[0])),
-        "run": gr.Button(interactive=True),
         **charts(results[0].accuracy),
         "table": summary_table(results),
         "words": words(results),
