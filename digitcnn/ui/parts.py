@@ -42,8 +42,9 @@ def run_on_press(
 ) -> None:
     """Show what ``steps`` yields when a button is pressed, which is disabled until the end.
 
-    task: what stopped, where it fails. steps: gets the request and the values of ``inputs``. components: by the names in the updates,
-    among them ``status``. at_a_time: at most so many run, whoever presses; the others wait.
+    task: what the status says has stopped where it fails. steps: gets the request and the values
+    of ``inputs``. components: by the names in the updates, among them ``status``. at_a_time: at
+    most so many run, whoever presses; the others wait.
     """
     shown = {**components, "button": button}
     enabled = {"button": gr.Button(interactive=True)}

@@ -1,0 +1,102 @@
+"""Handlers and progress that several tabs share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+import pytest
+from coroutines import run_async
+
+from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
+from digitcnn.errors import DigitSetError
+from digitcnn.ui.background import events_of, status_update, updates_of
+from digitcnn.ui.parts import run_on_press
+
+
+def handler_of(steps: Callable[..., Iterator[dict[str, Any]]]) -> Callable[..., Any]:
+    """The handler that a press of a button calls."""
+
+    async def build() -> gr.Blocks:
+        with gr.Blocks(analytics_enabled=False) as page:
+            status, button = gr.HTML(), gr.Button()
+            run_on_press(button, "Evaluation", steps, [], {"status": status})
+        return page
+
+    page = run_async(build())
+    (handler,) = [event.fn for event in page.fns.values() if event.name == "run"]
+    assert handler is not None
+    return handler
+
+
+@pytest.mark.parametrize("error", [DigitSetError("gone"), ZeroDivisionError()])
+def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
+    def steps(request: Any) -> Iterator[dict[str, Any]]:
+        yield {"status": "working"}
+        raise error
+
+    shown = handler_of(steps)(None)
+    assert next(shown)[0] == "working"
+    status, button = next(shown)
+    assert "Evaluation stopped; see the error message." in status
+    assert button.interactive is True
+    with pytest.raises(gr.Error):
+        next(shown)
+
+
+def test_the_button_is_enabled_at_the_end() -> None:
+    *_, (_, button) = handler_of(lambda request: iter([{"status": "done"}]))(None)
+    assert button.interactive is True
+
+
+def test_progress_is_thinned_and_other_events_are_all_shown() -> None:
+    def work(notify: Notify) -> str:
+        for done in range(1, 101):
+            notify(ImagesProcessed("m on few test", done, 100))
+        for number in range(1, 10):
+            notify(FigureStarted("figure", number))
+        return "result"
+
+    def collect() -> Iterator[dict[str, Any]]:
+        result.append((yield from updates_of(work, status_update)))
+
+    result: list[str] = []
+    texts = [update["status"] for update in collect()]
+    assert result == ["result"]
+    assert "m on few test: 1 of 100 images." in texts[0]
+    assert sum("images." in text for text in texts) < 100
+    assert [f"Drawing figure {n} of 9." in text for n, text in enumerate(texts[-9:], 1)] == [
+        True
+    ] * 9
+
+
+def test_an_error_of_the_work_is_raised() -> None:
+    def work(notify: Notify) -> None:
+        raise DigitSetError("gone")
+
+    with pytest.raises(DigitSetError, match="gone"):
+        next(events_of(work))
+
+
+def test_the_next_event_ends_the_work_of_a_closed_page() -> None:
+    event: Event = FigureStarted("figure", 1)
+    closed, ended = threading.Event(), threading.Event()
+    went_on = []
+
+    def work(notify: Notify) -> None:
+        try:
+            notify(event)
+            assert closed.wait(30)
+            notify(event)
+            went_on.append(True)
+        finally:
+            ended.set()
+
+    events = events_of(work)
+    assert next(events) == event
+    events.close()
+    closed.set()
+    assert ended.wait(30)
+    assert not went_on
