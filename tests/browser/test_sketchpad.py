@@ -536,3 +536,31 @@ def test_a_scribble_is_no_digit_to_a_model_that_can_tell_and_one_that_cannot_say
     page.locator("#feedback-digit button[data-digit=none]").click()
     sketchpad.says(".recorded", "Corrected: not a digit. The prediction 9 was wrong.")
     sketchpad.close()
+
+
+# What is painted in a colour other than the ground's, or has an outline: seen in high contrast.
+STANDS_OUT = """(selectors) => selectors.filter((selector) => {
+    const { backgroundColor, outlineStyle, outlineWidth } =
+        getComputedStyle(document.querySelector(selector));
+    const ground = getComputedStyle(document.body).backgroundColor;
+    const isOutlined = outlineStyle !== "none" && outlineWidth !== "0px";
+    const isPainted = ![ground, "rgba(0, 0, 0, 0)"].includes(backgroundColor);
+    return !isPainted && !isOutlined;
+})"""
+
+
+def test_bars_tab_and_legend_are_seen_in_high_contrast(browser: Any, pad_app: App) -> None:
+    sketchpad = Sketchpad(browser, pad_app, forced_colors="active")
+    sketchpad.drawn()
+    parts = [
+        ".bars li.best .fill",
+        ".bars li:not(.best) .fill",
+        ".bars .track",
+        ".legend i.for",
+        ".legend i.against",
+    ]
+    assert sketchpad.page.evaluate(STANDS_OUT, parts) == []
+    outline = "tab => getComputedStyle(tab).outlineStyle"
+    assert sketchpad.page.get_by_role("tab", name="Sketchpad").evaluate(outline) == "solid"
+    assert sketchpad.page.get_by_role("tab", name="Train").evaluate(outline) == "none"
+    sketchpad.close()
