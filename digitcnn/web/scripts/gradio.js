@@ -3,11 +3,15 @@
 /** @type {any} */
 const page = window;
 
-/** @type {(hash: string) => void} */
-let setSession;
-/** The page's session: in the address or the body of Gradio's first requests, and nowhere else. */
-const session = new Promise((resolve) => (setSession = resolve));
-const SESSION_PATIENCE = 5000; // milliseconds; without one a call works too, in a session of its own
+/** @typedef {{ base: string, session: string }} Place the app's address and the page's session */
+/** @type {(place: Place) => void} */
+let setPlace;
+/** Where Gradio's first requests go, and for which session; nothing else tells. */
+const place = new Promise((/** @type {(place: Place) => void} */ resolve) => {
+  setPlace = resolve;
+});
+const PATIENCE = 5000; // milliseconds for these; without them calls have a session of their own
+let waits = false; // for these
 
 /** The app's process; another one has restarted. */
 export const appId = () => page.gradio_config.app_id;
@@ -20,22 +24,22 @@ export const appId = () => page.gradio_config.app_id;
  * @param {AbortSignal} signal
  */
 export async function sendToGradio(name, payload, signal) {
-  const { root, api_prefix: prefix = "", components } = page.gradio_config;
   /** @param {any} part */
   const has = ({ props }) => props.server_fns?.includes(name);
-  const component = components.find(has);
+  const component = page.gradio_config.components.find(has);
   if (!component) throw new Error(`No component has the function ${name}.`);
-  const without = new Promise((resolve) => setTimeout(resolve, SESSION_PATIENCE, "page"));
-  const body = {
-    data: payload,
-    component_id: component.id,
-    fn_name: name,
-    session_hash: await Promise.race([session, without]),
-  };
-  return fetch(`${root.replace(/\/$/, "")}${prefix}/component_server/`, {
+  if (!waits) setTimeout(setPlace, PATIENCE, { base: page.gradio_config.root, session: "page" });
+  waits = true;
+  const { base, session } = await place;
+  return fetch(`${base}/gradio_api/component_server/`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: JSON.stringify({
+      data: payload,
+      component_id: component.id,
+      fn_name: name,
+      session_hash: session,
+    }),
     signal,
   });
 }
@@ -55,7 +59,7 @@ export function watchGradio(connection, mayReload) {
     const route = /\/gradio_api\/(\w+)/.exec(pathname)?.[1];
     if (origin !== location.origin || !route) return plain(input, init);
     const named = /session_hash\W+(\w+)/.exec(`${address} ${init?.body}`);
-    if (named) setSession(named[1]);
+    if (named) setPlace({ base: address.split("/gradio_api/")[0], session: named[1] });
     if (route === "app_id" && !mayReload()) throw new TypeError("The app is not available.");
     try {
       return await plain(input, init);
