@@ -16,7 +16,13 @@ import pytest
 import digitcnn
 from digitcnn import folders
 from digitcnn.cli import main
-from digitcnn.folders import cache_folder, checkpoint_folder, data_folder, output_folder
+from digitcnn.folders import (
+    cache_folder,
+    checkpoint_file,
+    checkpoint_folder,
+    data_folder,
+    output_folder,
+)
 
 ROOT = Path(digitcnn.__file__).parents[1]
 
@@ -43,6 +49,13 @@ def test_a_checkout_uses_its_own_folders() -> None:
     assert checkpoint_folder(None, {}) == ROOT / "checkpoints"
     assert folders.SHIPPED_FILE == ROOT / "checkpoints" / "digitcnn-mnist.pt"
     assert folders.shipped_folder(None, {}) is None
+
+
+def test_a_checkpoint_goes_by_its_file_or_its_name(tmp_path: Path) -> None:
+    assert checkpoint_file(Path(folders.SHIPPED)) == folders.SHIPPED_FILE
+    assert checkpoint_file(folders.SHIPPED_FILE) == folders.SHIPPED_FILE
+    for other in (Path("no-such-model"), tmp_path / folders.SHIPPED):
+        assert checkpoint_file(other) == other
 
 
 def test_an_installed_package_uses_the_current_folder(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def _add_output_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_checkpoint(parser: argparse.ArgumentParser, about: str = "checkpoint file") -> None:
+def _add_checkpoint(
+    parser: argparse.ArgumentParser, about: str = "checkpoint file or name"
+) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help=about)
 
 
@@ -226,7 +228,8 @@ def _figures(commands: Commands) -> None:
 def _predict(commands: Commands) -> None:
     parser = _add_command(commands, "predict", help="classify image files and reject non-digits")
     _add_checkpoint(
-        parser, "checkpoint file; a model trained to the end can reject non-digits (is_digit)"
+        parser,
+        "checkpoint file or name; a model trained to the end can reject non-digits (is_digit)",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
 
