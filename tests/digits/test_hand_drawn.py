@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-import digitcnn.ui
+import digitcnn.web
 from digitcnn.digits.hand_drawn import drawings, framed
 from digitcnn.digits.sketch import from_strokes
 from digitcnn.folders import SHIPPED_FILE
@@ -28,8 +28,8 @@ def test_there_are_two_of_each_digit_and_no_two_of_one_form() -> None:
 
 
 def test_they_have_the_form_that_the_pad_sends() -> None:
-    pad = (Path(digitcnn.ui.__file__).parent / "pad" / "pad.js").read_text("utf-8")
-    pen = re.search(r"const PEN = ([0-9.]+)", pad)
+    script = Path(digitcnn.web.__file__).parent / "scripts" / "strokes.js"
+    pen = re.search(r"const PEN = ([0-9.]+)", script.read_text("utf-8"))
     assert pen is not None
     for drawing in drawings():
         assert drawing.width == float(pen[1])
