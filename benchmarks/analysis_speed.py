@@ -108,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.rounds,
     )
     row("evaluating 50,000 images", times["plain"], times["ours"])
-    found = predict(network, many, keep_features=False).answers
-    different = int((found != plain_answers(network, many.images)).sum())
+    fast = predict(network, many, keep_features=False).answers
+    different = int((fast != plain_answers(network, many.images)).sum())
 
     predictions = predict(network, stable)
     # One full pass stands for 32: every one takes the same.

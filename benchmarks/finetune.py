@@ -1,15 +1,15 @@
-"""What 'Learn from feedback' gives and takes, on real digits of simulated visitors.
+"""Measure what fine-tuning on feedback gains and costs, on real digits of simulated visitors.
 
     python -m benchmarks.finetune [--checkpoint FILE] [--data-dir DIR] [--visitors N] [--sketches N]
 
-Each visitor draws twice ``--sketches`` digits, as pictures that take the sketch path. The first
-half is given as feedback, of which every other one is learned from; the second half is never given,
-so that its figures are nobody's choice. The visitors:
+Each visitor draws twice ``--sketches`` digits, framed as sketches are. The first half is given as
+feedback, of which every other one is trained on; the second half is never given, so no choice
+depends on it. The visitors:
 
-- strangers: ``drawn-digits`` (only 0 3 5 6 8), put together at random, for its writers are unknown;
-- FEMNIST: ``femnist-digits``, put together at random as well;
-- odd hands: the same, each visitor's digits turned by up to 40 degrees and slanted by up to a half;
-- liars: the same digits, and any digit said of them.
+- strangers: ``drawn-digits`` (only 0 3 5 6 8), grouped at random, because its writers are unknown;
+- FEMNIST: ``femnist-digits``, grouped at random as well;
+- odd hands: the same, each visitor's digits rotated by up to 40 degrees and sheared by up to 0.5;
+- liars: the same digits with random labels.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def visitors(
     labels = digits.labels[order[: 2 * count * sketches]].split(2 * sketches)
     given = Sketches(
         torch.cat([drawn[:sketches] for drawn in images]),
-        torch.cat([said[:sketches] for said in labels]),
+        torch.cat([each[:sketches] for each in labels]),
         [f"visitor {place // sketches}" for place in range(count * sketches)],
     )
     rest = DigitSet(
         torch.cat([drawn[sketches:] for drawn in images]),
-        torch.cat([said[sketches:] for said in labels]),
+        torch.cat([each[sketches:] for each in labels]),
         "never given",
         "test",
     )
@@ -126,11 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         given, rest = visitors(catalog.open(name, "test"), args.visitors, args.sketches, change)
         if who == "liars":
-            said = torch.randint(0, 10, (len(given),), generator=torch.Generator().manual_seed(1))
-            given = Sketches(given.images, said.to(torch.uint8), given.visitors)
-        found: list[tuple[FineTuningEnd, list[ComparisonRow]]] = []
-        took = seconds(lambda: found.append(learned(base, given, rest, catalog)))  # noqa: B023
-        [(end, rows)] = found
+            random = torch.randint(0, 10, (len(given),), generator=torch.Generator().manual_seed(1))
+            given = Sketches(given.images, random.to(torch.uint8), given.visitors)
+        results: list[tuple[FineTuningEnd, list[ComparisonRow]]] = []
+        took = seconds(lambda: results.append(learned(base, given, rest, catalog)))  # noqa: B023
+        [(end, rows)] = results
         verdict = f"{'saved' if end.checkpoint else 'not saved'}, {took:.0f} s"
         for line in rows:
             print(

@@ -51,7 +51,7 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
     for _ in range(rounds):
         for name, contender in contenders.items():
             times[name].append(contender())
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def repeated(digits: DigitSet, n: int) -> DigitSet:

@@ -1,4 +1,4 @@
-"""PyTorch's own MNIST example, told again: the baseline of ``time_to_99``.
+"""PyTorch's MNIST example, rewritten: the baseline of ``time_to_99``.
 
     python -m benchmarks.mnist_example FOLDER [--epochs N] [--seed N]
 

@@ -1,13 +1,13 @@
-"""What passes as a digit and what is refused, by a checkpoint with an OOD detector.
+"""Measure what a checkpoint's OOD detector accepts as digits and what it rejects.
 
     python -m benchmarks.ood CHECKPOINT [--data-dir DIR] [--fonts DIR]
 
-Digits: held-out images and every test set that is on this machine. Non-digits: capital letters
-without B D I O S Z in the fonts that matplotlib brings (and those of --fonts), distorted as a hand
-would, scribbles, dots, hearts, filled shapes, two held-out digits side by side. All of them take
-the way that a drawing takes. No font was learned from, and no non-digit is made as those that were
-learned from (``digitcnn.digits.non_digits``) are. The last table is the curve: what other
-thresholds would pass and refuse. The rows are for the record and choose nothing.
+Digits: held-out images and every available test set. Non-digits: capital letters without B D I O S
+Z in matplotlib's fonts (and those of --fonts), distorted like handwriting; scribbles, dots, hearts,
+filled shapes, two held-out digits side by side. All get the framing of a sketch. The detector was
+trained on no font, and none of these non-digits is made like the ones that it was trained on
+(``digitcnn.digits.non_digits``). The last table shows what other thresholds would accept and
+reject. The results choose nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def distorted(picture: Image.Image, amount: float, random: Random) -> Image.Imag
 def letters(
     fonts: Sequence[Path], random: Random, widths: range = PENS
 ) -> dict[str, list[Tensor | None]]:
-    """Drawings of each capital, in every font, a few times, thicker by one of ``widths``."""
+    """Render each capital in every font, a few times, thicker by one of ``widths``."""
     drawn: dict[str, list[Tensor | None]] = {}
     for font in fonts:
         face = ImageFont.truetype(str(font), 72)
@@ -77,7 +77,7 @@ def letters(
 
 
 def scribble(random: Random) -> Tensor | None:
-    """One to three lines of a pen that turns this way and that."""
+    """Draw one to three random curves."""
     strokes = []
     for _ in range(int(random.integers(1, 4))):
         place, step = random.uniform(0.2, 0.8, 2), random.normal(0, 0.05, 2)
@@ -220,12 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     others = {name: scores(checkpoint, images) for name, images in drawn.items()}
 
     print(f"torch {torch.__version__}, {platform.machine()}; {checkpoint.name}")
-    print("\n| digits | images | pass, % | 95 % interval |\n|---|---|---|---|")
-    for name, found in digits.items():
-        print(row(name, int((found >= threshold).sum()), len(found)))
-    print("\n| non-digits | images | refused, % | 95 % interval |\n|---|---|---|---|")
-    for name, found in others.items():
-        print(row(name, int((found < threshold).sum()), len(found)))
+    print("\n| digits | images | accepted, % | 95% interval |\n|---|---|---|---|")
+    for name, values in digits.items():
+        print(row(name, int((values >= threshold).sum()), len(values)))
+    print("\n| non-digits | images | rejected, % | 95% interval |\n|---|---|---|---|")
+    for name, values in others.items():
+        print(row(name, int((values < threshold).sum()), len(values)))
     every = torch.cat(list(others.values()))
     print(row("all", int((every < threshold).sum()), len(every)))
     broad = usable(joined(letters(shipped_fonts, np.random.default_rng(12345), BROAD_PENS)))
@@ -237,12 +237,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shares.append(f"{letter} {100 * float(refused.float().mean()):.0f}")
     print(f"\nmatplotlib's fonts, refused by letter, %: {', '.join(shares)}")
     names = [*digits, *others, "all non-digits"]
-    print(f"\n| held-out pass, % | {' | '.join(names)} |\n{'|---' * (len(names) + 1)}|")
+    print(f"\n| held-out accepted, % | {' | '.join(names)} |\n{'|---' * (len(names) + 1)}|")
     ranked = digits["held-out, sketch path"].sort().values
     for share in PASS_SHARES:
         at = ranked[round((1 - share) * len(ranked))]
-        cells = [float((found >= at).float().mean()) for found in digits.values()]
-        cells += [float((found < at).float().mean()) for found in [*others.values(), every]]
+        cells = [float((values >= at).float().mean()) for values in digits.values()]
+        cells += [float((values < at).float().mean()) for values in [*others.values(), every]]
         print(f"| {100 * share:.1f} | {' | '.join(f'{100 * cell:.1f}' for cell in cells)} |")
 
 

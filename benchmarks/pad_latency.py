@@ -316,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---|---|---|")
     for who, seconds in median.items():
         fewer = 100 * (1 - median[NOBODY] / seconds)
-        print(f"| {who} | {seconds:.2f} | {IMAGES / seconds:.0f}, {fewer:.1f} % fewer |")
+        print(f"| {who} | {seconds:.2f} | {IMAGES / seconds:.0f}, {fewer:.1f}% fewer |")
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ class RunningApp:
 
     def epoch_seconds(self) -> list[float]:
         """What each finished epoch of its one run took."""
-        found = list(self.folder.glob("outputs/*/history.json"))
-        return [row["seconds"] for row in json.loads(found[0].read_text())] if found else []
+        files = list(self.folder.glob("outputs/*/history.json"))
+        return [row["seconds"] for row in json.loads(files[0].read_text())] if files else []
 
     def peak_megabytes(self) -> float:
         """Peak memory so far (VmHWM, so on Linux only)."""

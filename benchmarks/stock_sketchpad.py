@@ -2,8 +2,8 @@
 
     python -m benchmarks.stock_sketchpad PORT
 
-The same model and the same framing as in digitcnn's page. The label counts its answers, so that
-each can be told from the one before.
+It uses the same model and framing as digitcnn's page. The label counts its predictions, so that
+each one differs from the one before.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Time to 99.0 % on MNIST's test images, against PyTorch's own MNIST example.
+"""Time to 99.0% on MNIST's test images, against PyTorch's own MNIST example.
 
     python -m benchmarks.time_to_99 [--data-dir DIR] [--seeds N] [--baselines N]
 
 From the start of the process, MNIST on the disk, on the CPU. Here: to the end of a short ``train``
 for each seed, scoring of the held-out and test images included. Its recipe was chosen on the
-held-out images; whether it reaches 99.0 % on the test images is looked at once, at its end. The
-example (``mnist_example``): to the first epoch after which it has 99.0 %, its own scoring of the
+held-out images; whether it reaches 99.0% on the test images is looked at once, at its end. The
+example (``mnist_example``): to the first epoch after which it has 99.0%, its own scoring of the
 test images after every epoch included. They take turns: a run of the example, then one of ours, as
 long as there are any of both.
 """
@@ -89,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     times, accuracies = zip(*runs, strict=True)
     mean = statistics.mean(accuracies)
     print(
-        f"\nmean of {len(runs)} seeds here: {statistics.mean(times):.1f} s to {100 * mean:.2f} %, "
+        f"\nmean of {len(runs)} seeds here: {statistics.mean(times):.1f} s to {100 * mean:.2f}%, "
         f"{statistics.mean(examples) / statistics.mean(times):.1f} times as fast as the example"
     )
     if mean < GOAL:
-        print(f"That is short of {100 * GOAL:.1f} %: the recipe does not reach the goal.")
+        print(f"That is short of {100 * GOAL:.1f}%: the recipe does not reach the goal.")
 
 
 if __name__ == "__main__":

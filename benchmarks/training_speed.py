@@ -137,8 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "the multiplications alone": lambda: floor(args.images, compute),
     }
     epoch = {
-        name: found * EPOCH / args.images
-        for name, found in in_turn(contenders, args.rounds).items()
+        name: seconds * EPOCH / args.images
+        for name, seconds in in_turn(contenders, args.rounds).items()
     }
     plain = min(epoch["plain loop, batch 64"], epoch["plain loop, batch 64, 2 workers"])
     limit = epoch["the multiplications alone"]

@@ -1,4 +1,4 @@
-"""Every benchmark is one command with a --help; what they measure is asserted nowhere."""
+"""Every benchmark is a command with a --help; no test asserts what it measures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import importlib
 import pytest
 from running_app import ROOT
 
-# What the others share.
+# Modules that the others share.
 NO_COMMANDS = {"measuring", "running_app"}
 BENCHMARKS = sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - NO_COMMANDS)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_says_what_it_measures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_what_a_benchmark_measures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
     assert f"python -m benchmarks.{name}" in module.__doc__
     with pytest.raises(SystemExit) as leaving:
