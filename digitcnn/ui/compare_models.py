@@ -10,7 +10,7 @@ import gradio as gr
 from digitcnn.errors import CheckpointError
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.dropped import PREFIX, keep
-from digitcnn.ui.models import Models, verdicts_html
+from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -126,14 +126,14 @@ class ModelChoice:
     def _receive(self, files: Any, chosen: Any, request: gr.Request) -> list[Any]:
         """Read dropped files and choose the good ones."""
         session = request.session_hash or ""
-        verdicts = self._models.receive(files, session)
-        good = [verdict.key for verdict in verdicts if verdict.key is not None]
+        results = self._models.receive(files, session)
+        good = [result.key for result in results if result.key is not None]
         available = self._models.choices(session)
         names = [name for _, name in available]
         chosen_now = [name for name in [*names_in(chosen), *good] if name in names]
         dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
         return [
-            verdicts_html(verdicts),
+            dropped_files_html(results),
             gr.Dropdown(available, value=list(dict.fromkeys(chosen_now)), multiselect=True),
             None,
             gr.Row(visible=bool(dropped)),

@@ -25,7 +25,7 @@ PREFIX = "dropped-"
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class DroppedFile:
     """What became of one dropped file. key: its model's name on this page; None if refused.
 
     file: its name as the person called it. sentence: what model it has, or why it is refused.
@@ -66,18 +66,18 @@ class DroppedModels:
             self._drop_old()
             return self._changes
 
-    def receive(self, paths: Sequence[Path], session: str) -> list[Verdict]:
+    def receive(self, paths: Sequence[Path], session: str) -> list[DroppedFile]:
         """Read each file at once and hold the usable ones. Returns one verdict per file.
 
         A session has up to eight models; more push out its oldest.
         """
         return [self._receive_one(path, session) for path in paths]
 
-    def _receive_one(self, path: Path, session: str) -> Verdict:
+    def _receive_one(self, path: Path, session: str) -> DroppedFile:
         try:
             checkpoint = load(path, digits=self._digits).fitted()
         except CheckpointError as error:
-            return Verdict(path.name, str(error), None)
+            return DroppedFile(path.name, str(error), None)
         # The upload is deleted soon; the model does not need it.
         checkpoint = dataclasses.replace(checkpoint, path=None)
         with self._lock:
@@ -95,7 +95,7 @@ class DroppedModels:
             while len(self._held) > HELD:
                 self._held.popitem(last=False)
         verdict = checkpoint.verdict
-        return Verdict(path.name, f"{verdict[:1].upper()}{verdict[1:]}.", key)
+        return DroppedFile(path.name, f"{verdict[:1].upper()}{verdict[1:]}.", key)
 
     def get(self, key: str) -> Checkpoint | None:
         """The model with that key; None where it is not, or no longer, held."""

@@ -19,7 +19,7 @@ from digitcnn.folders import SHIPPED
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, News
-from digitcnn.ui.dropped import PREFIX, DroppedModels, Verdict
+from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
@@ -88,7 +88,7 @@ class Models:
             if isinstance(one, Checkpoint)
         ]
 
-    def receive(self, files: Any, session: str) -> list[Verdict]:
+    def receive(self, files: Any, session: str) -> list[DroppedFile]:
         """Read the files that a page sent. Raises CheckpointError for too many at a time."""
         paths = [Path(file) for file in files or []]
         if len(paths) > MOST_FILES:
@@ -98,9 +98,9 @@ class Models:
         return self.dropped.receive(paths, session)
 
 
-def verdicts_html(verdicts: list[Verdict]) -> str:
+def dropped_files_html(files: list[DroppedFile]) -> str:
     """Return a line per dropped file, accepted or refused."""
-    return render("models/dropped_files.html", verdicts=verdicts) if verdicts else ""
+    return render("models/dropped_files.html", files=files) if files else ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def build_model_selector(
             "Open file", file_count="multiple", scale=1, min_width=120, elem_id="model-drop"
         )
         download = gr.DownloadButton("Download", scale=1, min_width=120, elem_id="model-download")
-    results = gr.HTML(elem_id="model-verdicts")
+    outcome = gr.HTML(elem_id="model-verdicts")
     warning = gr.HTML(elem_id="model-check")
     view = gr.State(SelectorView())
 
@@ -159,10 +159,10 @@ def build_model_selector(
     def receive(files: Any, request: gr.Request) -> list[Any]:
         """Select the last good file, on this page alone."""
         session = request.session_hash or ""
-        verdicts = models.receive(files, session)
-        keys = [verdict.key for verdict in verdicts if verdict.key is not None]
+        results = models.receive(files, session)
+        keys = [result.key for result in results if result.key is not None]
         chosen = gr.Dropdown(models.choices(session), value=keys[-1]) if keys else gr.skip()
-        return [verdicts_html(verdicts), chosen]
+        return [dropped_files_html(results), chosen]
 
     @toasting
     def offer_download(name: str | None) -> Any:
@@ -200,7 +200,7 @@ def build_model_selector(
     for event in (page.load, select.change):
         event(offer_download, select, download, **quiet)
         event(warn, select, warning, **quiet)
-    add.upload(receive, add, [results, select], api_visibility="private", show_progress="minimal")
+    add.upload(receive, add, [outcome, select], api_visibility="private", show_progress="minimal")
     page.unload(close)
     return select
 

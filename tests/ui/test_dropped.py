@@ -13,7 +13,7 @@ from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import TENSORS, OODDetector
 from digitcnn.ui.dropped import HELD, PER_SESSION, SECONDS_HELD, DroppedModels, keep
-from digitcnn.ui.models import Models, verdicts_html
+from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.workspace import Workspace
 
 
@@ -197,6 +197,6 @@ def test_too_many_files_at_a_time_are_one_sentence(tmp_path: Path) -> None:
 def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.pt"
     path.write_text("no network")
-    shown = verdicts_html(dropped.receive([path], "page"))
+    shown = dropped_files_html(dropped.receive([path], "page"))
     assert "<img" not in shown
     assert "&lt;img" in shown

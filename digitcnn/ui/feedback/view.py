@@ -31,7 +31,7 @@ PAGE = 50
 
 
 def build_feedback_view(workspace: Workspace, access: Access) -> None:
-    """The section, inside the Sketchpad's open ``gr.Tab``, below the pad."""
+    """Build the section inside the Sketchpad's open ``gr.Tab``, below the pad."""
     gr.HTML(
         render("feedback/view.html"),
         css_template=bundle.style("feedback_view.css"),

@@ -1,1 +1,1 @@
-"""The panels below the pad: what else a network can say of the drawing, at drawing speed."""
+"""The panels below the pad: what else a network reveals about a sketch, while it is drawn."""

@@ -1,4 +1,4 @@
-"""What the panels below the pad have in common on the server: their files, and whose turn it is."""
+"""What the panels below the pad share on the server: their description and their work queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Panel:
     name: its element is ``panel-<name>``. title: its heading. explanation: one sentence for a
     student. functions: what its JavaScript calls, by their names; each takes a dictionary and
     returns one. content: its rendered template.
-    open: whether it is unfolded at first on a wide page; on a narrow one none is.
+    open: whether it starts open on a wide page; on a narrow one none does.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The section of panels: which there are, and how each gets onto the page.
+"""The section of panels: which there are, and how they get onto the page.
 
 A panel is a module here (``why.py``: its ``Panel``, and what the server computes) with a template
 (``web/templates/panels/why.html``) and a script (``web/scripts/why.js``). To add one, write them,
@@ -38,7 +38,7 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
 
 
 def build_panels(workspace: Workspace, models: Models) -> None:
-    """The panels, inside the Sketchpad's open ``gr.Tab``, below the pad."""
+    """Build the panels inside the Sketchpad's open ``gr.Tab``, below the pad."""
     panels = panels_of(workspace, models)
     queue = WorkQueue()
     functions: list[Callable[[Any], Payload]] = [
