@@ -81,7 +81,7 @@ def test_models_sets_and_training_are_listed(lab: Client) -> None:
 @pytest.mark.parametrize(
     ("call", "arguments", "says"),
     [
-        ("/evaluate", ("nothing", "small"), "There is no checkpoint nothing; there are: "),
+        ("/evaluate", ("nothing", "small"), "There is no checkpoint nothing; available: "),
         ("/evaluate", ("digitcnn-mnist", "nothing"), "nothing"),
         ("/evaluate", (["x"], "small"), "No model is chosen"),
         ("/evaluate", ("digitcnn-mnist", {"y": 1}), "No test set was given"),
