@@ -35,10 +35,11 @@ def evaluate(
     """Classify the digit sets and compute every metric.
 
     digit_sets: the first is the reference that gaps are measured from. example: index of the image
-    of the first set that figure 6 follows. features: whether the last set's predictions need them,
-    as for passes with dropout on.
+    of the first set that figure 6 follows. features: keep the last set's where the model has any,
+    for passes with dropout on.
     """
     details = checkpoint.details
+    features = features and "features" in checkpoint.classifier.capabilities
     return gather(
         checkpoint.name,
         checkpoint.classifier,

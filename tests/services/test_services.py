@@ -81,7 +81,7 @@ def evaluated(checkpoint: Checkpoint, digits: DigitSet, **options: Any) -> Any:
 def drawn_figures(
     checkpoint: Checkpoint, digits: DigitSet, cache: FigureCache, events: list[Event]
 ) -> dict[str, bytes]:
-    findings = evaluated(checkpoint, digits)
+    findings = evaluated(checkpoint, digits, features=True)
     return draw_figures(
         findings, checkpoint, 2, predict=predict_uncached, cache=cache, notify=events.append
     )
