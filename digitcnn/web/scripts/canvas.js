@@ -79,7 +79,6 @@ export function createCanvas(canvas, { strokes, image = () => null, onStart, onE
     event.preventDefault();
     pointer = event.pointerId;
     canvas.setPointerCapture(pointer);
-    canvas.focus({ preventScroll: true });
     onStart(place(event));
   });
   canvas.addEventListener("pointermove", (event) => {

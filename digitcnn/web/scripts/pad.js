@@ -81,6 +81,7 @@ function startPad(root) {
     strokes: () => sketch.strokes,
     image: () => sketch.image,
     onStart(point) {
+      canvas.focus({ preventScroll: true }); // for the keys
       // After feedback, and on an image, the pen begins the next sketch.
       const isNew = sketch.done || sketch.image !== null;
       if (isNew) empty();
