@@ -100,7 +100,7 @@ class Details:
 def _accuracy(metrics: dict[str, Any]) -> str:
     accuracy, n = metrics["accuracy"], metrics["n"]
     low, high = wilson_interval(round(accuracy * n), n)
-    return f"{100 * accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+    return f"{100 * accuracy:.2f}% ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -272,7 +272,7 @@ def test_details_that_could_not_be_read_back_are_refused_when_they_are_made(
         (
             DETAILS,
             "digitcnn network, trained on synthetic for 12 epochs, seed 0, "
-            "99.60 % (98.98 to 99.84) on synthetic test (claimed)",
+            "99.60% (98.98 to 99.84) on synthetic test (claimed)",
         ),
         (
             dataclasses.replace(
@@ -282,7 +282,7 @@ def test_details_that_could_not_be_read_back_are_refused_when_they_are_made(
                 metrics={"held_out": {"n": 40, "accuracy": 0.975}},
             ),
             "digitcnn network, trained on synthetic for 1 epoch, seed 0, "
-            "stopped at epoch 1 of 12, 97.50 % (87.12 to 99.56) on held-out synthetic (claimed)",
+            "stopped at epoch 1 of 12, 97.50% (87.12 to 99.56) on held-out synthetic (claimed)",
         ),
         (
             dataclasses.replace(DETAILS, metrics={}),

@@ -38,7 +38,18 @@ const labelOptions = () => [
  */
 function chartOf(text) {
   const source = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-  const shapes = ["svg", "g", "line", "path", "polyline", "rect", "circle", "text", "title", "desc"];
+  const shapes = [
+    "svg",
+    "g",
+    "line",
+    "path",
+    "polyline",
+    "rect",
+    "circle",
+    "text",
+    "title",
+    "desc",
+  ];
   /** @param {Element} element @returns {Element | null} */
   const copy = (element) => {
     if (!shapes.includes(element.localName)) return null;
