@@ -1,6 +1,4 @@
-"""What pyproject.toml cannot say: the models that ship lie in checkpoints/, and in a wheel beside
-the code.
-"""
+"""Copy the shipped models from checkpoints/ into the wheel, which pyproject.toml cannot express."""
 
 import shutil
 from pathlib import Path
@@ -16,6 +14,7 @@ class BuildWithModels(build_py):
     """Copy the models into the package; an editable installation reads them where they are."""
 
     def run(self) -> None:
+        """Build the package, then copy the models."""
         super().run()
         if self.editable_mode:
             return

@@ -26,7 +26,7 @@ MODEL = "digitcnn-mnist"
 
 
 def installed_files() -> dict[str, tuple[int, int]]:
-    """Size and time of change of all installed files, by path."""
+    """Return size and time of change of all installed files, by path."""
     return {
         str(path): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in SITE.rglob("*")
@@ -35,6 +35,7 @@ def installed_files() -> dict[str, tuple[int, int]]:
 
 
 def draw_one(path: Path) -> None:
+    """Write an image file that shows a 1."""
     image = Image.new("L", (200, 200), 255)
     ImageDraw.Draw(image).line([(104, 30), (96, 170)], fill=0, width=16)
     image.save(path)
@@ -67,6 +68,7 @@ def serve_and_ask() -> Any:
 
 
 def main() -> None:
+    """Run all checks."""
     before = installed_files()
     assert any(path.endswith(f"shipped/{MODEL}.pt") for path in before), "no model in the wheel"
     with tempfile.TemporaryDirectory() as folder:

@@ -228,8 +228,9 @@ def answers(url: str) -> bool:
 
 
 def draw_elsewhere(app: RunningApp) -> None:
-    """One stroke by somebody on another machine: what its page would ask, a question at a time,
-    and as often as it asks while a training runs.
+    """Draw one stroke as another machine's page would, one request at a time.
+
+    It sends requests as often as the page does while a run trains.
     """
     circle = [
         [0.5 + 0.3 * math.cos(turn), 0.5 + 0.3 * math.sin(turn)]

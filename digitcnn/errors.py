@@ -11,7 +11,7 @@
     ├── RunError           a run does not exist, is busy, or cannot be resumed
     ├── TrainingError      training could not continue
     ├── FeedbackError      feedback cannot be saved or read
-    └── NotOwnerError      a visitor asked for what only the owner may do
+    └── NotOwnerError      a visitor tried something that only the owner may do
 
 The command line prints the text and exits with 2; the page shows it as a toast.
 """
@@ -62,4 +62,4 @@ class FeedbackError(DigitCNNError):
 
 
 class NotOwnerError(DigitCNNError):
-    """A visitor asked for what only the owner may do."""
+    """A visitor tried something that only the owner may do."""

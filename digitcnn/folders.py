@@ -1,8 +1,7 @@
-"""Where the app and the command line look for files; one rule for both.
+"""Locate the folders that the app and the command line use, by one rule.
 
 The option, else the environment variable, else the folder of the checkout that digitcnn runs from,
-else (installed) the one in the current folder. Nothing is ever written to where digitcnn is
-installed.
+else (installed) the one in the current folder. Nothing is ever written into the installation.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ def data_folder(option: Path | None, environment: Mapping[str, str] = os.environ
 
 
 def cache_folder(find: Callable[[str], Path] = user_cache_path) -> Path:
-    """Return the user's cache folder of digitcnn; for a user without a home, one in the current
-    folder.
+    """Return digitcnn's folder in the user's cache, or in the current folder without a home.
 
-    find: returns it, by the name of the application.
+    find: returns an application's cache folder, given its name.
     """
     here = Path(".cache", "digitcnn").absolute()
     try:
@@ -45,23 +43,20 @@ def cache_folder(find: Callable[[str], Path] = user_cache_path) -> Path:
 
 
 def output_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of runs and feedback: the option, else DIGITCNN_OUTPUT_DIR, else the
-    default ``outputs``.
-    """
+    """Return the folder of runs: the option, else DIGITCNN_OUTPUT_DIR, else ``outputs``."""
     return _named(option, environment.get("DIGITCNN_OUTPUT_DIR")) or _default("outputs")
 
 
 def checkpoint_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the checkpoint folder: the option, else DIGITCNN_CHECKPOINT_DIR, else the default
-    ``checkpoints``.
-    """
+    """Return the option, else DIGITCNN_CHECKPOINT_DIR, else the folder ``checkpoints``."""
     return _named(option, environment.get("DIGITCNN_CHECKPOINT_DIR")) or _default("checkpoints")
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Return ``path``, or the file of the checkpoint that goes by that name where no file does.
+    """Return ``path`` if it exists, else the file of the checkpoint with that name.
 
-    It is looked up in the default checkpoint folder, then among the shipped models.
+    Looks in the default checkpoint folder, then among the shipped models. Returns ``path`` itself
+    where neither has it.
     """
     if not path.exists() and path.name == str(path):
         for folder in (checkpoint_folder(None), SHIPPED_FOLDER):
@@ -71,16 +66,16 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def shipped_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where the shipped model lies, for an app that would not find it otherwise.
+    """Return the folder of the shipped model, where the app has to read it besides its own.
 
-    None where a checkpoint folder was named, and in a checkout, whose own has it.
+    None where a checkpoint folder was named, and in a checkout, whose own folder has the model.
     """
     named = option is not None or environment.get("DIGITCNN_CHECKPOINT_DIR")
     return None if named or CHECKOUT is not None else SHIPPED_FOLDER
 
 
 def feedback_place(outputs: Path, environment: Mapping[str, str] = os.environ) -> Path | str:
-    """Return where feedback lies: DIGITCNN_FEEDBACK_URL, else a file in the output folder."""
+    """Return where feedback is stored: DIGITCNN_FEEDBACK_URL, else a file in the output folder."""
     return environment.get("DIGITCNN_FEEDBACK_URL") or outputs / "feedback.sqlite3"
 
 

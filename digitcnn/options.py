@@ -34,5 +34,5 @@ def check_passes(n: object) -> None:
     """Raise ConfigError unless ``n`` is a whole number from 1 to MOST_PASSES."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_PASSES:
         raise ConfigError(
-            f"{n!s:.40} passes were asked for; choose a whole number from 1 to {MOST_PASSES}."
+            f"{n!s:.40} passes were requested; choose a whole number from 1 to {MOST_PASSES}."
         )

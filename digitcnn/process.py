@@ -1,4 +1,4 @@
-"""Settings of the whole process: how it shares memory and cores, where it can be told."""
+"""Process-wide settings for memory and cores, on systems that have them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 # Parameters of glibc's mallopt.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 
-# Threads that answer visitors share the interpreter's lock anyway.
+# Request threads share the interpreter's lock anyway.
 MAX_HEAPS = 2
 
 # The most that glibc accepts as M_MMAP_THRESHOLD: larger blocks go back to the system when freed.
@@ -32,8 +32,8 @@ def _glibc() -> ctypes.CDLL | None:
 def share_heaps() -> None:
     """Let all threads allocate from the same few heaps.
 
-    By default each thread that answers visitors gets a heap of its own, and each of these retains
-    the 30 to 40 MB that building a page once took.
+    By default each request thread gets a heap of its own, which retains the 30 to 40 MB that
+    building a page takes.
     """
     if libc := _glibc():
         libc.mallopt(M_ARENA_MAX, MAX_HEAPS)
@@ -42,15 +42,15 @@ def share_heaps() -> None:
 def share_cores() -> None:
     """Let PyTorch's threads sleep soon when they wait for each other; call before importing it.
 
-    By default OpenMP lets them spin for milliseconds. Where a training ran on the same cores, an
-    answer to a sketch took 50 ms of processor time instead of 2, and a training beside another busy
-    program ten times as long. A training alone is as fast with either.
+    By default OpenMP lets them spin for milliseconds. During training on the same cores,
+    classifying a sketch then took 50 ms of processor time instead of 2. Training beside another
+    busy program took ten times as long. Training alone is as fast either way.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def retain_freed_memory() -> Iterator[None]:
     """Retain freed memory for its next use within the block, and release it at the end.
 
     A training step frees some hundred megabytes and allocates them again in the next step. By

@@ -1,4 +1,4 @@
-"""Lines for the terminal, whatever it can show and whether or not somebody still reads it."""
+"""Print lines, whatever characters the terminal can show and even if its reader has gone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def announce(text: str) -> None:
 
 
 def run(main: Callable[[], int]) -> int:
-    """Run a command's ``main``; return its exit status, 0 when its reader has gone away.
+    """Run a command's ``main``; return its exit status, 0 when its reader has gone.
 
-    A reader such as ``head`` goes away once it has what it wants. A character that the terminal
-    cannot show is printed as an escape. Matplotlib's notices about its caches are silenced.
+    A reader such as ``head`` closes the pipe once it has enough. Characters that the terminal
+    cannot show are printed as escapes. Matplotlib's notices about its caches are silenced.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -49,7 +49,7 @@ def _print(text: str, stream: TextIO) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is still to be printed nowhere; Python would complain of it when it exits."""
+    """Send pending output to the null device; else Python reports a broken pipe at exit."""
     try:
         stream.flush()
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The folders and the device that the page works with, and what it opens in them."""
+"""The page's folders and device, and the stores and jobs that work on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
 
 
 def scoring_digits(catalog: Catalog) -> DigitSet:
-    """Training digits on which other networks are rebuilt: MNIST's, else generated ones."""
+    """Return training digits to score rebuilt networks on: MNIST's, else generated ones."""
     try:
         return catalog.open("mnist", "train").take(slice(0, IMAGES))
     except DigitSetError:
@@ -41,7 +41,7 @@ def scoring_digits(catalog: Catalog) -> DigitSet:
 
 
 class Workspace:
-    """All that handlers share; made once at startup. Opens what it holds only when asked for it."""
+    """What all handlers share. Created once at startup; opens each part on first use."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Workspace:
     ) -> None:
         """Describe the workspace; nothing is opened yet.
 
-        feedback: a file, or the address of a database. shipped: a second folder of checkpoints,
-        which are only read. Raises ConfigError for an invalid address.
+        feedback: a file, or the address of a database. shipped: a second, read-only folder of
+        checkpoints. Raises ConfigError for an invalid address.
         """
         self.outputs, self.checkpoints_folder = outputs, checkpoints
         self.feedback = FeedbackStore(feedback)
@@ -79,14 +79,14 @@ class Workspace:
 
     @cached_property
     def fine_tuning(self) -> FineTuningJob:
-        """The one fine-tuning at a time, never beside a training."""
+        """The one fine-tuning at a time, never while a run trains."""
         return FineTuningJob(
             self.catalog, self.checkpoints_folder, self.compute, self.job.exclusive
         )
 
     @property
     def processor_busy(self) -> bool:
-        """Whether a training occupies the processor that everything else runs on."""
+        """Whether training occupies the processor that everything else runs on."""
         return self.compute.device.type == "cpu" and not self.job.exclusive.free
 
     def predict(
@@ -119,14 +119,14 @@ class Workspace:
         )
 
     def scoring_digits(self) -> DigitSet:
-        """What other networks are rebuilt on."""
+        """Return the digits to score rebuilt networks on."""
         return scoring_digits(self.catalog)
 
     def _classifier(self, checkpoint: Checkpoint) -> Classifier:
-        """On this machine's device."""
+        """Return the checkpoint's classifier on the workspace's device."""
         classifier = checkpoint.classifier
         if self.compute.device.type == "cpu":
             return classifier
-        # The checkpoint's own classifier stays where the pad asks it.
+        # A copy: the pad uses the checkpoint's own classifier, on the CPU.
         moved: Classifier = copy.deepcopy(classifier).to(self.compute.device)
         return moved

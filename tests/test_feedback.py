@@ -41,9 +41,7 @@ def store(place: Path | str) -> Iterator[FeedbackStore]:
 
 @pytest.fixture
 def filled(store: FeedbackStore) -> FeedbackStore:
-    """Five entries: Ann's 7 as 7, 7 as 7 and 1 as 7; Bob's non-digit as 7, and 3 as 3 by a second
-    model.
-    """
+    """Five entries: Ann's 7, 7 and 1, Bob's non-digit, all read as 7; Bob's 3, read by model b."""
     by_b = {"answer": 3, "model_digest": "e" * 64, "model_name": "b"}
     for index, (visitor, true_digit, changes) in enumerate(
         [(ANN, 7, {}), (ANN, 7, {}), (ANN, 1, {}), (BOB, None, {}), (BOB, 3, by_b)]

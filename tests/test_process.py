@@ -17,7 +17,7 @@ import resource
 from contextlib import nullcontext
 from pathlib import Path
 
-from digitcnn.process import freed_memory_kept
+from digitcnn.process import retain_freed_memory
 
 # Small enough for the heap; together more than the C library would retain by itself.
 BLOCK, BLOCKS = 12 << 20, 12
@@ -56,7 +56,7 @@ def measured(program: str) -> float:
 
 @pytest.mark.parametrize(("kept", "least", "most"), [(True, 0, 0.1), (False, 0.5, 1.1)])
 def test_a_step_reuses_the_memory_of_the_last_one(kept: bool, least: float, most: float) -> None:
-    keeper = "freed_memory_kept()" if kept else "nullcontext()"
+    keeper = "retain_freed_memory()" if kept else "nullcontext()"
     mapped = measured(f"with {keeper}: print(newly_mapped_share())")
     assert least <= mapped <= most
 
@@ -65,7 +65,7 @@ def test_a_step_reuses_the_memory_of_the_last_one(kept: bool, least: float, most
 def test_memory_is_released_at_the_end_and_after_an_error(end: str) -> None:
     released = measured(f"""
 try:
-    with freed_memory_kept():
+    with retain_freed_memory():
         a_step()
         held = resident()
         {end}

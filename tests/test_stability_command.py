@@ -134,7 +134,7 @@ def test_a_wrong_number_of_passes_is_refused_before_training_starts(commands: Co
         *("--output-dir", str(commands.folder / "out"), "--checkpoint-dir", str(commands.folder)),
     )
     assert (status, out) == (2, "")
-    assert err.startswith("0 passes were asked for")
+    assert err.startswith("0 passes were requested")
     assert not (commands.folder / "out").exists()
 
 

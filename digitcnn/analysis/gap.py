@@ -46,18 +46,22 @@ class Waterfall:
 
     @property
     def total(self) -> Gap:
+        """Return the whole gap, before anything is corrected."""
         return gap(self.reference, self.as_is)
 
     @property
     def framing(self) -> float:
+        """Return the points that framing the digits as in MNIST gains."""
         return 100 * (self.framed.accuracy - self.as_is.accuracy)
 
     @property
     def near_duplicates(self) -> float:
+        """Return the points, mostly negative, that removing near duplicates gains."""
         return 100 * (self.without_duplicates.accuracy - self.framed.accuracy)
 
     @property
     def remains(self) -> Gap:
+        """Return the gap that framing and near duplicates do not explain."""
         return gap(self.reference, self.without_duplicates)
 
 

@@ -1,4 +1,4 @@
-"""What several commands do: open checkpoints and digit sets, download with a bar."""
+"""Shared by several commands: open checkpoints and digit sets, download with a bar."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def catalog_of(args: argparse.Namespace) -> Catalog:
 
 
 def _feedback_set(place: Path | str) -> LiveSet:
-    """Return the labelled sketches as a digit set; their store is opened only where it is needed:
-    SQLAlchemy and PyTorch take seconds to import.
+    """Return the labelled sketches as a digit set.
+
+    Opens their store only on use: SQLAlchemy and PyTorch take seconds to import.
     """
 
     def store() -> FeedbackStore:
@@ -71,8 +72,8 @@ def advance(bar: tqdm, done: int, total: int) -> None:
 def opened_checkpoint(path: Path, args: argparse.Namespace, device: str = "") -> Checkpoint:
     """Load any weight file onto a device. path: a file, or the name of a checkpoint.
 
-    device: that of ``args``. What had to be inferred for weights without details, such as
-    the input scaling or another network's pooling, is said in a line.
+    device: by default that of ``args``. Prints a line about anything that had to be inferred for
+    weights without details, such as the input scaling or another network's pooling.
     Raises CheckpointError for an unusable file, ConfigError for an unusable device.
     """
     from digitcnn.network import checkpoint as checkpoints

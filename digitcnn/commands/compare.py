@@ -1,4 +1,4 @@
-"""``compare``: compare models on the same images; which is better, by more than chance?"""
+"""``compare``: compare models on the same images, with significance tests."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from digitcnn.services.predictors import predict_uncached
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Compare checkpoints on one test set."""
     check_number(len(args.files))
     checkpoints = [opened_checkpoint(file, args) for file in args.files]
     digit_sets = opened_test_sets(args)

@@ -89,7 +89,7 @@ def _data_add(args: argparse.Namespace) -> Answer:
 
 
 def _orientation_advice(digit_set: DigitSet) -> str | None:
-    """Return what the shipped model advises; None where it has nothing to say or is missing."""
+    """Return the shipped model's advice; None where it has none or is missing."""
     from digitcnn.analysis.orientation import orientation_advice
     from digitcnn.network.checkpoint import load
 

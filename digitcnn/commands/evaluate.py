@@ -16,6 +16,7 @@ from digitcnn.services.predictors import predict_uncached
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Evaluate a checkpoint on test sets."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     digit_sets = opened_test_sets(args)
     with progress_bar() as notify:

@@ -21,6 +21,7 @@ from digitcnn.services.predictors import predict_uncached
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Draw a checkpoint's figures into a folder."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)

@@ -13,6 +13,7 @@ from digitcnn.services.prediction import Reading, read_image_file
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Classify image files."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     readings = {image: _read(checkpoint, Path(image)) for image in args.images}
     lines = [f"{image}: {_text(reading)}" for image, reading in readings.items()]

@@ -18,6 +18,7 @@ from digitcnn.terminal import say
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Measure how accuracy varies with dropout on."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
     check_passes(passes)
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 
 def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None) -> DigitSet:
-    """Return the set that was named, else MNIST, else another, which is said."""
+    """Return the named set, else MNIST, else the model's own or synthetic, after a message."""
     if hasattr(args, "digits"):
         return catalog.open(args.digits, "test")
     if catalog.check("mnist", "test"):

@@ -47,6 +47,7 @@ from digitcnn.training.view import TrainingView
 
 
 def run(args: argparse.Namespace) -> Answer:
+    """Train one run, or several with --seeds; only the first of several processes returns."""
     with distributed.joined() as processes:
         if processes.first:
             return _train(args, processes)
@@ -106,13 +107,13 @@ def _train(args: argparse.Namespace, processes: Processes) -> Answer:
 
 
 def _show(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
-    """Show what is new in ``view`` on standard error: the bar, a line per epoch and phase."""
+    """Update the bar, and print a line for each new epoch and phase, on standard error."""
     lines = []
     if view.run != before.run:
         bar.reset()
         if view.of > 1:
             lines.append(f"Run {view.number} of {view.of}:")
-    # The bar shows how far a phase is; a line of its own is for another one.
+    # The bar shows progress within a phase; only a new phase gets a line.
     phase, phase_before = (re.sub(r"\d[\d,]*", "", one.phase) for one in (view, before))
     if phase != phase_before and view.progress is before.progress:
         lines.append(f"{view.phase} ...")
@@ -135,7 +136,7 @@ def _show(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
 
 
 def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
-    """Return the runs; whatever is wrong with any of them is raised before the first starts."""
+    """Return the runs, after checking all of them before the first starts."""
     store = RunStore(output_folder(folder_option(args, "output_dir")))
     if hasattr(args, "resume"):
         if args.seeds > 1:
@@ -176,8 +177,8 @@ def _with_available_digits(
 ) -> TrainingConfig:
     """Download the training set where it is missing; synthetic replaces it only where that fails.
 
-    named: whether the set was asked for by name, and may not be replaced. Raises DigitSetError
-    for a damaged set, which is never replaced.
+    named: whether the user named the set, which then may not be replaced. Raises DigitSetError for
+    a damaged set, which is never replaced.
     """
     if catalog.check(config.digits, "train"):
         return config

@@ -1,9 +1,9 @@
-"""The digit sets that can be used: opened, listed, downloaded and added, by name and split.
+"""Open, list, download and add digit sets, by name and split.
 
-Sets are generated, live (they grow while the program runs) or files in the data folder. Finding
-and checking files is left to ``set_files``, where downloads come from to ``sources``, and writing
-to ``set_writer``. Modules that need PyTorch or the network are imported when first used, so that
-listing sets is quick.
+Sets are generated, live (they grow while the program runs) or files in the data folder.
+``set_files`` finds and checks files, ``sources`` has the addresses of downloads, ``set_writer``
+writes. Modules that need PyTorch or the network are imported when first used, so that listing sets
+is quick.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One split of one set, as a list shows it.
+    """One split of one set, as listed.
 
     n: number of images, None unless present. path: its folder, or where it would be; None for
     generated and live sets. problem: why files that exist cannot be used, else None; a split with
@@ -100,7 +100,7 @@ class Catalog:
             cache_bytes, getsizeof=lambda opened: opened[1].images.numel()
         )
         self._opening: dict[tuple[str, str], threading.Lock] = {}
-        # Problems that only reading whole files revealed, by the files' signature.
+        # Problems found only by reading whole files, by the files' signature.
         self._problems: LRUCache[object, str] = LRUCache(256)
 
     # Open
@@ -144,7 +144,7 @@ class Catalog:
     def _cached(
         self, name: str, split: str, signature: object, make: Callable[[], DigitSet]
     ) -> DigitSet:
-        """Return the cached set while its signature stays; several threads make it only once."""
+        """Return the cached set while its signature is the same; concurrent callers make one."""
         key = name, split
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
@@ -169,7 +169,7 @@ class Catalog:
             problem = str(error)
             if not problem.startswith(f"{name} ({split})"):
                 problem = f"{name} ({split}) cannot be used: {problem}"
-            # Lists show from now on what only reading the whole file revealed.
+            # From now on, lists show this problem, which their quick check misses.
             with self._lock:
                 self._problems[signature] = problem
             raise DigitSetError(problem) from error
@@ -186,14 +186,14 @@ class Catalog:
     def has(self, name: str, split: str) -> bool:
         """Return whether the split can be used.
 
-        False for damaged files too; ``check`` tells these from missing ones.
+        False for damaged files too; ``check`` raises for these.
         """
         return self.entry(name, split).present
 
     def check(self, name: str, split: str) -> bool:
         """Return whether the split can be used, False only where none of its files exist.
 
-        Ask this before using another set instead. Raises DigitSetError, with the problem, when
+        Call this before using another set instead. Raises DigitSetError, with the problem, when
         files exist that cannot be used.
         """
         entry = self.entry(name, split)
@@ -202,9 +202,9 @@ class Catalog:
         return entry.present
 
     def entry(self, name: str, split: str) -> Entry:
-        """Return one split of a set; a name that is not known is not present.
+        """Return one split of a set; for an unknown name, an entry that is not present.
 
-        A live set is asked only by its name: its store may be far away.
+        A live set is counted only when named, since its store may be slow to reach.
         """
         if name in self._live:
             entries = list(self._live_entries([name]))
@@ -263,7 +263,7 @@ class Catalog:
                     yield Entry(name, "test", n, present=True, path=None)
 
     def _find(self, name: str, split: str) -> SetFiles | None:
-        """Return a split's files, None where there are none; never makes a path of any text."""
+        """Return a split's files, None where there are none; unknown names never become paths."""
         if name not in LAYOUTS and name not in own_sets(self.data_dir, self._live):
             return None
         return find_files(self.data_dir, name, split)
@@ -275,9 +275,9 @@ class Catalog:
     ) -> Iterator[DownloadProgress]:
         """Download a set into the data folder, unless it is available already.
 
-        split: None for the splits that are usually wanted. timeout: seconds that a server may be
-        silent. Files that can be read are never replaced. Nothing is requested before the first
-        record is asked for, and an interrupted download is resumed.
+        split: None for the default splits. timeout: seconds that a server may be silent. Readable
+        files are never replaced. The download starts when the iterator is first advanced. An
+        interrupted download is resumed.
 
         Raises DigitSetError when the set cannot be downloaded at all, DownloadError when every
         source fails, the data folder cannot be written, or a download is under way already.
@@ -313,7 +313,7 @@ class Catalog:
             yield DownloadProgress(name, n, n, text)
 
     def _available_text(self, name: str, split: str, source: Source) -> str | None:
-        """Return what to say when the set can be used as it is; None if missing or damaged."""
+        """Return a message that the set is available; None if it is missing or damaged."""
         try:
             files = self._find(name, split)
             if files is None:
@@ -334,7 +334,7 @@ class Catalog:
         set_writer.check_new(self.data_dir, name, split, self._live)
 
     def add(self, digit_set: DigitSet) -> Path:
-        """Write one's own set into the data folder and return its folder.
+        """Write an own set into the data folder and return its folder.
 
         Nothing that exists is replaced; a set may get its other split later. Raises DigitSetError
         as ``check_new`` does, or when the folder cannot be written.

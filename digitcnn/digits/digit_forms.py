@@ -1,4 +1,4 @@
-"""The ways in which digits are written: what ``synthetic`` generates digits from."""
+"""The forms of handwritten digits from which ``synthetic`` generates images."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Download published digit files: from several mirrors in order, verified, resumed, never in part.
+"""Download published digit files: from several mirrors in order, verified, resumable.
 
 There is a class per way of publishing: ``Mirrors`` (file by file), ``Archive`` (members of a large
-remote zip file), ``UspsText`` (another format, converted to IDX). ``sources`` says which set uses
-which.
+remote zip file), ``UspsText`` (another format, converted to IDX). ``sources`` maps sets to them.
 
 Data is received under ``NAME.part``, which a later call resumes, and gets its own name only once
 its checksum is the published one. All requests go through ``requests``, as those of ``remotezip``
@@ -97,6 +96,7 @@ class RemoteFile:
         return folder / f"{self.name}.part"
 
     def progress(self, done: int, total: int | None) -> DownloadProgress:
+        """Return the progress after ``done`` of ``total`` bytes; total None: unknown."""
         of = f" of {total / 1e6:.1f}" if total else ""
         return DownloadProgress(self.name, done, total, f"{self.name}: {done / 1e6:.1f}{of} MB")
 
@@ -143,6 +143,7 @@ class Mirrors(_PublishedFiles):
     """Files that are published one by one. urls: addresses of folders, with the final slash."""
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
+        """Download the files that are missing, each from the first mirror that has it."""
         for file in _missing(self.files[split], folder):
             yield from _receive(file, [url + file.name for url in self.urls], folder, timeout)
             if not _finish(file, folder):
@@ -164,6 +165,7 @@ class Archive(_PublishedFiles):
     inside: str
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
+        """Extract the files that are missing, by ranges where a mirror supports them."""
         problems = []
         # The whole archive may be fifty times as large as its members: try ranges everywhere first.
         without_ranges = []
@@ -252,6 +254,7 @@ class UspsText:
     splits = ("test",)
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
+        """Download the text file and write its images and labels as IDX files."""
         from digitcnn.digits.usps import enlarge_usps, read_usps  # needs PyTorch
 
         yield from _receive(self.file, self.urls, folder, timeout)
@@ -442,7 +445,7 @@ def _missing(files: FilePair, folder: Path) -> list[RemoteFile]:
 
 
 def _digest(stream: io.BufferedIOBase | BinaryIO, like: str) -> str:
-    """Return the digest, in hex, of at most LARGEST bytes, of the kind that ``like`` is."""
+    """Return the hex digest of at most LARGEST bytes, MD5 or SHA-256 as ``like`` is."""
     digest = hashlib.new({32: "md5", 64: "sha256"}[len(like)], usedforsecurity=False)
     left = LARGEST
     while left > 0 and (chunk := stream.read(min(left, 1 << 20))):

@@ -100,7 +100,7 @@ def to_bytes(ink: Floats) -> Bytes:
 
 
 def _weights(middle: Doubles, step: Doubles, size: int) -> Floats:
-    """Return what each source pixel adds to each framed pixel: float32 [N, 28, size].
+    """Return the weight of each source pixel in each framed pixel: float32 [N, 28, size].
 
     Catmull and Rom's cubic (Keys 1981, a = -0.5), widened by the step where it shrinks. Source
     pixels beyond the edge are paper. Each image has its own step and middle, which libraries'
@@ -116,7 +116,7 @@ def _weights(middle: Doubles, step: Doubles, size: int) -> Floats:
 
 
 def _boxes(inked: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
-    """Return the upper left and lower right corners of the box around what is inked."""
+    """Return the upper left and lower right corners of the box around the inked pixels."""
     _, height, width = inked.shape
     rows, columns = np.any(inked, axis=2), np.any(inked, axis=1)
     low = np.stack([rows.argmax(axis=1), columns.argmax(axis=1)], axis=1)
@@ -169,7 +169,7 @@ def _to_emnist(images: Bytes) -> Floats:
 
 
 def _without_faint_edges(images: Bytes) -> tuple[Doubles, Doubles, Bytes]:
-    """Return the boxes of what is more than faint, and the images with nothing outside them."""
+    """Return the boxes around clear ink, and the images with paper outside them."""
     low, high = _boxes(images > FAINT)
     place = np.arange(SIDE)
     rows, columns = (

@@ -5,8 +5,8 @@
     the values    one byte each, the last dimension fastest
 
 Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format". Files may be gzipped, which their
-first bytes show, not their names. PyTorch is imported where tensors are made: listing digit sets
-does without it.
+first bytes show, not their names. PyTorch is imported only where tensors are made, so that listing
+digit sets is quick.
 """
 
 from __future__ import annotations

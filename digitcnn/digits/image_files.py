@@ -73,7 +73,7 @@ def _too_large(size: str) -> SketchError:
 
 
 def grey_of(image: Image.Image) -> NDArray[np.float32]:
-    """Return the luminance on white paper, 0 to 255, turned as EXIF says: float32 [H, W].
+    """Return the luminance on white paper, 0 to 255, rotated as EXIF says: float32 [H, W].
 
     Raises SketchError when the image cannot be decoded.
     """

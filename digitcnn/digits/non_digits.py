@@ -1,7 +1,7 @@
 """Non-digits for training the OOD detector: letters, signs, scribbles, shapes, two digits at once.
 
-All are generated, or made of the training digits; nothing is read from a file. Letters are written
-with the pens and writers of ``synthetic``.
+All are generated or composed from training digits; nothing is read from a file. Letters are
+written with the pens and writers of ``synthetic``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CHUNK = 1_000
 def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Tensor:
     """Draw non-digits of every kind, one kind after the other: uint8 [count, 28, 28].
 
-    They are in MNIST framing. digits: what pairs and turned digits are made of.
+    They are in MNIST framing. digits: the source of pairs and of turned digits.
     """
     shares = np.array([share for share, _ in KINDS.values()])
     counts = np.diff(np.rint(np.cumsum(shares) / shares.sum() * count), prepend=0).astype(int)
@@ -57,32 +57,32 @@ def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Ten
     return torch.from_numpy(np.concatenate(drawn))
 
 
-def _with_feet(way: str) -> str:
+def _with_serifs(strokes: str) -> str:
     """Add a short bar across both ends of each stroke, as printed letters have."""
     bars = []
-    for stroke in way.split("/"):
+    for stroke in strokes.split("/"):
         points = stroke.split()
         for point in (points[0], points[-1]):
             x, y = (float(number) for number in point.rstrip("!").split(","))
             bars.append(f"{x - 11:g},{y:g} {x + 11:g},{y:g}")
-    return " / ".join([way, *bars])
+    return " / ".join([strokes, *bars])
 
 
-# Letters whose strokes end where print sets a bar.
+# Letters whose strokes end where print sets a serif.
 PRINTED_CAPITALS: Forms = {
-    letter: [_with_feet(way) for way in CAPITALS[letter]] for letter in "AFHJKLMNPRTUVWXY"
+    letter: [_with_serifs(form) for form in CAPITALS[letter]] for letter in "AFHJKLMNPRTUVWXY"
 }
 
 
 def _written(forms: Forms, count: int, random: np.random.Generator) -> Bytes:
     """Write letters or signs, each as often as the others, each time in one of its forms."""
-    ways = [(way, 1 / len(several)) for several in forms.values() for way in several]
-    weights = np.array([weight for _, weight in ways])
+    weighted = [(form, 1 / len(variants)) for variants in forms.values() for form in variants]
+    weights = np.array([weight for _, weight in weighted])
     counts = random.multinomial(count, weights / weights.sum())
     return np.concatenate(
         [
-            write(way, WRITERS, each, random)
-            for (way, _), each in zip(ways, counts, strict=True)
+            write(form, WRITERS, each, random)
+            for (form, _), each in zip(weighted, counts, strict=True)
             if each
         ]
     )
@@ -122,7 +122,7 @@ def _planless(shape: tuple[int, int, int], random: np.random.Generator) -> Doubl
 
 
 def _tangled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
-    """Return such lines over each other."""
+    """Return several planless lines on top of each other."""
     each, one = (*shape[:2], 1, 1), (*shape[:2], 1, 2)
     lines = _planless(shape, random)
     lines -= lines.mean(2, keepdims=True)
@@ -239,7 +239,7 @@ _TURNS: Sequence[tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]]
 
 
 def _turned(digits: DigitSet, count: int, random: np.random.Generator) -> Bytes:
-    """Turn or mirror digits so that they are no longer digits; none where there are none usable."""
+    """Turn or mirror digits so that they are no longer digits; empty without usable digits."""
     drawn = [np.zeros((0, SIDE, SIDE), np.uint8)]
     for part, (turn, usable) in zip(_parts(count, len(_TURNS)), _TURNS, strict=True):
         places = np.flatnonzero(np.isin(digits.labels.numpy(), usable))
@@ -262,8 +262,8 @@ def _framed(ink: npt.NDArray[Any]) -> Bytes:
     return framed
 
 
-# Kinds and how many of each, relative to one another. Shapes and dots are what thick or blurred
-# digits come close to, so that the border between them needs many.
+# Kinds and their relative frequency. Thick or blurred digits come close to shapes and dots, so the
+# border between them needs many of these.
 KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], Bytes]]] = {
     "capitals": (0.40, lambda _, count, random: _written(CAPITALS, count, random)),
     "printed capitals": (0.20, lambda _, count, random: _written(PRINTED_CAPITALS, count, random)),

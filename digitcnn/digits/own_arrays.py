@@ -30,8 +30,8 @@ from digitcnn.errors import DigitSetError
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-# Below the first, an ``.npz`` may be packed as tightly as deflate can; above it, more than
-# hundredfold is a decompression bomb and not a set of digits.
+# Up to TIGHT_BYTES, any compression is accepted; above, more than hundredfold is a decompression
+# bomb and not a set of digits.
 TIGHT_BYTES, TIGHTEST = 64 << 20, 100
 
 # The text of 60,000 images of 784 values is at most 190 MB.
@@ -57,7 +57,7 @@ _IMAGE_NAMES = {
 _LABEL_NAMES = {"y", "label", "labels", "target", "targets", "class", "classes", "digit"}
 _INDEX_NAMES = {"", "unnamed: 0", "id", "index", "imageid"}
 
-# What reading a zip file or an array that somebody made up can raise.
+# Errors that reading a forged zip file or array can raise.
 _READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -383,12 +383,12 @@ def _text_labels(texts: Array, what: str) -> Bytes:
         **{word: digit for digit, word in enumerate(WORDS)},
         **{str(digit): digit for digit in range(CLASSES)},
     }
-    found = [digits.get(str(text).strip().lower()) for text in texts]
-    if None in found:
+    labels = [digits.get(str(text).strip().lower()) for text in texts]
+    if None in labels:
         raise DigitSetError(
-            f"{what} contains {str(texts[found.index(None)])!r:.40}; labels must be digits 0 to 9."
+            f"{what} contains {str(texts[labels.index(None)])!r:.40}; labels must be digits 0 to 9."
         )
-    return np.array(found, np.uint8)
+    return np.array(labels, np.uint8)
 
 
 def to_pixels(values: Array, what: str, n: int) -> Bytes:

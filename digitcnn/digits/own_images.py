@@ -21,7 +21,7 @@ from digitcnn.errors import DigitSetError, SketchError
 # Called with the number of images done and of all images.
 Progress = Callable[[int, int], None]
 
-# Files and folders that systems leave everywhere.
+# Files and folders that operating systems leave behind.
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 
 # How many folders around those of the digits are entered: SET/trainingSet/trainingSet/7.

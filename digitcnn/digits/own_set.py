@@ -2,7 +2,7 @@
 
 Files are recognised by content: an IDX pair, arrays (``.npz``, ``.npy``), a CSV table, or a folder
 of these or of images by digit. ``own_arrays`` and ``own_images`` read them; nothing in them is run
-and no size that they declare is believed.
+and declared sizes are not trusted.
 
 Ink: a digit set has high ink on paper 0, but most people's digits are dark on light. Arrays and
 IDX files are decided for the whole set, since its images have one origin: the paper is the median
@@ -44,7 +44,7 @@ from digitcnn.errors import DigitSetError
 
 _NPY_MAGIC = b"\x93NUMPY"
 
-# The first bytes of files that are asked for often and cannot be read, with what to do instead.
+# First bytes of common formats that cannot be read, with what to do instead.
 _OTHER_KINDS = {
     b"PAR1": "a Parquet file; save it as .csv or .npz",
     b"\x89HDF": "an HDF5 file; save its arrays with numpy.savez(path, images=..., labels=...)",
@@ -57,7 +57,7 @@ _OTHER_KINDS = {
 
 @dataclass(frozen=True)
 class OwnSet:
-    """What was read.
+    """A set that was read.
 
     inverted: whether ink and paper were exchanged for the whole set; None where every image was
     decided by itself.
@@ -123,7 +123,7 @@ def _check(images: Tensor, labels: Tensor, path: Path) -> None:
 
 
 def _read_arrays(path: Path, split: str) -> tuple[Tensor, Tensor]:
-    """Read images uint8 [N, H, W], whatever is ink in them, and labels uint8 [N]."""
+    """Read images uint8 [N, H, W], of either polarity, and labels uint8 [N]."""
     file = _choose_file(path, split) if path.is_dir() else path
     if not file.is_file():
         raise DigitSetError(
@@ -207,7 +207,7 @@ def _choose_file(folder: Path, split: str) -> Path:
 
 
 def _stem(path: Path) -> str | None:
-    """Return what an IDX images file's name begins with, None for other names."""
+    """Return the beginning of an IDX images file's name, None for other names."""
     name = path.name.removesuffix(".gz")
     for ending in ("-images-idx3-ubyte", "-images.idx3-ubyte"):
         if name.endswith(ending):

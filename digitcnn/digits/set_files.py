@@ -1,4 +1,4 @@
-"""Find the files of digit sets in the data folder and check them; nothing is imported to list them.
+"""Find and check the files of digit sets in the data folder, without importing PyTorch.
 
 mnist/train-images-idx3-ubyte.gz             as published, gzipped or not
 mnist/train-images.idx3-ubyte                as Kaggle spells it
@@ -77,6 +77,7 @@ class SetFiles:
 
 
 def layout_of(name: str) -> Layout:
+    """Return a set's layout in the data folder; for an unknown name, that of an own set."""
     return LAYOUTS.get(name) or Layout.own(name)
 
 
@@ -113,7 +114,7 @@ def own_sets(data_dir: Path, reserved: Collection[str] = ()) -> dict[str, list[s
 
 
 def find_files(data_dir: Path, name: str, split: str) -> SetFiles | None:
-    """Return the files of a split, or None where not one of them exists.
+    """Return the files of a split, or None where none of them exist.
 
     ``name`` is used as a folder's name: it must be known or come from a listing. Raises
     DigitSetError when only one of the two files is there, or a folder cannot be listed.

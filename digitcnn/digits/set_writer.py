@@ -14,7 +14,7 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.digits.set_files import RESERVED, Layout, file_names, list_folder
 from digitcnn.errors import DigitSetError, DownloadError
 
-# What a person may call a set of their own.
+# Valid names of own sets.
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
@@ -97,6 +97,7 @@ def exclusive(data_dir: Path, folder: Path, name: str, doing: str) -> Iterator[N
 
 
 def cannot_write(name: str, folder: Path, error: OSError) -> str:
+    """Return the sentence for a set that cannot be written."""
     return (
         f"{name} cannot be written to {folder} ({error.strerror or error}); free some space or "
         "change its permissions, or choose another folder with --data-dir."

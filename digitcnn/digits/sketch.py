@@ -1,7 +1,7 @@
 """Turn sketches, image files and digit images into the 28x28 that the network expects.
 
-Everything here returns MNIST framing, ink high on paper 0, uint8. A blank sketch is a result,
-None, and not an error. What the network makes of the 28x28 is left to ``network``.
+Everything here returns MNIST framing, ink high on paper 0, uint8. A blank sketch gives None; it is
+not an error.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ MAX_DISCS = 20_000
 
 # Ink fainter than this share of the darkest ink is paper, whatever the paper looks like.
 LEAST_INK = 0.1
-# Larger images are reduced to about this side to look for ink, and the part that holds the ink
-# to about this side, a few pixels per framed pixel, to look at it.
+# Ink is searched for in a copy with about SEARCH_SIDE pixels per side; the part that holds it is
+# then reduced to about FINE_SIDE, a few pixels per framed pixel.
 SEARCH_SIDE = 128
 FINE_SIDE = 112
 
@@ -56,7 +56,7 @@ FINE_SIDE = 112
 def from_image(image: Image.Image) -> Tensor | None:
     """Return the digit in a drawing or photograph: uint8 [28, 28]; None when it is blank.
 
-    Takes any mode, dark ink on a light ground or light ink on a dark one, transparent or not. The
+    Accepts any mode, dark ink on a light ground or light ink on a dark one, transparent or not. The
     ground is what the image's border shows; ink is what differs from it. Raises SketchError when
     the image is empty, too large or cannot be decoded.
     """
@@ -142,7 +142,7 @@ def _border(grey: Floats) -> Floats:
 def _around_ink(grey: Floats) -> Floats | None:
     """Return the part of an image that holds its ink, with some ground around; None when blank.
 
-    The ink is looked for on a small copy, where paper grain is averaged away.
+    Searches a small copy, in which paper grain is averaged away.
     """
     small = _reduced(grey, SEARCH_SIDE)
     ink = _ink(small)

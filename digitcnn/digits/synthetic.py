@@ -49,6 +49,7 @@ class Spread:
     high: float
 
     def draw(self, random: np.random.Generator, count: int) -> Floats:
+        """Return ``count`` values, float32 [count], clipped to the range."""
         values = random.normal(self.mean, self.deviation, count)
         return values.clip(self.low, self.high).astype(np.float32)
 
@@ -163,6 +164,7 @@ def _choose_forms(
 
 
 def make_writers(population: Population, count: int, random: np.random.Generator) -> Writers:
+    """Draw ``count`` writers of a population, each with habits of its own for every digit."""
     every_digit = np.tile(np.arange(CLASSES), count)
     habits = random.normal(0, population.habit, (count, CLASSES, 2, BENDS))
     return Writers(

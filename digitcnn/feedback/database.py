@@ -1,4 +1,4 @@
-"""Transactions on the feedback table, and all that differs between SQLite and PostgreSQL.
+"""Transactions on the feedback table, and the differences between SQLite and PostgreSQL.
 
 A fault of disk, network or server becomes one FeedbackError. Visitors read it, so it names neither
 file nor host; the log does.
@@ -123,7 +123,7 @@ class Database(ABC):
 
     @contextmanager
     def _explaining(self, done: str) -> Iterator[None]:
-        """Turn faults into one FeedbackError. done: what could not be: saved or read."""
+        """Turn faults into one FeedbackError. done: ``saved`` or ``read``."""
         try:
             yield
         except (DBAPIError, PoolTimeout, OSError) as error:
@@ -134,7 +134,7 @@ class Database(ABC):
             raise FeedbackError(f"Feedback could not be {done} ({fault}); {remedy}.") from error
 
     def _has_table(self, connection: Connection) -> bool:
-        """Raises FeedbackError for a table of another program or format."""
+        """Return whether the table exists; FeedbackError for another program's or format."""
         version = self._format(connection)
         if version in (None, SCHEMA_VERSION):
             return version is not None
@@ -147,7 +147,7 @@ class Database(ABC):
             f"{SCHEMA_VERSION}); use the digitcnn that wrote it, or {self.elsewhere}."
         )
 
-    # --- What differs -----------------------------------------------------------------------
+    # --- Differences ------------------------------------------------------------------------
 
     def _exists(self, create: bool = False) -> bool:
         """Return whether there is something to connect to, or prepare for it being created."""
@@ -179,7 +179,7 @@ class SqliteDatabase(Database):
 
     insert = staticmethod(sqlite.insert)
 
-    # The words of SQLite or the operating system for a fault, and the remedy.
+    # Words in SQLite's or the operating system's messages, and the remedy for each fault.
     REMEDIES = (
         (("locked", "busy"), "try again in a moment"),
         (("full", "no space"), "free some space and try again"),
@@ -207,7 +207,7 @@ class SqliteDatabase(Database):
 
     @staticmethod
     def _configure(raw: sqlite3.Connection, record: object) -> None:
-        # A commit waits for the disk, and what is erased is overwritten.
+        # A commit waits for the disk, and erased data is overwritten.
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute("PRAGMA secure_delete = ON")
         if raw.execute("PRAGMA application_id").fetchone() == (OURS,):
@@ -217,7 +217,7 @@ class SqliteDatabase(Database):
                 raw.execute("PRAGMA journal_mode = WAL")
 
     def _begin(self, connection: Connection) -> None:
-        # A writer says so at once: SQLite refuses one that has read before another wrote.
+        # Writers lock at once: SQLite refuses a write after a read if another wrote in between.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -294,7 +294,7 @@ def _means_damage(error: BaseException | None) -> bool:
 
 
 class PostgresDatabase(Database):
-    """The database at an address: for a machine without a lasting disk, or several processes.
+    """The database at an address, for machines without a permanent disk or for several processes.
 
     Raises ConfigError without the driver, psycopg.
     """
@@ -316,13 +316,13 @@ class PostgresDatabase(Database):
         "55P03": ("another program has locked the table", "try again in a moment"),
         "57014": ("the database timed out", "try again in a moment"),
     }
-    # The driver gives no SQLSTATE for what goes wrong before it is connected.
+    # Errors before a connection exists have no SQLSTATE.
     UNREACHED = (
         "the database cannot be reached or refuses the login",
         "start the server, or correct DIGITCNN_FEEDBACK_URL",
     )
 
-    # The table's comment, and no row without a table: both as of one moment.
+    # The table's comment; no row without a table.
     COMMENT = text(
         "SELECT obj_description(oid, 'pg_class') FROM pg_class "
         "WHERE relname = :table AND pg_table_is_visible(oid)"

@@ -1,4 +1,4 @@
-"""What is stored of one person's feedback: the records, and the checks on what a browser sends."""
+"""Records of one person's feedback, and checks of the values that a browser sends."""
 
 from __future__ import annotations
 
@@ -86,16 +86,18 @@ class FeedbackEntry:
 
     @property
     def alias(self) -> str:
+        """Return the short name under which the visitor is shown."""
         return self.visitor_hash[:_ALIAS_LENGTH]
 
     @property
     def right(self) -> bool:
+        """Return whether the prediction was right."""
         return self.answer == self.true_digit
 
 
 @dataclass(frozen=True)
 class FeedbackFilter:
-    """Which entries a question is about; by default all.
+    """Which entries a query covers; by default all.
 
     visitor: the author's secret. right: whether the prediction was called right. true_digit: 0 to
     9, or ``none`` for 'not a digit'. model: the digest of the network that made the prediction.
@@ -139,7 +141,7 @@ def visitor_alias(visitor: str) -> str:
 
 
 def hash_of(visitor: str) -> str:
-    """Return what is stored of a visitor's secret. Raises FeedbackError for an invalid one."""
+    """Return the stored hash of a visitor's secret. Raises FeedbackError for an invalid one."""
     return hashlib.sha256(checked_token("visitor id", visitor).encode()).hexdigest()
 
 
@@ -147,6 +149,7 @@ def hash_of(visitor: str) -> str:
 
 
 def checked_token(what: str, value: str) -> str:
+    """Return a valid visitor or sketch id, 1 to 128 characters. Raises FeedbackError."""
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         expected = "1 to 128 printable ASCII characters without spaces are expected"
         _refuse(what, value, f"{expected}; reload the page and try again")
@@ -154,6 +157,7 @@ def checked_token(what: str, value: str) -> str:
 
 
 def checked_name(value: str) -> str:
+    """Return a valid model's name, 1 to 200 characters. Raises FeedbackError."""
     if not isinstance(value, str) or not 1 <= len(value) <= 200 or not value.isprintable():
         expected = "1 to 200 printable characters are expected"
         _refuse("model's name", value, f"{expected}; rename the checkpoint")
@@ -161,6 +165,7 @@ def checked_name(value: str) -> str:
 
 
 def checked_digit(what: str, value: int | None) -> int | None:
+    """Return a digit, or None for not a digit. Raises FeedbackError for other values."""
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < CLASSES:
@@ -169,6 +174,7 @@ def checked_digit(what: str, value: int | None) -> int | None:
 
 
 def checked_probabilities(values: Sequence[float]) -> list[float]:
+    """Return ten probabilities as floats. Raises FeedbackError unless they add up to 1."""
     expected = f"{CLASSES} numbers from 0 to 1 that add up to 1 are expected; draw the sketch again"
     try:
         probabilities = [float(value) for value in values]
@@ -203,6 +209,7 @@ def checked_strokes(strokes: list[Any] | None) -> str | None:
 
 
 def checked_image(image: torch.Tensor) -> bytes:
+    """Return the 784 bytes of a uint8 image [28, 28]. Raises FeedbackError for another tensor."""
     expected = f"a uint8 tensor [{SIDE}, {SIDE}] is expected; draw the sketch again"
     if not isinstance(image, torch.Tensor):
         _refuse("image", image, expected)
@@ -212,6 +219,7 @@ def checked_image(image: torch.Tensor) -> bytes:
 
 
 def checked_time(now: datetime) -> str:
+    """Return a time with its zone as ISO 8601 text in UTC. Raises FeedbackError."""
     if not isinstance(now, datetime) or now.tzinfo is None:
         _refuse("time", now, "a time with its zone is expected; pass datetime.now(timezone.utc)")
     return now.astimezone(timezone.utc).isoformat(timespec="microseconds")

@@ -15,8 +15,8 @@ TABLE = "verdicts"
 def count_labelled(path: Path) -> int | None:
     """Return how many sketches of a feedback file show one of the ten digits.
 
-    None for a file that cannot be read so; ``FeedbackStore`` tells why. Its library takes a second
-    to import.
+    None for a file that cannot be read this way. ``FeedbackStore`` then gives the reason, but its
+    library takes a second to import.
     """
     if not path.exists():
         return 0

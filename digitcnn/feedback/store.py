@@ -1,4 +1,4 @@
-"""The feedback store: what is asked of the table of entries, and who may change what."""
+"""The feedback store: queries and changes of the table of entries, and permission to change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNTS = (func.count(), func.count().filter(_RIGHT))
 
 
 class FeedbackStore:
-    """All feedback in one place, created there by the first one.
+    """All feedback in one file or database, which the first entry creates.
 
     place: an SQLite file, which like its folder need not exist yet, or the address of a PostgreSQL
     database. busy_seconds: how long a call waits for other writers before it gives up.
@@ -90,7 +90,7 @@ class FeedbackStore:
     ) -> None:
         """Change what an entry's sketch shows; None for 'not a digit'.
 
-        visitor: the secret of whoever asks, who may change only their own entries; None for the
+        visitor: the caller's secret, which permits changing the caller's own entries; None for the
         owner of the lab, who may change all. Raises NotOwnerError for another visitor's entry,
         FeedbackError for one that no longer exists.
         """
@@ -109,7 +109,7 @@ class FeedbackStore:
     def _changing(
         self, entry_id: int, visitor: str | None
     ) -> Iterator[tuple[Connection, ColumnElement[bool]]]:
-        """Open a transaction for an entry that may be changed, with the condition that names it."""
+        """Open a transaction for a changeable entry; yields it with the entry's condition."""
         gone = FeedbackError("This entry no longer exists; refresh the list.")
         if not isinstance(entry_id, int) or not 0 < entry_id < 2**63:
             raise gone
@@ -117,7 +117,7 @@ class FeedbackStore:
         with self._database.writing(create=False) as connection:
             if connection is None:
                 raise gone
-            # Nobody changes it between this question and the change.
+            # Locks the row: nothing changes it between this query and the change.
             author = connection.scalar(select(_COLUMN.visitor_hash).where(this).with_for_update())
             if author is None:
                 raise gone
@@ -177,18 +177,19 @@ class FeedbackStore:
     # --- Entries ----------------------------------------------------------------------------
 
     def count(self, which: FeedbackFilter = EVERYTHING) -> int:
+        """Return the number of entries."""
         return self.score(which).total
 
     def entries(
         self, which: FeedbackFilter = EVERYTHING, *, offset: int = 0, limit: int | None = None
     ) -> list[FeedbackEntry]:
-        """Return the entries from ``offset`` on, the newest sketch first, whatever the clock said.
+        """Return the entries from ``offset`` on, the newest sketch first, by id and not by clock.
 
         Raises FeedbackError for a negative offset or limit.
         """
         if offset < 0 or (limit is not None and limit < 0):
             raise FeedbackError(
-                f"{limit} entries from number {offset} on were asked for; ask for 0 or more."
+                f"{limit} entries from number {offset} on were requested; request 0 or more."
             )
         columns = [column for column in _COLUMN if column.name not in ("probabilities", "strokes")]
         query = select(*columns).where(*_conditions(which)).order_by(_COLUMN.id.desc())

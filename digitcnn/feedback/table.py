@@ -1,4 +1,4 @@
-"""The one table, the same in both databases. Its names are those of every store ever written."""
+"""The one table, the same in both databases. Its names are part of the stored format."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ENTRIES = Table(
     sqlite_autoincrement=True,
 )
 
-# What another feedback on the same sketch replaces; id, sketch and first time stay.
+# Columns that later feedback on the same sketch replaces; id, sketch and first time stay.
 REPLACED = (
     "model_digest",
     "model_name",
@@ -61,5 +61,5 @@ REPLACED = (
     "image",
 )
 
-# A difference in one of these makes it other feedback; else it is a repetition, as of a retry.
+# Feedback that differs in one of these replaces the old; else it is a repetition, as of a retry.
 DECISIVE = ("true_digit", "answer", "model_digest")

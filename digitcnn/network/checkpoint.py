@@ -582,8 +582,10 @@ class CheckpointFolder:
         also: Path | None = None,
         digits: Callable[[], DigitSet] = generated_digits,
     ) -> None:
-        """also: a second folder to read, such as that of the shipped model; names in the first
-        hide those in the second. digits: as for ``load``.
+        """List ``folder``; nothing is read yet.
+
+        also: a second folder to read, such as that of the shipped model; names in the first hide
+        those in the second. digits: as for ``load``.
         """
         self.folder = folder
         self._also, self._digits = also, digits

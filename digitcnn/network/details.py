@@ -1,6 +1,4 @@
-"""What a checkpoint says of itself besides its weights: plain values, checked like all untrusted
-data.
-"""
+"""A checkpoint's details besides its weights: plain values, checked like all untrusted data."""
 
 from __future__ import annotations
 

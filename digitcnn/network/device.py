@@ -29,6 +29,7 @@ class Compute:
 
     @property
     def precision(self) -> str:
+        """Return the type that convolutions compute in, such as float32 or bfloat16."""
         return "float32" if self.autocast is None else str(self.autocast).removeprefix("torch.")
 
     def __str__(self) -> str:

@@ -43,6 +43,7 @@ class Dropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """In training, zero each value with probability p and scale the rest by 1 / (1 - p)."""
         if not self.training:
             return x
         keep = 1 - self.p

@@ -35,8 +35,8 @@ def evaluate(
     """Classify the digit sets and compute every metric.
 
     digit_sets: the first is the reference that gaps are measured from. example: index of the image
-    of the first set that figure 6 follows. features: keep the last set's where the model has any,
-    for passes with dropout on.
+    of the first set that figure 6 shows. features: whether to keep the last set's features, as
+    dropout passes need them, where the model has any.
     """
     details = checkpoint.details
     features = features and "features" in checkpoint.classifier.capabilities
@@ -80,10 +80,10 @@ def draw_figures(
 ) -> dict[str, bytes]:
     """Return the figures with those names as PNG bytes, drawn where ``cache`` lacks them.
 
-    A figure that the model has nothing for, such as feature maps, is left out. passes: with dropout
-    on, per mask type, for figure 9; made only where it has to be drawn. notify: gets
-    ``FigureStarted`` before a figure is drawn, then ``FigureDrawn`` or ``FigureUnavailable`` for
-    each figure, and the progress of classifying and of the passes.
+    Figures that the model does not support are left out. passes: number of dropout passes per mask
+    type for figure 9, run only if it has to be drawn. notify: gets ``FigureStarted`` before a
+    figure is drawn, then ``FigureDrawn`` or ``FigureUnavailable`` for each figure, and the progress
+    of classifying and of the passes.
     """
     pngs = {}
     for number, name in enumerate(names, 1):

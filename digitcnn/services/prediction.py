@@ -14,7 +14,7 @@ from digitcnn.network.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model makes of one image.
+    """A model's prediction for one image.
 
     probabilities: ten, calibrated.
     is_digit: None where the model cannot reject non-digits.

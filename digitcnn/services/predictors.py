@@ -1,4 +1,4 @@
-"""Where the predictions for a whole digit set come from: from a cache, or from one forward pass."""
+"""Get the predictions for a whole digit set, from a cache or from one forward pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from digitcnn.network.checkpoint import Checkpoint
 
 
 class Predictor(Protocol):
-    """Makes or finds predictions; ``Workspace.predict`` is one."""
+    """A function that computes predictions or reads them from a cache."""
 
     def __call__(
         self,
@@ -25,7 +25,7 @@ class Predictor(Protocol):
     ) -> Predictions:
         """Return the predictions.
 
-        progress: called with images done and images in all; what it raises ends the work.
+        progress: called with images done and in all; an exception from it ends the work.
         features: whether ``Predictions.features`` is needed.
         """
 
@@ -37,7 +37,7 @@ def predict_uncached(
     progress: Callable[[int, int], None] | None = None,
     features: bool = False,
 ) -> Predictions:
-    """Make the predictions on the device that the checkpoint's network is on. A ``Predictor``."""
+    """Compute predictions on the device that the checkpoint's network is on. A ``Predictor``."""
     return predictions.predict(
         checkpoint.classifier,
         digit_set,

@@ -119,6 +119,7 @@ class SeedSummary:
 
 
 def summarise_seeds(ends: Sequence[RunEnd]) -> SeedSummary:
+    """Summarise the final metrics of the runs that finished, by digit set."""
     finished = [end.metrics for end in ends if end.state == FINISHED]
     columns = {
         digits: {

@@ -88,6 +88,7 @@ class BackgroundJob(ABC, Generic[V]):
         exclusive.register(self._refusal)
 
     def view(self) -> V:
+        """Return a consistent view of the job's state."""
         with self._lock:
             return self._view
 

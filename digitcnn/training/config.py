@@ -49,6 +49,7 @@ class TrainingConfig:
             raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
 
     def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain values, for files."""
         return dataclasses.asdict(self)
 
     @classmethod

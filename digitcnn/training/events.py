@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RunStart:
-    """A run starts: ``number``, from 1, of ``of`` that were asked for together."""
+    """A run starts: ``number``, from 1, of ``of`` requested runs."""
 
     run: str
     number: int
@@ -88,6 +88,7 @@ class EpochEnd:
 
     @property
     def result(self) -> EpochResult:
+        """Return the epoch's result."""
         return self.snapshot.history[-1]
 
 

@@ -83,6 +83,7 @@ class FineTuningEnd:
 
     @property
     def saved(self) -> bool:
+        """Return whether the fine-tuned model was saved as a checkpoint."""
         return self.checkpoint is not None
 
 

@@ -17,7 +17,7 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
-from digitcnn.process import freed_memory_kept
+from digitcnn.process import retain_freed_memory
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
@@ -51,7 +51,7 @@ def train(
     iterate it, and ``stopped`` gives all of them the same answer.
     Raises TrainingError when the loss is no longer finite.
     """
-    with freed_memory_kept():
+    with retain_freed_memory():
         trainer = _Trainer(config, training, held_out, compute, resume, processes)
         for epoch in range(len(trainer.history) + 1, config.epochs + 1):
             yield from trainer.run_epoch(epoch, stopped)

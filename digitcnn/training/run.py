@@ -33,6 +33,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Return the run's name, which is that of its folder."""
         return self.folder.name
 
     @contextmanager
@@ -112,6 +113,7 @@ class Run:
         return True
 
     def write(self, record: RunRecord) -> None:
+        """Store the run's record, atomically. Raises OSError."""
         write_json(self.folder / "run.json", record.to_json())
 
     def log(self, text: str) -> None:

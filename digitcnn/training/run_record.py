@@ -44,9 +44,11 @@ class RunRecord:
 
     @property
     def resumable(self) -> bool:
+        """Return whether the run ended early and saved the state to resume from."""
         return self.state in (STOPPED, INTERRUPTED, FAILED) and self.saves
 
     def to_json(self) -> dict[str, Any]:
+        """Return the record as plain values; the keys are those of the file format."""
         values = dataclasses.asdict(self)
         return {**values, "closing": values.pop("post_training")}
 
@@ -71,6 +73,7 @@ class RunRecord:
 
 
 def is_run_name(name: object) -> bool:
+    """Return whether ``name`` can be the name of a run's folder."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 

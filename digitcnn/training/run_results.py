@@ -24,6 +24,7 @@ class RunResults:
         self._folder = folder
 
     def write_history(self, history: Sequence[EpochResult]) -> None:
+        """Store the finished epochs. Raises OSError."""
         write_json(self._folder / "history.json", [dataclasses.asdict(row) for row in history])
 
     def history(self) -> tuple[EpochResult, ...]:
@@ -34,6 +35,7 @@ class RunResults:
             return ()
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Store the metrics by digit set. Raises OSError."""
         write_json(self._folder / "metrics.json", metrics)
 
     def metrics(self) -> dict[str, Any]:
@@ -42,6 +44,7 @@ class RunResults:
         return metrics if isinstance(metrics, dict) else {}
 
     def write_stability(self, measured: Sequence[Stability]) -> None:
+        """Store the stability results, by masks. Raises OSError."""
         records = {
             stability.masks: {
                 "digits": stability.digits,
@@ -97,6 +100,7 @@ class RunResults:
             ) from error
 
     def delete_snapshot(self) -> None:
+        """Delete the state to resume from; the run is finished."""
         (self._folder / "resume.pt").unlink(missing_ok=True)
 
     def _read(self, name: str) -> Any:

@@ -133,6 +133,7 @@ class TrainingSession:
         self.config = self.record.config
 
     def events(self) -> Iterator[TrainingEvent]:
+        """Train, finish the run and yield each event; the record is written before the last."""
         snapshot = self.run.results.snapshot()
         yield Phase(f"loading {self.config.digits}")
         training, held_out = open_training_set(self.config, self.catalog)
@@ -317,8 +318,10 @@ class TrainingSession:
         digest: str | None = None,
         metrics: dict[str, Any] | None = None,
     ) -> RunEnd:
-        """Record the end. The checkpoint is already written and the resume state goes last, so a
-        process killed in between leaves a run that is finished or resumable.
+        """Record the end.
+
+        The checkpoint is already written and the resume state is deleted last, so a process killed
+        in between leaves a run that is finished or resumable.
         """
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message

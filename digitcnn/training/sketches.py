@@ -44,11 +44,13 @@ class Sketches:
         return len(self.visitors)
 
     def take(self, indices: Sequence[int]) -> Sketches:
+        """Return the sketches at ``indices``, in that order."""
         chosen = torch.tensor(indices, dtype=torch.long)
         visitors = [self.visitors[index] for index in indices]
         return Sketches(self.images[chosen], self.digits[chosen], visitors)
 
     def as_digit_set(self) -> DigitSet:
+        """Return the sketches as a test set."""
         return DigitSet(self.images, self.digits, FEEDBACK, "test")
 
 

@@ -37,6 +37,7 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
 
 
 def autocast(compute: Compute) -> torch.autocast:
+    """Return a context in which the device's reduced precision is used, if it has one."""
     return torch.autocast(
         compute.device.type, compute.autocast, enabled=compute.autocast is not None
     )

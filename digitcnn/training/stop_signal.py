@@ -25,8 +25,10 @@ class StopSignal:
         self._event.set()
 
     def is_set(self) -> bool:
+        """Return whether to stop."""
         return self._event.is_set()
 
     @property
     def interrupted(self) -> bool:
+        """Return whether the stop is an interruption, such as Ctrl-C, and not a wish to stop."""
         return self.is_set() and self.reason == INTERRUPTED

@@ -35,6 +35,7 @@ class LossCurve:
     rest: tuple[float, ...] = ()
 
     def with_losses(self, losses: tuple[float, ...]) -> LossCurve:
+        """Return the curve with ``losses`` added, averaged in larger groups where it grows long."""
         group, means, rest = self.group, list(self.means), list(self.rest)
         for loss in losses:
             rest.append(loss)

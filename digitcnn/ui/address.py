@@ -49,10 +49,10 @@ class Address:
 def choose_address(
     host: str | None, port: int | None, environment: Mapping[str, str] = os.environ
 ) -> Address:
-    """Return the address to listen on: the options, else Gradio's variables, else the first free
-    port from 7860 on 127.0.0.1.
+    """Return the address to listen on.
 
-    Raises ConfigError where nothing can listen.
+    The options, else Gradio's variables, else the first free port from 7860 on 127.0.0.1. Raises
+    ConfigError where nothing can listen.
     """
     host = host or environment.get("GRADIO_SERVER_NAME") or "127.0.0.1"
     host = host.removeprefix("[").removesuffix("]")

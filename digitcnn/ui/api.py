@@ -27,13 +27,14 @@ AT_A_TIME = 1
 
 
 def build_api(workspace: Workspace, models: Models) -> None:
-    """Add the calls to an open ``gr.Blocks``; the page shows nothing of them."""
+    """Add the calls to an open ``gr.Blocks``, without visible components."""
 
     @toasting
     def predict(picture: str | None, model: str) -> dict[str, Any]:
-        """Classify an image of any size: {"digit", "is_digit", "probabilities", "seen"}. is_digit
-        is null if the model cannot reject non-digits; seen is the 28x28 bytes that the network
-        saw, in base64. {"digit": null} for a blank image.
+        """Classify an image of any size: {"digit", "is_digit", "probabilities", "seen"}.
+
+        is_digit is null if the model cannot reject non-digits; seen is the network's input, 28x28
+        bytes in base64. {"digit": null} for a blank image.
         """
         if picture is None:
             raise SketchError("No image was received; send an image file.")
@@ -77,8 +78,10 @@ def build_api(workspace: Workspace, models: Models) -> None:
 
     @toasting
     def training() -> dict[str, Any]:
-        """Report on this lab's training: {"state", "run", "epochs", "message", "history"}; state is
-        idle, running, stopped, finished, interrupted or failed; history has a row per epoch.
+        """Report on this lab's training: {"state", "run", "epochs", "message", "history"}.
+
+        state is idle, running, stopped, finished, interrupted or failed; history has a row per
+        epoch.
         """
         view = workspace.job.view()
         return {

@@ -78,6 +78,7 @@ class EvaluationRequest:
         return cls(checkpoint, digit_sets, passes, example_of(digit_sets[0], digit, place))
 
     def evaluate(self, workspace: Workspace, notify: Notify = ignore) -> Findings:
+        """Evaluate the model on the chosen sets; return the findings."""
         return evaluate(
             self.checkpoint,
             self.digit_sets,
@@ -94,6 +95,7 @@ class EvaluationRequest:
         names: Sequence[str] = NAMES,
         notify: Notify = ignore,
     ) -> dict[str, bytes]:
+        """Return the figures called ``names`` as PNG bytes, drawn where ``cache`` lacks them."""
         return draw_figures(
             findings,
             self.checkpoint,

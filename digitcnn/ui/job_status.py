@@ -49,6 +49,7 @@ def elapsed_text(view: BackgroundView, phase: str) -> str:
 
 
 def progress_facts(progress: StepProgress) -> str:
+    """Return the epoch and the speed as text."""
     return (
         f"epoch {progress.epoch} of {progress.epochs} · "
         f"{progress.images_per_second:,.0f} images per second"

@@ -150,6 +150,7 @@ class RunsSection:
 
     @toasting
     def reuse_settings(self, name: str | None) -> list[Any]:
+        """Return the recipe's components, set as in a run."""
         config = self._workspace.runs.open(_required(name)).record().config
         entries = self._workspace.catalog.entries()
         if config.digits not in {entry.name for entry in entries if entry.split == "train"}:
@@ -161,6 +162,7 @@ class RunsSection:
 
     @toasting
     def resume_run(self, request: gr.Request, token: str, name: str | None) -> list[Any]:
+        """Resume a run that ended early."""
         self._access.require_owner(request, token, to="resume a run")
         self._workspace.job.resume(_required(name))
         return self._all_updates(name)
@@ -169,12 +171,14 @@ class RunsSection:
     def rename_run(
         self, request: gr.Request, token: str, name: str | None, new: str | None
     ) -> list[Any]:
+        """Rename a run and its folder."""
         self._access.require_owner(request, token, to="rename a run")
         renamed = self._workspace.job.rename(_required(name), (new or "").strip())
         return [*self._all_updates(renamed), ""]
 
     @toasting
     def ask_to_delete(self, name: str | None) -> list[Any]:
+        """Show the question whether to delete a run."""
         record = self._workspace.runs.open(_required(name)).record()
         checkpoint = f" Checkpoint {record.checkpoint} is kept." if record.checkpoint else ""
         text = f"Permanently delete run **{record.name}** and all its files?{checkpoint}"
@@ -182,12 +186,14 @@ class RunsSection:
 
     @toasting
     def delete_run(self, request: gr.Request, token: str, name: str) -> list[Any]:
+        """Delete the run that the question named."""
         self._access.require_owner(request, token, to="delete a run")
         self._workspace.job.delete(name)
         return [*self._all_updates(None), *_not_asking()]
 
     @toasting
     def offer_file(self, name: str | None, file: str | None) -> gr.DownloadButton:
+        """Return the download button for one of a run's files."""
         if not file:
             return gr.DownloadButton(value=None, interactive=False)
         content = read_file(self._workspace.runs.open(name or ""), file)

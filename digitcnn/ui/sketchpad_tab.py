@@ -100,11 +100,11 @@ def answer_sketch(models: Models, payload: Payload) -> Payload:
 def record_verdict(
     workspace: Workspace, models: Models, payload: Payload, now: datetime
 ) -> Payload:
-    """Keep what a person says of the answer: ``answer_sketch``'s payload with ``{"visitor",
-    "sketch", "digit"}``, ``digit`` being None for 'no digit'.
+    """Store a person's feedback on the prediction for a sketch.
 
-    The answer is computed again, never taken from the page. Returns the answer, and how things
-    stand after it, as ``standing_of``. Raises SketchError, CheckpointError or FeedbackError.
+    payload: that of ``answer_sketch`` with ``{"visitor", "sketch", "digit"}``; digit None means
+    'not a digit'. The prediction is computed again, never taken from the page. Returns it with the
+    new scores, as ``standing_of`` does. Raises SketchError, CheckpointError or FeedbackError.
     """
     true_digit = payload.get("digit", "")
     if true_digit is not None and type(true_digit) is not int:
@@ -135,8 +135,9 @@ def record_verdict(
 
 
 def standing_of(workspace: Workspace, payload: Payload) -> Payload:
-    """How things stand for ``{"visitor"}``: scores, and where drawings are kept. Raises
-    FeedbackError.
+    """Return the scores of ``{"visitor"}`` and of all, and where sketches are stored.
+
+    Raises FeedbackError.
     """
     store = workspace.feedback
     visitor = text_of(payload, "visitor")
@@ -189,6 +190,7 @@ def _picture(encoded: Any) -> bytes:
 
 
 def text_of(payload: Payload, key: str) -> str:
+    """Return a text from a payload. Raises SketchError where it is missing."""
     value = payload.get(key)
     if not isinstance(value, str) or not value:
         message = {

@@ -106,6 +106,7 @@ class TrainingSettings:
 
     @property
     def recipe(self) -> list[Any]:
+        """Return the components that make up a recipe, in the order of ``config_of``."""
         return [
             self.digits,
             self.epochs,

@@ -201,6 +201,7 @@ class TrainTab:
     def start_training(
         self, request: gr.Request, token: str, name: str | None, *values: Any
     ) -> list[Any]:
+        """Start a run with the settings on the page."""
         self._access.require_owner(request, token)
         config, device = config_of(*values)
         run = self._workspace.job.start(
@@ -210,18 +211,21 @@ class TrainTab:
 
     @toasting
     def stop_training(self, request: gr.Request, token: str, chosen: str | None) -> list[Any]:
+        """Stop the run after the current step."""
         self._access.require_owner(request, token)
         self._workspace.job.stop()
         return self._updates(TrainTabView(), chosen)
 
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> str:
+        """Return the estimated time of a run with these settings, as Markdown."""
         config, device = config_of(*values)
         may_try = self._access.is_owner(request, token)
         return escape(self._estimate.text(config, device, may_try=may_try), quote=False)
 
     @toasting
     def download_mnist(self, request: gr.Request, token: str) -> Iterator[list[Any]]:
+        """Download MNIST and yield its progress."""
         self._access.require_owner(request, token, to="download a digit set")
         for progress in self._workspace.catalog.download("mnist"):
             total = f" of {progress.total / 1e6:.1f}" if progress.total else ""

@@ -1,9 +1,9 @@
-"""Joins the ES modules of ``scripts/`` into one classic script, and the sheets of ``styles/``.
+"""Join the ES modules of ``scripts/`` into one classic script, and the sheets of ``styles/``.
 
-A script that stands in a page cannot import: Gradio's ``head`` and a page opened from a file have
-no address to import from. So each module becomes a function that returns its exports. The modules
-keep to a few forms, which the bundler checks: ``import { a, b } from "./name.js";``,
-``import "./name.js";`` and ``export`` before a declaration.
+An inline script cannot import: Gradio's ``head`` and a page opened from a file have no address to
+import from. So each module becomes a function that returns its exports. The bundler accepts only
+these forms: ``import { a, b } from "./name.js";``, ``import "./name.js";`` and ``export`` before a
+declaration.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def style(*names: str) -> str:
 def _add(
     module: Path, exports: dict[str, list[str]], parts: list[str], path: tuple[str, ...]
 ) -> None:
-    """Append a module to ``parts``, after the modules that it imports; ``path``: who imports it."""
+    """Append a module to ``parts`` after its imports. path: the modules that led to it."""
     name = module.name
     if name in path:
         raise ValueError(f"Modules import each other: {' -> '.join([*path, name])}.")

@@ -1,9 +1,8 @@
 """Charts as SVG: lines, dots, bands and box plots, for the page and for a run's report.
 
-SVG instead of a matplotlib image where a chart is redrawn every second: it takes a millisecond
-instead of a tenth of a second and follows the light and dark colours around it. The colours and
-text sizes are in ``styles/charts.css``, which a page includes once; matplotlib's figures are
-``analysis.figures``.
+Drawing an SVG takes a millisecond, a matplotlib image a tenth of a second; and an SVG follows the
+light or dark colours around it. Colours and text sizes are in ``styles/charts.css``, which a page
+includes once. Matplotlib's figures are in ``analysis.figures``.
 
     accuracy = linear_axis("Accuracy (%)", [91.2, 97.4], bounds=(0, 100))
     chart("Accuracy per epoch (%)", count_axis("Epoch", 3), accuracy, [Series("Held-out", points)])
@@ -29,8 +28,8 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 46
 LEGEND_ROW = 20
 # Larger values are not drawn: arithmetic on them could overflow.
 LARGEST = 1e15
-# Text on a narrow screen, in pixels of a chart of the usual width: it is enlarged as the chart
-# shrinks. And the width of a character in it.
+# Text size on a narrow screen, in pixels of a chart of the usual width (it grows as the chart
+# shrinks), and the width of a character at that size.
 NARROW_TEXT = 16
 CHARACTER = 0.525 * NARROW_TEXT
 
@@ -299,7 +298,7 @@ def _box(box: Box, place: Callable[[Point], Point], room: float) -> dict[str, ob
 
 
 def _description(series: Sequence[Series], boxes: Sequence[Box], x: Axis) -> str:
-    """Return in words what the lines and boxes show, for those who do not see them."""
+    """Return a text alternative of the lines and boxes."""
     parts = []
     for one in series:
         points = [point for point in one.points if all(map(_drawable, point))]

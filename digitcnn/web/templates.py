@@ -1,4 +1,4 @@
-"""Renders the HTML templates. Every value is escaped unless it is ``Markup`` already."""
+"""Render the HTML templates. Every value is escaped unless it is ``Markup`` already."""
 
 from __future__ import annotations
 

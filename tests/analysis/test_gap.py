@@ -14,8 +14,10 @@ from digitcnn.errors import DigitSetError
 
 
 class Reader:
-    """Stands in for a network: right where the ink spans 20 pixels, as in MNIST framing, and the
-    image's number in its set is not a multiple of ten.
+    """Stands in for a network.
+
+    Right where the ink spans 20 pixels, as in MNIST framing, and the image's index is not a
+    multiple of ten.
     """
 
     def __init__(self) -> None:

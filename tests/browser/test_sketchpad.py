@@ -58,9 +58,7 @@ def scribbles_told(network: DigitCNN) -> OODDetector:
 
 @pytest.fixture(scope="module")
 def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
-    """The app with three models: one that says 2 to everything, one that says 9, and one that
-    says 3 to what is no scribble.
-    """
+    """The app with three models: always 2, always 9, and 3 for all but scribbles."""
     folder = tmp_path_factory.mktemp("pad-app")
     (folder / "checkpoints").mkdir()
     details = Details(

@@ -42,8 +42,9 @@ LABELS = random.Random(1).randbytes(1_000)
 
 @dataclass
 class Place:
-    """One address of the server. modes: how the 1st, 2nd, ... request is answered; the last one
-    answers all that follow.
+    """One address of the server.
+
+    modes: how the 1st, 2nd, ... request is answered; the last one answers all that follow.
     """
 
     content: bytes

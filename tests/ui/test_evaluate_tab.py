@@ -1,6 +1,4 @@
-"""The Evaluate tab without a browser: numbers agree wherever they appear, and unusual digit sets,
-requests and models.
-"""
+"""The Evaluate tab without a browser: consistent numbers; unusual sets, requests and models."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The Stability tab without a browser: the command's numbers, and unusual digit sets, requests and
-models.
-"""
+"""The Stability tab without a browser: the command's numbers; unusual sets, requests, models."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ class Sheet(Figure):
     """A figure whose text is never parsed as a formula, whatever dollar signs a name has."""
 
     def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure with its texts as they are: none of them is a formula."""
         # Only now do ticks and legends exist.
         for text in self.findobj(Text):
             assert isinstance(text, Text)

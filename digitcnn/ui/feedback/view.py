@@ -102,8 +102,10 @@ def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
 
 
 def filter_of(payload: Payload) -> FeedbackFilter:
-    """Return the filter of ``{"visitor", "whose": mine or everybody, "right": any, right or wrong,
-    "digit": any, none or 0 to 9, "model": any or a digest}``. Raises FeedbackError.
+    """Return the filter that a payload describes. Raises FeedbackError.
+
+    payload: ``{"visitor", "whose": mine or everybody, "right": any, right or wrong, "digit": any,
+    none or 0 to 9, "model": any or a digest}``.
     """
     whose = _one_of(payload, "whose", {"mine": text_of(payload, "visitor"), "everybody": None})
     right = _one_of(payload, "right", {"any": None, "right": True, "wrong": False})
