@@ -50,7 +50,7 @@ class ModelChoice:
             elem_id="compare-models",
         )
         self._files = gr.File(
-            label="Drop checkpoints, .pt or .safetensors",
+            label="Drop weight files of any digit classifier",
             file_count="multiple",
             height=120,
             elem_id="compare-files",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from digitcnn.digits import synthetic
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
@@ -200,3 +201,27 @@ def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) ->
     shown = dropped_files_html(dropped.receive([path], "page"))
     assert "<img" not in shown
     assert "&lt;img" in shown
+
+
+def test_a_strangers_network_is_rebuilt_compared_and_kept_in_our_format(
+    dropped: DroppedModels, tmp_path: Path
+) -> None:
+    digits = synthetic.draw("synthetic", "train", images=1000)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(784, 24), torch.nn.ReLU(), torch.nn.Linear(24, 10)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), 0.003)
+    pixels, labels = digits.images.flatten(1).float() / 255, digits.labels.long()
+    for _ in range(80):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(pixels), labels).backward()
+        optimizer.step()
+    torch.save({"epoch": 1, "state_dict": network.state_dict()}, tmp_path / "theirs.ckpt")
+    (verdict,) = dropped.receive([tmp_path / "theirs.ckpt"], "page")
+    assert verdict.sentence.startswith("Perceptron: linear 784-24-10, 19,090 parameters; ")
+    model = dropped.get(verdict.key or "")
+    assert model is not None
+    kept = load(keep(model, tmp_path / "checkpoints"))
+    assert kept.name == "theirs"
+    assert (kept.digest, kept.verdict) == (model.digest, model.verdict)

@@ -162,8 +162,12 @@ def _read_module(path: str, root: Placeholder, seen: set[int]) -> StateDict:
     pending: list[tuple[str, Placeholder]] = [("", root)]
     while pending:
         name, module = pending.pop()
-        # A module in two places (one ReLU for all layers) is listed under its first name.
-        if id(module) in visited or len(modules) > MAX_TENSORS:
+        if len(modules) > MAX_TENSORS:
+            break
+        if id(module) in visited:
+            # One ReLU for all layers is listed in each place.
+            if not module.state["_modules"]:
+                modules.append(_describe(name, module))
             continue
         visited.add(id(module))
         state = module.state

@@ -1,5 +1,6 @@
 """Rebuild a stranger's network from the names and shapes of its weights.
 
+    modules   the steps of a whole pickled Sequential
     layers    names and shapes to layers in order, or what the network is instead
     plans     the padding, stride and pooling that the shapes allow
     guesses   what shapes do not tell: activations, kind of pooling, input scaling
@@ -23,7 +24,8 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
 from digitcnn.network.reader.tensors import read_tensors
 from digitcnn.network.rebuild.guesses import INPUT_SCALINGS, Choices, Facts
-from digitcnn.network.rebuild.layers import Stack, stack_of
+from digitcnn.network.rebuild.layers import Stack, norms_come_first, stack_of
+from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
 from digitcnn.network.rebuild.plans import geometries
 from digitcnn.network.rebuild.recipe import Recipe
@@ -67,7 +69,7 @@ def rebuild(
     if not found:
         raise InvalidCheckpoint(f"is {describe(stack)}, {_misfit(stack)}")
     tensors = _tensors(stack, state, file)
-    choices = Choices(stack, _facts(state), found)
+    choices = Choices(stack, _facts(stack, state), found)
     scored_on = digits()
     scorer = Scorer(stack, tensors, scored_on.images[:IMAGES], scored_on.labels[:IMAGES].long())
     outcome = search(choices, scorer)
@@ -101,31 +103,16 @@ def _tensors(stack: Stack, state: StateDict, file: WeightFile) -> dict[str, Tens
     return tensors
 
 
-_ACTIVATION_MODULES = {
-    "ReLU": "relu", "Tanh": "tanh", "ELU": "elu", "Sigmoid": "sigmoid", "GELU": "gelu",
-    "SiLU": "silu", "SELU": "selu", "ReLU6": "relu6", "Softplus": "softplus",
-    "Hardtanh": "hardtanh", "Hardswish": "hardswish", "Mish": "mish",
-}  # fmt: skip
-
-
-def _facts(state: StateDict) -> Facts:
-    """What a pickled module says: its activations and poolings."""
-    activations, pools = [], []
-    for module in state.modules:
-        if not module.is_torch:
-            continue
-        if module.kind == "LeakyReLU":
-            slope = module.attributes.get("negative_slope")
-            name = {0.01: "leaky_relu", 0.1: "leaky_relu_0.1", 0.2: "leaky_relu_0.2"}.get(
-                slope if isinstance(slope, float) else 0.0
-            )
-        else:
-            name = _ACTIVATION_MODULES.get(module.kind)
-        if name is not None:
-            activations.append(name)
-        if module.kind in ("MaxPool2d", "AvgPool2d"):
-            pools.append("max" if module.kind == "MaxPool2d" else "avg")
-    return Facts({}, tuple(dict.fromkeys(activations)), tuple(dict.fromkeys(pools)))
+def _facts(stack: Stack, state: StateDict) -> Facts:
+    """What a pickled module and the names say."""
+    torch_modules = [module for module in state.modules if module.is_torch]
+    activations = dict.fromkeys(filter(None, map(activation_of, torch_modules)))
+    pools = dict.fromkeys(
+        "max" if module.kind == "MaxPool2d" else "avg"
+        for module in torch_modules
+        if module.kind in ("MaxPool2d", "AvgPool2d")
+    )
+    return Facts(tuple(activations), tuple(pools), steps_of(state), norms_come_first(stack))
 
 
 # --- words --------------------------------------------------------------------------------------
@@ -189,9 +176,9 @@ def _inferred(outcome: Outcome, stack: Stack) -> str:
             + ([guess.linear_activation] if len(stack.linears) > 1 else [])
         )
     )
-    if names:
+    if names and not guess.steps:
         parts.append(_and([_ACTIVATION_NAMES.get(name, name) for name in names]))
-    if any(place.pool for place in guess.geometry.places):
+    if any(place.pool for place in guess.geometry.places) and not guess.steps:
         parts.append("max pooling" if guess.pool == "max" else "average pooling")
     form = guess.input
     scaling = next(

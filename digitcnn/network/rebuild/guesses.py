@@ -45,6 +45,7 @@ class Guess:
     activation: after convolutions; linear_activation: after linear layers but the last; ``""`` is
     none. pool: ``max`` or ``avg``. order: after a convolution; linear_order: likewise without
     pooling. flatten: ``flatten`` or ``flatten_last``. final: how maps are pooled adaptively.
+    steps: where the file says them all; then nothing but the input is guessed.
     """
 
     geometry: Geometry
@@ -56,6 +57,7 @@ class Guess:
     linear_order: tuple[str, str] = ("norm", "act")
     flatten: str = "flatten"
     final: str = "adaptive_avg"
+    steps: tuple[Step, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -74,7 +76,7 @@ class Guess:
 
     def recipe(self, stack: Stack) -> Recipe:
         """The network's input and steps."""
-        return Recipe(self.input, tuple(self._steps(stack)))
+        return Recipe(self.input, self.steps or tuple(self._steps(stack)))
 
     def _steps(self, stack: Stack) -> Iterator[Step]:
         if "" in stack.norms:
@@ -131,9 +133,11 @@ class Choices:
 
     def __init__(self, stack: Stack, facts: Facts, geometries: list[Geometry]) -> None:
         self.geometries = geometries
+        self._steps = facts.steps
+        self._all_orders = _ORDERS if not facts.norms_first else (_ORDERS[0], _ORDERS[3])
         channels = stack.convs[0].inputs if stack.convs else 1
         self.channels = channels
-        self.scalings = dict(facts.scalings or INPUT_SCALINGS)
+        self.scalings = INPUT_SCALINGS
         self.activations = facts.activations or ("", *ACTIVATIONS[:7])
         self.pools = facts.pools or ("max", "avg")
         self._has_norms = any(layer.name in stack.norms for layer in stack.convs)
@@ -148,7 +152,8 @@ class Choices:
     def _orders(self, pool: str) -> tuple[Order, ...]:
         """Those that differ: a maximum commutes with an increasing activation."""
         if self._has_norms:
-            return _ORDERS[:3] if pool == "max" else _ORDERS
+            usual = [order for order in self._all_orders if order in _ORDERS[:3]]
+            return tuple(usual) if pool == "max" else self._all_orders
         return _ORDERS[:1] if pool == "max" else (_ORDERS[0], _ORDERS[-1])
 
     def start(self, geometry: Geometry) -> Guess:
@@ -159,7 +164,7 @@ class Choices:
             mean, std, side=geometry.side, resized=geometry.resized, channels=self.channels
         )
         activation = "relu" if "relu" in self.activations else self.activations[0]
-        return Guess(geometry, form, activation, activation, self.pools[0])
+        return Guess(geometry, form, activation, activation, self.pools[0], steps=self._steps)
 
     def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
         """The other scalings; turned: and inverted grounds and transposed images."""
@@ -178,6 +183,8 @@ class Choices:
 
     def functions(self, guess: Guess) -> list[Guess]:
         """The other activations, for all layers and for each kind."""
+        if guess.steps:
+            return [guess]
         replace = dataclasses.replace
         found = [replace(guess, activation=a, linear_activation=a) for a in self.activations]
         if self._has_convs and self._hidden:
@@ -185,8 +192,17 @@ class Choices:
             found += [replace(guess, linear_activation=a) for a in self.activations[:4]]
         return found
 
+    def main(self, guess: Guess) -> list[Guess]:
+        """The usual activations, for all layers."""
+        names = [a for a in ("relu", "elu", "tanh") if a in self.activations]
+        replace = dataclasses.replace
+        others = [replace(guess, activation=a, linear_activation=a) for a in names]
+        return [guess] if guess.steps else list(dict.fromkeys([guess, *others]))
+
     def structures(self, guess: Guess) -> list[Guess]:
         """The other kinds of pooling, and orders of the steps."""
+        if guess.steps:
+            return []
         replace = dataclasses.replace
         found = []
         if self._has_convs:
@@ -208,6 +224,7 @@ class Choices:
 class Facts:
     """What a file says beyond shapes; empty is unknown."""
 
-    scalings: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     activations: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    norms_first: bool = False

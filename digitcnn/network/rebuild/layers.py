@@ -272,6 +272,18 @@ def _directly_before(layer: Layer, norm: Layer, order: list[Layer]) -> bool:
     return all(other.kind not in ("conv", "linear") for other in between)
 
 
+def norms_come_first(stack: Stack) -> bool:
+    """Whether the numbers in a Sequential's names put each norm right behind its layer."""
+    for name, norm in stack.norms.items():
+        parent, _, number = name.rpartition(".")
+        other, _, place = norm.name.rpartition(".")
+        if parent != other or not (number.isdigit() and place.isdigit()):
+            return False
+        if int(place) != int(number) + 1:
+            return False
+    return bool(stack.norms)
+
+
 def _number(name: str) -> str:
     digits = re.findall(r"\d+", name)
     return digits[-1] if digits else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -71,15 +72,41 @@ class RebuiltNetwork(nn.Module):
         tensors = self.tensors
         return torch.cat([self._forward(part, tensors) for part in images.split(batch)])
 
-    def _forward(self, images: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    def _forward(
+        self, images: Tensor, tensors: dict[str, Tensor], divergences: list[float] | None = None
+    ) -> Tensor:
         x = prepare(images, self.recipe.input)
         for step in self.recipe.steps:
+            if divergences is not None and step.op == "norm":
+                divergences.append(_divergence(x, step, tensors))
             x = run(step, x, tensors)
         return x.flatten(1)
+
+    def divergence(self, images: Tensor) -> float:
+        """How far batch norm's inputs are from those in training: 0 without batch norm.
+
+        The mean over the batch norms of KL(input || stored statistics), in nats, of normal
+        distributions and of the median channel, which dead channels do not affect; at most 3 each.
+        """
+        if not any(step.op == "norm" for step in self.recipe.steps):
+            return 0.0
+        divergences: list[float] = []
+        self._forward(images, self.tensors, divergences)
+        return sum(divergences) / len(divergences)
 
     def inference_copy(self) -> RebuiltNetwork:
         """Itself."""
         return self
+
+
+def _divergence(x: Tensor, step: Step, tensors: Mapping[str, Tensor]) -> float:
+    others = [place for place in range(x.dim()) if place != 1]
+    mean, variance = tensors[f"{step.name}.running_mean"], tensors[f"{step.name}.running_var"]
+    variance = variance.clamp(min=1e-9)
+    ratio = x.var(others).div(variance).clamp(min=1e-9)
+    shift = x.mean(others).sub(mean).square().div(variance)
+    divergence = float((0.5 * (ratio + shift - 1 - ratio.log())).median())
+    return min(divergence, 3.0) if math.isfinite(divergence) else 3.0
 
 
 def prepare(images: Tensor, form: InputForm) -> Tensor:

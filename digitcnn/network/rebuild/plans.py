@@ -178,7 +178,7 @@ def _options(stack: Stack, state: StateDict) -> list[_Options]:
     for number, layer in enumerate(stack.convs):
         module = modules.get(layer.name)
         facts = {
-            name: _square(module.attributes.get(name)) if module else None
+            name: square(module.attributes.get(name)) if module else None
             for name in ("stride", "padding", "dilation")
         }
         following = stack.convs[number + 1] if number + 1 < len(stack.convs) else None
@@ -220,18 +220,18 @@ def _registered_pools(state: StateDict) -> list[Pool]:
 
 def pool_of(attributes: dict[str, object]) -> Pool | None:
     """The numbers of a pickled pooling module; None where they are not square."""
-    kernel = _square(attributes.get("kernel_size"))
-    stride = _square(attributes.get("stride"))
-    padding = _square(attributes.get("padding", 0))
+    kernel = square(attributes.get("kernel_size"))
+    stride = square(attributes.get("stride"))
+    padding = square(attributes.get("padding", 0))
     if kernel is None or padding is None:
         return None
     return kernel, stride or kernel, padding, int(bool(attributes.get("ceil_mode")))
 
 
-def _square(value: object) -> int | None:
+def square(value: object) -> int | None:
     """The number of a pair of equal numbers, or of one number."""
     if type(value) is int and value >= 0:
         return value
     if isinstance(value, (tuple, list)) and len(set(map(str, value))) == 1:
-        return _square(value[0])
+        return square(value[0])
     return None

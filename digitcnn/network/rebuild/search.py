@@ -42,16 +42,24 @@ WORST = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How one guess does: log-likelihoods, float64 [N], and predicted digits, int64 [N]."""
+    """How one guess does: log-likelihoods, float64 [N], and predicted digits, int64 [N].
+
+    divergence: of batch norm's inputs from its statistics (``RebuiltNetwork.divergence``).
+    """
 
     guess: Guess
     likelihoods: Tensor
     predicted: Tensor
+    divergence: float
 
     def fit(self, n: int) -> float:
         """How well the guess fits the first ``n`` images, less its cost; higher is better."""
         # Differences below 0.002 nats are nothing: a network may read all of the images.
-        return -math.log(0.002 - float(self.likelihoods[:n].mean())) - self.guess.cost
+        return (
+            -math.log(0.002 - float(self.likelihoods[:n].mean()))
+            - self.guess.cost
+            - self.divergence
+        )
 
 
 class Scorer:
@@ -90,10 +98,13 @@ class Scorer:
             ones = functional.log_softmax(logits, dim=1)
             likelihoods = ones.gather(1, self.labels[done:n, None])[:, 0].clamp(min=-WORST)
             predicted = logits.argmax(dim=1)
+            divergence = (
+                network.divergence(self.images[:FEW]) if known is None else known.divergence
+            )
         if known is not None:
             likelihoods = torch.cat([known.likelihoods, likelihoods])
             predicted = torch.cat([known.predicted, predicted])
-        self._scores[recipe] = score = Score(guess, likelihoods, predicted)
+        self._scores[recipe] = score = Score(guess, likelihoods, predicted, divergence)
         return score
 
     def best(self, guesses: Iterable[Guess], n: int, most: int) -> list[Score]:
@@ -191,7 +202,9 @@ def _climb(start: Guess, choices: Choices, scorer: Scorer, few: int, some: int) 
         before = best
         first = scorer.score(best, few)
         turned = first is None or scorer.accuracy(first) < DOUBTFUL
-        varied = (choices.inputs(best, turned), choices.structures(best), choices.functions(best))
+        # A wrong scaling may fit a wrong activation better: these two together first.
+        both = [form for other in choices.main(best) for form in choices.inputs(other, turned)]
+        varied = (both, choices.structures(best), choices.functions(best))
         for guesses in varied:
             top = scorer.best([best, *guesses], few, 5)
             top = scorer.best([best, *(score.guess for score in top)], some, 3)
