@@ -256,7 +256,7 @@ def test_pages_cover_the_list_without_gap_or_repeat(filled: FeedbackStore) -> No
         [],
     ]
     for wrong in ({"offset": -1}, {"limit": -1}):
-        with pytest.raises(FeedbackError, match="ask for 0 or more"):
+        with pytest.raises(FeedbackError, match="request 0 or more"):
             filled.entries(**wrong)
 
 

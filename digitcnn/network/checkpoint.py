@@ -82,7 +82,7 @@ Network = DigitCNN | RebuiltNetwork
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256, in hex, over the tensors sorted by name: name, dtype, shape and bytes of each."""
+    """Return the SHA-256, in hex, of all tensors sorted by name: name, dtype, shape and bytes."""
     whole = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -94,7 +94,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a checkpoint says of N images.
+    """A checkpoint's predictions for N images.
 
     probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each is accepted as a
     digit; None where the checkpoint has no OOD detector.
@@ -106,7 +106,7 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A model that was read from a file, and what the file says of it.
+    """A model read from a file, and what the file claims about it.
 
     name: for people; the file's name without ``.pt``. Untrusted: shown as text only.
     digest: of the weights, and of what they are used in where it is not the default network with
@@ -166,7 +166,7 @@ class Checkpoint:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before the softmax; 1 where the file has none."""
+        """The divisor of logits before the softmax; 1 where the file has none."""
         return self.details.temperature or 1.0
 
     @property
@@ -176,7 +176,7 @@ class Checkpoint:
 
     @property
     def verdict(self) -> str:
-        """What model this is, in one sentence; what only the file says is marked as claimed."""
+        """A description of the model in one sentence; claims of the file are marked as such."""
         which = f" (its weights {shown(self.part, 40)})" if self.part else ""
         if self.description:
             return f"{self.description}{which}"
@@ -197,7 +197,7 @@ class Checkpoint:
         return self.scaled(*choose_scaling(self.network.state_dict(), digits))
 
     def scaled(self, mean: float, std: float, scaling: str) -> Checkpoint:
-        """The same weights with another input scaling, as ``choose_scaling`` gives it."""
+        """Return the same weights with another input scaling, as ``choose_scaling`` gives it."""
         network = DigitCNN(mean, std)
         network.load_state_dict(self.network.state_dict())
         return dataclasses.replace(
@@ -208,12 +208,12 @@ class Checkpoint:
         )
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Calibrated probabilities, float32 [N, 10], for images [N, 28, 28] from 0 to 255."""
+        """Return calibrated probabilities, float32 [N, 10], for images [N, 28, 28], 0 to 255."""
         return self.answers(images).probabilities
 
     @torch.inference_mode()
     def answers(self, images: Tensor) -> Answers:
-        """Probabilities, and whether each image is a digit, by one pass through the network.
+        """Return probabilities and whether each image is a digit, from one forward pass.
 
         images: [N, 28, 28] from 0 to 255, on the classifier's device.
         """
@@ -241,7 +241,7 @@ class BadCheckpoint:
 
 
 def digest_of(network: Network) -> str:
-    """The digest of a network's weights, and of what else decides its logits.
+    """Return the digest of a network's weights and of everything else that decides its logits.
 
     That counts as a tensor: an input scaling other than MNIST's, or a rebuilt network's recipe.
     """
@@ -339,7 +339,7 @@ def _architecture(input_mean: float, input_std: float, dropout: float) -> dict[s
 
 @functools.lru_cache(maxsize=1)
 def generated_digits() -> DigitSet:
-    """What guesses about other networks are scored on where MNIST is not available."""
+    """Return images to score guesses about other networks on, where MNIST is not available."""
     return synthetic.draw("synthetic", "train", images=IMAGES)
 
 
@@ -438,7 +438,7 @@ def _read_own(file: WeightFile) -> Checkpoint:
 def _read_kept(
     file: WeightFile, architecture: dict[str, Any], weights: dict[str, TensorSpec], details: Any
 ) -> Checkpoint:
-    """A rebuilt network that was saved in our format."""
+    """Read a rebuilt network that was saved in our format."""
     recipe = Recipe.from_plain(architecture)
     description = architecture.get("description")
     if type(description) is not str or len(description) > MAX_DESCRIPTION:
@@ -488,7 +488,7 @@ def _sides(shape: tuple[int, ...]) -> str:
 
 
 def _check_architecture(values: Any) -> tuple[float, float]:
-    """Mean and deviation of the input. Raises InvalidCheckpoint for another network than ours."""
+    """Return the input's mean and deviation. Raises InvalidCheckpoint for other networks."""
     for scaling in INPUT_SCALINGS.values():
         if values == _architecture(*scaling, DROPOUT):
             return scaling
@@ -505,7 +505,7 @@ _MAX_TRIED = 2
 def _read_other(
     file: WeightFile, digits: Callable[[], DigitSet], recipe: Recipe | None
 ) -> Checkpoint:
-    """The largest set of weights in a file that is a digit classifier."""
+    """Return the largest set of weights in a file that is a digit classifier."""
     states = reader.find_state_dicts(file.content)
     reason: InvalidCheckpoint | None = None
     for state in states[:_MAX_TRIED]:
@@ -532,7 +532,7 @@ def _read_state(
 def _fill(
     scaling: tuple[float, float], tensors: Mapping[str, Tensor], names: Mapping[str, str]
 ) -> DigitCNN:
-    """Digitcnn's network with these weights; names: ours to those in ``tensors``."""
+    """Return digitcnn's network with these weights; names: ours to those in ``tensors``."""
     weights = {
         "conv1.bias": torch.zeros(32),
         "conv2.bias": torch.zeros(64),
@@ -594,7 +594,7 @@ class CheckpointFolder:
         self._inspected: dict[str, tuple[Stamp, Checkpoint | BadCheckpoint]] = {}
 
     def list(self) -> list[Checkpoint | BadCheckpoint]:
-        """Every checkpoint, newest first, unusable ones with their sentence.
+        """Return every checkpoint, newest first, unusable ones with their problem.
 
         Empty when there is no such folder. Names that begin with a dot are files being written.
         """
@@ -610,7 +610,7 @@ class CheckpointFolder:
             return [entry for _, entry in newest_first]
 
     def get(self, name: str) -> Checkpoint:
-        """The checkpoint of that name. Raises CheckpointError when there is none or it is bad."""
+        """Return the checkpoint of that name. Raises CheckpointError if it is missing or bad."""
         entry = self._unchanged(name)
         entries = [entry] if entry is not None else self.list()
         for entry in entries:
@@ -625,7 +625,7 @@ class CheckpointFolder:
         )
 
     def _unchanged(self, name: str) -> Checkpoint | BadCheckpoint | None:
-        """The entry of that name if its file is as it was; looks at that file only."""
+        """Return the entry of that name if its file is unchanged; checks only that file."""
         with self._lock:
             for stamp, entry in self._inspected.values():
                 if entry.name == name and entry.path is not None:
@@ -650,7 +650,7 @@ class CheckpointFolder:
             return BadCheckpoint(shown(path.name.removesuffix(".pt")), path, str(error))
 
     def _files(self) -> Iterator[tuple[Path, Stamp]]:
-        """Each file that could be a checkpoint, with its stamp."""
+        """Return each file that could be a checkpoint, with its stamp."""
         paths: dict[str, Path] = {}
         for folder in (self.folder, self._also):
             for path in _listing(folder) if folder is not None else ():
@@ -688,5 +688,5 @@ def _listing(folder: Path) -> list[Path]:
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint | BadCheckpoint]:
-    """Every checkpoint of a folder, newest first. To ask often, keep a CheckpointFolder."""
+    """Return every checkpoint of a folder, newest first. For repeated use: CheckpointFolder."""
     return CheckpointFolder(folder).list()

@@ -60,14 +60,14 @@ class Details:
             raise CheckpointError(f"A checkpoint that {error} would not be read back.") from error
 
     def to_plain(self) -> dict[str, Any]:
-        """The values by their names, as a file keeps them."""
+        """Return the values by name, as a file stores them."""
         return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
 
     @classmethod
     def read(cls, values: Any, *, trained: bool = True) -> Details:
-        """The details in a file; trained: whether they have to name a digit set.
+        """Read the details in a file; trained: whether they have to name a digit set.
 
-        Raises InvalidCheckpoint when they are not what to_plain gives.
+        Raises InvalidCheckpoint for values that ``to_plain`` does not give.
         """
         names = {part.name for part in dataclasses.fields(cls)}
         if type(values) is not dict or set(values) != names:
@@ -78,7 +78,7 @@ class Details:
         return cls(**values)
 
     def claim(self) -> str:
-        """How the network was trained and how good it is, as far as the file can be believed."""
+        """Describe the training and the accuracy in words, as far as the file claims them."""
         if self.digits is None:
             return "no training details"
         parts = [f"trained on {self.digits}"]
@@ -102,7 +102,7 @@ def _accuracy(metrics: dict[str, Any]) -> str:
 
 
 def _check(values: dict[str, Any]) -> None:
-    """Raises InvalidCheckpoint, naming the value, for what a person or the page could not use."""
+    """Raise InvalidCheckpoint, naming the value, for values that people or the page cannot use."""
     _check_plain(values, _Budget())
     digits = values["digits"]
     _expect(digits is None or (_is_text(digits) and digits), "digits", digits, "a set's name")
@@ -187,7 +187,7 @@ def _is_single(value: Any) -> bool:
 
 
 class _Budget:
-    """Counts values: lists that hold one another can be small in memory and endless to walk."""
+    """Counts visited values: lists that contain each other can be endless to walk."""
 
     def __init__(self) -> None:
         self.left = MAX_VALUES
@@ -201,7 +201,7 @@ class _Budget:
 
 
 def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
-    """Raises InvalidCheckpoint unless ``value`` is what JSON can hold, within bounds."""
+    """Raise InvalidCheckpoint unless ``value`` can be written as JSON, within bounds."""
     budget.take()
     if depth > MAX_DEPTH:
         raise InvalidCheckpoint(f"has details nested more than {MAX_DEPTH} deep; train it again")

@@ -1,4 +1,4 @@
-"""Which device to compute on, in which precision, and why."""
+"""Choose the device to compute on, and the precision."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Compute:
 
 
 def choose(device: str = "auto") -> Compute:
-    """The device asked for; ``auto`` takes CUDA, then mps, after a one-batch trial, else the CPU.
+    """Return the requested device; ``auto``: CUDA, else mps, after a one-batch trial, else the CPU.
 
     Raises ConfigError when a device named outright is unknown, absent or fails its trial.
     """

@@ -89,7 +89,7 @@ class DigitCNN(nn.Module):
         return self.output.weight.device
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits, float32 [N, 10], for images [N, 28, 28] from 0 to 255, any dtype."""
+        """Return logits, float32 [N, 10], for images [N, 28, 28] from 0 to 255, any dtype."""
         logits: Tensor = self(self.prepare(images))
         return logits
 
@@ -128,35 +128,35 @@ class DigitCNN(nn.Module):
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """The input for images [N, 28, 28] from 0 to 255, any dtype: float32 [N, 1, 28, 28]."""
+        """Return the input for images [N, 28, 28], 0 to 255, any dtype: float32 [N, 1, 28, 28]."""
         pixels = images.unsqueeze(1).float()
         return pixels.sub(255 * self.input_mean).div_(255 * self.input_std)
 
     def block1(self, x: Tensor) -> Tensor:
-        """[N, 1, 28, 28] -> [N, 32, 14, 14]."""
+        """Apply the first block: [N, 1, 28, 28] -> [N, 32, 14, 14]."""
         # max_pool(relu(x)) equals relu(max_pool(x)); this order touches a quarter of the values.
         return functional.relu(functional.max_pool2d(self.norm1(self.conv1(x)), 2))
 
     def block2(self, x: Tensor) -> Tensor:
-        """[N, 32, 14, 14] -> [N, 64, 7, 7]."""
+        """Apply the second block: [N, 32, 14, 14] -> [N, 64, 7, 7]."""
         # Contiguous, as the flattened maps are: in backward, ReLU meets both in one memory format.
         pooled = functional.max_pool2d(self.norm2(self.conv2(x)), 2).contiguous()
         return functional.relu(pooled)
 
     def maps(self, x: Tensor) -> Tensor:
-        """The last maps, flattened: [N, 1, 28, 28] -> [N, 3136]."""
+        """Return the last maps, flattened: [N, 1, 28, 28] -> [N, 3136]."""
         return self.block2(self.block1(x)).flatten(1)
 
     def features(self, x: Tensor) -> Tensor:
-        """The 320 penultimate features, before dropout: [N, 1, 28, 28] -> [N, 320]."""
+        """Return the 320 penultimate features, before dropout: [N, 1, 28, 28] -> [N, 320]."""
         return self.features_of(self.maps(x))
 
     def features_of(self, maps: Tensor) -> Tensor:
-        """[N, 3136] from ``maps`` -> the 320 penultimate features, before dropout."""
+        """Return the features before dropout for flattened maps: [N, 3136] -> [N, 320]."""
         return functional.relu(self.hidden(maps))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 1, 28, 28] from ``prepare`` -> logits [N, 10]."""
+        """Return logits: [N, 1, 28, 28] from ``prepare`` -> [N, 10]."""
         logits: Tensor = self.output(self.dropout(self.features(x)))
         return logits
 

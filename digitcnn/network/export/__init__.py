@@ -1,10 +1,8 @@
-"""A network taken out of digitcnn: for other programs, or for when the link is gone.
+"""Export a network: for other programs, or for use without a running app.
 
-    onnx_model    an ONNX model, checked against PyTorch before it gets its name
-    offline_page  one HTML page with pad, network and answers, and no server
-    folded        the weights that both write: each batch norm is part of its convolution
-
-Both leave choosing and reading a checkpoint to ``checkpoint`` and write files by ``write_file``.
+onnx_model    an ONNX model, checked against PyTorch before it is written
+offline_page  one HTML page with pad, network and predictions, and no server
+folded        the weights in both, with each batch norm folded into its convolution
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from digitcnn.network.reader import shown
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """``content`` at ``path``, whole or not at all; a file that has the name is replaced.
+    """Write ``content`` to ``path``, atomically; an existing file is replaced.
 
     Raises ExportError when it cannot be written.
     """

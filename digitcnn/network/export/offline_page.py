@@ -1,13 +1,13 @@
-"""A checkpoint as one HTML page: pad, network and answers in the browser, for when no app runs.
+"""Export a checkpoint as one HTML page with pad and network, which works without the app.
 
-Its parts lie in ``digitcnn.web``: the template ``offline/page.html``, the pad that the app's page
-has as well, ``framing.js`` (strokes to the 28x28, a port of ``digits.sketch.from_strokes``) and
-``network.js`` (28x28 to probabilities). The page requests nothing: its content security policy lets
-it run its own script only.
+Its parts are in ``digitcnn.web``: the template ``offline/page.html``, the pad of the app's page,
+``framing.js`` (strokes to the 28x28, a port of ``digits.sketch.from_strokes``) and ``network.js``
+(28x28 to probabilities). The page sends no requests: its content security policy allows only its
+own script.
 
-The weights are float16 in base64, 3.8 MB. On MNIST's 10,000 test images the model that ships then
-gives no other digit, and no probability moves by more than 0.002; int8, scaled row by row, would
-make half the file, but changed one digit, and probabilities by up to 0.033.
+The weights are float16 in base64, 3.8 MB. On MNIST's 10,000 test images the shipped model then
+predicts the same digits, and no probability changes by more than 0.002. With int8, scaled row by
+row, the file would be half as large, but one digit changed, and probabilities by up to 0.033.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from digitcnn.network.ood import OODDetector
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
-# What framing.js takes from digits.sketch, so that each number stands in one place.
+# The constants of digits.sketch that framing.js needs, so that each is defined once.
 FRAMING = {
     "side": SIDE,
     "middle": framing.MIDDLE,
@@ -45,7 +45,7 @@ FRAMING = {
 
 
 def to_page(checkpoint: Checkpoint) -> str:
-    """The whole page. What the checkpoint says of itself is text in it, whatever it holds."""
+    """Return the whole page. The checkpoint's own words are escaped."""
     tensors = folded_weights(checkpoint.network)
     ood = checkpoint.ood
     if ood is not None:
@@ -80,7 +80,7 @@ def to_page(checkpoint: Checkpoint) -> str:
 
 
 def pack(tensors: dict[str, Tensor]) -> tuple[list[dict[str, Any]], bytes]:
-    """Tensors as float16, little-endian, one after the other, and a table of what is where.
+    """Return a table of the tensors, and the tensors as float16, little-endian, in its order.
 
     Each is divided by a power of two that puts its largest magnitude at 2^14 to 2^15, so that
     neither large nor small weights leave float16's range. A row of the table is ``{"name",

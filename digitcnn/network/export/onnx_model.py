@@ -1,13 +1,13 @@
-"""A checkpoint as an ONNX model, for other programs: images in, logits and probabilities out.
+"""Export a checkpoint as an ONNX model, for other programs.
 
     images         float32 [N, 28, 28], 0 (paper) to 255 (ink), any N; upright, in MNIST framing
     logits         float32 [N, 10]
     probabilities  float32 [N, 10]: softmax of the logits divided by the checkpoint's temperature
 
-Scaling of the input and temperature are inside, so that a caller has nothing to know. The graph
-is written node by node: it has fifteen, and PyTorch's exporter would need another package, seconds
-and warnings for them. Before the file gets its name, ONNX Runtime answers ``CHECKED_IMAGES``
-images with it and PyTorch with the network.
+The model includes input scaling and temperature, so callers need to know neither. The graph is
+written node by node: it has fifteen nodes, for which PyTorch's exporter would need another package
+and several seconds. Before the file is written, the predictions of ONNX Runtime and PyTorch for
+``CHECKED_IMAGES`` images are compared.
 
 Needs the extra ``export`` (the packages onnx and onnxruntime).
 """
@@ -27,12 +27,12 @@ from digitcnn.errors import ExportError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
 
-# Both are from 2022 and 2021: what runs ONNX models reads them.
+# From 2022 and 2021, so that every current runtime reads them.
 OPSET, IR_VERSION = 17, 8
 
 CHECKED_IMAGES = 10_000
-# Logits may differ by what float32 rounds: those of our recipe are about 10, and 1e-4 is far above
-# it; for larger ones it is this share of the largest.
+# Logits may differ by rounding in float32. Those of our recipe are about 10, so 1e-4 is far above
+# it; for larger logits the tolerance is a share of the largest.
 TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
 # Channels last, PyTorch's own convolutions and poolings take half the time on a CPU.
 _BATCH, _LAYOUT = 100, torch.channels_last
@@ -40,10 +40,10 @@ _BATCH, _LAYOUT = 100, torch.channels_last
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far ONNX Runtime and PyTorch answer alike.
+    """How far the predictions of ONNX Runtime and PyTorch agree.
 
-    images: how many both answered. disagreements: how many of them got another digit.
-    largest_difference: of two logits. largest_logit: the magnitude that this compares to.
+    images: how many were compared. disagreements: how many of them got different digits.
+    largest_difference: between two logits. largest_logit: the largest magnitude, for comparison.
     """
 
     images: int
@@ -60,7 +60,7 @@ class Agreement:
 
 
 def to_onnx(checkpoint: Checkpoint) -> bytes:
-    """The ONNX model as a file's bytes. Raises ExportError without the package onnx."""
+    """Return the ONNX model as a file's bytes. Raises ExportError without the package onnx."""
     onnx, _ = _packages()
     helper = onnx.helper
     network = checkpoint.network
@@ -108,7 +108,7 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
 
 
 def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
-    """How ONNX Runtime answers ``images`` [N, 28, 28], 0 to 255, compared with PyTorch; on the CPU.
+    """Compare ONNX Runtime with PyTorch on ``images`` [N, 28, 28], 0 to 255, on the CPU.
 
     Raises ExportError when they do not agree, or without the package onnxruntime.
     """
@@ -117,13 +117,14 @@ def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
     network = checkpoint.network
     disagreements, difference, largest = 0, 0.0, 0.0
     for batch in images.split(_BATCH):
-        (found,) = session.run(["logits"], {"images": batch.float().numpy()})
-        answers = torch.from_numpy(found)
+        (output,) = session.run(["logits"], {"images": batch.float().numpy()})
+        exported = torch.from_numpy(output)
         with torch.inference_mode():
             logits = network(network.prepare(batch).to(memory_format=_LAYOUT))
-        disagreements += int((answers.argmax(dim=1) != logits.argmax(dim=1)).sum())
-        # torch.maximum keeps a NaN, which max() may not.
-        difference = float(torch.maximum(torch.tensor(difference), (answers - logits).abs().max()))
+        disagreements += int((exported.argmax(dim=1) != logits.argmax(dim=1)).sum())
+        # torch.maximum propagates a NaN, which max() may not.
+        largest_now = (exported - logits).abs().max()
+        difference = float(torch.maximum(torch.tensor(difference), largest_now))
         largest = max(largest, float(logits.abs().max()))
     agreement = Agreement(len(images), disagreements, difference, largest)
     if not agreement.holds:
@@ -178,7 +179,7 @@ def _nodes(helper: Any) -> list[Any]:
 
 
 def _packages() -> tuple[ModuleType, ModuleType]:
-    """Onnx and onnxruntime. Raises ExportError where one is not installed."""
+    """Import onnx and onnxruntime. Raises ExportError where one is not installed."""
     try:
         import onnx
         import onnx.checker

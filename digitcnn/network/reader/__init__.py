@@ -1,15 +1,15 @@
-"""Read weight files without trusting them: nothing in a file is run, imported or believed.
+"""Read weight files without trusting them: nothing in a file is run or imported.
 
-    files              the bytes of a file, and what kind of file they are
+    files              the bytes of a file, and their format
     zip_archive        PyTorch's format since 1.6: a pickle and tensor records in a zip archive
     legacy             PyTorch's format before 1.6, and plain pickles
     safetensors_file   safetensors
     pickle_reader      interprets a pickle; unknown classes and functions become placeholders
-    tensors            what a file says of a tensor, and the tensor made from checked bytes
+    tensors            a file's description of a tensor, and the tensor made from checked bytes
     state_dicts        finds the sets of weights in a file's content
 
-PyTorch's own reader never sees a stranger's file: its zip reader trusts the sizes in it, and it
-refuses whole modules, which this one reads. What the weights are of is left to ``rebuild``.
+PyTorch's own reader is not used for untrusted files: it trusts the sizes in them, and it refuses
+whole modules, which this one reads. ``rebuild`` finds out which network the weights belong to.
 """
 
 from digitcnn.network.reader.files import MAX_BYTES, check_size, open_weights, read_file

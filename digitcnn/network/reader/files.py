@@ -1,4 +1,4 @@
-"""The bytes of a weight file, and which kind they are: by content, whatever the file is called."""
+"""Read a weight file's bytes and detect their format, by content and not by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_file(path: Path) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        # Checked first, for opening a device can already do something.
+        # Checked first: merely opening a device can have effects.
         _check_kind(path.lstat())
         descriptor = os.open(path, flags)
         with os.fdopen(descriptor, "rb") as file:
@@ -63,7 +63,7 @@ def check_size(size: int) -> None:
 
 
 def open_weights(data: bytes) -> WeightFile:
-    """Read what a file says of its content. Raises InvalidCheckpoint for what has no weights."""
+    """Read a file's description of its content. Raises InvalidCheckpoint without weights."""
     check_size(len(data))
     if data.startswith(b"PK\x03\x04"):
         return ZipFile(data)
@@ -79,7 +79,7 @@ def open_weights(data: bytes) -> WeightFile:
     raise InvalidCheckpoint(_other_kind(data))
 
 
-# First bytes of files that people confuse with weights, and the sentence for each.
+# First bytes of files that are often confused with weights, and the sentence for each.
 _STARTS: list[tuple[bytes, str]] = [
     (
         b"version https://git-lfs",
@@ -106,7 +106,7 @@ _STARTS: list[tuple[bytes, str]] = [
 
 
 def _other_kind(data: bytes) -> str:
-    """What a file without weights is, and what to do."""
+    """Return the kind of a file without weights, and what to do."""
     for start, sentence in _STARTS:
         if data.startswith(start):
             return sentence

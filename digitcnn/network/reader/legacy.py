@@ -41,7 +41,7 @@ class LegacyFile:
         self._places = self._find_storages(self._next())
 
     def storage_bytes(self, storage: Storage) -> memoryview:
-        """The bytes of a storage, or of its part."""
+        """Return the bytes of a storage, or of its part."""
         item = ITEM_SIZES[storage.dtype]
         start = self._places[storage.key] + storage.start * item
         return self._data[start : start + storage.items * item]
@@ -76,7 +76,7 @@ class LegacyFile:
         return Storage(dtype, size, key, start)
 
     def _find_storages(self, keys: Any) -> dict[str, int]:
-        """Where the numbers of each storage begin. They follow each other, so none overlap."""
+        """Return where the numbers of each storage begin. Storages follow each other."""
         places: dict[str, int] = {}
         at = self._end
         if type(keys) is not list or len(keys) > len(self._declared):
@@ -114,7 +114,7 @@ class PlainPickle:
                 )
 
     def storage_bytes(self, storage: Storage) -> memoryview:
-        """The bytes of a storage."""
+        """Return the bytes of a storage."""
         file = self._files[int(storage.key)]
         assert isinstance(file.content, Storage)
         return file.storage_bytes(file.content)

@@ -1,10 +1,10 @@
 """Interpret a pickle as data: nothing that it names is imported, looked up or called.
 
 A pickle is a program for a small stack machine. ``PickleReader`` runs its instructions on plain
-values. A class or function that it names becomes a ``Placeholder``, an inert object of ours, and
-so does whatever the pickle makes by calling one. Only a fixed list of names has a meaning here:
-those that PyTorch writes for tensors, and a few containers. Why not Python's or PyTorch's own
-unpickler: the first runs code, the second refuses every class that it does not know.
+values. A class or function that it names becomes an inert ``Placeholder``, and so does the result
+of calling one. Only a fixed list of names has a meaning here: those that PyTorch writes for
+tensors, and a few containers. Python's own unpickler would run code; PyTorch's refuses every class
+that it does not know.
 
 Instructions: ``pickletools.py`` of Python. Tensors: ``torch/_utils.py``.
 """
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from digitcnn.network.reader.tensors import (
-    ITEM_SIZES,
     MAX_DIMENSIONS,
     InvalidCheckpoint,
     Storage,
@@ -38,7 +37,7 @@ _STORAGES = {
     "ComplexFloatStorage": "complex64", "LongStorage": "int64", "IntStorage": "int32",
     "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
-# What is made by functions that this reader does not follow, for a sentence.
+# Functions that make other kinds of tensors, and a description of each for an error.
 OTHER_TENSORS = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_qtensor": "a quantised tensor",
@@ -49,11 +48,11 @@ OTHER_TENSORS = {
 
 
 class Placeholder:
-    """What a pickle names or makes: its name, arguments and state, and nothing to run.
+    """An inert stand-in for a class, a function or an object that a pickle names or makes.
 
     name: of the class or function, as the pickle gives it.
     args: of the call that made it; None for the class or function itself.
-    state: what BUILD sets, else None. items, entries: what is appended or set by key.
+    state: set by BUILD, else None. items, entries: values appended, and set by key.
     """
 
     __slots__ = ("args", "entries", "items", "name", "state")
@@ -68,7 +67,7 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Hidden:
-    """A dictionary's key that is no plain value. Hashed by identity, so hashing costs nothing."""
+    """A dictionary's key that is not a plain value. Hashed by identity, so hashing is cheap."""
 
     key: Any
     __hash__ = object.__hash__
@@ -82,7 +81,7 @@ class PickleReader:
 
     resolve: turns a storage's persistent id, a tuple, into a Storage.
     nested: reads a file within the pickle, given its bytes. limit: of instructions.
-    After ``read``, ``end`` is where the next byte stands.
+    After ``read``, ``end`` is the position of the next byte.
     """
 
     def __init__(
@@ -191,7 +190,7 @@ class PickleReader:
             )
 
     def _arrange(self, name: str) -> None:
-        """Instructions that put values of the stack into others."""
+        """Execute an instruction that puts values of the stack into others."""
         stack = self._stack
         if name in _TUPLES:
             count = _TUPLES[name]
@@ -210,7 +209,7 @@ class PickleReader:
             _set(stack[-1], [key, value])
 
     def _make(self, name: str, argument: Any) -> None:
-        """Instructions that name, make or fill an object."""
+        """Execute an instruction that names, makes or fills an object."""
         stack = self._stack
         if name == "GLOBAL":
             stack.append(Placeholder(argument))
@@ -233,7 +232,7 @@ class PickleReader:
             stack[-1] = self._call(stack[-1], arguments)
 
     def _close(self, name: str, items: list[Any], argument: Any) -> None:
-        """What ends at a mark: ``items`` are the values since."""
+        """Execute an instruction that ends at a mark; ``items`` are the values since."""
         stack = self._stack
         if name == "TUPLE":
             stack.append(tuple(items))
@@ -260,7 +259,7 @@ class PickleReader:
         return self._resolve(pid)
 
     def _call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """What a call would give: a container, a TensorSpec, or a Placeholder."""
+        """Return the result that a call would have: a container, TensorSpec or Placeholder."""
         if not isinstance(function, Placeholder) or function.args is not None:
             return Placeholder("an object", arguments)
         name = function.name
@@ -287,7 +286,7 @@ class PickleReader:
         return Placeholder(name, arguments)
 
     def _mapping(self, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-        """A dictionary, from a list of pairs if there is one (Python 2's OrderedDict)."""
+        """Return a dictionary, from a list of pairs if there is one (Python 2's OrderedDict)."""
         values: dict[Any, Any] = {}
         if arguments and type(arguments[0]) is list:
             self._charge(len(arguments[0]))
@@ -305,7 +304,7 @@ _NUMBERS = {
     "PROTO": "<B", "BINPUT": "<B", "BINGET": "<B", "LONG_BINPUT": "<I", "LONG_BINGET": "<I",
     "BININT": "<i", "BININT1": "<B", "BININT2": "<H", "BINFLOAT": ">d", "FRAME": "<Q",
 }  # fmt: skip
-# Arguments that begin with their length: in so many bytes.
+# Arguments that begin with their length, and the number of bytes of that length.
 _LENGTHS = {
     "SHORT_BINUNICODE": 1, "BINUNICODE": 4, "BINUNICODE8": 8, "SHORT_BINSTRING": 1, "BINSTRING": 4,
     "SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8, "LONG1": 1, "LONG4": 4,
@@ -340,7 +339,7 @@ _SEQUENCES = {
 
 
 def tensor_spec(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorSpec:
-    """The arguments of PyTorch's rebuild functions, checked. Raises ValueError and TypeError."""
+    """Check the arguments of PyTorch's rebuild functions. Raises ValueError and TypeError."""
     if not isinstance(storage, Storage):
         raise TypeError
     if not len(shape) == len(stride) <= MAX_DIMENSIONS:
@@ -353,7 +352,7 @@ def tensor_spec(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorSpe
 
 
 def storage_dtype(storage_type: Any) -> str:
-    """The number type of a storage's class. Raises InvalidCheckpoint for quantised ones."""
+    """Return the number type of a storage's class. Raises InvalidCheckpoint for quantised ones."""
     name = storage_type.name if isinstance(storage_type, Placeholder) else ""
     dtype = _STORAGES.get(name.rpartition(".")[2])
     if not re.fullmatch(r"torch(\.cuda|\.storage)?\.\w+", name) or dtype is None:
@@ -361,11 +360,6 @@ def storage_dtype(storage_type: Any) -> str:
             raise InvalidCheckpoint("has quantised or unusual tensors; save plain float32 weights")
         raise ValueError
     return dtype
-
-
-def storage_size(storage: Storage) -> int:
-    """In bytes."""
-    return storage.items * ITEM_SIZES[storage.dtype]
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

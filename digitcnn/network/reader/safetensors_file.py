@@ -1,7 +1,7 @@
 """safetensors: the length of a JSON header, the header, and the bytes of the tensors.
 
-Read here, in forty lines, so that its tensors are made as those of every other format are, and
-types are converted. Format: https://github.com/huggingface/safetensors#format.
+Our own reader, of forty lines, so that its tensors are made like those of the other formats.
+Format: https://github.com/huggingface/safetensors#format.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SafetensorsFile:
         self._check_places(header)
 
     def storage_bytes(self, storage: Storage) -> memoryview:
-        """The bytes of a tensor."""
+        """Return the bytes of a tensor."""
         start = self._start + int(storage.key)
         return self._data[start : start + storage.items * ITEM_SIZES[storage.dtype]]
 
@@ -74,7 +74,7 @@ class SafetensorsFile:
             yield name, spec
 
     def _check_places(self, header: dict[str, Any]) -> None:
-        """The tensors fill the rest of the file, one after the other."""
+        """Raise InvalidCheckpoint unless the tensors fill the rest of the file, without gaps."""
         places = sorted(
             tuple(entry["data_offsets"]) for n, entry in header.items() if n != "__metadata__"
         )

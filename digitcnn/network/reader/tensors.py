@@ -13,7 +13,7 @@ from torch import Tensor
 from digitcnn.errors import CheckpointError
 
 MAX_DIMENSIONS = 8
-# Of all tensors that are made from one file: 64 MB in float32.
+# The limit for all tensors of one file: 64 MB in float32.
 MAX_NUMBERS = 16_000_000
 
 ITEM_SIZES = {
@@ -46,7 +46,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor as its file describes it; no memory is taken for it.
+    """A tensor as its file describes it; its data is not read.
 
     dtype: PyTorch's name, such as ``float32``. shape, stride, offset: as in PyTorch, in numbers;
     none is negative.
@@ -89,7 +89,10 @@ class WeightFile(Protocol):
         """The outermost value, with a ``TensorSpec`` for each tensor."""
 
     def storage_bytes(self, storage: Storage) -> bytes | memoryview:
-        """The bytes of a storage, as many as its type and items say. Raises InvalidCheckpoint."""
+        """Return the bytes of a storage, as many as its type and size need.
+
+        Raises InvalidCheckpoint.
+        """
 
 
 def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Tensor]:
@@ -122,7 +125,7 @@ def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
 
 
 def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of a contiguous tensor of this shape."""
+    """Return the strides of a contiguous tensor of this shape."""
     strides, step = [], 1
     for side in reversed(shape):
         strides.append(step)
@@ -131,17 +134,17 @@ def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def sides(shape: tuple[int, ...]) -> str:
-    """A shape for a sentence: ``32x1x3x3``."""
+    """Return a shape for a sentence: ``32x1x3x3``."""
     return "x".join(map(str, shape)) if shape else "1"
 
 
 def shown(text: str, length: int = 60) -> str:
-    """An untrusted text for a sentence: on one line, printable, short."""
+    """Return an untrusted text for a sentence: on one line, printable, short."""
     plain = "".join(c if c.isprintable() else "?" for c in text[: length + 1])
     return plain if len(plain) <= length else plain[: length - 1] + "…"
 
 
 def listed(names: Collection[str], most: int = 3) -> str:
-    """The first of many names, for a sentence."""
+    """Return the first of many names, for a sentence."""
     first = [shown(name, 40) for name in list(names)[:most]]
     return ", ".join(first) + (", …" if len(names) > most else "")

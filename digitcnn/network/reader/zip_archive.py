@@ -1,7 +1,7 @@
 """PyTorch's format since 1.6: uncompressed records in a zip archive, one of them a pickle.
 
-Python's ``zipfile`` reads the archive. What it believes of a file is checked first: how many
-records there are, and that together they are no larger than the file.
+Python's ``zipfile`` reads the archive. Two things that it trusts are checked first: the number of
+records, and that together they are no larger than the file.
 Format: ``torch/serialization.py``; PKWARE's APPNOTE 6.3.
 """
 
@@ -17,13 +17,12 @@ from digitcnn.network.reader.pickle_reader import (
     MAX_DESCRIPTION,
     PickleReader,
     storage_dtype,
-    storage_size,
 )
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
 
 MAX_RECORDS = 1000
 
-# What zipfile raises on damaged archives, by its source and by trial.
+# Errors that zipfile raises on damaged archives, from its source and from trials.
 _ZIP_ERRORS = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError,
     OSError, OverflowError, IndexError,
@@ -51,7 +50,7 @@ class ZipFile:
         self.content: Any = PickleReader(self._read("data.pkl"), self._resolve).read()
 
     def storage_bytes(self, storage: Storage) -> bytes:
-        """The bytes of a record."""
+        """Return the bytes of a record."""
         return self._read(f"data/{storage.key}")
 
     def _resolve(self, pid: tuple[Any, ...]) -> Storage:
@@ -68,9 +67,7 @@ class ZipFile:
             )
         if self._storages.setdefault(key, dtype) != dtype:
             raise ValueError
-        storage = Storage(dtype, items, key)
-        assert storage_size(storage) == size
-        return storage
+        return Storage(dtype, items, key)
 
     def _read(self, name: str) -> bytes:
         try:
@@ -94,7 +91,7 @@ def _open_archive(data: bytes) -> zipfile.ZipFile:
 
 
 def _checked_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The records by their names without the archive's folder. Raises InvalidCheckpoint."""
+    """Return the records by name, without the archive's folder. Raises InvalidCheckpoint."""
     infos = archive.infolist()
     if len(infos) > MAX_RECORDS:
         raise InvalidCheckpoint(
