@@ -1,7 +1,7 @@
-"""Whether a model can read sketches at all: its predictions for twenty built-in test sketches.
+"""Check whether a model can read sketches at all, on twenty built-in test sketches.
 
-This is a check and not an accuracy: a model that fails it is useless on the pad, one that passes
-may still be better or worse than another.
+The result is not an accuracy: a model that fails is useless on the pad, but twenty sketches are too
+few to rank models that pass.
 """
 
 from __future__ import annotations

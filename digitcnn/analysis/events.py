@@ -1,7 +1,7 @@
 """Progress of an analysis, as typed events.
 
-Whoever computes calls ``notify`` with one of these; the page and the command line each match on
-them in one place. ``PassResult`` belongs to them: a finished pass with dropout on.
+Computations call ``notify`` with one of these; the page and the command line each handle them in
+one place. ``PassResult`` is one of them: a finished pass with dropout on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Why a model predicts this digit and not that: its feature maps, and the ink and gaps that count.
+"""Explain a prediction against a rival digit: feature maps, and the ink and gaps that decide.
 
-What is explained is the *lead*: the predicted digit's logit minus a rival's, in points. There are
-two measures, because one cannot do both:
+The quantity explained is the *lead*: the predicted digit's logit minus a rival's, in points. There
+are two measures, because one cannot do both:
 
 - Ink: integrated gradients (Sundararajan, Taly and Yan 2017, arXiv 1703.01365) from blank paper.
   They add up to the lead minus that of blank paper, but are 0 wherever there is no ink.

@@ -186,7 +186,7 @@ class FeatureIndexes:
         result: FeatureIndex | Exception
         try:
             result = self._load(digest, classifier, training())
-        except Exception as error:  # raised to whoever asks next, in their own thread
+        except Exception as error:  # raised by the next request, in its own thread
             result = error
         with self._lock:
             self._building = None

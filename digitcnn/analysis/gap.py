@@ -1,8 +1,8 @@
-"""What causes the cross-dataset gap: framing, near duplicates, and what remains.
+"""Divide the cross-dataset gap into framing, near duplicates and a remainder.
 
 The other set is evaluated as it is, then in MNIST framing, then without the near duplicates of
-training images. The order is fixed, because it decides how much each step is credited with. What
-remains is writers, label noise and everything else.
+training images. The order is fixed, because it decides how much each step is credited with. The
+remainder is due to writers, label noise and everything else.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ digits, distorted as other hands, pens and scanners would, and generated ones) f
 are not digits (``digits.non_digits``): outlier exposure (Hendrycks et al. 2019, arXiv 1812.04606).
 The threshold accepts 99% of the held-out images after the framing that every sketch gets.
 
-The detector itself, and how a checkpoint stores it, is left to ``network.ood``.
+``network.ood`` has the detector itself and its storage in a checkpoint.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ CHANGES = (
 
 
 def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | None:
-    """Return what to do with a set that is read far better when changed, None for other sets.
+    """Return advice on a set that is classified far better when changed, None for other sets.
 
     A sentence such as "11% as it is, 98% transposed: add it with --transpose." The difference has
     to be large, and larger than chance (its paired 95% interval).

@@ -1,6 +1,6 @@
-"""The predictions of one classifier on one digit set: one forward pass makes them.
+"""The predictions of one classifier on one digit set, from one forward pass.
 
-Metrics, stability and figures read them and never run the classifier again.
+Metrics, stability and figures use them and do not run the classifier again.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def predict(
 class PredictionCache:
     """Predictions by classifier and digit set: logits in ``folder``, features in memory.
 
-    Thread-safe. Who asks for predictions that are being computed waits for them and sees their
-    progress. On disk are at most ``limit`` bytes; see ``DiskCache``.
+    Thread-safe. Requests for predictions that are being computed wait for them and get their
+    progress. At most ``limit`` bytes are stored on disk; see ``DiskCache``.
     """
 
     def __init__(

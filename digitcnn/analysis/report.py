@@ -1,9 +1,8 @@
 """The report of a run: one self-contained HTML page with everything needed to cite the run.
 
-The page fetches nothing and runs nothing: no script, figures as data, styles inside. The template
-is ``web/templates/report/report.html``. Reading a run's folder, and writing the page into it, is
-left to ``training.runs``. Nothing in the folder is trusted to be well formed, so every value passes
-one of the small functions below.
+The page has no script and loads nothing: figures and styles are inside. The template is
+``web/templates/report/report.html``; ``training.run_files`` reads the run's folder and writes the
+page. Values from the folder may be malformed, so each passes one of the small functions below.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Table = list[list[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What a run's folder holds, as plain values.
+    """The content of a run's folder, as plain values.
 
     name, state, message, created, device: as in ``run.json``. config: the training's settings.
     versions: of packages, by name; ``git`` is the program's revision where it has one.

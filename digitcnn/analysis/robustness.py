@@ -1,11 +1,11 @@
-"""How a classifier copes with digits that are rotated, shifted, scaled, thickened or blurred.
+"""Measure how a classifier copes with rotated, shifted, scaled, thickened or blurred digits.
 
 ``AXES`` are the five distortions, each a pure function of images and a strength. ``measure`` gives
 a classifier's accuracy along each axis, ``perturb`` its predictions for one sketch and the
 strengths at which the prediction changes. Only one distortion is applied at a time.
 
-The distorted images are uint8, as every image that a classifier gets here, so what is shown is
-what was classified.
+The distorted images are uint8, as all input images are, so the page shows exactly what was
+classified.
 """
 
 from __future__ import annotations

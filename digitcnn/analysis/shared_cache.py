@@ -1,7 +1,7 @@
-"""A cache that threads share: the values used last stay, and each is computed once at a time.
+"""An LRU cache that threads share, in which each value is computed by one thread at a time.
 
-``cachetools`` decides what stays. It has no single flight, so that part is here: who asks for a
-value that another thread is computing waits for it and sees its progress.
+``cachetools`` evicts. It has no single flight, so that part is here: a request for a value that
+another thread is computing waits for it and gets its progress.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SharedCache(Generic[Key, Value]):
     ) -> Value:
         """Return the value of ``key``, computed unless it is there and ``accept`` accepts it.
 
-        compute: called outside the lock with the callback to report to. progress: called in the
-        caller's own thread, whoever computes. Raises what ``compute`` and ``progress`` raise;
-        those who waited for it then compute the value themselves.
+        compute: called outside the lock with a callback for its progress. progress: called in the
+        caller's own thread, whichever thread computes. Raises what ``compute`` and ``progress``
+        raise; waiting callers then compute the value themselves.
         """
         while True:
             with self._lock:

@@ -113,7 +113,7 @@ class Stability:
 
     @property
     def verdict(self) -> str:
-        """What the deviation over thinned networks means, in words.
+        """A verdict on the deviation over thinned networks, in words.
 
         Empty for independent masks, whose deviation is bounded for any network, and for one pass.
         """

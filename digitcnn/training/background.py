@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BackgroundView:
-    """What a watcher sees of a job at one moment; ``version`` grows with every change.
+    """The state of a job at one moment; ``version`` grows with every change.
 
     state: idle, running, stopped, finished, interrupted or failed.
-    compute: the device, for people. phase: what it does while it runs.
+    compute: the device, for people. phase: the current work, in words.
     stopping: Stop was pressed, a batch is still being processed. message: how it ended.
     """
 

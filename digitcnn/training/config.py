@@ -1,4 +1,4 @@
-"""What one training is asked to do, checked on creation."""
+"""The settings of one training, checked on creation."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PostTrainingConfig:
-    """What follows a run's last epoch; it does not change the weights.
+    """The work after a run's last epoch, which does not change the weights.
 
     figures: whether to draw the nine figures. stability: whether to make dropout passes.
     passes: of each mask type, 1 to 200; None: the number of epochs, at most 200.

@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
 
-# The others wait this long while the first process evaluates and draws at a run's end.
+# The other processes wait this long while the first evaluates and draws at a run's end.
 PATIENCE = timedelta(hours=2)
 
 
@@ -110,7 +110,7 @@ class Processes:
             distributed.broadcast_object_list([what], 0)
 
     def receive(self) -> Any:
-        """Wait for what the first process sends; None where it has ended."""
+        """Wait for the first process's next message; None when that process has ended."""
         received = [None]
         try:
             distributed.broadcast_object_list(received, 0)

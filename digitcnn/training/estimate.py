@@ -1,4 +1,4 @@
-"""Estimates how long a training will take, from a short trial on this device."""
+"""Estimate how long a training will take, from a short trial on this device."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The events of a training: what ``run_training`` yields to the page and the command line.
 
-``view.TrainingView.after`` is the one place that tells them apart.
+``view.TrainingView.after`` is the one place that handles each kind.
 """
 
 from __future__ import annotations

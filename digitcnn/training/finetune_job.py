@@ -19,7 +19,7 @@ from digitcnn.training.sketches import Sketches, check_sketches
 
 @dataclass(frozen=True)
 class FineTuningView(BackgroundView):
-    """What a watcher sees of a fine-tuning at one moment.
+    """The state of a fine-tuning at one moment.
 
     base: name of the model. ended: how the last fine-tuning of this process ended.
     """

@@ -70,8 +70,8 @@ def fine_tune_network(
 ) -> Iterator[StepProgress]:
     """Fine-tune ``network`` in place; ends early, between two batches, once ``stopped``.
 
-    network: nobody else's; it ends up on the CPU, in evaluation mode. Its batch-norm statistics
-    stay those of the original training: there are too few sketches to estimate any, and so small a
+    network: not used elsewhere; it ends up on the CPU, in evaluation mode. Its batch-norm
+    statistics stay as they were: there are too few sketches to estimate new ones, and so small a
     change hardly moves them. The same seed, sketches and threads give the same weights on the CPU.
     Raises TrainingError when the loss is no longer finite.
     """

@@ -1,4 +1,4 @@
-"""Whether a fine-tuned model is saved: both models on the same images, and what is against it."""
+"""Decide whether a fine-tuned model is saved, from both models' results on the same images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ComparisonRow:
 def compare_models(
     title: str, before: Predictions, after: Predictions, *, decides: bool
 ) -> ComparisonRow:
-    """Raises ValueError for predictions of different images."""
+    """Compare the models. Raises ValueError for predictions of different images."""
     comparison = compare(("after", "before"), (after, before), (None, None))
     pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
     return ComparisonRow(
@@ -48,7 +48,7 @@ def compare_models(
 
 
 def objections(feedback: ComparisonRow, held_out: Sequence[ComparisonRow]) -> list[str]:
-    """Return what is against the fine-tuned model, with its numbers; it is saved without any.
+    """Return the objections to the fine-tuned model, in words; without any, it is saved.
 
     feedback: the other half of the feedback; the model must not be worse on it, and right on
     MIN_RIGHT of it. held_out: the held-out images in each framing; the lower end of each paired

@@ -1,7 +1,7 @@
-"""What follows a run once it is finished: the other digit set, dropout passes and figures.
+"""The work after a run is finished: the other digit set, dropout passes and figures.
 
-The run is finished whatever happens here: killed in between, it only has fewer files, and
-``python -m digitcnn figures`` and ``stability`` make those at any time. One forward pass per digit
+The run stays finished whatever happens here. A killed process only leaves fewer files, which
+``python -m digitcnn figures`` and ``stability`` can make at any time. One forward pass per digit
 set serves metrics, passes and figures.
 """
 
@@ -37,7 +37,7 @@ def other_test_set(digits: str) -> str:
 
 @dataclass(frozen=True)
 class PostTrainingResult:
-    """What came of it.
+    """The results of post-training.
 
     metrics: by the other set's name, as ``Evaluation.to_json``; empty where it is not available.
     stability: one sentence per mask type. problem: sentences on what is missing, or empty.
@@ -51,8 +51,8 @@ class PostTrainingResult:
 class PostTraining:
     """The post-training work of one run.
 
-    findings: of the run's own test set, or of its held-out images where it has none; nobody else
-    uses its network, which ends up on the CPU. metrics: what metrics.json holds so far.
+    findings: of the run's own test set, or of its held-out images where it has none. Its network
+    is not used elsewhere and ends up on the CPU. metrics: the content of metrics.json so far.
     stopped: whether to skip the rest.
     """
 

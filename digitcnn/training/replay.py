@@ -1,4 +1,4 @@
-"""Training replay: the networks of a training after its epochs, kept in memory."""
+"""Training replay: the networks after the epochs of a training, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run's folder: its record, its log, and the lock of whoever works on it."""
+"""One run's folder: its record, its log, and its lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from digitcnn.files import write_json
 from digitcnn.training.run_record import INTERRUPTED, RUNNING, RunRecord
 from digitcnn.training.run_results import RunResults
 
-# Only one thread probes a lock at a time: two would take each other for the run's holder.
+# Only one thread probes a lock at a time: two would mistake each other for the run's holder.
 _probing = threading.Lock()
 
 
@@ -60,7 +60,7 @@ class Run:
             self._lock.release()
 
     def record(self) -> RunRecord:
-        """Return the record; a run that says running but that nobody holds was interrupted.
+        """Return the record; a run marked running whose lock is free was interrupted.
 
         Raises RunError when run.json is missing or damaged.
         """
@@ -76,7 +76,7 @@ class Run:
         return dataclasses.replace(record, name=self.name)
 
     def with_current_state(self, record: RunRecord) -> RunRecord:
-        """Return ``record``, marked interrupted where it says running but nobody holds the run."""
+        """Return ``record``, marked interrupted where it is running but the lock is free."""
         if record.state == RUNNING and not self._is_held():
             return dataclasses.replace(
                 record, state=INTERRUPTED, message="The process ended during training."
@@ -96,7 +96,7 @@ class Run:
         except Timeout:
             return True
         except OSError:
-            # Nobody can train in a folder that cannot be written.
+            # No process can train in a folder that cannot be written.
             return False
 
     def _was_deleted(self) -> bool:

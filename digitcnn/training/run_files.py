@@ -1,4 +1,4 @@
-"""The files of a run that a page may list and download, and the report made of them."""
+"""The files of a run that a page may list and download, and the report made from them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The state of a run and what it was asked to do; times are ISO 8601 in UTC.
+    """The state and the settings of a run; times are ISO 8601 in UTC.
 
     state: running, finished, stopped, interrupted or failed.
     saves: whether the run writes a checkpoint and a resume state.
@@ -87,6 +87,6 @@ def check_run_name(name: object) -> None:
 
 
 def default_run_name(digits: str, now: datetime) -> str:
-    """Return the name of a run that was given none: digit set and time."""
+    """Return the default name of a run: digit set and time."""
     safe = re.sub(r"[^A-Za-z0-9.-]", "-", digits).lstrip(".-")[:30] or "run"
     return f"{safe}-{now:%Y%m%d-%H%M%S}"

@@ -1,4 +1,4 @@
-"""What a run measured, as files in its folder: history, metrics, stability and resume state."""
+"""The results of a run, as files in its folder: history, metrics, stability and resume state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All runs of an output folder: created, opened, listed, renamed, deleted."""
+"""Create, open, list, rename and delete the runs of an output folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Every page lists the runs each second, so run.json is read again only when it changed.
+        # Every page lists the runs each second, so run.json is read again only after a change.
         # By path, time and size of run.json.
         self._records: LRUCache[tuple[Path, int, int], RunRecord] = LRUCache(2000)
         self._records_lock = threading.Lock()
@@ -84,11 +84,11 @@ class RunStore:
         if os.path.lexists(self.folder / name):
             raise _name_taken(name)
 
-    def _free_name(self, wanted: str) -> str:
-        name, number = wanted, 1
+    def _free_name(self, base: str) -> str:
+        name, number = base, 1
         while (self.folder / name).exists():
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{base}-{number}"
         return name
 
     def open(self, name: str) -> Run:
@@ -172,7 +172,7 @@ class RunStore:
         return run.with_current_state(record)
 
     def digests(self) -> set[str]:
-        """Return the digests of all checkpoints that runs here wrote; their claims are ours."""
+        """Return the digests of all checkpoints that runs here wrote; their claims are trusted."""
         return {record.digest for record in self.records() if record.digest is not None}
 
 

@@ -2,8 +2,8 @@
 
 The order at the end: evaluation, OOD detector, checkpoint, run marked finished, post-training. A
 process that is killed anywhere in between leaves a run that is finished or resumable. A stop after
-the last epoch skips post-training only; the end of the process skips evaluation and OOD detector as
-well, which a resume then makes.
+the last epoch skips post-training only. When the process is about to end, evaluation and OOD
+detector are skipped too; resuming the run makes up for them.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ def assist_training(
 
 
 def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool]:
-    """Return a function that tells whether any process was asked to stop; then all of them are."""
+    """Return a function that returns whether to stop: all processes stop if any was asked to."""
 
     def stopped() -> bool:
-        # All act on the shared answer: one that is asked a moment later stops with the others.
-        answer = processes.any(stop.is_set())
-        if answer and not stop.is_set():
+        # All act on the shared result, so they stop after the same batch.
+        any_stopped = processes.any(stop.is_set())
+        if any_stopped and not stop.is_set():
             stop.stop()
-        return answer
+        return any_stopped
 
     return stopped
 

@@ -15,7 +15,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import StepProgress
 
-# Progress is reported this often; on an accelerator it is also the only wait for the device.
+# Seconds between reports of progress; on an accelerator these are the only waits for the device.
 REPORT_SECONDS = 0.5
 
 WEIGHT_DECAY = 0.01

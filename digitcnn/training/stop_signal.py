@@ -1,4 +1,4 @@
-"""The request that a training or fine-tuning ends early."""
+"""The signal to end a training or fine-tuning early."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class StopSignal:
 
     @property
     def interrupted(self) -> bool:
-        """Return whether the stop is an interruption, such as Ctrl-C, and not a wish to stop."""
+        """Return whether to stop because the process is about to end."""
         return self.is_set() and self.reason == INTERRUPTED

@@ -1,4 +1,4 @@
-"""The versions that a result depends on besides its configuration."""
+"""The versions of the packages that a result depends on."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PROGRAM = Path(digitcnn.__file__).resolve().parent.parent
 
 def versions(program: Path = PROGRAM) -> dict[str, str]:
     """Return the versions by name; ``git`` where ``program`` is a checkout and git is installed."""
-    found = {
+    packages = {
         "digitcnn": digitcnn.__version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
     revision = git_revision(program)
-    return found if revision is None else {**found, "git": revision}
+    return packages if revision is None else {**packages, "git": revision}
 
 
 def git_revision(folder: Path) -> str | None:
     """Return the commit that is checked out in ``folder``, None where it is not known."""
     if not (folder / ".git").exists():
-        return None  # an installed package may lie inside somebody else's repository
+        return None  # an installed package may be inside another repository
     try:
         result = subprocess.run(
             ["git", "rev-parse", "--verify", "HEAD"],

@@ -1,4 +1,4 @@
-"""What a watcher sees of a training: the sum of its events."""
+"""The state of a training, accumulated from its events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from digitcnn.training.events import (
 from digitcnn.training.replay import TrainingReplay
 from digitcnn.training.run_record import RUNNING
 
-# A chart has no more pixels than that.
+# A chart has no more pixels.
 MAX_LOSSES = 600
 
 
@@ -52,10 +52,10 @@ class LossCurve:
 
 @dataclass(frozen=True)
 class TrainingView(BackgroundView):
-    """What a watcher sees of a training at one moment.
+    """The state of a training at one moment.
 
-    number, of: the run is this one of so many that were started together.
-    keeps_replay: whether to keep the networks. replay: those after the epochs that this process
+    number, of: the run's number among those started together, and how many these are.
+    keeps_replay: whether to store the networks. replay: those after the epochs that this process
     trained.
     ended: how the run ended; None before that.
     """

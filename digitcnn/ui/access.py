@@ -1,10 +1,10 @@
-"""Who may change things: the owner, and how a page proves that it is the owner's.
+"""Decide whether a request is the owner's, who alone may change things.
 
-Whoever uses the machine itself is the owner. As soon as others can reach the app, the owner is who
-opened the link that the app printed at startup: it ends in ``#owner=`` and a secret, the token.
-Browsers never send what follows ``#``; a script moves it from the address into the page's storage,
-and the events of owner-only handlers send it as their first input. What the page hides is not
-protected: ``require_owner`` is what protects.
+Requests from the machine itself are the owner's. As soon as others can reach the app, the owner is
+identified by the link that the app prints at startup: it ends in ``#owner=`` and a secret, the
+token. Browsers never send the part after ``#``. A script moves it from the address into the page's
+storage, and the events of owner-only handlers send it as their first input. Hiding a control on
+the page does not protect it: ``require_owner`` does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import gradio as gr
 from digitcnn.errors import NotOwnerError
 from digitcnn.web import bundle
 
-# What proxies and tunnels add about their clients: such a request came from elsewhere, although the
-# connection itself comes from this machine.
+# Headers that proxies and tunnels add: such a request came from another machine, although the
+# connection comes from this one.
 _FORWARDING = {
     "client-ip",
     "forwarded",
@@ -97,7 +97,7 @@ class Access:
         *,
         to: str = "start or stop training",
     ) -> None:
-        """Raise NotOwnerError unless the request is the owner's. to: what they asked to do."""
+        """Raise NotOwnerError unless the request is the owner's. to: the action, in words."""
         if not self.is_owner(request, token):
             raise NotOwnerError(
                 f"Only the owner can {to}; open the owner link printed in the terminal at startup."
@@ -117,8 +117,8 @@ class Access:
 def _comes_from_this_machine(request: gr.Request) -> bool:
     """Return whether browser and app are on one machine, with nothing between them.
 
-    The connection alone does not say: tunnels and proxies connect from here as well, which their
-    headers reveal, and so does another site's page in a browser here. Its requests carry its own
+    The connection alone does not show it: tunnels and proxies connect from here as well, which
+    their headers reveal. So does another site's page in a browser here; its requests carry its own
     Origin or, if its name was made to point to this machine, its own Host.
     """
     headers = [(name.lower(), value) for name, value in request.headers.items()]

@@ -67,10 +67,10 @@ def events_of(work: Callable[[Notify], R]) -> Generator[Event, None, R]:
 def updates_of(
     work: Callable[[Notify], R], show: Callable[[Event], ViewUpdate | None]
 ) -> Generator[ViewUpdate, None, R]:
-    """Run ``work`` in a thread, yield what ``show`` makes of its events and return its result.
+    """Run ``work`` in a thread, yield a view update for its events and return its result.
 
-    show: called in this thread, not for every event of progress but a few times a second; None
-    shows nothing.
+    show: turns an event into an update, None for no update. Called in this thread; for events of
+    progress only a few times a second.
     """
     events = events_of(work)
     last = -SECONDS_BETWEEN_UPDATES

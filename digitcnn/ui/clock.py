@@ -1,9 +1,8 @@
-"""The page's one clock: what follows the state of the app is brought up to date when it is behind.
+"""The page's one clock: polls for changes of the app and refreshes stale components.
 
-Once a second the page asks whether it is: a call that costs browser and app next to nothing. Only
-where it is, Gradio's own event runs, which takes the browser a hundred times as long, on every page
-that is open. While something runs, what is said of it moves: every second where it can be seen,
-every fourth elsewhere.
+Once a second the page asks whether it is stale, a call that costs browser and app next to nothing.
+Only if it is, Gradio's own event runs, which takes the browser a hundred times as long. While
+something runs, its progress is refreshed every second where it is visible, every fourth elsewhere.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ import gradio as gr
 
 log = logging.getLogger(__name__)
 
-Look = Callable[..., Sequence[Any]]
+Refresh = Callable[..., Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class News:
-    """How things stand. key: another one whenever a look would find something new.
+    """The state of one part of the app. key: differs whenever a refresh would show something new.
 
-    moving: something runs, so that a look finds something new every second without another key.
+    moving: something runs, so a refresh shows something new every second, with the same key.
     """
 
     key: Hashable
@@ -36,7 +35,7 @@ class News:
 
 @dataclass(frozen=True)
 class _Watcher:
-    look: Look
+    refresh: Refresh
     inputs: list[Any]
     outputs: list[Any]
     news: Callable[[], News]
@@ -44,42 +43,45 @@ class _Watcher:
 
 
 class Clock:
-    """Collects what follows the state of the app while the page is built; ``build`` starts it."""
+    """Collects the components to refresh while the page is built; ``build`` starts the clock."""
 
     def __init__(self) -> None:
         self._watchers: list[_Watcher] = []
-        self._told: dict[int, str] = {}
+        # The last error of each watcher, so that it is logged once.
+        self._logged: dict[int, str] = {}
 
     def watch(
         self,
-        look: Look,
+        refresh: Refresh,
         inputs: list[Any],
         outputs: list[Any],
         *,
         news: Callable[[], News],
         seen_in: str = "",
     ) -> None:
-        """Ask ``look`` when the page is loaded, and whenever ``news`` are others than it shows.
+        """Call ``refresh`` when the page is loaded and whenever ``news`` has changed since.
 
-        look: called with the request and the inputs' values; returns a value for each output. What
-        it raises is logged once, and its outputs stay as they are. news: asked every second by
-        every page. seen_in: ``elem_id`` of where it can be seen that something moves.
+        refresh: called with the request and the inputs' values; returns a value for each output.
+        If it raises, the error is logged once and the outputs stay as they are. news: called every
+        second for every page. seen_in: ``elem_id`` of the element that shows the progress.
         """
-        self._watchers.append(_Watcher(look, inputs, outputs, news, seen_in))
+        self._watchers.append(_Watcher(refresh, inputs, outputs, news, seen_in))
 
     def build(self, page: gr.Blocks) -> None:
-        """Inside the open ``page``, after everything that is watched."""
+        """Add the clock to the open ``page``, after everything that is watched."""
         inputs = [part for watcher in self._watchers for part in watcher.inputs]
         outputs = [part for watcher in self._watchers for part in watcher.outputs]
         shown = gr.Textbox(visible="hidden", show_label=False, elem_id="page-shown")
         behind = gr.Button(visible="hidden", elem_id="page-behind")
 
         def catch_up(request: gr.Request, *values: Any) -> list[Any]:
-            updates: list[Any] = [self._state()]  # first: what changes meanwhile is news again
-            left = list(values)
+            # The state first: later changes then make the page stale again.
+            updates: list[Any] = [self._state()]
+            remaining = list(values)
             for number, watcher in enumerate(self._watchers):
-                own, left = left[: len(watcher.inputs)], left[len(watcher.inputs) :]
-                updates += self._asked(number, watcher, request, own)
+                count = len(watcher.inputs)
+                own, remaining = remaining[:count], remaining[count:]
+                updates += self._updates(number, watcher, request, own)
             return updates
 
         def page_news(payload: Any, request: gr.Request) -> dict[str, Any]:
@@ -104,27 +106,27 @@ class Clock:
         )
 
     def _state(self) -> str:
-        """What a page that is up to date shows: a key, and ``moving`` where something does."""
-        found = []
+        """Return the state that an up-to-date page shows: a key, and ``moving`` during progress."""
+        all_news = []
         for watcher in self._watchers:
             try:
-                found.append(watcher.news())
-            except Exception as error:  # the look says it, on the page or in the log
-                found.append(News((type(error).__name__, str(error))))
-        key = hashlib.blake2b(repr([news.key for news in found]).encode(), digest_size=8)
-        return key.hexdigest() + " moving" * any(news.moving for news in found)
+                all_news.append(watcher.news())
+            except Exception as error:  # the refresh reports it, on the page or in the log
+                all_news.append(News((type(error).__name__, str(error))))
+        key = hashlib.blake2b(repr([news.key for news in all_news]).encode(), digest_size=8)
+        return key.hexdigest() + " moving" * any(news.moving for news in all_news)
 
-    def _asked(
+    def _updates(
         self, number: int, watcher: _Watcher, request: gr.Request, values: list[Any]
     ) -> list[Any]:
         try:
-            updates = list(watcher.look(request, *values))
+            updates = list(watcher.refresh(request, *values))
         except Exception as error:
-            if self._told.get(number) != str(error):
-                self._told[number] = str(error)
+            if self._logged.get(number) != str(error):
+                self._logged[number] = str(error)
                 log.error("A part of the page cannot be kept up to date", exc_info=error)
             return [gr.skip()] * len(watcher.outputs)
-        self._told.pop(number, None)
+        self._logged.pop(number, None)
         return updates
 
 
@@ -133,9 +135,9 @@ _KEY = secrets.token_bytes(32)
 
 
 def _login_of(request: gr.Request) -> str:
-    """Return a mark that differs from login to login; empty where nobody logs in.
+    """Return a mark that differs from login to login; empty without logins.
 
-    By it the page knows a sketch that was drawn under another login.
+    The page uses it to recognise a sketch that was drawn under another login.
     """
     tokens = re.findall(r"access-token-[^;]+", request.headers.get("cookie", ""))
     if not tokens:

@@ -17,17 +17,16 @@ from digitcnn.workspace import Workspace
 
 
 def suggested(names: Sequence[str], selected: Any) -> list[str]:
-    """Return the models to compare unless somebody chooses: the selected and the newest other one.
+    """Return the models to compare by default: the selected and the newest other one.
 
-    names: of all available models, the newest first. selected: from anybody; fewer than two models
-    give fewer than two.
+    names: of all available models, the newest first; of fewer than two, all. selected: unchecked.
     """
     first = [name for name in names if name == selected]
     return [*first, *(name for name in names if name != selected)][:2]
 
 
 def names_in(chosen: Any) -> list[str]:
-    """Return the names in what a page sent, which may come from anybody, each once."""
+    """Return the names in a page's unchecked input, each once."""
     names = chosen if isinstance(chosen, list) else []
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
@@ -104,7 +103,7 @@ class ModelChoice:
         self._save.click(save, [owner_token, self._dropped], status, js=WITH_TOKEN_JS, **PRIVATE)
 
     def _refresh(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
-        """Offer what is available now; chosen models that still are available stay chosen."""
+        """Offer the models available now; chosen ones that are still available stay chosen."""
         available = self._models.choices(request.session_hash)
         names = [name for _, name in available]
         stay = [name for name in names_in(chosen) if name in names]
@@ -116,7 +115,7 @@ class ModelChoice:
     def _follow(
         self, chosen: Any, selected: Any, suggestion: list[str], request: gr.Request
     ) -> tuple[Any, list[str]]:
-        """Until somebody chooses here, follow the selector above the tabs."""
+        """Follow the selector above the tabs, until a choice is made here."""
         available = self._models.choices(request.session_hash)
         new = suggested([name for _, name in available], selected)
         if names_in(chosen) != suggestion or new == suggestion:

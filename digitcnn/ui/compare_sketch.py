@@ -1,4 +1,4 @@
-"""One sketch, every model: the section of the Compare tab that asks them all about the pad."""
+"""The section of the Compare tab that classifies the pad's sketch with every model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_sketch_section(models: Models, chosen: gr.Dropdown) -> None:
 
 
 def compare_function(models: Models) -> Callable[[Any], Payload]:
-    """Return what compare.js calls: any JSON in, a dictionary out, never an error."""
+    """Return the function that compare.js calls: any JSON in, a dictionary out, never an error."""
 
     @replying
     def compare_answers(payload: Payload) -> Payload:

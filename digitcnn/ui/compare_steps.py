@@ -1,6 +1,6 @@
-"""What Compare shows, in steps: the comparison, where two models differ, and robustness.
+"""The results of the Compare tab, step by step: comparison, differences and robustness.
 
-No component of the page is known here, only their names.
+Updates name the page's components; the components themselves are not used here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Compare tab: which of several models is better on the same images, by more than chance?"""
+"""The Compare tab: compares several models on the same images, with significance tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
 from digitcnn.workspace import Workspace
 
-# At most so many comparisons are computed at a time, whoever presses; the others wait.
+# Comparisons computed at a time, for all pages together; the others wait.
 AT_A_TIME = 2
 
 NO_RESULTS = (
@@ -72,7 +72,7 @@ def build_compare_tab(
 
 
 def _build_results(workspace: Workspace, models: Models) -> dict[str, Any]:
-    """Build what is seen after a comparison; return the components by name."""
+    """Build the components of the results; return them by name."""
     shown = gr.State(ComparisonView())
     with results_view("compare-results"):
         table = table_view(elem_id="compare-table")

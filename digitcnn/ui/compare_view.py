@@ -1,4 +1,4 @@
-"""What the Compare tab shows of several models: tables, verdicts, curves, images."""
+"""Render the results of the Compare tab: tables, verdicts, curves, images."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ NETWORKS_NOT_RECIPES = (
 def models_table(
     comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint], trained_here: set[str]
 ) -> str:
-    """Render a row per model: what it is, and its accuracy and calibration on every set.
+    """Render a row per model: its origin, and its accuracy and calibration on every set.
 
     comparisons: one per digit set, of the same models. trained_here: digests of networks whose
-    files this installation wrote; what other files say of their training is claimed.
+    files this installation wrote; the details of other files are marked as claimed.
     """
     rows: list[list[Value]] = []
     for place, checkpoint in enumerate(checkpoints):
@@ -75,7 +75,7 @@ def models_table(
 
 
 def pairs_table(comparison: Comparison) -> str:
-    """Render a row per pair of models, and what can be said of them."""
+    """Render a row per pair of models, with the verdict."""
     rows: list[list[Value]] = [
         [
             f"{comparison.names[pair.a]} – {comparison.names[pair.b]}",
@@ -101,7 +101,7 @@ def pairs_table(comparison: Comparison) -> str:
 
 
 def words(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint]) -> Markup:
-    """Render the verdicts in sentences, seeds of one recipe summed up, and what this is not."""
+    """Render the verdicts in sentences, a summary of seeds of one recipe, and a caveat."""
     details = [checkpoint.details for checkpoint in checkpoints]
     sentences = []
     for comparison in comparisons:
@@ -122,7 +122,7 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> str:
-    """Render what the files say of their trainings, side by side; what differs is marked."""
+    """Render the files' training settings side by side, with differences marked."""
     settings = settings_side_by_side([checkpoint.details for checkpoint in checkpoints])
     rows: list[list[Value]] = [
         [f"{setting} ≠" if differs else setting, *map(_setting, values)]

@@ -15,7 +15,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import Checkpoint, Network, generated_digits, load
 from digitcnn.network.filenames import numbered, safe_filename, save_under_free_name
 
-# A page that asks for its models keeps them; without that they expire after so long.
+# Models of a page that has not asked for them for so long expire.
 SECONDS_HELD = 70 * 60
 PER_SESSION = 8
 # 4 MB each, for all sessions together; the oldest expire first.
@@ -26,9 +26,9 @@ PREFIX = "dropped-"
 
 @dataclasses.dataclass(frozen=True)
 class DroppedFile:
-    """What became of one dropped file. key: its model's name on this page; None if refused.
+    """The result of reading one dropped file. key: its model's name on this page; None if refused.
 
-    file: its name as the person called it. sentence: what model it has, or why it is refused.
+    file: its name as the visitor sees it. sentence: a description of the model, or the problem.
     """
 
     file: str
@@ -98,14 +98,14 @@ class DroppedModels:
         return DroppedFile(path.name, f"{verdict[:1].upper()}{verdict[1:]}.", key)
 
     def get(self, key: str) -> Checkpoint | None:
-        """The model with that key; None where it is not, or no longer, held."""
+        """Return the model with that key; None if it is unknown or has expired."""
         with self._lock:
             self._drop_old()
             held = self._held.get(key)
             return None if held is None else held.checkpoint
 
     def of(self, session: str) -> list[tuple[str, Checkpoint]]:
-        """Keys and models of a session, the latest first. Asking keeps them from expiring."""
+        """Return keys and models of a session, the latest first, and renew their time."""
         with self._lock:
             self._drop_old()
             mine = [(key, held) for key, held in self._held.items() if held.session == session]
@@ -142,12 +142,12 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
         checkpoint.details,
         checkpoint.ood,
         description=checkpoint.description,
-        reuse=False,  # each press of Keep writes a file
+        reuse=False,  # each press of Save writes a file
     )
 
 
 def _stem(name: str) -> str:
-    """A file's name without the suffixes that weight files have."""
+    """Return a file's name without the suffixes of weight files."""
     path = PurePath(name).name
     for suffix in (".safetensors", ".pth", ".ckpt", ".bin", ".pkl", ".tar"):
         path = path.removesuffix(suffix)

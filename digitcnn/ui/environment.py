@@ -1,4 +1,4 @@
-"""The environment variables that Gradio reads, and what they must not do to this app."""
+"""The environment variables that Gradio reads, and protection from their side effects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PUBLIC_VARIABLES = ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "GRADIO_ROOT_PATH", "S
 
 
 def prepare_libraries() -> None:
-    """Set what Gradio and PyTorch read when they are imported."""
+    """Set the variables that Gradio and PyTorch read when they are imported."""
     # No request leaves the machine unasked.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # Gradio's page of past calls would keep sketches in everybody's browser.
@@ -26,11 +26,11 @@ def prepare_libraries() -> None:
 
 @contextmanager
 def hidden_from_gradio() -> Iterator[None]:
-    """Within it no proxy is set, nor an address of Gradio's: for importing and launching it.
+    """Unset proxies and Gradio's address variables within the block: for importing and launching.
 
-    Gradio's import fails for a SOCKS proxy that its HTTP client does not know, and ``launch`` asks
-    the app that it has just started by way of the proxy, which knows nothing of it. Nothing but
-    this machine is asked meanwhile. Downloads and the share link use the proxy as set.
+    Gradio's import fails for a SOCKS proxy that its HTTP client does not support. ``launch`` sends
+    a request to the app that it has just started, and the proxy cannot reach that. No other
+    requests are sent meanwhile. Downloads and the share link use the proxy as set.
     """
     hidden = {
         name: value

@@ -1,4 +1,4 @@
-"""The images behind the errors: the section of the Evaluate tab that shows them."""
+"""The section of the Evaluate tab that shows misclassified images."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ TILES = 60
 # More would keep the machine busy for a minute, and would be too long a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000
 
-# Once the images of a chosen cell are in place, below the matrices, the page scrolls to them as
-# little as it must; two frames later, because only then do they take their room.
+# Scrolls to the images of a chosen cell, below the matrices, no further than necessary. Two frames
+# later, because only then do they have their size.
 SHOW_IMAGES_JS = """() => requestAnimationFrame(() => requestAnimationFrame(() => {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   document.querySelector("#evaluate-errors")?.scrollIntoView(
@@ -94,8 +94,8 @@ def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -
     def pick(view: EvaluationView, event: gr.EventData) -> list[Any]:
         cell = event_data(event)
         name, true, predicted = (cell.get(key) for key in ("digits", "true", "predicted"))
-        made = browse(view, name, str(true), str(predicted))
-        return [name, str(true), str(predicted), made]
+        images = browse(view, name, str(true), str(predicted))
+        return [name, str(true), str(predicted), images]
 
     @toasting
     def suspect(view: EvaluationView, name: Any) -> Iterator[str]:
@@ -111,7 +111,7 @@ def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -
         None, js=SHOW_IMAGES_JS, **PRIVATE
     )
     suspects.click(suspect, [shown, digits], images, **PRIVATE)
-    # They are of all digits, whatever cell was chosen before.
+    # Suspects are of all digits, whatever cell was chosen before.
     suspects.click(lambda: [ANY, ANY_ERROR], None, [true, predicted], queue=False, **PRIVATE)
     return ErrorBrowser(matrices, digits, true, predicted, images)
 

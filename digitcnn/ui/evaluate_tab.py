@@ -1,8 +1,8 @@
-"""The Evaluate tab: how good a model is on several test sets, where it errs, and why.
+"""The Evaluate tab: scores a model on several test sets and shows its errors and their causes.
 
-Nothing but the nine figures of a run is written, and only for the owner. The sections are built by
+It writes only the nine figures of a run, and only for the owner. The sections are built by
 ``set_chooser``, ``error_browser``, ``figure_gallery``, ``gap_section`` and ``robustness_section``;
-what a press of the button shows comes from ``evaluation_steps``.
+the results come from ``evaluation_steps``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One evaluation, from the press of the button to the last figure: what the page shows, in steps.
+"""One evaluation as updates of the page, from the press of the button to the last figure.
 
-No component of the page is known here, only their names.
+Updates name the page's components; the components themselves are not used here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.set_chooser import MOST_SETS
 from digitcnn.workspace import Workspace
 
-# The names of what is emptied when an evaluation starts, besides the nine figures.
+# Names of the components that are emptied when an evaluation starts, besides the nine figures.
 _TEXTS = ("table", "words", "per_digit", "matrices", "errors", "zip")
 _SECTIONS = ("gap_status", "gap", "robustness_status", "robustness", "robustness_table")
 
@@ -61,7 +61,7 @@ class EvaluationRequest:
         digit: Any = ANY,
         place: Any = 0,
     ) -> EvaluationRequest:
-        """Check what a page sent, which may come from anybody and so be of any kind.
+        """Check a page's input, which may have any type.
 
         name: of the checkpoint. chosen: names of test sets. digit, place: as ``example_of``.
         Raises DigitCNNError for what cannot be evaluated.

@@ -1,4 +1,4 @@
-"""What the Evaluate tab shows of its results: tables, files, sentences, confusion matrices.
+"""Render the results of the Evaluate tab: tables, files, sentences, confusion matrices.
 
 All texts of numbers come from ``analysis.metrics``, as in the figures and on the command line.
 """
@@ -108,7 +108,7 @@ def words(checkpoint: Checkpoint, evaluations: Sequence[Evaluation], gaps: Seque
 
 
 def calibration_sentence(checkpoint: Checkpoint) -> str:
-    """Return what the temperature is, and what it does not promise."""
+    """Return a sentence on the temperature, with its caveat."""
     if not checkpoint.calibrated:
         return "This model is not calibrated: NLL, Brier score and ECE use its raw probabilities."
     return (

@@ -1,4 +1,4 @@
-"""The nine figures: the section of the Evaluate tab that shows them and gives them as a file."""
+"""The section of the Evaluate tab that shows the nine figures and offers them as a zip file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from digitcnn.workspace import Workspace
 class FigureGallery:
     """The components of the section.
 
-    digit, place: which image figure 6 follows: a digit or ANY, and its number among those, from 0.
-    passes: for figure 9. figures: by their names. zip_link: empty until somebody asks for it.
+    digit, place: the image that figure 6 shows: a digit or ANY, and its number among those, from 0.
+    passes: for figure 9. figures: by their names. zip_link: empty until it is requested.
     """
 
     digit: gr.Dropdown
@@ -95,9 +95,9 @@ def build_figure_gallery(
         if not view.sets:
             raise DigitSetError("There are no figures yet; press Evaluate first.")
         request = check(view, digit, place, count)
-        pngs = request.draw(workspace, request.evaluate(workspace), cache)
+        images = request.draw(workspace, request.evaluate(workspace), cache)
         name = f"{view.model}-figures.zip"
-        return data_link(zip_of(pngs), "application/zip", name, name)
+        return data_link(zip_of(images), "application/zip", name, name)
 
     inputs = [shown, digit, place, passes]
     for control in (digit, place):

@@ -67,7 +67,7 @@ def _texts(score: Score) -> list[str]:
 
 
 def calibration_sentence(bins: Sequence[ReliabilityBin]) -> str:
-    """Say how confident the predictions were, and how often they were rated right."""
+    """Return a sentence on mean confidence and the share of predictions rated right."""
     n = sum(one.count for one in bins)
     if not n:
         return "No ratings yet. Rate some predictions to see whether confidence matches accuracy."

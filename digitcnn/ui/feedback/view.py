@@ -1,8 +1,8 @@
-"""The Feedback section of the Sketchpad tab: every entry in a list, and what they add up to.
+"""The Feedback section of the Sketchpad tab: a list of all entries, and statistics.
 
-Its script calls the functions given to it here as plain POSTs, as the pad does, so any JSON may
-come from anybody. Everyone may look, and sees others by an alias alone. An entry is changed by its
-author, who sends the secret of their browser along, or by the owner.
+Its script calls the functions below as plain POSTs, as the pad does, so they accept any JSON.
+Everyone may read the list, in which visitors have aliases. An entry can be changed by its author,
+whose browser sends its secret along, and by the owner.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ def build_feedback_view(workspace: Workspace, access: Access) -> None:
 
 
 def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..., Payload]]:
-    """Return what the section's script calls by name: any JSON in, a dictionary out, no errors.
+    """Return the functions that the section's script calls: JSON in, a dictionary out, no errors.
 
-    Each payload has ``{"owner", "visitor"}``, the secrets of whoever asks, the first empty for a
-    visitor.
+    Each payload has the caller's secrets, ``{"owner", "visitor"}``; owner is empty for a visitor.
     """
 
     def named(name: str, handler: Callable[[Payload, bool], Payload]) -> Callable[..., Payload]:
