@@ -269,7 +269,7 @@ def test_a_model_that_misreads_sketches_causes_a_warning(tmp_path: Path, data_di
         while "mine misreads" not in app.output():
             assert time.monotonic() < deadline, app.output()
             time.sleep(0.05)
-        assert app.output().count("drawn digits that come with the program") == 1
+        assert app.output().count("built-in test sketches") == 1
     finally:
         app.end()
 

@@ -24,7 +24,7 @@ from digitcnn.ui.request_guard import MAX_PENDING
 MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 
 # These take the token because the owner gets more: a trial run, cached results, the link.
-ANSWER_ALL = ("guess", "score", "show_link")
+ANSWER_ALL = ("estimate_time", "score", "show_link")
 
 STROKE = [[[0.5, 0.2], [0.5, 0.8]]]
 PAYLOADS: list[Any] = [

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 
 from digitcnn.errors import DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint
@@ -97,8 +96,10 @@ def build_api(workspace: Workspace, models: Models) -> None:
         (list_digit_sets, "digit_sets"),
         (training, "training"),
     ):
-        api(ask, api_name=name, queue=False)
-    api(evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME)
+        gr.api(ask, api_name=name, queue=False)  # type: ignore[attr-defined]
+    gr.api(  # type: ignore[attr-defined]
+        evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME
+    )
     # A file needs a component that accepts uploads and no other path of this machine.
     with gr.Column(visible=False):
         picture = gr.File(label="picture", type="filepath")
