@@ -11,7 +11,6 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from digitcnn import terminal
 from digitcnn.commands.arguments import add_commands
@@ -42,14 +41,9 @@ def _main(args: argparse.Namespace) -> int:
     return int(status)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
-
-
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     """Return the parser of all commands with their arguments."""
-    parser = _Parser(
+    parser = terminal.Parser(
         prog=program,
         description=sys.modules[__name__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

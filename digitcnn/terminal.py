@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports an error in the arguments in one line, with the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def say(text: str) -> None:

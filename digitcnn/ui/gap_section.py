@@ -1,4 +1,4 @@
-"""What causes the gap: the section of the Evaluate tab with the waterfall."""
+"""The section of the Evaluate tab with the waterfall of the cross-dataset gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All uses of what Gradio does not document, so that a change in Gradio shows in one place.
+"""All uses of Gradio's undocumented parts, so that a change in Gradio breaks one place.
 
 ``tests/ui/test_gradio_private.py`` checks each against the installed Gradio.
 """
@@ -26,7 +26,7 @@ __all__ = [
     "share_secret",
 ]
 
-# What the tunnel's program prints before the link.
+# The tunnel's program prints this before the link.
 SUCCESS = "start proxy success: "
 
 
@@ -36,12 +36,12 @@ def pending_calls(page: gr.Blocks, session: str) -> int:
 
 
 def event_data(event: gr.EventData) -> dict[str, Any]:
-    """Return what a page's script sent along with an event; empty unless it was an object."""
+    """Return the data that a page's script sent with an event; empty unless it is an object."""
     return event._data if isinstance(event._data, dict) else {}
 
 
 def share_secret(page: gr.Blocks) -> str:
-    """Return the secret that the share server tells this page's links apart by."""
+    """Return the secret by which the share server distinguishes this page's links."""
     return page.share_token
 
 
@@ -74,9 +74,9 @@ def find_share_server(timeout: float) -> ShareServer:
 
 
 class ShareTunnel(tunneling.Tunnel):
-    """Gradio's tunnel, with a timeout, and an end that can be waited for.
+    """Gradio's tunnel, with a timeout and a way to wait for its end.
 
-    Gradio's own waits forever for a silent program, and says nothing when the tunnel ends. The
+    Gradio's own waits forever for a silent program and does not report when the tunnel ends. The
     program's output is read to its end: unread, it would fill the pipe and block.
     """
 

@@ -1,4 +1,4 @@
-"""The status of a background job: its state, a sentence, and how far it is."""
+"""The status of a background job: its state, a sentence, and its progress."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def job_status(
 
 
 def elapsed_text(view: BackgroundView, phase: str) -> str:
-    """Return the phase of a running job, how long it has run and on what."""
+    """Return the phase of a running job, the time elapsed and the device."""
     assert view.started is not None
     seconds = (datetime.now(timezone.utc) - view.started).total_seconds()
     return f"{phase}, {duration(seconds)} elapsed on {view.compute}"

@@ -1,6 +1,6 @@
-"""The command that serves the page: its options, and what is wrong with them, said at once.
+"""The command that serves the page: its options, and early checks of them.
 
-Nothing heavy is imported here; the page itself is made in ``serve``.
+Nothing heavy is imported here; the page itself is built in ``serve``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from digitcnn import terminal
 from digitcnn.errors import ConfigError, DigitCNNError
@@ -30,14 +29,9 @@ from digitcnn.ui.login import Logins
 SHORTEST_TOKEN = 16
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
-
-
 def parser(program: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the app's options; arguments as ``main``."""
-    parser = _Parser(
+    parser = terminal.Parser(
         prog=program,
         description="digitcnn: a handwritten-digit lab in one page.",
         epilog=epilog,
@@ -92,7 +86,7 @@ def _main(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    # Before anything that takes seconds: what is wrong with the arguments is said at once.
+    # Before anything that takes seconds, so that errors in the arguments are shown at once.
     address = choose_address(args.host, args.port)
     token = _owner_token()
     logins = _logins(args.auth_file)

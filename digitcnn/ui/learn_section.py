@@ -1,4 +1,4 @@
-"""Adapt to your handwriting: the section of the Sketchpad tab that fine-tunes on feedback."""
+"""The section of the Sketchpad tab that fine-tunes a model on feedback."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class LearnView:
 
 
 class SketchCount:
-    """The number of labelled sketches, asked of the store now and then. Thread-safe.
+    """The number of labelled sketches, read from the store every few seconds. Thread-safe.
 
-    clock: seconds that only grow.
+    clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SketchCount:
         self._number, self._counted = 0, -SECONDS_BETWEEN_COUNTS
 
     def now(self) -> int:
-        """Raises FeedbackError where the store cannot be read."""
+        """Return the number. Raises FeedbackError where the store cannot be read."""
         with self._lock:
             if self._clock() - self._counted >= SECONDS_BETWEEN_COUNTS:
                 self._number = self._count()
@@ -98,8 +98,8 @@ def build_learn_section(
     shown = gr.State(LearnView())
     watched = [status, rows, choice, start, stop, shown]
 
-    def watch(request: gr.Request, shown: LearnView) -> list[Any]:
-        """Update a page; failures are a line instead of a toast, because nobody asked."""
+    def refresh(request: gr.Request, shown: LearnView) -> list[Any]:
+        """Update a page; a failure is a status line, not a toast, as no button was pressed."""
         try:
             return updates(job.view(), count.now(), shown)
         except DigitCNNError as error:
@@ -141,7 +141,7 @@ def build_learn_section(
         at = view.stopping if running else LearnView(view.version, count.now())
         return News((view.state, at), moving=running)
 
-    clock.watch(watch, [shown], watched, news=news, seen_in="learn-status")
+    clock.watch(refresh, [shown], watched, news=news, seen_in="learn-status")
 
 
 def labelled_sketches(store: FeedbackStore) -> Sketches:

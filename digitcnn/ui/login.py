@@ -1,4 +1,4 @@
-"""Login with names and passwords from a file; guessing is slow, and locks nobody out."""
+"""Login with names and passwords from a file; wrong guesses slow down, but never lock out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from digitcnn.errors import ConfigError
 # Seconds before an answer: none at first, then doubling with each wrong password of a name.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 
-# Anybody may try any name, so only the latest are remembered.
+# Any name can be tried, so only the latest are remembered.
 NAMES_REMEMBERED = 10_000
 
 
 class Logins:
-    """Who may enter; ``check`` is what ``launch(auth=...)`` takes.
+    """The names and passwords; pass ``check`` to ``launch(auth=...)``.
 
-    The wait comes before the answer, right or wrong, so hanging up early reveals nothing. A right
-    password always enters, after at most ``LONGEST_WAIT`` seconds.
+    The wait comes before the response, right or wrong, so disconnecting early reveals nothing. A
+    right password always succeeds, after at most ``LONGEST_WAIT`` seconds.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Logins:
         passwords: Mapping[str, str],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """passwords: by name. sleep: waits for so many seconds."""
+        """Store the passwords, by name. sleep: waits for so many seconds."""
         self._passwords = {name: password.encode() for name, password in passwords.items()}
         self._sleep = sleep
         # Used on the server's event loop only, so it needs no lock.

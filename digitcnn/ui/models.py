@@ -1,4 +1,4 @@
-"""The page's models: what the selector offers, and which one a tab uses."""
+"""The page's models: the selector above the tabs, and access to checkpoints by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Models:
         return _first_choice(self.choices())
 
     def get(self, name: Any) -> Checkpoint:
-        """Return the checkpoint of that name; anybody may send one, of any type.
+        """Return the checkpoint of that name; an unchecked value of any type.
 
         Raises CheckpointError where there is none or it is unusable.
         """
@@ -61,9 +61,9 @@ class Models:
         return self._workspace.checkpoints.get(name)
 
     def drawing_warning(self, name: str | None) -> str:
-        """Return a sentence where a model misreads sketches that it should read, else "".
+        """Return a warning if a model misreads too many built-in sketches, else "".
 
-        Checked once per network; whoever asks meanwhile waits. Raises CheckpointError as ``get``.
+        Checked once per network; concurrent callers wait. Raises CheckpointError as ``get``.
         """
         return self._warning(self.get(name))
 
@@ -114,7 +114,7 @@ class SelectorView:
 def build_model_selector(
     workspace: Workspace, models: Models, clock: Clock, page: gr.Blocks
 ) -> gr.Dropdown:
-    """Build the selector, the download button and the place to drop files on, inside ``page``."""
+    """Build the selector with its buttons to open and download files, inside ``page``."""
     choices = models.choices()
     with gr.Row(elem_classes=["model-row", "takes-files"]):
         select = gr.Dropdown(

@@ -1,4 +1,4 @@
-"""The page: the model selector above the tabs, the tabs, and what ``launch`` needs for them."""
+"""The page: the model selector above the tabs, the tabs, and the arguments of ``launch``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's own folder of files: uploads, and copies of what is offered for download.
+"""The page's own folder of files: uploads, and copies of files offered for download.
 
 Each process has its own, private to its user. Files are deleted after an hour or two, and the
 folder when the process ends; a later process deletes the folder of one that was killed.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-KEPT_SECONDS = 3600
+LIFETIME_SECONDS = 3600
 # Further uploads are rejected until older ones are deleted.
 MAX_BYTES = 2 << 30
 
@@ -30,10 +30,10 @@ class PageFiles:
 
     @classmethod
     def make(cls) -> PageFiles:
-        """Make a folder where GRADIO_TEMP_DIR says, else where temporary files go.
+        """Make a folder in GRADIO_TEMP_DIR, else in the system's folder of temporary files.
 
-        Sets that variable to it, from which Gradio takes its folder: call it before a component is
-        made. Deletes abandoned folders.
+        Sets that variable to the new folder, for Gradio: call this before creating components.
+        Deletes abandoned folders.
         """
         parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
         parent.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,11 @@ class PageFiles:
         return size + sum(stat.st_size for _, stat in self._list()) <= MAX_BYTES
 
     def sweep(self, now: float | None = None) -> None:
-        """Delete what is older than an hour. now: seconds since 1970."""
+        """Delete files older than an hour. now: seconds since 1970."""
         now = time.time() if now is None else now
         for path, stat in self._list():
             # By the time of change, as Gradio touches a file that it offers again.
-            if now - stat.st_ctime > KEPT_SECONDS:
+            if now - stat.st_ctime > LIFETIME_SECONDS:
                 path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()

@@ -1,4 +1,4 @@
-"""What several tabs share: results, status lines, images, and values for some components."""
+"""Shared by several tabs: results, status lines, images, and values for some components."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def run_on_press(
 ) -> None:
     """Show what ``steps`` yields when a button is pressed, which is disabled until the end.
 
-    task: what the status says has stopped where it fails. steps: gets the request and the values
-    of ``inputs``. components: by the names in the updates, among them ``status``. at_a_time: at
-    most so many run, whoever presses; the others wait.
+    task: its name in the status after a failure. steps: called with the request and the values of
+    ``inputs``. components: by the names in the updates, ``status`` among them. at_a_time: how many
+    run at a time, for all pages together; the others wait.
     """
     shown = {**components, "button": button}
     enabled = {"button": gr.Button(interactive=True)}
@@ -71,15 +71,15 @@ def run_on_press(
 
 
 def results_view(elem_id: str) -> gr.Column:
-    """Build a place for results and their tools, hidden until it holds a table or chart.
+    """Build a column for results and their tools, hidden until it has a table or chart.
 
-    The style sheet hides it: an update that arrives while its tab is not in front can be lost.
+    The style sheet hides it: an update that arrives while its tab is not open can be lost.
     """
     return gr.Column(elem_id=elem_id, elem_classes="results")
 
 
 def status_line(text: str, share: float | None = None) -> Markup:
-    """Render a line about what is going on. share: progress from 0 to 1, shown as a bar."""
+    """Render a status line. share: progress from 0 to 1, shown as a bar."""
     return render("status.html", text=text, share=share)
 
 
@@ -100,5 +100,5 @@ def default_passes(models: Models, name: str | None) -> int:
     try:
         return usual_passes(models.get(name).details.epochs)
     except CheckpointError:
-        # The selector follows within a second; pressing the button meanwhile says what is wrong.
+        # The selector follows within a second; pressing the button meanwhile shows the problem.
         return usual_passes(None)

@@ -1,7 +1,7 @@
 """Filter requests before Gradio sees them: known routes, small bodies, files of this page only.
 
 Gradio has more routes than this page uses; some of them write files, report what visitors do, or
-fetch any address that a visitor names. Responses pass unread.
+fetch any address that a visitor names. Responses are not inspected.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _RejectedRequest(Exception):
 class RequestGuard:
     """ASGI middleware around Gradio's app.
 
-    files: uploads and what is offered for download; nothing else can be read by path.
+    files: uploads and offered downloads; no other files can be read by path.
     pending: returns how many calls of a page session the queue holds.
     """
 
@@ -81,7 +81,7 @@ class RequestGuard:
         await self._app(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
-        """Return the body's messages. Raises _RejectedRequest for a request that may not pass."""
+        """Return the body's messages. Raises _RejectedRequest for a request to reject."""
         route = _route(scope)
         allowed = ROUTES.get(scope["method"]) if scope["type"] == "http" else None
         if allowed is None or not allowed.fullmatch(route):
@@ -169,7 +169,7 @@ async def _read_body(receive: Receive, announced: int | None) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return the body as one message, followed by what still comes: the end of the connection."""
+    """Return the body as one message, followed by later messages: the end of the connection."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

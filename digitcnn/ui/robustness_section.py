@@ -1,6 +1,6 @@
-"""How much distortion a model bears: the section of the Evaluate tab with the robustness curves.
+"""The section of the Evaluate tab with the robustness curves.
 
-Compare shows several models' curves in one figure with the same functions.
+The Compare tab draws several models' curves in one figure with the same functions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The Runs section of the Train tab: every run with its state, and what can be done with one.
+"""The Runs section of the Train tab: a table of all runs, and actions on one of them.
 
-Viewing, reusing a run's settings and downloading its files are for everyone; resuming, renaming and
-deleting are the owner's. A file leaves as a copy of what ``read_file`` gives: the page never serves
+Everyone may view runs, reuse their settings and download their files; only the owner may resume,
+rename and delete them. Downloads are copies of the result of ``read_file``: the page never serves
 a path of the output folder.
 """
 
@@ -197,12 +197,12 @@ class RunsSection:
         if not file:
             return gr.DownloadButton(value=None, interactive=False)
         content = read_file(self._workspace.runs.open(name or ""), file)
-        # Named by its content, so the same file is stored once however often it is asked for.
+        # Named by its content, so that repeated downloads store the file once.
         path = save_bytes_to_cache(content, PurePath(file).name, self.download.GRADIO_CACHE)
         return gr.DownloadButton(value=path, interactive=True)
 
     def view(self, epochs: int) -> RunsView:
-        """Return what a page shows that is updated now."""
+        """Return the view of a page that is up to date."""
         return self._view(self._workspace.runs.records(), epochs)
 
     def updates(

@@ -1,4 +1,4 @@
-"""Serve the page: launch it, print its addresses, watch over it, end it on a signal."""
+"""Serve the page: launch it, print its addresses, and shut down on a signal."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from digitcnn.workspace import Workspace
 # Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
 SHUTDOWN_SECONDS = 3.5
 
-# The first page comes first; whether the model can read sketches is checked after it.
+# The first page is served first; then the model is checked on sketches.
 FIRST_CHECK_SECONDS = 1.0
 
-# How often uploads and downloads that have lain for an hour are looked for.
+# Seconds between deletions of old uploads and downloads.
 SWEEP_SECONDS = 300.0
 
 
@@ -38,8 +38,8 @@ SWEEP_SECONDS = 300.0
 class Settings:
     """How the app was started.
 
-    named_host: whether --host was given. token: the owner's, None for a new one. logins: None when
-    nobody has to log in.
+    named_host: whether --host was given. token: the owner's, None for a new one. logins: None for
+    access without login.
     """
 
     address: Address
@@ -52,7 +52,7 @@ class Settings:
 
     @property
     def shares(self) -> bool:
-        """Whether a public link is asked for, by the option or by Gradio's variable."""
+        """Whether a public link is requested, by the option or by Gradio's variable."""
         return self.share or os.environ.get("GRADIO_SHARE", "").lower() == "true"
 
     @property
@@ -69,32 +69,32 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
     )
     if workspace.compute.note:
         terminal.say(workspace.compute.note)
-    jobs = workspace.job, workspace.fine_tuning  # made here once, before many threads ask for them
-    files = PageFiles.make()  # before any component is, for each takes its folder from it
+    jobs = workspace.job, workspace.fine_tuning  # created here, before many threads use them
+    files = PageFiles.make()  # before any component, which reads the folder from a variable
     link = ShareLink(settings.address, say=terminal.announce, now=datetime.now)
     page = build_page(workspace, access, lambda: link.line)
     ended = _launch(page, settings, files)
 
-    def tell_owner(url: str | None) -> None:
+    def print_owner_link(url: str | None) -> None:
         if settings.public and not settings.open_to_all:
             owner_link = access.owner_link(url or settings.address.url)
             terminal.announce(f"Owner link: {owner_link}")
 
     terminal.announce(f"digitcnn is running at {settings.address.url}")
     if settings.shares:
-        link.open(share_secret(page), opened=tell_owner)
+        link.open(share_secret(page), opened=print_owner_link)
     else:
-        tell_owner(None)
+        print_owner_link(None)
     if not ended.wait(FIRST_CHECK_SECONDS):
         _check_sketches(workspace)
     while not ended.wait(SWEEP_SECONDS):
         files.sweep()
     terminal.say("Shutting down; an unfinished run can be resumed.")
-    for job in jobs:  # only one of them is at work
+    for job in jobs:  # at most one of them is running
         job.shutdown(SHUTDOWN_SECONDS)
     link.close()
     files.remove()
-    os._exit(0)  # threads that still serve somebody would hold a normal exit
+    os._exit(0)  # threads that still serve a request would delay a normal exit
 
 
 def _launch(page: gr.Blocks, settings: Settings, files: PageFiles) -> threading.Event:
@@ -107,7 +107,7 @@ def _launch(page: gr.Blocks, settings: Settings, files: PageFiles) -> threading.
     def end(*_: object) -> None:
         if not launched.is_set():
             files.remove()
-            os._exit(0)  # launch() would not listen, and there is nothing to save yet
+            os._exit(0)  # launch() ignores the signal, and there is nothing to save yet
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -136,7 +136,7 @@ def _launch(page: gr.Blocks, settings: Settings, files: PageFiles) -> threading.
 
 
 def _check_sketches(workspace: Workspace) -> None:
-    """Warn on the terminal where the model that pages begin with cannot read sketches."""
+    """Warn on the terminal if the default model cannot read sketches."""
     models = Models(workspace)
     try:
         warning = models.drawing_warning(models.default) if models.default else ""

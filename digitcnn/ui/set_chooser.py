@@ -1,4 +1,4 @@
-"""Choose test sets, learn what each one is, and download one more."""
+"""Choose test sets, with notes on each, and download EMNIST's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.bundle import style
 from digitcnn.web.templates import render
@@ -24,7 +25,7 @@ from digitcnn.workspace import Workspace
 # As many as the figures have colours.
 MOST_SETS = 6
 
-# Who wrote a test set, and how it differs; a set that is not named here is a person's own.
+# The writers of each test set, and how it differs; sets not listed here are a person's own.
 WRITTEN_BY: Mapping[str, str] = {
     "mnist": "Same collection as the MNIST training images, different images",
     "emnist-digits": "Same NIST collection, mostly other writers, different framing",
@@ -34,8 +35,6 @@ WRITTEN_BY: Mapping[str, str] = {
     "feedback": "Sketches drawn and labelled in this app",
 }
 OWN = "Your own set, from the data folder"
-
-_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:
@@ -57,7 +56,7 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
             return gr.CheckboxGroup(current)
         return gr.CheckboxGroup(current, value=defaults(workspace))
 
-    page.load(refresh, digits, digits, queue=False, **_PRIVATE)
+    page.load(refresh, digits, digits, queue=False, **PRIVATE)
     return digits
 
 
@@ -97,12 +96,12 @@ def build_set_chooser(
         access.require_owner(request, token, to="download a digit set")
         yield from fetching(workspace)
 
-    page.load(refresh, None, [about, fetch], queue=False, **_PRIVATE).then(
-        advise, None, about, queue=False, **_PRIVATE
+    page.load(refresh, None, [about, fetch], queue=False, **PRIVATE).then(
+        advise, None, about, queue=False, **PRIVATE
     )
     fetch.click(
-        fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **_PRIVATE
-    ).success(refresh, None, [about, fetch], queue=False, **_PRIVATE)
+        fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **PRIVATE
+    ).success(refresh, None, [about, fetch], queue=False, **PRIVATE)
     return digits
 
 
@@ -115,7 +114,7 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def notes(workspace: Workspace, advice: Mapping[str, str] | None = None) -> str:
-    """Return HTML with a line per test set: who wrote it, or why it cannot be used.
+    """Return HTML with a line per test set: its writers, or why it cannot be used.
 
     advice: sentences on how to add a set again, by its name.
     """
@@ -163,7 +162,7 @@ def defaults(workspace: Workspace) -> list[str]:
 
 
 def fetching(workspace: Workspace) -> Iterator[list[Any]]:
-    """Yield status, button and choice while EMNIST's test set is downloaded, or fails to be."""
+    """Yield status, button and choice while EMNIST's test set is downloaded, or after a failure."""
     try:
         for progress in workspace.catalog.download("emnist-digits", "test"):
             yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
@@ -188,5 +187,5 @@ def _test_entries(workspace: Workspace) -> list[Entry]:
 
 
 def _shipped_model() -> Classifier:
-    """Raises CheckpointError where digitcnn runs without it."""
+    """Load the shipped model. Raises CheckpointError where it is missing."""
     return load(SHIPPED_FILE).classifier

@@ -1,7 +1,7 @@
-"""The public link through Gradio's tunnel: opened beside the running app, and watched.
+"""The public link through Gradio's tunnel, opened in the background and monitored.
 
-``launch(share=True)`` would wait without end for a server that never answers, and would not notice
-when the tunnel ends. Here the app runs first, and goes on without a link.
+``launch(share=True)`` would wait forever for a server that never responds, and would not notice
+when the tunnel ends. Here the app starts first and continues without a link.
 """
 
 from __future__ import annotations

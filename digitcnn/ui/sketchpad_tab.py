@@ -1,10 +1,10 @@
-"""The Sketchpad tab: a pad that is answered while the pen is down, and verdicts on the answers.
+"""The Sketchpad tab: predictions while the pen is down, and feedback on them.
 
-The pad itself is ``pad/``: markup, looks and behaviour. It calls the functions given to it as
-``server_functions``; Gradio carries such a call as one POST, without its queue and without
-touching the page, so an answer takes little longer than the network and the canvas never
-flickers. Each call is answered with a plain dictionary, ``{"error": sentence}`` when it cannot be
-served: what is posted may come from anywhere, so every part of it is checked here.
+The pad is a template, styles and ``pad.js`` in ``digitcnn.web``. It calls the functions below as
+``server_functions``: Gradio sends each call as one POST, without its queue and without updating
+the page, so a prediction takes little longer than the network and the canvas never flickers. Each
+call returns a plain dictionary, ``{"error": sentence}`` if it fails. Any program can send such a
+POST, so every part of it is checked here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# The pad reduces pictures to 512 pixels before it sends them; that fits many times over.
+# The pad reduces images to 512 pixels before it sends them; these fit many times over.
 MAX_PICTURE_BYTES = 3 * 1024 * 1024
 
-# Hands the selected model's name to the page's scripts.
-TELL_MODEL = """(name) => {
+# Passes the selected model's name to the page's scripts.
+_DISPATCH_MODEL_JS = """(name) => {
     dispatchEvent(new CustomEvent("digitcnn-model", { detail: name }));
 }"""
 
@@ -44,9 +44,9 @@ Payload = dict[str, Any]
 
 
 def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
-    """The tab's content, inside an open ``gr.Tab``.
+    """Build the tab inside an open ``gr.Tab``.
 
-    model_select: its value is the name of the checkpoint that answers.
+    model_select: its value is the name of the checkpoint that classifies the sketches.
     """
     gr.HTML(
         render("sketchpad/pad.html"),
@@ -55,11 +55,11 @@ def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.D
         server_functions=pad_functions(workspace, models),
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
-    gr.on(inputs=model_select, js=TELL_MODEL, api_visibility="private")
+    gr.on(inputs=model_select, js=_DISPATCH_MODEL_JS, api_visibility="private")
 
 
 def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], Payload]]:
-    """What pad.js calls, by the functions' names: any JSON in, a dictionary out, never an error."""
+    """Return the functions that pad.js calls by name: JSON in, a dictionary out, never an error."""
 
     @replying
     def answer(payload: Payload) -> Payload:
@@ -67,21 +67,21 @@ def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], 
 
     @replying
     def verdict(payload: Payload) -> Payload:
-        return record_verdict(workspace, models, payload, datetime.now(timezone.utc))
+        return record_feedback(workspace, models, payload, datetime.now(timezone.utc))
 
     @replying
     def standing(payload: Payload) -> Payload:
-        return standing_of(workspace, payload)
+        return scores_of(workspace, payload)
 
     return [answer, verdict, standing]
 
 
 def answer_sketch(models: Models, payload: Payload) -> Payload:
-    """The answer to ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
+    """Classify ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
 
-    ``{"digit": 0 to 9, "is_digit": bool, "probabilities": ten, "seen": the 784 pixels in base64}``,
-    ``digit`` being the closest one; ``is_digit`` is None where the model cannot tell. Or
-    ``{"digit": None}`` for a blank drawing. Raises SketchError or CheckpointError.
+    Returns ``{"digit": the closest, "is_digit": bool, "probabilities": ten, "seen": 784 pixels in
+    base64, "calibrated": bool}``; ``is_digit`` is None where the model cannot reject non-digits.
+    ``{"digit": None}`` for a blank sketch. Raises SketchError or CheckpointError.
     """
     seen = seen_of(payload)
     if seen is None:
@@ -97,23 +97,21 @@ def answer_sketch(models: Models, payload: Payload) -> Payload:
     }
 
 
-def record_verdict(
+def record_feedback(
     workspace: Workspace, models: Models, payload: Payload, now: datetime
 ) -> Payload:
     """Store a person's feedback on the prediction for a sketch.
 
     payload: that of ``answer_sketch`` with ``{"visitor", "sketch", "digit"}``; digit None means
     'not a digit'. The prediction is computed again, never taken from the page. Returns it with the
-    new scores, as ``standing_of`` does. Raises SketchError, CheckpointError or FeedbackError.
+    new scores, as ``scores_of`` does. Raises SketchError, CheckpointError or FeedbackError.
     """
     true_digit = payload.get("digit", "")
     if true_digit is not None and type(true_digit) is not int:
-        raise FeedbackError(
-            "A verdict needs the digit that was drawn, 0 to 9 or none; choose it again."
-        )
+        raise FeedbackError("Feedback needs a label; choose 0 to 9, or None.")
     seen = seen_of(payload)
     if seen is None:
-        raise FeedbackError("The pad is empty; draw a digit before you judge the answer.")
+        raise FeedbackError("The pad is empty; draw a digit before giving feedback.")
     checkpoint = models.get(text_of(payload, "model"))
     reading = read_image(checkpoint, seen)
     visitor = text_of(payload, "visitor")
@@ -131,10 +129,10 @@ def record_verdict(
             now=now,
         )
     )
-    return {"answer": reading.answer, **standing_of(workspace, payload)}
+    return {"answer": reading.answer, **scores_of(workspace, payload)}
 
 
-def standing_of(workspace: Workspace, payload: Payload) -> Payload:
+def scores_of(workspace: Workspace, payload: Payload) -> Payload:
     """Return the scores of ``{"visitor"}`` and of all, and where sketches are stored.
 
     Raises FeedbackError.
@@ -149,12 +147,12 @@ def standing_of(workspace: Workspace, payload: Payload) -> Payload:
 
 
 def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
-    """The handler for any JSON, with errors as replies: such a call has no toast of its own."""
+    """Wrap a handler to accept any JSON and to return errors, since these calls have no toast."""
 
     @functools.wraps(handler)
     def guarded(payload: Any) -> Payload:
         if not isinstance(payload, dict):
-            return {"error": "The pad sent something that is no drawing; reload the page."}
+            return {"error": "The pad sent an invalid sketch; reload the page."}
         try:
             return handler(payload)
         except DigitCNNError as error:
@@ -169,9 +167,9 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
 
 
 def seen_of(payload: Payload) -> Tensor | None:
-    """The drawing as a network gets it, uint8 [28, 28]; None when it is blank.
+    """Return a sketch as a network's input, uint8 [28, 28]; None when it is blank.
 
-    payload: ``{"strokes", "width"}`` or ``{"picture"}``, from anybody. Raises SketchError.
+    payload: ``{"strokes", "width"}`` or ``{"picture"}``, unchecked. Raises SketchError.
     """
     if "picture" in payload:
         return sketch.from_image(image_files.open_image(_picture(payload["picture"])))
@@ -182,26 +180,25 @@ def seen_of(payload: Payload) -> Tensor | None:
 
 def _picture(encoded: Any) -> bytes:
     if not isinstance(encoded, str) or len(encoded) > MAX_PICTURE_BYTES * 4 // 3 + 4:
-        raise SketchError("The picture is too large to be sent; save it smaller.")
+        raise SketchError("The image is too large to be sent; save a smaller one.")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SketchError("The picture came damaged; paste or drop it again.") from error
+        raise SketchError("The image was damaged in transit; paste or drop it again.") from error
 
 
 def text_of(payload: Payload, key: str) -> str:
     """Return a text from a payload. Raises SketchError where it is missing."""
     value = payload.get(key)
     if not isinstance(value, str) or not value:
-        message = {
-            "model": "No model is chosen; choose one above the tabs, or train one first.",
-        }.get(key, f"The pad sent no usable {key} id; reload the page.")
-        raise SketchError(message)
+        if key == "model":
+            raise SketchError("No model is chosen; choose one above the tabs or train one.")
+        raise SketchError(f"The pad sent no valid {key} id; reload the page.")
     return value
 
 
 def _score(score: Score) -> Payload:
-    """Undefined shares are null in JSON."""
+    """Return a score for JSON, in which undefined shares are null."""
     shares = {"share": score.share, "low": score.low, "high": score.high}
     return {
         "right": score.right,

@@ -89,5 +89,5 @@ def _accuracy_axis(accuracies: Accuracies, without: float | None) -> Axis:
     values = [100 * value for kind in accuracies.values() for value in kind]
     if without is not None:
         values.append(100 * without)
-    # Less than a fifth of a point would make the noise of one image look like a storm.
+    # On a smaller scale, the noise of one image would look large.
     return linear_axis("%", values or [0.0, 100.0], bounds=(0.0, 100.0), span=0.2)

@@ -1,4 +1,4 @@
-"""The Stability tab: how accuracy varies, and which predictions change, while dropout stays on."""
+"""The Stability tab: how accuracy varies, and which predictions change, with dropout on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
-# At most so many measurements at a time, whoever presses; the others wait in the queue.
+# Measurements at a time, for all pages together; the others wait in the queue.
 AT_A_TIME = 2
 
 INTRODUCTION = (
@@ -103,7 +103,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     @toasting
     def available_sets() -> gr.Dropdown:
-        """Offer what is on this machine now, not when the app was started; the choice stays."""
+        """Offer the sets available now, not at the app's start; the choice stays."""
         return gr.Dropdown(choices(workspace))
 
     # Without triggers: when the page loads and whenever an input changes.

@@ -1,4 +1,4 @@
-"""What the Stability tab says of its passes: tables, sentences, the least stable images."""
+"""Render the results of the Stability tab: tables, sentences, the least stable images."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def summary_table(results: Sequence[Stability]) -> str:
 
 
 def words(results: Sequence[Stability]) -> str:
-    """Render what the two deviations can say and what they cannot."""
+    """Render two sentences: the meaning of each deviation, and its limits."""
     by_masks = {result.masks: result for result in results}
     sentences = [bound_sentence(by_masks["independent"]), verdict_sentence(by_masks["shared"])]
     return render("paragraphs.html", sentences=sentences)
 
 
 def bound_sentence(result: Stability) -> str:
-    """Return what the deviation over passes with independent masks cannot say."""
+    """Return a sentence on the limit of the deviation with independent masks."""
     bound = 100 * result.bound
     if bound < 1:
         marks = "so the usual thresholds of 1 and 2 points cannot be reached"
@@ -79,7 +79,7 @@ def bound_sentence(result: Stability) -> str:
 
 
 def verdict_sentence(result: Stability) -> str:
-    """Return what the deviation over thinned networks says."""
+    """Return a sentence on the deviation over thinned networks, with its verdict."""
     marks = "Below 1 point is stable; above 2 points, the network depends on single neurons."
     if not result.verdict:
         return f"One mask per pass: a deviation takes at least two passes. {marks}"
@@ -142,7 +142,7 @@ def _share(fraction: float) -> Cell:
 
 
 def _points(fraction: float) -> Cell:
-    """A deviation in points; ``table`` shows a dash for NaN."""
+    """Return a deviation in points; ``table`` shows a dash for NaN."""
     return Cell(f"{100 * fraction:.2f}", fraction)
 
 

@@ -11,7 +11,7 @@
 
 A cell is a text, a whole number, or a ``Cell``: a text and the value it is sorted by. NaN is shown
 as a dash and sorted last in either order. Long texts wrap. A table wider than the page scrolls by
-itself, with its first column in sight and a shadow at the edge where it continues.
+itself, with its first column fixed and a shadow at the edge where it continues.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DASH = Cell("–", math.nan)
 
 
 def table_view(value: str = "", *, elem_id: str, style: str = "") -> gr.HTML:
-    """Build a place for what ``table`` makes. style: CSS for whatever else is shown there."""
+    """Build a component for the result of ``table``. style: CSS for other content of it."""
     return gr.HTML(
         value,
         css_template=bundle.style("scroll_shadow.css", "tables.css") + style,

@@ -1,4 +1,4 @@
-"""The settings of the Train tab: their controls, what they mean, and how long a training takes."""
+"""The settings of the Train tab: their controls, their values, and the time estimate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrainingSettings:
         self._recipe = TrainingConfig()
 
     def build_main(self) -> None:
-        """Build the controls that are always in view."""
+        """Build the controls that are always visible."""
         recipe = self._recipe
         self.digits = gr.Dropdown(
             training_sets(self._workspace),
@@ -214,7 +214,7 @@ class TimeEstimate:
     def text(self, config: TrainingConfig, device: str, *, may_try: bool) -> str:
         """Return the sentence; empty when a trial was disturbed.
 
-        may_try: whether to measure what is not known yet. Raises ConfigError for a bad device.
+        may_try: whether to run a trial if needed. Raises ConfigError for a bad device.
         """
         if not self._workspace.job.exclusive.free:
             return "A time estimate appears when the current job ends."

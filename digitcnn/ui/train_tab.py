@@ -100,7 +100,7 @@ class TrainTab:
                 with gr.Accordion("More", open=False) as self.more:
                     settings.build_more()
             with gr.Column(scale=3, min_width=320):
-                # Filled when the page is loaded: what is built into the page would be outdated.
+                # Filled when the page is loaded; content built in here would be outdated.
                 self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
                 self.chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
         self._runs = RunsSection(workspace, access, owner_token, settings.recipe)
@@ -156,7 +156,7 @@ class TrainTab:
         ):
             control.change(**estimated)
         page.load(**estimated)
-        # A trial is possible again, or not any more.
+        # Whether a trial is possible has changed.
         self.job_state.change(**estimated)
         page.load(
             self.available_sets, None, [settings.digits, settings.download], queue=False, **PRIVATE
@@ -170,7 +170,7 @@ class TrainTab:
         )
 
     def watch(self, request: gr.Request, view: TrainTabView, chosen: str | None) -> list[Any]:
-        """Update a page; failures are a line instead of a toast, because nobody asked."""
+        """Update a page; a failure is a status line, not a toast, as no button was pressed."""
         try:
             updates = self._updates(view, chosen)
         except Exception as error:
@@ -179,10 +179,10 @@ class TrainTab:
         return updates
 
     def news(self) -> News:
-        """Return what a page must show now.
+        """Return the state that an up-to-date page shows.
 
-        Version and progress of a running training change several times a second: a page is
-        outdated with every epoch, and moves in between.
+        Version and progress of a running training change several times a second, so a page becomes
+        stale only with each epoch, and is marked as moving in between.
         """
         view = self._workspace.job.view()
         running = view.state == RUNNING
@@ -190,7 +190,7 @@ class TrainTab:
         return News((view.state, at, self._runs.view(len(view.history))), moving=running)
 
     def available_sets(self) -> tuple[gr.Dropdown, gr.Button]:
-        """Return what is available now, not when the app was started."""
+        """Return the sets available now, not at the app's start."""
         missing = not self._workspace.catalog.has("mnist", "train")
         return (
             gr.Dropdown(training_sets(self._workspace), value=default_set(self._workspace)),

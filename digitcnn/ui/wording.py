@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: 40 s, 6 min 10 s, 2 h 5 min."""
+    """Return a duration for people: 40 s, 6 min 10 s, 2 h 5 min."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

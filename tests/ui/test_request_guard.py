@@ -15,7 +15,7 @@ import pytest
 from coroutines import run_async
 
 from digitcnn.feedback.entry import MAX_STROKES_BYTES
-from digitcnn.ui.page_files import KEPT_SECONDS, PageFiles
+from digitcnn.ui.page_files import LIFETIME_SECONDS, PageFiles
 from digitcnn.ui.request_guard import (
     MAX_BODY_BYTES,
     MAX_PENDING,
@@ -203,9 +203,9 @@ def test_a_page_with_many_pending_calls_is_rejected(files: PageFiles) -> None:
 
 def test_files_are_deleted_after_an_hour(files: PageFiles) -> None:
     offered = files.folder / "hash" / "offered.pt"
-    files.sweep(time.time() + KEPT_SECONDS - 60)
+    files.sweep(time.time() + LIFETIME_SECONDS - 60)
     assert offered.exists()
-    files.sweep(time.time() + KEPT_SECONDS + 60)
+    files.sweep(time.time() + LIFETIME_SECONDS + 60)
     assert list(files.folder.iterdir()) == []
     assert (files.folder.parent / "feedback.sqlite3").read_bytes() == b"secret"
 

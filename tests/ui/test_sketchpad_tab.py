@@ -93,13 +93,13 @@ def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
     claimed = {**JUDGED, "answer": 7, "probabilities": [0] * 7 + [1, 0, 0]}
     answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)["digit"]
     other = (answer + 1) % 10
-    wrong = sketchpad_tab.record_verdict(
+    wrong = sketchpad_tab.record_feedback(
         workspace, Models(workspace), {**claimed, "digit": other}, NOW
     )
     assert wrong["answer"] == answer
     assert wrong["mine"]["right"] == 0
     assert wrong["mine"]["total"] == 1
-    right = sketchpad_tab.record_verdict(
+    right = sketchpad_tab.record_feedback(
         workspace, Models(workspace), {**claimed, "digit": answer}, NOW
     )
     assert right["mine"]["share"] == 1
@@ -114,7 +114,7 @@ def test_feedback_that_the_browser_sends_again_is_stored_once_and_answered_as_st
 ) -> None:
     models = Models(workspace)
     replies = [
-        sketchpad_tab.record_verdict(workspace, models, JUDGED, NOW + timedelta(seconds=wait))
+        sketchpad_tab.record_feedback(workspace, models, JUDGED, NOW + timedelta(seconds=wait))
         for wait in (0, 12)
     ]
     assert replies[0] == replies[1]
@@ -139,14 +139,14 @@ def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere
     assert (sure["is_digit"], refused["is_digit"]) == (None, False)
     assert sure["digit"] == refused["digit"]
     judged = {**JUDGED, "digit": None}
-    wrong = sketchpad_tab.record_verdict(workspace, models, judged, NOW)
+    wrong = sketchpad_tab.record_feedback(workspace, models, judged, NOW)
     assert (wrong["answer"], wrong["mine"]["right"]) == (sure["digit"], 0)
-    right = sketchpad_tab.record_verdict(workspace, models, {**judged, "model": "strict"}, NOW)
+    right = sketchpad_tab.record_feedback(workspace, models, {**judged, "model": "strict"}, NOW)
     assert (right["answer"], right["mine"]["right"]) == (None, 1)
 
 
 def test_undefined_shares_are_null(workspace: Workspace) -> None:
-    standing = sketchpad_tab.standing_of(workspace, {"visitor": "v" * 32})
+    standing = sketchpad_tab.scores_of(workspace, {"visitor": "v" * 32})
     nothing = {"right": 0, "total": 0, "share": None, "low": None, "high": None}
     assert standing["mine"] == standing["all"] == nothing
 
@@ -173,7 +173,7 @@ def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
     workspace: Workspace, change: dict, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):
-        sketchpad_tab.record_verdict(workspace, Models(workspace), {**JUDGED, **change}, NOW)
+        sketchpad_tab.record_feedback(workspace, Models(workspace), {**JUDGED, **change}, NOW)
     assert workspace.feedback.score().total == 0
 
 

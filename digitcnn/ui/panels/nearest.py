@@ -1,4 +1,4 @@
-"""Nearest training digits: the training images that the network sees as most like the sketch."""
+"""Nearest training digits: the training images closest to the sketch in the network's features."""
 
 from __future__ import annotations
 
@@ -83,7 +83,10 @@ def nearest_digits(
 def _index_of(
     workspace: Workspace, indexes: FeatureIndexes, checkpoint: Checkpoint
 ) -> FeatureIndex | UnderWay:
-    """Raises DigitSetError where the training images are unknown or not available."""
+    """Return the index, or its progress.
+
+    Raises DigitSetError where the training images are unknown or not available.
+    """
     details = checkpoint.details
     trained_on = details.fingerprints.get("train")
     if details.digits is None or trained_on is None:
@@ -101,7 +104,7 @@ def _index_of(
 
 
 def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
-    """Open the training images. An error names no folder: visitors see it."""
+    """Open the training images. Errors name no folder, since visitors see them."""
     if workspace.catalog.check(digits, "train"):
         return training_images(workspace.catalog, checkpoint)
     remedy = or_download(digits, "train").removeprefix(", or ") or "restore them in the data folder"

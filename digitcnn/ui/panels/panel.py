@@ -1,4 +1,4 @@
-"""What the panels below the pad share on the server: their description and their work queue."""
+"""Shared by the panels below the pad: their description and their work queue."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from digitcnn.ui.sketchpad_tab import Payload
 
-# Panels compute one at a time, for all pages together, so that the pad finds a free core. Each call
-# that waits holds one of the server's forty threads, so only this many may; others ask again.
+# Panels compute one at a time, for all pages together, so that the pad finds a free core. Each
+# waiting call holds one of the server's forty threads, so only this many may wait.
 MOST_WAITING = 8
-# Milliseconds after which they do.
+# Milliseconds after which a rejected call is sent again.
 AGAIN = 300
 
 

@@ -1,4 +1,4 @@
-"""What panels read of a sketch: its image and its model, each prepared once for all panels."""
+"""A sketch's image and its model, each prepared once for all panels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES_HELD = 8
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One sketch before one model.
+    """One sketch and the model that classifies it.
 
     image: uint8 [28, 28], ink high. network: the checkpoint's inference copy, in evaluation mode.
     """
@@ -37,7 +37,7 @@ class Reading:
 class SketchReader:
     """Frames each sketch once, and makes each network's inference copy once. Thread-safe.
 
-    Whoever asks for what is being made waits for it.
+    Concurrent requests for the same result wait for it.
     """
 
     def __init__(self, models: Models) -> None:

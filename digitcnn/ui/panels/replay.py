@@ -1,4 +1,4 @@
-"""During training: the sketch, classified by the network as it was after each epoch."""
+"""During training: the sketch's predictions after each epoch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The section of panels: which there are, and how they get onto the page.
+"""The section of panels below the pad.
 
-A panel is a module here (``why.py``: its ``Panel``, and what the server computes) with a template
+A panel is a module here (such as ``why.py``, with its ``Panel`` and its computations), a template
 (``web/templates/panels/why.html``) and a script (``web/scripts/why.js``). To add one, write them,
-put its ``Panel`` into ``panels_of`` and its script into ``panel_section.js``. What all share is
-here and in ``panels.css`` and ``panels.js``. The calls are plain POSTs: anybody can send any JSON.
+put its ``Panel`` into ``panels_of`` and its script into ``panel_section.js``. Shared parts are
+here, in ``panels.css`` and in ``panels.js``. The calls are plain POSTs and may contain any JSON.
 """
 
 from __future__ import annotations

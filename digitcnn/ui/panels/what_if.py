@@ -14,7 +14,7 @@ from digitcnn.web.templates import render
 
 
 def what_if_panel(reader: SketchReader) -> Panel:
-    """Return the panel; ``what_if`` answers what ``perturbed_sketch`` takes."""
+    """Return the panel; its function ``what_if`` is ``perturbed_sketch``."""
 
     def what_if(payload: Payload) -> Payload:
         return perturbed_sketch(reader, payload)
@@ -32,8 +32,8 @@ def what_if_panel(reader: SketchReader) -> Panel:
 def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
     """Predict a sketch along every axis of change.
 
-    payload: what ``SketchReader.read`` takes, and ``"axis"``, the place in AXES whose images are
-    wanted, or null for the unchanged sketch alone.
+    payload: that of ``SketchReader.read`` with ``"axis"``, the place in AXES whose images to
+    return, or null for the unchanged sketch alone.
     Returns ``{"answer": digit, "axes": [{"rival", "below", "above", "probabilities"}, ...],
     "axis", "images"}``, or ``{"blank": True}``. probabilities: ten, calibrated, for each of the
     axis' values. below, above: the place among them where the prediction changes, or null.

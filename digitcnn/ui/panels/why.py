@@ -1,6 +1,6 @@
-"""Why this digit: which ink and which gaps favour the prediction over a rival, and what layers see.
+"""Why this digit: the ink and gaps that favour the prediction over a rival, and feature maps.
 
-``analysis.explain`` computes it; here are its words and how it is sent.
+``analysis.explain`` computes them; this module words and encodes the result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INKED = -128
 
 
 def why_panel(reader: SketchReader) -> Panel:
-    """Return the panel; ``why`` answers what ``explain_sketch`` takes."""
+    """Return the panel; its function ``why`` is ``explain_sketch``."""
 
     def why(payload: Payload) -> Payload:
         return explain_sketch(reader, payload)
@@ -54,7 +54,7 @@ def why_panel(reader: SketchReader) -> Panel:
 def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
     """Explain why the model predicts its digit rather than a rival.
 
-    payload: what ``SketchReader.read`` takes, and ``"rival"``: a digit, or null for the runner-up.
+    payload: that of ``SketchReader.read`` with ``"rival"``: a digit, or null for the runner-up.
     Returns ``{"digit", "rival", "sentence", "seen", "ink", "gaps", "grid", "maps"}``, or
     ``{"blank": True}``. ``"seen"``: 784 pixels. ``"ink"``: for each, -127 (for the rival) to 127
     (for the prediction). ``"gaps"``: the same for places of the grid, ``{"first", "step",
@@ -86,7 +86,7 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
 
 
 def sentence(explanation: Explanation) -> str:
-    """Say what favours the prediction most, in one sentence."""
+    """Return a sentence on the parts that favour the prediction most."""
     ink_place, ink = explanation.strongest_ink()
     gap_place, gap = explanation.strongest_gap()
     least = max(LEAST_POINTS, LEAST_SHARE * explanation.lead)
@@ -117,15 +117,15 @@ def _grid(explanation: Explanation, across: int) -> Tensor:
 
 
 def _signed(values: Tensor, least_scale: float) -> Tensor:
-    """-127 to 127 on a scale whose end is the largest size, or ``least_scale``: int8."""
+    """Scale values to -127 to 127 by the largest magnitude, at least ``least_scale``: int8."""
     largest = float(values.abs().max()) if len(values) else 0.0
     return (values * (127 / (max(largest, least_scale) or 1.0))).round().to(torch.int8)
 
 
 def _scaled(maps: Tensor) -> Tensor:
-    """0 to 255 on a scale whose end is the layer's highest value: uint8.
+    """Scale the square root of maps to 0 to 255 by the layer's highest value: uint8.
 
-    Of the square root: a few maps are strong, and the others should be seen as well.
+    The square root, because a few maps are strong and the others should be visible as well.
     """
     return ((maps / (float(maps.max()) or 1.0)).sqrt() * 255).round().byte()
 

@@ -6,10 +6,10 @@ export const LOGGED_OUT = "Log in again.";
 
 const PATIENCE = 15000; // milliseconds until a call that is not answered has failed
 const PROBE_PATIENCE = 5000;
-// Requests that have failed at short intervals before the app is left alone for longer.
+// Failures after which probes are sent at longer intervals.
 const QUICK_FAILURES = 3;
 const QUICK = 1500; // milliseconds to the next probe
-const SLOW = [10000, 12000]; // at random between these, so that many pages do not ask together
+const SLOW = [10000, 12000]; // at random between these, so that many pages do not probe together
 const LONGEST_TIMER = 60000; // a Retry-After may be longer than a timer can be
 const STABLE = 15000; // milliseconds without a failure that end an outage
 
@@ -19,7 +19,7 @@ const STABLE = 15000; // milliseconds without a failure that end an outage
  *   | { kind: "logged out" | "down", retryAfter: number }} Outcome */
 
 /**
- * Says what a response means.
+ * Interprets a response.
  * @param {Response} response
  * @returns {Promise<Outcome>}
  */
@@ -29,8 +29,8 @@ export async function outcomeOf(response) {
   if (response.ok && isObject) return { kind: "reply", reply: body };
   const retryAfter = retryAfterOf(response.headers.get("Retry-After"), Date.now());
   if (response.status === 401) return { kind: "logged out", retryAfter };
-  const passes = [408, 425, 429].includes(response.status); // after a while
-  if (response.status >= 400 && response.status < 500 && !passes && isObject) {
+  const isTransient = [408, 425, 429].includes(response.status);
+  if (response.status >= 400 && response.status < 500 && !isTransient && isObject) {
     const known = typeof body.detail === "string" ? body.detail : "";
     return { kind: "refused", error: known || "The app refused the request; reload the page." };
   }
@@ -59,7 +59,7 @@ export class Connection extends EventTarget {
   #probing = false;
 
   /**
-   * Tells listeners of "state" when the state changes, and those of "probe" of each reply to one.
+   * Dispatches "state" when the state changes, and "probe" with each reply to a probe.
    * @param {{
    *   send: (name: string, payload: object, signal: AbortSignal) => Promise<Response>,
    *   probe: string,
@@ -77,13 +77,13 @@ export class Connection extends EventTarget {
     this.random = random;
   }
 
-  /** What to tell people while the app is not available; empty while it is. */
+  /** A notice for people while the app is not available; empty while it is. */
   get notice() {
     return { up: "", down: NOT_RESPONDING, "logged out": LOGGED_OUT }[this.state];
   }
 
   /**
-   * Calls a function of the app. Without sending anything while the app is known to be away.
+   * Calls a function of the app; sends nothing while the app is known to be down.
    * @param {string} name
    * @param {object} [payload]
    * @returns {Promise<Reply>} `unavailable` is true where it is worth trying again
@@ -99,7 +99,7 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * Calls until the app has replied, at most `tries` times. For what is stored only once.
+   * Calls until the app has replied, at most `tries` times. For calls that are safe to repeat.
    * @param {string} name
    * @param {object} payload
    * @param {{ tries?: number, onWait?: (reply: Reply) => void }} [options]
@@ -127,12 +127,12 @@ export class Connection extends EventTarget {
     });
   }
 
-  /** Takes note of a request to the app by somebody else that got no response. */
+  /** Reports a request to the app, sent elsewhere, that got no response. */
   suspect() {
     if (this.state === "up") this.#fail({ kind: "down", retryAfter: 0 });
   }
 
-  /** Sends the probe that is due; called when the page is looked at again. */
+  /** Sends a due probe; called when the page becomes visible. */
   wake() {
     if (this.state === "up" || this.#probing || this.isHidden()) return;
     clearTimeout(this.#timer);
@@ -147,7 +147,7 @@ export class Connection extends EventTarget {
     const outcome = await this.#request(this.probe, {}, PROBE_PATIENCE);
     this.#probing = false;
     if (outcome.kind === "reply") {
-      this.#failures += 1; // until it is certain that the app is back, its requests count
+      this.#failures += 1; // counts as a failure until the app has been stable for a while
       this.#setState("up");
       this.dispatchEvent(new CustomEvent("probe", { detail: outcome.reply }));
     } else {

@@ -1,11 +1,11 @@
-// Once a second, while somebody looks: is the page behind the app? Browsers only slow down the
-// timers of a hidden tab, so this one does nothing there.
+// Checks once a second whether the page is behind the app. Browsers only slow down the timers of a
+// hidden tab, so this one does nothing there.
 
 import { connection, noteNews } from "./page_state.js";
 
 const EACH = 1000; // milliseconds between two calls
-const UNSEEN = 4000; // between two updates of what runs out of sight
-const LONGEST = 60000; // between two updates of a page that is not behind: its session lives on
+const UNSEEN = 4000; // between two updates of progress that is out of sight
+const LONGEST = 60000; // between two updates of a page that is not behind, to keep its session
 
 class ClockElement extends HTMLElement {
   connectedCallback() {
@@ -18,7 +18,7 @@ class ClockElement extends HTMLElement {
 /** @param {string} places a selector of where progress can be seen */
 function startClock(places) {
   let asking = false;
-  let updated = performance.now(); // when an update was asked for last, as by the load of the page
+  let updated = performance.now(); // when the last update was requested; loading the page is one
 
   const shown = () =>
     /** @type {HTMLInputElement | null} */ (
@@ -34,7 +34,7 @@ function startClock(places) {
     document.getElementById("page-behind")?.click();
   }
 
-  async function look() {
+  async function check() {
     if (asking || document.hidden || connection.state !== "up") return;
     const since = performance.now() - updated;
     const moving = shown().endsWith(" moving");
@@ -49,9 +49,9 @@ function startClock(places) {
     if (isBehind || isDue) update();
   }
 
-  look();
-  setInterval(look, EACH);
-  document.addEventListener("visibilitychange", look);
+  check();
+  setInterval(check, EACH);
+  document.addEventListener("visibilitychange", check);
 }
 
 customElements.define("digitcnn-clock", ClockElement);

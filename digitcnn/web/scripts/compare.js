@@ -1,4 +1,4 @@
-// The Compare tab's "one sketch, every model": asks the app and fills the table.
+// The Compare tab's "one sketch, every model": calls the app and fills the table.
 
 import { bytesOf, drawGrey, find, make } from "./dom.js";
 import { isBlank, sketchContent } from "./pad.js";

@@ -1,5 +1,5 @@
-// A file dropped anywhere on a place that takes files (the selector's row, the models of Compare)
-// goes to the file input there; what that input's own zone took is left to it.
+// Passes a file dropped anywhere on an area that accepts files (the selector's row, the models of
+// Compare) to the file input in it, unless the input's own zone has handled the drop.
 
 /** @param {Event} event @returns {Element | null} */
 const placeOf = (event) => /** @type {Element} */ (event.target).closest?.(".takes-files") ?? null;

@@ -1,6 +1,6 @@
 // From pen strokes to the 28x28 that the network expects: a port of digits/sketch.py's
 // from_strokes, step by step, so that the exported page and the app predict alike. The reasons for
-// each step stand there, and the numbers come from there, as `framing`.
+// each step are given there, and the numbers come from there, as `framing`.
 
 /** @typedef {Record<"side" | "middle" | "span" | "thinnestPen" | "thickestPen" | "largestSpeck"
  *   | "discSpacing" | "maxDiscs", number>} Framing */

@@ -1,4 +1,4 @@
-// What the page knows of Gradio beyond its documentation. Everything of that kind stands here.
+// All uses of Gradio's undocumented behaviour by the page's scripts.
 
 /** @type {any} */
 const page = window;
@@ -6,14 +6,14 @@ const page = window;
 /** @typedef {{ base: string, session: string }} Place the app's address and the page's session */
 /** @type {(place: Place) => void} */
 let setPlace;
-/** Where Gradio's first requests go, and for which session; nothing else tells. */
+/** The address and session of Gradio's first requests, known from no other source. */
 const place = new Promise((/** @type {(place: Place) => void} */ resolve) => {
   setPlace = resolve;
 });
 const PATIENCE = 5000; // milliseconds for these; without them calls have a session of their own
 let waits = false; // for these
 
-/** The app's process; another one has restarted. */
+/** Identifies the app's process; a new id means that the app has restarted. */
 export const appId = () => page.gradio_config.app_id;
 
 /**
@@ -45,9 +45,9 @@ export async function sendToGradio(name, payload, signal) {
 }
 
 /**
- * Looks at Gradio's own requests. After an event that got no response Gradio asks for the app's id
- * every two seconds, also in a hidden tab, and loads the page again when it gets it. Here such a
- * request fails without being sent until `mayReload`.
+ * Wraps Gradio's own requests. After an event without a response, Gradio requests the app's id every
+ * two seconds, also in a hidden tab, and reloads the page when it gets it. Here such a request fails
+ * without being sent until `mayReload`.
  * @param {import("./calls.js").Connection} connection
  * @param {() => boolean} mayReload
  */

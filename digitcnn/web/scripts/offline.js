@@ -1,4 +1,4 @@
-// The exported page: what the network makes of the sketch, once for every frame that changes it.
+// The exported page: classifies the sketch, at most once per animation frame.
 
 import { createCanvas } from "./canvas.js";
 import { find } from "./dom.js";

@@ -1,4 +1,4 @@
-// Everything that the page runs besides Gradio. It stands in the page's head, so it runs first.
+// All of the page's own scripts. They are in the page's head, so they run before Gradio's.
 
 import "./clock.js";
 import "./compare.js";

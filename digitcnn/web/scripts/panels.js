@@ -30,17 +30,17 @@ addEventListener("digitcnn-answer", (event) => {
  *   ask: (payload: object) => Promise<Reply>,
  *   show: (reply: Reply, prediction: { refused: boolean }) => void,
  *   clear: () => void,
- * }} panel ask: may send more than the model and the sketch. Its reply is what `show` takes, or
- *   {error}, or {blank: true}, or {again: milliseconds} to be asked again, with {wait: sentence}
- *   where that takes longer than a moment. clear: shows that nothing is drawn.
- * @returns refresh asks again, as after a control of the panel was moved
+ * }} panel ask: calls the app, with more than the model and the sketch if needed. Its reply is the
+ *   argument of `show`, or {error}, or {blank: true}, or {again: milliseconds} to call again, with
+ *   {wait: sentence} for a long wait. clear: shows that nothing is drawn.
+ * @returns refresh: calls again, as after a control of the panel was moved
  */
 export function registerPanel(root, { ask, show, clear }) {
   const notice = find(root, ".said");
-  let wanted = 0; // counts what is to be shown: sketches, models, the panel's own controls
-  let shown = 0; // the one that is shown
+  let version = 0; // counts changes of sketch, model and the panel's own controls
+  let shown = 0; // the version that is shown
   let busy = false;
-  let resting = false; // asks again when that is over
+  let resting = false; // calls again when that is over
   let near = false; // on the screen, or nearly
 
   // Over the content, which keeps its height: the page never jumps.
@@ -53,7 +53,7 @@ export function registerPanel(root, { ask, show, clear }) {
   const inSight = () => near && root.open && !document.hidden && root.isConnected;
 
   const refresh = () => {
-    wanted += 1;
+    version += 1;
     follow();
   };
 
@@ -67,8 +67,8 @@ export function registerPanel(root, { ask, show, clear }) {
   };
 
   const follow = async () => {
-    if (busy || shown === wanted || !inSight()) return;
-    const now = wanted;
+    if (busy || shown === version || !inSight()) return;
+    const now = version;
     if (isBlank() || !modelName()) {
       shown = now;
       say(connection.notice);
@@ -91,7 +91,7 @@ export function registerPanel(root, { ask, show, clear }) {
       if (reply.blank) clear();
       else if (!reply.error) show(reply, asked);
       // While the pen is down, half of the time is left to the pad's own calls.
-      if (shown !== wanted) rest(Math.min(performance.now() - began, LONGEST_REST));
+      if (shown !== version) rest(Math.min(performance.now() - began, LONGEST_REST));
     }
     follow();
   };

@@ -5,8 +5,8 @@ import { connection } from "./page_state.js";
 import { registerPanel } from "./panels.js";
 import { svg } from "./svg.js";
 
-const EACH = 1000; // milliseconds between two looks at a running training
-const IDLE = 4; // so many times rarer without one
+const EACH = 1000; // milliseconds between two polls during training
+const IDLE = 4; // polls are so many times rarer otherwise
 
 /** @typedef {{ epoch: number, probabilities: number[] }} Frame */
 
@@ -39,7 +39,7 @@ function frameItem({ epoch, probabilities }, final) {
 }
 
 /**
- * Says since when the latest prediction has been the same.
+ * Returns since which epoch the latest prediction has been the same.
  * @param {Frame[]} frames
  * @param {number} final
  */
@@ -87,12 +87,12 @@ export function startReplay(root) {
       : "Start a run to see how the prediction develops.";
   }
 
-  let looks = 0;
+  let ticks = 0;
   let asking = false;
   let running = false;
   setInterval(async () => {
-    looks += 1;
-    if (asking || !inSight() || !(running || looks % IDLE === 0)) return;
+    ticks += 1;
+    if (asking || !inSight() || !(running || ticks % IDLE === 0)) return;
     asking = true;
     const news = await connection.call("replay_news");
     asking = false;
