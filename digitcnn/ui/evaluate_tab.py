@@ -95,7 +95,7 @@ def build_evaluate_tab(
         "view": shown,
     }
 
-    def steps(
+    def score(
         request: gr.Request, token: str, name: str | None, chosen: Any, *example_and_passes: Any
     ) -> Iterator[ViewUpdate]:
         checked = EvaluationRequest.check(workspace, models, name, chosen, *example_and_passes)
@@ -119,7 +119,7 @@ def build_evaluate_tab(
     run_on_press(
         run,
         "Evaluation",
-        steps,
+        score,
         [owner_token, model_select, digits, gallery.passes, gallery.digit, gallery.place],
         components,
         js=WITH_TOKEN_JS,

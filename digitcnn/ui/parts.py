@@ -61,6 +61,7 @@ def run_on_press(
             raise
         yield outputs(enabled, shown)
 
+    run.__name__ = steps.__name__  # what the event is called in Gradio's configuration
     button.click(
         lambda: [status_line("Waiting in the queue."), gr.Button(interactive=False)],
         None,
