@@ -58,7 +58,7 @@ def test_the_nine_figures_are_documented_by_name() -> None:
     assert tuple(re.findall(r"^\d\. `(\d\d_\w+)`", reference, re.M)) == figures.NAMES
 
 
-def test_the_project_layout_names_what_exists() -> None:
+def test_the_project_layout_names_existing_paths() -> None:
     page = PAGES["CONTRIBUTING.md"]
     start = page.index("## Project layout")
     layout = page[start : page.index("```", page.index("```", start) + 3)]

@@ -69,7 +69,7 @@ def test_an_onnx_model_agrees_with_pytorch_on_ten_thousand_images(
     assert found["bytes"] == target.stat().st_size
 
 
-def test_onnx_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+def test_onnx_without_its_packages_names_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ImportError('No module named onnx')")
     target = tmp_path / "model.onnx"
     command = [sys.executable, "-m", "digitcnn", "export", "--json"]

@@ -107,7 +107,7 @@ def test_later_feedback_on_a_sketch_replaces_the_first(store: FeedbackStore) -> 
     assert (entry.model_name, entry.model_digest, entry.right) == ("other", "e" * 64, True)
 
 
-def test_feedback_sent_again_is_stored_once_and_is_no_correction(store: FeedbackStore) -> None:
+def test_repeated_feedback_is_stored_once_and_is_not_a_correction(store: FeedbackStore) -> None:
     store.record(sample())
     store.record(sample(now=NOON + timedelta(seconds=1)))
     (entry,) = store.entries()
@@ -260,7 +260,7 @@ def test_pages_cover_the_list_without_gap_or_repeat(filled: FeedbackStore) -> No
             filled.entries(**wrong)
 
 
-def test_a_clock_that_goes_backwards_changes_no_order(store: FeedbackStore) -> None:
+def test_a_clock_that_goes_backwards_does_not_change_the_order(store: FeedbackStore) -> None:
     store.record(sample(sketch_id="first"))
     store.record(sample(sketch_id="second", now=NOON - timedelta(days=400)))
     store.record(sample(sketch_id="first", true_digit=1, now=NOON - timedelta(days=800)))

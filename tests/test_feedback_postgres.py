@@ -119,7 +119,7 @@ def test_app_processes_that_start_together_lose_and_double_nothing(
     assert stored == sorted(f"{who}-{i}" for who in ("a", "b", "shared") for i in range(25))
 
 
-def test_a_server_that_is_down_is_reported_and_found_again(
+def test_a_server_that_is_down_is_reported_and_used_again_later(
     postgres: PostgresServer, store: FeedbackStore
 ) -> None:
     store.record(sample())

@@ -75,7 +75,9 @@ def refused(error: pytest.ExceptionInfo[FeedbackError], path: Path) -> str:
 # --- The file -----------------------------------------------------------------------------------
 
 
-def test_a_store_of_an_earlier_version_opens_and_goes_on(path: Path, store: FeedbackStore) -> None:
+def test_a_store_of_an_earlier_version_opens_and_accepts_feedback(
+    path: Path, store: FeedbackStore
+) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(EARLIER)
     (old,) = store.entries()
@@ -102,7 +104,7 @@ def test_a_new_file_has_the_earlier_versions_format(path: Path, store: FeedbackS
     assert execute(path, "SELECT name FROM sqlite_master WHERE name = 'verdicts_counted'")
 
 
-def test_asking_an_empty_store_creates_no_file(tmp_path: Path) -> None:
+def test_reading_an_empty_store_creates_no_file(tmp_path: Path) -> None:
     store = FeedbackStore(tmp_path / "50% of #1? é" / "feed back.sqlite")
     assert store.entries() == []
     with pytest.raises(FeedbackError, match="no longer exists"):
@@ -218,7 +220,7 @@ def writing_process(path: Path, visitor: str) -> Iterator[Writer]:
             process.kill()
 
 
-def test_two_processes_keep_all_entries_and_what_one_saved_survives_its_kill(path: Path) -> None:
+def test_two_processes_lose_no_entry_even_if_one_is_killed(path: Path) -> None:
     with writing_process(path, "one") as one, writing_process(path, "two") as two:
         assert [one.read(), two.read()] == ["ready", "ready"]
         for writer in (one, two):

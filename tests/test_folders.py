@@ -51,7 +51,7 @@ def test_a_checkout_uses_its_own_folders() -> None:
     assert folders.shipped_folder(None, {}) is None
 
 
-def test_a_checkpoint_goes_by_its_file_or_its_name(tmp_path: Path) -> None:
+def test_a_checkpoint_is_named_by_file_or_name(tmp_path: Path) -> None:
     assert checkpoint_file(Path(folders.SHIPPED)) == folders.SHIPPED_FILE
     assert checkpoint_file(folders.SHIPPED_FILE) == folders.SHIPPED_FILE
     for other in (Path("no-such-model"), tmp_path / folders.SHIPPED):

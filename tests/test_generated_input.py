@@ -214,7 +214,7 @@ def kinds_for(event: Any) -> list[st.SearchStrategy[Any]]:
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_every_event_of_the_page_takes_anything(page: gr.Blocks, examples: int) -> None:
+def test_every_event_of_the_page_accepts_any_input(page: gr.Blocks, examples: int) -> None:
     # Many controls start the same handler with the same inputs.
     events = {
         (event.fn, tuple(part._id for part in event.inputs)): event

@@ -43,7 +43,7 @@ def printed(app: App, matches: Callable[[str], bool]) -> str:
         time.sleep(0.05)
 
 
-def test_without_a_network_the_app_runs_and_says_so(tmp_path: Path, data_dir: Path) -> None:
+def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: Path) -> None:
     app = App(tmp_path, data_dir, "--share", environment={"HF_HOME": str(tmp_path / "hf")})
     try:
         line = printed(app, lambda line: line.startswith("Could not create a public link"))

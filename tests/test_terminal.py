@@ -36,7 +36,7 @@ def test_missing_characters_are_escaped(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["data", "list"], ["--help"], ["train", "--help"]])
-def test_a_reader_that_goes_away_is_no_error(arguments: list[str], data_dir: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(arguments: list[str], data_dir: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:

@@ -117,7 +117,7 @@ def test_too_few_discordant_images_detect_nothing() -> None:
     assert math.isnan(detectable_difference(0, 0))
 
 
-def test_a_pair_counts_its_images_and_says_which_is_better() -> None:
+def test_a_pair_has_counts_and_the_better_model() -> None:
     found = with_counts(900, 5, 30, 65)
     (pair,) = found.pairs
     counted = (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong)
@@ -130,7 +130,7 @@ def test_a_pair_counts_its_images_and_says_which_is_better() -> None:
     assert found.among_the_best == (False, True)
 
 
-def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
+def test_without_evidence_the_verdict_names_the_detectable_difference() -> None:
     found = with_counts(930, 12, 10, 48)
     (pair,) = found.pairs
     assert pair.better is None
@@ -149,7 +149,7 @@ def test_without_evidence_the_verdict_says_what_could_have_been_seen() -> None:
         ((90, 3, 2, 5), "only one of first and second is right on just 5 of these 100 images"),
     ],
 )
-def test_with_too_few_discordant_images_the_verdict_says_so(
+def test_the_verdict_mentions_too_few_discordant_images(
     counts: tuple[int, int, int, int], words: str
 ) -> None:
     found = with_counts(*counts)
@@ -255,7 +255,7 @@ def test_seeds_of_one_recipe_are_summarised() -> None:
         {"config": {}},
     ],
 )
-def test_what_differs_in_more_than_the_seed_is_no_seed_of_it(changes: dict[str, Any]) -> None:
+def test_models_that_differ_in_more_than_the_seed_are_not_grouped(changes: dict[str, Any]) -> None:
     assert seeds_of_one_recipe([said(0), said(1, **changes)], with_counts(1, 1, 1, 1)) == ()
 
 
@@ -282,5 +282,5 @@ def test_numbers_are_worded() -> None:
     assert difference_text(Counts(940, 30, 10, 20)) == "+2.00 points (+0.76 to +3.35)"
 
 
-def test_the_level_and_power_are_those_the_verdict_speaks_of() -> None:
+def test_the_level_and_power_match_the_verdict() -> None:
     assert (comparison.LEVEL, comparison.POWER) == (0.05, 0.8)

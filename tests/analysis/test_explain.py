@@ -49,7 +49,7 @@ def lead_of(network: DigitCNN, image: Tensor, answer: int, rival: int) -> float:
 @pytest.mark.parametrize(
     ("strokes", "answer", "rival"), [(OPEN_FOUR, 4, 9), (SEVEN, 7, 1), (FIVE, 5, 6), (ONE, 1, 4)]
 )
-def test_what_the_ink_says_adds_up_to_the_lead_over_an_empty_paper(
+def test_ink_contributions_add_up_to_the_lead_over_blank_paper(
     network: DigitCNN, strokes: list, answer: int, rival: int
 ) -> None:
     image = drawn(strokes)
@@ -61,7 +61,7 @@ def test_what_the_ink_says_adds_up_to_the_lead_over_an_empty_paper(
     assert float(finer.sum()) == pytest.approx(expected, rel=0, abs=0.005 * lead)
 
 
-def test_a_blank_paper_says_nothing(network: DigitCNN) -> None:
+def test_blank_paper_contributes_nothing(network: DigitCNN) -> None:
     assert not integrated_gradients(network, BLANK, 4, 9).any()
     assert not along_ink(torch.ones(28, 28), BLANK).any()
 
@@ -132,7 +132,7 @@ def test_the_fast_twin_explains_the_same(network: DigitCNN) -> None:
     torch.testing.assert_close(slow.gaps.effects, fast.gaps.effects, rtol=1e-3, atol=1e-4)
 
 
-def test_a_gap_means_what_a_dot_drawn_there_takes_from_the_lead(network: DigitCNN) -> None:
+def test_a_gap_effect_is_the_lead_lost_to_a_dot_there(network: DigitCNN) -> None:
     image = drawn(OPEN_FOUR)
     gaps = gap_effects(network, image, 4, 9)
     assert 60 < len(gaps.effects) <= 121
@@ -154,7 +154,7 @@ def test_no_gap_lies_on_ink(network: DigitCNN) -> None:
     assert len(full.effects) == 0
 
 
-def test_an_open_four_is_no_nine_because_of_the_gap_at_the_top(network: DigitCNN) -> None:
+def test_the_gap_at_the_top_distinguishes_an_open_four_from_a_nine(network: DigitCNN) -> None:
     found = explain(network, drawn(OPEN_FOUR), rival=9)
     assert (found.answer, found.rival) == (4, 9)
     place, points = found.strongest_gap()
@@ -212,7 +212,7 @@ def test_beside_a_narrow_one_left_is_left() -> None:
     assert nothing.strongest_gap()[1] == nothing.strongest_ink()[1] == 0
 
 
-def test_an_average_along_the_ink_takes_nothing_from_the_paper() -> None:
+def test_an_average_along_the_ink_ignores_the_paper() -> None:
     image = torch.zeros(28, 28, dtype=torch.uint8)
     image[10:13, 4:24] = 200
     ink = torch.zeros(28, 28)
@@ -223,7 +223,7 @@ def test_an_average_along_the_ink_takes_nothing_from_the_paper() -> None:
     assert along_ink(alternating, image)[11, 6:22].abs().max() < 0.2
 
 
-def test_maps_are_what_the_next_layer_reads(network: DigitCNN) -> None:
+def test_maps_are_the_input_of_the_next_layer(network: DigitCNN) -> None:
     image = drawn(FIVE)
     first, second = feature_maps(network, image)
     assert first.shape == (32, 14, 14)

@@ -44,7 +44,7 @@ def test_brightness_does_not_matter_and_a_blank_is_near_nothing() -> None:
     assert float(blank.cosines) == 0
 
 
-def test_progress_counts_queries_and_no_query_is_no_error() -> None:
+def test_progress_counts_queries_and_an_empty_search_is_valid() -> None:
     steps: list[tuple[int, int]] = []
     nearest(torch.ones(501, 2), torch.ones(3, 2), progress=lambda *step: steps.append(step))
     assert steps == [(500, 501), (501, 501)]
@@ -92,7 +92,7 @@ def test_a_label_is_suspect_when_network_and_all_nearest_digits_agree_against_it
     assert suspect.confidence == pytest.approx(float(torch.softmax(logits[0], 0).max()))
 
 
-def test_suspects_are_sorted_by_confidence_and_none_is_no_error() -> None:
+def test_suspects_are_sorted_by_confidence_and_may_be_empty() -> None:
     images = random_images(1, 6).repeat(8, 1, 1)
     training = DigitSet(images, torch.full((8,), 3, dtype=torch.uint8), "small", "train")
     test = DigitSet(images[:3], torch.full((3,), 5, dtype=torch.uint8), "small", "test")
@@ -103,7 +103,7 @@ def test_suspects_are_sorted_by_confidence_and_none_is_no_error() -> None:
     assert label_suspects(right, test, training) == ()
 
 
-def test_real_digits_put_into_another_framing_and_back_are_found_and_others_are_not(
+def test_digits_framed_and_back_are_near_duplicates_and_others_are_not(
     real_data: Path,
 ) -> None:
     digits = Catalog(real_data).open("mnist", "test")

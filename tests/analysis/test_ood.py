@@ -254,9 +254,7 @@ def test_detector_round_trips_and_is_not_part_of_the_digest(
     assert torch.equal(bare.probabilities(image), loaded.probabilities(image))
 
 
-def test_a_verdict_costs_no_second_pass_through_the_network(
-    tmp_path: Path, network: DigitCNN
-) -> None:
+def test_is_digit_needs_no_second_forward_pass(tmp_path: Path, network: DigitCNN) -> None:
     save(tmp_path / "a.pt", network, DETAILS, random_detector())
     loaded = load(tmp_path / "a.pt")
     passes: list[Any] = []
@@ -297,7 +295,7 @@ def test_statistics_that_are_not_ours_are_refused_in_one_sentence(
 # The command
 
 
-def test_predict_says_whether_it_is_a_digit_only_where_the_checkpoint_can_tell(
+def test_predict_has_is_digit_only_with_a_detector(
     tmp_path: Path, network: DigitCNN, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, threshold in (("never", 1e9), ("always", -1e9)):

@@ -97,7 +97,7 @@ def test_many_threads_get_their_own_values_while_others_are_evicted() -> None:
             result.result(60)
 
 
-def test_a_key_is_computed_once_for_all_who_ask_at_once() -> None:
+def test_a_key_is_computed_once_for_concurrent_callers() -> None:
     cache: SharedCache[str, int] = SharedCache(3)
     computed: list[int] = []
     together = threading.Barrier(8)

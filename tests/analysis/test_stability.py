@@ -180,7 +180,9 @@ def test_mutual_information_is_the_part_of_doubt_on_which_passes_disagree(
     assert float(found.mutual_information) == pytest.approx(expected, abs=1e-6)
 
 
-def test_temperature_changes_doubt_but_no_vote(network: DigitCNN, predictions: Predictions) -> None:
+def test_temperature_changes_uncertainty_but_no_vote(
+    network: DigitCNN, predictions: Predictions
+) -> None:
     cold, hot = (measure(network, predictions, 5, temperature=t) for t in (1.0, 3.0))
     assert torch.equal(cold.votes, hot.votes)
     assert float(hot.predictive_entropy.mean()) > float(cold.predictive_entropy.mean())
@@ -250,7 +252,7 @@ def test_only_thinned_networks_get_a_verdict(
         (lambda net, p: passes(net, p, 3, masks="none"), ConfigError, "independent or shared"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_the_first_pass(
+def test_invalid_requests_are_refused_before_the_first_pass(
     network: DigitCNN,
     predictions: Predictions,
     ask: Callable[[DigitCNN, Predictions], object],

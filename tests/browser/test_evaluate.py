@@ -245,7 +245,9 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     phone.page.close()
 
 
-def test_without_internet_the_download_fails_and_the_page_goes_on(evaluated: EvaluatePage) -> None:
+def test_without_internet_the_download_fails_and_the_page_keeps_working(
+    evaluated: EvaluatePage,
+) -> None:
     page = evaluated.page
     page.locator("#evaluate-fetch").click()
     said = page.locator("#evaluate-fetch-status")

@@ -225,7 +225,7 @@ def test_a_digit_drawn_with_the_mouse_is_answered_as_python_answers_its_strokes(
     assert offline.page.locator(".bars li").count() == 10
 
 
-def test_a_scribble_is_no_digit_here_either(offline: OfflinePage) -> None:
+def test_a_scribble_is_rejected_here_too(offline: OfflinePage) -> None:
     offline.draw([(0.2 + 0.6 * (i % 2), 0.2 + 0.05 * i) for i in range(13)])
     offline.answers("none")
     words = offline.page.locator("#pad-answer .words").inner_text()

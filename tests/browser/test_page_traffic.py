@@ -47,7 +47,7 @@ def asked_by_itself(page: Any) -> list[float]:
     return found
 
 
-def test_nothing_is_asked_of_another_machine(page: Any, app: App) -> None:
+def test_no_request_goes_to_another_machine(page: Any, app: App) -> None:
     for name in ("Evaluate", "Stability", "Sketchpad", "Train"):
         page.get_by_role("tab", name=name).click()
     page.wait_for_timeout(500)
@@ -78,7 +78,7 @@ def test_it_asks_once_a_second_and_not_in_a_hidden_tab(page: Any) -> None:
         pass
 
 
-def test_a_page_that_is_not_behind_runs_no_event_of_gradios(page: Any) -> None:
+def test_an_up_to_date_page_triggers_no_gradio_event(page: Any) -> None:
     def only_asks(request: Any) -> bool:
         return request.method == "POST" and request.post_data_json.get("fn_name") == "page_news"
 

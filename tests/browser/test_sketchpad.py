@@ -216,7 +216,7 @@ window.fetch = async (...request) => {
 """
 
 
-def test_a_model_chosen_while_the_page_still_asks_stays_chosen(browser: Any, pad_app: App) -> None:
+def test_a_model_chosen_during_a_request_stays_chosen(browser: Any, pad_app: App) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.add_init_script(HELD_BACK)
@@ -284,7 +284,9 @@ AS_WHILE_A_TRAINING_RUNS = """() => {
 }"""
 
 
-def test_the_pad_asks_less_often_while_a_training_has_the_processor(sketchpad: Sketchpad) -> None:
+def test_the_pad_calls_less_often_while_training_occupies_the_processor(
+    sketchpad: Sketchpad,
+) -> None:
     sketchpad.page.evaluate(AS_WHILE_A_TRAINING_RUNS)
     sketchpad.draw([(x / 40, 0.3 + x % 2 / 40) for x in range(4, 36)])
     sketchpad.answers("2")
@@ -383,7 +385,7 @@ def test_a_picture_is_pasted_or_dropped_and_answered(pad: Sketchpad, kind: str) 
     pad.answers("")
 
 
-def test_a_file_that_is_no_picture_is_refused_in_a_sentence(pad: Sketchpad) -> None:
+def test_a_file_that_is_not_an_image_is_refused_in_a_sentence(pad: Sketchpad) -> None:
     text = base64.b64encode(b"no picture").decode()
     pad.page.evaluate(HAND_OVER, ["drop", text, "image/png"])
     pad.says(".message", "The browser cannot read this image")
@@ -441,7 +443,7 @@ def test_another_model_answers_the_present_sketch_again(pad: Sketchpad) -> None:
     assert pad.ink() > 500
 
 
-def test_the_sketch_outlives_a_look_at_another_tab(pad: Sketchpad) -> None:
+def test_the_sketch_survives_a_visit_to_another_tab(pad: Sketchpad) -> None:
     pad.drawn()
     ink = pad.ink()
     pad.page.get_by_role("tab", name="Train").click()
@@ -510,7 +512,7 @@ def test_anything_may_be_posted_and_gets_one_sentence(pad: Sketchpad, pad_app: A
     assert "Traceback" not in pad_app.output()
 
 
-def test_a_scribble_is_no_digit_to_a_model_that_can_tell_and_one_that_cannot_says_so(
+def test_a_scribble_is_rejected_by_a_model_with_a_detector_and_others_show_a_note(
     browser: Any, pad_app: App
 ) -> None:
     sketchpad = Sketchpad(browser, pad_app, "tells")

@@ -51,9 +51,7 @@ def test_every_image_is_changed_by_its_own_draw() -> None:
         (Augmentation(rotation=0, shift=0, scale=0, shear=0.2, thicken=0, blur=0), 11.4),
     ],
 )
-def test_a_bar_leans_by_at_most_the_angle_asked_for(
-    augmentation: Augmentation, largest: float
-) -> None:
+def test_a_bar_leans_by_at_most_the_given_angle(augmentation: Augmentation, largest: float) -> None:
     bar = torch.zeros(200, 28, 28, dtype=torch.uint8)
     bar[:, 4:24, 13:15] = 255
     changed = augment(bar, augmentation, generator())

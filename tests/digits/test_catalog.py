@@ -183,7 +183,7 @@ def test_generated_sets_need_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_missing_known_set_says_how_to_get_it(tmp_path: Path, exists: bool) -> None:
+def test_a_missing_known_set_names_the_remedy(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path if exists else tmp_path / "absent"
     with pytest.raises(DigitSetError) as caught:
         Catalog(folder).open("mnist", "train")

@@ -170,9 +170,7 @@ def test_files_get_their_names_and_progress_is_reported(server: Server, tmp_path
     assert images[-1].done == images[-1].total == len(IMAGES)
 
 
-def test_nothing_is_requested_before_the_first_record_is_asked_for(
-    server: Server, tmp_path: Path
-) -> None:
+def test_the_download_starts_when_the_iterator_is_advanced(server: Server, tmp_path: Path) -> None:
     place = server.add("/images.gz", IMAGES)
     mirrors(server.url("/")).fetch("train", tmp_path, TIMEOUT)
     assert place.ranges == []

@@ -15,7 +15,7 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 
 
-def test_there_are_two_of_each_digit_and_no_two_of_one_form() -> None:
+def test_there_are_two_of_each_digit_in_different_forms() -> None:
     assert Counter(drawing.digit for drawing in drawings()) == dict.fromkeys(range(10), 2)
     assert len({(drawing.digit, drawing.form) for drawing in drawings()}) == 20
     for first, second in zip(drawings()[::2], drawings()[1::2], strict=True):

@@ -83,7 +83,7 @@ def test_the_same_name_and_split_give_the_same_bytes_every_time(test_set: DigitS
         ),
     ],
 )
-def test_the_digits_stay_those_that_checkpoints_have_fingerprints_of(
+def test_generated_digits_match_the_fingerprints_in_checkpoints(
     name: str, split: str, labels: str, ink: list[int]
 ) -> None:
     digit_set = draw(name, split, 500)

@@ -125,7 +125,7 @@ def test_loading_leaves_the_random_numbers_of_others_alone(folder: Path) -> None
 
 
 @pytest.mark.parametrize("present", ["checkpoint", "text", "folder", "dangling link"])
-def test_save_never_touches_what_has_the_name_already(folder: Path, present: str) -> None:
+def test_save_never_overwrites_an_existing_file(folder: Path, present: str) -> None:
     path = folder / "taken.pt"
     make: dict[str, Callable[[], Any]] = {
         "checkpoint": lambda: save(path, network(1), DETAILS),
@@ -233,7 +233,7 @@ def test_the_digest_changes_with_value_name_dtype_and_shape(change: dict[str, An
 # --- details and verdict ------------------------------------------------------------------------
 
 
-def test_nan_becomes_none_because_a_file_holds_only_what_json_can() -> None:
+def test_nan_becomes_none_in_json() -> None:
     details = dataclasses.replace(
         DETAILS, metrics={"synthetic": {"n": 10, "accuracy": 0.5, "macro_f1": math.nan}}
     )
@@ -259,7 +259,7 @@ def test_nan_becomes_none_because_a_file_holds_only_what_json_can() -> None:
     ],
     ids=str,
 )
-def test_details_that_could_not_be_read_back_are_refused_when_they_are_made(
+def test_details_that_cannot_be_read_back_are_refused_on_creation(
     change: dict[str, Any],
 ) -> None:
     with pytest.raises(CheckpointError, match=r"^A checkpoint that .* would not be read back\.$"):
@@ -291,7 +291,7 @@ def test_details_that_could_not_be_read_back_are_refused_when_they_are_made(
     ],
     ids=["finished", "stopped", "without metrics"],
 )
-def test_the_verdict_says_what_network_it_is_and_marks_claims(
+def test_the_verdict_describes_the_network_and_marks_claims(
     folder: Path, details: Details, verdict: str
 ) -> None:
     save(folder / "a.pt", network(), details)
@@ -374,9 +374,7 @@ def test_bare_weights_answer_as_the_network_that_they_were_taken_from(
 
 
 @pytest.mark.parametrize("name", INPUT_SCALINGS)
-def test_the_scaling_that_bare_weights_were_trained_with_is_found(
-    name: str, drawn: DigitSet
-) -> None:
+def test_the_input_scaling_of_weights_only_is_detected(name: str, drawn: DigitSet) -> None:
     learner = DigitCNN(*INPUT_SCALINGS[name], generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         learner.conv1.weight[0] = 0  # a dead channel
@@ -435,13 +433,13 @@ def test_a_second_folder_adds_what_the_first_does_not_hide(folder: Path, tmp_pat
     assert both.get("b").details == DETAILS
 
 
-def test_a_checkpoint_that_says_its_scaling_is_not_fitted(folder: Path) -> None:
+def test_a_checkpoint_with_a_stored_scaling_is_not_fitted(folder: Path) -> None:
     save(folder / "a.pt", network(), DETAILS)
     loaded = load(folder / "a.pt")
     assert loaded.fitted() is loaded
 
 
-def test_a_scaled_network_can_be_kept_as_a_checkpoint(folder: Path) -> None:
+def test_a_network_with_a_scaling_can_be_saved_as_a_checkpoint(folder: Path) -> None:
     torch.save(network().state_dict(), folder / "a.pt")
     scaled = load(folder / "a.pt").scaled(0.0, 1.0, "0 to 1")
     assert save(folder / "kept.pt", scaled.network, DETAILS) == scaled.digest
@@ -474,7 +472,7 @@ def test_a_folder_lists_the_newest_first_and_bad_files_with_their_sentence(folde
     assert [entry.name for entry in checkpoint.list_checkpoints(folder)] == [e.name for e in found]
 
 
-def test_what_is_no_checkpoint_by_its_name_is_not_listed(folder: Path) -> None:
+def test_files_without_a_checkpoint_name_are_not_listed(folder: Path) -> None:
     for name in (".a.pt.x1.tmp", ".hidden.pt", "notes.txt", "weights.bin"):
         (folder / name).write_text("x")
     assert CheckpointFolder(folder).list() == []
@@ -515,7 +513,7 @@ def test_a_list_holds_no_networks_and_get_holds_the_last_eight(folder: Path) -> 
     assert all(torch.equal(state[name], tensor) for name, tensor in first.state_dict().items())
 
 
-def test_a_listed_network_is_read_when_asked_for_and_must_be_the_same_by_then(
+def test_a_listed_network_is_read_on_use_and_must_be_unchanged(
     folder: Path,
 ) -> None:
     save(folder / "a.pt", network(1), DETAILS)
@@ -530,7 +528,7 @@ def test_a_listed_network_is_read_when_asked_for_and_must_be_the_same_by_then(
         _ = entry.network
 
 
-def test_get_names_what_there_is_when_there_is_no_such_checkpoint(folder: Path) -> None:
+def test_get_lists_the_available_checkpoints_for_an_unknown_name(folder: Path) -> None:
     asked = CheckpointFolder(folder)
     with pytest.raises(CheckpointError, match="There is no checkpoint a; train one"):
         asked.get("a")

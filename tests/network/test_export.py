@@ -129,9 +129,7 @@ def test_the_onnx_model_scales_its_input_as_the_network_does(
     assert agreement.images == 50
 
 
-def test_the_onnx_model_says_which_network_it_is(
-    onnxruntime: ModuleType, shipped: Checkpoint
-) -> None:
+def test_the_onnx_model_names_its_network(onnxruntime: ModuleType, shipped: Checkpoint) -> None:
     session = session_of(onnxruntime, onnx_model.to_onnx(shipped))
     said = session.get_modelmeta().custom_metadata_map  # type: ignore[attr-defined]
     assert said["name"] == "digitcnn-mnist"
@@ -204,14 +202,14 @@ def test_packed_weights_answer_as_the_network(shipped: Checkpoint, images: torch
     assert (answers - expected).abs().max() < 0.02
 
 
-def test_the_page_is_small_and_asks_for_nothing(shipped: Checkpoint) -> None:
+def test_the_page_is_small_and_sends_no_request(shipped: Checkpoint) -> None:
     page = offline_page.to_page(shipped)
     assert len(page.encode()) < 4_000_000
     assert not re.search(r"https?:|\bsrc=|\bhref=|\burl\(|@import|fetch\(|XMLHttpRequest", page)
     assert "default-src 'none'" in page
 
 
-def test_the_policy_lets_only_the_scripts_and_the_looks_of_the_page_run(
+def test_the_policy_allows_only_the_pages_own_script_and_style(
     shipped: Checkpoint,
 ) -> None:
     page = offline_page.to_page(shipped)
@@ -231,7 +229,7 @@ def test_the_page_shows_a_hostile_name_as_text() -> None:
     assert page.count("&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;$style") == 2
 
 
-def test_the_page_says_which_network_it_is(shipped: Checkpoint) -> None:
+def test_the_page_names_its_network(shipped: Checkpoint) -> None:
     page = offline_page.to_page(shipped)
     assert shipped.digest in page
     assert shipped.details.claim() in page

@@ -910,7 +910,7 @@ VALUES = {
 
 @pytest.mark.parametrize("form", ["zip", "legacy", "protocol 4", "legacy in protocol 4"])
 @pytest.mark.parametrize("name", VALUES)
-def test_the_reader_reads_what_pytorch_reads(name: str, form: str) -> None:
+def test_the_reader_agrees_with_pytorch(name: str, form: str) -> None:
     options: dict[str, Any] = {"_use_new_zipfile_serialization": not form.startswith("legacy")}
     if form.endswith("4"):
         options["pickle_protocol"] = 4

@@ -227,7 +227,7 @@ def rebuilt() -> Checkpoint:
     return load(in_file(network, "zip", "named"), "mlp.pth", digits=lambda: digits)
 
 
-def test_a_kept_network_comes_back_as_it_was(rebuilt: Checkpoint, tmp_path: Path) -> None:
+def test_a_saved_network_round_trips(rebuilt: Checkpoint, tmp_path: Path) -> None:
     network = rebuilt.classifier
     assert isinstance(network, RebuiltNetwork)
     digest = save(tmp_path / "kept.pt", network, Details(), description=rebuilt.description)
@@ -238,7 +238,7 @@ def test_a_kept_network_comes_back_as_it_was(rebuilt: Checkpoint, tmp_path: Path
     assert torch.equal(kept.probabilities(images), rebuilt.probabilities(images))
 
 
-def test_what_needs_digitcnns_network_says_so_in_one_sentence(rebuilt: Checkpoint) -> None:
+def test_missing_capabilities_give_one_sentence(rebuilt: Checkpoint) -> None:
     with pytest.raises(CapabilityError, match=r"^The model mlp\.pth is not digitcnn's network"):
         _ = rebuilt.network
     assert rebuilt.answers(generated_digits().images[:3]).is_digit is None
@@ -296,7 +296,7 @@ OTHERS: dict[str, tuple[Callable[[], dict[str, Tensor]], str]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_networks_are_refused_as_what_they_are(name: str) -> None:
+def test_other_networks_are_refused_with_their_kind(name: str) -> None:
     make, sentence = OTHERS[name]
     buffer = io.BytesIO()
     torch.save(make(), buffer)

@@ -100,7 +100,7 @@ def test_a_model_with_logits_only_is_evaluated_compared_and_distorted(
     assert robustness.unchanged == len(digits) - evaluation.errors
 
 
-def test_figures_of_layers_and_dropout_say_that_the_model_has_none(
+def test_figures_of_layers_and_dropout_report_missing_capabilities(
     stranger: Checkpoint, digits: DigitSet
 ) -> None:
     events: list[Event] = []

@@ -42,7 +42,7 @@ def shown(epochs: range, weights: dict[str, Tensor]) -> list[int]:
     return kept
 
 
-def test_every_epoch_of_a_default_training_is_kept(weights: dict[str, Tensor]) -> None:
+def test_the_replay_has_every_epoch_of_a_default_training(weights: dict[str, Tensor]) -> None:
     assert shown(range(1, 13), weights) == list(range(1, 13))
 
 
@@ -66,7 +66,7 @@ def test_all_frames_take_at_most_100_megabytes(weights: dict[str, Tensor]) -> No
     assert 19 * 4_000_000 < sum(held.values()) / len(replay.frames) * MAX_FRAMES < 100_000_000
 
 
-def test_frame_is_frozen_and_draws_no_random_number(weights: dict[str, Tensor]) -> None:
+def test_a_replay_frame_is_frozen_and_draws_no_random_number(weights: dict[str, Tensor]) -> None:
     before = torch.get_rng_state()
     network = TrainingReplay().with_epoch(1, weights).frames[0].network
     assert torch.equal(torch.get_rng_state(), before)

@@ -98,7 +98,7 @@ def test_damaged_resume_state_is_a_run_error(store: RunStore) -> None:
         run.results.snapshot()
 
 
-def test_run_that_nobody_holds_was_interrupted(store: RunStore) -> None:
+def test_a_running_run_with_a_free_lock_was_interrupted(store: RunStore) -> None:
     run = store.create(CONFIG)
     with_state(run, RUNNING)
     assert run.record().state == INTERRUPTED
@@ -384,7 +384,7 @@ def test_files_of_a_deleted_run_are_a_run_error(store: RunStore) -> None:
         list_files(run)
 
 
-def test_report_holds_what_the_folder_holds(store: RunStore) -> None:
+def test_the_report_has_the_content_of_the_folder(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     run.results.write_history((RESULT,))
     run.results.write_metrics({"held_out": {"n": 40, "accuracy": 0.9}})

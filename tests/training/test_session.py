@@ -137,7 +137,7 @@ def test_without_a_test_set_passes_use_the_held_out_images(trial: Trial) -> None
         (PostTrainingConfig(stability=False), {"figures"}),
     ],
 )
-def test_skipped_parts_are_not_made(
+def test_skipped_parts_are_not_created(
     trial: Trial, post_training: PostTrainingConfig, files: set[str]
 ) -> None:
     run = trial.create(post_training)

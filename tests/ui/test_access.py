@@ -131,7 +131,7 @@ def test_any_other_token_is_a_visitors(token: Any) -> None:
     assert not PUBLIC.is_owner(request_with(HOST), token)
 
 
-def test_a_public_app_asks_this_machine_for_the_token_too() -> None:
+def test_a_public_app_requires_the_token_from_this_machine_too() -> None:
     assert not PUBLIC.is_owner(request_with(HOST, ("Origin", "http://127.0.0.1:7860")), None)
     assert PUBLIC.is_owner(request_with(HOST), "the-secret")
 
@@ -168,7 +168,7 @@ def test_the_token_is_never_printed() -> None:
     assert "the-secret" not in f"{LOCAL!r} {LOCAL}"
 
 
-def test_the_error_says_what_and_what_to_do() -> None:
+def test_the_error_names_problem_and_remedy() -> None:
     with pytest.raises(NotOwnerError, match="can start or stop training; open the owner link"):
         PUBLIC.require_owner(request_with(HOST), "wrong")
     with pytest.raises(NotOwnerError, match="can download a digit set; open the owner link"):

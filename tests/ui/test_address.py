@@ -19,7 +19,7 @@ def taken() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def test_a_taken_port_is_passed_over_unless_it_was_asked_for(taken: int) -> None:
+def test_a_port_in_use_is_skipped_unless_requested(taken: int) -> None:
     chosen = choose_address(None, None, {"GRADIO_SERVER_PORT": str(taken)})
     assert chosen.host == "127.0.0.1"
     assert taken < chosen.port < taken + 100
@@ -40,7 +40,7 @@ def test_the_option_comes_before_gradios_variable() -> None:
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "7860.5"])
-def test_a_variable_that_is_no_port_is_one_sentence(port: str) -> None:
+def test_an_invalid_port_variable_gives_one_sentence(port: str) -> None:
     with pytest.raises(ConfigError, match="GRADIO_SERVER_PORT"):
         choose_address(None, None, {"GRADIO_SERVER_PORT": port})
 

@@ -120,7 +120,7 @@ def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("payload", HOSTILE, ids=lambda payload: repr(payload)[:40])
-def test_whatever_is_posted_is_answered_with_a_sentence(workspace: Workspace, payload: Any) -> None:
+def test_any_post_gets_a_sentence(workspace: Workspace, payload: Any) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     replay = function_of(replay_panel(workspace), "replay")
     news = function_of(replay_panel(workspace), "replay_news")
@@ -133,7 +133,7 @@ def test_whatever_is_posted_is_answered_with_a_sentence(workspace: Workspace, pa
         assert "went wrong" not in answered.get("error", "")
 
 
-def test_an_empty_pad_is_no_error(workspace: Workspace) -> None:
+def test_an_empty_pad_is_not_an_error(workspace: Workspace) -> None:
     assert function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(BLANK) == {
         "blank": True
     }

@@ -49,7 +49,7 @@ class Page:
         return str(self.asked({}, gr.Request(headers={}))["state"])
 
 
-def test_every_look_gets_its_own_values_and_fills_its_own_outputs() -> None:
+def test_every_refresh_gets_its_own_values_and_fills_its_own_outputs() -> None:
     page = Page(lambda _, a: [f"first {a}"], lambda _, b: [f"second {b}"])
     assert page.update("x", "y") == ["first x", "second y"]
 
@@ -83,7 +83,7 @@ def test_news_that_cannot_be_had_are_news_once() -> None:
     assert page.state() == failing
 
 
-def test_a_look_that_fails_is_logged_once_and_the_others_go_on(
+def test_a_failing_refresh_is_logged_once_and_the_others_continue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     trouble = ["out of order"]

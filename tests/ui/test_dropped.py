@@ -86,7 +86,7 @@ def test_two_visitors_with_the_same_name_and_content_never_cross(
     assert [key for key, _ in dropped.of("me")] == [mine.key]
 
 
-def test_a_model_goes_seventy_minutes_after_its_page_last_asked(
+def test_a_model_expires_seventy_minutes_after_its_last_use(
     dropped: DroppedModels, clock: Clock, tmp_path: Path
 ) -> None:
     (verdict,) = dropped.receive([network_file(tmp_path)], "page")
@@ -100,9 +100,7 @@ def test_a_model_goes_seventy_minutes_after_its_page_last_asked(
     assert SECONDS_HELD <= 70 * 60
 
 
-def test_whatever_changes_is_counted_for_the_pages_that_follow(
-    dropped: DroppedModels, clock: Clock, tmp_path: Path
-) -> None:
+def test_every_change_is_counted(dropped: DroppedModels, clock: Clock, tmp_path: Path) -> None:
     path = network_file(tmp_path)
     counts = [dropped.changes]
     dropped.receive([path], "page")
@@ -147,9 +145,7 @@ def test_keeping_never_writes_over_a_file(tmp_path: Path, dropped: DroppedModels
     assert load(first).details == found.details
 
 
-def test_a_kept_model_still_tells_digits_from_what_is_none(
-    tmp_path: Path, dropped: DroppedModels
-) -> None:
+def test_a_saved_model_still_rejects_non_digits(tmp_path: Path, dropped: DroppedModels) -> None:
     kinds = {"float16": torch.float16, "float32": torch.float32}
     tensors = {name: torch.ones(c.shape, dtype=kinds[c.dtype]) for name, c in TENSORS.items()}
     save(
@@ -163,7 +159,7 @@ def test_a_kept_model_still_tells_digits_from_what_is_none(
     assert kept.ood.threshold == 1.0
 
 
-def test_bare_weights_are_kept_as_bare_weights(tmp_path: Path, dropped: DroppedModels) -> None:
+def test_weights_only_are_saved_as_weights_only(tmp_path: Path, dropped: DroppedModels) -> None:
     bare = tmp_path / "bare.pt"
     torch.save(DigitCNN(generator=torch.Generator().manual_seed(3)).state_dict(), bare)
     (verdict,) = dropped.receive([bare], "page")

@@ -248,7 +248,7 @@ def test_a_runs_figures_are_on_the_page_and_in_its_folder(
     assert len(list((trained / "figures").iterdir())) == len(NAMES)
 
 
-def test_a_second_visit_draws_nothing_and_a_model_without_a_run_writes_no_files(
+def test_a_second_evaluation_draws_nothing_and_a_model_without_a_run_writes_no_files(
     workspace: Workspace, shown: dict[str, Any], tmp_path: Path
 ) -> None:
     elsewhere = Workspace(
@@ -308,7 +308,7 @@ def test_all_wrong_predictions_show_zeros_and_dashes(tmp_path: Path, drawn: Digi
     ]
 
 
-def test_without_a_network_emnist_digits_are_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_without_internet_emnist_fails_and_the_rest_works(tmp_path: Path) -> None:
     working = working_in(tmp_path, tmp_path / "data")
     # Nobody listens at that port.
     nowhere = replace(SOURCES["emnist-digits"], urls=("http://127.0.0.1:9/gzip.zip",))  # type: ignore[type-var]
@@ -351,7 +351,7 @@ def test_the_gap_of_the_first_set_is_that_of_the_last(workspace: Workspace, trai
         next(gap_steps(workspace, models, replace(view, sets=("small",)), "small"))
 
 
-def test_every_available_set_says_who_wrote_it(
+def test_every_available_set_names_its_writers(
     tmp_path: Path, drawn: DigitSet, workspace: Workspace
 ) -> None:
     lines = re.findall(r"<li><b>(.*?)</b> (.*?)</li>", notes(workspace))

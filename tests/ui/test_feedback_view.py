@@ -93,7 +93,7 @@ def test_everybodys_verdicts_are_listed_by_aliases(call: Call) -> None:
         ({"model": "e" * 64}, []),
     ],
 )
-def test_the_filters_leave_what_they_say(call: Call, filters: Any, expected: Any) -> None:
+def test_the_filters_select_matching_entries(call: Call, filters: Any, expected: Any) -> None:
     assert listed(call("list", **filters)) == expected
 
 
@@ -262,7 +262,7 @@ def test_the_list_is_a_table_that_spreadsheets_take_for_text(
     assert "secret-of" not in content(reply).decode()
 
 
-def test_a_visitor_takes_along_only_their_own(call: Call, judged: FeedbackStore) -> None:
+def test_a_visitor_exports_only_their_own_feedback(call: Call, judged: FeedbackStore) -> None:
     own = content(call("export", visitor=BOB, kind="list")).decode()
     assert len(own.splitlines()) == 2
     assert visitor_alias(ANN) not in own

@@ -56,7 +56,7 @@ def test_anything_else_is_rejected(logins: Logins, name: str, password: str) -> 
     assert not may_enter(logins, name, password)
 
 
-def test_wrong_passwords_wait_ever_longer_and_lock_nobody_out(logins: Logins, waits: Waits) -> None:
+def test_wrong_passwords_wait_ever_longer_and_never_lock_out(logins: Logins, waits: Waits) -> None:
     for _ in range(12):
         assert not may_enter(logins, "ada", "guess")
     assert waits == sorted(waits)

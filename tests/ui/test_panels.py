@@ -118,7 +118,7 @@ def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndex
         ("other-images", "differ from those other-images was trained on"),
     ],
 )
-def test_without_the_training_images_it_says_what_is_missing(
+def test_without_the_training_images_the_error_names_them(
     workspace: Workspace, indexes: FeatureIndexes, model: str, says: str
 ) -> None:
     payload = {**DRAWN, "model": model}
@@ -131,7 +131,7 @@ def test_without_the_training_images_it_says_what_is_missing(
 # --- Why ----------------------------------------------------------------------------------------
 
 
-def test_the_explanation_is_what_the_page_draws(workspace: Workspace) -> None:
+def test_the_page_draws_the_explanation(workspace: Workspace) -> None:
     reply = explain_sketch(SketchReader(Models(workspace)), {**DRAWN, "rival": None})
     seen = pixels(reply["seen"])
     ink = pixels(reply["ink"]).view(torch.int8)
@@ -176,7 +176,7 @@ def explanation(ink: float, gap: float) -> Explanation:
     )
 
 
-def test_the_sentence_names_what_matters_and_nothing_else() -> None:
+def test_the_sentence_names_only_parts_that_matter() -> None:
     start = "4 scores 6.5 higher than 9: "
     ink = "the ink on the left adds 3.1"
     gap = "a dot in the gap at the top would cost 2.5"

@@ -52,7 +52,7 @@ def named_functions(workspace: Workspace) -> dict[str, Callable]:
     }
 
 
-def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
+def test_the_prediction_is_calibrated_and_returns_its_input(
     workspace: Workspace, network: DigitCNN
 ) -> None:
     answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)
@@ -64,14 +64,14 @@ def test_the_answer_is_the_calibrated_reading_of_what_is_shown(
     assert answer["calibrated"] is True
 
 
-def test_the_answer_says_whether_a_training_has_the_processor(workspace: Workspace) -> None:
+def test_the_reply_tells_whether_training_occupies_the_processor(workspace: Workspace) -> None:
     answer = named_functions(workspace)["answer"]
     assert answer(DRAWN)["busy"] is False
     workspace.job.exclusive.register(lambda: "A training is running.")
     assert answer(DRAWN)["busy"] is True
 
 
-def test_a_blank_drawing_is_answered_with_no_digit(workspace: Workspace) -> None:
+def test_a_blank_sketch_gets_no_prediction(workspace: Workspace) -> None:
     assert sketchpad_tab.answer_sketch(Models(workspace), {**DRAWN, "strokes": []}) == {
         "digit": None
     }
@@ -87,7 +87,7 @@ def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_verdict_keeps_the_servers_own_answer_and_says_how_things_stand(
+def test_feedback_stores_the_servers_own_prediction_and_returns_the_scores(
     workspace: Workspace,
 ) -> None:
     claimed = {**JUDGED, "answer": 7, "probabilities": [0] * 7 + [1, 0, 0]}
@@ -123,7 +123,7 @@ def test_feedback_that_the_browser_sends_again_is_stored_once_and_answered_as_st
     assert (entry.time, entry.corrected) == (NOW, None)
 
 
-def test_no_digit_is_an_answer_where_the_model_can_tell_and_a_verdict_everywhere(
+def test_not_a_digit_is_a_label_everywhere_and_a_prediction_with_a_detector(
     workspace: Workspace, network: DigitCNN, tmp_path: Path
 ) -> None:
     details = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
@@ -177,13 +177,13 @@ def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
     assert workspace.feedback.score().total == 0
 
 
-def test_the_page_gets_errors_as_sentences_and_unforeseen_ones_are_logged(
+def test_errors_are_sentences_and_unexpected_ones_are_logged(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     functions = named_functions(workspace)
     assert set(functions) == {"answer", "verdict", "standing"}
     for payload in (None, [], "x", 3):
-        assert "no drawing" in functions["answer"](payload)["error"]
+        assert "invalid sketch" in functions["answer"](payload)["error"]
     assert "There is no checkpoint" in functions["answer"]({**DRAWN, "model": "b"})["error"]
     assert caplog.records == []
 

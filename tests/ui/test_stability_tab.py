@@ -130,7 +130,7 @@ def test_independent_masks_have_bound_and_chance_and_shared_masks_a_verdict(
         (60, "say more about chance"),
     ],
 )
-def test_what_the_deviation_can_show_depends_on_the_number_of_images(n: int, sentence: str) -> None:
+def test_the_bound_sentence_depends_on_the_number_of_images(n: int, sentence: str) -> None:
     assert sentence in bound_sentence(result(n=n))
 
 

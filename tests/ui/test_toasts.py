@@ -15,7 +15,7 @@ from digitcnn.workspace import Workspace
 TOASTING = {wrapped.__code__ for wrapped in (toasting(lambda: None), toasting(lambda: (yield)))}
 
 
-def test_whatever_a_person_presses_waits_in_the_queue_for_gradio_shows_no_other_error(
+def test_handlers_of_buttons_use_the_queue_since_gradio_shows_no_other_errors(
     tmp_path: Path,
 ) -> None:
     folders = (tmp_path / name for name in ("data", "outputs", "checkpoints", "f.sqlite3"))

@@ -47,7 +47,7 @@ def test_modules_run_in_the_order_of_their_imports_and_keep_their_names_apart(
         ('const a = "</script>";\n', "", "end tag"),
     ],
 )
-def test_what_cannot_be_joined_is_refused(
+def test_modules_that_cannot_be_joined_are_refused(
     tmp_path: Path, main: str, other: str, reason: str
 ) -> None:
     write(tmp_path, main=main, other=other)
@@ -55,6 +55,6 @@ def test_what_cannot_be_joined_is_refused(
         bundle.script("main.js", tmp_path)
 
 
-def test_no_sheet_has_what_gradio_fills_in() -> None:
+def test_no_style_sheet_contains_gradios_placeholders() -> None:
     for sheet in (bundle.FOLDER / "styles").glob("*.css"):
         assert not re.search(r"\$\{|\{\{", sheet.read_text("utf-8")), sheet.name

@@ -138,7 +138,7 @@ def test_quartiles_and_whiskers_agree_with_numpy() -> None:
     )
 
 
-def test_a_chart_says_in_words_what_it_shows() -> None:
+def test_a_chart_has_a_text_alternative() -> None:
     series = [
         Series(name="Held-out images", points=[(1, 90.0), (2, 97.5), (3, 97.0)]),
         Series(name="No dropout", points=[(0.5, 98.0), (3.5, 98.0)], colour=0),
@@ -153,7 +153,7 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     )
 
 
-def test_an_empty_chart_says_what_will_appear() -> None:
+def test_an_empty_chart_has_a_placeholder() -> None:
     series = [Series(name="A", points=[])]
     empty = chart("Loss", count_axis("Epoch", 3), log_axis("Loss", []), series, empty="Nothing yet")
     assert texts(empty, "middle")[-1] == "Nothing yet"

@@ -103,7 +103,6 @@ class PlainPickle:
 
     def __init__(self, data: bytes) -> None:
         self._files: list[LegacyFile] = []
-        self._keys: dict[str, LegacyFile] = {}
         reader = PickleReader(data, _refuse_storage, nested=self._nested)
         self.content: Any = reader.read()
         if isinstance(self.content, Placeholder):

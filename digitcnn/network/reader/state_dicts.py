@@ -6,7 +6,6 @@ is a tree of ``_modules`` and ``_parameters``. What an optimizer remembers is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,8 +205,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return len(value) <= 4 and all(isinstance(item, simple) for item in value)
     return isinstance(value, simple)
-
-
-def modules_by_name(state: StateDict) -> Iterator[tuple[str, Module]]:
-    """The modules of a pickled network under their names."""
-    return ((module.name, module) for module in state.modules)
