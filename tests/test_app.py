@@ -193,7 +193,10 @@ def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
     assert press(local.url, "train-stop") == "No training is running."
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "proxy",
+    [pytest.param("socks5://127.0.0.1:9", marks=pytest.mark.long), "socks://127.0.0.1:9"],
+)
 def test_the_app_starts_behind_a_proxy(tmp_path: Path, data_dir: Path, proxy: str) -> None:
     app = App(tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy})
     try:
@@ -214,7 +217,9 @@ def has_ipv6_loopback() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6")
-@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+@pytest.mark.parametrize(
+    "host", ["[::1]", *(pytest.param(host, marks=pytest.mark.long) for host in ("::1", "::"))]
+)
 def test_the_app_serves_on_ipv6(tmp_path: Path, data_dir: Path, host: str) -> None:
     app = App(tmp_path, data_dir, "--host", host)
     port = urllib.parse.urlsplit(app.url).port
@@ -242,7 +247,9 @@ def test_an_app_for_the_network_prints_the_address_to_type_there(
         app.end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_stops_the_app_within_five_seconds(
     tmp_path: Path, data_dir: Path, number: signal.Signals
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import signal
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,26 @@ def here(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> 
     return Here(tmp_path, data_dir, capsys)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[str, dict[str, Any]]:
+    """A model for the tests that only use one: its checkpoint and its metrics."""
+    folder = tmp_path_factory.mktemp("trained")
+    printed = io.StringIO()
+    command = ["train", *TINY, "--json", "--output-dir", str(folder / "outputs")]
+    command += ["--checkpoint-dir", str(folder), "--data-dir", str(data_dir), "--device", "cpu"]
+    with redirect_stdout(printed):
+        assert main(command) == 0
+    result = json.loads(printed.getvalue())
+    return result["checkpoint"], result["metrics"]
+
+
 def test_train_writes_a_run_and_a_checkpoint_and_says_so_in_json(here: Here) -> None:
     result = here.json("train", *TINY, "--name", "first", *here.folders())
     assert set(result) == {"run", "checkpoint", "digest", "epochs", "seconds", "metrics"}
     assert (result["run"], result["epochs"]) == ("first", 2)
     loaded = checkpoint.load(Path(result["checkpoint"]))
     assert loaded.digest == result["digest"]
+    assert loaded.details.config["train_images"] == 128
     assert result["metrics"]["small"]["n"] == 100
     assert result["metrics"]["held_out"]["n"] == 40
     assert loaded.details.metrics == result["metrics"]
@@ -103,11 +119,6 @@ def test_no_save_writes_neither_checkpoint_nor_resume_state(here: Here) -> None:
     assert result["checkpoint"] is None
     assert not list(here.folder.rglob("*.pt"))
     assert "finished" in here.refusal("train", "--resume", "light", *here.folders())
-
-
-def test_train_images_keeps_only_so_many(here: Here) -> None:
-    result = here.json("train", *TINY, "--train-images", "128", *here.folders())
-    assert checkpoint.load(Path(result["checkpoint"])).details.config["train_images"] == 128
 
 
 @pytest.mark.parametrize(
@@ -168,13 +179,15 @@ def test_a_damaged_digit_file_is_one_sentence(here: Here, damage: str) -> None:
     assert "small" in here.refusal("train", *TINY, *here.folders(data))
 
 
-def test_evaluate_gives_every_number_of_a_test_set(here: Here) -> None:
-    trained = here.json("train", *TINY, *here.folders())
+def test_evaluate_gives_every_number_of_a_test_set(
+    here: Here, trained: tuple[str, dict[str, Any]]
+) -> None:
+    file, metrics = trained
     data = ["--data-dir", str(here.data_dir)]
-    command = ["evaluate", "--checkpoint", trained["checkpoint"], "--digits", "small,synthetic"]
+    command = ["evaluate", "--checkpoint", file, "--digits", "small,synthetic"]
     result = here.json(*command, *data)
     assert list(result) == ["small", "synthetic"]
-    assert result["small"] == trained["metrics"]["small"]
+    assert result["small"] == metrics["small"]
     assert result["synthetic"]["n"] == 4000
     assert sum(map(sum, result["synthetic"]["confusion"])) == 4000
     assert "nonsense" in here.refusal(*command[:-1], "nonsense", *data)
@@ -188,12 +201,11 @@ def picture(path: Path, data_dir: Path) -> int:
     return int(test.labels[0])
 
 
-def test_predict_answers_every_picture(here: Here) -> None:
-    trained = here.json("train", *TINY, *here.folders())["checkpoint"]
+def test_predict_answers_every_picture(here: Here, trained: tuple[str, dict[str, Any]]) -> None:
     digit, blank = here.folder / "digit.png", here.folder / "blank.png"
     picture(digit, here.data_dir)
     Image.new("L", (50, 40), 255).save(blank)
-    result = here.json("predict", "--checkpoint", trained, str(digit), str(blank))
+    result = here.json("predict", "--checkpoint", trained[0], str(digit), str(blank))
     assert result[str(blank)] == {"digit": None, "blank": True}
     answer = result[str(digit)]
     assert len(answer["probabilities"]) == 10
@@ -202,12 +214,13 @@ def test_predict_answers_every_picture(here: Here) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
-def test_a_picture_that_is_none_is_one_sentence(here: Here, content: bytes) -> None:
-    trained = here.json("train", *TINY, *here.folders())["checkpoint"]
+def test_a_picture_that_is_none_is_one_sentence(
+    here: Here, trained: tuple[str, dict[str, Any]], content: bytes
+) -> None:
     broken = here.folder / "broken.png"
     broken.write_bytes(content)
-    assert "broken.png" in here.refusal("predict", "--checkpoint", trained, str(broken))
-    assert "gone.png" in here.refusal("predict", "--checkpoint", trained, "gone.png")
+    assert "broken.png" in here.refusal("predict", "--checkpoint", trained[0], str(broken))
+    assert "gone.png" in here.refusal("predict", "--checkpoint", trained[0], "gone.png")
 
 
 def test_a_file_that_is_no_checkpoint_is_one_sentence(here: Here) -> None:

@@ -43,6 +43,14 @@ def opened(browser: Any, app: App, fragment: str = "") -> Any:
     return page
 
 
+@pytest.fixture(scope="module")
+def visitor(browser: Any, lab: App) -> Iterator[Any]:
+    """A visitor's page that all tests of visitors share: a page takes seconds to load."""
+    page = opened(browser, lab)
+    yield page
+    page.context.close()
+
+
 def rows(page: Any) -> Any:
     return page.locator("#feedback-table tbody tr")
 
@@ -64,8 +72,8 @@ def draw(page: Any) -> None:
     page.locator('#pad-answer[data-digit="1"]').wait_for()
 
 
-def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, lab: App) -> None:
-    page = opened(browser, lab)
+def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(visitor: Any) -> None:
+    page = visitor
     expect(rows(page)).to_have_text([NO_FEEDBACK])
     draw(page)
     page.locator("#feedback-right").click()
@@ -95,13 +103,10 @@ def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(browser: Any, la
     page.locator("#feedback-edit-delete").click()
     expect(rows(page)).to_have_text([NO_FEEDBACK])
     expect(page.locator("#feedback-score div").first).to_contain_text("no feedback yet")
-    page.context.close()
 
 
-def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(
-    browser: Any, lab: App
-) -> None:
-    page = opened(browser, lab)
+def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(visitor: Any) -> None:
+    page = visitor
     page.locator("#feedback-filter-whose").select_option("everybody")
     expect(page.locator(".place")).to_have_text("1 to 50 of 51")
     page.locator("#feedback-page-older").click()
@@ -113,7 +118,6 @@ def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(
     page.locator("#feedback-filter-digit").select_option("3")
     expect(rows(page)).to_have_text(["No feedback matches these filters."])
     assert page.locator("#feedback-table .edit").count() == 0
-    page.context.close()
 
 
 def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
@@ -132,10 +136,8 @@ def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
     page.context.close()
 
 
-def test_what_people_drew_is_offered_as_a_test_set(browser: Any, lab: App) -> None:
-    page = opened(browser, lab)
-    page.get_by_role("tab", name="Evaluate").click()
-    expect(page.locator("#evaluate-digits")).to_contain_text(
+def test_what_people_drew_is_offered_as_a_test_set(visitor: Any) -> None:
+    visitor.get_by_role("tab", name="Evaluate").click()
+    expect(visitor.locator("#evaluate-digits")).to_contain_text(
         re.compile(r"feedback \(5[01] images\)")
     )
-    page.context.close()
