@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,16 @@ def test_dropped_files_are_checked_compared_and_private(
     other.close()
 
 
-def test_a_refused_comparison_leaves_the_button_ready_and_shows_no_results(
-    browser: Any, app: App
-) -> None:
+@pytest.fixture(scope="module")
+def page(browser: Any, app: App) -> Iterator[Any]:
+    """A page on which nothing was compared; two tests share it, as it takes seconds to load."""
     page = opened(browser, app)
+    yield page
+    assert page.problems == []
+    page.close()
+
+
+def test_a_refused_comparison_leaves_the_button_ready_and_shows_no_results(page: Any) -> None:
     expect(page.locator("#compare-status")).to_contain_text("No results yet.")
     for box in page.locator("#compare-digits input[type=checkbox]").all():
         box.uncheck()
@@ -124,11 +131,9 @@ def test_a_refused_comparison_leaves_the_button_ready_and_shows_no_results(
     expect(page.locator("#compare-run")).to_be_enabled()
     for place in ("#compare-results", "#compare-set", "#compare-robustness-run"):
         expect(page.locator(place)).not_to_be_visible()
-    page.close()
 
 
-def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_path: Path) -> None:
-    page = opened(browser, app)
+def test_a_file_dropped_on_the_selector_is_selected(page: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.pt"
     bad.write_text("x")
     drop(page, "#model-select", bad)
@@ -141,8 +146,6 @@ def test_a_file_dropped_on_the_selector_is_selected(browser: Any, app: App, tmp_
     expect(page.locator("#model-select input")).to_have_value(re.compile("this page only"))
     # Nobody has chosen on Compare yet, so it goes with the selector.
     expect(chosen(page).first).to_have_text(re.compile(r"^mine .*this page only"))
-    assert page.problems == []
-    page.close()
 
 
 def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(

@@ -169,20 +169,23 @@ def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
     expect(used.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
-def test_what_the_pad_refuses_is_explained_as_no_digit(panels: Panels) -> None:
-    panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
-    panels.page.evaluate(
-        """() => window.addEventListener("digitcnn-answer", ({ detail }) => {
-            if (detail.digit !== null) detail.refused = true; }, { capture: true })"""
+def test_what_the_pad_refuses_is_explained_as_no_digit(used: Panels) -> None:
+    used.draw()
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    used.page.evaluate(
+        """() => {
+            window.stopRefusing = new AbortController();
+            window.addEventListener("digitcnn-answer", ({ detail }) => {
+                if (detail.digit !== null) detail.refused = true;
+            }, { capture: true, signal: window.stopRefusing.signal });
+        }"""
     )
-    panels.page.evaluate('dispatchEvent(new CustomEvent("digitcnn-model", { detail: "known" }))')
-    expect(panels.why.locator(".sentence")).to_have_text(
+    used.page.evaluate('dispatchEvent(new CustomEvent("digitcnn-model", { detail: "known" }))')
+    expect(used.why.locator(".sentence")).to_have_text(
         re.compile(r"^Not a digit \(closest match: 4 scores ")
     )
-    expect(panels.nearest.locator(".agree")).to_have_text(
-        re.compile(r"match the closest digit 4\.$")
-    )
+    expect(used.nearest.locator(".agree")).to_have_text(re.compile(r"match the closest digit 4\.$"))
+    used.page.evaluate("window.stopRefusing.abort()")
 
 
 def test_an_empty_pad_empties_the_panels(used: Panels) -> None:
