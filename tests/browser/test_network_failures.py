@@ -189,8 +189,9 @@ def test_few_requests_are_sent_while_the_app_fails(pad: Sketchpad, kind: str) ->
     pad.pass_time(36)
     assert 3 <= len(pad.requests) - first <= 4, pad.requests[first:]
     assert page.locator("#portal").count() == 0
-    expect(page.locator("#panel-why .said")).to_have_text(text)
-    expect(page.locator("#feedback-view .said")).to_have_text(text)
+    for place in ("#panel-why", "#feedback-view"):
+        expect(page.locator(f"{place} .said")).to_have_text(text)
+        expect(page.locator(place)).not_to_contain_text("Draw a digit", use_inner_text=True)
 
     page.unroute(CALLS)
     pad.pass_time(13)
@@ -254,6 +255,24 @@ def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
     expect(page.locator("#feedback-score div").first).to_contain_text("2 of 2 right")
 
 
+def test_feedback_given_again_after_a_reload_is_stored_once(browser: Any, app: App) -> None:
+    pad = Sketchpad(browser, app).open()
+    pad.draw()
+    pad.predicts("7")
+    for _ in range(2):
+        pad.page.locator("#feedback-right").click()
+        expect(pad.page.locator(".recorded")).to_contain_text("Saved: 7")
+        expect(pad.page.locator("#feedback-score div").first).to_contain_text("1 of 1 right")
+        pad.page.reload()
+        pad.predicts("7")
+    pad.page.locator("#pad-clear").click()
+    pad.draw()  # the same stroke, and another sketch
+    pad.predicts("7")
+    pad.page.locator("#feedback-right").click()
+    expect(pad.page.locator("#feedback-score div").first).to_contain_text("2 of 2 right")
+    pad.close()
+
+
 def test_feedback_that_never_arrives_is_said_to_be_lost_and_blocks_nothing(pad: Sketchpad) -> None:
     page = pad.page
 
@@ -295,7 +314,9 @@ def test_a_reload_brings_the_tab_and_the_strokes_back_until_clear(browser: Any, 
     ink = pad.ink()
     stored = pad.stored()
     assert set(stored) == {"digitcnn-tab", "digitcnn-sketch"}
-    assert set(json.loads(stored["digitcnn-sketch"])) == {"id", "strokes"}
+    assert [set(stroke) for stroke in json.loads(stored["digitcnn-sketch"])] == [
+        {"began", "points"}
+    ]
     pad.page.reload()
     pad.predicts("7")
     assert pad.ink() == ink

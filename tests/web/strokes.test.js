@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   extendStroke,
+  idOf,
   linesOf,
   smooth,
   startStroke,
@@ -60,18 +61,34 @@ test("stored strokes come back, and anything else is an empty pad", () => {
     [0.3, 0.4],
     [0.5, 0.9],
   ];
-  assert.deepEqual(strokesOf([points]), [{ points, line: smooth(points) }]);
+  const stroke = { began: 1000, points };
+  assert.deepEqual(strokesOf([stroke]), [{ ...stroke, line: smooth(points) }]);
   const others = [
     null,
     undefined,
     3,
     "x",
     {},
-    [[]],
-    [[[0.1]]],
-    [[[0.1, 2]]],
-    [[[0.1, null]]],
-    [points, 3],
+    [points],
+    [{ points }],
+    [{ began: "1", points }],
+    [{ began: 1, points: [] }],
+    [{ began: 1, points: [[0.1]] }],
+    [{ began: 1, points: [[0.1, 2]] }],
+    [{ began: 1, points: [[0.1, null]] }],
+    [stroke, 3],
   ];
   for (const other of others) assert.deepEqual(strokesOf(other), []);
+});
+
+test("every change makes another sketch, and being stored does not", () => {
+  const [first, second] = [startStroke([0.1, 0.2]), startStroke([0.1, 0.2])];
+  const ids = [idOf([first]), idOf([first, second])];
+  extendStroke(second, [[0.5, 0.5]]);
+  ids.push(idOf([first, second]));
+  const stored = JSON.parse(JSON.stringify([first, second]));
+  assert.equal(idOf(strokesOf(stored)), ids[2]);
+  ids.push(idOf([first, startStroke([0.1, 0.2])])); // after an undo
+  ids.push(idOf([startStroke([0.1, 0.2])])); // after Clear
+  assert.equal(new Set(ids).size, ids.length);
 });

@@ -333,6 +333,7 @@ function startFeedback(root) {
   });
   addEventListener("digitcnn-verdict", refresh); // from the pad
   onConnection((text) => {
+    root.classList.toggle("offline", text !== "");
     say(text, text !== "");
     if (!text) refresh();
   });

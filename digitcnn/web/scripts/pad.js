@@ -14,7 +14,7 @@ import {
   visitor,
 } from "./page_state.js";
 import { createPredictionView } from "./prediction.js";
-import { extendStroke, linesOf, PEN, startStroke, strokesOf } from "./strokes.js";
+import { extendStroke, idOf, linesOf, PEN, startStroke, strokesOf } from "./strokes.js";
 
 const IMAGE_SIDE = 512; // images are reduced to this many pixels before they are sent
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
@@ -25,15 +25,14 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
 /** @typedef {import("./strokes.js").Stroke} Stroke */
 /** @typedef {import("./prediction.js").Prediction} Prediction */
 
-// id: names the sketch in the feedback; every change makes another sketch. feedback: what was said
-// of the prediction that is shown. done: feedback was given, so the pen begins the next sketch.
-// lineage: the same for all states of a sketch that grows.
+// feedback: what was said of the prediction that is shown. done: feedback was given, so the pen
+// begins the next sketch. lineage: the same for all states of a sketch that grows.
 const sketch = {
   /** @type {Stroke[]} */
   strokes: [],
   /** @type {HTMLCanvasElement | null} shown in place of the strokes */
   image: null,
-  id: newSecret(),
+  imageId: "",
   /** @type {{ label: number | string, predicted: number | string } | null} */
   feedback: null,
   done: false,
@@ -41,6 +40,9 @@ const sketch = {
 };
 
 export const isBlank = () => sketch.image === null && sketch.strokes.length === 0;
+
+/** Names the sketch in the feedback: every change makes another sketch, a reload does not. */
+const sketchId = () => (sketch.image ? sketch.imageId : idOf(sketch.strokes));
 
 /** The sketch as calls send it. */
 export function sketchContent() {
@@ -97,7 +99,6 @@ function startPad(root) {
 
   /** @param {{ grown: boolean }} change */
   function changed({ grown }) {
-    sketch.id = newSecret();
     sketch.feedback = null;
     sketch.done = false;
     if (!grown) sketch.lineage += 1;
@@ -108,7 +109,7 @@ function startPad(root) {
   }
 
   function store() {
-    storeSketch(sketch.strokes, sketch.id);
+    storeSketch(sketch.strokes);
   }
 
   function empty() {
@@ -237,7 +238,7 @@ function startPad(root) {
 
   /** @param {number | string | null} label null: as predicted */
   function rate(label) {
-    const { id } = sketch;
+    const id = sketchId();
     saving = saving
       .then(() => holdReload(save(label, id)))
       .catch(() => {
@@ -248,7 +249,7 @@ function startPad(root) {
   /** @param {number | string | null} given @param {string} id */
   async function save(given, id) {
     await settled();
-    if (isBlank() || shown === null || sketch.id !== id) return;
+    if (isBlank() || shown === null || sketchId() !== id) return;
     const label = given ?? shown;
     const corrects = sketch.done;
     let waited = false;
@@ -272,7 +273,7 @@ function startPad(root) {
     showScores(reply);
     dispatchEvent(new Event("digitcnn-verdict"));
     const predictedLabel = reply.answer ?? NONE;
-    if (sketch.id === id) {
+    if (sketchId() === id) {
       sketch.done = true;
       sketch.feedback = { label, predicted: predictedLabel };
       showTools();
@@ -350,6 +351,7 @@ function startPad(root) {
     }
     empty();
     sketch.image = small;
+    sketch.imageId = newSecret();
     changed({ grown: false });
     canvas.focus({ preventScroll: true });
   }
@@ -407,11 +409,9 @@ function startPad(root) {
   if (!connection.notice) refreshScores();
   if (modelName()) useModel();
   loginKnown.then(() => {
-    const stored = storedSketch();
-    const strokes = strokesOf(stored?.strokes);
+    const strokes = strokesOf(storedSketch());
     if (!isBlank() || strokes.length === 0) return;
     sketch.strokes = strokes;
-    if (typeof stored.id === "string") sketch.id = stored.id;
     paint();
     showTools();
     predictAgain();

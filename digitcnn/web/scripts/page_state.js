@@ -138,13 +138,13 @@ addEventListener("digitcnn-model", (event) => {
 
 const sketchKey = () => SKETCH_KEY + (login && `-${login}`);
 
-/** @param {import("./strokes.js").Stroke[]} strokes @param {string} id */
-export function storeSketch(strokes, id) {
+/** @param {import("./strokes.js").Stroke[]} strokes */
+export function storeSketch(strokes) {
   whereAllowed(() => {
     if (strokes.length === 0 || connection.state === "logged out") forgetSketch();
     else {
-      const points = strokes.map((stroke) => stroke.points);
-      sessionStorage.setItem(sketchKey(), JSON.stringify({ id, strokes: points }));
+      const stored = strokes.map(({ began, points }) => ({ began, points }));
+      sessionStorage.setItem(sketchKey(), JSON.stringify(stored));
     }
   });
 }

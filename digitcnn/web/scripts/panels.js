@@ -109,6 +109,7 @@ export function registerPanel(root, { ask, show, clear }) {
   panels.push(refresh);
   clear();
   onConnection((text) => {
+    root.classList.toggle("offline", text !== "");
     say(text);
     if (!text) refresh();
   });

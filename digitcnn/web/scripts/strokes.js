@@ -2,15 +2,32 @@
 // screen nor on the canvas.
 
 /** @typedef {[number, number]} Point */
-/** @typedef {{ points: Point[], line: Point[] }} Stroke raw points, and the smooth line */
+/**
+ * began: milliseconds since 1970, never the same for two strokes of a page. points: as they came
+ * from the pen. line: the smooth line through them.
+ * @typedef {{ began: number, points: Point[], line: Point[] }} Stroke
+ */
 
 export const PEN = 0.065; // width, in pad sides
 const LEAST_STEP = 0.003; // points nearer to the last one than this add nothing
 const CURVE_STEP = 0.015; // length of the straight pieces of a curve
 
+let latest = 0; // when the newest stroke began
+
 /** @param {Point} point @returns {Stroke} */
 export function startStroke(point) {
-  return { points: [point], line: [point] };
+  latest = Math.max(Date.now(), latest + 1);
+  return { began: latest, points: [point], line: [point] };
+}
+
+/**
+ * Names a sketch among those of one browser. Strokes are only added and taken off at the end, so
+ * the last one tells which were there before it.
+ * @param {Stroke[]} strokes
+ */
+export function idOf(strokes) {
+  const last = strokes[strokes.length - 1];
+  return last ? `${last.began}-${last.points.length}` : "";
 }
 
 /**
@@ -79,8 +96,12 @@ export function strokesOf(stored) {
   const isShare = (value) => typeof value === "number" && value >= 0 && value <= 1;
   /** @param {unknown} value */
   const isPoint = (value) => Array.isArray(value) && value.length === 2 && value.every(isShare);
-  /** @param {unknown} value */
-  const isLine = (value) => Array.isArray(value) && value.length > 0 && value.every(isPoint);
-  if (!Array.isArray(stored) || !stored.every(isLine)) return [];
-  return stored.map((points) => ({ points, line: smooth(points) }));
+  /** @param {any} value */
+  const isStroke = (value) =>
+    Number.isFinite(value?.began) &&
+    Array.isArray(value.points) &&
+    value.points.length > 0 &&
+    value.points.every(isPoint);
+  if (!Array.isArray(stored) || !stored.every(isStroke)) return [];
+  return stored.map(({ began, points }) => ({ began, points, line: smooth(points) }));
 }
