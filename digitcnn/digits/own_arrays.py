@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.idx import DEFLATE_LIMIT, GZIP_MAGIC, LARGEST
+from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.errors import DigitSetError
 
 Array = NDArray[Any]
@@ -404,7 +405,8 @@ def to_pixels(values: Array, what: str, n: int) -> Bytes:
     exact = images.dtype.kind != "f"
     top = 1 if high <= (1 if exact else 1.001) else 255
     slack = 0 if exact else top / 1000
-    if not -slack <= low <= high <= top + slack:
+    faint = not exact and top == 255 and 0 < high < LEAST_CONTRAST
+    if faint or not -slack <= low <= high <= top + slack:
         raise DigitSetError(
             f"{what} has values from {low:g} to {high:g}, expected 0 to 255 or 0 to 1; "
             f"{_rescaling(low, high)}."
@@ -425,6 +427,8 @@ def _rescaling(low: float, high: float) -> str:
         return "save (images + 1) / 2"
     if low < 0:
         return "undo the normalisation before saving, with images * std + mean"
+    if high < LEAST_CONTRAST:
+        return "save images / images.max()"
     return "save images / 257" if high <= 65_535 and high > 4_095 else "scale them before saving"
 
 

@@ -562,5 +562,11 @@ def test_bars_tab_and_legend_are_seen_in_high_contrast(browser: Any, pad_app: Ap
     assert sketchpad.page.evaluate(STANDS_OUT, parts) == []
     outline = "tab => getComputedStyle(tab).outlineStyle"
     assert sketchpad.page.get_by_role("tab", name="Sketchpad").evaluate(outline) == "solid"
-    assert sketchpad.page.get_by_role("tab", name="Train").evaluate(outline) == "none"
+    train = sketchpad.page.get_by_role("tab", name="Train")
+    assert train.evaluate(outline) == "none"
+    train.click()
+    sliders = sketchpad.page.locator("input[type=range]:visible")
+    sliders.first.wait_for()
+    appearance = "all => all.map(slider => getComputedStyle(slider).appearance)"
+    assert set(sliders.evaluate_all(appearance)) == {"auto"}
     sketchpad.close()

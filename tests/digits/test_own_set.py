@@ -471,6 +471,7 @@ def test_other_sizes_need_a_framing(tmp_path: Path, few: DigitSet) -> None:
         ({"images": np.zeros((0, 28, 28), np.uint8)}, "[0, 28, 28]"),
         ({"images": np.full((24, 28, 28), 7, np.uint8)}, "values 7 to 7"),
         ({"images": np.full((24, 28, 28), -1.0)}, "save (images + 1) / 2"),
+        ({"images": np.linspace(0, 1.5, 24 * 784).reshape(24, 784)}, "save images / images.max()"),
         ({"images": np.full((24, 28, 28), np.nan)}, "not finite"),
         ({"images": np.full((24, 28, 28), 256)}, "values from 256 to 256"),
         ({"images": np.full((24, 28, 28), 60_000)}, "save images / 257"),

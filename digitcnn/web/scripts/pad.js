@@ -282,7 +282,7 @@ function startPad(root) {
       `${corrects ? "Corrected" : "Saved"}: ${labelText(label)}. ` +
       `The prediction ${labelText(predictedLabel)} was ` +
       `${label === predictedLabel ? "right" : "wrong"}. Draw the next digit.`;
-    if (waited) await new Promise((done) => setTimeout(done, CONFIRMED));
+    if (waited) holdReload(new Promise((done) => setTimeout(done, CONFIRMED)));
   }
 
   function askForLabel() {
