@@ -43,7 +43,8 @@ from digitcnn.network.reader import (
     listed,
     shown,
 )
-from digitcnn.network.reader.tensors import read_tensors
+from digitcnn.network.reader.state_dicts import MAX_TENSORS
+from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
 from digitcnn.network.rebuild import IMAGES, RebuiltNetwork, Recipe, rebuild
 from digitcnn.network.rebuild.own import (
     IMAGES_TO_CHOOSE_ON,
@@ -364,7 +365,8 @@ def load(
         data = reader.read_file(source) if isinstance(source, Path) else source
         file = reader.open_weights(data)
         content = file.content
-        if isinstance(content, dict) and str(content.get("format")).startswith("digitcnn"):
+        form = content.get("format") if isinstance(content, dict) else None
+        if isinstance(form, str) and form.startswith("digitcnn"):
             loaded = _read_own(file)
         else:
             loaded = _read_other(file, digits, recipe)
@@ -411,8 +413,8 @@ def _read_own(file: WeightFile) -> Checkpoint:
         raise InvalidCheckpoint("is in an unknown format; choose a digitcnn checkpoint")
     if content["format_version"] != FORMAT_VERSION:
         raise InvalidCheckpoint(
-            f"uses format version {content['format_version']}, but this version of digitcnn reads "
-            f"{FORMAT_VERSION}; use the version that wrote it"
+            f"uses format version {shown(str(content['format_version']), 20)}, but this version of "
+            f"digitcnn reads {FORMAT_VERSION}; use the version that wrote it"
         )
     parts = {"format", "format_version", "architecture", "weights", "details"}
     if set(content) - {"novelty"} != parts:
@@ -443,6 +445,11 @@ def _read_kept(
     description = architecture.get("description")
     if type(description) is not str or len(description) > MAX_DESCRIPTION:
         raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
+    if len(weights) > MAX_TENSORS:
+        raise InvalidCheckpoint(
+            f"has {len(weights):,} tensors, so it is not a small digit classifier; choose another "
+            "file"
+        )
     for name, spec in weights.items():
         if spec.dtype != "float32":
             raise InvalidCheckpoint(
@@ -523,6 +530,10 @@ def _read_state(
 ) -> Checkpoint:
     names = match(state.tensors)
     if names is not None:
+        for ours, theirs in names.items():
+            spec = state.tensors[theirs]
+            if spec.dtype not in FLOATS and not ours.endswith("num_batches_tracked"):
+                raise wrong_type(theirs, spec)
         tensors = read_tensors(file, {n: state.tensors[n] for n in names.values()})
         return _loaded(_fill(INPUT_SCALINGS["MNIST mean and deviation"], tensors, names), Details())
     rebuilt = rebuild(state, file, digits, recipe)

@@ -14,6 +14,9 @@ from digitcnn.network.reader.tensors import InvalidCheckpoint, TensorSpec, shown
 
 MAX_TENSORS = 1000
 MAX_PATH = 200
+# Of all modules of a file together. A description within its limits has fewer, unless modules
+# share their dictionaries.
+MAX_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def find_state_dicts(content: Any) -> list[StateDict]:
     found: list[StateDict] = []
     has_optimizer = False
     seen: set[int] = set()
+    budget = _Budget()
     # Iterative, and by identity: content may be nested without end, shared, or cyclic.
     pending: list[tuple[str, Any]] = [("", content)]
     while pending:
@@ -65,7 +69,7 @@ def find_state_dicts(content: Any) -> list[StateDict]:
             continue
         seen.add(id(value))
         if _is_module(value):
-            found.append(_read_module(path, value, seen))
+            found.append(_read_module(path, value, seen, budget))
         elif isinstance(value, dict):
             if _is_optimizer(value):
                 has_optimizer = True
@@ -144,6 +148,21 @@ def _why_none(content: Any, has_optimizer: bool) -> str:
 # --- whole modules ------------------------------------------------------------------------------
 
 
+class _Budget:
+    """Counts the entries of the modules that are read, each time that one is read."""
+
+    def __init__(self) -> None:
+        self._left = MAX_ENTRIES
+
+    def charge(self, entries: int) -> None:
+        """Raise InvalidCheckpoint where a file has too many."""
+        self._left -= entries
+        if self._left < 0:
+            raise InvalidCheckpoint(
+                "describes more modules than a digit classifier has; save the network's state_dict"
+            )
+
+
 def _is_module(value: Any) -> bool:
     return (
         isinstance(value, Placeholder)
@@ -153,7 +172,7 @@ def _is_module(value: Any) -> bool:
     )
 
 
-def _read_module(path: str, root: Placeholder, seen: set[int]) -> StateDict:
+def _read_module(path: str, root: Placeholder, seen: set[int], budget: _Budget) -> StateDict:
     """The weights and modules of a pickled network; marks what it visits as seen."""
     tensors: dict[str, TensorSpec] = {}
     modules: list[Module] = []
@@ -163,6 +182,7 @@ def _read_module(path: str, root: Placeholder, seen: set[int]) -> StateDict:
         name, module = pending.pop()
         if len(modules) > MAX_TENSORS:
             break
+        budget.charge(len(module.state))
         if id(module) in visited:
             # One ReLU for all layers is listed in each place.
             if not module.state["_modules"]:
@@ -173,8 +193,10 @@ def _read_module(path: str, root: Placeholder, seen: set[int]) -> StateDict:
         for part in ("_parameters", "_buffers"):
             own = state.get(part)
             if isinstance(own, dict):
+                budget.charge(len(own))
                 tensors |= {_join(name, k): spec for k, spec in _tensors_of(own).items()}
         modules.append(_describe(name, module))
+        budget.charge(len(state["_modules"]))
         children = [
             (_join(name, key), child)
             for key, child in state["_modules"].items()

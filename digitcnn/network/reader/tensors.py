@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from digitcnn.errors import CheckpointError
 MAX_DIMENSIONS = 8
 # The limit for all tensors of one file: 64 MB in float32.
 MAX_NUMBERS = 16_000_000
+MAX_SIZE = 4 * MAX_NUMBERS  # bytes
 
 ITEM_SIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8,
@@ -101,10 +103,13 @@ def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Te
     Raises InvalidCheckpoint for tensors outside their storage and for more than MAX_NUMBERS.
     """
     numbers = sum(spec.numbers for spec in specs.values())
-    if numbers > MAX_NUMBERS:
+    size = sum(spec.numbers * ITEM_SIZES.get(spec.dtype, 1) for spec in specs.values())
+    # Tensors that share a storage may have more bytes than their file.
+    if numbers > MAX_NUMBERS or size > MAX_SIZE:
         raise InvalidCheckpoint(
-            f"has {numbers / 1e6:,.0f} million weights, but digit classifiers have about one "
-            f"million and the limit is {MAX_NUMBERS / 1e6:.0f}; choose another file"
+            f"has {numbers / 1e6:,.0f} million weights ({size / 1e6:,.0f} MB), but digit "
+            f"classifiers have about one million and the limit is {MAX_NUMBERS / 1e6:.0f} million "
+            f"({MAX_SIZE / 1e6:.0f} MB); choose another file"
         )
     return {name: _read_tensor(file, name, spec) for name, spec in specs.items()}
 
@@ -112,16 +117,28 @@ def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Te
 def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
     spec.check(name)
     if spec.dtype not in ITEM_SIZES:
-        raise InvalidCheckpoint(
-            f"has numbers of type {shown(spec.dtype)} in its tensor {shown(name)}; save it as "
-            "float32"
-        )
+        raise wrong_type(name, spec)
     dtype: torch.dtype = getattr(torch, spec.dtype)
     if spec.numbers == 0:
         return torch.empty(spec.shape, dtype=dtype)
-    # A bytearray: PyTorch warns about memory that it may not write.
-    flat = torch.frombuffer(bytearray(file.storage_bytes(spec.storage)), dtype=dtype)
-    return flat.as_strided(spec.shape, spec.stride, spec.offset).contiguous().clone()
+    # Only what the tensor has is copied: many small tensors may be parts of one large storage.
+    size = ITEM_SIZES[spec.dtype]
+    numbers = np.frombuffer(file.storage_bytes(spec.storage), np.dtype(f"V{size}"))
+    # A step along a side of one is never taken, and may be of any size.
+    steps = [step * size * (side > 1) for side, step in zip(spec.shape, spec.stride, strict=True)]
+    strided = np.lib.stride_tricks.as_strided(
+        numbers[spec.offset :], spec.shape, steps, writeable=False
+    )
+    copied = strided.copy().reshape(-1).view(np.uint8)
+    return torch.from_numpy(copied).view(dtype).reshape(spec.shape)
+
+
+def wrong_type(name: str, spec: TensorSpec) -> InvalidCheckpoint:
+    """Return the error for a tensor whose numbers cannot be weights."""
+    return InvalidCheckpoint(
+        f"has numbers of type {shown(spec.dtype, 20)} in its tensor {shown(name)}; save it as "
+        "float32"
+    )
 
 
 def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:

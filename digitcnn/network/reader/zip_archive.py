@@ -47,11 +47,15 @@ class ZipFile:
                 "was saved on a big-endian machine; save it again on a little-endian one"
             )
         self._storages: dict[str, str] = {}
+        self._bytes: dict[str, bytes] = {}
         self.content: Any = PickleReader(self._read("data.pkl"), self._resolve).read()
 
     def storage_bytes(self, storage: Storage) -> bytes:
         """Return the bytes of a record."""
-        return self._read(f"data/{storage.key}")
+        # Read once: each reading checks all of the record, which many tensors may share.
+        if storage.key not in self._bytes:
+            self._bytes[storage.key] = self._read(f"data/{storage.key}")
+        return self._bytes[storage.key]
 
     def _resolve(self, pid: tuple[Any, ...]) -> Storage:
         _, storage_type, key, _, items = pid

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, TensorSpec, listed, shown
-from digitcnn.network.reader.tensors import FLOATS
+from digitcnn.network.reader.tensors import FLOATS, wrong_type
 
 MAX_LAYERS = 30
 
@@ -72,12 +72,18 @@ def stack_of(state: StateDict) -> Stack:
     network with ten outputs.
     """
     tensors = state.tensors
+    for name, spec in tensors.items():
+        if spec.dtype in FLOATS:
+            spec.check(name)
     layers, ignored = _layers(tensors)
     _refuse_kinds(state, layers)
     convs = _chain([layer for layer in layers if layer.kind == "conv"], state)
     linears = _chain([layer for layer in layers if layer.kind == "linear"], state)
     main = [*convs, *linears]
     if not main:
+        for name in ignored:
+            if tensors[name].dtype not in FLOATS and len(tensors[name].shape) in (2, 4):
+                raise wrong_type(name, tensors[name])
         raise InvalidCheckpoint(f"has no convolution or linear layer ({_summary(state)}); {_ONLY}")
     if main[-1].outputs != CLASSES:
         raise InvalidCheckpoint(_other_outputs(main, state))
@@ -136,7 +142,8 @@ def _kind(
     parts: Mapping[str, str], tensors: Mapping[str, TensorSpec]
 ) -> tuple[str, tuple[int, ...]] | None:
     if "running_mean" in parts and "running_var" in parts:
-        return "norm", tensors[parts["running_mean"]].shape
+        shape = tensors[parts["running_mean"]].shape
+        return ("norm", shape) if len(shape) == 1 else None
     if "weight" not in parts:
         return None
     shape = tensors[parts["weight"]].shape
@@ -220,7 +227,7 @@ def _search(layers: Sequence[Layer]) -> list[Layer] | None:
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts ``conv10`` after ``conv2``."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
         for part in re.split(r"(\d+)", name)
         if part
     ]
@@ -277,7 +284,7 @@ def norms_come_first(stack: Stack) -> bool:
     for name, norm in stack.norms.items():
         parent, _, number = name.rpartition(".")
         other, _, place = norm.name.rpartition(".")
-        if parent != other or not (number.isdigit() and place.isdigit()):
+        if parent != other or not (number.isdecimal() and place.isdecimal()):
             return False
         if int(place) != int(number) + 1:
             return False

@@ -27,6 +27,11 @@ _POOLS: dict[Pool | None, float] = {
     (4, 4, 0, 0): 4.0, (2, 1, 0, 0): 4.0, (2, 2, 1, 0): 5.0, (3, 1, 1, 0): 5.0, (5, 5, 0, 0): 6.0,
 }  # fmt: skip
 _NO_POOL = 1.0
+# No map of a digit is larger.
+MAX_SIDE = 64
+# How many beginnings of geometries are looked at, and how many poolings a pickled network may have.
+MAX_BEGINNINGS = 50_000
+MAX_REGISTERED = 12
 
 
 @dataclass(frozen=True)
@@ -72,27 +77,67 @@ def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
 def _ways(
     stack: Stack, state: StateDict, side: int, resized: bool
 ) -> Iterator[tuple[float, Geometry]]:
-    """Geometries for one side of the input, by cost: a best-first search, layer by layer."""
+    """Geometries for one side of the input, by cost: a best-first search, layer by layer.
+
+    Only what can end is begun (``_Rest``): a deep network has too many beginnings.
+    """
     options = _options(stack, state)
     channels = stack.convs[-1].outputs
     into = stack.linears[0].inputs if stack.linears else 0
-    # Cost, tie, side, the places so far.
-    heap: list[tuple[float, int, int, tuple[Place, ...]]] = [(0.0, 0, side, ())]
+    rest = _Rest(options, channels, into)
+    # Least cost in all, tie, cost so far, side, the places so far.
+    heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [(0.0, 0, 0.0, side, ())]
     ties = itertools.count(1)
-    for _ in range(30_000):
-        if not heap:
-            return
-        cost, _, now, places = heapq.heappop(heap)
+    while heap:
+        _, _, cost, now, places = heapq.heappop(heap)
         if len(places) == len(stack.convs):
             yield from (
                 (cost + extra, Geometry(side, resized, places, final))
                 for extra, final in _ends(now, channels, into)
             )
             continue
-        for extra, place, after in options[len(places)](now):
+        for extra, place, after in rest.steps(len(places), now):
             if places and _mixed(places[-1], place, stack.convs, len(places)):
                 extra += 0.6
-            heapq.heappush(heap, (cost + extra, next(ties), after, (*places, place)))
+            tie = next(ties)
+            if tie > MAX_BEGINNINGS:
+                return
+            least = cost + extra + rest.cost(len(places) + 1, after)
+            heapq.heappush(heap, (least, tie, cost + extra, after, (*places, place)))
+
+
+class _Rest:
+    """What may follow the first ``number`` convolutions, given the side of their maps."""
+
+    def __init__(self, options: list[_Options], channels: int, into: int) -> None:
+        self._options, self._channels, self._into = options, channels, into
+        self._steps: dict[tuple[int, int], list[tuple[float, Place, int]]] = {}
+        self._costs: dict[tuple[int, int], float] = {}
+
+    def steps(self, number: int, side: int) -> list[tuple[float, Place, int]]:
+        """Return the ways through the next convolution from which there is a way to the end."""
+        key = number, side
+        if key not in self._steps:
+            self._steps[key] = [
+                step
+                for step in self._options[number](side)
+                if step[2] <= MAX_SIDE and math.isfinite(self.cost(number + 1, step[2]))
+            ]
+        return self._steps[key]
+
+    def cost(self, number: int, side: int) -> float:
+        """Return the least cost of a way to the last map; infinite where there is none."""
+        key = number, side
+        if key not in self._costs:
+            if number == len(self._options):
+                costs = [0.0 for _ in _ends(side, self._channels, self._into)]
+            else:
+                costs = [
+                    extra + self.cost(number + 1, after)
+                    for extra, _, after in self.steps(number, side)
+                ]
+            self._costs[key] = min(costs, default=math.inf)
+        return self._costs[key]
 
 
 def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
@@ -181,6 +226,8 @@ def _options(stack: Stack, state: StateDict) -> list[_Options]:
             name: square(module.attributes.get(name)) if module else None
             for name in ("stride", "padding", "dilation")
         }
+        if facts["stride"] == 0:  # no module has it
+            facts["stride"] = None
         following = stack.convs[number + 1] if number + 1 < len(stack.convs) else None
         pools: dict[Pool | None, float] = {None: _NO_POOL, **_POOLS}
         if registered:
@@ -201,7 +248,7 @@ def _slots(layer: Layer, following: Layer | None, stack: Stack) -> int | None:
         return None
     parent, _, number = layer.name.rpartition(".")
     other, _, end = following.name.rpartition(".")
-    if parent != other or not re.fullmatch(r"\d{1,3}", number) or not end.isdigit():
+    if parent != other or not re.fullmatch(r"\d{1,3}", number) or not end.isdecimal():
         return None
     between = int(end) - int(number) - 1
     norms = [stack.norms.get(layer.name), stack.others.get(layer.name)]
@@ -215,7 +262,7 @@ def _registered_pools(state: StateDict) -> list[Pool]:
             pool = pool_of(module.attributes)
             if pool is not None:
                 pools.append(pool)
-    return pools
+    return list(dict.fromkeys(pools))[:MAX_REGISTERED]
 
 
 def pool_of(attributes: dict[str, object]) -> Pool | None:
@@ -223,7 +270,7 @@ def pool_of(attributes: dict[str, object]) -> Pool | None:
     kernel = square(attributes.get("kernel_size"))
     stride = square(attributes.get("stride"))
     padding = square(attributes.get("padding", 0))
-    if kernel is None or padding is None:
+    if not kernel or padding is None or stride == 0:
         return None
     return kernel, stride or kernel, padding, int(bool(attributes.get("ceil_mode")))
 

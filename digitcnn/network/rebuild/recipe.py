@@ -25,6 +25,8 @@ ACTIVATIONS = (
 )  # fmt: skip
 
 MAX_STEPS = 120
+# Of a step; one more than any has, so that too many are noticed.
+MAX_NUMBERS = 5
 # Per image: numbers in the largest map, and multiplications in all.
 MAX_MAP = 1_000_000
 MAX_WORK = 400_000_000
@@ -119,7 +121,7 @@ class Recipe:
             if not 0 < len(values["steps"]) <= MAX_STEPS:
                 raise ValueError
             steps = tuple(
-                Step(_text(op), _text(name), tuple(_whole(n) for n in numbers))
+                Step(_text(op), _text(name), tuple(map(_whole, numbers[:MAX_NUMBERS])))
                 for op, name, numbers in values["steps"]
             )
             for step in steps:
