@@ -91,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = data_folder(args.data_dir)
     checkpoint = load(SHIPPED_FILE)
     network = checkpoint.network
+    assert isinstance(network, DigitCNN)
     test = Catalog(data).open("mnist", "test")
     many, stable = repeated(test, 50_000), repeated(test, 40_000)
     print(conditions())

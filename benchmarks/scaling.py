@@ -27,7 +27,7 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.device import choose
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.loop import train
 
@@ -42,7 +42,7 @@ def epoch_seconds(mnist: DigitSet, images: int, batch_size: int) -> float:
     return seconds(lambda: list(train(config, training, held_out, choose("cpu"))))
 
 
-def evaluation_seconds(network: DigitCNN, mnist: DigitSet, images: int) -> float:
+def evaluation_seconds(network: Network, mnist: DigitSet, images: int) -> float:
     digits = repeated(mnist, images)
     return seconds(lambda: predict(network, digits, keep_features=False))
 

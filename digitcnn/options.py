@@ -11,6 +11,9 @@ from digitcnn.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
+# The architectures of ``network.architectures``; the first is the default.
+NETWORKS = ("digitcnn", "lenet", "mlp", "linear", "deep")
+
 # Checkpoints in one comparison.
 FEWEST_COMPARED, MOST_COMPARED = 2, 8
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.network.classifier import Classifier, require
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 
 # Steps of the path, by the midpoint rule, denser towards blank paper, where predictions change
 # fastest. On 60 held-out MNIST digits the sum missed the lead by 0.9% in the median and by 2% at
@@ -47,13 +47,14 @@ NAMES = (
 
 
 @torch.inference_mode()
-def feature_maps(network: DigitCNN, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the output of each convolution block: float32 [32, 14, 14] and [64, 7, 7], >= 0.
+def feature_maps(network: Network, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output of both convolution blocks: float32 [C, H, W] each, >= 0.
 
-    image: [28, 28] from 0 to 255.
+    image: [28, 28] from 0 to 255. Raises CapabilityError for a network without convolutions.
     """
-    first = network.block1(network.prepare(image[None]))
-    return first[0], network.block2(first)[0]
+    require(network, "maps", "none are shown")
+    first = network.block(0, network.prepare(image[None]))
+    return first[0], network.block(1, first)[0]
 
 
 def integrated_gradients(

@@ -1,4 +1,4 @@
-"""Nearest training digits as the network sees them: by distance in its 320 penultimate features.
+"""Nearest training digits as the network sees them: by distance in its penultimate features.
 
 ``neighbours`` asks the opposite question: it looks for label errors and duplicates, so it must not
 follow the network and compares pixels. The last layer reads nothing but these features, so the
@@ -29,7 +29,7 @@ from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
 from digitcnn.network.classifier import Classifier
-from digitcnn.network.model import FEATURES
+from digitcnn.network.model import FEATURES, Network
 
 NEAREST = 9
 # MNIST's 55,000 training images take 35 MB on disk, as float16, and 70 MB in memory.
@@ -49,7 +49,7 @@ CANDIDATES = 4
 class FeatureIndex:
     """The features of the images that a network was trained on.
 
-    training: those images. features: float32 [N, 320], rounded to float16. squares: float32 [N],
+    training: those images. features: float32 [N, F], rounded to float16. squares: float32 [N],
     the square of each row's length.
     """
 
@@ -60,7 +60,7 @@ class FeatureIndex:
     def nearest(self, query: Tensor, k: int = NEAREST) -> tuple[Tensor, Tensor]:
         """Return the ``k`` nearest images and their Euclidean distances, the nearest first.
 
-        query: the features of one image, float32 [320]. Returns places among the training images,
+        query: the features of one image, float32 [F]. Returns places among the training images,
         int64 [k], and distances, float32 [k]; fewer where the set is smaller. Exact, up to the
         rounding of the features: it compares every image, 12 ms for 55,000 on one core.
         """
@@ -106,7 +106,7 @@ def build_index(
 
 
 def _rounded(features: Tensor) -> tuple[float, Tensor]:
-    """Return features as a scale and float16 [N, 320] from 0 to 1, whatever their size."""
+    """Return features as a scale and float16 [N, F] from 0 to 1, whatever their size."""
     scale = float(features.abs().max()) or 1.0
     return scale, (features / scale).half()
 
@@ -197,11 +197,12 @@ class FeatureIndexes:
 
     def _load(self, digest: str, classifier: Classifier, training: DigitSet) -> FeatureIndex:
         name = f"{digest}-{training.fingerprint}"
-        body = self.files.read(name, 4 + 2 * FEATURES * len(training))
+        count = classifier.feature_count if isinstance(classifier, Network) else FEATURES
+        body = self.files.read(name, 4 + 2 * count * len(training))
         if body is not None:
             scale = float(np.frombuffer(body[:4], dtype="<f4")[0])
             stored = np.frombuffer(body[4:], dtype="<f2").astype(np.float16)
-            return _index(training, torch.from_numpy(stored).view(-1, FEATURES), scale)
+            return _index(training, torch.from_numpy(stored).view(-1, count), scale)
 
         def progress(done: int, total: int) -> None:
             with self._lock:

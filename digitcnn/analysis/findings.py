@@ -13,7 +13,7 @@ from digitcnn.analysis.predictions import Predictions
 from digitcnn.analysis.stability import PassResult, Stability, passes
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.classifier import Capability, Classifier, require
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.options import MASKS, Masks
 
 
@@ -40,9 +40,9 @@ class Findings:
     example: int = 0
 
     @property
-    def network(self) -> DigitCNN:
-        """Digitcnn's own network, for figures of its layers. Raises CapabilityError for others."""
-        return _own_network(self.classifier, "maps", "this figure cannot be drawn")
+    def network(self) -> Network:
+        """A network of ours, for figures of its layers. Raises CapabilityError without any maps."""
+        return _own_network(self.classifier, "maps", "its filters and feature maps cannot be drawn")
 
     def with_stability(
         self, count: int, *, features: Predictions | None = None, notify: Notify = ignore
@@ -118,7 +118,7 @@ def measure_stabilities(
     return results
 
 
-def _own_network(classifier: Classifier, capability: Capability, purpose: str) -> DigitCNN:
+def _own_network(classifier: Classifier, capability: Capability, purpose: str) -> Network:
     require(classifier, capability, purpose)
-    assert isinstance(classifier, DigitCNN)  # only these have maps or dropout
+    assert isinstance(classifier, Network)  # only these have maps or dropout
     return classifier

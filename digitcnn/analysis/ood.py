@@ -26,7 +26,7 @@ from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.framing import frame_mnist
 from digitcnn.digits.sketch import from_images
 from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, write
-from digitcnn.network.model import MAPS, DigitCNN, Dropout
+from digitcnn.network.model import Dropout, Network
 from digitcnn.network.ood import HIDDEN, TENSORS, OODDetector
 
 # Share of the held-out images that are accepted as digits.
@@ -96,7 +96,7 @@ OF_NON_DIGITS = replace(OF_DIGITS, thick=0.4, boxed=0.25, coarse=0.12)
 
 
 def fit_ood_detector(
-    network: DigitCNN, training: DigitSet, held_out: DigitSet, seed: int
+    network: Network, training: DigitSet, held_out: DigitSet, seed: int
 ) -> Iterator[str | OODDetector]:
     """Train the detector: yield a line of progress every few seconds, and the detector last.
 
@@ -129,7 +129,7 @@ def fit_ood_detector(
 def with_threshold(tensors: dict[str, Tensor], held_out: Tensor) -> OODDetector:
     """Return the detector with the threshold that accepts PASS_SHARE of the held-out images.
 
-    tensors: the head's. held_out: maps [N, 3136]. All of fewer than a hundred images are accepted.
+    tensors: the head's. held_out: maps [N, M]. All of fewer than a hundred images are accepted.
     """
     all_accepted = OODDetector({**tensors, "threshold": torch.tensor(-math.inf)})
     scores = torch.cat([all_accepted.scores(part) for part in held_out.split(CHUNK)]).sort().values
@@ -254,10 +254,10 @@ def _boxed(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def _maps(network: DigitCNN, images: Tensor) -> Tensor:
-    """Return the last maps, float16 [N, 3136] on the CPU, for images [N, 28, 28], 0 to 255."""
+def _maps(network: Network, images: Tensor) -> Tensor:
+    """Return the last maps, float16 [N, M] on the CPU, for images [N, 28, 28], 0 to 255."""
     device = network.device
-    maps = torch.empty(len(images), MAPS, dtype=torch.float16)
+    maps = torch.empty(len(images), network.map_size(), dtype=torch.float16)
     for start in range(0, len(images), 100):
         part = slice(start, start + 100)
         maps[part] = network.maps(network.prepare(images[part].to(device))).half()
@@ -265,7 +265,7 @@ def _maps(network: DigitCNN, images: Tensor) -> Tensor:
 
 
 class _Head:
-    """The head in training: maps [N, 3136] -> eleven logits.
+    """The head in training: maps [N, M] -> eleven logits.
 
     Maps are divided by their overall deviation, so that one learning rate suits every network.
     maps: a sample of them. examples: number per round.
@@ -274,7 +274,7 @@ class _Head:
     def __init__(self, maps: Tensor, examples: int, generator: torch.Generator) -> None:
         self.generator = generator
         self.scale = 1 / max(float(maps.float().std()), 1e-6)
-        self.hidden = nn.utils.skip_init(nn.Linear, MAPS, HIDDEN)
+        self.hidden = nn.utils.skip_init(nn.Linear, maps.shape[1], HIDDEN)
         self.output = nn.utils.skip_init(nn.Linear, HIDDEN, CLASSES + 1)
         self.dropout = Dropout(DROPOUT)
         self.dropout.generator = generator

@@ -16,7 +16,7 @@ from digitcnn.analysis.disk_cache import DiskCache
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
-from digitcnn.network.model import FEATURES, DigitCNN
+from digitcnn.network.model import Network
 
 # On one core of an EPYC in float32: 5,500 images/s in batches of 50 to 200, 3,700 in batches of 10
 # or 400. An accelerator needs more work at a time.
@@ -33,7 +33,7 @@ class Predictions:
     """The outputs of one classifier for one digit set; tensors on the CPU.
 
     digits, split, fingerprint: of the set. digest: of the classifier. logits: float32 [N, 10].
-    features: float32 [N, 320], the inputs of dropout and the last layer; None where only the logits
+    features: float32 [N, F], the inputs of dropout and the last layer; None where only the logits
     are known. labels: uint8 [N].
     """
 
@@ -96,13 +96,14 @@ def predict(
     n = len(digit_set)
     # Written in place: joining a list of batches at the end would need twice the memory.
     logits = torch.empty(n, CLASSES)
-    with_features = isinstance(fast, DigitCNN) and keep_features is not False
-    features = torch.empty(n, FEATURES) if with_features else None
+    features = None
+    if isinstance(fast, Network) and keep_features is not False:
+        features = torch.empty(n, fast.feature_count)
     with torch.inference_mode():
         for start in range(0, n, batch):
             stop = min(start + batch, n)
             images = digit_set.images[start:stop].to(device)
-            if features is not None and isinstance(fast, DigitCNN):
+            if features is not None and isinstance(fast, Network):
                 hidden = fast.features(fast.prepare(images))
                 features[start:stop] = hidden
                 logits[start:stop] = fast.output(hidden)

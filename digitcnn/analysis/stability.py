@@ -28,7 +28,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import ConfigError
 from digitcnn.files import without_nan
 from digitcnn.intervals import wilson_interval
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.options import MASKS, Masks, check_passes
 
 # Features of this many images, 1.3 MB, stay in a processor's cache between mask and product.
@@ -155,7 +155,7 @@ class Stability:
 
 
 def passes(
-    network: DigitCNN,
+    network: Network,
     predictions: Predictions,
     n: int,
     *,
@@ -181,7 +181,7 @@ def passes(
 
 
 def measure(
-    network: DigitCNN,
+    network: Network,
     predictions: Predictions,
     n: int,
     *,
@@ -196,7 +196,7 @@ def measure(
 
 
 def _passes(
-    network: DigitCNN,
+    network: Network,
     predictions: Predictions,
     features: Tensor,
     n: int,
@@ -232,9 +232,10 @@ def _passes(
 class _Dropout:
     """The network's dropout and last layer on features, with our own masks."""
 
-    def __init__(self, network: DigitCNN, masks: Masks, seed: int) -> None:
-        # Weight [10, 320] and bias [10] on the CPU. The 1 / keep of inverted dropout goes into the
+    def __init__(self, network: Network, masks: Masks, seed: int) -> None:
+        # Weight [10, F] and bias [10] on the CPU. The 1 / keep of inverted dropout goes into the
         # weight, so that a mask is only 0 or 1.
+        assert network.dropout is not None
         keep = 1 - network.dropout.p
         self.weight = network.output.weight.detach().cpu().float() / keep
         self.bias = network.output.bias.detach().cpu().float()
@@ -251,13 +252,13 @@ class _Dropout:
             self.thinned = self.weight * self._mask(1)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return logits [N, 10] for features [N, 320]."""
+        """Return logits [N, 10] for features [N, F]."""
         if self.shared:
             return functional.linear(features, self.thinned, self.bias)
         return functional.linear(self._mask(len(features)).mul_(features), self.weight, self.bias)
 
     def _mask(self, rows: int) -> Tensor:
-        """Return zeros and ones, float32 [rows, 320]."""
+        """Return zeros and ones, float32 [rows, F]."""
         values = rows * self.inputs
         words = torch.empty(-(-values // 4), dtype=torch.int64)
         # The whole range of int64, so that every bit is random.

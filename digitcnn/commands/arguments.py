@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from digitcnn.digits.names import FRAMINGS, SPLITS
-from digitcnn.options import DEVICES, MASKS, MOST_COMPARED, MOST_PASSES, MOST_SEEDS
+from digitcnn.options import DEVICES, MASKS, MOST_COMPARED, MOST_PASSES, MOST_SEEDS, NETWORKS
 from digitcnn.training.config import TrainingConfig
 
 # What ``ArgumentParser.add_subparsers`` returns; its class is private.
@@ -76,6 +76,7 @@ def _train(commands: Commands) -> None:
     )
     option = parser.add_argument
     option("--epochs", type=int, default=recipe.epochs, help="passes over the training images")
+    option("--network", choices=NETWORKS, default=recipe.network, help="architecture to train")
     option("--batch-size", type=int, default=recipe.batch_size, help="images per step")
     option(
         "--learning-rate",

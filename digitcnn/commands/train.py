@@ -155,6 +155,7 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
         seed=args.seed,
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
+        network=args.network,
     )
     request = TrainingRequest(
         config=config,

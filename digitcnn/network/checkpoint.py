@@ -31,9 +31,10 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, CheckpointError
 from digitcnn.files import atomic_write
 from digitcnn.network import reader
+from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
-from digitcnn.network.model import DROPOUT, FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.network.model import FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood
 from digitcnn.network.reader import (
     InvalidCheckpoint,
@@ -53,6 +54,7 @@ from digitcnn.network.rebuild.own import (
     expected_specs,
     match,
 )
+from digitcnn.options import NETWORKS
 
 __all__ = [
     "INPUT_SCALINGS",
@@ -79,7 +81,7 @@ NETWORKS_HELD = 8
 
 _LAYERS = {"convolutions": [32, 64], "kernel": 3, "hidden": FEATURES, "classes": 10}
 
-Network = DigitCNN | RebuiltNetwork
+AnyNetwork = Network | RebuiltNetwork
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -117,6 +119,7 @@ class Checkpoint:
     scaling: which of INPUT_SCALINGS was detected; None where the file says it.
     description: of a rebuilt network; empty for ours. recipe: how it computes; None for ours.
     part: which set of weights it is, where the file has several.
+    architecture: of a network of ours, in ``ARCHITECTURES``.
     held: the network; None in a folder's list, where it would take 4 MB for each file.
     """
 
@@ -130,7 +133,8 @@ class Checkpoint:
     description: str = ""
     recipe: Recipe | None = None
     part: str = ""
-    held: Network | None = None
+    held: AnyNetwork | None = None
+    architecture: str = NETWORKS[0]
 
     @property
     def classifier(self) -> Classifier:
@@ -152,13 +156,13 @@ class Checkpoint:
         return again.classifier
 
     @property
-    def network(self) -> DigitCNN:
-        """The classifier, for what needs features, feature maps or dropout of digitcnn's network.
+    def network(self) -> Network:
+        """The classifier, for what needs features, feature maps or dropout of a network of ours.
 
         Raises CapabilityError for a rebuilt network, and what ``classifier`` raises.
         """
         classifier = self.classifier
-        if isinstance(classifier, DigitCNN):
+        if isinstance(classifier, Network):
             return classifier
         raise CapabilityError(
             f"The model {shown(self.name)} is not digitcnn's network, so its features, feature "
@@ -182,7 +186,7 @@ class Checkpoint:
         if self.description:
             return f"{self.description}{which}"
         if self.details.digits is not None:
-            return f"digitcnn network, {self.details.claim()}"
+            return f"{self.architecture} network, {self.details.claim()}"
         scaling = f", detected input scaling {self.scaling}" if self.scaling else ""
         return f"digitcnn weights only, {self.details.claim()}{scaling}{which}"
 
@@ -199,7 +203,7 @@ class Checkpoint:
 
     def scaled(self, mean: float, std: float, scaling: str) -> Checkpoint:
         """Return the same weights with another input scaling, as ``choose_scaling`` gives it."""
-        network = DigitCNN(mean, std)
+        network = type(self.network)(mean, std)
         network.load_state_dict(self.network.state_dict())
         return dataclasses.replace(
             self,
@@ -220,7 +224,7 @@ class Checkpoint:
         """
         classifier = self.classifier
         is_digit = None
-        if self.ood is not None and isinstance(classifier, DigitCNN):
+        if self.ood is not None and isinstance(classifier, Network):
             maps = classifier.maps(classifier.prepare(images))
             logits = classifier.output(classifier.features_of(maps))
             is_digit = self.ood.passes(maps)
@@ -241,7 +245,7 @@ class BadCheckpoint:
     reason: str
 
 
-def digest_of(network: Network) -> str:
+def digest_of(network: AnyNetwork) -> str:
     """Return the digest of a network's weights and of everything else that decides its logits.
 
     That counts as a tensor: an input scaling other than MNIST's, or a rebuilt network's recipe.
@@ -261,7 +265,7 @@ def digest_of(network: Network) -> str:
 
 def save(
     path: Path,
-    network: Network,
+    network: AnyNetwork,
     details: Details,
     ood: OODDetector | None = None,
     description: str = "",
@@ -293,7 +297,7 @@ def save(
 
 
 def _content(
-    network: Network, details: Details, ood: OODDetector | None, description: str
+    network: AnyNetwork, details: Details, ood: OODDetector | None, description: str
 ) -> dict[str, Any]:
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -311,9 +315,7 @@ def _content(
     weights = _plain(network.state_dict())
     if details.digits is None:
         return dict(weights)
-    content["architecture"] = _architecture(
-        network.input_mean, network.input_std, network.dropout.p
-    )
+    content["architecture"] = _architecture(type(network), network.input_mean, network.input_std)
     content["weights"] = weights
     if ood is not None:
         content["novelty"] = _plain(ood.tensors)  # the name that this part has in files
@@ -325,14 +327,23 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
-def _architecture(input_mean: float, input_std: float, dropout: float) -> dict[str, Any]:
+def _architecture(
+    architecture: type[Network], input_mean: float, input_std: float
+) -> dict[str, Any]:
     return {
-        "name": "digitcnn",
-        "layers": _LAYERS,
+        "name": architecture.name,
+        "layers": _LAYERS if architecture is DigitCNN else _layers(architecture),
         "input_mean": input_mean,
         "input_std": input_std,
-        "dropout": dropout,
+        "dropout": architecture.dropout_rate,
     }
+
+
+def _layers(architecture: type[Network]) -> list[dict[str, Any]]:
+    return [
+        {"kind": type(layer).__name__, **dataclasses.asdict(layer)}
+        for layer in architecture.layers()
+    ]
 
 
 # --- load ---------------------------------------------------------------------------------------
@@ -381,7 +392,7 @@ def load(
 
 
 def _loaded(
-    network: Network,
+    network: AnyNetwork,
     details: Details,
     ood: OODDetector | None = None,
     description: str = "",
@@ -395,6 +406,7 @@ def _loaded(
         description=description,
         recipe=network.recipe if isinstance(network, RebuiltNetwork) else None,
         held=network,
+        architecture=network.name if isinstance(network, Network) else NETWORKS[0],
     )
 
 
@@ -426,14 +438,16 @@ def _read_own(file: WeightFile) -> Checkpoint:
         raise InvalidCheckpoint("contains no named weights; copy or download it again")
     if isinstance(architecture, dict) and architecture.get("name") == "rebuilt":
         return _read_kept(file, architecture, weights, content["details"])
-    _check_weights(weights)
-    scaling = _check_architecture(architecture)
+    network_class = _architecture_of(architecture)
+    _check_weights(network_class, weights)
+    scaling = _check_architecture(network_class, architecture)
     details = Details.read(content["details"])
     ood = None
     if "novelty" in content:
-        check_ood(content["novelty"])
+        check_ood(content["novelty"], network_class.map_size())
         ood = checked_ood(read_tensors(file, content["novelty"]))
-    network = _fill(scaling, read_tensors(file, weights), {name: name for name in weights})
+    tensors = read_tensors(file, weights)
+    network = _fill(network_class, scaling, tensors, {name: name for name in weights})
     return _loaded(network, details, ood)
 
 
@@ -468,9 +482,15 @@ def _read_kept(
     return _loaded(network, Details.read(details, trained=False), None, shown(description, 990))
 
 
-def _check_weights(weights: Mapping[str, TensorSpec]) -> None:
-    """Raise InvalidCheckpoint unless these are the tensors of digitcnn's network."""
-    expected = expected_specs()
+def _architecture_of(values: Any) -> type[Network]:
+    """The architecture that a file names; the default one for a name that is none."""
+    name = values.get("name") if isinstance(values, dict) else None
+    return ARCHITECTURES.get(name, DigitCNN) if isinstance(name, str) else DigitCNN
+
+
+def _check_weights(network_class: type[Network], weights: Mapping[str, TensorSpec]) -> None:
+    """Raise InvalidCheckpoint unless these are the tensors of that network."""
+    expected = expected_specs(network_class)
     missing = [name for name in expected if name not in weights]
     if missing:
         raise InvalidCheckpoint(f"lacks {listed(missing)}; copy or download it again")
@@ -494,10 +514,10 @@ def _sides(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 
 
-def _check_architecture(values: Any) -> tuple[float, float]:
+def _check_architecture(network_class: type[Network], values: Any) -> tuple[float, float]:
     """Return the input's mean and deviation. Raises InvalidCheckpoint for other networks."""
     for scaling in INPUT_SCALINGS.values():
-        if values == _architecture(*scaling, DROPOUT):
+        if values == _architecture(network_class, *scaling):
             return scaling
     raise InvalidCheckpoint(
         "describes a network that this version of digitcnn does not support; use the version that "
@@ -535,20 +555,24 @@ def _read_state(
             if spec.dtype not in FLOATS and not ours.endswith("num_batches_tracked"):
                 raise wrong_type(theirs, spec)
         tensors = read_tensors(file, {n: state.tensors[n] for n in names.values()})
-        return _loaded(_fill(INPUT_SCALINGS["MNIST mean and deviation"], tensors, names), Details())
+        scaling = INPUT_SCALINGS["MNIST mean and deviation"]
+        return _loaded(_fill(DigitCNN, scaling, tensors, names), Details())
     rebuilt = rebuild(state, file, digits, recipe)
     return _loaded(rebuilt.network, Details(), None, rebuilt.verdict)
 
 
 def _fill(
-    scaling: tuple[float, float], tensors: Mapping[str, Tensor], names: Mapping[str, str]
-) -> DigitCNN:
-    """Return digitcnn's network with these weights; names: ours to those in ``tensors``."""
+    network_class: type[Network],
+    scaling: tuple[float, float],
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+) -> Network:
+    """Return a network of ours with these weights; names: ours to those in ``tensors``."""
+    # Others' files may lack biases of convolutions and counters of batches.
     weights = {
-        "conv1.bias": torch.zeros(32),
-        "conv2.bias": torch.zeros(64),
-        "norm1.num_batches_tracked": torch.tensor(0),
-        "norm2.num_batches_tracked": torch.tensor(0),
+        name: torch.zeros(shape, dtype=getattr(torch, dtype))
+        for name, (dtype, shape) in expected_specs(network_class).items()
+        if name not in names
     }
     for ours, theirs in names.items():
         tensor = tensors[theirs]
@@ -558,7 +582,7 @@ def _fill(
     # On the meta device no initial weights are drawn: that would cost time, and change the
     # process-wide random numbers of whoever else uses them.
     with torch.device("meta"):
-        network = DigitCNN(*scaling)
+        network = network_class(*scaling)
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -601,7 +625,7 @@ class CheckpointFolder:
         self.folder = folder
         self._also, self._digits = also, digits
         self._lock = threading.Lock()
-        self._networks: LRUCache[str, Network] = LRUCache(NETWORKS_HELD)
+        self._networks: LRUCache[str, AnyNetwork] = LRUCache(NETWORKS_HELD)
         self._inspected: dict[str, tuple[Stamp, Checkpoint | BadCheckpoint]] = {}
 
     def list(self) -> list[Checkpoint | BadCheckpoint]:
@@ -645,12 +669,12 @@ class CheckpointFolder:
                         return entry
         return None
 
-    def _network(self, entry: Checkpoint) -> Network:
+    def _network(self, entry: Checkpoint) -> AnyNetwork:
         with self._lock:
             network = self._networks.get(entry.digest)
             if network is None:
                 classifier = entry.classifier
-                assert isinstance(classifier, (DigitCNN, RebuiltNetwork))
+                assert isinstance(classifier, (Network, RebuiltNetwork))
                 self._networks[entry.digest] = network = classifier
             return network
 

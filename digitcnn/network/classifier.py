@@ -14,15 +14,15 @@ from torch import Tensor
 
 from digitcnn.errors import CapabilityError
 
-# features    the inputs of the last layer, 320 per image (``DigitCNN.features``)
-# maps        named feature maps and filters (``DigitCNN.block1``, ``block2``, ``maps``)
+# features    the inputs of the last layer (``Network.features``)
+# maps        feature maps and filters of convolutions (``Network.block``, ``maps``)
 # dropout     a dropout layer that can stay active at inference
 # gradients   ``logits`` is differentiable with respect to float images
 Capability = Literal["features", "maps", "dropout", "gradients"]
 
 _MISSING: dict[Capability, str] = {
     "features": "does not expose the features of digitcnn's network",
-    "maps": "does not expose the feature maps of digitcnn's network",
+    "maps": "has no convolutions whose feature maps can be shown",
     "dropout": "has no dropout layer that can stay active at inference",
     "gradients": "does not provide gradients",
 }

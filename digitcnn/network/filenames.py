@@ -32,7 +32,7 @@ def numbered(stem: str) -> Iterator[str]:
 def save_under_free_name(
     folder: Path,
     names: Iterable[str],
-    network: checkpoint.Network,
+    network: checkpoint.AnyNetwork,
     details: Details,
     ood: OODDetector | None = None,
     *,

@@ -1,6 +1,7 @@
 """The OOD detector of a checkpoint: a small head that rejects non-digits.
 
-It works on the network's last maps: one hidden layer, and eleven outputs, one per digit and one for
+It works on the network's last maps, or on its features where it has no convolutions: one hidden
+layer, and eleven outputs, one per digit and one for
 everything else, as in outlier exposure with a class of its own (Hendrycks et al. 2019, arXiv
 1812.04606). An image is accepted as a digit when the log odds of "some digit" against "none" reach
 the threshold. Training the head is left to ``analysis.ood``.
@@ -30,14 +31,20 @@ class TensorType(NamedTuple):
     shape: tuple[int, ...]
 
 
-# In half precision the largest takes 0.8 MB where single would take 1.6.
-TENSORS: Mapping[str, TensorType] = {
-    "hidden.weight": TensorType("float16", (HIDDEN, MAPS)),
-    "hidden.bias": TensorType("float32", (HIDDEN,)),
-    "output.weight": TensorType("float32", (CLASSES + 1, HIDDEN)),
-    "output.bias": TensorType("float32", (CLASSES + 1,)),
-    "threshold": TensorType("float32", ()),
-}
+def tensor_types(maps: int) -> Mapping[str, TensorType]:
+    """The type of each tensor of a detector for a network with that many numbers in its maps."""
+    return {
+        # In half precision it takes 0.8 MB for the default network where single would take 1.6.
+        "hidden.weight": TensorType("float16", (HIDDEN, maps)),
+        "hidden.bias": TensorType("float32", (HIDDEN,)),
+        "output.weight": TensorType("float32", (CLASSES + 1, HIDDEN)),
+        "output.bias": TensorType("float32", (CLASSES + 1,)),
+        "threshold": TensorType("float32", ()),
+    }
+
+
+# Those for the default network.
+TENSORS = tensor_types(MAPS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,7 @@ class OODDetector:
 
     @torch.inference_mode()
     def scores(self, maps: Tensor) -> Tensor:
-        """Log odds of "a digit" against "not a digit", for maps [N, 3136]: float32 [N], CPU."""
+        """Log odds of "a digit" against "not a digit", for maps [N, M]: float32 [N], CPU."""
         own = self.tensors
         hidden = functional.linear(
             maps.float().cpu(), own["hidden.weight"].float(), own["hidden.bias"]
@@ -62,17 +69,20 @@ class OODDetector:
         return logits[:, :CLASSES].logsumexp(1) - logits[:, CLASSES]
 
     def passes(self, maps: Tensor) -> Tensor:
-        """Whether each image, given by its maps [N, 3136], is accepted as a digit: bool [N]."""
+        """Whether each image, given by its maps [N, M], is accepted as a digit: bool [N]."""
         return self.scores(maps) >= self.tensors["threshold"]
 
 
-def check_ood(content: Any) -> None:
-    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector."""
+def check_ood(content: Any, maps: int) -> None:
+    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector.
+
+    maps: numbers in the network's maps.
+    """
     if not isinstance(content, dict) or set(content) != set(TENSORS):
         raise InvalidCheckpoint(
             "has an OOD detector from another version; copy or download it again, or train again"
         )
-    for name, expected in TENSORS.items():
+    for name, expected in tensor_types(maps).items():
         spec = content[name]
         if not isinstance(spec, TensorSpec) or (spec.dtype, spec.shape) != expected:
             raise InvalidCheckpoint(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from digitcnn.errors import ConfigError
-from digitcnn.options import check_passes
+from digitcnn.options import NETWORKS, check_passes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class TrainingConfig:
     seed: of weights, image order, augmentation and dropout, 0 to 2**31 - 1.
     train_images: number of training images; None for all except the held-out ones.
     augmentation: whether each batch is changed at random.
+    network: the architecture, one of NETWORKS.
 
     Raises ConfigError, which names the range, for anything else.
     """
@@ -32,6 +33,7 @@ class TrainingConfig:
     seed: int = 0
     train_images: int | None = None
     augmentation: bool = True
+    network: str = NETWORKS[0]
 
     def __post_init__(self) -> None:
         _check_whole("epochs", self.epochs, *RANGES["epochs"])
@@ -47,6 +49,10 @@ class TrainingConfig:
             raise ConfigError(f"augmentation is {self.augmentation!r}; it is either on or off.")
         if not isinstance(self.digits, str) or not self.digits:
             raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
+        if self.network not in NETWORKS:
+            raise ConfigError(
+                f"The network is {self.network!r:.60}; choose one of {', '.join(NETWORKS)}."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain values, for files."""
@@ -54,8 +60,13 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, values: Any) -> TrainingConfig:
-        """Return the configuration that ``to_json`` gave. Raises ConfigError for other values."""
+        """Return the configuration that ``to_json`` gave. Raises ConfigError for other values.
+
+        ``network`` may be missing: runs from before there was a choice are of the default one.
+        """
         names = {field.name for field in fields(cls)}
+        if isinstance(values, dict):
+            values = {"network": NETWORKS[0], **values}
         if not isinstance(values, dict) or set(values) != names:
             raise ConfigError(
                 f"A training's configuration needs exactly {', '.join(sorted(names))}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 
@@ -20,11 +21,11 @@ TRIAL_STEPS = 3
 
 
 class Stopwatch:
-    """Training speed by batch size, each measured once per process and device."""
+    """Training speed by batch size and network, each measured once per process and device."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rates: dict[tuple[str, int, bool], float] = {}
+        self._rates: dict[tuple[str, int, bool, str], float] = {}
 
     def seconds(
         self,
@@ -60,34 +61,38 @@ class Stopwatch:
     ) -> float | None:
         # The speed hardly changes within a factor of two of the batch size.
         batch_size = 1 << (config.batch_size - 1).bit_length()
-        key = (str(compute), batch_size, config.augmentation)
+        key = (str(compute), batch_size, config.augmentation, config.network)
         if key in self._rates or not may_try:
             return self._rates.get(key)
         with self._lock:
             # While this call waited it may have been measured, or a training may have started.
             if key not in self._rates and undisturbed():
-                rate = _trial(batch_size, config.augmentation, compute)
+                rate = _trial(dataclasses.replace(config, batch_size=batch_size), compute)
                 if undisturbed():
                     self._rates[key] = rate
             return self._rates.get(key)
 
 
-def _trial(batch_size: int, augmentation: bool, compute: Compute) -> float:
+def _trial(config: TrainingConfig, compute: Compute) -> float:
     generator = torch.Generator().manual_seed(0)
-    count = TRIAL_STEPS * batch_size
+    count = TRIAL_STEPS * config.batch_size
     noise = DigitSet(
         torch.randint(256, (count, SIDE, SIDE), dtype=torch.uint8, generator=generator),
         torch.randint(CLASSES, (count,), dtype=torch.uint8, generator=generator),
         "noise",
         "train",
     )
-    config = TrainingConfig(
-        digits="noise", epochs=2, batch_size=batch_size, augmentation=augmentation
+    trial = TrainingConfig(
+        digits="noise",
+        epochs=2,
+        batch_size=config.batch_size,
+        augmentation=config.augmentation,
+        network=config.network,
     )
     # The first round includes one-time costs: buffers, kernels, the allocator's memory.
     rates = []
     for _ in range(2):
-        for progress in train(config, noise, noise.take(slice(0, 1)), compute):
+        for progress in train(trial, noise, noise.take(slice(0, 1)), compute):
             if isinstance(progress, StepProgress) and progress.step == TRIAL_STEPS:
                 rates.append(progress.images_per_second)
                 break

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from digitcnn.options import NETWORKS
+
 
 @dataclass(frozen=True)
 class RunStart:
@@ -82,9 +84,10 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class EpochEnd:
-    """An epoch is finished; ``snapshot`` ends with its result."""
+    """An epoch is finished; ``snapshot`` ends with its result. network: its architecture."""
 
     snapshot: Snapshot
+    network: str = NETWORKS[0]
 
     @property
     def result(self) -> EpochResult:

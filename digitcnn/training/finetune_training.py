@@ -14,7 +14,7 @@ from digitcnn.digits.augment import Augmentation
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import ConfigError, TrainingError
 from digitcnn.network.device import Compute
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.training.events import StepProgress
 from digitcnn.training.sketches import Sketches
 from digitcnn.training.step import WEIGHT_DECAY, ProgressMeter, TrainingStep
@@ -61,7 +61,7 @@ class FineTuningConfig:
 
 
 def fine_tune_network(
-    network: DigitCNN,
+    network: Network,
     training: DigitSet,
     sketches: Sketches,
     config: FineTuningConfig,
@@ -81,7 +81,7 @@ def fine_tune_network(
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    network.dropout.generator = generator
+    network.draw_dropout_from(generator)
     before = [parameter.detach().clone() for parameter in network.parameters()]
     batches = MixedBatches(training, sketches, config, device, generator)
     steps = batches.steps_per_epoch * config.epochs
@@ -111,7 +111,7 @@ def fine_tune_network(
             yield progress
     with torch.no_grad():
         torch._foreach_lerp_(list(network.parameters()), before, 1 - config.share)
-    network.dropout.generator = None
+    network.draw_dropout_from(None)
     network.cpu().eval().requires_grad_(False)
 
 

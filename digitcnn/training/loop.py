@@ -15,8 +15,8 @@ from torch.nn import functional
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
+from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.device import Compute
-from digitcnn.network.model import DigitCNN
 from digitcnn.process import retain_freed_memory
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
@@ -86,10 +86,12 @@ class _Trainer:
         self.steps = self.steps_per_epoch * config.epochs
         self.augmentation = Augmentation() if config.augmentation else None
         # Weights come from the CPU's generator on every device.
-        self.network = DigitCNN(generator=torch.Generator().manual_seed(config.seed))
+        architecture = ARCHITECTURES[config.network]
+        self.network = architecture(generator=torch.Generator().manual_seed(config.seed))
         self.network.to(device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.network.dropout.generator = self.generator = torch.Generator(device)
+        self.generator = torch.Generator(device)
+        self.network.draw_dropout_from(self.generator)
         # The average looks back about one epoch: long enough to smooth, short enough to end
         # where the schedule ends.
         self.decay = 1 - 1 / max(10, self.steps_per_epoch)
@@ -191,7 +193,8 @@ class _Trainer:
                 averaged=_to_cpu(self.averaged.state_dict()),
                 moments=_to_cpu(self.optimizer.state_dict()),
                 history=self.history,
-            )
+            ),
+            self.config.network,
         )
 
     @torch.no_grad()
@@ -203,6 +206,8 @@ class _Trainer:
         because the weights were fitted to the statistics of augmented ones.
         """
         norms = [m for m in self.averaged.modules() if isinstance(m, nn.BatchNorm2d)]
+        if not norms:
+            return True
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # cumulative mean over the batches
@@ -216,7 +221,7 @@ class _Trainer:
             if self.augmentation is not None:
                 chunk = augment(chunk, self.augmentation, self.generator)
             with autocast(self.compute):
-                self.averaged.block2(self.averaged.block1(self.averaged.prepare(chunk)))
+                self.averaged.maps(self.averaged.prepare(chunk))
         self.averaged.eval()
         for name, statistic in self.averaged.named_buffers():
             if name.endswith(("mean", "var")):

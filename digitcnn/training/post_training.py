@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from digitcnn.analysis import figures
 from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
-from digitcnn.errors import DigitCNNError, DigitSetError
+from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
+from digitcnn.network.classifier import require
 from digitcnn.options import usual_passes
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.events import Phase
@@ -106,7 +109,7 @@ class PostTraining:
             self._add_problem(f"{name} was skipped: {error}")
             return
         predictions = predict(
-            self.findings.network,
+            self.findings.classifier,
             digit_set,
             keep_features=self.config.stability,
             progress=self._check_stopped,
@@ -124,6 +127,11 @@ class PostTraining:
 
     def _make_passes(self) -> Iterator[Phase]:
         """Make both types over the last set, as figure 9 and the stability command do."""
+        try:
+            require(self.findings.classifier, "dropout", "no dropout passes were made")
+        except CapabilityError as error:
+            self._add_problem(str(error))
+            return
         count = self.config.passes or usual_passes(len(self.findings.history))
         yield Phase(f"running {count} dropout passes per mask type")
         self.findings = self.findings.with_stability(count, notify=self._check_stopped)
@@ -134,20 +142,25 @@ class PostTraining:
         self._change(stability=texts)
 
     def _draw(self) -> Iterator[Phase]:
-        self.findings.network.cpu()
+        self.findings.classifier.to(torch.device("cpu"))
         measured = bool(self.findings.stabilities)
+        lacking = ""  # the same sentence for figures 5 and 6
         names = [name for name in figures.NAMES if measured or name != STABILITY_FIGURE]
         for number, name in enumerate(names, 1):
             self._check_stopped()
             yield Phase(f"drawing figures, {number} of {len(names)}")
-            figures.save(name, self.findings, self.run.folder / "figures")
+            try:
+                figures.save(name, self.findings, self.run.folder / "figures")
+            except CapabilityError as error:
+                lacking = str(error)
+        self._add_problem(lacking)
 
     def _check_stopped(self, *_: object) -> None:
         if self.stopped():
             raise _StoppedError
 
     def _add_problem(self, problem: str) -> None:
-        self._change(problem=f"{self.result.problem} {problem}".lstrip())
+        self._change(problem=f"{self.result.problem} {problem}".strip())
 
     def _change(self, **changes: Any) -> None:
         self.result = dataclasses.replace(self.result, **changes)

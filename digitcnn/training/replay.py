@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.architectures import ARCHITECTURES
+from digitcnn.network.model import Network
+from digitcnn.options import NETWORKS
 
 # A network takes 4.1 MB, so these take 82 MB at most.
 MAX_FRAMES = 20
@@ -22,7 +24,7 @@ class ReplayFrame:
     """
 
     epoch: int
-    network: DigitCNN
+    network: Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +37,15 @@ class TrainingReplay:
 
     frames: tuple[ReplayFrame, ...] = ()
 
-    def with_epoch(self, epoch: int, averaged: Mapping[str, Tensor]) -> TrainingReplay:
+    def with_epoch(
+        self, epoch: int, averaged: Mapping[str, Tensor], network: str = NETWORKS[0]
+    ) -> TrainingReplay:
         """Return the replay with one more epoch.
 
         averaged: its weights on the CPU; they are not copied and must not change any more.
+        network: the architecture.
         """
-        frames = (*self.frames, ReplayFrame(epoch, _network(averaged)))
+        frames = (*self.frames, ReplayFrame(epoch, _network(network, averaged)))
         first, step = frames[0].epoch, 1
         while (epoch - first) // step + 2 > MAX_FRAMES:
             step *= 2
@@ -49,10 +54,10 @@ class TrainingReplay:
         )
 
 
-def _network(weights: Mapping[str, Tensor]) -> DigitCNN:
+def _network(name: str, weights: Mapping[str, Tensor]) -> Network:
     # On the meta device no initial weights are drawn, which would advance the process-wide random
     # generator.
     with torch.device("meta"):
-        network = DigitCNN()
+        network = ARCHITECTURES[name]()
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)

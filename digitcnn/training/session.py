@@ -28,9 +28,10 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
+from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.network.ood import OODDetector
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
@@ -183,7 +184,7 @@ class TrainingSession:
         self, snapshot: Snapshot, training: DigitSet, held_out: DigitSet
     ) -> Iterator[TrainingEvent]:
         yield Phase("evaluating the held-out and test images")
-        network = _averaged_network(snapshot).to(self.compute.device)
+        network = _averaged_network(snapshot, self.config.network).to(self.compute.device)
         ood = None
         try:
             findings, metrics = self._evaluate(network, held_out, snapshot)
@@ -209,7 +210,7 @@ class TrainingSession:
             yield event if isinstance(event, Phase) else self._completed(end, event)
 
     def _evaluate(
-        self, network: DigitCNN, held_out: DigitSet, snapshot: Snapshot
+        self, network: Network, held_out: DigitSet, snapshot: Snapshot
     ) -> tuple[Findings, dict[str, Any]]:
         """Evaluate the held-out images, which the temperature is fitted to, and the test set.
 
@@ -245,7 +246,7 @@ class TrainingSession:
         return findings, metrics
 
     def _fit_ood_detector(
-        self, network: DigitCNN, training: DigitSet, held_out: DigitSet
+        self, network: Network, training: DigitSet, held_out: DigitSet
     ) -> Generator[TrainingEvent, None, OODDetector | None]:
         """Fit the detector that rejects non-digits. Raises _InterruptedError."""
         detector = None
@@ -305,7 +306,7 @@ class TrainingSession:
         """Write the checkpoint; returns its path and digest, or nothing for ``--no-save``."""
         if not self.record.saves:
             return None, None
-        network = _averaged_network(snapshot)
+        network = _averaged_network(snapshot, self.config.network)
         path = save_under_free_name(self.checkpoints, numbered(name), network, details, ood)
         return path, checkpoint.digest(network.state_dict())
 
@@ -399,8 +400,8 @@ def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [dataclasses.asdict(result) for result in snapshot.history]
 
 
-def _averaged_network(snapshot: Snapshot) -> DigitCNN:
-    network = DigitCNN()
+def _averaged_network(snapshot: Snapshot, name: str) -> Network:
+    network = ARCHITECTURES[name]()
     network.load_state_dict(snapshot.averaged)
     return network.eval().requires_grad_(False)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.network.device import Compute
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.training.events import StepProgress
 
 # Seconds between reports of progress; on an accelerator these are the only waits for the device.
@@ -52,7 +52,7 @@ class TrainingStep:
     augmentation: None leaves the images as they are. generator: draws the augmentation.
     """
 
-    network: DigitCNN
+    network: Network
     learner: nn.Module
     optimizer: torch.optim.Optimizer
     compute: Compute

@@ -89,11 +89,11 @@ class TrainingView(BackgroundView):
                     losses=self.losses.with_losses(losses),
                     phase="training",
                 )
-            case EpochEnd(snapshot=snapshot):
+            case EpochEnd(snapshot=snapshot, network=network):
                 view = replace(self, history=snapshot.history)
                 if not self.keeps_replay:
                     return view
-                replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged)
+                replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged, network)
                 return replace(view, replay=replay)
             case Phase(text=text):
                 return replace(self, phase=text)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
-from digitcnn.network.checkpoint import Checkpoint, Network, generated_digits, load
+from digitcnn.network.checkpoint import AnyNetwork, Checkpoint, generated_digits, load
 from digitcnn.network.filenames import numbered, safe_filename, save_under_free_name
 
 # Models of a page that has not asked for them for so long expire.
@@ -134,7 +134,7 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
     """
     stem = safe_filename(_stem(checkpoint.name), "dropped")
     network = checkpoint.classifier
-    assert isinstance(network, Network)
+    assert isinstance(network, AnyNetwork)
     return save_under_free_name(
         folder,
         numbered(stem),

@@ -266,8 +266,8 @@ def test_layer_outputs_equal_the_networks(findings: Findings) -> None:
     network, image = findings.network, findings.digit_sets[0].images[0]
     maps = layer_outputs(network, image)
     x = network.prepare(image[None])
-    torch.testing.assert_close(maps["block1"], network.block1(x)[0])
-    torch.testing.assert_close(maps["block2"], network.block2(network.block1(x))[0])
+    torch.testing.assert_close(maps["block1"], network.block(0, x)[0])
+    torch.testing.assert_close(maps["block2"], network.block(1, network.block(0, x))[0])
     torch.testing.assert_close(maps["features"], network.features(x)[0])
     torch.testing.assert_close(maps["logits"], network(x)[0])
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.nn import functional
 
 from digitcnn.analysis.figures import style
 from digitcnn.digits.digit_set import CLASSES, DigitSet
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Conv, Network
 
 
-def conv_filters(network: DigitCNN, *, model: str) -> Figure:
-    """Draw all 32 first-layer filters on one scale, symmetric about zero."""
-    filters = network.conv1.weight.detach().cpu().float().squeeze(1)
+def conv_filters(network: Network, *, model: str) -> Figure:
+    """Draw all first-layer filters on one scale, symmetric about zero."""
+    filters = network.get_parameter("conv1.weight").detach().cpu().float().squeeze(1)
+    side = filters.shape[-1]
     limit = float(filters.abs().max()) or 1.0
     figure = style.sheet(
         "First-layer filters",
-        f"{model}\nall {len(filters)} 3x3 filters; orange weights brighten, purple weights darken",
+        f"{model}\nall {len(filters)} {side}x{side} filters; orange weights brighten, "
+        "purple weights darken",
         8.6,
         5.2,
     )
@@ -30,7 +33,7 @@ def conv_filters(network: DigitCNN, *, model: str) -> Figure:
     image = axes.imshow(whole, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for index in range(len(filters)):
         style.write(
-            axes, (index % 8) * 4 - 0.45, (index // 8) * 4 - 0.6, str(index + 1),
+            axes, (index % 8) * (side + 1) - 0.45, (index // 8) * (side + 1) - 0.6, str(index + 1),
             fontsize=style.SMALL - 1, color=style.MUTED, va="bottom",
         )  # fmt: skip
     style.colour_bar(figure, image, axes, "Weight")
@@ -38,7 +41,7 @@ def conv_filters(network: DigitCNN, *, model: str) -> Figure:
 
 
 def feature_maps(
-    network: DigitCNN, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
+    network: Network, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
 ) -> Figure:
     """Draw image ``index`` of a set after each layer, down to the ten probabilities.
 
@@ -61,13 +64,17 @@ def feature_maps(
     panels = figure.subplots(2, 4)
     style.image_panel(panels[0, 0], "1  Input, 28x28")
     panels[0, 0].imshow(image.numpy(), cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
-    _signed(panels[0, 1], maps["conv1"], 6, "2  Convolution 1: 32 of 28x28")
-    _positive(panels[0, 2], maps["block1"], 6, "3  ReLU, pooling: 32 of 14x14")
-    _signed(panels[0, 3], maps["conv2"], 8, "4  Convolution 2: 64 of 14x14")
-    _positive(panels[1, 0], maps["block2"], 8, "5  ReLU, pooling: 64 of 7x7")
-    hidden = maps["features"].view(1, 16, 20)
+    convolutions = sum(isinstance(layer, Conv) for layer in network.layers())
+    last = "ReLU, pooling" if convolutions == 2 else f"Convolution {convolutions}, ReLU"
+    _signed(panels[0, 1], maps["conv1"], 6, f"2  Convolution 1: {_size(maps['conv1'])}")
+    _positive(panels[0, 2], maps["block1"], 6, f"3  ReLU, pooling: {_size(maps['block1'])}")
+    _signed(panels[0, 3], maps["conv2"], 8, f"4  Convolution 2: {_size(maps['conv2'])}")
+    _positive(panels[1, 0], maps["block2"], 8, f"5  {last}: {_size(maps['block2'])}")
+    count = len(maps["features"])
+    height = max(rows for rows in range(1, math.isqrt(count) + 1) if count % rows == 0)
+    hidden = maps["features"].view(1, height, -1)
     active = int((hidden > 0).sum())
-    _positive(panels[1, 1], hidden, 1, f"6  Hidden layer: {active} of 320 active")
+    _positive(panels[1, 1], hidden, 1, f"6  Hidden layer: {active} of {count} active")
     _bars(panels[1, 2], probabilities, label)
     _key(panels[1, 3])
     for axes in panels.flat:
@@ -75,24 +82,27 @@ def feature_maps(
     return figure
 
 
-def layer_outputs(network: DigitCNN, image: Tensor) -> dict[str, Tensor]:
+def layer_outputs(network: Network, image: Tensor) -> dict[str, Tensor]:
     """Return each layer's output for an image, uint8 [28, 28]: float32 on the CPU, no batch axis.
 
-    conv1 [32, 28, 28] and conv2 [64, 14, 14] are after batch norm, block1 [32, 14, 14] and block2
-    [64, 7, 7] after ReLU and pooling; features [320], logits [10].
+    conv1 and conv2, the first convolution of each block, are after batch norm, block1 and block2
+    the outputs of the blocks: [C, H, W] each; features [F], logits [10].
     """
     with torch.inference_mode():
-        x = network.prepare(image[None].to(network.output.weight.device))
-        conv1 = network.norm1(network.conv1(x))
-        block1 = functional.relu(functional.max_pool2d(conv1, 2))
-        conv2 = network.norm2(network.conv2(block1))
-        block2 = functional.relu(functional.max_pool2d(conv2, 2))
-        features = functional.relu(network.hidden(block2.flatten(1)))
+        x = network.prepare(image[None].to(network.device))
+        conv1, block1 = network.first_convolution(0, x), network.block(0, x)
+        conv2, block2 = network.first_convolution(1, block1), network.block(1, block1)
+        features = network.features_of(block2.flatten(1))
         outputs = {
             "conv1": conv1, "block1": block1, "conv2": conv2, "block2": block2,
             "features": features, "logits": network.output(features),
         }  # fmt: skip
         return {name: value[0].cpu() for name, value in outputs.items()}
+
+
+def _size(maps: Tensor) -> str:
+    count, height, width = maps.shape
+    return f"{count} of {height}x{width}"
 
 
 def _signed(axes: Axes, maps: Tensor, columns: int, title: str) -> None:

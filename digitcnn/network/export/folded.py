@@ -7,15 +7,14 @@ import copy
 import torch
 from torch import Tensor
 
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 
 
 @torch.no_grad()
-def folded_weights(network: DigitCNN) -> dict[str, Tensor]:
-    """Return the eight tensors of the same function, float32, contiguous, on the CPU.
+def folded_weights(network: Network) -> dict[str, Tensor]:
+    """Return the tensors of the same function, float32, contiguous, on the CPU.
 
-    Named as in the state dict: weight and bias of ``conv1`` [32, 1, 3, 3], ``conv2``
-    [64, 32, 3, 3], ``hidden`` [320, 3136] and ``output`` [10, 320].
+    Named as in the state dict: weight and bias of every convolution and linear layer.
     """
     folded = copy.deepcopy(network).cpu().inference_copy()
     return {

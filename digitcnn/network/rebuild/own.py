@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.reader import TensorSpec
 
 # Mean and deviation, on pixels from 0 to 1, of the scalings that digitcnn's network may have.
@@ -28,10 +28,12 @@ IMAGES_TO_CHOOSE_ON = 500
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def expected_specs() -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The type and shape of each tensor of our network, by name."""
+def expected_specs(
+    network_class: type[Network] = DigitCNN,
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The type and shape of each tensor of a network of ours, by name."""
     with torch.device("meta"):
-        state = DigitCNN().state_dict()
+        state = network_class().state_dict()
     return {
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
         for name, tensor in state.items()

@@ -11,7 +11,7 @@ from cachetools import LRUCache, cachedmethod
 from torch import Tensor
 
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.network.model import DigitCNN
+from digitcnn.network.model import Network
 from digitcnn.ui.models import Models
 from digitcnn.ui.sketchpad_tab import Payload, seen_of, text_of
 
@@ -31,7 +31,7 @@ class Reading:
 
     image: Tensor
     checkpoint: Checkpoint
-    network: DigitCNN
+    network: Network
 
 
 class SketchReader:
@@ -43,7 +43,7 @@ class SketchReader:
     def __init__(self, models: Models) -> None:
         self._models = models
         self._images: LRUCache[bytes, Tensor | None] = LRUCache(IMAGES_HELD)
-        self._copies: LRUCache[str, DigitCNN] = LRUCache(COPIES_HELD)
+        self._copies: LRUCache[str, Network] = LRUCache(COPIES_HELD)
         self._framing, self._copying = threading.Condition(), threading.Condition()
 
     def read(self, payload: Payload) -> Reading | None:
@@ -70,7 +70,7 @@ class SketchReader:
         key=lambda self, checkpoint: checkpoint.digest,
         condition=lambda self: self._copying,
     )
-    def _inference_copy(self, checkpoint: Checkpoint) -> DigitCNN:
+    def _inference_copy(self, checkpoint: Checkpoint) -> Network:
         return checkpoint.network.inference_copy()
 
 

@@ -22,7 +22,8 @@ from digitcnn.analysis.explain import (
     feature_maps,
 )
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.errors import CheckpointError, SketchError
+from digitcnn.errors import CapabilityError, CheckpointError, SketchError
+from digitcnn.network.model import Network
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.sketchpad_tab import Payload
@@ -55,11 +56,12 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
     """Explain why the model predicts its digit rather than a rival.
 
     payload: that of ``SketchReader.read`` with ``"rival"``: a digit, or null for the runner-up.
-    Returns ``{"digit", "rival", "sentence", "seen", "ink", "gaps", "grid", "maps"}``, or
+    Returns ``{"digit", "rival", "sentence", "seen", "ink", "gaps", "grid", "maps", "sizes"}``, or
     ``{"blank": True}``. ``"seen"``: 784 pixels. ``"ink"``: for each, -127 (for the rival) to 127
     (for the prediction). ``"gaps"``: the same for places of the grid, ``{"first", "step",
-    "across"}``, -128 where there is ink. ``"maps"``: two layers, on one scale each. All bytes are
-    in base64. Raises SketchError or CheckpointError.
+    "across"}``, -128 where there is ink. ``"maps"``: two layers, on one scale each, and
+    their ``"sizes"``, ``{"count", "side"}``; instead ``"no_maps"``, a sentence, without
+    convolutions. All bytes are in base64. Raises SketchError or CheckpointError.
     """
     rival = _rival(payload.get("rival"))
     reading = reader.read(payload)
@@ -81,7 +83,19 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
         "ink": _base64(_signed(along_ink(explanation.ink, image), 0.0)),
         "gaps": _base64(_grid(explanation, across)),
         "grid": {"first": FIRST_PLACE, "step": SPACING, "across": across},
-        "maps": [_base64(_scaled(maps)) for maps in feature_maps(network, image)],
+        **_maps(network, image),
+    }
+
+
+def _maps(network: Network, image: Tensor) -> Payload:
+    """Return ``{"maps", "sizes"}``, or ``{"no_maps": sentence}`` for a network without any."""
+    try:
+        layers = feature_maps(network, image)
+    except CapabilityError as error:
+        return {"no_maps": str(error)}
+    return {
+        "maps": [_base64(_scaled(maps)) for maps in layers],
+        "sizes": [{"count": maps.shape[0], "side": maps.shape[1]} for maps in layers],
     }
 
 

@@ -32,6 +32,22 @@ function drawMaps({ canvas, side, across, count }, bytes) {
   context.putImageData(image, 0, 0);
 }
 
+/**
+ * Draws a layer of whatever size, and says its size.
+ * @param {{ canvas: HTMLCanvasElement, side: number, across: number, count: number }} strip
+ * @param {string} text the maps' bytes in base64
+ * @param {{ side: number, count: number }} size
+ */
+function showMaps(strip, text, { side, count }) {
+  Object.assign(strip, { side, count, across: Math.min(16, count) });
+  drawMaps(strip, bytesOf(text));
+  strip.canvas.style.aspectRatio = `${strip.canvas.width} / ${strip.canvas.height}`;
+  const figure = /** @type {HTMLElement} */ (strip.canvas.parentElement);
+  find(figure, ".count").textContent = String(count);
+  const label = String(strip.canvas.getAttribute("aria-label"));
+  strip.canvas.setAttribute("aria-label", label.replace(/\d+/, String(count)));
+}
+
 /** @param {string} text */
 const signed = (text) => new Int8Array(bytesOf(text).buffer);
 
@@ -40,6 +56,7 @@ export function startWhy(root) {
   const overlay = find(root, ".overlay");
   const rival = find(root, "select");
   const sentence = find(root, ".sentence");
+  const noMaps = find(root, ".no-maps");
   const strips = [
     { canvas: find(root, ".first"), side: 14, across: 16, count: 32 },
     { canvas: find(root, ".second"), side: 7, across: 16, count: 64 },
@@ -94,8 +111,12 @@ export function startWhy(root) {
       sentence.textContent = refused
         ? `Not a digit (closest match: ${reply.sentence.replace(/\.$/, "")}).`
         : reply.sentence;
+      noMaps.textContent = reply.no_maps ?? "";
+      noMaps.hidden = !reply.no_maps;
       strips.forEach((strip, i) => {
-        drawMaps(strip, bytesOf(reply.maps[i]));
+        const figure = /** @type {HTMLElement} */ (strip.canvas.parentElement);
+        figure.hidden = Boolean(reply.no_maps);
+        if (!reply.no_maps) showMaps(strip, reply.maps[i], reply.sizes[i]);
       });
     },
     clear() {
