@@ -10,12 +10,21 @@ import gradio as gr
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
 from digitcnn.errors import ConfigError
 from digitcnn.network import device as devices
-from digitcnn.options import DEVICES
+from digitcnn.options import DEVICES, NETWORKS
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.ui.learning_rate import learning_rate_slider
 from digitcnn.ui.wording import duration
 from digitcnn.workspace import Workspace
+
+# What each of NETWORKS is, for people.
+NETWORK_NAMES = {
+    "digitcnn": "two convolutions",
+    "lenet": "LeNet-5",
+    "mlp": "one hidden layer",
+    "linear": "softmax regression",
+    "deep": "four convolutions",
+}
 
 
 class TrainingSettings:
@@ -46,6 +55,13 @@ class TrainingSettings:
             elem_id="train-fetch",
         )
         self.download_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
+        self.network = gr.Dropdown(
+            [(f"{name}: {NETWORK_NAMES[name]}", name) for name in NETWORKS],
+            value=recipe.network,
+            label="Network",
+            info="Architecture to train",
+            elem_id="train-network",
+        )
         self.epochs = gr.Slider(
             1,
             200,
@@ -115,6 +131,7 @@ class TrainingSettings:
             self.seed,
             self.train_images,
             self.augmentation,
+            self.network,
         ]
 
 
@@ -128,6 +145,7 @@ def recipe_values(config: TrainingConfig) -> list[Any]:
         config.seed,
         config.train_images or 0,
         config.augmentation,
+        config.network,
     ]
 
 
@@ -139,6 +157,7 @@ def config_of(
     seed: float,
     train_images: float | None,
     augmentation: bool,
+    network: str,
     device: str,
 ) -> tuple[TrainingConfig, str]:
     """Return the controls' values as a configuration and a device. Raises ConfigError."""
@@ -151,6 +170,7 @@ def config_of(
         # 0 means all: an emptied number field sends 0 as well.
         train_images=_whole(train_images) if train_images else None,
         augmentation=augmentation,
+        network=network,
     )
     return config, device
 

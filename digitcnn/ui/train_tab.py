@@ -152,6 +152,7 @@ class TrainTab:
             settings.batch_size,
             settings.train_images,
             settings.augmentation,
+            settings.network,
             settings.device,
         ):
             control.change(**estimated)

@@ -226,5 +226,6 @@ def test_the_command_line_has_every_setting() -> None:
     config = TrainingConfig(digits="my set", train_images=500, augmentation=False)
     assert training_command(config.to_json()) == (
         "python -m digitcnn train --digits 'my set' --epochs 12 --batch-size 256 "
-        "--learning-rate 0.008 --seed 0 --train-images 500 --augmentation off"
+        "--learning-rate 0.008 --seed 0 --train-images 500 --augmentation off "
+        "--network digitcnn"
     )

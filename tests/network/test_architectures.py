@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sample_networks import random_detector, random_network
 
 from digitcnn.analysis.findings import gather, measure_stabilities
 from digitcnn.analysis.predictions import predict
@@ -14,8 +15,7 @@ from digitcnn.errors import CapabilityError, CheckpointError
 from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.checkpoint import Details
-from digitcnn.network.model import DigitCNN, Network
-from digitcnn.network.ood import OODDetector, tensor_types
+from digitcnn.network.model import DigitCNN
 from digitcnn.options import NETWORKS
 
 PARAMETERS = {
@@ -25,34 +25,6 @@ PARAMETERS = {
     "linear": 7_850,
     "deep": 912_234,
 }
-
-
-def random_network(name: str, seed: int = 0) -> Network:
-    """Random weights, and batch norms that change something."""
-    generator = torch.Generator().manual_seed(seed)
-    network = ARCHITECTURES[name](generator=generator)
-    with torch.no_grad():
-        for norm in network.modules():
-            if isinstance(norm, torch.nn.BatchNorm2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                norm.running_mean.normal_(generator=generator)
-                norm.running_var.uniform_(0.5, 2, generator=generator)
-                norm.weight.normal_(generator=generator)
-                norm.bias.normal_(generator=generator)
-    return network.eval().requires_grad_(False)
-
-
-def random_detector(network: Network) -> OODDetector:
-    generator = torch.Generator().manual_seed(1)
-    return OODDetector(
-        {
-            name: (0.1 * torch.randn(kind.shape, generator=generator)).to(
-                getattr(torch, kind.dtype)
-            )
-            for name, kind in tensor_types(network.map_size()).items()
-        }
-    )
 
 
 def test_the_catalogue_has_the_names_of_the_option() -> None:

@@ -133,7 +133,9 @@ def test_file_is_offered_as_a_copy(
 def test_settings_of_a_run_are_reused(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    assert handlers["reuse_settings"]("mine") == ["small", 3, 256, 0.008, 5, 0, False]
+    assert handlers["reuse_settings"]("mine") == [
+        "small", 3, 256, 0.008, 5, 0, False, "digitcnn"
+    ]  # fmt: skip
     workspace.runs.create(TrainingConfig(digits="gone"), "other")
     with pytest.raises(gr.Error, match="Digit set gone of run"):
         handlers["reuse_settings"]("other")

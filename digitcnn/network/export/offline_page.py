@@ -27,6 +27,7 @@ from digitcnn.digits import framing, sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
+from digitcnn.network.model import Conv, Linear, MaxPool, Network
 from digitcnn.network.ood import OODDetector
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
@@ -57,6 +58,7 @@ def to_page(checkpoint: Checkpoint) -> str:
         "inputStd": 255 * checkpoint.network.input_std,
         "temperature": checkpoint.details.temperature,
         "threshold": None if ood is None else ood.threshold,
+        "layers": page_layers(type(checkpoint.network)),
         "tensors": table,
         "framing": FRAMING,
     }
@@ -77,6 +79,29 @@ def to_page(checkpoint: Checkpoint) -> str:
         non_digits=_non_digits(ood),
         digest=checkpoint.digest,
     )
+
+
+def page_layers(network: type[Network]) -> list[dict[str, Any]]:
+    """The network's layers as network.js reads them: "maps" stands where the OOD detector looks."""
+    blocks = sum(map(len, network.blocks))
+    layers: list[dict[str, Any]] = []
+    for layer in network.layers():
+        if len(layers) == blocks:
+            layers.append({"kind": "maps"})
+        if isinstance(layer, Conv):
+            layers.append(
+                {
+                    "kind": "conv",
+                    "name": layer.name,
+                    "kernel": layer.kernel,
+                    "padding": layer.padding,
+                }
+            )
+        elif isinstance(layer, Linear):
+            layers.append({"kind": "linear", "name": layer.name})
+        else:
+            layers.append({"kind": "pool" if isinstance(layer, MaxPool) else "relu"})
+    return layers
 
 
 def pack(tensors: dict[str, Tensor]) -> tuple[list[dict[str, Any]], bytes]:

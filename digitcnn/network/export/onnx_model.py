@@ -4,10 +4,10 @@
     logits         float32 [N, 10]
     probabilities  float32 [N, 10]: softmax of the logits divided by the checkpoint's temperature
 
-The model includes input scaling and temperature, so callers need to know neither. The graph is
-written node by node: it has fifteen nodes, for which PyTorch's exporter would need another package
-and several seconds. Before the file is written, the predictions of ONNX Runtime and PyTorch for
-``CHECKED_IMAGES`` images are compared.
+Scaling of the input and temperature are inside, so that a caller has nothing to know. The graph
+is written node by node: it has a dozen or two, and PyTorch's exporter would need another package,
+seconds and warnings for them. Before the file gets its name, ONNX Runtime answers
+``CHECKED_IMAGES`` images with it and PyTorch with the network.
 
 Needs the extra ``export`` (the packages onnx and onnxruntime).
 """
@@ -26,6 +26,7 @@ from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import ExportError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
+from digitcnn.network.model import Conv, Linear, MaxPool, Network
 
 # From 2022 and 2021, so that every current runtime reads them.
 OPSET, IR_VERSION = 17, 8
@@ -76,7 +77,7 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
         for name in ("logits", "probabilities")
     ]
     graph = helper.make_graph(
-        _nodes(helper),
+        _nodes(helper, type(network)),
         "digitcnn",
         [images],
         outputs,
@@ -136,43 +137,34 @@ def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
     return agreement
 
 
-def _nodes(helper: Any) -> list[Any]:
+def _nodes(helper: Any, network: type[Network]) -> list[Any]:
     """The graph's nodes in the order of computation."""
     node = helper.make_node
-
-    def block(number: int, source: str) -> list[Any]:
-        conv = f"conv{number}"
-        return [
-            node(
-                "Conv",
-                [source, f"{conv}.weight", f"{conv}.bias"],
-                [f"{conv}.maps"],
-                kernel_shape=[3, 3],
-                pads=[1, 1, 1, 1],
-            ),
-            node(
-                "MaxPool",
-                [f"{conv}.maps"],
-                [f"{conv}.pooled"],
-                kernel_shape=[2, 2],
-                strides=[2, 2],
-            ),
-            node("Relu", [f"{conv}.pooled"], [f"block{number}"]),
-        ]
-
-    def linear(name: str, source: str, target: str) -> Any:
-        return node("Gemm", [source, f"{name}.weight", f"{name}.bias"], [target], transB=1)
-
-    return [
+    nodes = [
         node("Sub", ["images", "input.mean"], ["centred"]),
         node("Div", ["centred", "input.std"], ["scaled"]),
         node("Unsqueeze", ["scaled", "channel.axis"], ["input"]),
-        *block(1, "input"),
-        *block(2, "block1"),
-        node("Flatten", ["block2"], ["flat"], axis=1),
-        linear("hidden", "flat", "hidden.sums"),
-        node("Relu", ["hidden.sums"], ["features"]),
-        linear("output", "features", "logits"),
+    ]
+    source = "input"
+    layers = network.layers()
+    for number, layer in enumerate(layers, 1):
+        target = "logits" if number == len(layers) else f"layer{number}"
+        if isinstance(layer, Conv):
+            inputs = [source, f"{layer.name}.weight", f"{layer.name}.bias"]
+            kernel, pads = [layer.kernel] * 2, [layer.padding] * 4
+            nodes.append(node("Conv", inputs, [target], kernel_shape=kernel, pads=pads))
+        elif isinstance(layer, Linear):
+            flat = f"{target}.flat"
+            inputs = [flat, f"{layer.name}.weight", f"{layer.name}.bias"]
+            nodes.append(node("Flatten", [source], [flat], axis=1))
+            nodes.append(node("Gemm", inputs, [target], transB=1))
+        elif isinstance(layer, MaxPool):
+            nodes.append(node("MaxPool", [source], [target], kernel_shape=[2, 2], strides=[2, 2]))
+        else:
+            nodes.append(node("Relu", [source], [target]))
+        source = target
+    return [
+        *nodes,
         node("Div", ["logits", "temperature"], ["tempered"]),
         node("Softmax", ["tempered"], ["probabilities"], axis=1),
     ]

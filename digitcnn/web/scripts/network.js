@@ -1,12 +1,6 @@
-// From the 28x28 to ten probabilities: the network in plain JavaScript, float32, one image at a
-// time. Its batch norms are part of the convolutions already.
-//
-//   input 1x28x28
-//   conv 3x3, 32 -> max pool 2 -> ReLU   32x14x14
-//   conv 3x3, 64 -> max pool 2 -> ReLU   64x7x7
-//   flatten 3136 -> linear 320 -> ReLU -> linear 10
-//
-// and beside it, on the same 3136, the small head that rejects non-digits.
+// From the 28x28 to ten probabilities: a network in plain JavaScript, float32, one image at a time.
+// Its layers come as a list, from the input to the logits; batch norms are part of the convolutions
+// already. "maps" marks what the small head beside it reads, which rejects non-digits.
 
 /** @typedef {Record<string, Float32Array>} Tensors */
 
@@ -39,8 +33,11 @@ function fromHalf(bits) {
 }
 
 /**
+ * @typedef {{ kind: "conv", name: string, kernel: number, padding: number }
+ *   | { kind: "linear", name: string } | { kind: "pool" | "relu" | "maps" }} Layer
+ * conv: with stride 1; pool: the largest of 2x2, with stride 2
  * @typedef {{ inputMean: number, inputStd: number, temperature: number | null,
- *   threshold: number | null }} Model
+ *   threshold: number | null, layers: Layer[] }} Model
  * temperature, threshold: null where the checkpoint has no calibration, no OOD detector
  */
 
@@ -53,14 +50,38 @@ function fromHalf(bits) {
  */
 export function classify(pixels, model, tensors) {
   const input = Float32Array.from(pixels, (pixel) => (pixel - model.inputMean) / model.inputStd);
-  const block1 = block(input, 28, tensors["conv1.weight"], tensors["conv1.bias"]);
-  const block2 = block(block1, 14, tensors["conv2.weight"], tensors["conv2.bias"]);
-  const features = linear(block2, tensors["hidden.weight"], tensors["hidden.bias"]);
-  for (let i = 0; i < features.length; i += 1) features[i] = Math.max(0, features[i]);
-  const logits = linear(features, tensors["output.weight"], tensors["output.bias"]);
+  const { logits, maps } = run(input, model.layers, tensors);
   const probabilities = softmax(logits, model.temperature ?? 1);
   const digit = probabilities.indexOf(Math.max(...probabilities));
-  return { logits, probabilities, digit, isDigit: passes(block2, model, tensors) };
+  return { logits, probabilities, digit, isDigit: passes(maps, model, tensors) };
+}
+
+/**
+ * Returns the logits and the maps.
+ * @param {Float32Array} input [28, 28]
+ * @param {Layer[]} layers
+ * @param {Tensors} tensors
+ */
+function run(input, layers, tensors) {
+  let values = input;
+  let maps = input;
+  let side = 28;
+  for (const layer of layers) {
+    if (layer.kind === "maps") maps = values;
+    else if (layer.kind === "relu") values = values.map((value) => Math.max(0, value));
+    else if (layer.kind === "pool") {
+      values = pool(values, side);
+      side = Math.floor(side / 2);
+    } else {
+      const [weights, bias] = [tensors[`${layer.name}.weight`], tensors[`${layer.name}.bias`]];
+      if (layer.kind === "linear") values = linear(values, weights, bias);
+      else {
+        values = convolve(values, side, weights, bias, layer);
+        side += 2 * layer.padding - layer.kernel + 1;
+      }
+    }
+  }
+  return { logits: values, maps };
 }
 
 /**
@@ -81,46 +102,92 @@ function passes(maps, { threshold }, tensors) {
 }
 
 /**
- * Applies a 3x3 convolution with zero padding, a 2x2 max pool and ReLU.
+ * Applies a convolution with zero padding and stride 1.
  * @param {Float32Array} maps [channels, side, side]
  * @param {number} side
- * @param {Float32Array} weights [outputs, channels, 3, 3]
+ * @param {Float32Array} weights [outputs, channels, kernel, kernel]
  * @param {Float32Array} bias [outputs]
- * @returns [outputs, side / 2, side / 2]
+ * @param {{ kernel: number, padding: number }} shape
+ * @returns [outputs, new side, new side]
  */
-function block(maps, side, weights, bias) {
-  const area = side * side;
-  const channels = maps.length / area;
-  const padded = pad(maps, channels, side);
-  const sums = new Float32Array(area);
-  const half = side / 2;
-  const pooled = new Float32Array(bias.length * half * half);
+function convolve(maps, side, weights, bias, { kernel, padding }) {
+  const channels = maps.length / (side * side);
+  const padded = padding ? pad(maps, channels, side, padding) : maps;
+  const wide = side + 2 * padding;
+  const made = wide - kernel + 1;
+  const area = made * made;
+  const results = new Float32Array(bias.length * area);
   for (let output = 0; output < bias.length; output += 1) {
+    const sums = results.subarray(output * area, (output + 1) * area);
     sums.fill(bias[output]);
     for (let channel = 0; channel < channels; channel += 1) {
-      const filter = 9 * (output * channels + channel);
-      addFiltered(sums, side, padded, channel, weights, filter);
+      const filter = kernel * kernel * (output * channels + channel);
+      if (kernel === 3) addFiltered(sums, made, padded, channel, weights, filter);
+      else addTaps(sums, made, padded, channel * wide * wide, wide, weights, filter, kernel);
     }
+  }
+  return results;
+}
+
+/**
+ * Takes the largest of each 2x2.
+ * @param {Float32Array} maps [channels, side, side]
+ * @param {number} side
+ */
+function pool(maps, side) {
+  const half = Math.floor(side / 2);
+  const channels = maps.length / (side * side);
+  const pooled = new Float32Array(channels * half * half);
+  let to = 0;
+  for (let channel = 0; channel < channels; channel += 1) {
     for (let y = 0; y < half; y += 1) {
-      for (let x = 0; x < half; x += 1) {
-        const at = 2 * (y * side + x);
-        const most = Math.max(sums[at], sums[at + 1], sums[at + side], sums[at + side + 1]);
-        pooled[(output * half + y) * half + x] = Math.max(0, most);
+      let at = (channel * side + 2 * y) * side;
+      for (let x = 0; x < half; x += 1, at += 2, to += 1) {
+        pooled[to] = Math.max(maps[at], maps[at + 1], maps[at + side], maps[at + side + 1]);
       }
     }
   }
   return pooled;
 }
 
-/** @param {Float32Array} maps @param {number} channels @param {number} side */
-function pad(maps, channels, side) {
-  const wide = side + 2;
+/**
+ * @param {Float32Array} maps
+ * @param {number} channels
+ * @param {number} side
+ * @param {number} padding
+ */
+function pad(maps, channels, side, padding) {
+  const wide = side + 2 * padding;
   const padded = new Float32Array(channels * wide * wide);
   for (let row = 0; row < channels * side; row += 1) {
-    const [channel, y] = [Math.floor(row / side), row % side];
-    padded.set(maps.subarray(row * side, (row + 1) * side), (channel * wide + y + 1) * wide + 1);
+    const [channel, y] = [Math.floor(row / side), (row % side) + padding];
+    padded.set(maps.subarray(row * side, (row + 1) * side), (channel * wide + y) * wide + padding);
   }
   return padded;
+}
+
+/**
+ * Adds a filter of any size over one padded map to `sums`, one of its weights after the other.
+ * @param {Float32Array} sums [side, side]
+ * @param {number} side
+ * @param {Float32Array} padded
+ * @param {number} start where the map begins in `padded`
+ * @param {number} wide side of the padded map
+ * @param {Float32Array} weights
+ * @param {number} filter where the filter begins in `weights`
+ * @param {number} kernel
+ */
+function addTaps(sums, side, padded, start, wide, weights, filter, kernel) {
+  for (let tap = 0; tap < kernel * kernel; tap += 1) {
+    const weight = weights[filter + tap];
+    const corner = start + Math.floor(tap / kernel) * wide + (tap % kernel);
+    for (let y = 0; y < side; y += 1) {
+      let from = corner + y * wide;
+      for (let at = y * side; at < (y + 1) * side; at += 1, from += 1) {
+        sums[at] += weight * padded[from];
+      }
+    }
+  }
 }
 
 /**

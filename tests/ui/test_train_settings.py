@@ -1,0 +1,28 @@
+"""The settings of the Train tab as controls and as a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from digitcnn.options import NETWORKS
+from digitcnn.training.config import TrainingConfig
+from digitcnn.ui.train_settings import TrainingSettings, config_of, recipe_values
+from digitcnn.workspace import Workspace
+
+
+def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> None:
+    workspace = Workspace(data_dir, tmp_path / "outputs", tmp_path / "checkpoints", "cpu")
+    settings = TrainingSettings(workspace)
+    with gr.Blocks():
+        settings.build_main()
+        settings.build_more()
+    assert settings.network.elem_id == "train-network"
+    assert [value for _, value in settings.network.choices] == list(NETWORKS)
+    assert settings.network.value == "digitcnn"
+    for name in NETWORKS:
+        config = TrainingConfig(digits="small", network=name, seed=3)
+        values = recipe_values(config)
+        assert len(values) == len(settings.recipe)
+        assert config_of(*values, "cpu") == (config, "cpu")
