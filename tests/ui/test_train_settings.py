@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+from coroutines import run_async
 
 from digitcnn.options import NETWORKS
 from digitcnn.training.config import TrainingConfig
@@ -13,11 +14,18 @@ from digitcnn.workspace import Workspace
 
 
 def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> None:
-    workspace = Workspace(data_dir, tmp_path / "outputs", tmp_path / "checkpoints", "cpu")
+    workspace = Workspace(
+        data_dir, tmp_path / "outputs", tmp_path / "checkpoints", tmp_path / "f.sqlite3", "cpu"
+    )
     settings = TrainingSettings(workspace)
-    with gr.Blocks():
-        settings.build_main()
-        settings.build_more()
+
+    async def built() -> None:
+        # Outside of a running loop Gradio makes loops of its own and leaves them open.
+        with gr.Blocks(analytics_enabled=False):
+            settings.build_main()
+            settings.build_more()
+
+    run_async(built())
     assert settings.network.elem_id == "train-network"
     assert [value for _, value in settings.network.choices] == list(NETWORKS)
     assert settings.network.value == "digitcnn"
