@@ -4,10 +4,10 @@
     logits         float32 [N, 10]
     probabilities  float32 [N, 10]: softmax of the logits divided by the checkpoint's temperature
 
-Scaling of the input and temperature are inside, so that a caller has nothing to know. The graph
-is written node by node: it has a dozen or two, and PyTorch's exporter would need another package,
-seconds and warnings for them. Before the file gets its name, ONNX Runtime answers
-``CHECKED_IMAGES`` images with it and PyTorch with the network.
+The model includes input scaling and temperature, so callers need to know neither. The graph is
+written node by node: it has a dozen or two, for which PyTorch's exporter would need another package
+and several seconds. Before the file is written, the predictions of ONNX Runtime and PyTorch for
+``CHECKED_IMAGES`` images are compared.
 
 Needs the extra ``export`` (the packages onnx and onnxruntime).
 """
