@@ -47,7 +47,8 @@ def run_on_press(
     run at a time, for all pages together; the others wait.
     """
     shown = {**components, "button": button}
-    enabled = {"button": gr.Button(interactive=True)}
+    # An update, for a Button that is made here would be another one on the page.
+    enabled = {"button": gr.update(interactive=True)}
 
     @toasting
     def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
