@@ -21,8 +21,11 @@ from digitcnn.network import checkpoint
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.reader import StateDict, TensorSpec
 from digitcnn.network.reader.tensors import Storage, contiguous_stride
+from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import stack_of
 from digitcnn.network.rebuild.plans import geometries
+from digitcnn.network.rebuild.recipe import InputForm, Recipe, Step
+from digitcnn.network.rebuild.search import Scorer
 
 START = b"\x80\x02"
 
@@ -229,3 +232,30 @@ def test_a_deep_network_that_fits_no_image_is_recognised_quickly(kernel: int, si
     started = time.process_time()
     geometries(stack_of(state), state, 24)
     assert time.process_time() - started < 2
+
+
+def test_cheap_layers_on_huge_maps_are_too_much_work() -> None:
+    shapes = {"c.weight": (1200, 1, 1, 1), "l.weight": (10, 1200)}
+    ends = (Step("adaptive_avg", "", (1,)), Step("flatten"), Step("linear", "l"))
+    convolution = Step("conv", "c", (1, 0, 1, 1))
+
+    def check(activations: int) -> None:
+        steps = (convolution, *[Step("activation", "gelu")] * activations, *ends)
+        Recipe(InputForm(), steps).check(shapes)
+
+    check(2)
+    with pytest.raises(ValueError, match="too much work"):
+        check(60)
+
+
+def test_a_search_that_takes_too_long_ends() -> None:
+    state = StateDict("", {"l.weight": spec(10, 784)})
+    stack = stack_of(state)
+    guess = Choices(stack, Facts(), geometries(stack, state, 1)).start(
+        geometries(stack, state, 1)[0]
+    )
+    images, labels = torch.zeros(8, 28, 28), torch.zeros(8, dtype=torch.long)
+    tensors = {"l.weight": torch.zeros(10, 784)}
+    assert Scorer(stack, tensors, images, labels).score(guess, 8) is not None
+    with pytest.raises(CheckpointError, match="too long"):
+        Scorer(stack, tensors, images, labels, seconds=-1.0).score(guess, 8)

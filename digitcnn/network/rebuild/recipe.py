@@ -30,6 +30,8 @@ MAX_NUMBERS = 5
 # Per image: numbers in the largest map, and multiplications in all.
 MAX_MAP = 1_000_000
 MAX_WORK = 400_000_000
+# Numbers in the maps of all steps: cheap layers on large maps cost without multiplying.
+MAX_NUMBERS_IN_ALL = 12_000_000
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,16 @@ class Recipe:
         """Follow the shapes through the steps. Raises ValueError where they do not fit."""
         form = self.input
         shape: tuple[int, ...] = (form.channels, form.side, form.side)
-        largest, multiplications = math.prod(shape), 0
+        largest, multiplications, in_all = math.prod(shape), 0, 0
         for step in self.steps:
             shape, work = _apply(step, shape, shapes)
             largest = max(largest, math.prod(shape))
             multiplications += work
-            if largest > MAX_MAP or multiplications > MAX_WORK:
+            in_all += math.prod(shape)
+            if (
+                largest > MAX_MAP
+                or max(multiplications / MAX_WORK, in_all / MAX_NUMBERS_IN_ALL) > 1
+            ):
                 raise ValueError("too much work")
         if math.prod(shape) != CLASSES or shape[0] != CLASSES:
             raise ValueError("not ten outputs")

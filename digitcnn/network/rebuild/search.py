@@ -9,6 +9,7 @@ all of them last.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from digitcnn.network.reader import InvalidCheckpoint
 from digitcnn.network.rebuild.guesses import Choices, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.network import RebuiltNetwork
@@ -24,6 +26,8 @@ from digitcnn.network.rebuild.recipe import Recipe
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
 # as CALL of them, an image as IMAGE, besides the network's own.
 WORK, CALL, IMAGE = 40e9, 10e6, 300e3
+# Processor time after which nothing more is tried: several times what WORK takes.
+MAX_SECONDS = 8.0
 # Of the finalists together.
 LAST_WORK = 25e9
 FEW, SOME = 80, 300
@@ -66,12 +70,18 @@ class Scorer:
     """Scores guesses on the first images of a set, each image once. labels: int64 [N]."""
 
     def __init__(
-        self, stack: Stack, tensors: Mapping[str, Tensor], images: Tensor, labels: Tensor
+        self,
+        stack: Stack,
+        tensors: Mapping[str, Tensor],
+        images: Tensor,
+        labels: Tensor,
+        seconds: float = MAX_SECONDS,
     ) -> None:
         self._stack, self._tensors = stack, tensors
         self.images, self.labels = images, labels
         self._scores: dict[Recipe, Score] = {}
         self.left = WORK
+        self._ends = time.thread_time() + seconds
 
     def work(self, guess: Guess) -> int | None:
         """Multiplications per image; None where the guess does not fit the shapes."""
@@ -92,6 +102,10 @@ class Scorer:
             network = self._network(recipe)
         except ValueError:
             return None
+        if time.thread_time() > self._ends:
+            raise InvalidCheckpoint(
+                "is a network that takes too long to rebuild; choose a smaller classifier"
+            )
         self.left -= CALL + (network.work.multiplications + IMAGE) * (n - done)
         with torch.inference_mode():
             logits = network.logits(self.images[done:n]).double().nan_to_num(0.0, 0.0, 0.0)
