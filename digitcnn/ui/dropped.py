@@ -18,8 +18,9 @@ from digitcnn.network.filenames import numbered, safe_filename, save_under_free_
 # Models of a page that has not asked for them for so long expire.
 SECONDS_HELD = 70 * 60
 PER_SESSION = 8
-# 4 MB each, for all sessions together; the oldest expire first.
+# For all sessions together; the oldest expire first. Most have 4 MB, some have 64.
 HELD = 64
+HELD_BYTES = 512_000_000
 
 PREFIX = "dropped-"
 
@@ -53,8 +54,9 @@ class DroppedModels:
         self,
         clock: Callable[[], float] = time.monotonic,
         digits: Callable[[], DigitSet] = generated_digits,
+        most_bytes: int = HELD_BYTES,
     ) -> None:
-        self._clock, self._digits = clock, digits
+        self._clock, self._digits, self._most_bytes = clock, digits, most_bytes
         self._lock = threading.Lock()
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._changes = 0
@@ -92,7 +94,7 @@ class DroppedModels:
             key = PREFIX + secrets.token_urlsafe(16)
             self._held[key] = _Held(session, checkpoint, self._clock())
             self._changes += 1
-            while len(self._held) > HELD:
+            while len(self._held) > HELD or self._bytes() > self._most_bytes:
                 self._held.popitem(last=False)
         verdict = checkpoint.verdict
         return DroppedFile(path.name, f"{verdict[:1].upper()}{verdict[1:]}.", key)
@@ -119,6 +121,10 @@ class DroppedModels:
             for key in [key for key, held in self._held.items() if held.session == session]:
                 del self._held[key]
                 self._changes += 1
+
+    def _bytes(self) -> int:
+        """The size of the files of all models but the latest."""
+        return sum(held.checkpoint.size for held in list(self._held.values())[:-1])
 
     def _drop_old(self) -> None:
         oldest = self._clock() - SECONDS_HELD
