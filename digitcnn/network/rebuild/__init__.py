@@ -29,7 +29,14 @@ from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
 from digitcnn.network.rebuild.plans import geometries
 from digitcnn.network.rebuild.recipe import Recipe
-from digitcnn.network.rebuild.search import MIN_ACCURACY, Outcome, Scorer, search
+from digitcnn.network.rebuild.search import (
+    MIN_ACCURACY,
+    MIN_AGREEMENT,
+    P_VALUE,
+    Outcome,
+    Scorer,
+    search,
+)
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
 
@@ -211,7 +218,10 @@ def _verdict(stack: Stack, outcome: Outcome, digits: DigitSet) -> str:
         f"{describe(stack)}; {_inferred(outcome, stack)} inferred "
         f"({100 * outcome.accuracy:.1f}% of {_of(digits, outcome.images)})"
     )
-    if outcome.runner_up is not None and outcome.p_value >= 0.05:
+    # Even a significant lead does not tell two functions apart that give nearly the same answers,
+    # such as ReLU and leaky ReLU.
+    is_close = outcome.p_value >= P_VALUE or outcome.agreement >= MIN_AGREEMENT
+    if outcome.runner_up is not None and is_close:
         other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
         text += (
             f"; runner-up with the same answer on {100 * outcome.agreement:.1f}%: "

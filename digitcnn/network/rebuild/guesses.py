@@ -28,7 +28,7 @@ _COSTS = {
     "0 to 255": 0.25, "EMNIST mean and deviation": 0.2,
 }  # fmt: skip
 _UNUSUAL_ACTIVATION = 0.3
-_GEOMETRY_COST = 0.04
+_GEOMETRY_COST = 0.1
 
 # The order of batch norm, activation and pooling after a convolution.
 Order = tuple[str, str, str]
@@ -198,6 +198,11 @@ class Choices:
         replace = dataclasses.replace
         others = [replace(guess, activation=a, linear_activation=a) for a in names]
         return [guess] if guess.steps else list(dict.fromkeys([guess, *others]))
+
+    def together(self, guess: Guess) -> list[Guess]:
+        """Scalings, kinds of pooling and orders, in all combinations."""
+        kinds = [guess, *self.structures(guess)]
+        return list(dict.fromkeys(form for kind in kinds for form in self.inputs(kind, False)))
 
     def structures(self, guess: Guess) -> list[Guess]:
         """The other kinds of pooling, and orders of the steps."""
