@@ -31,7 +31,6 @@ from digitcnn.network.rebuild.plans import geometries
 from digitcnn.network.rebuild.recipe import Recipe
 from digitcnn.network.rebuild.search import (
     MIN_ACCURACY,
-    MIN_AGREEMENT,
     P_VALUE,
     Outcome,
     Scorer,
@@ -43,6 +42,8 @@ __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
 # Guesses are scored on so many images.
 IMAGES = 1000
 MAX_GEOMETRIES = 24
+# From this share of equal answers the verdict names the runner-up, however clear the lead.
+_NEARLY_SAME = 0.98
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +221,12 @@ def _verdict(stack: Stack, outcome: Outcome, digits: DigitSet) -> str:
     )
     # Even a significant lead does not tell two functions apart that give nearly the same answers,
     # such as ReLU and leaky ReLU.
-    is_close = outcome.p_value >= P_VALUE or outcome.agreement >= MIN_AGREEMENT
+    other_guess = outcome.runner_up.guess if outcome.runner_up else outcome.best.guess
+    is_close = (
+        outcome.p_value >= P_VALUE
+        or outcome.agreement >= _NEARLY_SAME
+        or other_guess.cost < outcome.best.guess.cost
+    )
     if outcome.runner_up is not None and is_close:
         other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
         text += (

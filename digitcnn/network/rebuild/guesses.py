@@ -28,7 +28,7 @@ _COSTS = {
     "0 to 255": 0.25, "EMNIST mean and deviation": 0.2,
 }  # fmt: skip
 _UNUSUAL_ACTIVATION = 0.3
-_GEOMETRY_COST = 0.1
+_GEOMETRY_COST = 0.06
 
 # The order of batch norm, activation and pooling after a convolution.
 Order = tuple[str, str, str]

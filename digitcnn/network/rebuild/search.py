@@ -181,6 +181,9 @@ def search(choices: Choices, scorer: Scorer) -> Outcome | None:
         beam = scorer.best([*(score.guess for score in beam), *starts], few, BEAM)
         if max(scorer.accuracy(score) for score in beam) < HOPELESS:
             return _decide(beam, scorer)
+    if all(score.guess.geometry != starts[0].geometry for score in beam):
+        # The most usual geometry is never left out: a wrong activation may hide it.
+        beam = [beam[0], *scorer.best(starts[:1], few, 1), *beam[1:-1]]
     some = _affordable(scorer, starts[0], SOME)
     seen: dict[Guess, None] = {}
     for score in beam:
@@ -252,15 +255,27 @@ def _most_accurate_first(scores: list[Score], scorer: Scorer) -> list[Score]:
 
 
 def _decide(scores: list[Score], scorer: Scorer) -> Outcome:
-    """Compare the best with the next that is another function."""
+    """Compare the best with the next that is another function.
+
+    What is usual decides only where the likelihoods do not.
+    """
     best = scores[0]
-    accuracy, images = scorer.accuracy(best), len(best.predicted)
     for other in scores[1:]:
+        lead = _paired_p(other.likelihoods - best.likelihoods)
+        if lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
+            best = other
+    accuracy, images = scorer.accuracy(best), len(best.predicted)
+    for other in scores:
         difference = best.likelihoods - other.likelihoods
         if float(difference.abs().max()) > 1e-6:
-            agreement = float((best.predicted == other.predicted).double().mean())
-            return Outcome(best, accuracy, images, other, agreement, _paired_p(difference))
+            p_value = _paired_p(difference)
+            return Outcome(best, accuracy, images, other, _agreement(best, other), p_value)
     return Outcome(best, accuracy, images, None, 1.0, 0.0)
+
+
+def _agreement(one: Score, other: Score) -> float:
+    """The share of images to which both give the same digit."""
+    return float((one.predicted == other.predicted).double().mean())
 
 
 def _paired_p(difference: Tensor) -> float:
