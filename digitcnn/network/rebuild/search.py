@@ -36,6 +36,7 @@ FINALISTS = 4
 MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
+NEARLY_AS_USUAL = 0.1
 # Below this, another ground, orientation or activation may hide the right geometry.
 DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
@@ -257,13 +258,15 @@ def _most_accurate_first(scores: list[Score], scorer: Scorer) -> list[Score]:
 def _decide(scores: list[Score], scorer: Scorer) -> Outcome:
     """Compare the best with the next that is another function.
 
-    What is usual decides only where the likelihoods do not.
+    Of guesses that are about equally usual, a significantly likelier one comes first.
     """
     best = scores[0]
     for other in scores[1:]:
+        is_near = other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
         lead = _paired_p(other.likelihoods - best.likelihoods)
-        if lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
+        if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
             best = other
+            break
     accuracy, images = scorer.accuracy(best), len(best.predicted)
     for other in scores:
         difference = best.likelihoods - other.likelihoods
