@@ -243,15 +243,6 @@ def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> Non
     assert check(one, digits, unseen_digits()) == "same"
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_of_200_random_networks_none_is_rebuilt_wrongly_without_saying_so() -> None:
-    digits, others = training_digits(), unseen_digits()
-    results = [check(sample(seed, digits, 120), digits, others) for seed in range(200)]
-    # Weights of networks that were trained for a moment often do not tell leaky ReLU from ReLU.
-    assert results.count("same") >= 60, results
-
-
 @functools.cache
 def trained_perceptron() -> nn.Sequential:
     torch.manual_seed(0)

@@ -72,13 +72,9 @@ class RebuiltNetwork(nn.Module):
         tensors = self.tensors
         return torch.cat([self._forward(part, tensors) for part in images.split(batch)])
 
-    def _forward(
-        self, images: Tensor, tensors: dict[str, Tensor], divergences: list[float] | None = None
-    ) -> Tensor:
+    def _forward(self, images: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         x = prepare(images, self.recipe.input)
         for step in self.recipe.steps:
-            if divergences is not None and step.op == "norm":
-                divergences.append(_divergence(x, step, tensors))
             x = run(step, x, tensors)
         return x.flatten(1)
 
@@ -89,10 +85,17 @@ class RebuiltNetwork(nn.Module):
         distributions and of the median channel, which dead channels do not affect. At most 1 each,
         because digits that were augmented in training have other statistics.
         """
-        if not any(step.op == "norm" for step in self.recipe.steps):
-            return 0.0
         divergences: list[float] = []
-        self._forward(images, self.tensors, divergences)
+        left = sum(step.op == "norm" for step in self.recipe.steps)
+        if not left:
+            return 0.0
+        x = prepare(images, self.recipe.input)
+        for step in self.recipe.steps:
+            if step.op == "norm":
+                divergences.append(_divergence(x, step, self.tensors))
+                if len(divergences) == left:
+                    break
+            x = run(step, x, self.tensors)
         return sum(divergences) / len(divergences)
 
     def inference_copy(self) -> RebuiltNetwork:
@@ -101,11 +104,12 @@ class RebuiltNetwork(nn.Module):
 
 
 def _divergence(x: Tensor, step: Step, tensors: Mapping[str, Tensor]) -> float:
-    others = [place for place in range(x.dim()) if place != 1]
+    # One row per channel: PyTorch takes the variance of rows much faster than of columns.
+    rows = x.transpose(0, 1).flatten(1)
     mean, variance = tensors[f"{step.name}.running_mean"], tensors[f"{step.name}.running_var"]
     variance = variance.clamp(min=1e-9)
-    ratio = x.var(others).div(variance).clamp(min=1e-9)
-    shift = x.mean(others).sub(mean).square().div(variance)
+    ratio = rows.var(1).div(variance).clamp(min=1e-9)
+    shift = rows.mean(1).sub(mean).square().div(variance)
     divergence = float((0.5 * (ratio + shift - 1 - ratio.log())).median())
     return min(divergence, 1.0) if math.isfinite(divergence) else 1.0
 

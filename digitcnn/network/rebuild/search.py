@@ -37,6 +37,7 @@ MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
 NEARLY_AS_USUAL = 0.1
+NEARLY_AS_CLOSE = 0.02
 # Below this, another ground, orientation or activation may hide the right geometry.
 DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
@@ -258,11 +259,15 @@ def _most_accurate_first(scores: list[Score], scorer: Scorer) -> list[Score]:
 def _decide(scores: list[Score], scorer: Scorer) -> Outcome:
     """Compare the best with the next that is another function.
 
-    Of guesses that are about equally usual, a significantly likelier one comes first.
+    Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
+    significantly likelier one comes first.
     """
     best = scores[0]
     for other in scores[1:]:
-        is_near = other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
+        is_near = (
+            other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
+            and other.divergence <= best.divergence + NEARLY_AS_CLOSE
+        )
         lead = _paired_p(other.likelihoods - best.likelihoods)
         if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
             best = other
