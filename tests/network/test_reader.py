@@ -847,7 +847,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
         yield loader
 
 
-# Only scoring guesses on digits shows what is wrong with these, which may take as long as accepting.
+# Only scores on digits show what is wrong with these; that may take as long as accepting.
 SCORED = {"pt: a network with a layer more"}
 
 
