@@ -67,22 +67,28 @@ function run(input, layers, tensors) {
   let maps = input;
   let side = 28;
   for (const layer of layers) {
-    if (layer.kind === "maps") maps = values;
-    else if (layer.kind === "relu") values = values.map((value) => Math.max(0, value));
-    else if (layer.kind === "pool") {
+    if (layer.kind === "conv") {
+      values = convolve(values, side, ...weightsOf(layer.name, tensors), layer);
+      side += 2 * layer.padding - layer.kernel + 1;
+    } else if (layer.kind === "linear") {
+      values = linear(values, ...weightsOf(layer.name, tensors));
+    } else if (layer.kind === "pool") {
       values = pool(values, side);
       side = Math.floor(side / 2);
-    } else {
-      const [weights, bias] = [tensors[`${layer.name}.weight`], tensors[`${layer.name}.bias`]];
-      if (layer.kind === "linear") values = linear(values, weights, bias);
-      else {
-        values = convolve(values, side, weights, bias, layer);
-        side += 2 * layer.padding - layer.kernel + 1;
-      }
-    }
+    } else if (layer.kind === "relu") {
+      values = values.map((value) => Math.max(0, value));
+    } else maps = values;
   }
   return { logits: values, maps };
 }
+
+/**
+ * Returns a layer's weights and bias.
+ * @param {string} name
+ * @param {Tensors} tensors
+ * @returns {[Float32Array, Float32Array]}
+ */
+const weightsOf = (name, tensors) => [tensors[`${name}.weight`], tensors[`${name}.bias`]];
 
 /**
  * Returns whether the log odds of "some digit" against "not a digit" reach the threshold.
