@@ -4,7 +4,6 @@ import { Connection } from "./calls.js";
 import { appId, sendToGradio, watchGradio } from "./gradio.js";
 
 const VISITOR_KEY = "digitcnn-visitor";
-const OWNER_KEY = "digitcnn-owner";
 const TAB_KEY = "digitcnn-tab";
 const SKETCH_KEY = "digitcnn-sketch";
 
@@ -105,7 +104,12 @@ export const visitor = (() => {
   return fresh;
 })();
 
-let owner = whereAllowed(() => sessionStorage.getItem(OWNER_KEY)) ?? "";
+// The token outlasts a reload in the state of the tab's history entry, not in a storage. Gradio
+// replaces that state without looking at it, so every replacement keeps the token.
+let owner = String(history.state?.owner ?? "");
+const replaceState = history.replaceState.bind(history);
+history.replaceState = (state, unused, url) =>
+  replaceState(owner ? { ...state, owner } : state, unused, url);
 
 /** The owner's token; empty for a visitor. */
 export const ownerToken = () => owner;
@@ -114,11 +118,9 @@ export const ownerToken = () => owner;
 function takeOwnerToken() {
   const match = /^#owner=(.+)$/.exec(location.hash);
   if (!match) return;
-  history.replaceState(history.state, "", location.pathname + location.search);
   const token = whereAllowed(() => decodeURIComponent(match[1]));
-  if (token === null) return; // not a token of ours
-  owner = token;
-  whereAllowed(() => sessionStorage.setItem(OWNER_KEY, token));
+  if (token !== null) owner = token; // else it is not a token of ours
+  history.replaceState(history.state, "", location.pathname + location.search);
 }
 takeOwnerToken();
 addEventListener("hashchange", takeOwnerToken);
