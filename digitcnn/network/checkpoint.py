@@ -100,11 +100,13 @@ class Answers:
     """A checkpoint's predictions for N images.
 
     probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each is accepted as a
-    digit; None where the checkpoint has no OOD detector.
+    digit; digit_score: float32 [N] on the CPU, the OOD detector's score, higher for digits. Both
+    are None where the checkpoint has no OOD detector.
     """
 
     probabilities: Tensor
     is_digit: Tensor | None
+    digit_score: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +225,16 @@ class Checkpoint:
         images: [N, 28, 28] from 0 to 255, on the classifier's device.
         """
         classifier = self.classifier
-        is_digit = None
+        is_digit = digit_score = None
         if self.ood is not None and isinstance(classifier, Network):
             maps = classifier.maps(classifier.prepare(images))
             logits = classifier.output(classifier.features_of(maps))
-            is_digit = self.ood.passes(maps)
+            digit_score = self.ood.scores(maps)
+            is_digit = digit_score >= self.ood.threshold
         else:
             logits = classifier.logits(images)
-        return Answers(torch.softmax(logits / self.temperature, dim=1), is_digit)
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return Answers(probabilities, is_digit, digit_score)
 
 
 @dataclass(frozen=True)
