@@ -95,7 +95,7 @@ class RunningApp:
             d for d in config["dependencies"] if [ids["train-start"]["id"], "click"] in d["targets"]
         )
         values = {part["id"]: part["props"].get("value") for part in config["components"]}
-        chosen = {"train-digits": digits, "train-images": images, "train-epochs": epochs}
+        chosen = {"train-digits": [digits], "train-images": images, "train-epochs": epochs}
         for name, value in chosen.items():
             values[ids[name]["id"]] = value
         body = {

@@ -15,15 +15,17 @@ from digitcnn.analysis.neighbours import near_duplicates
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_mnist
+from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitSetError
 
 
 def own_kind_first(names: Sequence[str], trained_on: str | None) -> list[str]:
-    """Return the names without repetition, the set that the model was trained on first.
+    """Return the names without repetition, the sets that the model was trained on first.
 
-    The gaps to all others are measured from the first.
+    trained_on: names separated by commas. The gaps to all others are measured from the first.
     """
-    return sorted(dict.fromkeys(names), key=lambda name: name != trained_on)
+    own = set_names(trained_on or "")
+    return sorted(dict.fromkeys(names), key=lambda name: name not in own)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from digitcnn import web
 from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.digits.names import listed
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
@@ -286,5 +287,7 @@ def _accuracy(accuracy: object, n: object) -> str:
 
 def _set_title(name: object, config: Json) -> str:
     if name == "held_out":
-        return f"held-out images of {_text(config.get('digits'))}"
+        return f"held-out images of {listed(_text(config.get('digits')))}"
+    if isinstance(name, str) and name.startswith("held_out "):
+        return f"held-out images of {_text(name.removeprefix('held_out '))}"
     return f"{_text(name)} test"

@@ -87,8 +87,9 @@ def _train(commands: Commands) -> None:
     option(
         "--digits",
         default=argparse.SUPPRESS,
-        help="digit set to train on (default: mnist, downloaded if missing; synthetic if that "
-        "fails)",
+        metavar="A,B",
+        help="comma-separated digit sets to train on (default: mnist, downloaded if missing; "
+        "synthetic if that fails)",
     )
     option(
         "--seed",

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitSetError
 from digitcnn.feedback.file_format import count_labelled
 from digitcnn.folders import checkpoint_file, data_folder, feedback_place, output_folder
@@ -96,7 +97,7 @@ def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
     """
     catalog = catalog_of(args)
     if hasattr(args, "digits"):
-        names = [name.strip() for name in args.digits.split(",")]
+        names = set_names(args.digits) or [args.digits]
     else:
         usual = ("mnist", "emnist-digits")
         names = [name for name in usual if catalog.check(name, "test")]
@@ -107,7 +108,7 @@ def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
             raise DigitSetError(
                 "No default test set is available; download one, or name others with --digits."
             )
-    return [catalog.open(name, "test") for name in dict.fromkeys(names)]
+    return [catalog.open(name, "test") for name in names]
 
 
 def download(catalog: Catalog, name: str, split: str | None = None) -> None:

@@ -11,6 +11,7 @@ from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import set_names
 from digitcnn.options import check_passes, usual_passes
 from digitcnn.services.predictors import predict_uncached
 from digitcnn.services.stability import measure_stability
@@ -41,8 +42,8 @@ def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None
         return catalog.open(args.digits, "test")
     if catalog.check("mnist", "test"):
         return catalog.open("mnist", "test")
-    own = trained_on is not None and catalog.check(trained_on, "test")
-    name = trained_on if own and trained_on is not None else "synthetic"
+    own = (name for name in set_names(trained_on or "") if catalog.check(name, "test"))
+    name = next(own, "synthetic")
     say(f"mnist is not available; using {name}. Choose another with --digits.")
     return catalog.open(name, "test")
 

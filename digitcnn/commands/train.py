@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from digitcnn.commands.base import Answer, catalog_of, download, folder_option
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
@@ -41,7 +42,7 @@ from digitcnn.training.events import RunEnd
 from digitcnn.training.job import resumable
 from digitcnn.training.run_record import FINISHED
 from digitcnn.training.runs import RunStore
-from digitcnn.training.session import assist_training, open_training_set
+from digitcnn.training.session import assist_training
 from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
@@ -169,22 +170,21 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
         saves=not args.no_save,
     )
     config = _with_available_digits(config, catalog, named=hasattr(args, "digits"))
-    open_training_set(config, catalog)
+    open_training_images(catalog, config.digits, config.train_images)
     return plan_runs(dataclasses.replace(request, config=config), store)
 
 
 def _with_available_digits(
     config: TrainingConfig, catalog: Catalog, *, named: bool
 ) -> TrainingConfig:
-    """Download the training set where it is missing; synthetic replaces it only where that fails.
+    """Download the training sets that are missing; synthetic replaces one where that fails.
 
-    named: whether the user named the set, which then may not be replaced. Raises DigitSetError for
+    named: whether the user named the sets, which then may not be replaced. Raises DigitSetError for
     a damaged set, which is never replaced.
     """
-    if catalog.check(config.digits, "train"):
-        return config
     try:
-        download(catalog, config.digits)
+        for name in missing_sets(catalog, config.digits):
+            download(catalog, name)
     except DownloadError as error:
         if named:
             raise
@@ -249,4 +249,6 @@ def _summary_text(summary: SeedSummary, planned: int) -> str:
 
 
 def _set_title(name: str) -> str:
-    return "held-out images" if name == "held_out" else f"{name} test"
+    if name.startswith("held_out"):
+        return f"held-out images {name.removeprefix('held_out').strip()}".strip()
+    return f"{name} test"

@@ -12,14 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from digitcnn.digits.distortions import distort
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """How far each image may be changed; every range is uniform and symmetric.
 
-    rotation: degrees. shift: share of the 28 pixels, per axis. scale: share, one for both axes.
+    rotation: degrees. shift: share of the 28 pixels, per axis. size, scale: of the digit, one for
+    both axes: its size varies around ``size`` by ``scale``, as shares.
     shear: horizontal pixels per vertical pixel.
     thicken, blur: the shares of each batch whose strokes are thickened and blurred.
+    distorted: the share of each batch with noise, haze, lines and the like (``distortions``).
+    far: the share that is turned, moved, shrunk and sheared as far as FAR says.
     """
 
     rotation: float = 12.0
@@ -28,6 +33,12 @@ class Augmentation:
     shear: float = 0.2
     thicken: float = 1 / 3
     blur: float = 1 / 3
+    distorted: float = 0.3
+    far: float = 0.05
+    size: float = 1.0
+
+
+FAR = Augmentation(rotation=35.0, shift=0.15, size=0.9, scale=0.35, shear=0.6)
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
@@ -36,9 +47,15 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     images: uint8 [N, 28, 28]. Returns float32 [N, 28, 28] on the same scale, 0 to 255.
     generator: on the device of ``images``.
     """
-    pixels = images.unsqueeze(1).float()
-    pixels = warp(pixels, _draw_maps(len(images), augmentation, generator))
-    return _change_strokes(pixels, augmentation, generator).squeeze(1)
+    count = len(images)
+    far, distorted = round(count * augmentation.far), round(count * augmentation.distorted)
+    maps = _draw_maps(count - far, augmentation, generator), _draw_maps(far, FAR, generator)
+    pixels = warp(images.unsqueeze(1).float(), torch.cat(maps).roll(-distorted, 0))
+    pixels = _change_strokes(pixels, augmentation, generator)
+    if distorted:
+        # The last images, of which few are thickened or blurred; the far ones are before them.
+        pixels[-distorted:] = 255 * distort((pixels[-distorted:] / 255).clamp_(0, 1), generator)
+    return pixels.squeeze(1)
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
@@ -76,7 +93,7 @@ def _draw_maps(images: int, augmentation: Augmentation, generator: torch.Generat
     return affine_maps(
         angle=draw[:, 0] * math.radians(augmentation.rotation),
         shear=augmentation.shear * draw[:, 4],
-        zoom=1 / (1 + augmentation.scale * draw[:, 3]),
+        zoom=1 / (augmentation.size + augmentation.scale * draw[:, 3]),
         shift=augmentation.shift * draw[:, 1:3],
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from digitcnn.digits.names import listed
 from digitcnn.errors import DigitSetError
 
 if TYPE_CHECKING:
@@ -79,6 +81,26 @@ class DigitSet:
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
+def union(sets: Sequence[DigitSet]) -> DigitSet:
+    """Return the images of several sets as one, named ``mnist,synthetic``.
+
+    They are mixed evenly, each set in its own order: the first N images, for any N, are of the
+    sets in their proportions. A single set stays as it is.
+    """
+    import torch
+
+    if len(sets) == 1:
+        return sets[0]
+    places = torch.cat([(torch.arange(len(each)) + 0.5) / len(each) for each in sets])
+    order = places.argsort(stable=True)
+    return DigitSet(
+        images=torch.cat([each.images for each in sets])[order],
+        labels=torch.cat([each.labels for each in sets])[order],
+        name=",".join(each.name for each in sets),
+        split=sets[0].split,
+    )
+
+
 def split_held_out(
     training_file: DigitSet, train_images: int | None = None
 ) -> tuple[DigitSet, DigitSet]:
@@ -93,10 +115,17 @@ def split_held_out(
         raise DigitSetError(
             f"{training_file.name} has {len(training_file)} training images; at least 2 are needed."
         )
-    count = available if train_images is None else train_images
-    if not 1 <= count <= available:
+    training = training_file.take(slice(0, available))
+    return first_images(training, train_images), training_file.take(slice(available, None))
+
+
+def first_images(training: DigitSet, count: int | None) -> DigitSet:
+    """Return the first ``count`` training images; None: all. Raises DigitSetError for too many."""
+    if count is None:
+        return training
+    if not 1 <= count <= len(training):
         raise DigitSetError(
-            f"{training_file.name} has {available} images to train on, "
-            f"but {count} were requested; choose 1 to {available}."
+            f"{listed(training.name)} has {len(training)} images to train on, "
+            f"but {count} were requested; choose 1 to {len(training)}."
         )
-    return training_file.take(slice(0, count)), training_file.take(slice(available, None))
+    return training.take(slice(0, count))

@@ -12,3 +12,14 @@ FRAMINGS = ("none", "mnist", "emnist")
 # Sets that ``synthetic`` generates, and how many images each has by split.
 GENERATED = ("synthetic", "synthetic-other-writers")
 GENERATED_IMAGES: Mapping[str, int] = {"train": 24_000, "test": 4_000}
+
+
+def set_names(digits: str) -> list[str]:
+    """Return the names in a comma-separated list, each once: ``mnist,synthetic``."""
+    return list(dict.fromkeys(name for part in digits.split(",") if (name := part.strip())))
+
+
+def listed(digits: str) -> str:
+    """Return the names in a comma-separated list for people: ``mnist and synthetic``."""
+    *others, last = set_names(digits) or [digits]
+    return f"{', '.join(others)} and {last}" if others else last

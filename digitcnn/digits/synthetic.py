@@ -92,16 +92,17 @@ class Population:
 
 POPULATIONS: Mapping[str, Population] = {
     "synthetic": Population(
-        slant=Spread(9, 13, -22, 45),
+        slant=Spread(7, 14, -24, 45),
         width=Spread(0.98, 0.2, 0.55, 1.7),
-        pen=Spread(1.3, 0.45, 0.6, 2.7),
+        # From a thin ballpoint to a broad marker.
+        pen=Spread(1.15, 0.5, 0.4, 2.5),
         roundness=Spread(1.0, 0.1, 0.6, 1.2),
         habit=0.055,
         mood=0.04,
         wobble=0.018,
         looseness=2.0,
         steadiness=0.8,
-        pressure=0.15,
+        pressure=0.18,
     ),
     # Backward slants, wide and uneven writing, rarer forms, EMNIST framing (arXiv 1702.05373).
     "synthetic-other-writers": Population(

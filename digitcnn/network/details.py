@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from digitcnn.digits.names import listed, set_names
 from digitcnn.errors import CheckpointError
 from digitcnn.files import without_nan
 from digitcnn.intervals import wilson_interval
@@ -24,13 +25,15 @@ MAX_TEXT = 200
 class Details:
     """Where a network comes from. Unknown values are None or empty.
 
-    digits: name of the digit set trained on; None for weights only.
+    digits: name of the digit set trained on, or several names separated by commas; None for
+    weights only.
     epochs, planned_epochs: finished and requested.
     state: ``finished``, or ``stopped at epoch 3 of 12``; empty for weights only.
     config: the training's settings. history: a row per finished epoch.
     fingerprints: SHA-256 in hex of the images, by their part (``train``, ``held_out``).
-    metrics: results at the end of the run by digit set, ``held_out`` for the held-out images;
-    each with at least ``n`` (images) and ``accuracy`` (fraction). They are claims of the file.
+    metrics: results at the end of the run by digit set, ``held_out`` for the held-out images and
+    ``held_out mnist`` for those of one of several sets; each with at least ``n`` (images) and
+    ``accuracy`` (fraction). They are claims of the file.
     temperature: what logits are divided by before the softmax; None where not calibrated.
     created: ISO 8601, in UTC. versions: of the packages, by name.
 
@@ -81,18 +84,29 @@ class Details:
         """Describe the training and the accuracy in words, as far as the file claims them."""
         if self.digits is None:
             return "no training details"
-        parts = [f"trained on {self.digits}"]
+        parts = [f"trained on {listed(self.digits)}"]
         if self.epochs is not None:
             parts[0] += f" for {self.epochs} epoch{'s' * (self.epochs != 1)}"
         if self.seed is not None:
             parts.append(f"seed {self.seed}")
         if self.state.startswith("stopped"):
             parts.append(self.state)
-        which = self.digits if self.digits in self.metrics else "held_out"
+        which, where = self.first_result
         if which in self.metrics:
-            where = f"{self.digits} test" if which == self.digits else f"held-out {self.digits}"
             parts.append(f"{_accuracy(self.metrics[which])} on {where} (claimed)")
         return ", ".join(parts)
+
+    @property
+    def first_result(self) -> tuple[str, str]:
+        """The result to name the model by, as its key in ``metrics`` and for people.
+
+        It is that of the first of its sets with a tested one, else of the held-out images.
+        """
+        names = set_names(self.digits or "")
+        tested = next((name for name in names if name in self.metrics), None)
+        if tested is not None:
+            return tested, f"{tested} test"
+        return "held_out", f"held-out {listed(self.digits or '')}"
 
 
 def _accuracy(metrics: dict[str, Any]) -> str:

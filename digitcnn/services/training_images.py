@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import listed
+from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 
@@ -20,12 +22,12 @@ def training_images(catalog: Catalog, checkpoint: Checkpoint) -> DigitSet:
             "compared; choose another model."
         )
     count = details.config.get("train_images")
-    training, _ = split_held_out(
-        catalog.open(details.digits, "train"), count if type(count) is int else None
-    )
+    training = open_training_images(
+        catalog, details.digits, count if type(count) is int else None
+    ).training
     if details.fingerprints.get("train", training.fingerprint) != training.fingerprint:
         raise DigitSetError(
-            f"The {details.digits} images differ from those {checkpoint.name} was trained on; "
-            "restore them, or choose another model."
+            f"The {listed(details.digits)} images differ from those {checkpoint.name} was trained "
+            "on; restore them, or choose another model."
         )
     return training

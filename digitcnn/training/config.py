@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, fields
 from typing import Any
 
+from digitcnn.digits.names import set_names
 from digitcnn.errors import ConfigError
 from digitcnn.options import NETWORKS, check_passes
 
@@ -14,7 +15,8 @@ from digitcnn.options import NETWORKS, check_passes
 class TrainingConfig:
     """The settings of one training; the defaults are the default recipe.
 
-    digits: name of the digit set to train on.
+    digits: the digit sets to train on, names separated by commas; one image is as likely as
+    another, whatever its set.
     epochs: passes over the training images, 1 to 200.
     batch_size: images per step, 1 to 4096.
     learning_rate: peak of the one-cycle schedule, 1e-5 to 1e-1.
@@ -47,8 +49,10 @@ class TrainingConfig:
             raise ConfigError(f"The learning rate is {rate}; choose one from {low:g} to {high:g}.")
         if not isinstance(self.augmentation, bool):
             raise ConfigError(f"augmentation is {self.augmentation!r}; it is either on or off.")
-        if not isinstance(self.digits, str) or not self.digits:
+        names = set_names(self.digits) if isinstance(self.digits, str) else []
+        if not names:
             raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
+        object.__setattr__(self, "digits", ",".join(names))
         if self.network not in NETWORKS:
             raise ConfigError(
                 f"The network is {self.network!r:.60}; choose one of {', '.join(NETWORKS)}."

@@ -22,8 +22,10 @@ from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist
+from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
@@ -54,16 +56,14 @@ def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, Digit
             "choose a model trained here."
         )
     count = details.config.get("train_images")
-    training, held_out = split_held_out(
-        catalog.open(details.digits, "train"), count if type(count) is int else None
-    )
-    for part, images in (("train", training), ("held_out", held_out)):
-        if details.fingerprints.get(part, images.fingerprint) != images.fingerprint:
+    images = open_training_images(catalog, details.digits, count if type(count) is int else None)
+    for part, found in (("train", images.training), ("held_out", images.held_out)):
+        if details.fingerprints.get(part, found.fingerprint) != found.fingerprint:
             raise DigitSetError(
-                f"The training images of {details.digits} here are not those that {base.name} was "
-                "trained on; restore them, or choose another model."
+                f"The training images of {listed(details.digits)} here are not those that "
+                f"{base.name} was trained on; restore them, or choose another model."
             )
-    return training, held_out
+    return images.training, images.held_out
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def fine_tune(
     loss is no longer finite or the file cannot be written.
     """
     learning, testing = check_sketches(sketches)
-    yield Phase(f"loading {base.details.digits}")
+    yield Phase(f"loading {listed(base.details.digits or '')}")
     training, held_out = original_images(base, catalog)
     session = _Session(base, learning, testing, training, held_out, compute, stop, config)
     try:
@@ -147,7 +147,7 @@ class _Session:
         for network in (self.old, self.new):
             network.to(self.compute.device)
         # In their own framing, and in the framing of other collections.
-        title = f"{self.held_out.name} held-out"
+        title = f"{listed(self.held_out.name)} held-out"
         framed = dataclasses.replace(self.held_out, images=frame_emnist(self.held_out.images))
         _, feedback = self._compare(f"{FEEDBACK}, other half", self.testing.as_digit_set())
         after, plain = self._compare(title, self.held_out)
@@ -157,7 +157,8 @@ class _Session:
         temperature = fit_temperature(after.logits, after.labels)
         rows, problem = [feedback, plain, emnist], ""
         metrics = {"held_out": evaluate(after, temperature).to_json()}
-        for name in (self.training.name, other_test_set(self.training.name)):
+        trained_on = self.training.name
+        for name in (*set_names(trained_on), other_test_set(trained_on)):
             if self.stop.is_set():
                 break
             entry = catalog.entry(name, "test")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import RunError
 from digitcnn.network.device import Compute
 from digitcnn.training.background import BackgroundJob, ExclusiveLock
@@ -17,7 +18,7 @@ from digitcnn.training.events import EpochResult, TrainingEvent
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.training.runs import RunStore
-from digitcnn.training.session import open_training_set, run_training
+from digitcnn.training.session import run_training
 from digitcnn.training.view import TrainingView
 
 
@@ -56,7 +57,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
         with self._lock:
             self.exclusive.require_free()
         # Outside the lock: a large set takes seconds to load, and watchers must not wait for it.
-        open_training_set(config, self._catalog)
+        open_training_images(self._catalog, config.digits, config.train_images)
         with self._lock:
             self.exclusive.require_free()
             run = self._runs.create(config, name, post_training=self._post_training)

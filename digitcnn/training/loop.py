@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from digitcnn.digits.augment import Augmentation, augment
+from digitcnn.digits.augment import Augmentation
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.errors import TrainingError
 from digitcnn.network.architectures import ARCHITECTURES
@@ -84,7 +84,6 @@ class _Trainer:
         # Images that do not fill a batch are left out, others in every epoch.
         self.steps_per_epoch = len(training) // self.batch_size
         self.steps = self.steps_per_epoch * config.epochs
-        self.augmentation = Augmentation() if config.augmentation else None
         # Weights come from the CPU's generator on every device.
         architecture = ARCHITECTURES[config.network]
         self.network = architecture(generator=torch.Generator().manual_seed(config.seed))
@@ -111,7 +110,7 @@ class _Trainer:
             compute=compute,
             steps=self.steps,
             peak=config.learning_rate,
-            augmentation=self.augmentation,
+            augmentation=Augmentation() if config.augmentation else None,
             generator=self.generator,
         )
         self.meter = ProgressMeter(
@@ -168,13 +167,13 @@ class _Trainer:
 
     def end_epoch(self, epoch: int, stopped: Callable[[], bool]) -> EpochEnd | None:
         """Evaluate the averaged weights; None when stopped before that was done."""
-        if not self._estimate_statistics(stopped):
+        last_step = epoch * self.steps_per_epoch - 1
+        if not self._estimate_statistics(last_step, stopped):
             return None
         logits = self._held_out_logits(stopped)
         if logits is None:
             return None
         trained = self.steps_per_epoch * self.batch_size
-        last_step = epoch * self.steps_per_epoch - 1
         result = EpochResult(
             epoch=epoch,
             loss=sum(self.epoch_losses) / len(self.epoch_losses),
@@ -198,8 +197,8 @@ class _Trainer:
         )
 
     @torch.no_grad()
-    def _estimate_statistics(self, stopped: Callable[[], bool]) -> bool:
-        """Estimate the batch-norm statistics of the averaged weights; False when stopped.
+    def _estimate_statistics(self, step: int, stopped: Callable[[], bool]) -> bool:
+        """Estimate the averaged weights' batch-norm statistics at ``step``; False when stopped.
 
         Averaged weights need statistics of their own (Izmailov et al. 2018, section 3.2), and of
         augmented images: with plain ones there were a third more errors on the held-out images,
@@ -218,8 +217,7 @@ class _Trainer:
             chunk = self.processes.part(chunk)
             if len(chunk) == 0:
                 continue
-            if self.augmentation is not None:
-                chunk = augment(chunk, self.augmentation, self.generator)
+            chunk = self.step.augmented(step, chunk)
             with autocast(self.compute):
                 self.averaged.maps(self.averaged.prepare(chunk))
         self.averaged.eval()

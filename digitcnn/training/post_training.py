@@ -21,6 +21,7 @@ from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.names import set_names
 from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
 from digitcnn.network.classifier import require
 from digitcnn.options import usual_passes
@@ -33,9 +34,9 @@ STABILITY_FIGURE = "09_stability_test"
 
 def other_test_set(digits: str) -> str:
     """Return the set by other writers that tests a network trained on ``digits``."""
-    return {"synthetic": "synthetic-other-writers", "emnist-digits": "mnist"}.get(
-        digits, "emnist-digits"
-    )
+    names = set_names(digits)
+    others = () if names == ["synthetic"] else ("emnist-digits", "mnist")
+    return next((name for name in others if name not in names), "synthetic-other-writers")
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,8 @@ class PostTraining:
 
     def _evaluate_other_set(self) -> Iterator[Phase]:
         trained_on = self.findings.trained_on or ""
-        own = self.catalog.entry(trained_on, "test")
-        if own.problem is not None:
-            self._add_problem(own.problem)
+        for own in set_names(trained_on):
+            self._add_problem(self.catalog.entry(own, "test").problem or "")
         name = other_test_set(trained_on)
         entry = self.catalog.entry(name, "test")
         if not entry.present and entry.problem is None:

@@ -25,7 +25,9 @@ from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.training_images import TrainingImages, open_training_images
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.architectures import ARCHITECTURES
@@ -33,7 +35,6 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import Network
 from digitcnn.network.ood import OODDetector
-from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.loop import train
@@ -43,11 +44,6 @@ from digitcnn.training.run_files import REPORT, write_report
 from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.versions import versions
-
-
-def open_training_set(config: TrainingConfig, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
-    """Return the training and the held-out images. Raises DigitSetError where there are none."""
-    return split_held_out(catalog.open(config.digits, "train"), config.train_images)
 
 
 def run_training(
@@ -84,16 +80,16 @@ def assist_training(
     """
     while (message := processes.receive()) is not None:
         config, fingerprint, snapshot = message
-        training, held_out = open_training_set(config, catalog)
-        if training.fingerprint != fingerprint:
+        images = open_training_images(catalog, config.digits, config.train_images)
+        if images.training.fingerprint != fingerprint:
             raise RunError(
-                f"The images of {config.digits} in {catalog.data_dir} are not those that the first "
-                "process trains on; give every machine the same files."
+                f"The images of {listed(config.digits)} in {catalog.data_dir} are not those that "
+                "the first process trains on; give every machine the same files."
             )
         for _ in train(
             config,
-            training,
-            held_out,
+            images.training,
+            images.held_out,
             compute,
             resume=snapshot,
             stopped=_stopped_in_any(processes, stop),
@@ -136,14 +132,14 @@ class TrainingSession:
     def events(self) -> Iterator[TrainingEvent]:
         """Train, finish the run and yield each event; the record is written before the last."""
         snapshot = self.run.results.snapshot()
-        yield Phase(f"loading {self.config.digits}")
-        training, held_out = open_training_set(self.config, self.catalog)
-        self._begin(training, snapshot)
-        self.processes.notify((self.config, training.fingerprint, snapshot))
+        yield Phase(f"loading {listed(self.config.digits)}")
+        images = open_training_images(self.catalog, self.config.digits, self.config.train_images)
+        self._begin(images.training, snapshot)
+        self.processes.notify((self.config, images.training.fingerprint, snapshot))
         for event in train(
             self.config,
-            training,
-            held_out,
+            images.training,
+            images.held_out,
             self.compute,
             resume=snapshot,
             stopped=_stopped_in_any(self.processes, self.stop),
@@ -154,15 +150,15 @@ class TrainingSession:
                 self._store(event)
             yield event
         if snapshot is not None and snapshot.epoch == self.config.epochs:
-            yield from self._finish(snapshot, training, held_out)
+            yield from self._finish(snapshot, images)
         else:
-            yield self._end_early(snapshot, training, held_out)
+            yield self._end_early(snapshot, images)
 
     def _begin(self, training: DigitSet, snapshot: Snapshot | None) -> None:
         if self.record.fingerprint not in (None, training.fingerprint):
             raise RunError(
-                f"The images of {self.config.digits} are not those that run '{self.run.name}' was "
-                "trained on; restore them or start a new run."
+                f"The images of {listed(self.config.digits)} are not those that run "
+                f"'{self.run.name}' was trained on; restore them or start a new run."
             )
         self._write(
             state=RUNNING,
@@ -180,21 +176,19 @@ class TrainingSession:
         self.run.results.write_history(end.snapshot.history)
         self.run.log(str(end.result))
 
-    def _finish(
-        self, snapshot: Snapshot, training: DigitSet, held_out: DigitSet
-    ) -> Iterator[TrainingEvent]:
+    def _finish(self, snapshot: Snapshot, images: TrainingImages) -> Iterator[TrainingEvent]:
         yield Phase("evaluating the held-out and test images")
         network = _averaged_network(snapshot, self.config.network).to(self.compute.device)
         ood = None
         try:
-            findings, metrics = self._evaluate(network, held_out, snapshot)
+            findings, metrics = self._evaluate(network, images, snapshot)
             if self.record.saves:
-                ood = yield from self._fit_ood_detector(network, training, held_out)
+                ood = yield from self._fit_ood_detector(network, images)
         except _InterruptedError:
-            yield self._end_early(snapshot, training, held_out)
+            yield self._end_early(snapshot, images)
             return
         self.run.results.write_metrics(metrics)
-        details = self._details(snapshot, training, held_out, metrics, findings.temperature)
+        details = self._details(snapshot, images, metrics, findings.temperature)
         epochs = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
         path, digest = self._save(snapshot, self.run.name, details, ood)
         end = self._end(FINISHED, snapshot, f"Finished {epochs}.", path, digest, metrics)
@@ -210,9 +204,9 @@ class TrainingSession:
             yield event if isinstance(event, Phase) else self._completed(end, event)
 
     def _evaluate(
-        self, network: Network, held_out: DigitSet, snapshot: Snapshot
+        self, network: Network, images: TrainingImages, snapshot: Snapshot
     ) -> tuple[Findings, dict[str, Any]]:
-        """Evaluate the held-out images, which the temperature is fitted to, and the test set.
+        """Evaluate the held-out images, which the temperature is fitted to, and the test sets.
 
         Returns the findings for post-training and the metrics by set. Raises _InterruptedError.
         """
@@ -222,35 +216,42 @@ class TrainingSession:
             keep_features=self.record.post_training.stability,
             progress=self._check_interrupted,
         )
-        own = predictions(held_out)
-        temperature = fit_temperature(own.logits, own.labels)
-        metrics = {"held_out": evaluate(own, temperature).to_json()}
-        if self.catalog.has(self.config.digits, "test"):
-            own_set = self.catalog.open(self.config.digits, "test")
-            own = predictions(own_set)
-        else:
+        held_out = predictions(images.held_out)
+        temperature = fit_temperature(held_out.logits, held_out.labels)
+        metrics = {"held_out": evaluate(held_out, temperature).to_json()}
+        if len(images.held_out_of) > 1:
+            for part in images.held_out_of:
+                evaluation = evaluate(predictions(part), temperature)
+                metrics[f"held_out {part.name}"] = evaluation.to_json()
+        names = set_names(self.config.digits)
+        own_sets = [
+            self.catalog.open(name, "test") for name in names if self.catalog.has(name, "test")
+        ]
+        own = [predictions(own_set) for own_set in own_sets]
+        if not own_sets:
             # Figures must not call these images by the name of a whole training file.
-            own_set = dataclasses.replace(held_out, split="held-out")
-            own = dataclasses.replace(own, split="held-out")
+            own_sets = [dataclasses.replace(images.held_out, split="held-out")]
+            own = [dataclasses.replace(held_out, split="held-out")]
         findings = gather(
             self.run.name,
             network,
-            [own_set],
-            [own],
+            own_sets,
+            own,
             temperature=temperature,
             history=_rows(snapshot),
             trained_on=self.config.digits,
         )
-        if own_set.split == "test":
-            metrics[self.config.digits] = findings.evaluations[0].to_json()
+        for own_set, evaluation in zip(own_sets, findings.evaluations, strict=True):
+            if own_set.split == "test":
+                metrics[own_set.name] = evaluation.to_json()
         return findings, metrics
 
     def _fit_ood_detector(
-        self, network: Network, training: DigitSet, held_out: DigitSet
+        self, network: Network, images: TrainingImages
     ) -> Generator[TrainingEvent, None, OODDetector | None]:
         """Fit the detector that rejects non-digits. Raises _InterruptedError."""
         detector = None
-        for step in fit_ood_detector(network, training, held_out, self.config.seed):
+        for step in fit_ood_detector(network, images.training, images.held_out, self.config.seed):
             self._check_interrupted()
             if isinstance(step, OODDetector):
                 detector = step
@@ -278,9 +279,7 @@ class TrainingSession:
             stability=result.stability,
         )
 
-    def _end_early(
-        self, snapshot: Snapshot | None, training: DigitSet, held_out: DigitSet
-    ) -> RunEnd:
+    def _end_early(self, snapshot: Snapshot | None, images: TrainingImages) -> RunEnd:
         state, saves = self.stop.reason, self.record.saves
         if snapshot is None:
             again = "; resuming starts it over" if saves else ""
@@ -291,8 +290,8 @@ class TrainingSession:
         if state == INTERRUPTED:
             return self._end(state, snapshot, message)
         accuracy = snapshot.history[-1].accuracy
-        metrics = {"held_out": {"n": len(held_out), "accuracy": accuracy}}
-        details = self._details(snapshot, training, held_out, metrics, None)
+        metrics = {"held_out": {"n": len(images.held_out), "accuracy": accuracy}}
+        details = self._details(snapshot, images, metrics, None)
         path, digest = self._save(snapshot, f"{self.run.name}-epoch{snapshot.epoch}", details)
         return self._end(state, snapshot, message, path, digest, metrics)
 
@@ -344,8 +343,7 @@ class TrainingSession:
     def _details(
         self,
         snapshot: Snapshot,
-        training: DigitSet,
-        held_out: DigitSet,
+        images: TrainingImages,
         metrics: dict[str, Any],
         temperature: float | None,
     ) -> checkpoint.Details:
@@ -358,7 +356,10 @@ class TrainingSession:
             seed=self.config.seed,
             config=self.config.to_json(),
             history=_rows(snapshot),
-            fingerprints={"train": training.fingerprint, "held_out": held_out.fingerprint},
+            fingerprints={
+                "train": images.training.fingerprint,
+                "held_out": images.held_out.fingerprint,
+            },
             metrics=metrics,
             temperature=temperature,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,14 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
+def distorted_at(step: int, steps: int) -> float:
+    """Return the part of the share of distorted images that step number ``step`` has, 0.5 to 1.
+
+    It falls over the last quarter, when the small steps settle on what images mostly look like.
+    """
+    return min(1.0, 0.5 + 2 * (steps - step) / steps)
+
+
 def autocast(compute: Compute) -> torch.autocast:
     """Return a context in which the device's reduced precision is used, if it has one."""
     return torch.autocast(
@@ -49,7 +57,8 @@ class TrainingStep:
 
     network: prepares the images. learner: gives the logits; the network, or PyTorch's wrapper that
     averages gradients over processes. steps: of the whole schedule; peak: its highest rate.
-    augmentation: None leaves the images as they are. generator: draws the augmentation.
+    augmentation: None leaves the images as they are; its share of distorted images falls towards
+    the end. generator: draws the augmentation.
     """
 
     network: Network
@@ -66,8 +75,7 @@ class TrainingStep:
 
         images: uint8 [B, 28, 28], in random order. labels: int64 [B].
         """
-        if self.augmentation is not None:
-            images = augment(images, self.augmentation, self.generator)
+        images = self.augmented(step, images)
         rate = learning_rate_at(step, self.steps, self.peak)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -79,6 +87,13 @@ class TrainingStep:
         objective.backward()
         self.optimizer.step()
         return logits.detach()
+
+    def augmented(self, step: int, images: Tensor) -> Tensor:
+        """Augment images as step number ``step`` does; float32 where they are augmented."""
+        if self.augmentation is None:
+            return images
+        share = self.augmentation.distorted * distorted_at(step, self.steps)
+        return augment(images, replace(self.augmentation, distorted=share), self.generator)
 
 
 class ProgressMeter:

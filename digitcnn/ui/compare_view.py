@@ -18,6 +18,7 @@ from digitcnn.analysis.comparison import (
 )
 from digitcnn.analysis.metrics import percent
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.digits.names import listed
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import DASH, Cell, Value, table
@@ -47,7 +48,7 @@ def models_table(
         claimed = "" if checkpoint.digest in trained_here or not details.digits else " (claimed)"
         row: list[Value] = [
             comparisons[0].names[place],
-            f"{details.digits}{claimed}" if details.digits else "weights only",
+            f"{listed(details.digits)}{claimed}" if details.digits else "weights only",
             DASH if details.epochs is None else details.epochs,
             DASH if details.seed is None else details.seed,
         ]

@@ -22,6 +22,7 @@ from digitcnn.analysis.metrics import (
     percent,
 )
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
@@ -113,8 +114,8 @@ def calibration_sentence(checkpoint: Checkpoint) -> str:
         return "This model is not calibrated: NLL, Brier score and ECE use its raw probabilities."
     return (
         "NLL, Brier score and ECE are calibrated with temperature "
-        f"{checkpoint.temperature:.2f}, fitted on held-out {checkpoint.details.digits} images; it "
-        "may not suit other sets."
+        f"{checkpoint.temperature:.2f}, fitted on held-out "
+        f"{listed(checkpoint.details.digits or '')} images; it may not suit other sets."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.digits.names import listed
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.events import StepProgress
 from digitcnn.training.run_record import RUNNING
@@ -88,6 +89,6 @@ def _facts(view: TrainingView) -> str:
         last = view.history[-1]
         return (
             f"{accuracy_text(last.accuracy, last.held_out)} on the held-out images of "
-            f"{view.config.digits} after epoch {last.epoch}"
+            f"{listed(view.config.digits)} after epoch {last.epoch}"
         )
     return ""

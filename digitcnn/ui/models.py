@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED
 from digitcnn.network.checkpoint import Checkpoint
@@ -212,13 +213,16 @@ def _first_choice(choices: list[tuple[str, str]]) -> str | None:
 
 def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     details = checkpoint.details
-    parts = [checkpoint.name, f"trained on {details.digits}" if details.digits else "weights only"]
-    test = details.metrics.get(details.digits or "") or details.metrics.get("held_out")
+    parts = [
+        checkpoint.name,
+        f"trained on {listed(details.digits)}" if details.digits else "weights only",
+    ]
+    which, where = details.first_result
+    test = details.metrics.get(which)
     if test:
-        split = "test" if details.digits in details.metrics else "held-out"
         claimed = "" if trained_here else " (claimed)"
         accuracy = accuracy_text(test["accuracy"], test["n"])
-        parts.append(f"{accuracy} on {details.digits} {split}{claimed}")
+        parts.append(f"{accuracy} on {where}{claimed}")
     if details.state != "finished" and details.digits:
         parts.append(details.state)
     parts.append(checkpoint.digest[:8])

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.digits.names import listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
@@ -153,9 +154,11 @@ class RunsSection:
         """Return the recipe's components, set as in a run."""
         config = self._workspace.runs.open(_required(name)).record().config
         entries = self._workspace.catalog.entries()
-        if config.digits not in {entry.name for entry in entries if entry.split == "train"}:
+        known = {entry.name for entry in entries if entry.split == "train"}
+        gone = [name for name in set_names(config.digits) if name not in known]
+        if gone:
             raise RunError(
-                f"Digit set {config.digits} of run '{name}' is no longer available; restore it or "
+                f"Digit set {gone[0]} of run '{name}' is no longer available; restore it or "
                 "choose another run."
             )
         return recipe_values(config)
@@ -270,7 +273,7 @@ class RunsSection:
                 [
                     record.name,
                     record.state,
-                    record.config.digits,
+                    listed(record.config.digits),
                     Cell(f"{len(history)} of {record.config.epochs}", len(history)),
                     Cell(str(record.config.seed), record.config.seed),
                     accuracy,

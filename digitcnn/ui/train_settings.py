@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
+from digitcnn.digits.names import set_names
 from digitcnn.errors import ConfigError
 from digitcnn.network import device as devices
 from digitcnn.options import DEVICES, NETWORKS
@@ -41,11 +43,11 @@ class TrainingSettings:
     def build_main(self) -> None:
         """Build the controls that are always visible."""
         recipe = self._recipe
-        self.digits = gr.Dropdown(
+        self.digits = gr.CheckboxGroup(
             training_sets(self._workspace),
-            value=default_set(self._workspace),
-            label="Digit set",
-            info="Images to train on",
+            value=[default_set(self._workspace)],
+            label="Digit sets",
+            info="Images to train on, of several sets in proportion to their sizes",
             elem_id="train-digits",
         )
         self.download = gr.Button(
@@ -108,7 +110,7 @@ class TrainingSettings:
         self.augmentation = gr.Checkbox(
             recipe.augmentation,
             label="Augmentation",
-            info="Random rotation, shift, scale, shear and stroke width",
+            info="Random rotation, shift, scale, shear and stroke width; noise, haze, lines, blur",
             elem_id="train-augmentation",
         )
         compute = self._workspace.compute
@@ -138,7 +140,7 @@ class TrainingSettings:
 def recipe_values(config: TrainingConfig) -> list[Any]:
     """Return the values of the ``recipe`` controls for a configuration."""
     return [
-        config.digits,
+        set_names(config.digits),
         config.epochs,
         config.batch_size,
         config.learning_rate,
@@ -150,7 +152,7 @@ def recipe_values(config: TrainingConfig) -> list[Any]:
 
 
 def config_of(
-    digits: str,
+    digits: Sequence[str] | str,
     epochs: float,
     batch_size: float,
     learning_rate: float,
@@ -162,7 +164,7 @@ def config_of(
 ) -> tuple[TrainingConfig, str]:
     """Return the controls' values as a configuration and a device. Raises ConfigError."""
     config = TrainingConfig(
-        digits=digits,
+        digits=",".join(map(str, digits or ())) if not isinstance(digits, str) else digits,
         epochs=_whole(epochs),
         batch_size=_whole(batch_size),
         learning_rate=learning_rate,
@@ -239,14 +241,17 @@ class TimeEstimate:
         if not self._workspace.job.exclusive.free:
             return "A time estimate appears when the current job ends."
         compute = self._computes.get(device)
-        entry = self._workspace.catalog.entry(config.digits, "train")
-        if entry.problem is not None:
-            return entry.problem
-        if entry.n is None:
-            return f"{config.digits} is not downloaded yet; download it or use synthetic."
+        images = 0
+        for name in set_names(config.digits):
+            entry = self._workspace.catalog.entry(name, "train")
+            if entry.problem is not None:
+                return entry.problem
+            if entry.n is None:
+                return f"{name} is not downloaded yet; download it or use synthetic."
+            images += entry.n
         seconds = self._stopwatch.seconds(
             config,
-            entry.n,
+            images,
             compute,
             may_try=may_try,
             undisturbed=lambda: self._workspace.job.exclusive.free,
@@ -255,7 +260,7 @@ class TimeEstimate:
             if may_try:
                 return ""
             return "No time estimate yet; it is measured when the owner opens this tab."
-        images = config.train_images or entry.n - max(1, entry.n // HELD_OUT_SHARE)
+        images = config.train_images or images - max(1, images // HELD_OUT_SHARE)
         return (
             f"About **{duration(seconds)}** for {images:,} images per epoch on {compute}, plus up "
             "to a minute or so for evaluation and figures."

@@ -190,11 +190,11 @@ class TrainTab:
         at = view.stopping if running else view.version
         return News((view.state, at, self._runs.view(len(view.history))), moving=running)
 
-    def available_sets(self) -> tuple[gr.Dropdown, gr.Button]:
+    def available_sets(self) -> tuple[gr.CheckboxGroup, gr.Button]:
         """Return the sets available now, not at the app's start."""
         missing = not self._workspace.catalog.has("mnist", "train")
         return (
-            gr.Dropdown(training_sets(self._workspace), value=default_set(self._workspace)),
+            gr.CheckboxGroup(training_sets(self._workspace), value=[default_set(self._workspace)]),
             gr.Button(visible=missing),
         )
 
@@ -235,7 +235,7 @@ class TrainTab:
         yield [
             gr.Markdown("MNIST is downloaded.", visible=True),
             gr.Button(visible=False),
-            gr.Dropdown(training_sets(self._workspace), value="mnist"),
+            gr.CheckboxGroup(training_sets(self._workspace), value=["mnist"]),
         ]
 
     def _updates(

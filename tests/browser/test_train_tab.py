@@ -35,8 +35,12 @@ class TrainPage:
             field.press("Tab")
 
     def choose_set(self, name: str) -> None:
-        self.page.locator("#train-digits input").click()
-        self.page.get_by_role("option", name=re.compile(f"^{name} ")).click()
+        """Train on this set alone."""
+        sets = self.page.locator("#train-digits")
+        sets.get_by_label(re.compile(f"^{name} ")).check()
+        for other in sets.locator("label").all():
+            if not other.inner_text().strip().startswith(f"{name} "):
+                other.locator("input").uncheck()
 
     def more(self) -> None:
         self.page.get_by_role("button", name="More").click()

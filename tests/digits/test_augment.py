@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as reference
@@ -9,7 +11,7 @@ from torchvision.transforms.v2 import functional as reference
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import DigitSet
 
-NOTHING = Augmentation(rotation=0, shift=0, scale=0, shear=0, thicken=0, blur=0)
+NOTHING = Augmentation(rotation=0, shift=0, scale=0, shear=0, thicken=0, blur=0, distorted=0, far=0)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -47,8 +49,8 @@ def test_every_image_is_changed_by_its_own_draw() -> None:
 @pytest.mark.parametrize(
     ("augmentation", "largest"),
     [
-        (Augmentation(rotation=12, shift=0, scale=0, shear=0, thicken=0, blur=0), 12.0),
-        (Augmentation(rotation=0, shift=0, scale=0, shear=0.2, thicken=0, blur=0), 11.4),
+        (replace(NOTHING, rotation=12), 12.0),
+        (replace(NOTHING, shear=0.2), 11.4),
     ],
 )
 def test_a_bar_leans_by_at_most_the_given_angle(augmentation: Augmentation, largest: float) -> None:
@@ -63,7 +65,7 @@ def test_a_bar_leans_by_at_most_the_given_angle(augmentation: Augmentation, larg
 
 
 def test_a_shift_moves_the_ink_by_at_most_its_share(drawn: DigitSet) -> None:
-    only_shift = Augmentation(rotation=0, shift=0.08, scale=0, shear=0, thicken=0, blur=0)
+    only_shift = replace(NOTHING, shift=0.08)
     dot = torch.zeros(300, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
     changed = augment(dot, only_shift, generator())
@@ -73,7 +75,7 @@ def test_a_shift_moves_the_ink_by_at_most_its_share(drawn: DigitSet) -> None:
 
 
 def test_a_third_is_thickened_and_a_third_is_blurred(drawn: DigitSet) -> None:
-    strokes = Augmentation(rotation=0, shift=0, scale=0, shear=0)
+    strokes = replace(NOTHING, thicken=1 / 3, blur=1 / 3)
     images = drawn.images[:300]
     changed = augment(images, strokes, generator())
     more_ink = changed.sum((1, 2)) > images.float().sum((1, 2)) * 1.005
@@ -83,11 +85,19 @@ def test_a_third_is_thickened_and_a_third_is_blurred(drawn: DigitSet) -> None:
     assert same[200:].all()
 
 
+def test_a_share_is_distorted_and_stays_in_range(drawn: DigitSet) -> None:
+    images = drawn.images[:200]
+    changed = augment(images, replace(NOTHING, distorted=0.3), generator())
+    same = (changed - images.float()).abs().amax((1, 2)) < 0.1
+    assert same[:140].all()
+    assert same[140:].float().mean() < 0.1
+    assert changed.min() >= 0
+    assert changed.max() <= 255.01
+
+
 def test_blur_agrees_with_two_box_filters_of_another_library(drawn: DigitSet) -> None:
     images = drawn.images[:30]
-    changed = augment(
-        images, Augmentation(rotation=0, shift=0, scale=0, shear=0, thicken=0, blur=1), generator()
-    )
+    changed = augment(images, replace(NOTHING, blur=1), generator())
     box = torch.full((1, 1, 3, 3), 1 / 9)
     smooth = images.float().unsqueeze(1)
     for _ in range(2):
@@ -106,7 +116,7 @@ def test_blur_agrees_with_two_box_filters_of_another_library(drawn: DigitSet) ->
 def test_rotation_agrees_with_torchvision() -> None:
     bar = torch.zeros(1, 28, 28, dtype=torch.uint8)
     bar[:, 4:24, 13:15] = 255
-    turn = Augmentation(rotation=12, shift=0, scale=0, shear=0, thicken=0, blur=0)
+    turn = replace(NOTHING, rotation=12)
     draw = torch.rand(1, 5, generator=generator(3))[0, 0].mul(2).sub(1)
     changed = augment(bar, turn, generator(3))
     expected = reference.rotate(

@@ -73,13 +73,13 @@ def test_the_same_name_and_split_give_the_same_bytes_every_time(test_set: DigitS
 @pytest.mark.parametrize(
     ("name", "split", "labels", "ink"),
     [
-        ("synthetic", "train", "622e3bc41a62d456", [36485, 11915, 25538, 17859, 16306]),
-        ("synthetic", "test", "bf9ab3d1540887fd", [22780, 21174, 13784, 27942, 28995]),
+        ("synthetic", "train", "622e3bc41a62d456", [30335, 9554, 38402, 13606, 16049]),
+        ("synthetic", "test", "bf9ab3d1540887fd", [30770, 17706, 9155, 21422, 21123]),
         (
             "synthetic-other-writers",
             "test",
             "9ab8cdd7df189e01",
-            [13791, 53842, 24070, 44179, 33085],
+            [17783, 51923, 26855, 48699, 37034],
         ),
     ],
 )
@@ -186,14 +186,12 @@ def test_other_writers_lean_elsewhere_and_prefer_other_forms() -> None:
         for digit_set in (draw(name, "test", 2000) for name in GENERATED)
     )
     assert np.median(slants(ones)) - np.median(slants(others)) > 8
-    # A 1 with a flag or a base is broader than a bar, whatever its slant.
     names = list(FORMS)
     bars = [
         np.mean(writers_of(name, "test").favourites[:, 1] == names.index("1 bar"))
         for name in GENERATED
     ]
-    assert bars[0] > 0.8
-    assert bars[1] < 0.6
+    assert bars[0] > 2 * bars[1] > 0
 
 
 def test_one_writer_writes_more_alike_than_different_writers_do() -> None:

@@ -27,6 +27,8 @@ from digitcnn.training.step import learning_rate_at
         ("train_images", 0),
         ("augmentation", "on"),
         ("digits", ""),
+        ("digits", " , "),
+        ("digits", ["mnist"]),
     ],
 )
 def test_setting_outside_its_range_is_refused_in_one_sentence(setting: str, value: Any) -> None:
@@ -37,7 +39,10 @@ def test_setting_outside_its_range_is_refused_in_one_sentence(setting: str, valu
 
 
 def test_configuration_round_trips_through_json() -> None:
-    config = TrainingConfig(digits="usps", epochs=3, train_images=100, augmentation=False)
+    config = TrainingConfig(
+        digits="usps, mnist,usps", epochs=3, train_images=100, augmentation=False
+    )
+    assert config.to_json()["digits"] == "usps,mnist"
     assert TrainingConfig.from_json(config.to_json()) == config
 
 

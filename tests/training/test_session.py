@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
+from digitcnn.services.training_images import training_images
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
-from digitcnn.training.events import Phase, RunEnd, TrainingEvent
+from digitcnn.training.events import EpochEnd, Phase, RunEnd, TrainingEvent
+from digitcnn.training.finetune import original_images
 from digitcnn.training.post_training import other_test_set
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import INTERRUPTED, STOPPED
@@ -68,8 +71,8 @@ class Trial:
             other.labels,
         )
 
-    def create(self, post_training: PostTrainingConfig) -> Run:
-        return RunStore(self.folder / "outputs").create(CONFIG, "mine", post_training=post_training)
+    def create(self, post_training: PostTrainingConfig, config: TrainingConfig = CONFIG) -> Run:
+        return RunStore(self.folder / "outputs").create(config, "mine", post_training=post_training)
 
     def go(self, run: Run, when: Callable[[TrainingEvent], None] = lambda progress: None) -> RunEnd:
         """Finish the run; ``when`` gets every event."""
@@ -121,6 +124,40 @@ def test_finished_run_has_nine_figures_passes_and_metrics_of_the_other_set(trial
     log = (run.folder / "log.txt").read_text()
     assert len(end.stability) == 2
     assert all(text in log and text.startswith("emnist-digits test") for text in end.stability)
+
+
+def test_run_on_several_sets_reports_each_of_them_and_resumes(trial: Trial) -> None:
+    other = synthetic.draw("synthetic-other-writers", "train", images=120)
+    trial.lay("other", "train", other.images, other.labels)
+    trial.lay_test()
+    config = replace(CONFIG, digits="small, other", epochs=2)
+    run = trial.create(PostTrainingConfig(figures=False, stability=False), config)
+
+    def stop_after_an_epoch(event: TrainingEvent) -> None:
+        if isinstance(event, EpochEnd):
+            trial.stop.stop()
+
+    assert trial.go(run, stop_after_an_epoch).state == STOPPED
+    trial.stop = StopSignal()
+    end = trial.go(run)
+    assert (end.state, end.epochs) == ("finished", 2)
+    assert {name: metrics["n"] for name, metrics in end.metrics.items()} == {
+        "held_out": 50,
+        "held_out small": 40,
+        "held_out other": 10,
+        "small": 100,
+    }
+    parts = [end.metrics[f"held_out {name}"] for name in ("small", "other")]
+    right = sum(part["n"] * part["accuracy"] for part in parts)
+    assert end.metrics["held_out"]["accuracy"] == pytest.approx(right / 50)
+    loaded = checkpoint.load(trial.checkpoints / "mine.pt")
+    assert loaded.details.digits == loaded.details.config["digits"] == "small,other"
+    assert "trained on small and other for 2 epochs" in loaded.details.claim()
+    assert "on small test (claimed)" in loaded.details.claim()
+    # What the panels and fine-tuning open: the same 64 images, four fifths of them small's.
+    training, held_out = original_images(loaded, trial.catalog)
+    assert training.fingerprint == training_images(trial.catalog, loaded).fingerprint
+    assert (len(training), len(held_out)) == (64, 50)
 
 
 def test_without_a_test_set_passes_use_the_held_out_images(trial: Trial) -> None:
@@ -292,6 +329,8 @@ def test_interruption_during_evaluation_leaves_a_resumable_run(
         ("mine", "emnist-digits"),
         ("emnist-digits", "mnist"),
         ("synthetic", "synthetic-other-writers"),
+        ("mnist,synthetic", "emnist-digits"),
+        ("mnist,emnist-digits", "synthetic-other-writers"),
     ],
 )
 def test_other_test_set_is_by_other_writers(digits: str, other: str) -> None:

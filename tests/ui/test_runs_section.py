@@ -134,7 +134,7 @@ def test_settings_of_a_run_are_reused(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     assert handlers["reuse_settings"]("mine") == [
-        "small", 3, 256, 0.008, 5, 0, False, "digitcnn"
+        ["small"], 3, 256, 0.008, 5, 0, False, "digitcnn"
     ]  # fmt: skip
     workspace.runs.create(TrainingConfig(digits="gone"), "other")
     with pytest.raises(gr.Error, match="Digit set gone of run"):

@@ -30,7 +30,7 @@ def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> N
     assert [value for _, value in settings.network.choices] == list(NETWORKS)
     assert settings.network.value == "digitcnn"
     for name in NETWORKS:
-        config = TrainingConfig(digits="small", network=name, seed=3)
+        config = TrainingConfig(digits="small,mnist", network=name, seed=3)
         values = recipe_values(config)
         assert len(values) == len(settings.recipe)
         assert config_of(*values, "cpu") == (config, "cpu")

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.evaluation import accuracy_rows
 from digitcnn.analysis.metrics import Evaluation
+from digitcnn.digits.names import listed
 from digitcnn.intervals import wilson_interval
 
 History = Sequence[Mapping[str, Any]]
@@ -36,7 +37,7 @@ def training_history(
     figure = style.sheet("Training history", model, 10, height)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
     loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    where = trained_on or "unknown set"
+    where = listed(trained_on or "unknown set")
     style.dress(loss, x="Epoch", y="Loss (nats per image)", title="Loss")
     style.dress(accuracy, x="Epoch", y="Accuracy (%)", title="Accuracy")
     if history:

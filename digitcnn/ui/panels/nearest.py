@@ -8,7 +8,9 @@ import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import listed
 from digitcnn.digits.set_files import or_download
+from digitcnn.digits.training_images import missing_sets
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.training_images import training_images
@@ -67,7 +69,7 @@ def nearest_digits(
     return {
         "digit": answer,
         "of": len(training),
-        "set": training.name,
+        "set": listed(training.name),
         "digits": [
             {
                 "label": int(training.labels[place]),
@@ -105,12 +107,15 @@ def _index_of(
 
 def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitSet:
     """Open the training images. Errors name no folder, since visitors see them."""
-    if workspace.catalog.check(digits, "train"):
+    missing = missing_sets(workspace.catalog, digits)
+    if not missing:
         return training_images(workspace.catalog, checkpoint)
-    remedy = or_download(digits, "train").removeprefix(", or ") or "restore them in the data folder"
+    remedy = (
+        or_download(missing[0], "train").removeprefix(", or ") or "restore them in the data folder"
+    )
     raise DigitSetError(
-        f"{checkpoint.name} was trained on {digits}, but its training images are not available; "
-        f"{remedy}."
+        f"{checkpoint.name} was trained on {listed(digits)}, but its training images are not "
+        f"available; {remedy}."
     )
 
 

@@ -1,0 +1,286 @@
+"""What the world does to a picture of a digit: noise, haze, blur, lines across it, and the like.
+
+Each *kind* of distortion below is general, with a strength of its own for each image; none copies a
+corruption of MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), on which robustness is measured.
+docs/results.md says which of those resemble something here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Groups of images that get a kind of distortion each: enough for variety in a batch, few enough
+# that the small operations do not dominate the time.
+_GROUPS = 8
+
+# Points of the path along which an image is smeared.
+_PATH = 9
+
+# Every third image gets a second kind on top of its first.
+_SECOND = 3
+
+
+def distort(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return distorted copies of ``pixels``, float32 [N, 1, H, W] from 0 (paper) to 1 (ink).
+
+    generator: on the device of ``pixels``. The images must be in random order: neighbours get the
+    same kind.
+    """
+    order = torch.rand(2, len(KINDS), device=pixels.device, generator=generator).argsort(1).tolist()
+    pixels = _in_groups(pixels, [KINDS[kind] for kind in order[0][:_GROUPS]], generator)
+    pixels[::_SECOND] = _in_groups(
+        pixels[::_SECOND], [KINDS[kind] for kind in order[1][: _GROUPS // _SECOND + 1]], generator
+    )
+    return pixels
+
+
+Kind = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def _in_groups(pixels: Tensor, kinds: Sequence[Kind], generator: torch.Generator) -> Tensor:
+    groups = zip(kinds, pixels.tensor_split(len(kinds)), strict=True)
+    return torch.cat(
+        [kind(group, generator).clamp(0, 1) if len(group) else group for kind, group in groups]
+    )
+
+
+# Random values
+
+
+def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Draw a value for each image: [N, 1, 1, 1]."""
+    draw = torch.rand(len(like), 1, 1, 1, device=like.device, generator=generator)
+    return draw.mul_(high - low).add_(low)
+
+
+def _chance(like: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Draw true for a share of the images: bool [N, 1, 1, 1]."""
+    return _uniform(like, 0, 1, generator) < share
+
+
+def _rand(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(len(like), *shape, device=like.device, generator=generator)
+
+
+def _randn(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(len(like), *shape, device=like.device, generator=generator)
+
+
+def _pick(generator: torch.Generator, low: int, high: int) -> int:
+    """Draw one whole number from ``low`` to ``high`` - 1 for the whole group."""
+    return int(torch.randint(low, high, (), device=generator.device, generator=generator))
+
+
+def _places(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows [H, 1] and columns [1, W] of the pixels, from the middle of the image."""
+    height, width = like.shape[2:]
+    rows = torch.arange(height, device=like.device) - (height - 1) / 2
+    columns = torch.arange(width, device=like.device) - (width - 1) / 2
+    return rows[:, None], columns[None]
+
+
+def _field(like: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Return smooth random fields, 0 to 1, that vary ``side`` times across: [N, 1, H, W]."""
+    coarse = _rand(like, generator, 1, side, side)
+    mode = "bicubic" if side > 3 else "bilinear"
+    return functional.interpolate(coarse, like.shape[2:], mode=mode, align_corners=True).clamp_(
+        0, 1
+    )
+
+
+# Noise
+
+
+def _grain(x: Tensor, g: torch.Generator) -> Tensor:
+    return x + _uniform(x, 0.02, 0.45, g) * _randn(x, g, *x.shape[1:])
+
+
+def _speckle(x: Tensor, g: torch.Generator) -> Tensor:
+    """Noise that grows with the ink, over a little on the paper."""
+    noise = _randn(x, g, *x.shape[1:])
+    return x * (1 + _uniform(x, 0.1, 1.2, g) * noise) + _uniform(x, 0, 0.15, g) * noise.abs()
+
+
+def _wrong_pixels(x: Tensor, g: torch.Generator) -> Tensor:
+    """Single pixels replaced by any grey, or by black and white."""
+    value = _rand(x, g, *x.shape[1:])
+    value = torch.where(_chance(x, 0.5, g), value, (value > 0.5).float())
+    return torch.where(_rand(x, g, *x.shape[1:]) < _uniform(x, 0.01, 0.3, g), value, x)
+
+
+# Light and paper
+
+
+def _haze(x: Tensor, g: torch.Generator) -> Tensor:
+    """Uneven light: a smooth field mixed in, laid over, or added."""
+    field, amount = _field(x, _pick(g, 2, 9), g), _uniform(x, 0.1, 0.8, g)
+    way = _uniform(x, 0, 1, g)
+    lit = torch.where(way < 0.35, x.lerp(field, amount), torch.maximum(x, amount * field))
+    return torch.where(way < 0.7, lit, x + amount * field)
+
+
+def _levels(x: Tensor, g: torch.Generator) -> Tensor:
+    """Grey paper, faint ink, and a curve between them."""
+    low = _uniform(x, 0, 0.7, g)
+    gamma = torch.exp(0.5 * _randn(x, g, 1, 1, 1))
+    return low + _uniform(x, 0.25, 1, g) * (1 - low) * x**gamma
+
+
+def _texture(x: Tensor, g: torch.Generator) -> Tensor:
+    """Paper or cloth: fields of two scales, under the ink or through it."""
+    field = _field(x, _pick(g, 6, 15), g)
+    field = field.lerp(_rand(x, g, *x.shape[1:]), _uniform(x, 0, 0.6, g))
+    amount = _uniform(x, 0.2, 0.7, g)
+    return torch.where(
+        _chance(x, 0.5, g), torch.maximum(x, amount * field), x * (1 - amount * field)
+    )
+
+
+def _blotches(x: Tensor, g: torch.Generator) -> Tensor:
+    """Drops of ink, or places where the ink is lost."""
+    field = functional.interpolate(
+        _randn(x, g, 1, 14, 14), x.shape[2:], mode="bicubic", align_corners=False
+    )
+    mask = ((field - _uniform(x, 0.8, 1.8, g)) * 3).clamp_(0, 1)
+    ink = _uniform(x, 0.4, 1, g)
+    return torch.where(_chance(x, 0.7, g), torch.maximum(x, mask * ink), x * (1 - mask))
+
+
+def _inverted(x: Tensor, g: torch.Generator) -> Tensor:
+    """A part of the image on dark ground: one side, two, or a band; most along an edge."""
+    angle = _uniform(x, 0, 2 * math.pi, g)
+    square = (angle / (math.pi / 2)).round() * (math.pi / 2)
+    angle = torch.where(_chance(x, 0.6, g), square, angle)
+    rows, columns = _places(x)
+    along = rows * angle.sin() + columns * angle.cos()
+    side, other = along > _uniform(x, 1, 13, g), along < -_uniform(x, 1, 13, g)
+    kind = _uniform(x, 0, 3, g)
+    band = along.abs() < _uniform(x, 1, 5, g)
+    mask = torch.where(kind < 1, side, torch.where(kind < 2, side | other, band))
+    amount = torch.where(_chance(x, 0.6, g), 1.0, _uniform(x, 0.3, 1, g))
+    return (x - mask * amount).abs()
+
+
+# Things in the way
+
+
+def _lines(x: Tensor, g: torch.Generator) -> Tensor:
+    """Up to two lines of up to five bends, some dashed; one in five group's lines erase the ink."""
+    rows, columns = _places(x)
+    drawn = torch.zeros_like(x)
+    for _ in range(2):
+        bends = _pick(g, 0, 6)
+        ends = _rand(x, g, 2, 2, 1, 1).mul_(34).sub_(17)
+        steps = torch.linspace(0, 1, bends + 2, device=x.device)[:, None, None]
+        # The bends lie on the way, moved sideways by turns or at random.
+        course = ends[:, :1] + steps[None, :, None] * (ends[:, 1:] - ends[:, :1])
+        course = course + 4 * _randn(x, g, bends + 2, 2, 1, 1) * _uniform(x, 0, 1, g)[..., None]
+        start, end = course[:, :-1], course[:, 1:]
+        way = end - start
+        length = (way * way).sum(2).clamp_(min=1)
+        apart = rows - start[:, :, 0], columns - start[:, :, 1]
+        done = (apart[0] * way[:, :, 0] + apart[1] * way[:, :, 1]) / length
+        at = done.clamp(0, 1)
+        gaps = (apart[0] - at * way[:, :, 0]) ** 2 + (apart[1] - at * way[:, :, 1]) ** 2
+        ink = (_uniform(x, 0.7, 2.1, g) - gaps.sqrt()).clamp_(0, 1)
+        dash = _uniform(x, 2, 6, g)
+        dashed = (torch.remainder(done * length.sqrt(), dash) < dash / 2) | _chance(x, 0.6, g)
+        ink = (ink * dashed).amax(1, keepdim=True)
+        drawn = torch.maximum(drawn, ink * _chance(x, 0.75, g) * _uniform(x, 0.4, 1, g))
+    return torch.maximum(x, drawn) if _pick(g, 0, 5) else x * (1 - drawn)
+
+
+def _patch(x: Tensor, g: torch.Generator) -> Tensor:
+    """A grey rectangle."""
+    rows, columns = _places(x)
+    down = (rows - _uniform(x, -14, 14, g)).abs() < _uniform(x, 1, 6, g)
+    across = (columns - _uniform(x, -14, 14, g)).abs() < _uniform(x, 1, 6, g)
+    return torch.where(down & across, _uniform(x, 0, 1, g), x)
+
+
+# The stroke
+
+
+def _outline(x: Tensor, g: torch.Generator) -> Tensor:
+    """Only the edge of the stroke, outside, inside or both, soft or hard."""
+    wide = functional.max_pool2d(x, 3, 1, 1)
+    slim = -functional.max_pool2d(-x, 3, 1, 1)
+    way = _uniform(x, 0, 1, g)
+    edge = torch.where(way < 0.67, torch.where(way < 0.33, wide - x, x - slim), wide - slim)
+    hard = (edge > _uniform(x, 0.2, 0.6, g)).float()
+    edge = torch.where(_chance(x, 0.5, g), edge, hard)
+    return x.lerp(edge, torch.where(_chance(x, 0.6, g), 1.0, _uniform(x, 0.3, 1, g)))
+
+
+def _thin(x: Tensor, g: torch.Generator) -> Tensor:
+    """Strokes that are thinner, or broken where they are thin."""
+    slim = -functional.max_pool2d(-x, 3, 1, 1)
+    return x.lerp(slim, _uniform(x, 0.3, 1, g))
+
+
+# Blur and resolution
+
+
+def _smear(x: Tensor, g: torch.Generator) -> Tensor:
+    """Blur along a short path, straight or curved, as when a camera or the paper moves."""
+    turns = 0.15 * _randn(x, g, 1) + 0.1 * _randn(x, g, _PATH)
+    angle = _rand(x, g, 1) * (2 * math.pi) + turns.cumsum(1)
+    path = torch.stack((angle.sin(), angle.cos())) * (_rand(x, g, 1) * 1.4)
+    path = path.cumsum(2)
+    path = (path - path.mean(2, keepdim=True))[..., None, None]
+    # A Gaussian at each point of the path is a product of one across and one down: [N, P, H, H].
+    width = _uniform(x, 0.45, 1.25, g)
+    down, across = (
+        torch.exp(-0.5 * ((places.view(-1, 1) - places.view(1, -1) - offset) / width) ** 2)
+        for places, offset in zip(_places(x), path, strict=True)
+    )
+    blurred = (down @ x @ across.transpose(2, 3)).mean(1, keepdim=True)
+    blurred = blurred / (2 * math.pi * width**2)
+    # In a third of them the ink is as dark as it was.
+    peak = blurred.amax((2, 3), keepdim=True).clamp_(min=0.05)
+    return torch.where(_chance(x, 0.35, g), blurred / peak, blurred)
+
+
+def _coarse(x: Tensor, g: torch.Generator) -> Tensor:
+    """Fewer pixels than the image has, as squares or smoothed."""
+    side = _pick(g, 8, 20)
+    small = functional.interpolate(
+        x, (side, side), mode="bilinear", align_corners=False, antialias=True
+    )
+    if _pick(g, 0, 2):
+        return functional.interpolate(small, x.shape[2:], mode="nearest")
+    return functional.interpolate(small, x.shape[2:], mode="bicubic", align_corners=False)
+
+
+def _frayed(x: Tensor, g: torch.Generator) -> Tensor:
+    """Each pixel shows what lies a little beside it: rough paper, a bleeding pen."""
+    height, width = x.shape[2:]
+    offsets = _randn(x, g, height, width, 2) * (_uniform(x, 0.3, 1.8, g) * 2 / width)
+    same = torch.eye(2, 3, device=x.device).expand(len(x), 2, 3)
+    grid = functional.affine_grid(same, list(x.shape), align_corners=False) + offsets
+    mode = ("bilinear", "nearest")[_pick(g, 0, 2)]
+    return functional.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+KINDS: tuple[Kind, ...] = (
+    _grain,
+    _speckle,
+    _wrong_pixels,
+    _haze,
+    _levels,
+    _texture,
+    _blotches,
+    _inverted,
+    _lines,
+    _patch,
+    _outline,
+    _thin,
+    _smear,
+    _coarse,
+    _frayed,
+)
