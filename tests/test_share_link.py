@@ -23,12 +23,12 @@ time.sleep(1)
 """
 
 
-def link_line(app: App, token: str) -> str:
-    """Return what a page shows of the link when it is opened."""
+def invitation(app: App, token: str) -> str:
+    """Return what the Invite dialog shows, or the error."""
     page = PageOverHttp(app.url, token)
-    line = page.ids["share-line"]
-    assert page.run(next(event for event in page.events() if event["outputs"] == [line])) == ""
-    return str(page.values[line])
+    component, name = next(each for each in page.server_functions() if each[1] == "invitation")
+    reply = page.call(component, name, {"owner": token, "address": app.url})
+    return str(reply.get("html") or reply["error"])
 
 
 def printed(app: App, matches: Callable[[str], bool]) -> str:
@@ -81,8 +81,11 @@ def test_the_owner_sees_when_the_link_was_created_and_when_it_ends(
         ended = printed(app, lambda line: line.startswith(f"The public link {link} expired"))
         assert app.url in ended
         owner = printed(app, lambda line: "#owner=" in line).partition("#owner=")[2]
-        assert link in link_line(app, owner)
-        assert link_line(app, "") == link_line(app, "guess") == ""
+        shown = invitation(app, owner)
+        assert f"The public link {link} expired" in shown
+        assert "<svg" not in shown
+        for token in ("", "guess"):
+            assert invitation(app, token).startswith("Only the owner can invite others")
         with urllib.request.urlopen(app.url, timeout=10) as answer:
             assert answer.status == 200
         assert "Traceback" not in app.output()

@@ -9,8 +9,6 @@ the page does not protect it: ``require_owner`` does.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import secrets
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -19,6 +17,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from digitcnn.errors import NotOwnerError
+from digitcnn.ui.address import is_loopback
 from digitcnn.web import bundle
 
 # Headers that proxies and tunnels add: such a request came from another machine, although the
@@ -34,8 +33,6 @@ _FORWARDING = {
     "x-real-ip",
 }
 _FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-", "x-proxy")
-
-_HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
 # For ``launch(head=...)``. Gradio runs it before it builds the page, so before the first event.
 HEAD_SCRIPT = f"<script>{bundle.script('page.js')}</script>"
@@ -126,8 +123,8 @@ def _comes_from_this_machine(request: gr.Request) -> bool:
     origins = [value for name, value in headers if name == "origin"]
     return (
         len(hosts) == 1
-        and _is_loopback(hosts[0])
-        and all(_is_loopback(_host_of(origin)) for origin in origins)
+        and is_loopback(hosts[0])
+        and all(is_loopback(_host_of(origin)) for origin in origins)
         and not any(
             name in _FORWARDING or name.startswith(_FORWARDING_FAMILIES) for name, _ in headers
         )
@@ -138,20 +135,3 @@ def _host_of(origin: str) -> str:
     """Return ``http://name:port`` without its scheme; empty for anything else, as ``null``."""
     scheme, separator, host = origin.partition("://")
     return host if separator and scheme.lower() in ("http", "https") else ""
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether ``name`` or ``name:port`` is loopback: 127.0.0.0/8, [::1], localhost.
-
-    Names are compared as written and never resolved.
-    """
-    match = _HOST.fullmatch(host.lower())
-    if match is None:
-        return False
-    name = match["name"]
-    if name == "localhost" or name == "[::1]":
-        return True
-    try:
-        return ipaddress.IPv4Address(name).is_loopback
-    except ValueError:
-        return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from digitcnn.errors import ConfigError
 
 FIRST_PORT, PORTS_TRIED = 7860, 100
+
+_HOST = re.compile(r"(?P<name>[a-z0-9.]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
 # Reserved for documentation: choosing a route to them sends nothing.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -82,6 +86,23 @@ def lan_host(family: socket.AddressFamily = socket.AF_INET) -> str | None:
         except OSError:
             return None
     return None if host.startswith("127.") or host == "::1" else host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``name`` or ``name:port`` is loopback: 127.0.0.0/8, [::1], localhost.
+
+    Names are compared as written and never resolved.
+    """
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
+        return False
+    name = match["name"]
+    if name == "localhost" or name == "[::1]":
+        return True
+    try:
+        return ipaddress.IPv4Address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _try_to_listen(host: str, port: int) -> None:

@@ -1,8 +1,7 @@
-"""The page: the model selector above the tabs, the tabs, and the arguments of ``launch``."""
+"""The page: the header, the tabs, and the arguments of ``launch``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,22 +10,24 @@ from starlette.middleware import Middleware
 
 from digitcnn.network.reader import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
+from digitcnn.ui.address import FIRST_PORT, Address
 from digitcnn.ui.api import build_api
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.gradio_private import pending_calls
+from digitcnn.ui.header import build_header
+from digitcnn.ui.invite import Invite
 from digitcnn.ui.learn_section import build_learn_section
-from digitcnn.ui.models import Models, build_model_selector
+from digitcnn.ui.models import Models
 from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.panels.section import build_panels
 from digitcnn.ui.request_guard import RequestGuard
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
-from digitcnn.web import bundle, charts
-from digitcnn.web.templates import render
+from digitcnn.web import bundle
 from digitcnn.workspace import Workspace
 
 # Calls in the queue, of all pages together; further calls are rejected at once.
@@ -36,13 +37,26 @@ QUEUE_LENGTH = 200
 # 0.4 MB, that of a closed page too; an open page is used every second.
 MAX_SESSIONS = 300
 
+# The five type sizes and the one radius of ``tokens.css``, for Gradio's own components.
+_SMALL, _BODY, _LEAD, _TITLE = (
+    f"var(--type-{name})" for name in ("small", "body", "lead", "title")
+)
+_TEXT = gr.themes.Size(
+    name="digitcnn",
+    xxs=_SMALL, xs=_SMALL, sm=_SMALL, md=_BODY, lg=_BODY, xl=_LEAD, xxl=_TITLE,
+)  # fmt: skip
+_RADIUS = gr.themes.Size(
+    name="digitcnn", **dict.fromkeys(("xxs", "xs", "sm", "md", "lg", "xl", "xxl"), "8px")
+)
+
 # System fonts only: nothing is loaded from elsewhere.
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue,
     neutral_hue=gr.themes.colors.slate,
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
-    radius_size=gr.themes.sizes.radius_md,
+    text_size=_TEXT,
+    radius_size=_RADIUS,
 ).set(
     # Gradio's greys and its blue have too little contrast.
     body_text_color_subdued="*neutral_600",
@@ -51,8 +65,20 @@ THEME = gr.themes.Base(
     block_info_text_color_dark="*neutral_300",
     input_placeholder_color="*neutral_600",
     input_placeholder_color_dark="*neutral_300",
-    button_primary_background_fill="*primary_600",
-    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill="#0b5cad",
+    button_primary_background_fill_hover="#094a8c",
+    button_primary_background_fill_dark="#0b5cad",
+    button_primary_background_fill_hover_dark="#094a8c",
+    button_secondary_border_color="*border_color_primary",
+    button_secondary_border_color_dark="*border_color_primary",
+    button_secondary_text_color="*body_text_color",
+    button_secondary_text_color_dark="*body_text_color",
+    button_border_width="1px",
+    button_large_padding="0 12px",
+    button_medium_padding="0 12px",
+    button_small_padding="0 12px",
+    button_large_text_weight="500",
+    button_medium_text_weight="500",
 )
 
 
@@ -60,7 +86,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     """Return the arguments of ``launch`` besides addresses: style, head script, limits."""
     return {
         "theme": THEME,
-        "css": bundle.style("tokens.css", "page.css") + charts.STYLE.read_text("utf-8"),
+        "css": bundle.style("tokens.css", "controls.css", "page.css", "charts.css"),
         "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # downloads are copied into the page's own folder
@@ -78,53 +104,30 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     }
 
 
-def _build_link_line(
-    access: Access, owner_token: gr.Textbox, link_line: Callable[[], str], page: gr.Blocks
-) -> None:
-    """Add a line that only the owner sees: the state of the public link."""
-    shown = gr.HTML(elem_id="share-line")
-
-    def show_link(request: gr.Request, token: Any) -> str:
-        line = link_line() if access.is_owner(request, token) else ""
-        return render("page/share_line.html", line=line).strip()
-
-    page.load(
-        show_link,
-        owner_token,
-        shown,
-        js=access.WITH_TOKEN_JS,
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
-    )
-
-
-def build_page(
-    workspace: Workspace, access: Access, link_line: Callable[[], str] = lambda: ""
-) -> gr.Blocks:
-    """Build the whole page, not launched. link_line: returns the state of the public link."""
+def build_page(workspace: Workspace, access: Access, invite: Invite | None = None) -> gr.Blocks:
+    """Build the whole page, not launched. invite: how others reach it."""
     page: gr.Blocks
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
-        gr.HTML(render("page/masthead.html"), elem_classes="masthead")
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
-        _build_link_line(access, owner_token, link_line, page)
         clock = Clock()
         models = Models(workspace)
-        model_select = build_model_selector(workspace, models, clock, page)
+        invite = invite or Invite(Address("127.0.0.1", FIRST_PORT))
+        model_select = build_header(workspace, models, access, clock, page, invite)
         with gr.Tabs(elem_classes="lab-tabs"):
-            with gr.Tab("Train", id="train"):
-                build_train_tab(workspace, access, owner_token, clock, page)
-            with gr.Tab("Evaluate", id="evaluate"):
-                build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
-            with gr.Tab("Stability", id="stability"):
-                build_stability_tab(workspace, models, model_select)
             with gr.Tab("Sketchpad", id="sketchpad"):
                 build_sketchpad_tab(workspace, models, model_select)
                 build_panels(workspace, models)
                 build_feedback_view(workspace, access)
                 build_learn_section(workspace, models, access, owner_token, model_select, clock)
+            # Built at once although it is not open: updates of a tab that is not built can be lost.
+            with gr.Tab("Train", id="train", render_children=True):
+                build_train_tab(workspace, access, owner_token, clock, page)
+            with gr.Tab("Evaluate", id="evaluate"):
+                build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(workspace, models, access, owner_token, model_select, page)
+            with gr.Tab("Stability", id="stability"):
+                build_stability_tab(workspace, models, model_select)
         build_api(workspace, models)
         clock.build(page)
     page.queue(max_size=QUEUE_LENGTH)

@@ -17,6 +17,7 @@ from digitcnn.ui.access import Access
 from digitcnn.ui.address import Address
 from digitcnn.ui.environment import PUBLIC_VARIABLES, hidden_from_gradio
 from digitcnn.ui.gradio_private import share_secret
+from digitcnn.ui.invite import Invite
 from digitcnn.ui.login import Logins
 from digitcnn.ui.models import Models
 from digitcnn.ui.page import build_page, launch_options
@@ -72,7 +73,13 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
     jobs = workspace.job, workspace.fine_tuning  # created here, before many threads use them
     files = PageFiles.make()  # before any component, which reads the folder from a variable
     link = ShareLink(settings.address, say=terminal.announce, now=datetime.now)
-    page = build_page(workspace, access, lambda: link.line)
+    invite = Invite(
+        settings.address,
+        link if settings.shares else None,
+        with_login=settings.logins is not None,
+        open_to_all=settings.open_to_all,
+    )
+    page = build_page(workspace, access, invite)
     ended = _launch(page, settings, files)
 
     def print_owner_link(url: str | None) -> None:

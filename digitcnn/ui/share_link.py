@@ -23,14 +23,16 @@ class ShareLink:
 
     say: called with each line for the owner. now: the clock.
 
-    line: the state of the link, for the owner's page; empty until it is known.
+    line: the state of the link, in words; empty until it is known. url: while it works, else "".
+    expires: when it ends.
     """
 
     def __init__(
         self, address: Address, *, say: Callable[[str], None], now: Callable[[], datetime]
     ) -> None:
         self._address, self._say, self._now = address, say, now
-        self.line = ""
+        self.line = self.url = ""
+        self.expires = now()
         self._tunnel: ShareTunnel | None = None
         self._closing = threading.Event()
 
@@ -65,12 +67,15 @@ class ShareLink:
                 opened(None)
             return
         created = self._now()
+        self.expires = created + LIFETIME
         self._report(
             f"Public link: {url} (created {created:%Y-%m-%d %H:%M}, expires by "
-            f"{created + LIFETIME:%Y-%m-%d %H:%M})."
+            f"{self.expires:%Y-%m-%d %H:%M})."
         )
+        self.url = url
         opened(url)
         self._tunnel.wait()
+        self.url = ""
         if not self._closing.is_set():
             self._report(
                 f"The public link {url} expired at {self._now():%Y-%m-%d %H:%M}. "

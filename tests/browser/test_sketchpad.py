@@ -226,7 +226,7 @@ def test_a_model_chosen_during_a_request_stays_chosen(browser: Any, pad_app: App
     page.get_by_role("option", name=re.compile("^says-9 ")).click()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
     page.evaluate("window.letGo()")
-    expect(page.locator("#train-status .status-line").first).to_be_visible()
+    expect(page.locator("#train-status .status-line").first).to_be_attached()
     page.wait_for_timeout(500)
     expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
     context.close()

@@ -3,9 +3,11 @@
 import "./clock.js";
 import "./compare.js";
 import "./confusion_matrices.js";
+import "./dialogs.js";
 import "./feedback_view.js";
 import "./file_drop.js";
 import "./open_figure.js";
+import "./owner.js";
 import { ownerToken } from "./page_state.js";
 import "./panel_section.js";
 import "./sort_tables.js";

@@ -114,12 +114,20 @@ history.replaceState = (state, unused, url) =>
 /** The owner's token; empty for a visitor. */
 export const ownerToken = () => owner;
 
+const tokenGiven = new EventTarget();
+
+/** Calls back when an owner link is opened on this page. @param {() => void} callback */
+export const onOwnerToken = (callback) => tokenGiven.addEventListener("token", callback);
+
 /** Moves the token of an owner link out of the address. */
 function takeOwnerToken() {
   const match = /^#owner=(.+)$/.exec(location.hash);
   if (!match) return;
   const token = whereAllowed(() => decodeURIComponent(match[1]));
-  if (token !== null) owner = token; // else it is not a token of ours
+  if (token !== null) {
+    owner = token; // else it is not a token of ours
+    tokenGiven.dispatchEvent(new Event("token"));
+  }
   history.replaceState(history.state, "", location.pathname + location.search);
 }
 takeOwnerToken();

@@ -1,0 +1,184 @@
+"""The model chip in the header: the selector, and its menu (open, download, details)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from digitcnn.analysis.metrics import accuracy_text
+from digitcnn.digits.names import listed
+from digitcnn.errors import CheckpointError
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.training.run_record import FINISHED
+from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.gradio_private import save_file_to_cache
+from digitcnn.ui.models import Models, dropped_files_html, first_choice
+from digitcnn.ui.toasts import toasting
+from digitcnn.web.templates import render
+from digitcnn.workspace import Workspace
+
+
+def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
+    """Return all that is known of a model as a list; claims of its file are marked."""
+    details = checkpoint.details
+    claimed = "" if trained_here else " (claimed)"
+    config = details.config
+    facts = [
+        ("Name", checkpoint.name),
+        ("Network", checkpoint.description or checkpoint.architecture),
+    ]
+    if details.digits:
+        facts.append(("Trained on", listed(details.digits)))
+    for digits, metrics in details.metrics.items():
+        title = "Held-out accuracy" if digits == "held_out" else f"Accuracy on {digits} test"
+        accuracy = accuracy_text(metrics["accuracy"], metrics["n"])
+        facts.append((title, f"{accuracy}, n = {metrics['n']:,}{claimed}"))
+    if details.epochs is not None:
+        facts.append(("Training", f"{details.epochs} epochs, {details.state}"))
+    facts += [
+        (title, f"{config[key]}")
+        for key, title in (("batch_size", "Batch size"), ("learning_rate", "Learning rate"))
+        if config.get(key) is not None
+    ]
+    if details.seed is not None:
+        facts.append(("Seed", str(details.seed)))
+    facts += [
+        (
+            "Calibration",
+            f"temperature {checkpoint.temperature:.3f}" if checkpoint.calibrated else "none",
+        ),
+        ("Non-digits", "rejected" if checkpoint.ood is not None else "cannot be rejected"),
+    ]
+    if details.created:
+        facts.append(("Created (UTC)", details.created[:16].replace("T", " ")))
+    facts += [("Size", f"{checkpoint.size / 1e6:.1f} MB"), ("Digest", checkpoint.digest[:16])]
+    return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
+
+
+@dataclass(frozen=True)
+class SelectorView:
+    """What the selector shows. trained: the checkpoint of the latest finished run, or ""."""
+
+    trained: str = ""
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelNotes:
+    """Places below the header: what became of dropped files, and a warning about the model."""
+
+    outcome: gr.HTML
+    warning: gr.HTML
+
+
+class ModelMenu:
+    """The components of the chip, built inside the open header, and their handlers."""
+
+    def __init__(self, workspace: Workspace, models: Models) -> None:
+        self._workspace, self._models = workspace, models
+        choices = models.choices()
+        self.select = gr.Dropdown(
+            choices,
+            value=first_choice(choices),
+            label="Model",
+            container=False,
+            elem_id="model-select",
+        )
+        gr.HTML(render("models/menu_button.html"))
+        with gr.Row(elem_id="model-menu"):
+            self.add = gr.UploadButton("Open", file_count="multiple", elem_id="model-drop")
+            self.download = gr.DownloadButton("Download", elem_id="model-download")
+            gr.HTML(render("models/details_button.html"))
+
+    def connect(self, clock: Clock, page: gr.Blocks, notes: ModelNotes) -> None:
+        """Connect the components to their handlers."""
+        view = gr.State(SelectorView())
+        clock.watch(
+            self._refresh,
+            [view, self.select],
+            [self.select, view],
+            news=lambda: News(
+                (self._view_of(self._models.choices()), self._models.dropped.changes)
+            ),
+        )
+        quiet: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "queue": False,
+        }
+        for event in (page.load, self.select.change):
+            event(self._offer_download, self.select, self.download, **quiet)
+            event(self._warn, self.select, notes.warning, **quiet)
+        self.add.upload(
+            self._receive,
+            self.add,
+            [notes.outcome, self.select],
+            api_visibility="private",
+            show_progress="minimal",
+        )
+        page.unload(self._close)
+
+    def facts(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return ``{"html"}``: the facts of ``{"model"}``. Raises CheckpointError."""
+        checkpoint = self._models.get(payload.get("model"))
+        trained_here = checkpoint.digest in self._workspace.runs.digests()
+        return {"html": model_facts_html(checkpoint, trained_here=trained_here)}
+
+    def _news(self) -> News:
+        return News((self._view_of(self._models.choices()), self._models.dropped.changes))
+
+    def _view_of(self, choices: list[tuple[str, str]]) -> SelectorView:
+        ended = self._workspace.job.view().ended
+        finished = ended is not None and ended.state == FINISHED
+        trained = ended.checkpoint.stem if ended and finished and ended.checkpoint else ""
+        return SelectorView(trained, tuple(label for label, _ in choices))
+
+    def _refresh(
+        self, request: gr.Request, view: SelectorView, selected: str | None
+    ) -> tuple[Any, SelectorView]:
+        """Offer new files, and select the checkpoint of a run that has just finished."""
+        choices = self._models.choices(request.session_hash)
+        latest = self._view_of(choices)
+        if latest == view:
+            return gr.skip(), view
+        names = [name for _, name in choices]
+        if latest.trained in names and latest.trained != view.trained:
+            return gr.Dropdown(choices, value=latest.trained), latest
+        if selected not in names:
+            return gr.Dropdown(choices, value=first_choice(choices)), latest
+        # Without a value: a choice made meanwhile stays.
+        return gr.Dropdown(choices), latest
+
+    @toasting
+    def _receive(self, files: Any, request: gr.Request) -> list[Any]:
+        """Select the last good file, on this page alone."""
+        session = request.session_hash or ""
+        results = self._models.receive(files, session)
+        keys = [result.key for result in results if result.key is not None]
+        chosen = gr.Dropdown(self._models.choices(session), value=keys[-1]) if keys else gr.skip()
+        return [dropped_files_html(results), chosen]
+
+    @toasting
+    def _offer_download(self, name: str | None) -> Any:
+        try:
+            path = self._models.get(name).path if name else None
+        except CheckpointError:
+            path = None  # the selector follows within a second
+        if path is None:
+            return gr.DownloadButton(value=None, interactive=False)
+        # Only a copy is served: the checkpoint folder stays private.
+        copy = save_file_to_cache(path, self.download.GRADIO_CACHE)
+        return gr.DownloadButton(value=copy, interactive=True)
+
+    def _warn(self, name: str | None) -> str:
+        try:
+            text = self._models.drawing_warning(name)
+        except CheckpointError:
+            return ""  # the tabs say so
+        return Markup("<p>{}</p>").format(text) if text else ""
+
+    def _close(self, request: gr.Request) -> None:
+        self._models.dropped.forget(request.session_hash or "")

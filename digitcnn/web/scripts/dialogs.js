@@ -1,0 +1,95 @@
+// Modal dialogs that a function of the app fills each time they are opened, and the model's menu.
+// The browser keeps the focus inside a dialog, closes it on Escape, and gives the focus back.
+
+import { find } from "./dom.js";
+import { connection, modelName, ownerToken } from "./page_state.js";
+
+const COPIED = 2000; // milliseconds
+
+/** @param {HTMLDialogElement} dialog */
+async function open(dialog) {
+  const body = find(dialog, ".dialog-body");
+  body.textContent = "Loading…";
+  dialog.showModal();
+  const address = location.origin + location.pathname;
+  const payload = { owner: ownerToken(), model: modelName(), address };
+  const reply = await connection.call(dialog.dataset.function ?? "", payload);
+  if (reply.error) body.textContent = reply.error;
+  else body.innerHTML = reply.html; // a template of the app, which escapes what it shows
+}
+
+/** @param {HTMLElement} button */
+async function copy(button) {
+  const text = button.textContent;
+  const done = await navigator.clipboard?.writeText(button.dataset.text ?? "").then(
+    () => true,
+    () => false,
+  );
+  button.textContent = done ? "Copied" : "Select the address to copy it";
+  setTimeout(() => {
+    button.textContent = text;
+  }, COPIED);
+}
+
+document.addEventListener("click", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  const button = /** @type {HTMLElement | null} */ (target.closest?.(".opens, .closes, .copies"));
+  if (button?.matches(".opens")) {
+    open(/** @type {HTMLDialogElement} */ (document.getElementById(button.dataset.dialog ?? "")));
+  } else if (button?.matches(".closes")) button.closest("dialog")?.close();
+  else if (button?.matches(".copies")) copy(button);
+  // A press beside the dialog hits its own element: all of its inside is covered by others.
+  else if (target.matches?.("dialog.dialog")) closeBeside(event, target);
+});
+
+/** @param {MouseEvent} event @param {HTMLElement} dialog */
+function closeBeside({ clientX, clientY }, dialog) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  if (clientX < left || clientX > right || clientY < top || clientY > bottom) {
+    /** @type {HTMLDialogElement} */ (dialog).close();
+  }
+}
+
+// ---- The model's menu: in the header where there is room, else a popover of the browser's --------
+
+const NARROW = matchMedia("(max-width: 1023px)");
+const menu = () => document.getElementById("model-menu");
+const menuButton = () => document.getElementById("model-menu-button");
+
+function placeMenu() {
+  if (NARROW.matches) menu()?.setAttribute("popover", "auto");
+  else menu()?.removeAttribute("popover");
+}
+
+NARROW.addEventListener("change", placeMenu);
+document.addEventListener("click", (event) => {
+  const button = menuButton();
+  const list = menu();
+  const target = /** @type {Element} */ (event.target);
+  if (!button || !list) return;
+  if (button.contains(target)) {
+    placeMenu();
+    list.togglePopover();
+    const box = button.getBoundingClientRect();
+    list.style.top = `${box.bottom + 4}px`;
+    list.style.left = `${Math.max(8, Math.min(box.left, innerWidth - list.offsetWidth - 8))}px`;
+    button.setAttribute("aria-expanded", String(list.matches(":popover-open")));
+  } else if (list.matches(":popover-open") && target.closest("#model-menu button")) {
+    list.hidePopover();
+  }
+});
+document.addEventListener(
+  "toggle",
+  (event) => {
+    if (event.target !== menu()) return;
+    menuButton()?.setAttribute("aria-expanded", String(menu()?.matches(":popover-open")));
+  },
+  true,
+);
+document.addEventListener("focusout", (event) => {
+  const list = menu();
+  const to = /** @type {Node | null} */ (event.relatedTarget);
+  if (to && list?.matches(":popover-open") && !list.contains(to) && to !== menuButton()) {
+    list.hidePopover();
+  }
+});
