@@ -133,6 +133,12 @@ def _train(commands: Commands) -> None:
         help="change each batch at random",
     )
     option(
+        "--dropout",
+        choices=("on", "off"),
+        default="on" if recipe.dropout else "off",
+        help="drop features at random while learning",
+    )
+    option(
         "--train-images",
         type=int,
         default=argparse.SUPPRESS,

@@ -156,6 +156,7 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
         seed=args.seed,
         train_images=getattr(args, "train_images", None),
         augmentation=args.augmentation == "on",
+        dropout=args.dropout == "on",
         network=args.network,
     )
     request = TrainingRequest(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from cachetools import LRUCache
 from digitcnn.digits import set_writer
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import read_idx
-from digitcnn.digits.names import GENERATED, GENERATED_IMAGES, SPLITS
+from digitcnn.digits.names import GENERATED, GENERATED_IMAGES, SEPARATOR, SPLITS, base_of
 from digitcnn.digits.set_files import (
     LAYOUTS,
     SetFiles,
@@ -113,6 +113,8 @@ class Catalog:
         """
         if split not in SPLITS:
             raise DigitSetError(f"Unknown split {split!r:.80}; use train or test.")
+        if SEPARATOR in name:
+            return self._open_variant(name, split)
         if name in GENERATED:
             return self._cached(name, split, None, partial(_generate, name, split))
         if name in self._live:
@@ -129,6 +131,12 @@ class Catalog:
         return self._cached(
             name, split, signature, partial(self._read, name, split, files, signature)
         )
+
+    def _open_variant(self, name: str, split: str) -> DigitSet:
+        from digitcnn.digits.variants import variant
+
+        digit_set = self.open(base_of(name), split)
+        return self._cached(name, split, digit_set, partial(variant, digit_set, name))
 
     def _open_live(self, name: str, split: str) -> DigitSet:
         if split != "test":
@@ -206,6 +214,8 @@ class Catalog:
 
         A live set is counted only when named, since its store may be slow to reach.
         """
+        if SEPARATOR in name:
+            return self._variant_entry(name, split)
         if name in self._live:
             entries = list(self._live_entries([name]))
         elif name in GENERATED:
@@ -216,6 +226,15 @@ class Catalog:
             entries = []
         absent = Entry(name, split, None, present=False, path=None)
         return next((entry for entry in entries if entry.split == split), absent)
+
+    def _variant_entry(self, name: str, split: str) -> Entry:
+        entry = replace(self.entry(base_of(name), split), name=name)
+        if not entry.present:
+            return entry
+        try:
+            return replace(entry, n=len(self.open(name, split)))
+        except DigitSetError as error:
+            return replace(entry, n=None, present=False, problem=str(error))
 
     def entries(self, *, thorough: bool = False) -> list[Entry]:
         """Return every split of every set, known ones first; reads headers and labels.

@@ -9,6 +9,9 @@ SPLITS = ("train", "test")
 # How ``data add`` places ink in the 28x28.
 FRAMINGS = ("none", "mnist", "emnist")
 
+# Separates a set's name from the changes of a variant of it (``variants``).
+SEPARATOR = "~"
+
 # Sets that ``synthetic`` generates, and how many images each has by split.
 GENERATED = ("synthetic", "synthetic-other-writers")
 GENERATED_IMAGES: Mapping[str, int] = {"train": 24_000, "test": 4_000}
@@ -23,3 +26,8 @@ def listed(digits: str) -> str:
     """Return the names in a comma-separated list for people: ``mnist and synthetic``."""
     *others, last = set_names(digits) or [digits]
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def base_of(name: str) -> str:
+    """Return the name of the set that a variant changes; of any other set, its own name."""
+    return name.partition(SEPARATOR)[0]

@@ -23,6 +23,7 @@ class TrainingConfig:
     seed: of weights, image order, augmentation and dropout, 0 to 2**31 - 1.
     train_images: number of training images; None for all except the held-out ones.
     augmentation: whether each batch is changed at random.
+    dropout: whether the network's dropout is on while it learns.
     network: the architecture, one of NETWORKS.
 
     Raises ConfigError, which names the range, for anything else.
@@ -36,6 +37,7 @@ class TrainingConfig:
     train_images: int | None = None
     augmentation: bool = True
     network: str = NETWORKS[0]
+    dropout: bool = True
 
     def __post_init__(self) -> None:
         _check_whole("epochs", self.epochs, *RANGES["epochs"])
@@ -47,8 +49,9 @@ class TrainingConfig:
         low, high = RANGES["learning_rate"]
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
             raise ConfigError(f"The learning rate is {rate}; choose one from {low:g} to {high:g}.")
-        if not isinstance(self.augmentation, bool):
-            raise ConfigError(f"augmentation is {self.augmentation!r}; it is either on or off.")
+        for name in ("augmentation", "dropout"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
         names = set_names(self.digits) if isinstance(self.digits, str) else []
         if not names:
             raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
@@ -66,11 +69,11 @@ class TrainingConfig:
     def from_json(cls, values: Any) -> TrainingConfig:
         """Return the configuration that ``to_json`` gave. Raises ConfigError for other values.
 
-        ``network`` may be missing: runs from before there was a choice are of the default one.
+        ``network`` and ``dropout`` may be missing: older runs had no choice but the default.
         """
         names = {field.name for field in fields(cls)}
         if isinstance(values, dict):
-            values = {"network": NETWORKS[0], **values}
+            values = {"network": NETWORKS[0], "dropout": True, **values}
         if not isinstance(values, dict) or set(values) != names:
             raise ConfigError(
                 f"A training's configuration needs exactly {', '.join(sorted(names))}."
@@ -83,6 +86,7 @@ class PostTrainingConfig:
     """The work after a run's last epoch, which does not change the weights.
 
     figures: whether to draw the nine figures. stability: whether to make dropout passes.
+    ood_detector: whether to fit one. other_set: whether to evaluate the set by other writers.
     passes: of each mask type, 1 to 200; None: the number of epochs, at most 200.
 
     Raises ConfigError for anything else.
@@ -90,10 +94,12 @@ class PostTrainingConfig:
 
     figures: bool = True
     stability: bool = True
+    ood_detector: bool = True
+    other_set: bool = True
     passes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("figures", "stability"):
+        for name in ("figures", "stability", "ood_detector", "other_set"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
         if self.passes is not None:

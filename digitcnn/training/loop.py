@@ -87,6 +87,8 @@ class _Trainer:
         # Weights come from the CPU's generator on every device.
         architecture = ARCHITECTURES[config.network]
         self.network = architecture(generator=torch.Generator().manual_seed(config.seed))
+        if not config.dropout:
+            self.network.dropout = None
         self.network.to(device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.generator = torch.Generator(device)

@@ -77,7 +77,8 @@ class PostTraining:
     def events(self) -> Iterator[Phase | PostTrainingResult]:
         """Yield the phases, and the result last. Raises no Exception."""
         try:
-            yield from self._evaluate_other_set()
+            if self.config.other_set:
+                yield from self._evaluate_other_set()
             if self.config.stability:
                 yield from self._make_passes()
             if self.config.figures:

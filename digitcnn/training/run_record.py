@@ -27,6 +27,7 @@ class RunRecord:
     checkpoint: file name under the checkpoint folder, None without one. digest: of its tensors.
     message: one sentence on how the run ended.
     post_training: what follows the last epoch; stored as ``closing``.
+    group: of the runs that belong together, such as those of an experiment; empty for most runs.
     """
 
     name: str
@@ -41,6 +42,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
     message: str = ""
     post_training: PostTrainingConfig = field(default_factory=PostTrainingConfig)
+    group: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -66,8 +68,8 @@ class RunRecord:
             record = cls(**values)
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError("run.json is not a run of this version of digitcnn.") from error
-        texts = (record.name, record.state, record.created, record.device, record.message)
-        if not all(isinstance(text, str) for text in texts):
+        texts = ("name", "state", "created", "device", "message", "group")
+        if not all(isinstance(getattr(record, text), str) for text in texts):
             raise RunError("run.json is not a run of this version of digitcnn.")
         return record
 

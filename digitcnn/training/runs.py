@@ -44,6 +44,7 @@ class RunStore:
         name: str | None = None,
         saves: bool = True,
         post_training: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
+        group: str = "",
     ) -> Run:
         """Create a run and its folder; without a name: digit set, date and time.
 
@@ -63,6 +64,7 @@ class RunStore:
             versions=versions(),
             message="Not started.",
             post_training=post_training,
+            group=group,
         )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -182,7 +182,7 @@ class TrainingSession:
         ood = None
         try:
             findings, metrics = self._evaluate(network, images, snapshot)
-            if self.record.saves:
+            if self.record.saves and self.record.post_training.ood_detector:
                 ood = yield from self._fit_ood_detector(network, images)
         except _InterruptedError:
             yield self._end_early(snapshot, images)

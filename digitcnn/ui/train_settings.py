@@ -113,6 +113,12 @@ class TrainingSettings:
             info="Random rotation, shift, scale, shear and stroke width; noise, haze, lines, blur",
             elem_id="train-augmentation",
         )
+        self.dropout = gr.Checkbox(
+            recipe.dropout,
+            label="Dropout",
+            info="Switches off random neurons before the output layer",
+            elem_id="train-dropout",
+        )
         compute = self._workspace.compute
         self.device = gr.Dropdown(
             list(DEVICES),
@@ -134,6 +140,7 @@ class TrainingSettings:
             self.train_images,
             self.augmentation,
             self.network,
+            self.dropout,
         ]
 
 
@@ -148,6 +155,7 @@ def recipe_values(config: TrainingConfig) -> list[Any]:
         config.train_images or 0,
         config.augmentation,
         config.network,
+        config.dropout,
     ]
 
 
@@ -160,6 +168,7 @@ def config_of(
     train_images: float | None,
     augmentation: bool,
     network: str,
+    dropout: bool,
     device: str,
 ) -> tuple[TrainingConfig, str]:
     """Return the controls' values as a configuration and a device. Raises ConfigError."""
@@ -173,6 +182,7 @@ def config_of(
         train_images=_whole(train_images) if train_images else None,
         augmentation=augmentation,
         network=network,
+        dropout=dropout,
     )
     return config, device
 

@@ -26,6 +26,7 @@ from digitcnn.training.step import learning_rate_at
         ("seed", -1),
         ("train_images", 0),
         ("augmentation", "on"),
+        ("dropout", 1),
         ("digits", ""),
         ("digits", " , "),
         ("digits", ["mnist"]),
@@ -44,6 +45,12 @@ def test_configuration_round_trips_through_json() -> None:
     )
     assert config.to_json()["digits"] == "usps,mnist"
     assert TrainingConfig.from_json(config.to_json()) == config
+
+
+def test_settings_of_an_older_run_have_dropout() -> None:
+    older = TrainingConfig(digits="usps").to_json()
+    del older["dropout"]
+    assert TrainingConfig.from_json(older) == TrainingConfig(digits="usps", dropout=True)
 
 
 @pytest.mark.parametrize(

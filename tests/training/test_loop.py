@@ -123,10 +123,13 @@ def test_batch_norm_statistics_of_averaged_weights_match_the_training_images(
     torch.testing.assert_close(network.norm1.running_var, maps.var((0, 2, 3)), rtol=0.01, atol=1e-4)
 
 
-def test_first_step_matches_plain_torch(drawn: DigitSet, cpu: Compute) -> None:
+@pytest.mark.parametrize("dropout", [True, False])
+def test_first_step_matches_plain_torch(drawn: DigitSet, cpu: Compute, dropout: bool) -> None:
     """One step without augmentation against torch's own network, dropout mask and AdamW."""
     sets = split_held_out(drawn.take(slice(0, 70)))
-    config = TrainingConfig(digits="synthetic", epochs=1, batch_size=64, augmentation=False, seed=5)
+    config = TrainingConfig(
+        digits="synthetic", epochs=1, batch_size=64, augmentation=False, seed=5, dropout=dropout
+    )
     ours = snapshots(train(config, *sets, cpu))[0].weights
 
     plain = nn.Sequential(
@@ -145,7 +148,9 @@ def test_first_step_matches_plain_torch(drawn: DigitSet, cpu: Compute) -> None:
     order = torch.randperm(len(sets[0]), generator=generator)[:64]
     images = (sets[0].images[order].unsqueeze(1) / 255 - 0.1307) / 0.3081
     features = plain(images)
-    mask = torch.empty_like(features).bernoulli_(0.6, generator=generator) / 0.6
+    mask = torch.ones_like(features)
+    if dropout:
+        mask.bernoulli_(0.6, generator=generator).div_(0.6)
     nn.functional.cross_entropy(
         head(features * mask), sets[0].labels[order].long(), label_smoothing=0.1
     ).backward()

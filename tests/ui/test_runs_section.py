@@ -134,7 +134,7 @@ def test_settings_of_a_run_are_reused(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     assert handlers["reuse_settings"]("mine") == [
-        ["small"], 3, 256, 0.008, 5, 0, False, "digitcnn"
+        ["small"], 3, 256, 0.008, 5, 0, False, "digitcnn", True
     ]  # fmt: skip
     workspace.runs.create(TrainingConfig(digits="gone"), "other")
     with pytest.raises(gr.Error, match="Digit set gone of run"):
@@ -157,7 +157,7 @@ def test_chosen_run_stays_chosen_when_others_come(
 def test_started_run_is_chosen(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    values = ["small", 1, 64, 0.004, 0, 64, False, "lenet", "cpu"]
+    values = ["small", 1, 64, 0.004, 0, 64, False, "lenet", True, "cpu"]
     updates = handlers["start_training"](request(), TOKEN, "fresh", *values)
     workspace.job.shutdown(60)
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
@@ -186,7 +186,7 @@ def test_device_is_tried_once(workspace: Workspace) -> None:
         computes.get("abacus")
 
 
-SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "digitcnn", "cpu"]
+SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "digitcnn", True, "cpu"]
 
 
 def test_visitor_sees_the_estimate_but_starts_no_trial(

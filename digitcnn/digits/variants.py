@@ -1,0 +1,82 @@
+"""Digit sets that are changed on purpose, for experiments: fewer images, wrong labels, few 7s.
+
+A variant is named by its set and its changes: ``mnist~12000~wrong-20`` are 12,000 images of MNIST's
+training file, a fifth of them with wrong labels. Only images to train on change. The held-out
+images stay right, and the test split stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import torch
+
+from digitcnn.digits.digit_set import CLASSES, HELD_OUT_SHARE, DigitSet, split_held_out
+from digitcnn.digits.names import SEPARATOR
+from digitcnn.errors import DigitSetError
+
+# N: so many images. wrong-P: P percent of the labels are another digit. keep-D-N: of digit D, only
+# the first N images.
+_CHANGE = re.compile(r"(\d{1,8})|wrong-(\d{1,2})|keep-(\d)-(\d{1,6})")
+
+
+def variant(digit_set: DigitSet, name: str) -> DigitSet:
+    """Return the variant ``name`` of a training file, or its test split as it is.
+
+    The same name always gives the same images and labels. Raises DigitSetError for a change that
+    is not known or not possible.
+    """
+    if digit_set.split != "train":
+        return digit_set
+    training, held_out = split_held_out(digit_set)
+    for change in name.split(SEPARATOR)[1:]:
+        match = _CHANGE.fullmatch(change)
+        if match is None:
+            raise DigitSetError(
+                f"{name!r:.80} has an unknown change; use N, wrong-PERCENT or keep-DIGIT-N."
+            )
+        size, percent, digit, kept = match.groups()
+        if size is not None:
+            training = _first(training, int(size) - int(size) // HELD_OUT_SHARE)
+        elif percent is not None:
+            training = replace(training, labels=_with_errors(training.labels, int(percent)))
+        else:
+            training = training.take(_keep(training.labels, int(digit), int(kept)))
+    # So that the last twelfth of the new file is held out again, and nothing else.
+    count = len(training) // (HELD_OUT_SHARE - 1)
+    if not 1 <= count <= len(held_out):
+        raise DigitSetError(
+            f"{name!r:.80} needs 11 to {11 * len(held_out):,} images; choose another number."
+        )
+    held_out = held_out.take(slice(len(held_out) - count, None))
+    return DigitSet(
+        torch.cat((training.images, held_out.images)),
+        torch.cat((training.labels, held_out.labels)),
+        name,
+        digit_set.split,
+    )
+
+
+def _first(training: DigitSet, count: int) -> DigitSet:
+    if count > len(training):
+        raise DigitSetError(
+            f"{training.name} has only {len(training):,} images to train on; choose fewer."
+        )
+    return training.take(slice(0, count))
+
+
+def _with_errors(labels: torch.Tensor, percent: int) -> torch.Tensor:
+    """Return the labels, uint8 [N], with this share of them replaced by another random digit."""
+    random = torch.Generator().manual_seed(percent)
+    changed = torch.randperm(len(labels), generator=random)[: len(labels) * percent // 100]
+    step = torch.randint(1, CLASSES, (len(changed),), generator=random, dtype=torch.uint8)
+    labels = labels.clone()
+    labels[changed] = (labels[changed] + step) % CLASSES
+    return labels
+
+
+def _keep(labels: torch.Tensor, digit: int, count: int) -> torch.Tensor:
+    """Return which images stay, bool [N]: all others, and the first ``count`` of ``digit``."""
+    same = labels == digit
+    return ~same | (same.cumsum(0) <= count)
