@@ -12,6 +12,10 @@ from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
+from digitcnn.experiments.groups import GroupStore
+from digitcnn.experiments.job import ExperimentJob
+from digitcnn.experiments.people import PeoplesPredictions
+from digitcnn.experiments.running import ExperimentRunner
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder, generated_digits
 from digitcnn.network.classifier import Classifier
@@ -62,6 +66,8 @@ class Workspace:
         self.feedback = FeedbackStore(feedback)
         self.catalog = catalog_with_feedback(data, self.feedback)
         self.runs = RunStore(outputs)
+        self.groups = GroupStore(outputs / ".experiments", self.runs, checkpoints)
+        self.peoples_predictions = PeoplesPredictions(outputs / ".experiments" / "people.json")
         self.checkpoints = CheckpointFolder(checkpoints, also=shipped, digits=self.scoring_digits)
         self._predictions = PredictionCache(outputs / ".predictions")
         self._robustness = RobustnessCache()
@@ -83,6 +89,18 @@ class Workspace:
         return FineTuningJob(
             self.catalog, self.checkpoints_folder, self.compute, self.job.exclusive
         )
+
+    @cached_property
+    def experiment_job(self) -> ExperimentJob:
+        """The one experiment at a time, never while a run trains."""
+        runner = ExperimentRunner(
+            catalog=self.catalog,
+            runs=self.runs,
+            groups=self.groups,
+            checkpoints=self.checkpoints_folder,
+            compute=self.compute,
+        )
+        return ExperimentJob(runner, self.peoples_predictions, self.job.exclusive)
 
     @property
     def processor_busy(self) -> bool:

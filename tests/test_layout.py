@@ -26,9 +26,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "network": SHARED | {"web", "digits"},
     "analysis": SHARED | {"web", "digits", "network"},
     "training": SHARED | {"web", "process", "digits", "network", "analysis"},
-    "workspace": SHARED | {"digits", "network", "analysis", "training", "feedback"},
+    "experiments": SHARED | {"web", "digits", "network", "analysis", "training"},
+    "workspace": SHARED | {"digits", "network", "analysis", "training", "experiments", "feedback"},
     "services": SHARED
-    | {"web", "digits", "network", "analysis", "training", "feedback", "workspace"},
+    | {"web", "digits", "network", "analysis", "training", "experiments", "feedback", "workspace"},
 }
 # Parts of the top layer, which may import every lower one.
 TOP = {"ui", "commands", "cli", "__main__", "__init__"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from digitcnn.digits.names import FRAMINGS, SPLITS
+from digitcnn.experiments.catalogue import names as experiment_names
 from digitcnn.options import DEVICES, MASKS, MOST_COMPARED, MOST_PASSES, MOST_SEEDS, NETWORKS
 from digitcnn.training.config import TrainingConfig
 
@@ -20,7 +21,17 @@ Commands = Any
 
 def add_commands(commands: Commands) -> None:
     """Add a parser for each command, in the order in which ``--help`` lists them."""
-    for add in (_train, _evaluate, _compare, _stability, _figures, _predict, _export, _data):
+    for add in (
+        _train,
+        _evaluate,
+        _compare,
+        _stability,
+        _figures,
+        _predict,
+        _experiment,
+        _export,
+        _data,
+    ):
         add(commands)
 
 
@@ -49,6 +60,15 @@ def _add_output_dir(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=argparse.SUPPRESS,
         help="folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)",
+    )
+
+
+def _add_checkpoint_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
     )
 
 
@@ -111,12 +131,7 @@ def _train(commands: Commands) -> None:
         help="name of run and checkpoint (default: digit set and time)",
     )
     _add_output_dir(parser)
-    option(
-        "--checkpoint-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
-    )
+    _add_checkpoint_dir(parser)
     option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
     option("--no-viz", action="store_true", help="skip the figures")
     option("--no-stability", action="store_true", help="skip the dropout passes and their figure")
@@ -240,6 +255,25 @@ def _predict(commands: Commands) -> None:
         "checkpoint file or name; a model trained to the end can reject non-digits (is_digit)",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
+
+
+def _experiment(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "experiment",
+        help="run an experiment: a question, several trainings, and a verdict",
+        description="Run an experiment: several small trainings that answer a question, and a "
+        "verdict with its interval. One takes a minute or two on two cores. It uses mnist, or "
+        "synthetic where mnist is not downloaded.",
+    )
+    parser.add_argument(
+        "name", metavar="NAME", help=f"list, or one of {', '.join(experiment_names())}"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="first random seed; the others count up from it"
+    )
+    _add_output_dir(parser)
+    _add_checkpoint_dir(parser)
 
 
 def _export(commands: Commands) -> None:

@@ -1,10 +1,13 @@
-"""Show the progress of a service as a bar on standard error."""
+"""Show the progress of a command as a bar on standard error, and stop training at Ctrl-C."""
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,6 +21,8 @@ from digitcnn.analysis.events import (
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.stability import PassResult
 from digitcnn.terminal import say
+from digitcnn.training.stop_signal import StopSignal
+from digitcnn.training.view import TrainingView
 
 
 @contextmanager
@@ -45,3 +50,49 @@ def progress_bar() -> Iterator[Notify]:
                 say(f"{event.name}: {event.reason}")
 
         yield notify
+
+
+def show_training(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
+    """Update the bar, and print a line for each new epoch and phase, on standard error."""
+    lines = []
+    if view.run != before.run:
+        bar.reset()
+        if view.of > 1:
+            lines.append(f"Run {view.number} of {view.of}:")
+    # The bar shows progress within a phase; only a new phase gets a line.
+    phase, phase_before = (re.sub(r"\d[\d,]*", "", one.phase) for one in (view, before))
+    if phase != phase_before and view.progress is before.progress:
+        lines.append(f"{view.phase} ...")
+    if len(view.history) > len(before.history):
+        lines.append(str(view.history[-1]))
+    progress = view.progress
+    if view.phase != before.phase:
+        bar.set_description(view.phase)
+    if progress is not None and progress is not before.progress:
+        bar.total = progress.steps
+        bar.update(progress.step - bar.n)
+        bar.set_description(f"epoch {progress.epoch}/{progress.epochs}")
+        bar.set_postfix_str(
+            f"loss {progress.losses[-1]:.4f}, {progress.images_per_second:.0f} images/s"
+        )
+    if lines:
+        with bar.external_write_mode(file=sys.stderr):
+            for line in lines:
+                say(line)
+
+
+@contextmanager
+def stopping_on_ctrl_c(stop: StopSignal, say: Callable[[str], None] = say) -> Iterator[None]:
+    """Stop training at the first Ctrl-C, between two batches; the second ends the process."""
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        say("Stopping; press Ctrl-C again to quit now.")
+        stop.stop()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import re
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from digitcnn.commands.base import Answer, catalog_of, download, folder_option
+from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
@@ -58,7 +55,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _assist(args: argparse.Namespace, processes: Processes) -> None:
     stop = StopSignal()
-    with _stopping_on_ctrl_c(stop, say=lambda text: None):
+    with stopping_on_ctrl_c(stop, say=lambda text: None):
         device = processes.receive()
         if device is not None:
             compute = devices.choose(device)
@@ -76,7 +73,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> Answer:
     stop = StopSignal()
     ends: list[RunEnd] = []
     with (
-        _stopping_on_ctrl_c(stop),
+        stopping_on_ctrl_c(stop),
         tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,
     ):
         view = TrainingView(keeps_replay=False)
@@ -89,7 +86,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> Answer:
             processes=processes,
         ):
             before, view = view, view.after(event)
-            _show(bar, before, view)
+            show_training(bar, before, view)
             if view.ended is not None:
                 ends.append(view.ended)
     processes.notify(None)
@@ -105,35 +102,6 @@ def _train(args: argparse.Namespace, processes: Processes) -> Answer:
     }
     texts = [f"{end.run}: {_run_text(end)}" for end in ends]
     return result, "\n\n".join([*texts, _summary_text(summary, len(runs))]), status
-
-
-def _show(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
-    """Update the bar, and print a line for each new epoch and phase, on standard error."""
-    lines = []
-    if view.run != before.run:
-        bar.reset()
-        if view.of > 1:
-            lines.append(f"Run {view.number} of {view.of}:")
-    # The bar shows progress within a phase; only a new phase gets a line.
-    phase, phase_before = (re.sub(r"\d[\d,]*", "", one.phase) for one in (view, before))
-    if phase != phase_before and view.progress is before.progress:
-        lines.append(f"{view.phase} ...")
-    if len(view.history) > len(before.history):
-        lines.append(str(view.history[-1]))
-    progress = view.progress
-    if view.phase != before.phase:
-        bar.set_description(view.phase)
-    if progress is not None and progress is not before.progress:
-        bar.total = progress.steps
-        bar.update(progress.step - bar.n)
-        bar.set_description(f"epoch {progress.epoch}/{progress.epochs}")
-        bar.set_postfix_str(
-            f"loss {progress.losses[-1]:.4f}, {progress.images_per_second:.0f} images/s"
-        )
-    if lines:
-        with bar.external_write_mode(file=sys.stderr):
-            for line in lines:
-                say(line)
 
 
 def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
@@ -192,23 +160,6 @@ def _with_available_digits(
         say(f"{error} Training on synthetic digits instead.")
         return dataclasses.replace(config, digits="synthetic")
     return config
-
-
-@contextmanager
-def _stopping_on_ctrl_c(stop: StopSignal, say: Callable[[str], None] = say) -> Iterator[None]:
-    """Stop training at the first Ctrl-C, between two batches; the second ends the process."""
-
-    def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        say("Stopping; press Ctrl-C again to quit now.")
-        stop.stop()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _to_json(end: RunEnd) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
     )
     if workspace.compute.note:
         terminal.say(workspace.compute.note)
-    jobs = workspace.job, workspace.fine_tuning  # created here, before many threads use them
+    # Created here, before many threads use them.
+    jobs = workspace.job, workspace.fine_tuning, workspace.experiment_job
     files = PageFiles.make()  # before any component, which reads the folder from a variable
     link = ShareLink(settings.address, say=terminal.announce, now=datetime.now)
     invite = Invite(

@@ -1,0 +1,96 @@
+"""``experiment``: list the experiments, or run one and print its verdict."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from digitcnn.commands.base import Answer, catalog_of, folder_option
+from digitcnn.experiments import catalogue
+from digitcnn.experiments.experiment import Experiment
+from digitcnn.folders import checkpoint_folder, output_folder
+from digitcnn.terminal import say
+
+
+def run(args: argparse.Namespace) -> Answer:
+    """List the experiments, or run the named one."""
+    if args.name == "list":
+        known = [catalogue.find(name) for name in catalogue.names()]
+        listed = [{"name": one.name, "question": one.question} for one in known]
+        width = max(len(one.name) for one in known)
+        text = "\n".join(f"{one.name:{width}}  {one.question}" for one in known)
+        return {"experiments": listed}, text, 0
+    return _run(catalogue.find(args.name), args)
+
+
+def _run(experiment: Experiment, args: argparse.Namespace) -> Answer:
+    # Imported here, because PyTorch takes seconds and ``experiment list`` does without.
+    from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
+    from digitcnn.experiments.groups import GroupStore
+    from digitcnn.experiments.running import ExperimentEnd, ExperimentRunner, available_digits
+    from digitcnn.network import device as devices
+    from digitcnn.training.runs import RunStore
+    from digitcnn.training.stop_signal import StopSignal
+    from digitcnn.training.view import TrainingView
+
+    outputs = output_folder(folder_option(args, "output_dir"))
+    checkpoints = checkpoint_folder(folder_option(args, "checkpoint_dir"))
+    catalog, runs = catalog_of(args), RunStore(outputs)
+    for arm, seed in experiment.trainings(args.seed):
+        experiment.config(arm, "mnist", seed)  # raises for a seed out of range, before any run
+    compute = devices.choose(args.device)
+    digits = available_digits(catalog)
+    if digits != "mnist":
+        say(f"mnist is not downloaded; using {digits}.")
+    groups = GroupStore(outputs / ".experiments", runs, checkpoints)
+    runner = ExperimentRunner(
+        catalog=catalog, runs=runs, groups=groups, checkpoints=checkpoints, compute=compute
+    )
+    say(f"{experiment.question} {experiment.procedure}")
+    say(f"Training on {compute}.")
+    end = ExperimentEnd("", "")
+    stop = StopSignal()
+    view = TrainingView(keeps_replay=False)
+    with (
+        stopping_on_ctrl_c(stop),
+        tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,
+    ):
+        group = groups.create(experiment.name, digits, args.seed)
+        for event in runner.events(experiment, group, stop):
+            if isinstance(event, ExperimentEnd):
+                end = event
+                continue
+            before, view = view, view.after(event)
+            show_training(bar, before, view)
+    if end.outcome is None:
+        say(end.message)
+        raise KeyboardInterrupt
+    outcome = end.outcome
+    result: dict[str, Any] = {
+        "experiment": experiment.name,
+        "digits": digits,
+        "seed": args.seed,
+        "runs": outcome["runs"],
+        "verdict": outcome["verdict"],
+        "difference": outcome["difference"],
+        "low": outcome["low"],
+        "high": outcome["high"],
+        "arms": [
+            {
+                "arm": arm["label"],
+                "accuracies": dict(zip(outcome["tests"], arm["means"], strict=True)),
+            }
+            for arm in outcome["arms"]
+        ],
+        "findings": outcome["findings"],
+    }
+    lines = [experiment.question, ""]
+    for arm in outcome["arms"]:
+        pairs = zip(arm["accuracies"], outcome["tests"], strict=True)
+        lines.append(f"{arm['label']}: " + ", ".join(f"{text} on {test}" for text, test in pairs))
+    lines += ["", outcome["verdict"], *outcome["findings"], "", experiment.why, ""]
+    lines.append(f"Next: {experiment.next_steps}")
+    return result, "\n".join(lines), 0

@@ -1,0 +1,51 @@
+"""Does augmentation help, and where?"""
+
+from digitcnn.experiments.experiment import Arm, Choice, Experiment, Question, TestImages
+
+COMMON = {"batch_size": 128, "epochs": 10, "learning_rate": 6e-3}
+
+EXPERIMENT = Experiment(
+    name="augmentation",
+    question="Does augmentation help on clean images, and on shifted ones?",
+    procedure=(
+        "Train on 3,300 images with and without augmentation (random rotation, shift, scale, "
+        "shear and stroke width), three times each. Test on the test images as they are, and on "
+        "the same images moved diagonally by 4 pixels, which is further than augmentation moves "
+        "them."
+    ),
+    predict="How much does augmentation raise the accuracy on shifted images?",
+    choices=(
+        Choice("Not at all, or it lowers it", below=0.5),
+        Choice("By up to 10 points", below=10),
+        Choice("By more than 10 points"),
+    ),
+    images=3_600,
+    arms=(
+        Arm(label="with augmentation", settings=COMMON),
+        Arm(label="without augmentation", settings={**COMMON, "augmentation": False}),
+    ),
+    seeds=3,
+    tests=(TestImages(), TestImages(label="shifted by 4 pixels", shift=4)),
+    questions=(
+        Question("with augmentation", "without augmentation", "shifted by 4 pixels"),
+        Question("with augmentation", "without augmentation"),
+    ),
+    why=(
+        "MNIST's digits are all centred, so nothing in them teaches a network that a shifted 3 is "
+        "still a 3. Augmentation shows it shifted and turned digits, and the network becomes "
+        "tolerant of shifts, even larger ones than it was shown. On images that are centred "
+        "already there is less to gain: there augmentation mainly stands in for the training "
+        "images that are missing."
+    ),
+    next_steps=(
+        "Repeat both trainings with all training images: does augmentation still help on clean "
+        "images? Then open Evaluate, Robustness, and compare rotated and blurred digits."
+    ),
+    discussion=(
+        "Which changes may an augmentation make to a digit without changing what it is? Think of "
+        "6 and 9.",
+        "Why is the accuracy on the training images lower with augmentation, while the test "
+        "accuracy is higher?",
+        "Name a task in which mirrored images would be a good augmentation, and one in which not.",
+    ),
+)

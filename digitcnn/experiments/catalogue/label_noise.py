@@ -1,0 +1,49 @@
+"""What do wrong labels do?"""
+
+from digitcnn.experiments.experiment import Arm, Choice, Experiment, Question
+
+COMMON = {"batch_size": 64, "epochs": 12, "learning_rate": 4e-3, "augmentation": False}
+
+EXPERIMENT = Experiment(
+    name="label-noise",
+    question="A fifth of the labels is wrong: what happens?",
+    procedure=(
+        "Train on 3,300 images with right labels, and on the same images after a fifth of the "
+        "labels was replaced by a random other digit, three times each, without augmentation. "
+        "Held-out and test images keep their right labels. Then let the models look for the wrong "
+        "labels: images that they, and the five nearest other images, contradict."
+    ),
+    predict="How much test accuracy do the wrong labels cost?",
+    choices=(
+        Choice("Less than 2 points", below=2),
+        Choice("2 to 10 points", below=10),
+        Choice("More than 10 points"),
+    ),
+    images=3_600,
+    arms=(
+        Arm(label="all labels right", settings=COMMON),
+        Arm(label="a fifth wrong", settings=COMMON, changes=("wrong-20",)),
+    ),
+    seeds=3,
+    questions=(Question("all labels right", "a fifth wrong"),),
+    training_curve=True,
+    label_errors="a fifth wrong",
+    why=(
+        "The wrong labels point in all directions and the right ones in one, so the network first "
+        "learns what most labels of a shape agree on: its test accuracy stays far above the 80% of "
+        "labels that are right. Later it begins to memorise single images with their wrong labels, "
+        "which shows as training accuracy that climbs past 80% while held-out accuracy falls. "
+        "The list of label errors is cautious: five neighbours must all agree, and a fifth of "
+        "their labels is wrong too, so it misses many, but nearly all that it names are wrong."
+    ),
+    next_steps=(
+        "Train for 3 epochs instead of 12 on the same images, or with augmentation: both leave "
+        "less room to memorise. On Evaluate, Find label errors searches the real test labels."
+    ),
+    discussion=(
+        "When would you stop this training, and which curve tells you?",
+        "Is a fifth of wrong labels worse when the errors are not random, say all 7s labelled 1?",
+        "The list has few false alarms and misses many errors. For which use is that the better "
+        "trade?",
+    ),
+)

@@ -1,0 +1,38 @@
+"""Is a difference between two models luck?"""
+
+from digitcnn.experiments.experiment import Arm, Choice, Experiment
+
+EXPERIMENT = Experiment(
+    name="luck",
+    question="Is the difference luck?",
+    procedure=(
+        "Train one recipe five times. Only the seed differs, which decides the first weights and "
+        "the order of the images. Then compare the five models on the same test images."
+    ),
+    predict="How far apart are the best and the worst of the five?",
+    choices=(
+        Choice("Less than 0.2 points", below=0.2),
+        Choice("0.2 to 1 point", below=1),
+        Choice("More than 1 point"),
+    ),
+    images=6_000,
+    arms=(Arm(label="the same recipe", settings={"batch_size": 128, "epochs": 4}),),
+    seeds=5,
+    why=(
+        "Five trainings of one recipe end with five different networks, and some of them are "
+        "better than others: the interval of the best against the worst is about these two models, "
+        "and they were picked after looking. It says nothing about the recipe, which is the same. "
+        "Who compares two recipes with one training each sees this luck and whatever the recipes "
+        "add, and cannot tell them apart unless the difference is larger than luck makes it."
+    ),
+    next_steps=(
+        "Repeat it from the command line with --seed 5: do the best and the worst lie as far "
+        "apart? Then open all five in Compare."
+    ),
+    discussion=(
+        "A paper reports 0.1 points more than the last one, with one training each. What do you "
+        "ask its authors?",
+        "Why is it wrong to train five times and report the best?",
+        "What would you have to do to show a difference of 0.1 points?",
+    ),
+)

@@ -1,0 +1,51 @@
+"""What does a network predict for a digit that it has never seen?"""
+
+from digitcnn.experiments.experiment import Arm, Choice, Experiment, Question, TestImages
+
+COMMON = {"batch_size": 64, "epochs": 6, "learning_rate": 4e-3}
+
+EXPERIMENT = Experiment(
+    name="missing-digit",
+    question="No 7s in training, or few: what does it predict for a 7?",
+    procedure=(
+        "Remove all 7s from 4,400 training images, then put 20, 100 and at last all of them back, "
+        "and train twice on each. Test on the 7s of the test set: what is predicted for them, and "
+        "how confidently?"
+    ),
+    predict="How much of the accuracy on 7s do the first 20 of them bring?",
+    choices=(
+        Choice("Less than 20 points", below=20),
+        Choice("20 to 70 points", below=70),
+        Choice("More than 70 points"),
+    ),
+    images=4_800,
+    arms=(
+        Arm(label="no 7s", settings=COMMON, changes=("keep-7-0",)),
+        Arm(label="20 7s", settings=COMMON, changes=("keep-7-20",)),
+        Arm(label="100 7s", settings=COMMON, changes=("keep-7-100",)),
+        Arm(label="all 7s", settings=COMMON),
+    ),
+    seeds=2,
+    tests=(TestImages(label="the 7s", digit=7), TestImages()),
+    questions=(
+        Question("20 7s", "no 7s", "the 7s"),
+        Question("100 7s", "20 7s", "the 7s"),
+        Question("all 7s", "100 7s", "the 7s"),
+    ),
+    why=(
+        "A classifier of ten digits has to name one of them, and one that it never saw is never "
+        "among its predictions: it takes a 7 for what looks most alike, and it is often confident, "
+        "because nothing in its training said that other shapes exist. The repair is data. A few "
+        "7s open the class, and the rest of the gap closes more slowly, with the rarer ways to "
+        "write a 7."
+    ),
+    next_steps=(
+        "Draw a 7 on the Sketchpad with the model trained on no 7s, and look at Why and Nearest. "
+        "Then draw twenty 7s, label them, and adapt the model to your handwriting."
+    ),
+    discussion=(
+        "Why does the overall accuracy hide the problem, and which number shows it?",
+        "Who is missing from the data of systems that you use, and who would notice?",
+        "What could a model do instead of naming a wrong digit?",
+    ),
+)

@@ -1,0 +1,112 @@
+"""The experiments that were run: for each its settings, its state, its outcome and its runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from digitcnn.errors import RunError
+from digitcnn.experiments.outcome import Outcome
+from digitcnn.files import write_json
+from digitcnn.training.run_record import RUNNING, RunRecord, is_run_name
+from digitcnn.training.runs import RunStore
+
+
+@dataclass(frozen=True)
+class Group:
+    """One execution of an experiment.
+
+    name: of the group, which its runs carry. digits: what they were trained on. created: ISO 8601
+    in UTC. state: running, finished, stopped, interrupted or failed. message: how it ended.
+    predictions: how many people made each prediction, by its place.
+    """
+
+    name: str
+    experiment: str
+    digits: str
+    seed: int
+    created: str
+    state: str = RUNNING
+    message: str = ""
+    outcome: Outcome | None = None
+    predictions: tuple[int, ...] = ()
+
+
+class GroupStore:
+    """The groups in one folder, a file each. Thread-safe."""
+
+    def __init__(self, folder: Path, runs: RunStore, checkpoints: Path) -> None:
+        self._folder, self._runs, self._checkpoints = folder, runs, checkpoints
+        self._lock = threading.Lock()
+
+    def create(self, experiment: str, digits: str, seed: int) -> Group:
+        """Create a group. Raises RunError where the folder cannot be written."""
+        now = datetime.now(timezone.utc)
+        name = base = f"{experiment}-{now:%Y%m%d-%H%M%S}"
+        with self._lock:
+            number = 1
+            while self._path(name).exists():
+                number += 1
+                name = f"{base}-{number}"
+            group = Group(name, experiment, digits, seed, now.isoformat(timespec="seconds"))
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self.write(group)
+            except OSError as error:
+                raise RunError(
+                    f"The folder {self._folder} cannot be written ({error.strerror}); choose "
+                    "another with --output-dir."
+                ) from error
+        return group
+
+    def write(self, group: Group) -> None:
+        """Store a group, atomically. Raises OSError."""
+        write_json(self._path(group.name), dataclasses.asdict(group))
+
+    def latest(self, experiment: str) -> Group | None:
+        """Return the newest group of an experiment; None where there is none."""
+        return max(self._groups(experiment), key=lambda group: group.created, default=None)
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes with every group that is added, changed or deleted."""
+        try:
+            return self._folder.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def runs_of(self, group: str) -> list[RunRecord]:
+        """Return the records of a group's runs, the first one first."""
+        return [one for one in reversed(self._runs.records()) if group and one.group == group]
+
+    def delete(self, name: str) -> None:
+        """Delete a group: its outcome, its runs and their checkpoints.
+
+        Raises RunError for an unknown group, or a run that is in use or cannot be deleted.
+        """
+        path = self._path(name)
+        if not is_run_name(name) or not path.is_file():
+            raise RunError(f"There is no outcome {str(name)[:60]!r}; it was deleted already.")
+        for record in self.runs_of(name):
+            self._runs.delete(record.name)
+            if record.checkpoint is not None and Path(record.checkpoint).name == record.checkpoint:
+                (self._checkpoints / record.checkpoint).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+    def _groups(self, experiment: str) -> Iterator[Group]:
+        for path in self._folder.glob(f"{experiment}-*.json"):
+            try:
+                values = json.loads(path.read_text("utf-8"))
+                group = Group(**{**values, "predictions": tuple(values["predictions"])})
+            except (OSError, ValueError, TypeError, KeyError):
+                continue  # damaged, or being deleted
+            if group.experiment == experiment and group.name == path.stem:
+                yield group
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"

@@ -1,0 +1,145 @@
+"""The one experiment that runs in the background of the process, never during a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from digitcnn.errors import RunError
+from digitcnn.experiments.experiment import Experiment
+from digitcnn.experiments.groups import Group
+from digitcnn.experiments.outcome import Key
+from digitcnn.experiments.people import PeoplesPredictions
+from digitcnn.experiments.running import (
+    ExperimentEnd,
+    ExperimentEvent,
+    ExperimentRunner,
+    available_digits,
+)
+from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
+from digitcnn.training.events import EpochResult, RunStart
+from digitcnn.training.run_record import RUNNING
+from digitcnn.training.stop_signal import StopSignal
+from digitcnn.training.view import TrainingView
+
+
+@dataclass(frozen=True)
+class ExperimentView(BackgroundView):
+    """The state of an experiment at one moment.
+
+    training: of the current run. histories: the finished epochs by arm and seed.
+    """
+
+    experiment: Experiment | None = None
+    group: str = ""
+    seed: int = 0
+    training: TrainingView = TrainingView(keeps_replay=False)  # noqa: RUF009
+    histories: tuple[tuple[Key, tuple[EpochResult, ...]], ...] = ()
+
+    @property
+    def share(self) -> float:
+        """How much of all trainings is done, 0 to 1, by their images."""
+        if self.experiment is None:
+            return 0.0
+        sizes = [
+            arm.settings.get("train_images", self.experiment.images) * arm.settings["epochs"]
+            for arm, _ in self.experiment.trainings(self.seed)
+        ]
+        before, progress = self.training.number - 1, self.training.progress
+        current = progress.step / progress.steps if progress else 0.0
+        return (sum(sizes[:before]) + current * sizes[before]) / sum(sizes)
+
+    def after(self, event: ExperimentEvent) -> ExperimentView:
+        """Return the view after one more event."""
+        if isinstance(event, ExperimentEnd):
+            return replace(self, state=event.state, message=event.message, stopping=False)
+        training = self.training.after(event)
+        view = replace(self, training=training, phase=training.phase)
+        if isinstance(event, RunStart):
+            return replace(view, phase="starting")
+        if training.history and self.experiment is not None:
+            arm, seed = self.experiment.trainings(self.seed)[training.number - 1]
+            histories = {**dict(self.histories), (arm.label, seed): training.history}
+            view = replace(view, histories=tuple(histories.items()))
+        return view
+
+
+class ExperimentJob(BackgroundJob[ExperimentView]):
+    """Starts, stops and watches the one experiment that this process may run at a time.
+
+    exclusive: shared with the other jobs that must not run meanwhile.
+    """
+
+    name = "experiment"
+    unexpected = "The experiment failed unexpectedly; the terminal running digitcnn shows why."
+    not_running = "No experiment is running."
+
+    def __init__(
+        self, runner: ExperimentRunner, people: PeoplesPredictions, exclusive: ExclusiveLock
+    ) -> None:
+        super().__init__(ExperimentView(), exclusive)
+        self._runner, self._people = runner, people
+
+    def start(self, experiment: Experiment, digits: str | None = None, seed: int = 0) -> str:
+        """Start an experiment in the background; returns the name of its group.
+
+        digits: the set to train on; None for MNIST, or synthetic without it. Raises RunError while
+        a training or another experiment runs, DigitSetError where the set cannot be used.
+        """
+        with self._lock:
+            self.exclusive.require_free()
+        # Outside the lock: a large set takes seconds to load, and watchers must not wait for it.
+        digits = digits or available_digits(self._runner.catalog)
+        for split in ("train", "test"):
+            self._runner.catalog.open(digits, split)
+        groups = self._runner.groups
+        earlier = groups.latest(experiment.name)
+        with self._lock:
+            self.exclusive.require_free()
+            if earlier is not None and earlier.outcome is not None:
+                # Those predictions were about the earlier outcome, which has their counts.
+                self._people.clear(experiment.name)
+            group = groups.create(experiment.name, digits, seed)
+            view = ExperimentView(
+                experiment=experiment,
+                group=group.name,
+                seed=seed,
+                compute=str(self._runner.compute),
+                started=datetime.now(timezone.utc),
+                phase="starting",
+            )
+            self._launch(view, lambda stop: self._events(experiment, group, stop))
+        return group.name
+
+    def delete(self, group: str) -> None:
+        """Delete a group with its runs and checkpoints. Raises RunError while it runs."""
+        view = self.view()
+        if view.group == group and view.state == RUNNING:
+            raise RunError("This experiment is running; stop it first.")
+        self._runner.groups.delete(group)
+        with self._lock:
+            if self._view.group == group and self._view.state != RUNNING:
+                self._view = ExperimentView(version=self._view.version + 1)
+
+    def _events(
+        self, experiment: Experiment, group: Group, stop: StopSignal
+    ) -> Iterator[ExperimentEvent]:
+        groups = self._runner.groups
+        for event in self._runner.events(experiment, group, stop):
+            if isinstance(event, ExperimentEnd) and event.outcome is not None:
+                counts = self._people.counts(experiment)
+                latest = groups.latest(experiment.name)
+                if latest is not None and latest.name == group.name:
+                    groups.write(dataclasses.replace(latest, predictions=counts))
+            yield event
+
+    def _after(self, view: ExperimentView, event: ExperimentEvent) -> ExperimentView:
+        return view.after(event)
+
+    def _running_text(self, view: ExperimentView, since: str) -> str:
+        name = view.experiment.name if view.experiment else ""
+        return (
+            f"Experiment {name} has been running since {since}; stop it or wait for it to finish."
+        )

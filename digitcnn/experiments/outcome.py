@@ -1,0 +1,316 @@
+"""The outcome of an experiment: accuracies, differences, curves, images and sentences.
+
+Plain values, so that a file holds exactly what the page and the command line show.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from digitcnn.analysis.comparison import compare
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.experiments.experiment import Experiment, TestImages
+from digitcnn.experiments.measuring import (
+    Estimate,
+    accuracy,
+    detectable_between_single_runs,
+    difference,
+)
+from digitcnn.training.events import EpochResult
+
+# Images shown of those that only one of two recipes gets right.
+MOST_TILES = 6
+
+# Arm and seed of a training.
+Key = tuple[str, int]
+
+
+class Point(TypedDict):
+    """A point of an arm's curve, over its seeds. share: of the training that is done, 0 to 1."""
+
+    share: float
+    epoch: int
+    held_out: float
+    held_out_low: float
+    held_out_high: float
+    training: float
+
+
+class ArmOutcome(TypedDict):
+    """An arm's accuracies, with their interval as text, and its curve."""
+
+    label: str
+    accuracies: list[str]
+    means: list[float]
+    curve: list[Point]
+
+
+class RunOutcome(TypedDict):
+    """One training. accuracy: on the first test."""
+
+    run: str
+    arm: str
+    seed: int
+    checkpoint: str
+    digest: str
+    accuracy: float
+
+
+class Tile(TypedDict):
+    """A test image that two sides classify differently. pixels: base64 of uint8 [28, 28]."""
+
+    pixels: str
+    label: int
+    a: int
+    b: int
+
+
+class Outcome(TypedDict):
+    """What a finished experiment found; accuracies and differences are fractions.
+
+    difference, low, high: the answer to the first question. tests: titles. a, b: the two sides of
+    the first question. only_a, only_b: images that one of them gets right more often.
+    findings: further sentences.
+    """
+
+    verdict: str
+    difference: float
+    low: float
+    high: float
+    tests: list[str]
+    arms: list[ArmOutcome]
+    runs: list[RunOutcome]
+    a: str
+    b: str
+    only_a: list[Tile]
+    only_b: list[Tile]
+    findings: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """One model's predictions for the images of one test.
+
+    title: of the images, for people. images: uint8 [N, 28, 28].
+    """
+
+    title: str
+    images: Tensor
+    predictions: Predictions
+    temperature: float
+
+    @property
+    def right(self) -> Tensor:
+        """Whether each prediction is right: bool [N]."""
+        return self.predictions.right
+
+
+def curve(histories: Sequence[Sequence[EpochResult]], epochs: int) -> list[Point]:
+    """Return the mean curve of one arm's trainings so far, with lowest and highest accuracy."""
+    points: list[Point] = []
+    for rows in zip(*histories, strict=False):
+        held_out = [row.accuracy for row in rows]
+        points.append(
+            {
+                "share": rows[0].epoch / epochs,
+                "epoch": rows[0].epoch,
+                "held_out": fmean(held_out),
+                "held_out_low": min(held_out),
+                "held_out_high": max(held_out),
+                "training": fmean(row.training_accuracy for row in rows),
+            }
+        )
+    return points
+
+
+def conclude(
+    experiment: Experiment,
+    runs: Sequence[RunOutcome],
+    tested: Mapping[Key, Sequence[Tested]],
+    histories: Mapping[Key, Sequence[EpochResult]],
+    findings: Sequence[str],
+) -> Outcome:
+    """Return the outcome of an experiment whose trainings all finished.
+
+    tested: by training, one per test in the experiment's order.
+    """
+    sides = _Sides(experiment, tested)
+    verdict, estimate = sides.between_arms() if experiment.questions else sides.among_seeds()
+    arms = [sides.arm(label, histories) for label in sides.labels]
+    return {
+        "verdict": verdict,
+        "difference": estimate.mean,
+        "low": estimate.low,
+        "high": estimate.high,
+        "tests": sides.titles,
+        "arms": arms,
+        "runs": list(runs),
+        "a": sides.a,
+        "b": sides.b,
+        "only_a": sides.tiles(1),
+        "only_b": sides.tiles(-1),
+        "findings": [*sides.predicted_digits(), *findings],
+    }
+
+
+class _Sides:
+    """The predictions of all trainings, and the two sides that the verdict is about.
+
+    a, b: names of the sides, for people. of_a, of_b: their models, seed by seed.
+    """
+
+    def __init__(self, experiment: Experiment, tested: Mapping[Key, Sequence[Tested]]) -> None:
+        self.experiment, self.tested = experiment, tested
+        self.labels = [arm.label for arm in experiment.arms]
+        first = next(iter(tested.values()))
+        self.titles = [one.title for one in first]
+        self.sizes = [len(one.images) for one in first]
+        self.seeds = len(tested) // len(self.labels)
+        self.a = self.b = ""
+        self.of_a: Sequence[Tested] = ()
+        self.of_b: Sequence[Tested] = ()
+
+    def models(self, label: str, test: int) -> list[Tested]:
+        return [parts[test] for (arm, _), parts in self.tested.items() if arm == label]
+
+    def right(self, label: str, test: int) -> Tensor:
+        return torch.stack([one.right for one in self.models(label, test)])
+
+    def arm(self, label: str, histories: Mapping[Key, Sequence[EpochResult]]) -> ArmOutcome:
+        estimates = [accuracy(self.right(label, test)) for test in range(len(self.titles))]
+        own = [rows for (arm, _), rows in histories.items() if arm == label]
+        return {
+            "label": label,
+            "accuracies": [estimate.percent for estimate in estimates],
+            "means": [estimate.mean for estimate in estimates],
+            "curve": curve(own, max(len(rows) for rows in own)),
+        }
+
+    def between_arms(self) -> tuple[str, Estimate]:
+        """Answer the experiment's questions; the first one's difference is the verdict's."""
+        sentences, estimates = [], []
+        tests = [test.label for test in self.experiment.tests]
+        for question in self.experiment.questions:
+            test = tests.index(question.test)
+            right_a, right_b = self.right(question.a, test), self.right(question.b, test)
+            estimate = difference(right_a, right_b)
+            estimates.append(estimate)
+            images = f"{self.sizes[test]:,} images of {self.titles[test]}"
+            sentences.append(_sentence(question.a, question.b, images, estimate, self.seeds))
+        first = self.experiment.questions[0]
+        self.a, self.b = first.a, first.b
+        test = tests.index(first.test)
+        self.of_a, self.of_b = self.models(self.a, test), self.models(self.b, test)
+        return " ".join(sentences), estimates[0]
+
+    def among_seeds(self) -> tuple[str, Estimate]:
+        """Compare the best and the worst model of the only arm on the first test."""
+        seeds = [seed for _, seed in self.tested]
+        models = self.models(self.labels[0], 0)
+        names = [f"seed {seed}" for seed in seeds]
+        comparison = compare(
+            names, [one.predictions for one in models], [one.temperature for one in models]
+        )
+        accuracies = [one.accuracy for one in comparison.evaluations]
+        best, worst = accuracies.index(max(accuracies)), accuracies.index(min(accuracies))
+        if best == worst:
+            worst = (best + 1) % len(names)
+        pair = comparison.pair(min(best, worst), max(best, worst))
+        sign = 1 if pair.a == best else -1
+        low, high = sorted(sign * end / 100 for end in pair.interval)
+        estimate = Estimate(sign * pair.difference / 100, low, high)
+        self.a, self.b = names[best], names[worst]
+        self.of_a, self.of_b = [models[best]], [models[worst]]
+        limit = 100 * detectable_between_single_runs(accuracies)
+        return (
+            f"Of {len(names)} trainings of one recipe, the best ({self.a}, "
+            f"{100 * max(accuracies):.2f}%) and the worst ({self.b}, {100 * min(accuracies):.2f}%) "
+            f"differ by {estimate.points} on {len(models[0].images):,} images of "
+            f"{self.titles[0]}, and it is luck: only the seed differs. The standard deviation is "
+            f"{100 * stdev(accuracies):.2f} points, so two single trainings have to differ by more "
+            f"than {limit:.2f} points before more than the seed can be suspected."
+        ), estimate
+
+    def tiles(self, sign: int) -> list[Tile]:
+        """Return images that a (sign 1) or b (sign -1) gets right more often, clearest first."""
+        lead = sign * (
+            torch.stack([one.right for one in self.of_a]).double().mean(dim=0)
+            - torch.stack([one.right for one in self.of_b]).double().mean(dim=0)
+        )
+        order = lead.argsort(descending=True, stable=True)[:MOST_TILES]
+        return [self._tile(place) for place in order.tolist() if lead[place] > 0]
+
+    def _tile(self, place: int) -> Tile:
+        first = self.of_a[0]
+        return {
+            "pixels": base64.b64encode(first.images[place].contiguous().numpy().tobytes()).decode(),
+            "label": int(first.predictions.labels[place]),
+            "a": _usual(self.of_a, place),
+            "b": _usual(self.of_b, place),
+        }
+
+    def predicted_digits(self) -> list[str]:
+        """Say what each arm predicts for the images of each test of a single digit."""
+        return [
+            _predicted_text(label, test.digit, self.models(label, place))
+            for place, test in enumerate(self.experiment.tests)
+            if test.digit is not None
+            for label in self.labels
+        ]
+
+
+def _sentence(a: str, b: str, images: str, estimate: Estimate, seeds: int) -> str:
+    where = f"on {images}, over {seeds} seeds"
+    if estimate.low > 0:
+        return f"{_capital(a)} is more accurate than {b}: {estimate.points} {where}."
+    if estimate.high < 0:
+        return f"{_capital(a)} is less accurate than {b}: {estimate.points} {where}."
+    return f"No difference between {a} and {b} can be shown: {estimate.points} {where}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _usual(models: Sequence[Tested], place: int) -> int:
+    """Return the digit that most of the models predict for an image."""
+    predicted = torch.stack([one.predictions.answers[place] for one in models])
+    return int(predicted.mode().values)
+
+
+def _predicted_text(label: str, digit: int, models: Sequence[Tested]) -> str:
+    answers = torch.cat([one.predictions.answers for one in models])
+    confidence = torch.cat(
+        [one.predictions.probabilities(one.temperature).max(dim=1).values for one in models]
+    )
+    shares = torch.bincount(answers, minlength=CLASSES) / max(1, len(answers))
+    usual = [(int(i), float(shares[i])) for i in shares.argsort(descending=True)[:3]]
+    named = ", ".join(f"{i} ({100 * share:.0f}%)" for i, share in usual if share >= 0.005)
+    return (
+        f"Trained on {label}: the {digit}s are predicted as {named}; mean confidence "
+        f"{100 * float(confidence.mean()):.0f}%."
+    )
+
+
+def test_images(digit_set: DigitSet, test: TestImages, predictions: Predictions) -> Tested:
+    """Return the part of a test split that a test is about; the images are shifted already."""
+    title = f"{digit_set.title}, {test.label}" if test.label else digit_set.title
+    chosen = slice(None) if test.digit is None else digit_set.labels == test.digit
+    part = Predictions(
+        predictions.digits,
+        predictions.split,
+        predictions.fingerprint,
+        predictions.digest,
+        predictions.logits[chosen],
+        None,
+        predictions.labels[chosen],
+    )
+    return Tested(title, digit_set.images[chosen], part, 1.0)
