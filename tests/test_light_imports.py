@@ -34,7 +34,17 @@ for arguments in json.loads(sys.argv[2]):
     print("imported:", arguments, *sorted({HEAVY} & set(sys.modules)))
 """
 
-COMMANDS = ["train", "evaluate", "compare", "stability", "figures", "predict", "export", "data"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "compare",
+    "stability",
+    "figures",
+    "predict",
+    "experiment",
+    "export",
+    "data",
+]
 
 
 def heavy_imports(*lines: list[str], main: str = "digitcnn.cli") -> list[str]:

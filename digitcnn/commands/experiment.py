@@ -88,9 +88,9 @@ def _run(experiment: Experiment, args: argparse.Namespace) -> Answer:
         "findings": outcome["findings"],
     }
     lines = [experiment.question, ""]
-    for arm in outcome["arms"]:
-        pairs = zip(arm["accuracies"], outcome["tests"], strict=True)
-        lines.append(f"{arm['label']}: " + ", ".join(f"{text} on {test}" for text, test in pairs))
+    for one in outcome["arms"]:
+        pairs = zip(one["accuracies"], outcome["tests"], strict=True)
+        lines.append(f"{one['label']}: " + ", ".join(f"{text} on {test}" for text, test in pairs))
     lines += ["", outcome["verdict"], *outcome["findings"], "", experiment.why, ""]
     lines.append(f"Next: {experiment.next_steps}")
     return result, "\n".join(lines), 0

@@ -43,7 +43,7 @@ class ExperimentView(BackgroundView):
         """How much of all trainings is done, 0 to 1, by their images."""
         if self.experiment is None:
             return 0.0
-        sizes = [
+        sizes: list[float] = [
             arm.settings.get("train_images", self.experiment.images) * arm.settings["epochs"]
             for arm, _ in self.experiment.trainings(self.seed)
         ]

@@ -12,6 +12,7 @@ from digitcnn.analysis.neighbours import label_suspects
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import DigitSetError
 from digitcnn.experiments.experiment import Arm, Experiment
 from digitcnn.experiments.groups import Group, GroupStore
@@ -31,12 +32,12 @@ from digitcnn.training.events import (
 )
 from digitcnn.training.run_record import FAILED, FINISHED, STOPPED
 from digitcnn.training.runs import RunStore
-from digitcnn.training.session import open_training_set, run_training
+from digitcnn.training.session import run_training
 from digitcnn.training.stop_signal import StopSignal
 
 # What would take longer than the trainings themselves.
 POST_TRAINING = PostTrainingConfig(
-    figures=False, stability=False, ood_detector=False, other_set=False
+    figures=False, stability=False, ood_detector=False, test_sets=False
 )
 
 
@@ -163,13 +164,12 @@ class ExperimentRunner:
         self, config: TrainingConfig, experiment: Experiment, digits: str
     ) -> tuple[DigitSet, DigitSet]:
         """Return the images that a run learned from, and the same with their right labels."""
-        right = Arm(label="", settings={})
-        whole = experiment.config(right, digits, config.seed)
-        whole = dataclasses.replace(whole, train_images=config.train_images)
-        return (
-            open_training_set(config, self.catalog)[0],
-            open_training_set(whole, self.catalog)[0],
+        whole = experiment.config(Arm(label="", settings={}), digits, config.seed)
+        noisy, right = (
+            open_training_images(self.catalog, one.digits, config.train_images).training
+            for one in (config, whole)
         )
+        return noisy, right
 
 
 def _test(

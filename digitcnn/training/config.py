@@ -86,7 +86,7 @@ class PostTrainingConfig:
     """The work after a run's last epoch, which does not change the weights.
 
     figures: whether to draw the nine figures. stability: whether to make dropout passes.
-    ood_detector: whether to fit one. other_set: whether to evaluate the set by other writers.
+    ood_detector: whether to fit one. test_sets: whether to evaluate test sets.
     passes: of each mask type, 1 to 200; None: the number of epochs, at most 200.
 
     Raises ConfigError for anything else.
@@ -95,11 +95,11 @@ class PostTrainingConfig:
     figures: bool = True
     stability: bool = True
     ood_detector: bool = True
-    other_set: bool = True
+    test_sets: bool = True
     passes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("figures", "stability", "ood_detector", "other_set"):
+        for name in ("figures", "stability", "ood_detector", "test_sets"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
         if self.passes is not None:

@@ -88,8 +88,12 @@ class TrainingJob(BackgroundJob[TrainingView]):
     def delete(self, name: str) -> None:
         """Delete a run, from the view of the last training as well.
 
-        Raises RunError as ``RunStore.delete`` does.
+        Raises RunError as ``RunStore.delete`` does, and for a run of a group.
         """
+        if group := self._runs.open(name).record().group:
+            raise RunError(
+                f"Run '{name}' belongs to experiment {group}; delete its outcome in Experiments."
+            )
         self._runs.delete(name)
         self._change_ended(name, lambda view: TrainingView())
 

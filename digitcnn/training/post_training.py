@@ -77,7 +77,7 @@ class PostTraining:
     def events(self) -> Iterator[Phase | PostTrainingResult]:
         """Yield the phases, and the result last. Raises no Exception."""
         try:
-            if self.config.other_set:
+            if self.config.test_sets:
                 yield from self._evaluate_other_set()
             if self.config.stability:
                 yield from self._make_passes()

@@ -177,6 +177,10 @@ class RunStore:
         """Return the digests of all checkpoints that runs here wrote; their claims are trusted."""
         return {record.digest for record in self.records() if record.digest is not None}
 
+    def grouped_digests(self) -> set[str]:
+        """Return those of ``digests`` that runs of groups wrote; these are never chosen unasked."""
+        return {record.digest for record in self.records() if record.group and record.digest}
+
 
 def _name_taken(name: str) -> RunError:
     return RunError(f"A run '{name}' already exists; choose another name.")

@@ -223,7 +223,8 @@ class TrainingSession:
             for part in images.held_out_of:
                 evaluation = evaluate(predictions(part), temperature)
                 metrics[f"held_out {part.name}"] = evaluation.to_json()
-        names = set_names(self.config.digits)
+        tested = self.record.post_training.test_sets
+        names = set_names(self.config.digits) if tested else []
         own_sets = [
             self.catalog.open(name, "test") for name in names if self.catalog.has(name, "test")
         ]

@@ -69,16 +69,19 @@ class Models:
         return self._check(checkpoint).warning
 
     def choices(self, session: str | None = None) -> list[tuple[str, str]]:
-        """Return label and name of every usable checkpoint, newest first.
+        """Return label and name of every usable checkpoint, newest first, experiments' last.
 
         session: a page's, whose dropped files come first.
         """
         trained_here = self._workspace.runs.digests()
+        grouped = self._workspace.runs.grouped_digests()
         mine = self.dropped.of(session) if session else []
         return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
             (_label(one, trained_here=one.digest in trained_here), one.name)
-            for one in self._workspace.checkpoints.list()
-            if isinstance(one, Checkpoint)
+            for one in sorted(
+                (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),
+                key=lambda one: one.digest in grouped,
+            )
         ]
 
     def receive(self, files: Any, session: str) -> list[DroppedFile]:

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.metrics import accuracy_text
-from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
@@ -233,10 +233,10 @@ class RunsSection:
 
     def _all_updates(self, chosen: str | None, records: list[RunRecord] | None = None) -> list[Any]:
         records = self._workspace.runs.records() if records is None else records
-        names = [record.name for record in records]
-        if chosen not in names:
-            resumable = [record.name for record in records if record.resumable]
-            chosen = next(iter([*resumable, *names]), None)
+        if chosen not in [record.name for record in records]:
+            own = [record for record in records if not record.group]
+            resumable = [record for record in own if record.resumable]
+            chosen = next((record.name for record in [*resumable, *own]), None)
         return [
             self._table(records),
             gr.Dropdown(_choices(records), value=chosen),
@@ -260,7 +260,11 @@ class RunsSection:
         if not records:
             return "<p>No runs yet. Press Start to train one.</p>"
         rows: list[list[Value]] = []
+        groups: dict[str, list[RunRecord]] = {}
         for record in records:
+            if record.group:
+                groups.setdefault(record.group, []).append(record)
+                continue
             try:
                 history = self._workspace.runs.open(record.name).results.history()
             except RunError:
@@ -280,7 +284,8 @@ class RunsSection:
                     record.created[:16].replace("T", " "),
                 ]
             )
-        return table(COLUMNS, rows, label="Runs, newest first")
+        rows += [_group_row(group, members) for group, members in groups.items()]
+        return table(COLUMNS, rows, label="Runs, newest first, then experiments")
 
 
 def _not_asking() -> list[Any]:
@@ -294,8 +299,24 @@ def _required(chosen: str | None) -> str:
 
 
 def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:
-    """Return label and name of each run."""
-    return [(f"{record.name} · {record.state}", record.name) for record in records]
+    """Return label and name of each run, those of experiments last."""
+    ordered = sorted(records, key=lambda record: bool(record.group))
+    return [(f"{record.name} · {record.state}", record.name) for record in ordered]
+
+
+def _group_row(group: str, members: Sequence[RunRecord]) -> list[Value]:
+    """Return one row for the runs of an experiment, newest first."""
+    seeds = sorted({record.config.seed for record in members})
+    states = ", ".join(sorted({record.state for record in members}))
+    return [
+        f"{group} ({len(members)} runs)",
+        states,
+        base_of(members[0].config.digits),
+        Cell("–", math.nan),
+        Cell(", ".join(map(str, seeds)), seeds[0]),
+        Cell("–", math.nan),
+        members[-1].created[:16].replace("T", " "),
+    ]
 
 
 def _size(size: int) -> str:

@@ -17,6 +17,7 @@ from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.curves import curves
+from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import training_status
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.runs_section import RunsSection, RunsView
@@ -103,6 +104,7 @@ class TrainTab:
                 # Filled when the page is loaded; content built in here would be outdated.
                 self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
                 self.chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
+        self._experiments = ExperimentsSection(workspace, access, owner_token)
         self._runs = RunsSection(workspace, access, owner_token, settings.recipe)
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         self.job_state = gr.Textbox(visible="hidden", show_label=False, elem_id="train-job-state")
@@ -119,6 +121,7 @@ class TrainTab:
 
     def connect(self, clock: Clock, page: gr.Blocks) -> None:
         """Connect the components to their handlers."""
+        self._experiments.connect(clock, page)
         settings = self._settings
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}

@@ -2,13 +2,13 @@
 
 from digitcnn.experiments.experiment import Arm, Choice, Experiment, Question, TestImages
 
-COMMON = {"batch_size": 128, "epochs": 10, "learning_rate": 6e-3}
+COMMON = {"batch_size": 64, "epochs": 8, "learning_rate": 4e-3}
 
 EXPERIMENT = Experiment(
     name="augmentation",
     question="Does augmentation help on clean images, and on shifted ones?",
     procedure=(
-        "Train on 3,300 images with and without augmentation (random rotation, shift, scale, "
+        "Train on 2,200 images with and without augmentation (random rotation, shift, scale, "
         "shear and stroke width), three times each. Test on the test images as they are, and on "
         "the same images moved diagonally by 4 pixels, which is further than augmentation moves "
         "them."
@@ -19,7 +19,7 @@ EXPERIMENT = Experiment(
         Choice("By up to 10 points", below=10),
         Choice("By more than 10 points"),
     ),
-    images=3_600,
+    images=2_400,
     arms=(
         Arm(label="with augmentation", settings=COMMON),
         Arm(label="without augmentation", settings={**COMMON, "augmentation": False}),

@@ -15,11 +15,11 @@ EXPERIMENT = Experiment(
         Choice("By 5 to 20 points", below=20),
         Choice("By more than 20 points"),
     ),
-    images=12_000,
+    images=11_000,
     arms=(
         Arm(
             label="100 images",
-            settings={"train_images": 100, "batch_size": 20, "epochs": 40, "learning_rate": 2e-3},
+            settings={"train_images": 100, "batch_size": 20, "epochs": 30, "learning_rate": 2e-3},
         ),
         Arm(
             label="1,000 images",
@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
         ),
         Arm(
             label="10,000 images",
-            settings={"train_images": 10_000, "batch_size": 128, "epochs": 4},
+            settings={"train_images": 10_000, "batch_size": 128, "epochs": 3},
         ),
     ),
     seeds=3,

@@ -8,7 +8,7 @@ EXPERIMENT = Experiment(
     name="label-noise",
     question="A fifth of the labels is wrong: what happens?",
     procedure=(
-        "Train on 3,300 images with right labels, and on the same images after a fifth of the "
+        "Train on 2,200 images with right labels, and on the same images after a fifth of the "
         "labels was replaced by a random other digit, three times each, without augmentation. "
         "Held-out and test images keep their right labels. Then let the models look for the wrong "
         "labels: images that they, and the five nearest other images, contradict."
@@ -19,7 +19,7 @@ EXPERIMENT = Experiment(
         Choice("2 to 10 points", below=10),
         Choice("More than 10 points"),
     ),
-    images=3_600,
+    images=2_400,
     arms=(
         Arm(label="all labels right", settings=COMMON),
         Arm(label="a fifth wrong", settings=COMMON, changes=("wrong-20",)),

@@ -2,14 +2,14 @@
 
 from digitcnn.experiments.experiment import Arm, Choice, Experiment, Question
 
-COMMON = {"batch_size": 128, "epochs": 5}
+COMMON = {"batch_size": 64, "epochs": 5}
 
 EXPERIMENT = Experiment(
     name="learning-rate",
     question="Learning rate: too small, right, too large?",
     procedure=(
         "Train three times each with a peak learning rate of 0.00003, of 0.004 and of 0.1, all "
-        "else being equal: 3,300 images and 5 epochs."
+        "else being equal: 2,200 images and 5 epochs."
     ),
     predict="How far ahead of the smallest rate is the middle one?",
     choices=(
@@ -17,7 +17,7 @@ EXPERIMENT = Experiment(
         Choice("By 5 to 30 points", below=30),
         Choice("By more than 30 points"),
     ),
-    images=3_600,
+    images=2_400,
     arms=(
         Arm(label="rate 0.00003", settings={**COMMON, "learning_rate": 3e-5}),
         Arm(label="rate 0.004", settings={**COMMON, "learning_rate": 4e-3}),

@@ -15,8 +15,12 @@ EXPERIMENT = Experiment(
         Choice("0.2 to 1 point", below=1),
         Choice("More than 1 point"),
     ),
-    images=6_000,
-    arms=(Arm(label="the same recipe", settings={"batch_size": 128, "epochs": 4}),),
+    images=3_600,
+    arms=(
+        Arm(
+            label="the same recipe", settings={"batch_size": 64, "epochs": 4, "learning_rate": 4e-3}
+        ),
+    ),
     seeds=5,
     why=(
         "Five trainings of one recipe end with five different networks, and some of them are "

@@ -8,7 +8,7 @@ EXPERIMENT = Experiment(
     name="missing-digit",
     question="No 7s in training, or few: what does it predict for a 7?",
     procedure=(
-        "Remove all 7s from 4,400 training images, then put 20, 100 and at last all of them back, "
+        "Remove all 7s from 2,200 training images, then put 20, 100 and at last all of them back, "
         "and train twice on each. Test on the 7s of the test set: what is predicted for them, and "
         "how confidently?"
     ),
@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
         Choice("20 to 70 points", below=70),
         Choice("More than 70 points"),
     ),
-    images=4_800,
+    images=2_400,
     arms=(
         Arm(label="no 7s", settings=COMMON, changes=("keep-7-0",)),
         Arm(label="20 7s", settings=COMMON, changes=("keep-7-20",)),

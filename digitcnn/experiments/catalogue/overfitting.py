@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
         Choice("1 to 5 points", below=5),
         Choice("More than 5 points"),
     ),
-    images=3_600,
+    images=2_400,
     arms=(
         Arm(label="plain", settings={**COMMON, "dropout": False, "augmentation": False}),
         Arm(label="dropout", settings={**COMMON, "augmentation": False}),

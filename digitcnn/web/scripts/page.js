@@ -8,11 +8,16 @@ import "./feedback_view.js";
 import "./file_drop.js";
 import "./open_figure.js";
 import "./owner.js";
-import { ownerToken } from "./page_state.js";
+import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
 import "./sort_tables.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.
 addEventListener("digitcnn-owner", (event) => {
   /** @type {CustomEvent} */ (event).detail.token = ownerToken();
+});
+
+// For Gradio's events that count each browser once.
+addEventListener("digitcnn-visitor", (event) => {
+  /** @type {CustomEvent} */ (event).detail.visitor = visitor;
 });

@@ -1,0 +1,264 @@
+"""The Experiments section of the Train tab: choose, predict, run, and see the outcome.
+
+Everyone may predict and watch; only the owner may start, stop and delete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.errors import ConfigError, RunError
+from digitcnn.experiments import catalogue
+from digitcnn.experiments.experiment import Experiment
+from digitcnn.feedback.entry import hash_of
+from digitcnn.training.run_record import RUNNING
+from digitcnn.ui import experiments_view
+from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
+from digitcnn.workspace import Workspace
+
+# The ``js=`` of an event whose first input is the hidden text box: this browser's secret takes its
+# place on the way to the handler, as the owner's token does.
+WITH_VISITOR_JS = """(_, ...inputs) => {
+    const asked = new CustomEvent("digitcnn-visitor", { detail: { visitor: "" } });
+    dispatchEvent(asked);
+    return [asked.detail.visitor, ...inputs];
+}"""
+
+
+@dataclass(frozen=True)
+class ExperimentsView:
+    """What a page shows: the chosen experiment, how far it is, and the version of the outcomes."""
+
+    chosen: str = ""
+    job: tuple[Any, ...] = ()
+    groups: int = -1
+    people: tuple[int, ...] = ()
+
+
+class ExperimentsSection:
+    """The section's components, built inside an open tab, and their handlers."""
+
+    def __init__(self, workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
+        self._workspace, self._access, self._token = workspace, access, owner_token
+        known = [catalogue.find(name) for name in catalogue.names()]
+        first = known[0]
+        gr.Markdown(
+            "### Experiments\nA question, a prediction, a few small trainings of a minute or two "
+            "together, and a verdict."
+        )
+        self.select = gr.Dropdown(
+            [(f"{one.name}: {one.question}", one.name) for one in known],
+            value=first.name,
+            label="Experiment",
+            elem_id="experiment-select",
+        )
+        self.card = gr.HTML(experiments_view.card(first), elem_id="experiment-card")
+        self.predict = gr.Radio(
+            _choices(first),
+            label="Predict first",
+            info=first.predict,
+            elem_id="experiment-predict",
+        )
+        with gr.Row(elem_classes=["train-buttons"]):
+            self.run = gr.Button("Run experiment", min_width=140, elem_id="experiment-run")
+            self.stop = gr.Button(
+                "Stop", variant="stop", interactive=False, min_width=90, elem_id="experiment-stop"
+            )
+            self.delete = gr.Button(
+                "Delete outcome…", interactive=False, min_width=140, elem_id="experiment-delete"
+            )
+        with gr.Column(visible=False, elem_id="experiment-confirm") as self.confirmation:
+            self.question = gr.Markdown(elem_id="experiment-question")
+            with gr.Row():
+                self.confirm = gr.Button(
+                    "Delete outcome", variant="stop", elem_id="experiment-delete-yes"
+                )
+                self.cancel = gr.Button("Cancel", elem_id="experiment-delete-no")
+        self.to_delete = gr.State("")
+        self.status = gr.HTML('<div class="status"></div>', elem_id="experiment-status")
+        self.result = gr.HTML(
+            css_template=bundle.style(
+                "scroll_shadow.css", "tables.css", "tiles.css", "experiments.css"
+            ),
+            apply_default_css=False,
+            elem_id="experiment-result",
+        )
+        self.view = gr.State(ExperimentsView())
+        self._watched = [
+            self.status,
+            self.result,
+            self.predict,
+            self.run,
+            self.stop,
+            self.delete,
+            self.view,
+        ]
+
+    def connect(self, clock: Clock, page: gr.Blocks) -> None:
+        """Connect the components to their handlers."""
+        owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
+        asking = [self.confirmation, self.question, self.to_delete]
+        shown = [self.card, *self._watched, *asking]
+        self.select.change(self.choose, self.select, shown, **PRIVATE)
+        self.predict.input(
+            self.make_prediction,
+            [self._token, self.select, self.predict],
+            self._watched,
+            **PRIVATE,
+            js=WITH_VISITOR_JS,
+        )
+        self.run.click(self.start_experiment, [self._token, self.select], self._watched, **owner)
+        self.stop.click(self.stop_experiment, [self._token, self.select], self._watched, **owner)
+        self.delete.click(self.ask_to_delete, self.select, asking, **PRIVATE)
+        self.cancel.click(_not_asking, None, asking, queue=False, **PRIVATE)
+        self.confirm.click(
+            self.delete_outcome,
+            [self._token, self.select, self.to_delete],
+            [*self._watched, *asking],
+            **owner,
+        )
+        page.load(self.running_one, None, self.select, queue=False, **PRIVATE)
+        clock.watch(
+            self.watch_experiments,
+            [self.select, self.view],
+            self._watched,
+            news=self.news,
+            seen_in="experiment-status",
+        )
+
+    def news(self) -> News:
+        """Return the state that an up-to-date page shows."""
+        view = self._workspace.experiment_job.view()
+        running = view.state == RUNNING
+        at = (view.stopping, view.training.number, len(view.training.history))
+        groups = self._workspace.groups.version
+        return News((view.state, at if running else view.version, groups), moving=running)
+
+    def running_one(self) -> Any:
+        """Choose the running experiment on a page that is loaded meanwhile."""
+        view = self._workspace.experiment_job.view()
+        running = view.state == RUNNING and view.experiment is not None
+        return view.experiment.name if running and view.experiment else gr.skip()
+
+    def watch_experiments(
+        self, request: gr.Request, chosen: Any, shown: ExperimentsView
+    ) -> list[Any]:
+        """Bring a page up to date."""
+        return self._updates(catalogue.find(chosen), shown)
+
+    @toasting
+    def choose(self, name: Any) -> list[Any]:
+        """Show another experiment's card and its outcome."""
+        experiment = catalogue.find(name)
+        return [
+            experiments_view.card(experiment),
+            *self._updates(experiment, ExperimentsView()),
+            *_not_asking(),
+        ]
+
+    @toasting
+    def make_prediction(self, visitor: Any, name: Any, choice: Any) -> list[Any]:
+        """Store a visitor's prediction, unless the outcome is known."""
+        experiment = catalogue.find(name)
+        if not self._open_for_predictions(experiment):
+            raise ConfigError("The outcome is known; predict before the next run.")
+        people = self._workspace.peoples_predictions
+        people.record(experiment, hash_of(visitor), choice)
+        updates = self._updates(experiment, ExperimentsView())
+        updates[self._watched.index(self.predict)] = gr.skip()  # the choice stays as it was made
+        return updates
+
+    @toasting
+    def start_experiment(self, request: gr.Request, token: Any, name: Any) -> list[Any]:
+        """Start the chosen experiment."""
+        self._access.require_owner(request, token, to="run an experiment")
+        experiment = catalogue.find(name)
+        self._workspace.experiment_job.start(experiment)
+        return self._updates(experiment, ExperimentsView())
+
+    @toasting
+    def stop_experiment(self, request: gr.Request, token: Any, name: Any) -> list[Any]:
+        """Stop the running experiment after the current step."""
+        self._access.require_owner(request, token, to="stop an experiment")
+        self._workspace.experiment_job.stop()
+        return self._updates(catalogue.find(name), ExperimentsView())
+
+    @toasting
+    def ask_to_delete(self, name: Any) -> list[Any]:
+        """Show the question whether to delete the newest outcome of the chosen experiment."""
+        group = self._workspace.groups.latest(catalogue.find(name).name)
+        if group is None:
+            raise RunError("This experiment has no outcome; run it first.")
+        runs = len(self._workspace.groups.runs_of(group.name))
+        text = (
+            f"Permanently delete **{group.name}**: its outcome, its {runs} runs and their "
+            "checkpoints?"
+        )
+        return [gr.Column(visible=True), text, group.name]
+
+    @toasting
+    def delete_outcome(self, request: gr.Request, token: Any, name: Any, group: Any) -> list[Any]:
+        """Delete the outcome that the question named, with its runs and checkpoints."""
+        self._access.require_owner(request, token, to="delete an experiment's runs")
+        self._workspace.experiment_job.delete(group)
+        return [*self._updates(catalogue.find(name), ExperimentsView()), *_not_asking()]
+
+    def _open_for_predictions(self, experiment: Experiment) -> bool:
+        """Whether the outcome of the newest execution is not known yet."""
+        group = self._workspace.groups.latest(experiment.name)
+        return group is None or group.outcome is None
+
+    def _updates(self, experiment: Experiment, shown: ExperimentsView) -> list[Any]:
+        """Return the updates for ``_watched``."""
+        workspace = self._workspace
+        view = workspace.experiment_job.view()
+        running = view.state == RUNNING
+        here = running and view.experiment is not None and view.experiment.name == experiment.name
+        counts = workspace.peoples_predictions.counts(experiment)
+        epochs = (view.training.number, len(view.training.history)) if here else ()
+        version = workspace.groups.version
+        now = ExperimentsView(experiment.name, (view.state, *epochs), version, counts)
+        if now == shown and not running:
+            return [gr.skip()] * len(self._watched)
+        group = workspace.groups.latest(experiment.name)
+        known = group is not None and group.outcome is not None
+        if here:
+            result: Any = experiments_view.running(view)
+        else:
+            result = "" if group is None else experiments_view.result(experiment, group)
+        return [
+            experiments_view.status(view, group, 0 if known else sum(counts)),
+            result if now != shown else gr.skip(),
+            self._prediction(experiment, shown, open_=not known),
+            gr.Button(interactive=not running),
+            gr.Button(interactive=running and not view.stopping),
+            gr.Button(interactive=group is not None and not here),
+            now,
+        ]
+
+    def _prediction(self, experiment: Experiment, shown: ExperimentsView, *, open_: bool) -> Any:
+        label = "Predict first" if open_ else "Predictions are closed: the outcome is known"
+        if shown.chosen == experiment.name:
+            return gr.Radio(label=label, interactive=open_)
+        return gr.Radio(
+            _choices(experiment),
+            value=None,
+            label=label,
+            info=experiment.predict,
+            interactive=open_,
+        )
+
+
+def _choices(experiment: Experiment) -> list[tuple[str, int]]:
+    return [(choice.text, place) for place, choice in enumerate(experiment.choices)]
+
+
+def _not_asking() -> list[Any]:
+    return [gr.Column(visible=False), gr.skip(), ""]

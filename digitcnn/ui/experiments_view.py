@@ -1,0 +1,197 @@
+"""What the Experiments section shows: the card, the running experiment, and its outcome."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from markupsafe import Markup
+
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.experiments.experiment import Experiment
+from digitcnn.experiments.groups import Group
+from digitcnn.experiments.job import ExperimentView
+from digitcnn.experiments.outcome import Point, Tile, curve
+from digitcnn.experiments.worksheet import worksheet
+from digitcnn.training.run_record import RUNNING
+from digitcnn.ui.job_status import elapsed_text, job_status
+from digitcnn.ui.parts import image_address
+from digitcnn.ui.tables import Cell, Value, data_link, table
+from digitcnn.web.charts import Axis, Series, chart, linear_axis
+from digitcnn.web.templates import render
+
+
+def card(experiment: Experiment) -> Markup:
+    """Return the question, what is done, and a link to the worksheet."""
+    page = worksheet(experiment).encode("utf-8")
+    link = data_link(page, "text/html", f"worksheet-{experiment.name}.html", "Worksheet to print")
+    return render("experiments/card.html", experiment=experiment, worksheet=link)
+
+
+def status(view: ExperimentView, group: Group | None, people: int) -> Markup:
+    """Return a line on the experiment: running, waiting for another, or how it ended.
+
+    people: how many predictions there are.
+    """
+    predicted = f" {people} prediction{'s' * (people != 1)} so far." if people else ""
+    if view.state == RUNNING and view.experiment is not None:
+        training = view.training
+        text = f"run {training.number} of {training.of}, {view.phase}"
+        bar = {
+            "label": "Experiment progress",
+            "share": view.share,
+            "facts": _facts(view),
+        }
+        line = elapsed_text(view, "stopping" if view.stopping else text) + "." + predicted
+        return job_status(view, line, subject=view.experiment.name, bar=bar, live=True)
+    if group is None:
+        return job_status(ExperimentView(), f"not run yet.{predicted}", live=True)
+    ended = ExperimentView(state="interrupted" if group.state == RUNNING else group.state)
+    message = group.message or "The process ended during the experiment; run it again."
+    when = group.created[:16].replace("T", " ")
+    return job_status(ended, f"{message} Started {when} UTC.{predicted}", live=True)
+
+
+def _facts(view: ExperimentView) -> str:
+    training = view.training
+    if view.experiment is None or training.progress is None:
+        return ""
+    arm, seed = view.experiment.trainings(view.seed)[training.number - 1]
+    progress = training.progress
+    return f"{arm.label}, seed {seed} · epoch {progress.epoch} of {progress.epochs}"
+
+
+def running(view: ExperimentView) -> Markup:
+    """Return the curves of a running experiment as far as they are known."""
+    experiment = view.experiment
+    if experiment is None or not view.histories:
+        return Markup()
+    curves = []
+    for arm in experiment.arms:
+        own = [rows for (label, _), rows in view.histories if label == arm.label]
+        curves.append((arm.label, curve(own, arm.settings["epochs"])))
+    return render(
+        "experiments/result.html", outcome=None, note="", chart=_chart(experiment, curves)
+    )
+
+
+def result(experiment: Experiment, group: Group) -> Markup:
+    """Return the outcome of a finished experiment; empty where there is none."""
+    outcome = group.outcome
+    if outcome is None:
+        return Markup()
+    note = Markup()
+    if group.digits != "mnist":
+        text = "MNIST is not downloaded, so this ran on {} digits, which are easier."
+        note = Markup("<p>" + text + "</p>").format(group.digits)
+    rows: list[list[Value]] = [
+        [
+            arm["label"],
+            *map(Cell, arm["accuracies"], arm["means"]),
+            Cell(f"{100 * arm['curve'][-1]['held_out']:.2f}%", arm["curve"][-1]["held_out"]),
+            Cell(f"{100 * arm['curve'][-1]['training']:.2f}%", arm["curve"][-1]["training"]),
+        ]
+        for arm in outcome["arms"]
+    ]
+    headers = [f"Accuracy on {title} (95%)" for title in outcome["tests"]]
+    runs: list[list[Value]] = [
+        [
+            run["run"],
+            run["arm"],
+            Cell(str(run["seed"]), run["seed"]),
+            Cell(f"{100 * run['accuracy']:.2f}%", run["accuracy"]),
+            PurePath(run["checkpoint"]).stem,
+        ]
+        for run in outcome["runs"]
+    ]
+    came_true = experiment.outcome(100 * outcome["difference"])
+    counts = group.predictions if any(group.predictions) else ()
+    return render(
+        "experiments/result.html",
+        outcome=outcome,
+        experiment=experiment,
+        note=note,
+        chart=_chart(experiment, [(arm["label"], arm["curve"]) for arm in outcome["arms"]]),
+        table=table(
+            ["Trained with", *headers, "Held-out accuracy", "Training accuracy"],
+            rows,
+            label="Accuracies, mean over the seeds",
+        ),
+        predictions=[
+            {"text": choice.text, "count": count, "came_true": place == came_true}
+            for place, (choice, count) in enumerate(zip(experiment.choices, counts, strict=False))
+        ],
+        sides=[
+            (f"Only {outcome['a']} is right", _tiles(outcome["only_a"])),
+            (f"Only {outcome['b']} is right", _tiles(outcome["only_b"])),
+        ],
+        runs=table(
+            ["Run", "Trained with", "Seed", f"Accuracy on {outcome['tests'][0]}", "Checkpoint"],
+            runs,
+            label="Runs of this experiment",
+        ),
+    )
+
+
+def _chart(experiment: Experiment, curves: Sequence[tuple[str, Sequence[Point]]]) -> Markup:
+    """Draw the accuracy of every arm in one chart: means over the seeds, lowest to highest."""
+    same = len({arm.settings["epochs"] for arm in experiment.arms}) == 1
+    epochs = experiment.arms[0].settings["epochs"]
+    series, values = [], []
+    for colour, (label, points) in enumerate(curves, 1):
+        at = [point["epoch"] if same else 100 * point["share"] for point in points]
+        held_out = [100 * point["held_out"] for point in points]
+        band = [
+            (x, 100 * point["held_out_low"], 100 * point["held_out_high"])
+            for x, point in zip(at, points, strict=True)
+        ]
+        values += [low for _, low, _ in band]
+        series.append(
+            Series(
+                name=label,
+                points=list(zip(at, held_out, strict=True)),
+                colour=colour,
+                marker="circle" if epochs <= 30 else None,
+                band=band,
+            )
+        )
+        if experiment.training_curve:
+            training = [100 * point["training"] for point in points]
+            values += training
+            series.append(
+                Series(
+                    name=f"{label}, training images",
+                    points=list(zip(at, training, strict=True)),
+                    colour=colour,
+                    dashed=True,
+                )
+            )
+    last = epochs if same else 100
+    ticks = [(last * part / 4, f"{last * part / 4:g}") for part in range(5)]
+    return chart(
+        "Accuracy on the held-out images (%)",
+        Axis("Epoch" if same else "Part of the training (%)", 0, last, ticks),
+        linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
+        series,
+        empty="Accuracy after each epoch will appear here",
+        legend=True,
+        width=720,
+        height=300,
+    )
+
+
+def _tiles(tiles: Sequence[Tile]) -> list[dict[str, Any]]:
+    return [
+        {
+            **tile,
+            "address": image_address(
+                torch.frombuffer(
+                    bytearray(base64.b64decode(tile["pixels"])), dtype=torch.uint8
+                ).view(SIDE, SIDE)
+            ),
+        }
+        for tile in tiles
+    ]
