@@ -26,11 +26,11 @@ from torch.nn import functional
 
 from benchmarks.accuracy import through_the_sketch_path
 from benchmarks.measuring import conditions, seconds
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.folders import SHIPPED_FILE, data_folder
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.device import choose
 from digitcnn.training.finetune import FineTuningEnd, fine_tune

@@ -32,10 +32,10 @@ def _main(args: argparse.Namespace) -> int:
         command = importlib.import_module(f"digitcnn.commands.{args.module}")
         result, text, status = command.run(args)
     except DigitCNNError as error:
-        terminal.say(str(error))
+        terminal.log(str(error))
         return 2
     except KeyboardInterrupt:
-        terminal.say("Interrupted.")
+        terminal.log("Interrupted.")
         return 130
     print(json.dumps(without_nan(result), allow_nan=False) if args.json else text)
     return int(status)

@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line on standard error: progress, warnings, errors."""
     _print(text, sys.stderr)
 

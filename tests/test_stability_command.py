@@ -11,10 +11,10 @@ import torch
 
 from digitcnn.analysis import stability
 from digitcnn.analysis.figures.stability import stability_text
-from digitcnn.analysis.metrics import percent
 from digitcnn.analysis.predictions import predict
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
+from digitcnn.intervals import percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN

@@ -21,7 +21,7 @@ from digitcnn.analysis.calibration import expected_calibration_error, reliabilit
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.files import without_nan
-from digitcnn.intervals import newcombe_difference, wilson_interval
+from digitcnn.intervals import accuracy_text, newcombe_difference, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Evaluation:
 
     @property
     def accuracy_text(self) -> str:
-        """The accuracy with its interval, by ``accuracy_text`` below."""
+        """The accuracy with its interval, by ``intervals.accuracy_text``."""
         return accuracy_text(self.accuracy, self.n)
 
     def to_json(self) -> dict[str, Any]:
@@ -165,23 +165,9 @@ def _per_digit(counts: Tensor, digit: int) -> PerDigit:
 # Text and CSV
 
 
-def percent(fraction: float) -> str:
-    """Return a fraction as a percentage with two decimals, a dash for NaN: ``99.41%``."""
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}%"
-
-
 def decimal(value: float) -> str:
     """Return a number with four decimals, a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.4f}"
-
-
-def accuracy_text(accuracy: float, n: int) -> str:
-    """Return a fraction of ``n`` images with its 95% interval: ``99.41% (99.24 to 99.54)``.
-
-    Every text with an accuracy uses it, so that they agree to the last digit.
-    """
-    low, high = wilson_interval(round(accuracy * n), n)
-    return f"{percent(accuracy)} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def gap_text(gap: Gap) -> str:

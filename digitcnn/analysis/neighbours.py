@@ -45,7 +45,7 @@ class LabelSuspect:
 
     index: its place in the digit set. answer: what the model predicts and all its nearest training
     digits show. confidence: the model's. nearest: places of those digits among the training
-    images. cosine: of the nearest.
+    images.
     """
 
     index: int
@@ -53,7 +53,6 @@ class LabelSuspect:
     answer: int
     confidence: float
     nearest: tuple[int, ...]
-    cosine: float
 
 
 def nearest(
@@ -131,7 +130,6 @@ def label_suspects(
             answer=int(predicted[i]),
             confidence=float(confidence[i]),
             nearest=tuple(neighbours.indices[i].tolist()),
-            cosine=float(neighbours.cosines[i, 0]),
         )
         for i in order
     )

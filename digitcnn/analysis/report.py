@@ -18,8 +18,8 @@ from typing import Any
 from markupsafe import Markup
 
 from digitcnn import web
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.names import listed
+from digitcnn.intervals import accuracy_text
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render

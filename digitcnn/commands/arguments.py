@@ -43,32 +43,39 @@ def _add_command(
         name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument(
+    _add_optional(
+        parser,
         "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="digit-set folder (default: DIGITCNN_DATA, else the cache folder)",
+        "digit-set folder (default: DIGITCNN_DATA, else the cache folder)",
+        Path,
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     parser.set_defaults(module=module or name)
     return parser
 
 
+def _add_optional(
+    parser: argparse.ArgumentParser, flag: str, about: str, kind: type = str, **options: Any
+) -> None:
+    """Add an option that is absent from the arguments unless given; ``about`` says what then."""
+    parser.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=about, **options)
+
+
 def _add_output_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    _add_optional(
+        parser,
         "--output-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)",
+        "folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)",
+        Path,
     )
 
 
 def _add_checkpoint_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    _add_optional(
+        parser,
         "--checkpoint-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
+        "checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
+        Path,
     )
 
 
@@ -79,10 +86,17 @@ def _add_checkpoint(
 
 
 def _add_test_sets(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="comma-separated test sets (default: mnist,emnist-digits if available)",
+    _add_optional(
+        parser, "--digits", "comma-separated test sets (default: mnist,emnist-digits if available)"
+    )
+
+
+def _add_passes(parser: argparse.ArgumentParser) -> None:
+    _add_optional(
+        parser,
+        "--passes",
+        f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
+        int,
     )
 
 
@@ -104,12 +118,12 @@ def _train(commands: Commands) -> None:
         default=recipe.learning_rate,
         help="peak of the one-cycle schedule",
     )
-    option(
+    _add_optional(
+        parser,
         "--digits",
-        default=argparse.SUPPRESS,
+        "comma-separated digit sets to train on (default: mnist, downloaded if missing; synthetic "
+        "if that fails)",
         metavar="A,B",
-        help="comma-separated digit sets to train on (default: mnist, downloaded if missing; "
-        "synthetic if that fails)",
     )
     option(
         "--seed",
@@ -125,21 +139,17 @@ def _train(commands: Commands) -> None:
         help=f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named "
         "NAME-seed0 and so on",
     )
-    option(
-        "--name",
-        default=argparse.SUPPRESS,
-        help="name of run and checkpoint (default: digit set and time)",
-    )
+    _add_optional(parser, "--name", "name of run and checkpoint (default: digit set and time)")
     _add_output_dir(parser)
     _add_checkpoint_dir(parser)
     option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
     option("--no-viz", action="store_true", help="skip the figures")
     option("--no-stability", action="store_true", help="skip the dropout passes and their figure")
-    option(
+    _add_optional(
+        parser,
         "--stability-passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)",
+        f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)",
+        int,
     )
     option(
         "--augmentation",
@@ -153,17 +163,17 @@ def _train(commands: Commands) -> None:
         default="on" if recipe.dropout else "off",
         help="drop features at random while learning",
     )
-    option(
+    _add_optional(
+        parser,
         "--train-images",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="train on this many images (default: all except the held-out ones)",
+        "train on this many images (default: all except the held-out ones)",
+        int,
     )
-    option(
+    _add_optional(
+        parser,
         "--resume",
+        "resume a run after its last finished epoch, with its own settings",
         metavar="RUN",
-        default=argparse.SUPPRESS,
-        help="resume a run after its last finished epoch, with its own settings",
     )
 
 
@@ -185,11 +195,7 @@ def _compare(commands: Commands) -> None:
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST_COMPARED} checkpoints"
     )
-    parser.add_argument(
-        "--digits",
-        default=argparse.SUPPRESS,
-        help="test set (default: emnist-digits if available, else mnist)",
-    )
+    _add_optional(parser, "--digits", "test set (default: emnist-digits if available, else mnist)")
     _add_output_dir(parser)
 
 
@@ -201,19 +207,13 @@ def _stability(commands: Commands) -> None:
         description="Classify a test set repeatedly with dropout on.",
     )
     _add_checkpoint(parser)
-    option = parser.add_argument
-    option(
+    _add_optional(
+        parser,
         "--digits",
-        default=argparse.SUPPRESS,
-        help="test set (default: mnist if available, else the model's own, else synthetic)",
+        "test set (default: mnist if available, else the model's own, else synthetic)",
     )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
-    )
-    option(
+    _add_passes(parser)
+    parser.add_argument(
         "--masks",
         choices=MASKS,
         default="independent",
@@ -231,21 +231,17 @@ def _figures(commands: Commands) -> None:
     )
     _add_checkpoint(parser)
     _add_test_sets(parser)
-    option = parser.add_argument
-    option(
+    _add_optional(
+        parser,
         "--output-dir",
-        type=Path,
-        default=argparse.SUPPRESS,
-        help="folder of the figures (default: NAME/figures in the folder of runs, after the "
+        "folder of the figures (default: NAME/figures in the folder of runs, after the "
         "checkpoint's name)",
+        Path,
     )
-    option(
-        "--passes",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="dropout passes (default: the model's training epochs)",
+    _add_passes(parser)
+    parser.add_argument(
+        "--example", type=int, default=0, help="index of the example image in figure 6, from 0"
     )
-    option("--example", type=int, default=0, help="index of the example image in figure 6, from 0")
 
 
 def _predict(commands: Commands) -> None:

@@ -15,7 +15,7 @@ from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitSetError
 from digitcnn.feedback.file_format import count_labelled
 from digitcnn.folders import checkpoint_file, data_folder, feedback_place, output_folder
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 
 if TYPE_CHECKING:
     from digitcnn.feedback.store import FeedbackStore
@@ -85,7 +85,7 @@ def opened_checkpoint(path: Path, args: argparse.Namespace, device: str = "") ->
         checkpoint_file(path), digits=lambda: scoring_digits(catalog_of(args))
     ).fitted()
     if loaded.scaling is not None or loaded.recipe is not None:
-        say(f"{path.name} is {loaded.verdict}.")
+        log(f"{path.name} is {loaded.verdict}.")
     loaded.classifier.to(devices.choose(device or args.device).device)
     return loaded
 
@@ -103,7 +103,7 @@ def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
         names = [name for name in usual if catalog.check(name, "test")]
         for name in usual:
             if name not in names:
-                say(f"{name} is not downloaded; run: python -m digitcnn data download {name}")
+                log(f"{name} is not downloaded; run: python -m digitcnn data download {name}")
         if not names:
             raise DigitSetError(
                 "No default test set is available; download one, or name others with --digits."
@@ -115,7 +115,6 @@ def download(catalog: Catalog, name: str, split: str | None = None) -> None:
     """Download a digit set, with a bar on terminals."""
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
         for progress in catalog.download(name, split):
-            bar.total = progress.total
             bar.set_description(progress.file)
-            bar.update(progress.done - bar.n)
-    say(f"{name} is in {catalog.data_dir}.")
+            advance(bar, progress.done, progress.total)
+    log(f"{name} is in {catalog.data_dir}.")

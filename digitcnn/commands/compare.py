@@ -13,10 +13,10 @@ from digitcnn.analysis.comparison import (
     p_text,
     seeds_of_one_recipe,
 )
-from digitcnn.analysis.metrics import percent
 from digitcnn.commands.base import Answer, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.comparison import compare_models
 from digitcnn.services.predictors import predict_uncached

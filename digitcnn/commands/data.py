@@ -13,7 +13,7 @@ from digitcnn.digits.catalog import Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED_FILE
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -72,7 +72,7 @@ def _data_add(args: argparse.Namespace) -> Answer:
     n = len(own.digit_set)
     advice = _orientation_advice(own.digit_set)
     if advice is not None:
-        say(f"{args.name} may not be stored upright. The shipped model reads {advice}")
+        log(f"{args.name} may not be stored upright. The shipped model reads {advice}")
     result = {
         "name": args.name,
         "split": args.split,

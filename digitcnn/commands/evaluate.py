@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from digitcnn.analysis.metrics import decimal, percent
+from digitcnn.analysis.metrics import decimal
 from digitcnn.commands.base import (
     Answer,
     opened_checkpoint,
     opened_test_sets,
 )
 from digitcnn.commands.progress import progress_bar
+from digitcnn.intervals import percent
 from digitcnn.services.evaluation import evaluate
 from digitcnn.services.predictors import predict_uncached
 

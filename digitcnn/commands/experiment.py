@@ -12,7 +12,7 @@ from digitcnn.commands.base import Answer, catalog_of, folder_option
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.folders import checkpoint_folder, output_folder
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -44,13 +44,13 @@ def _run(experiment: Experiment, args: argparse.Namespace) -> Answer:
     compute = devices.choose(args.device)
     digits = available_digits(catalog)
     if digits != "mnist":
-        say(f"mnist is not downloaded; using {digits}.")
+        log(f"mnist is not downloaded; using {digits}.")
     groups = GroupStore(outputs / ".experiments", runs, checkpoints)
     runner = ExperimentRunner(
         catalog=catalog, runs=runs, groups=groups, checkpoints=checkpoints, compute=compute
     )
-    say(f"{experiment.question} {experiment.procedure}")
-    say(f"Training on {compute}.")
+    log(f"{experiment.question} {experiment.procedure}")
+    log(f"Training on {compute}.")
     end = ExperimentEnd("", "")
     stop = StopSignal()
     view = TrainingView(keeps_replay=False)
@@ -66,7 +66,7 @@ def _run(experiment: Experiment, args: argparse.Namespace) -> Answer:
             before, view = view, view.after(event)
             show_training(bar, before, view)
     if end.outcome is None:
-        say(end.message)
+        log(end.message)
         raise KeyboardInterrupt
     outcome = end.outcome
     result: dict[str, Any] = {

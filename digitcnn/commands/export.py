@@ -12,7 +12,7 @@ from digitcnn.errors import ExportError
 from digitcnn.folders import checkpoint_file
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export import offline_page, onnx_model, write_file
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _write_onnx(checkpoint: Checkpoint, target: Path) -> tuple[dict[str, Any], str]:
     content = onnx_model.to_onnx(checkpoint)
-    say(f"Comparing with PyTorch on {onnx_model.CHECKED_IMAGES:,} generated images ...")
+    log(f"Comparing with PyTorch on {onnx_model.CHECKED_IMAGES:,} generated images ...")
     images = synthetic.draw("synthetic", "test", images=onnx_model.CHECKED_IMAGES).images
     agreement = onnx_model.check(content, checkpoint, images)
     write_file(target, content)

@@ -20,7 +20,7 @@ from digitcnn.analysis.events import (
 )
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.stability import PassResult
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
@@ -47,7 +47,7 @@ def progress_bar() -> Iterator[Notify]:
             elif isinstance(event, FigureStarted):
                 show("drawing figures", "figure", event.number - 1, len(NAMES))
             elif isinstance(event, FigureUnavailable):
-                say(f"{event.name}: {event.reason}")
+                log(f"{event.name}: {event.reason}")
 
         yield notify
 
@@ -78,17 +78,17 @@ def show_training(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
     if lines:
         with bar.external_write_mode(file=sys.stderr):
             for line in lines:
-                say(line)
+                log(line)
 
 
 @contextmanager
-def stopping_on_ctrl_c(stop: StopSignal, say: Callable[[str], None] = say) -> Iterator[None]:
+def stopping_on_ctrl_c(stop: StopSignal, log: Callable[[str], None] = log) -> Iterator[None]:
     """Stop training at the first Ctrl-C, between two batches; the second ends the process."""
 
     def handle(number: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        say("Stopping; press Ctrl-C again to quit now.")
+        log("Stopping; press Ctrl-C again to quit now.")
         stop.stop()
 
     before = signal.signal(signal.SIGINT, handle)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.figures.stability import stability_text
-from digitcnn.analysis.metrics import accuracy_text, percent
 from digitcnn.analysis.stability import Stability
 from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import set_names
+from digitcnn.intervals import accuracy_text, percent
 from digitcnn.options import check_passes, usual_passes
 from digitcnn.services.predictors import predict_uncached
 from digitcnn.services.stability import measure_stability
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -44,7 +44,7 @@ def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None
         return catalog.open("mnist", "test")
     own = (name for name in set_names(trained_on or "") if catalog.check(name, "test"))
     name = next(own, "synthetic")
-    say(f"mnist is not available; using {name}. Choose another with --digits.")
+    log(f"mnist is not available; using {name}. Choose another with --digits.")
     return catalog.open(name, "test")
 
 

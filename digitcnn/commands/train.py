@@ -31,7 +31,7 @@ from digitcnn.services.train import (
     summarise_seeds,
     train,
 )
-from digitcnn.terminal import say
+from digitcnn.terminal import log
 from digitcnn.training import distributed
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _assist(args: argparse.Namespace, processes: Processes) -> None:
     stop = StopSignal()
-    with stopping_on_ctrl_c(stop, say=lambda text: None):
+    with stopping_on_ctrl_c(stop, log=lambda text: None):
         device = processes.receive()
         if device is not None:
             compute = devices.choose(device)
@@ -66,9 +66,9 @@ def _train(args: argparse.Namespace, processes: Processes) -> Answer:
     catalog = catalog_of(args)
     compute = processes.together(devices.choose(args.device))
     if compute.note:
-        say(compute.note)
+        log(compute.note)
     runs = _plan(args, catalog)
-    say(f"Training on {compute}.")
+    log(f"Training on {compute}.")
     processes.notify(compute.device.type)
     stop = StopSignal()
     ends: list[RunEnd] = []
@@ -157,7 +157,7 @@ def _with_available_digits(
     except DownloadError as error:
         if named:
             raise
-        say(f"{error} Training on synthetic digits instead.")
+        log(f"{error} Training on synthetic digits instead.")
         return dataclasses.replace(config, digits="synthetic")
     return config
 

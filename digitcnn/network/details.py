@@ -12,7 +12,7 @@ from typing import Any
 from digitcnn.digits.names import listed, set_names
 from digitcnn.errors import CheckpointError
 from digitcnn.files import without_nan
-from digitcnn.intervals import wilson_interval
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.reader import InvalidCheckpoint, shown
 
 MAX_EPOCHS = 100_000
@@ -93,7 +93,9 @@ class Details:
             parts.append(self.state)
         which, where = self.first_result
         if which in self.metrics:
-            parts.append(f"{_accuracy(self.metrics[which])} on {where} (claimed)")
+            claimed = self.metrics[which]
+            accuracy = accuracy_text(claimed["accuracy"], claimed["n"])
+            parts.append(f"{accuracy} on {where} (claimed)")
         return ", ".join(parts)
 
     @property
@@ -107,12 +109,6 @@ class Details:
         if tested is not None:
             return tested, f"{tested} test"
         return "held_out", f"held-out {listed(self.digits or '')}"
-
-
-def _accuracy(metrics: dict[str, Any]) -> str:
-    accuracy, n = metrics["accuracy"], metrics["n"]
-    low, high = wilson_interval(round(accuracy * n), n)
-    return f"{100 * accuracy:.2f}% ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from digitcnn.analysis.comparison import compare
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.predictions import Predictions
+from digitcnn.intervals import accuracy_text
 
 # Random labels cannot be learned, and few of them do the held-out images no visible harm. A model
 # that gets less than this share of the other half right has learned nothing.

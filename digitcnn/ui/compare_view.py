@@ -16,9 +16,9 @@ from digitcnn.analysis.comparison import (
     seeds_of_one_recipe,
     settings_side_by_side,
 )
-from digitcnn.analysis.metrics import percent
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import DASH, Cell, Value, table

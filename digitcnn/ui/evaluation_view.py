@@ -19,11 +19,11 @@ from digitcnn.analysis.metrics import (
     evaluations_csv,
     gap_text,
     per_digit_csv,
-    percent,
 )
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError, DigitSetError
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, csv_link, table

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.names import listed
+from digitcnn.intervals import accuracy_text
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.events import StepProgress
 from digitcnn.training.run_record import RUNNING

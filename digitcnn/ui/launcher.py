@@ -78,7 +78,7 @@ def _main(args: argparse.Namespace) -> int:
     try:
         _serve(args)
     except DigitCNNError as error:
-        terminal.say(str(error))
+        terminal.log(str(error))
         return 2
     except KeyboardInterrupt:
         return 130

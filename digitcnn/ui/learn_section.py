@@ -12,9 +12,9 @@ import gradio as gr
 import torch
 from markupsafe import Markup
 
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.errors import DigitCNNError, FeedbackError
 from digitcnn.feedback.store import FeedbackStore
+from digitcnn.intervals import accuracy_text
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView

@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, News

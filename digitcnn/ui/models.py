@@ -10,9 +10,9 @@ from typing import Any
 from cachetools import LRUCache, cachedmethod
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
-from digitcnn.analysis.metrics import percent
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.web.templates import render

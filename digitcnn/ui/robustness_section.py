@@ -12,10 +12,10 @@ import gradio as gr
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import ImagesProcessed, Notify
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitCNNError
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.evaluation_view import EvaluationView

@@ -15,9 +15,9 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
+from digitcnn.intervals import accuracy_text
 from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
 from digitcnn.ui.access import Access

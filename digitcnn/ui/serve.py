@@ -69,11 +69,11 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
         public=settings.public, token=settings.token, open_to_all=settings.open_to_all
     )
     if workspace.compute.note:
-        terminal.say(workspace.compute.note)
+        terminal.log(workspace.compute.note)
     # Created here, before many threads use them.
     jobs = workspace.job, workspace.fine_tuning, workspace.experiment_job
     files = PageFiles.make()  # before any component, which reads the folder from a variable
-    link = ShareLink(settings.address, say=terminal.announce, now=datetime.now)
+    link = ShareLink(settings.address, log=terminal.announce, now=datetime.now)
     invite = Invite(
         settings.address,
         link if settings.shares else None,
@@ -97,7 +97,7 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
         _check_sketches(workspace)
     while not ended.wait(SWEEP_SECONDS):
         files.sweep()
-    terminal.say("Shutting down; an unfinished run can be resumed.")
+    terminal.log("Shutting down; an unfinished run can be resumed.")
     for job in jobs:  # at most one of them is running
         job.shutdown(SHUTDOWN_SECONDS)
     link.close()
@@ -151,4 +151,4 @@ def _check_sketches(workspace: Workspace) -> None:
     except CheckpointError as error:
         warning = str(error)
     if warning:
-        terminal.say(warning)
+        terminal.log(warning)

@@ -21,16 +21,16 @@ TIMEOUT_SECONDS = 20.0
 class ShareLink:
     """A public link to the app at ``address``.
 
-    say: called with each line for the owner. now: the clock.
+    log: called with each line for the owner. now: the clock.
 
     line: the state of the link, in words; empty until it is known. url: while it works, else "".
     expires: when it ends.
     """
 
     def __init__(
-        self, address: Address, *, say: Callable[[str], None], now: Callable[[], datetime]
+        self, address: Address, *, log: Callable[[str], None], now: Callable[[], datetime]
     ) -> None:
-        self._address, self._say, self._now = address, say, now
+        self._address, self._log, self._now = address, log, now
         self.line = self.url = ""
         self.expires = now()
         self._tunnel: ShareTunnel | None = None
@@ -84,7 +84,7 @@ class ShareLink:
 
     def _report(self, line: str) -> None:
         self.line = line
-        self._say(line)
+        self._log(line)
 
     def _places(self) -> str:
         """Return where the page is reachable without the link, as one sentence."""

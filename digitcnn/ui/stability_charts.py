@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from digitcnn.analysis.metrics import percent
+from digitcnn.intervals import percent
 from digitcnn.options import Masks
 from digitcnn.web.charts import Axis, Box, Marker, Series, chart, count_axis, linear_axis
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from digitcnn.analysis.metrics import accuracy_text, percent
 from digitcnn.analysis.stability import Stability, UnstableImage
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.parts import image_address
 from digitcnn.ui.stability_charts import NAMES

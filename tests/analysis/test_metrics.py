@@ -18,9 +18,9 @@ from digitcnn.analysis.metrics import (
     gap,
     gap_text,
     per_digit_csv,
-    percent,
 )
 from digitcnn.analysis.predictions import Predictions
+from digitcnn.intervals import percent
 
 
 def predictions(logits: Tensor, labels: Tensor) -> Predictions:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.report import MAX_SIZE, RunFacts, report, training_command
+from digitcnn.intervals import accuracy_text
 
 VOID = {"meta", "img"}
 HISTORY = [

@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from digitcnn.analysis import figures
 from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings
-from digitcnn.analysis.metrics import Gap, accuracy_text, decimal, gap_text, percent
+from digitcnn.analysis.metrics import Gap, decimal, gap_text
 from digitcnn.analysis.predictions import predict
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
@@ -32,7 +32,7 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.digits.sources import SOURCES
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
-from digitcnn.intervals import newcombe_difference
+from digitcnn.intervals import accuracy_text, newcombe_difference, percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.services.evaluation import FigureCache

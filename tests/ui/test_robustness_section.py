@@ -17,10 +17,10 @@ from PIL import Image
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import AXES, Curve, Robustness
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN

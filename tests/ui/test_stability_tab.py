@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from digitcnn.analysis import stability
-from digitcnn.analysis.metrics import percent
 from digitcnn.analysis.stability import Stability
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSetError
+from digitcnn.intervals import percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN

@@ -15,9 +15,9 @@ from digitcnn.analysis.calibration import (
     reliability,
 )
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import evaluate, percent
+from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import Predictions
-from digitcnn.intervals import wilson_interval
+from digitcnn.intervals import percent, wilson_interval
 
 # Places in style.COLOURS, MARKERS and HATCHES.
 BEFORE, AFTER = 1, 0

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import accuracy_text
 from digitcnn.analysis.robustness import AXES, Robustness
+from digitcnn.intervals import accuracy_text
 
 # A seventh model has the first one's colour and another line.
 _LINES = ("-", "--")

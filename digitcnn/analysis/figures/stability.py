@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import percent
 from digitcnn.analysis.stability import Stability
+from digitcnn.intervals import percent
 
 _KIND = {
     "independent": "independent masks",

@@ -15,10 +15,9 @@ from digitcnn.analysis.calibration import (
     expected_calibration_error,
     reliability_of,
 )
-from digitcnn.analysis.metrics import accuracy_text, percent
 from digitcnn.feedback.entry import FeedbackFilter, ModelScore, Score
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.intervals import wilson_interval
+from digitcnn.intervals import accuracy_text, percent, wilson_interval
 from digitcnn.web.charts import Series, chart, share_axis
 
 # With little feedback, narrower bins would be empty.
