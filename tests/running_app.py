@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from warm_process import WarmProcess
@@ -43,7 +43,7 @@ class App:
 
     With an ``environment`` it is started by ``python app.py``, because libraries read theirs when
     they are imported. Without one it is forked where they are imported already.
-    A ``port`` is that of an app that has ended.
+    A ``port`` is that of an app that has ended. ``target`` is what the fork runs.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class App:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        target: Callable[..., int] = serve,
     ) -> None:
         self.folder = folder
         with socket.socket() as free:
@@ -74,7 +75,7 @@ class App:
         self.process: WarmProcess | subprocess.Popen[bytes]
         if environment is None:
             self.process = WarmProcess(
-                serve, *options, folder=folder, environment=inherited, output=log
+                target, *options, folder=folder, environment=inherited, output=log
             )
         else:
             with log.open("a") as output:

@@ -64,8 +64,8 @@ def _feedback_set(place: Path | str) -> LiveSet:
     )
 
 
-def advance(bar: tqdm, done: int, total: int) -> None:
-    """Move a progress bar."""
+def advance(bar: tqdm, done: int, total: int | None) -> None:
+    """Move a progress bar. total: None where it is not known."""
     bar.total = total
     bar.update(done - bar.n)
 
