@@ -116,7 +116,7 @@ class ExperimentsSection:
         )
         self.run.click(self.start_experiment, [self._token, self.select], self._watched, **owner)
         self.stop.click(self.stop_experiment, [self._token, self.select], self._watched, **owner)
-        self.delete.click(self.ask_to_delete, self.select, asking, **PRIVATE)
+        self.delete.click(self.ask_about_outcome, self.select, asking, **PRIVATE)
         self.cancel.click(_not_asking, None, asking, queue=False, **PRIVATE)
         self.confirm.click(
             self.delete_outcome,
@@ -191,7 +191,7 @@ class ExperimentsSection:
         return self._updates(catalogue.find(name), ExperimentsView())
 
     @toasting
-    def ask_to_delete(self, name: Any) -> list[Any]:
+    def ask_about_outcome(self, name: Any) -> list[Any]:
         """Show the question whether to delete the newest outcome of the chosen experiment."""
         group = self._workspace.groups.latest(catalogue.find(name).name)
         if group is None:

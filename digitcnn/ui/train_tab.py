@@ -121,7 +121,6 @@ class TrainTab:
 
     def connect(self, clock: Clock, page: gr.Blocks) -> None:
         """Connect the components to their handlers."""
-        self._experiments.connect(clock, page)
         settings = self._settings
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
@@ -172,6 +171,7 @@ class TrainTab:
             news=self.news,
             seen_in="train-status",
         )
+        self._experiments.connect(clock, page)
 
     def watch(self, request: gr.Request, view: TrainTabView, chosen: str | None) -> list[Any]:
         """Update a page; a failure is a status line, not a toast, as no button was pressed."""

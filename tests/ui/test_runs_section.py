@@ -19,6 +19,7 @@ from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock
+from digitcnn.ui.experiments_section import ExperimentsView
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
 from digitcnn.ui.train_tab import TrainTabView, build_train_tab
 from digitcnn.workspace import Workspace
@@ -167,14 +168,16 @@ def test_started_run_is_chosen(
 def test_failing_update_is_a_status_line_and_logged_once(
     handlers: dict[str, Callable[..., Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
+    # The chosen run, and the Experiments section's inputs.
+    rest = "mine", "luck", ExperimentsView()
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            updates = handlers["catch_up"](request(), None, "mine")  # no view of a page: it raises
+            updates = handlers["catch_up"](request(), None, *rest)  # no view of a page: it raises
             assert "The status is unavailable" in updates[1]
     assert len(caplog.records) == 1
-    handlers["catch_up"](request(), TrainTabView(), "mine")
+    handlers["catch_up"](request(), TrainTabView(), *rest)
     with caplog.at_level(logging.ERROR):
-        handlers["catch_up"](request(), None, "mine")
+        handlers["catch_up"](request(), None, *rest)
     assert len(caplog.records) == 2
 
 

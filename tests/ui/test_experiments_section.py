@@ -1,0 +1,193 @@
+"""The handlers of the Experiments section, called as a plain POST would."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from coroutines import run_async
+from experiments_in_small import in_small
+
+from digitcnn.experiments import catalogue
+from digitcnn.experiments.groups import Group
+from digitcnn.experiments.people import MOST_PEOPLE
+from digitcnn.training.run_record import FINISHED
+from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock
+from digitcnn.ui.experiments_section import ExperimentsSection, ExperimentsView
+from digitcnn.ui.models import Models
+from digitcnn.ui.runs_section import RunsSection
+from digitcnn.workspace import Workspace
+
+TOKEN = "a-token-that-is-long-enough-for-the-owner"
+LUCK = in_small(catalogue.find("luck"))
+# Positions among the updates of the section.
+STATUS, RESULT, PREDICT, RUN, STOP, DELETE, VIEW = range(7)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Workspace:
+    """A workspace in which ``luck`` was run in small, beside a run of its own."""
+    folder = tmp_path_factory.mktemp("workspace")
+    made = Workspace(
+        data_dir, folder / "outputs", folder / "checkpoints", folder / "f.sqlite3", "cpu"
+    )
+    made.experiment_job.start(LUCK, "small")
+    made.experiment_job.shutdown(0)  # asks it to stop: deleted below
+    wait(made)
+    stopped = made.groups.latest("luck")
+    assert stopped is not None
+    assert stopped.state in ("interrupted", "finished")
+    made.experiment_job.delete(stopped.name)
+    assert made.runs.records() == []
+    made.peoples_predictions.record(LUCK, "somebody", 1)
+    made.experiment_job.start(LUCK, "small")
+    wait(made)
+    return made
+
+
+def wait(workspace: Workspace) -> None:
+    thread = workspace.experiment_job._thread
+    assert thread is not None
+    thread.join(120)
+
+
+@pytest.fixture(scope="module")
+def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
+    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+
+    async def built() -> gr.Blocks:
+        with gr.Blocks(analytics_enabled=False) as page:
+            clock = Clock()
+            ExperimentsSection(workspace, access, gr.Textbox()).connect(clock, page)
+            clock.build(page)
+        return page
+
+    page = run_async(built())
+    return {str(fn.name): fn.fn for fn in page.fns.values() if fn.fn is not None}
+
+
+def request() -> Any:
+    """Return a visitor's request: from another machine, without the token."""
+    return type("Request", (), {"headers": {"host": "example.org"}})()
+
+
+def newest(workspace: Workspace) -> Group:
+    group = workspace.groups.latest("luck")
+    assert group is not None
+    return group
+
+
+@pytest.mark.parametrize("token", ["", "luck", None, 7])
+def test_visitor_starts_stops_and_deletes_nothing(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace, token: Any
+) -> None:
+    for name, values in {
+        "start_experiment": ("luck",),
+        "stop_experiment": ("luck",),
+        "delete_outcome": ("luck", newest(workspace).name),
+    }.items():
+        with pytest.raises(gr.Error, match="Only the owner"):
+            handlers[name](request(), token, *values)
+    assert newest(workspace).state == FINISHED
+
+
+def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    updates = handlers["catch_up"](request(), "luck", ExperimentsView())[1:]
+    shown = updates[RESULT]
+    outcome = newest(workspace).outcome
+    assert outcome is not None
+    assert str(outcome["verdict"]) in shown.unescape()
+    assert shown.count("<svg") == 1
+    assert shown.count('class="tiles"') >= 1
+    assert "0.2 to 1 point: 1" in shown
+    assert "ran on small digits" in shown
+    assert newest(workspace).predictions == (0, 1, 0)
+    assert "finished" in updates[STATUS]
+    again = handlers["catch_up"](request(), "luck", updates[VIEW])[1:]
+    assert again == [gr.skip()] * len(updates)
+
+
+def test_predictions_are_closed_once_the_outcome_is_known_and_open_before(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    visitor = "0123456789abcdef0123456789abcdef"
+    with pytest.raises(gr.Error, match="The outcome is known"):
+        handlers["make_prediction"](visitor, "luck", 1)
+    for choice in (0, 2):  # one prediction per visitor: the later one counts
+        handlers["make_prediction"](visitor, "overfitting", choice)
+    counts = workspace.peoples_predictions.counts(catalogue.find("overfitting"))
+    assert counts == (0, 0, 1)
+    for odd in (3, -1, "1", None, True, [0]):
+        with pytest.raises(gr.Error, match="Unknown prediction"):
+            handlers["make_prediction"](visitor, "overfitting", odd)
+    for odd in (None, "", 7):
+        with pytest.raises(gr.Error):
+            handlers["make_prediction"](odd, "overfitting", 1)
+
+
+@pytest.mark.parametrize("odd", [None, "", "../luck", 7, ["luck"], "x" * 9999])
+def test_unknown_experiment_is_refused_in_one_sentence(
+    handlers: dict[str, Callable[..., Any]], odd: Any
+) -> None:
+    for call in (
+        lambda: handlers["choose"](odd),
+        lambda: handlers["ask_about_outcome"](odd),
+        lambda: handlers["start_experiment"](request(), TOKEN, odd),
+    ):
+        with pytest.raises(gr.Error, match="There is no experiment"):
+            call()
+    with pytest.raises(gr.Error, match="There is no outcome"):
+        handlers["delete_outcome"](request(), TOKEN, "luck", odd)
+
+
+def test_number_of_predictions_is_bounded(workspace: Workspace) -> None:
+    experiment = catalogue.find("augmentation")
+    people = workspace.peoples_predictions
+    people._write({"augmentation": {str(number): 0 for number in range(MOST_PEOPLE)}})
+    with pytest.raises(Exception, match="have predicted already"):
+        people.record(experiment, "one more", 1)
+    people.record(experiment, "0", 1)
+    assert people.counts(experiment) == (MOST_PEOPLE - 1, 1, 0)
+
+
+def test_runs_are_one_row_and_never_chosen_by_themselves(workspace: Workspace) -> None:
+    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+
+    async def built() -> RunsSection:
+        with gr.Blocks(analytics_enabled=False):
+            return RunsSection(workspace, access, gr.Textbox(), [])
+
+    table, choice, *_ = run_async(built())._all_updates(None)
+    assert f"{newest(workspace).name} (2 runs)" in table
+    assert choice.constructor_args["value"] is None
+    with pytest.raises(Exception, match="delete its outcome in Experiments"):
+        workspace.job.delete(workspace.runs.records()[0].name)
+    names = [name for _, name in Models(workspace).choices()]
+    assert len(names) == 2
+    (workspace.checkpoints_folder / "older.pt").write_bytes(
+        (workspace.checkpoints_folder / f"{names[0]}.pt").read_bytes()
+    )
+    assert workspace.job.view().ended is None, "the selector follows this view alone"
+
+
+def test_outcome_runs_and_checkpoints_are_deleted_together(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    group = newest(workspace)
+    _, question, doomed = handlers["ask_about_outcome"]("luck")
+    assert "its 2 runs and their checkpoints" in question
+    updates = handlers["delete_outcome"](request(), TOKEN, "luck", doomed)
+    assert updates[RESULT] == ""
+    assert workspace.runs.records() == []
+    assert [path.name for path in workspace.checkpoints_folder.iterdir()] == ["older.pt"]
+    assert workspace.groups.latest("luck") is None
+    with pytest.raises(gr.Error, match="deleted already"):
+        handlers["delete_outcome"](request(), TOKEN, "luck", group.name)
+    assert dataclasses.asdict(workspace.experiment_job.view())["group"] == ""
