@@ -23,10 +23,11 @@ def run(args: argparse.Namespace) -> Answer:
         width = max(len(one.name) for one in known)
         text = "\n".join(f"{one.name:{width}}  {one.question}" for one in known)
         return {"experiments": listed}, text, 0
-    return _run(catalogue.find(args.name), args)
+    return run_one(catalogue.find(args.name), args)
 
 
-def _run(experiment: Experiment, args: argparse.Namespace) -> Answer:
+def run_one(experiment: Experiment, args: argparse.Namespace) -> Answer:
+    """Run an experiment. Raises a DigitCNNError for unusable arguments before any training."""
     # Imported here, because PyTorch takes seconds and ``experiment list`` does without.
     from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
     from digitcnn.experiments.groups import GroupStore

@@ -106,7 +106,7 @@ def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     assert str(outcome["verdict"]) in shown.unescape()
     assert shown.count("<svg") == 1
     assert shown.count('class="tiles"') >= 1
-    assert "0.2 to 1 point: 1" in shown
+    assert "0.1 to 0.5 points: 1" in shown
     assert "ran on small digits" in shown
     assert newest(workspace).predictions == (0, 1, 0)
     assert "finished" in updates[STATUS]

@@ -11,9 +11,9 @@ EXPERIMENT = Experiment(
     ),
     predict="How far apart are the best and the worst of the five?",
     choices=(
-        Choice("Less than 0.2 points", below=0.2),
-        Choice("0.2 to 1 point", below=1),
-        Choice("More than 1 point"),
+        Choice("Less than 0.1 points", below=0.1),
+        Choice("0.1 to 0.5 points", below=0.5),
+        Choice("More than 0.5 points"),
     ),
     images=3_600,
     arms=(
