@@ -122,7 +122,7 @@ class Workspace:
         """
         return self._predictions.get(
             self._classifier(checkpoint),
-            checkpoint.digest,
+            checkpoint.key,
             digit_set,
             progress=progress,
             features=features,
@@ -133,7 +133,7 @@ class Workspace:
     ) -> Robustness:
         """Return a model's accuracy under five kinds of distortion, cached in memory."""
         return self._robustness.get(
-            lambda: self._classifier(checkpoint), checkpoint.digest, digit_set, progress=progress
+            lambda: self._classifier(checkpoint), checkpoint.key, digit_set, progress=progress
         )
 
     def scoring_digits(self) -> DigitSet:

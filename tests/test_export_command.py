@@ -57,7 +57,7 @@ def test_an_onnx_model_agrees_with_pytorch_on_ten_thousand_images(
     except ImportError as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"{error}: pip install -e '.[export]'")
+        pytest.skip(f"{error}: pip install -e '.[onnx]'")
     target = tmp_path / "model.onnx"
     status, out, err = run(capsys, "--checkpoint", str(SHIPPED), "--onnx", str(target), "--json")
     assert status == 0, err
@@ -83,7 +83,7 @@ def test_onnx_without_its_packages_names_what_to_install(tmp_path: Path) -> None
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "pip install -e '.[export]'" in ended.stderr
+    assert "pip install -e '.[onnx]'" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert not target.exists()
 

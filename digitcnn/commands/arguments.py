@@ -286,7 +286,7 @@ def _export(commands: Commands) -> None:
         "--onnx",
         type=Path,
         metavar="FILE",
-        help="an ONNX model, checked against PyTorch; needs pip install -e '.[export]'",
+        help="an ONNX model, checked against PyTorch; needs pip install -e '.[onnx]'",
     )
     target.add_argument(
         "--page", type=Path, metavar="FILE", help="a page with pad and model for any browser"

@@ -6,7 +6,8 @@
 
 A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details``
 and, after a finished training, ``novelty``: the OOD detector. Weights of other networks are
-rebuilt (``rebuild``). How an untrusted file is read: ``reader``.
+rebuilt (``rebuild``), ONNX models run as they are (``onnx_models``). How an untrusted file is read:
+``reader``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN, Network
+from digitcnn.network.onnx_models import WORKERS, OnnxForm, is_onnx, open_onnx
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood
 from digitcnn.network.reader import (
     InvalidCheckpoint,
@@ -81,6 +83,7 @@ NETWORKS_HELD = 8
 
 _LAYERS = {"convolutions": [32, 64], "kernel": 3, "hidden": FEATURES, "classes": 10}
 
+# What can be saved in our format.
 AnyNetwork = Network | RebuiltNetwork
 
 
@@ -115,11 +118,12 @@ class Checkpoint:
 
     name: for people; the file's name without ``.pt``. Untrusted: shown as text only.
     digest: of the weights, and of what they are used in where it is not the default network with
-    MNIST's input scaling.
+    MNIST's input scaling. Of an ONNX model: of its file.
     ood: the OOD detector; None where the file has none.
     size: of the file, in bytes. path: None where the bytes came without a file.
     scaling: which of INPUT_SCALINGS was detected; None where the file says it.
-    description: of a rebuilt network; empty for ours. recipe: how it computes; None for ours.
+    description: of a stranger's network; empty for ours. recipe: what was inferred of it; None for
+    ours.
     part: which set of weights it is, where the file has several.
     architecture: of a network of ours, in ``ARCHITECTURES``.
     held: the network; None in a folder's list, where it would take 4 MB for each file.
@@ -133,10 +137,17 @@ class Checkpoint:
     path: Path | None = None
     scaling: str | None = None
     description: str = ""
-    recipe: Recipe | None = None
+    recipe: Recipe | OnnxForm | None = None
     part: str = ""
-    held: AnyNetwork | None = None
+    held: Classifier | None = None
     architecture: str = NETWORKS[0]
+
+    @property
+    def key(self) -> str:
+        """What tells its predictions from any other model's: for caches."""
+        if isinstance(self.recipe, OnnxForm):
+            return f"{self.digest}-{self.recipe.digest[:16]}"
+        return self.digest
 
     @property
     def classifier(self) -> Classifier:
@@ -161,7 +172,7 @@ class Checkpoint:
     def network(self) -> Network:
         """The classifier, for what needs features, feature maps or dropout of a network of ours.
 
-        Raises CapabilityError for a rebuilt network, and what ``classifier`` raises.
+        Raises CapabilityError for strangers' networks, and what ``classifier`` raises.
         """
         classifier = self.classifier
         if isinstance(classifier, Network):
@@ -364,13 +375,13 @@ def load(
     name: str | None = None,
     *,
     digits: Callable[[], DigitSet] = generated_digits,
-    recipe: Recipe | None = None,
+    recipe: Recipe | OnnxForm | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint or the weights of any sequential digit classifier.
+    """Read a checkpoint, the weights of any sequential digit classifier, or an ONNX model.
 
     source: a file, or its bytes. name: the file's name as the person called it.
     digits: training digits on which another network is rebuilt; never a test set.
-    recipe: how a file's network was rebuilt before, to skip the search.
+    recipe: what was inferred of this file's network before, to skip the search.
     Nothing in the file is run, and no size in it is trusted. Raises CheckpointError with one
     sentence that says what is wrong and what to do.
     """
@@ -378,13 +389,7 @@ def load(
     try:
         _check_name(file_name)
         data = reader.read_file(source) if isinstance(source, Path) else source
-        file = reader.open_weights(data)
-        content = file.content
-        form = content.get("format") if isinstance(content, dict) else None
-        if isinstance(form, str) and form.startswith("digitcnn"):
-            loaded = _read_own(file)
-        else:
-            loaded = _read_other(file, digits, recipe)
+        loaded = _read(data, digits, recipe)
     except InvalidCheckpoint as error:
         raise CheckpointError(f"{shown(file_name) or 'The file'} {error}.") from error
     return dataclasses.replace(
@@ -392,6 +397,36 @@ def load(
         name=file_name.removesuffix(".pt"),
         size=len(data),
         path=source if isinstance(source, Path) else None,
+    )
+
+
+def _read(
+    data: bytes, digits: Callable[[], DigitSet], recipe: Recipe | OnnxForm | None
+) -> Checkpoint:
+    reader.check_size(len(data))
+    if is_onnx(data):
+        return _read_onnx(data, digits, recipe)
+    file = reader.open_weights(data)
+    content = file.content
+    form = content.get("format") if isinstance(content, dict) else None
+    if isinstance(form, str) and form.startswith("digitcnn"):
+        return _read_own(file)
+    return _read_other(file, digits, recipe if isinstance(recipe, Recipe) else None)
+
+
+def _read_onnx(
+    data: bytes, digits: Callable[[], DigitSet], recipe: Recipe | OnnxForm | None
+) -> Checkpoint:
+    form = recipe if isinstance(recipe, OnnxForm) else None
+    opened = open_onnx(data, digits, WORKERS, form)
+    return Checkpoint(
+        details=Details(),
+        name="",
+        digest=hashlib.sha256(data).hexdigest(),
+        size=0,
+        description=opened.verdict,
+        recipe=opened.classifier.form,
+        held=opened.classifier,
     )
 
 
@@ -629,7 +664,7 @@ class CheckpointFolder:
         self.folder = folder
         self._also, self._digits = also, digits
         self._lock = threading.Lock()
-        self._networks: LRUCache[str, AnyNetwork] = LRUCache(NETWORKS_HELD)
+        self._networks: LRUCache[str, Classifier] = LRUCache(NETWORKS_HELD)
         self._inspected: dict[str, tuple[Stamp, Checkpoint | BadCheckpoint]] = {}
 
     def list(self) -> list[Checkpoint | BadCheckpoint]:
@@ -673,13 +708,11 @@ class CheckpointFolder:
                         return entry
         return None
 
-    def _network(self, entry: Checkpoint) -> AnyNetwork:
+    def _network(self, entry: Checkpoint) -> Classifier:
         with self._lock:
-            network = self._networks.get(entry.digest)
+            network = self._networks.get(entry.key)
             if network is None:
-                classifier = entry.classifier
-                assert isinstance(classifier, (Network, RebuiltNetwork))
-                self._networks[entry.digest] = network = classifier
+                self._networks[entry.key] = network = entry.classifier
             return network
 
     def _inspect(self, path: Path) -> Checkpoint | BadCheckpoint:

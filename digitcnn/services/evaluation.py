@@ -96,7 +96,7 @@ def draw_figures(
             return figures.png(figures.draw(name, shown))
 
         try:
-            pngs[name] = cache.get(_key(name, findings, checkpoint.digest, passes), draw)
+            pngs[name] = cache.get(_key(name, findings, checkpoint.key, passes), draw)
         except CapabilityError as error:
             notify(FigureUnavailable(name, str(error)))
         else:

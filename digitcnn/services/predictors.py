@@ -41,7 +41,7 @@ def predict_uncached(
     return predictions.predict(
         checkpoint.classifier,
         digit_set,
-        digest=checkpoint.digest,
+        digest=checkpoint.key,
         progress=progress,
         keep_features=True if features else None,
     )

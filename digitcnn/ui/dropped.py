@@ -136,11 +136,16 @@ class DroppedModels:
 def keep(checkpoint: Checkpoint, folder: Path) -> Path:
     """Save a dropped model in a folder of checkpoints, under a free name and in our format.
 
-    Raises CheckpointError where it cannot be written.
+    Raises CheckpointError for an ONNX model, whose file is never copied, and where the folder
+    cannot be written.
     """
     stem = safe_filename(_stem(checkpoint.name), "dropped")
     network = checkpoint.classifier
-    assert isinstance(network, AnyNetwork)
+    if not isinstance(network, AnyNetwork):
+        raise CheckpointError(
+            f"{checkpoint.name} is an ONNX model, which cannot be saved in digitcnn's format; drop "
+            "its file again whenever you need it."
+        )
     return save_under_free_name(
         folder,
         numbered(stem),

@@ -65,7 +65,7 @@ def onnxruntime() -> ModuleType:
     except ImportError as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"{error}: pip install -e '.[export]'")
+        pytest.skip(f"{error}: pip install -e '.[onnx]'")
     module: ModuleType = onnxruntime
     return module
 

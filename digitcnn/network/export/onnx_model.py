@@ -9,7 +9,7 @@ written node by node: it has a dozen or two, for which PyTorch's exporter would 
 and several seconds. Before the file is written, the predictions of ONNX Runtime and PyTorch for
 ``CHECKED_IMAGES`` images are compared.
 
-Needs the extra ``export`` (the packages onnx and onnxruntime).
+Needs the extra ``onnx`` (the packages onnx and onnxruntime).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _packages() -> tuple[ModuleType, ModuleType]:
     except ImportError as error:
         raise ExportError(
             f"An ONNX model needs the packages onnx and onnxruntime ({error}); "
-            "install them with: pip install -e '.[export]'"
+            "install them with: pip install -e '.[onnx]'"
         ) from error
     return onnx, onnxruntime
 

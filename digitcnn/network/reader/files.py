@@ -124,10 +124,7 @@ def _other_kind(data: bytes) -> str:
         many = f"{len(data)} byte{'s' * (len(data) > 1)}"
         return f"has only {many}, so it is not a weight file; copy or download it again"
     if b"onnx" in data[:2000] or re.match(rb"\x08[\x01-\x0c]", data):
-        return (
-            "looks like an ONNX model, which this version of digitcnn cannot read; save the "
-            "network's state_dict with torch.save"
-        )
+        return "looks like an ONNX model, but it is truncated or damaged; copy or download it again"
     if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
         try:
             json.loads(data[:MAX_TEXT])

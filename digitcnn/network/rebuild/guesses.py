@@ -30,6 +30,26 @@ _COSTS = {
 _UNUSUAL_ACTIVATION = 0.3
 _GEOMETRY_COST = 0.06
 
+
+def input_cost(form: InputForm) -> float:
+    """How unusual an input is, on the same scale."""
+    cost = 0.1 * (form.inverted + form.transposed)
+    for name, scaling in INPUT_SCALINGS.items():
+        cost += _COSTS.get(name, 0.0) * (scaling == (form.mean, form.std))
+    return cost
+
+
+def inputs(form: InputForm, turned: bool) -> list[InputForm]:
+    """An input in all scalings; turned: and with inverted ground and transposed."""
+    flags = (False, True) if turned else (False,)
+    return [
+        dataclasses.replace(form, mean=mean, std=std, inverted=inverted, transposed=transposed)
+        for mean, std in INPUT_SCALINGS.values()
+        for inverted in {*flags, form.inverted}
+        for transposed in {*flags, form.transposed}
+    ]
+
+
 # The order of batch norm, activation and pooling after a convolution.
 Order = tuple[str, str, str]
 _ORDERS: tuple[Order, ...] = (
@@ -62,14 +82,11 @@ class Guess:
     @property
     def cost(self) -> float:
         """How unusual it is, on the scale of ``_COSTS``."""
-        form = self.input
-        cost = _GEOMETRY_COST * self.geometry.cost
+        cost = _GEOMETRY_COST * self.geometry.cost + input_cost(self.input)
         for name in {self.activation, self.linear_activation}:
             cost += _COSTS.get(name, _UNUSUAL_ACTIVATION)
         cost += 0.05 * (self.activation != self.linear_activation)
-        for name, scaling in INPUT_SCALINGS.items():
-            cost += _COSTS.get(name, 0.0) * (scaling == (form.mean, form.std))
-        cost += 0.1 * (form.inverted + form.transposed + (self.flatten == "flatten_last"))
+        cost += 0.1 * (self.flatten == "flatten_last")
         cost += 0.03 * (self.pool == "avg") + 0.1 * (self.final == "adaptive_max")
         usual = self.order in _ORDERS[:3] and self.linear_order == ("norm", "act")
         return cost + 0.03 * (not usual) + 0.01 * _ORDERS.index(self.order)
@@ -137,7 +154,6 @@ class Choices:
         self._all_orders = _ORDERS if not facts.norms_first else (_ORDERS[0], _ORDERS[3])
         channels = stack.convs[0].inputs if stack.convs else 1
         self.channels = channels
-        self.scalings = INPUT_SCALINGS
         self.activations = facts.activations or ("", *ACTIVATIONS[:7])
         self.pools = facts.pools or ("max", "avg")
         self._has_norms = any(layer.name in stack.norms for layer in stack.convs)
@@ -158,8 +174,7 @@ class Choices:
 
     def start(self, geometry: Geometry) -> Guess:
         """The usual choices for a geometry."""
-        name = "MNIST mean and deviation"
-        mean, std = self.scalings.get(name, next(iter(self.scalings.values())))
+        mean, std = INPUT_SCALINGS["MNIST mean and deviation"]
         form = InputForm(
             mean, std, side=geometry.side, resized=geometry.resized, channels=self.channels
         )
@@ -168,18 +183,7 @@ class Choices:
 
     def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
         """The other scalings; turned: and inverted grounds and transposed images."""
-        flags = (False, True) if turned else (False,)
-        return [
-            dataclasses.replace(
-                guess,
-                input=dataclasses.replace(
-                    guess.input, mean=mean, std=std, inverted=inverted, transposed=transposed
-                ),
-            )
-            for mean, std in self.scalings.values()
-            for inverted in {*flags, guess.input.inverted}
-            for transposed in {*flags, guess.input.transposed}
-        ]
+        return [dataclasses.replace(guess, input=form) for form in inputs(guess.input, turned)]
 
     def functions(self, guess: Guess) -> list[Guess]:
         """The other activations, for all layers and for each kind."""

@@ -8,16 +8,20 @@ all of them last.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from digitcnn.network.reader import InvalidCheckpoint
+from digitcnn.network.rebuild.decision import (
+    Outcome,
+    Score,
+    decide,
+    likelihoods_of,
+    most_accurate_first,
+)
 from digitcnn.network.rebuild.guesses import Choices, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.network import RebuiltNetwork
@@ -33,39 +37,10 @@ LAST_WORK = 25e9
 FEW, SOME = 80, 300
 BEAM = 3
 FINALISTS = 4
-MIN_ACCURACY = 0.6
-MIN_AGREEMENT = 0.995
-P_VALUE = 0.05
-NEARLY_AS_USUAL = 0.1
-NEARLY_AS_CLOSE = 0.02
 # Below this, another ground, orientation or activation may hide the right geometry.
 DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
 HOPELESS = 0.3
-# A wrong geometry may be sure of a wrong digit; no image counts for more than this, in nats.
-WORST = 8.0
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """How one guess does: log-likelihoods, float64 [N], and predicted digits, int64 [N].
-
-    divergence: of batch norm's inputs from its statistics (``RebuiltNetwork.divergence``).
-    """
-
-    guess: Guess
-    likelihoods: Tensor
-    predicted: Tensor
-    divergence: float
-
-    def fit(self, n: int) -> float:
-        """How well the guess fits the first ``n`` images, less its cost; higher is better."""
-        # Differences below 0.002 nats are nothing: a network may read all of the images.
-        return (
-            -math.log(0.002 - float(self.likelihoods[:n].mean()))
-            - self.guess.cost
-            - self.divergence
-        )
 
 
 class Scorer:
@@ -81,7 +56,7 @@ class Scorer:
     ) -> None:
         self._stack, self._tensors = stack, tensors
         self.images, self.labels = images, labels
-        self._scores: dict[Recipe, Score] = {}
+        self._scores: dict[Recipe, Score[Guess]] = {}
         self.left = WORK
         self._ends = time.thread_time() + seconds
 
@@ -92,7 +67,7 @@ class Scorer:
         except ValueError:
             return None
 
-    def score(self, guess: Guess, n: int) -> Score | None:
+    def score(self, guess: Guess, n: int) -> Score[Guess] | None:
         """The score on at least the first ``n`` images; None for a guess that does not fit."""
         recipe = guess.recipe(self._stack)
         known = self._scores.get(recipe)
@@ -110,10 +85,8 @@ class Scorer:
             )
         self.left -= CALL + (network.work.multiplications + IMAGE) * (n - done)
         with torch.inference_mode():
-            logits = network.logits(self.images[done:n]).double().nan_to_num(0.0, 0.0, 0.0)
-            ones = functional.log_softmax(logits, dim=1)
-            likelihoods = ones.gather(1, self.labels[done:n, None])[:, 0].clamp(min=-WORST)
-            predicted = logits.argmax(dim=1)
+            logits = network.logits(self.images[done:n])
+            likelihoods, predicted = likelihoods_of(logits, self.labels[done:n])
             divergence = (
                 network.divergence(self.images[:FEW]) if known is None else known.divergence
             )
@@ -123,46 +96,24 @@ class Scorer:
         self._scores[recipe] = score = Score(guess, likelihoods, predicted, divergence)
         return score
 
-    def best(self, guesses: Iterable[Guess], n: int, most: int) -> list[Score]:
+    def best(self, guesses: Iterable[Guess], n: int, most: int) -> list[Score[Guess]]:
         """The best of many guesses on ``n`` images, one of each recipe."""
-        scores: dict[Recipe, Score] = {}
+        scores: dict[Recipe, Score[Guess]] = {}
         for guess in guesses:
             score = self.score(guess, n)
             if score is not None:
                 scores.setdefault(guess.recipe(self._stack), score)
         return sorted(scores.values(), key=lambda score: -score.fit(n))[:most]
 
-    def accuracy(self, score: Score) -> float:
+    def accuracy(self, score: Score[Guess]) -> float:
         """The share of right digits."""
-        return float((score.predicted == self.labels[: len(score.predicted)]).double().mean())
+        return score.accuracy(self.labels)
 
     def _network(self, recipe: Recipe) -> RebuiltNetwork:
         return RebuiltNetwork(recipe, self._tensors)
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The best guess, the next that is another function, and whether the best may be taken.
-
-    agreement: the share of images to which both give the same digit. p_value: of the paired test
-    of their log-likelihoods; 1 where the next has the higher ones.
-    """
-
-    best: Score
-    accuracy: float
-    images: int
-    runner_up: Score | None
-    agreement: float
-    p_value: float
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it reads enough digits and is clearly the best, or any choice would do."""
-        clear = self.p_value < P_VALUE or self.agreement >= MIN_AGREEMENT
-        return self.accuracy >= MIN_ACCURACY and clear
-
-
-def search(choices: Choices, scorer: Scorer) -> Outcome | None:
+def search(choices: Choices, scorer: Scorer) -> Outcome[Guess] | None:
     """Return the best guess; None where no geometry fits."""
     starts = [choices.start(geometry) for geometry in choices.geometries]
     starts = [guess for guess in starts if scorer.work(guess) is not None]
@@ -182,7 +133,7 @@ def search(choices: Choices, scorer: Scorer) -> Outcome | None:
         beam = scorer.best(_spread(varied, scorer, half), half, 3 * BEAM)
         beam = scorer.best([*(score.guess for score in beam), *starts], few, BEAM)
         if max(scorer.accuracy(score) for score in beam) < HOPELESS:
-            return _decide(beam, scorer)
+            return decide(beam, scorer.labels)
     if all(score.guess.geometry != starts[0].geometry for score in beam):
         # The most usual geometry is never left out: a wrong activation may hide it.
         beam = [beam[0], *scorer.best(starts[:1], few, 1), *beam[1:-1]]
@@ -198,7 +149,7 @@ def search(choices: Choices, scorer: Scorer) -> Outcome | None:
     # Few images may have favoured a neighbour of the right guess.
     near = [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
     top = scorer.best([*best, *near], last, 2 * FINALISTS)
-    return _decide(_most_accurate_first(top, scorer), scorer)
+    return decide(most_accurate_first(top, scorer.labels), scorer.labels)
 
 
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
@@ -235,62 +186,3 @@ def _climb(start: Guess, choices: Choices, scorer: Scorer, few: int, some: int) 
         if best == before or scorer.left < 0:
             break
     return seen
-
-
-def _most_accurate_first(scores: list[Score], scorer: Scorer) -> list[Score]:
-    """Put behind the others what reads significantly fewer digits than the most accurate does.
-
-    Training on augmented digits shifts batch norm's statistics, so these decide only among guesses
-    that read about as many digits: by McNemar's test, one-sided, at p = 0.01.
-    """
-    labels = scorer.labels
-    most = max(scores, key=scorer.accuracy)
-
-    def is_worse(score: Score) -> bool:
-        n = min(len(score.predicted), len(most.predicted))
-        right = score.predicted[:n] == labels[:n]
-        other = most.predicted[:n] == labels[:n]
-        lost, won = int((other & ~right).sum()), int((right & ~other).sum())
-        return lost - won > 2.33 * math.sqrt(lost + won)
-
-    return sorted(scores, key=is_worse)
-
-
-def _decide(scores: list[Score], scorer: Scorer) -> Outcome:
-    """Compare the best with the next that is another function.
-
-    Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
-    significantly likelier one comes first.
-    """
-    best = scores[0]
-    for other in scores[1:]:
-        is_near = (
-            other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
-            and other.divergence <= best.divergence + NEARLY_AS_CLOSE
-        )
-        lead = _paired_p(other.likelihoods - best.likelihoods)
-        if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
-            best = other
-            break
-    accuracy, images = scorer.accuracy(best), len(best.predicted)
-    for other in scores:
-        difference = best.likelihoods - other.likelihoods
-        if float(difference.abs().max()) > 1e-6:
-            p_value = _paired_p(difference)
-            return Outcome(best, accuracy, images, other, _agreement(best, other), p_value)
-    return Outcome(best, accuracy, images, None, 1.0, 0.0)
-
-
-def _agreement(one: Score, other: Score) -> float:
-    """The share of images to which both give the same digit."""
-    return float((one.predicted == other.predicted).double().mean())
-
-
-def _paired_p(difference: Tensor) -> float:
-    """Two-sided p-value of a paired t-test, by the normal distribution (hundreds of images)."""
-    mean, spread = float(difference.mean()), float(difference.std())
-    if mean <= 0.0:
-        return 1.0
-    if spread == 0.0:
-        return 0.0
-    return math.erfc(mean / (spread / math.sqrt(len(difference))) / math.sqrt(2))

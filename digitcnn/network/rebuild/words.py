@@ -1,0 +1,168 @@
+"""Describe a rebuilt network, and why one cannot be rebuilt."""
+
+from __future__ import annotations
+
+import math
+
+from digitcnn.digits.digit_set import SIDE, DigitSet
+from digitcnn.network.rebuild.decision import MIN_ACCURACY, P_VALUE, Outcome
+from digitcnn.network.rebuild.guesses import INPUT_SCALINGS, Guess
+from digitcnn.network.rebuild.layers import Stack
+from digitcnn.network.rebuild.recipe import InputForm
+
+# From this share of equal answers the verdict names the runner-up, however clear the lead.
+_NEARLY_SAME = 0.98
+
+
+def describe(stack: Stack) -> str:
+    """The layers in a few words: ``LeNet-like: conv 6 and 16 of 5x5, linear 400-120-84-10``."""
+    parts = []
+    if stack.convs:
+        kernels = [layer.shape[2] for layer in stack.convs]
+        if len(set(kernels)) == 1:
+            parts.append(
+                f"conv {joined([str(c.outputs) for c in stack.convs])} of {_size(kernels[0])}"
+            )
+        else:
+            parts.append(
+                "conv " + joined([f"{c.outputs} of {_size(c.shape[2])}" for c in stack.convs])
+            )
+    if any(layer.name in stack.norms for layer in [*stack.convs, *stack.linears]):
+        parts.append("batch norm")
+    if stack.linears:
+        widths = [stack.linears[0].inputs, *(layer.outputs for layer in stack.linears)]
+        parts.append(f"linear {'-'.join(map(str, widths))}")
+    kind = _kind(stack)
+    return f"{kind}: {', '.join(parts)}, {stack.parameters:,} parameters"
+
+
+def _kind(stack: Stack) -> str:
+    if not stack.convs:
+        return "softmax regression" if len(stack.linears) == 1 else "perceptron"
+    is_lenet = (
+        [layer.outputs for layer in stack.convs[:2]] == [6, 16]
+        and [layer.outputs for layer in stack.linears[-2:]] == [84, 10]
+    )  # fmt: skip
+    return "LeNet-like" if is_lenet else "convolutional network"
+
+
+def _size(kernel: int) -> str:
+    return f"{kernel}x{kernel}"
+
+
+def joined(items: list[str]) -> str:
+    """``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def images_of(digits: DigitSet, n: int) -> str:
+    """So many images of a digit set, in words."""
+    name = digits.name
+    if name == "synthetic":
+        return f"{n:,} generated digits"
+    shown_name = "MNIST" if name == "mnist" else name
+    return f"{n:,} {shown_name} {'training ' if digits.split == 'train' else ''}images"
+
+
+def _inferred(outcome: Outcome[Guess], stack: Stack) -> str:
+    """What was not in the file, in words."""
+    guess = outcome.best.guess
+    parts = []
+    names = list(
+        dict.fromkeys(
+            ([guess.activation] if stack.convs else [])
+            + ([guess.linear_activation] if len(stack.linears) > 1 else [])
+        )
+    )
+    if names and not guess.steps:
+        parts.append(joined([_ACTIVATION_NAMES.get(name, name) for name in names]))
+    if any(place.pool for place in guess.geometry.places) and not guess.steps:
+        parts.append("max pooling" if guess.pool == "max" else "average pooling")
+    return joined([*parts, *input_words(guess.input)])
+
+
+def input_words(form: InputForm) -> list[str]:
+    """What an input expects, in words."""
+    scaling = next(
+        (k for k, v in INPUT_SCALINGS.items() if v == (form.mean, form.std)),
+        f"mean {form.mean:.3g}, deviation {form.std:.3g}",
+    )
+    parts = [f"input scaled to {_SCALING_WORDS.get(scaling, scaling)}"]
+    if form.inverted:
+        parts.append("dark digits on bright ground")
+    if form.transposed:
+        parts.append("transposed input")
+    if form.side != SIDE:
+        parts.append(f"input {'resized' if form.resized else 'padded'} to {form.side}x{form.side}")
+    return parts
+
+
+_ACTIVATION_NAMES = {
+    "": "no activation", "relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU",
+    "silu": "SiLU", "selu": "SELU", "relu6": "ReLU6", "leaky_relu_0.1": "leaky ReLU (0.1)",
+    "leaky_relu_0.2": "leaky ReLU (0.2)",
+}  # fmt: skip
+_SCALING_WORDS = {
+    "MNIST mean and deviation": "MNIST's mean and deviation",
+    "EMNIST mean and deviation": "EMNIST's mean and deviation",
+}
+
+
+def verdict(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
+    """What the network is, what was inferred, and on what."""
+    text = (
+        f"{describe(stack)}; {_inferred(outcome, stack)} inferred "
+        f"({100 * outcome.accuracy:.1f}% of {images_of(digits, outcome.images)})"
+    )
+    # Even a significant lead does not tell two functions apart that give nearly the same answers,
+    # such as ReLU and leaky ReLU.
+    other_guess = outcome.runner_up.guess if outcome.runner_up else outcome.best.guess
+    is_close = (
+        outcome.p_value >= P_VALUE
+        or outcome.agreement >= _NEARLY_SAME
+        or other_guess.cost < outcome.best.guess.cost
+    )
+    if outcome.runner_up is not None and is_close:
+        other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
+        text += (
+            f"; runner-up with the same answer on {100 * outcome.agreement:.1f}%: "
+            f"{_inferred(other, stack)}"
+        )
+    return text
+
+
+def misfit(stack: Stack) -> str:
+    """Why a network cannot take images of digits."""
+    if not stack.convs:
+        side = math.isqrt(stack.linears[0].inputs)
+        square = f", {side}x{side}" if side * side == stack.linears[0].inputs else ""
+        return (
+            f"which takes {stack.linears[0].inputs} numbers{square}; digitcnn's images have 784, "
+            "28x28"
+        )
+    return (
+        "but no usual padding and pooling leads from 28x28 to its linear layer; digitcnn rebuilds "
+        "sequential networks for 28x28 digits"
+    )
+
+
+def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
+    """Why a guess that does best is not taken."""
+    where = images_of(digits, outcome.images)
+    if outcome.accuracy < MIN_ACCURACY:
+        colour = (
+            "which takes colour images, like CIFAR's, and " if stack.convs
+            and stack.convs[0].inputs == 3 else "which "
+        )  # fmt: skip
+        return (
+            f"is a {describe(stack)}, {colour}reads at best {100 * outcome.accuracy:.1f}% of "
+            f"{where} under every usual pooling, activation and scaling, so it is not a "
+            "sequential digit classifier that can be rebuilt; choose another file"
+        )
+    assert outcome.runner_up is not None
+    other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
+    return (
+        f"is a {describe(stack)}, but its weights do not say how it computes: "
+        f"{_inferred(outcome, stack)}, or {_inferred(other, stack)}, read {where} equally well "
+        f"with different answers; save the whole module with torch.save"
+    )
