@@ -15,6 +15,7 @@ from digitcnn.errors import DigitCNNError
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
+from digitcnn.ui.augmentation_preview import AugmentationPreview
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
@@ -100,6 +101,7 @@ class TrainTab:
                     self.quick = gr.Button("Quick preset", min_width=90, elem_id="train-quick")
                 with gr.Accordion("More", open=False) as self.more:
                     settings.build_more()
+                    self.preview = AugmentationPreview(workspace)
             with gr.Column(scale=3, min_width=320):
                 # Filled when the page is loaded; content built in here would be outdated.
                 self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
@@ -122,6 +124,7 @@ class TrainTab:
     def connect(self, clock: Clock, page: gr.Blocks) -> None:
         """Connect the components to their handlers."""
         settings = self._settings
+        self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
         token, chosen = self._owner_token, self._runs.chosen

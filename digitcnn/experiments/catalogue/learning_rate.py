@@ -32,8 +32,8 @@ EXPERIMENT = Experiment(
         "Each step moves the weights against the gradient, by an amount that the learning rate "
         "sets. Steps that are too small go in the right direction, but five epochs end long before "
         "they arrive: the curve still rises at the end. Steps that are too large jump over the "
-        "valleys of the loss; what was learned is thrown away again, and only the falling rate at "
-        "the end of the schedule rescues a part."
+        "valleys of the loss to where no gradient leads back, so the network ends as it began, at "
+        "the 10% of somebody who guesses."
     ),
     next_steps=(
         "Train with 0.00003 for 40 epochs: does it catch up? Then look for the largest rate that "
