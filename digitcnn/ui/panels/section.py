@@ -14,10 +14,12 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.models import Models
+from digitcnn.ui.panels.break_it import break_it_panel
 from digitcnn.ui.panels.nearest import nearest_panel
 from digitcnn.ui.panels.panel import Panel, WorkQueue
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.panels.replay import replay_panel
+from digitcnn.ui.panels.step_through import step_through_panel
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.panels.why import why_panel
 from digitcnn.ui.sketchpad_tab import Payload, replying
@@ -33,6 +35,8 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
         nearest_panel(workspace, reader),
         why_panel(reader),
         what_if_panel(reader),
+        step_through_panel(reader),
+        break_it_panel(reader),
         replay_panel(workspace),
     ]
 
@@ -46,7 +50,7 @@ def build_panels(workspace: Workspace, models: Models) -> None:
     ]
     gr.HTML(
         render("panels/section.html", panels=panels),
-        css_template=bundle.style("panels.css"),
+        css_template=bundle.style("panels.css", "panel_steps.css"),
         apply_default_css=False,
         server_functions=functions,
         elem_id="panels",

@@ -1,7 +1,9 @@
 // Starts the panels' scripts when the section is put on the page.
 
+import { startBreakIt } from "./break_it.js";
 import { startNearest } from "./nearest.js";
 import { startReplay } from "./replay.js";
+import { startStepThrough } from "./step_through.js";
 import { startWhatIf } from "./what_if.js";
 import { startWhy } from "./why.js";
 
@@ -10,6 +12,8 @@ const STARTS = {
   "panel-nearest": startNearest,
   "panel-why": startWhy,
   "panel-what_if": startWhatIf,
+  "panel-step-through": startStepThrough,
+  "panel-break-it": startBreakIt,
   "panel-replay": startReplay,
 };
 

@@ -1,0 +1,86 @@
+"""Break it: the smallest change of the sketch that changes the prediction, beside random noise."""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import torch
+from torch import Tensor
+
+from digitcnn.analysis.adversarial import RADII, TRIES, SmallestChange, smallest_change
+from digitcnn.errors import CheckpointError
+from digitcnn.ui.panels.panel import Panel
+from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.web.templates import render
+
+
+def break_it_panel(reader: SketchReader) -> Panel:
+    """Return the panel; its function ``break_it`` is ``broken_sketch``."""
+
+    def break_it(payload: Payload) -> Payload:
+        return broken_sketch(reader, payload)
+
+    return Panel(
+        name="break-it",
+        title="Break it",
+        explanation="The smallest change of your drawing that changes the prediction. Random noise "
+        "of the same size is beside it: what fools a network is the direction, not the amount.",
+        functions=(break_it,),
+        content=render("panels/break_it.html"),
+    )
+
+
+def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
+    """Break a sketch's prediction.
+
+    payload: that of ``SketchReader.read``.
+    Returns ``{"answer", "broken", "sentence", "images", "probabilities", "noise_images",
+    "noise_probabilities"}``; images: 784 pixels for each place of the slider, in base64, from the
+    sketch to the changed one; probabilities: ten, calibrated, for each. ``{"unbroken": sentence}``
+    where no change was found, ``{"blank": True}`` for an empty sketch. Raises SketchError,
+    CheckpointError or CapabilityError.
+    """
+    reading = reader.read(payload)
+    if reading is None:
+        return {"blank": True}
+    found = smallest_change(reading.network, reading.image)
+    if found is None:
+        return {"unbroken": f"No change up to the size {RADII[-1]:g} changes the prediction."}
+    if not math.isfinite(float(found.logits.sum())):
+        raise CheckpointError(
+            "This model's outputs are not finite numbers, so they cannot be broken; choose another "
+            "model."
+        )
+    temperature = reading.checkpoint.temperature
+    return {
+        "answer": found.answer,
+        "broken": found.broken,
+        "sentence": sentence(found, reading.image),
+        "images": _base64(found.images),
+        "probabilities": _probabilities(found.logits, temperature),
+        "noise_images": _base64(found.noise_images),
+        "noise_probabilities": _probabilities(found.noise_logits, temperature),
+    }
+
+
+def sentence(found: SmallestChange, image: Tensor) -> str:
+    """Return how large the change is, what it does, and how often noise does the same."""
+    ink = float(image.float().norm()) / 255
+    share = found.size / ink
+    times = "never" if found.noise_changed == 0 else f"{found.noise_changed} times"
+    return (
+        f"A change of {share:.0%} of your ink's size turns the {found.answer} into a "
+        f"{found.broken}. Random noise of the same size changes the prediction {times} in {TRIES} "
+        "tries."
+    )
+
+
+def _probabilities(logits: Tensor, temperature: float) -> list[list[float]]:
+    shares = torch.softmax(logits / temperature, dim=1)
+    return [[round(share, 4) for share in row] for row in shares.tolist()]
+
+
+def _base64(images: Tensor) -> str:
+    return base64.b64encode(images.contiguous().numpy().tobytes()).decode("ascii")

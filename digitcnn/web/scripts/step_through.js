@@ -1,0 +1,247 @@
+// The panel "Step through": one place of the drawing on its way through the network. The reply has
+// what goes into every layer; the arithmetic between is done here, in conv_steps.js.
+
+import { dot, floatsOf, kernelOf, stepsAt, windowAt } from "./conv_steps.js";
+import { DIGITS, find, largest, make, onThemeChange } from "./dom.js";
+import { connection } from "./page_state.js";
+import { registerPanel } from "./panels.js";
+
+const SIDE = 28;
+const STRONGEST = 4; // inputs of the second layer that are shown
+const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+/** @typedef {import("./conv_steps.js").Block} Block */
+/** @typedef {{ blocks: Block[], weights: Float32Array, bias: number[] }} Weights */
+
+/** A number as people read it. @param {number} value */
+const text = (value) => (Object.is(value, -0) ? 0 : value).toFixed(2).replace("-", "−");
+
+/** @param {any} reply @returns {Weights} */
+const weightsOf = ({ blocks, weights, bias }) => ({
+  blocks: blocks.map((/** @type {any} */ block) => ({
+    ...block,
+    kernels: floatsOf(block.kernels),
+  })),
+  weights: floatsOf(weights),
+  bias,
+});
+
+/** @param {HTMLTableElement} table @param {ArrayLike<number>} numbers @param {number} size */
+function fillTable(table, numbers, size) {
+  table.replaceChildren(
+    ...Array.from({ length: size }, (_, row) => {
+      const line = make("tr");
+      for (let i = row * size; i < (row + 1) * size; i += 1) {
+        const cell = make("td", "", text(numbers[i]));
+        cell.classList.toggle("negative", numbers[i] < 0);
+        line.append(cell);
+      }
+      return line;
+    }),
+  );
+}
+
+/** @param {HTMLDetailsElement} root */
+export function startStepThrough(root) {
+  const canvas = find(root, ".place");
+  const none = find(root, ".none");
+  const layers = [find(root, ".first"), find(root, ".second")];
+  const bars = DIGITS.map((digit) => {
+    const item = make("li");
+    const value = make("span", "value");
+    item.append(make("span", "digit", String(digit)), value);
+    find(root, ".bars").append(item);
+    return { item, value };
+  });
+  /** @type {{ digest: string, weights: Weights } | null} */
+  let known = null;
+  /** @type {{ input: Float32Array, outputs: Float32Array[], features: Float32Array, logits: number[] } | null} */
+  let steps = null;
+  let [row, column] = [13, 13];
+  const filters = [0, 0];
+
+  function paint() {
+    const context = canvas.getContext("2d");
+    const size = canvas.width / SIDE;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (!steps || !known) return;
+    const [low, high] = [Math.min(...steps.input), Math.max(...steps.input)];
+    steps.input.forEach((value, i) => {
+      const grey = Math.round((255 * (value - low)) / (high - low || 1));
+      context.fillStyle = `rgb(${grey}, ${grey}, ${grey})`;
+      context.fillRect((i % SIDE) * size, Math.floor(i / SIDE) * size, size, size);
+    });
+    const { size: kernel, padding } = known.weights.blocks[0];
+    context.strokeStyle = getComputedStyle(root).getPropertyValue("--against");
+    context.lineWidth = 2.5;
+    context.strokeRect(
+      (column - padding) * size,
+      (row - padding) * size,
+      kernel * size,
+      kernel * size,
+    );
+  }
+
+  /**
+   * Writes the steps after the products.
+   * @param {number} number of the layer
+   * @param {Block} block
+   * @param {ReturnType<typeof stepsAt>} at
+   */
+  function showRest(number, block, at) {
+    const filter = filters[number];
+    const layer = layers[number];
+    const [factor, summand] = [block.factor[filter], block.summand[filter]];
+    const plain = factor === 1 && summand === 0;
+    find(layer, ".normed").hidden = plain;
+    find(layer, ".norm").textContent =
+      `${text(at.sum)} × ${text(factor)} + ${text(summand)} = ${text(at.normed)}`;
+    find(layer, ".pool").textContent =
+      `ReLU makes ${text(at.normed)} ${text(Math.max(0, at.normed))}. The largest of the four ` +
+      `places around here is ${text(at.pooled)}.`;
+  }
+
+  function showFirst() {
+    if (!steps || !known) return;
+    const block = known.weights.blocks[0];
+    const pixels = windowAt(steps.input, SIDE, 0, block, row, column);
+    const kernel = kernelOf(block, filters[0], 0);
+    fillTable(find(root, ".window"), pixels, block.size);
+    fillTable(find(root, ".kernel"), kernel, block.size);
+    const at = stepsAt(steps.input, SIDE, block, filters[0], row, column);
+    find(layers[0], ".sum").textContent =
+      `${text(dot(pixels, kernel))} + bias ${text(block.bias[filters[0]])} = ${text(at.sum)}`;
+    showRest(0, block, at);
+  }
+
+  function showSecond() {
+    if (!steps || !known) return;
+    const [first, second] = known.weights.blocks;
+    // The place in the first layer's pooled maps; without padding the second layer's are smaller.
+    const last = 2 * second.side - 1;
+    const place = [row, column].map((at) =>
+      Math.max(
+        0,
+        Math.min(last, Math.floor(at / 2) + second.padding - Math.floor(second.size / 2)),
+      ),
+    );
+    const at = stepsAt(steps.outputs[0], first.side, second, filters[1], place[0], place[1]);
+    const order = at.parts
+      .map((part, input) => ({ part, input }))
+      .sort((a, b) => Math.abs(b.part) - Math.abs(a.part));
+    const shown = order.slice(0, STRONGEST);
+    const rest = order.slice(STRONGEST).reduce((total, { part }) => total + part, 0);
+    find(root, ".inputs").textContent =
+      `It looks at all ${second.inputs} maps of the first layer here. The strongest:`;
+    find(root, ".strongest").replaceChildren(
+      ...shown.map(({ part, input }) => make("li", "", `map ${input}: ${text(part)}`)),
+    );
+    const others = second.inputs - shown.length;
+    find(layers[1], ".sum").textContent =
+      `${shown.map(({ part }) => text(part)).join(" + ")} + the other ${others}: ${text(rest)} + ` +
+      `bias ${text(second.bias[filters[1]])} = ${text(at.sum)}`;
+    showRest(1, second, at);
+  }
+
+  function showScores() {
+    const logits = steps?.logits ?? [];
+    const best = largest(logits);
+    const [low, high] = [Math.min(...logits), Math.max(...logits)];
+    bars.forEach(({ item, value }, digit) => {
+      const share = steps ? (logits[digit] - low) / (high - low || 1) : 0;
+      item.style.setProperty("--share", String(share));
+      item.classList.toggle("best", steps !== null && digit === best);
+      value.textContent = steps ? text(logits[digit]) : "";
+    });
+    if (!steps || !known) return;
+    const { weights, bias } = known.weights;
+    const { features } = steps;
+    const count = features.length;
+    const products = Array.from(features, (feature, i) => feature * weights[best * count + i]);
+    const top = [...products.keys()].sort((a, b) => products[b] - products[a]).slice(0, 3);
+    const named = top.map(
+      (i) => `feature ${i}: ${text(features[i])} × ${text(weights[best * count + i])}`,
+    );
+    find(root, ".total").textContent =
+      `The score of ${best} adds up ${count} features, each times a weight, and a bias of ` +
+      `${text(bias[best])}: ${text(logits[best])}. Most is added by ${named.join("; ")}.`;
+  }
+
+  function showPlace() {
+    showFirst();
+    showSecond();
+    paint();
+  }
+
+  /** Offers the filters of a new model. */
+  function offerFilters() {
+    layers.forEach((layer, number) => {
+      const count = known?.weights.blocks[number].count ?? 0;
+      const select = find(layer, ".filter");
+      filters[number] = Math.min(filters[number], Math.max(0, count - 1));
+      select.replaceChildren(
+        ...Array.from({ length: count }, (_, i) => new Option(String(i), String(i))),
+      );
+      select.value = String(filters[number]);
+    });
+  }
+
+  registerPanel(root, {
+    ask: (payload) => connection.call("step_through", { ...payload, known: known?.digest }),
+    show(reply) {
+      if (reply.weights) {
+        known = { digest: reply.digest, weights: weightsOf(reply.weights) };
+        offerFilters();
+      }
+      steps = {
+        input: floatsOf(reply.input),
+        outputs: reply.outputs.map(floatsOf),
+        features: floatsOf(reply.features),
+        logits: reply.logits,
+      };
+      none.hidden = true;
+      root.classList.remove("empty");
+      showPlace();
+      showScores();
+    },
+    clear() {
+      steps = null;
+      root.classList.add("empty");
+      none.hidden = false;
+      none.textContent = "Draw a digit to follow it through the network.";
+      paint();
+      showScores();
+    },
+  });
+
+  /** @param {number} y @param {number} x */
+  function moveTo(y, x) {
+    row = Math.max(0, Math.min(SIDE - 1, y));
+    column = Math.max(0, Math.min(SIDE - 1, x));
+    showPlace();
+  }
+
+  /** @param {PointerEvent} event */
+  const follow = (event) => {
+    const box = canvas.getBoundingClientRect();
+    moveTo(
+      Math.floor((SIDE * (event.clientY - box.top)) / box.height),
+      Math.floor((SIDE * (event.clientX - box.left)) / box.width),
+    );
+  };
+  canvas.addEventListener("pointermove", follow);
+  canvas.addEventListener("pointerdown", follow);
+  canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    const step = /** @type {Record<string, number[]>} */ (KEYS)[event.key];
+    if (!step) return;
+    event.preventDefault();
+    moveTo(row + step[0], column + step[1]);
+  });
+  layers.forEach((layer, number) => {
+    find(layer, ".filter").addEventListener("change", (/** @type {Event} */ event) => {
+      filters[number] = Number(/** @type {HTMLSelectElement} */ (event.target).value);
+      showPlace();
+    });
+  });
+  onThemeChange(paint);
+}
