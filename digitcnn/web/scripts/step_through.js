@@ -58,6 +58,7 @@ export function startStepThrough(root) {
   /** @type {{ input: Float32Array, outputs: Float32Array[], features: Float32Array, logits: number[] } | null} */
   let steps = null;
   let [row, column] = [13, 13];
+  let chosen = false; // whether somebody moved the window
   const filters = [0, 0];
 
   function paint() {
@@ -97,8 +98,8 @@ export function startStepThrough(root) {
     find(layer, ".norm").textContent =
       `${text(at.sum)} × ${text(factor)} + ${text(summand)} = ${text(at.normed)}`;
     find(layer, ".pool").textContent =
-      `ReLU makes ${text(at.normed)} ${text(Math.max(0, at.normed))}. The largest of the four ` +
-      `places around here is ${text(at.pooled)}.`;
+      `ReLU: max(0, ${text(at.normed)}) = ${text(Math.max(0, at.normed))}. Pooling keeps the ` +
+      `largest of the four places around here: ${text(at.pooled)}.`;
   }
 
   function showFirst() {
@@ -199,6 +200,7 @@ export function startStepThrough(root) {
         features: floatsOf(reply.features),
         logits: reply.logits,
       };
+      if (!chosen) startOnInk(steps.input);
       none.hidden = true;
       root.classList.remove("empty");
       showPlace();
@@ -214,8 +216,19 @@ export function startStepThrough(root) {
     },
   });
 
+  /** Puts the window on the ink nearest to the middle. @param {Float32Array} input */
+  function startOnInk(input) {
+    const full = 0.9 * Math.max(...input);
+    /** @param {number} i */
+    const distance = (i) => Math.hypot(Math.floor(i / SIDE) - 13.5, (i % SIDE) - 13.5);
+    const inked = [...input.keys()].filter((i) => input[i] >= full);
+    const nearest = inked.reduce((a, b) => (distance(b) < distance(a) ? b : a));
+    [row, column] = [Math.floor(nearest / SIDE), nearest % SIDE];
+  }
+
   /** @param {number} y @param {number} x */
   function moveTo(y, x) {
+    chosen = true;
     row = Math.max(0, Math.min(SIDE - 1, y));
     column = Math.max(0, Math.min(SIDE - 1, x));
     showPlace();
