@@ -270,9 +270,9 @@ class _Sides:
 def _sentence(a: str, b: str, images: str, estimate: Estimate, seeds: int) -> str:
     where = f"on {images}, over {seeds} seeds"
     if estimate.low > 0:
-        return f"{_capital(a)} is more accurate than {b}: {estimate.points} {where}."
+        return f"{_capital(a)}: more accurate than {b}, {estimate.points} {where}."
     if estimate.high < 0:
-        return f"{_capital(a)} is less accurate than {b}: {estimate.points} {where}."
+        return f"{_capital(a)}: less accurate than {b}, {estimate.points} {where}."
     return f"No difference between {a} and {b} can be shown: {estimate.points} {where}."
 
 

@@ -22,13 +22,13 @@ EXPERIMENT = Experiment(
     images=2_400,
     arms=(
         Arm(label="convolutions", settings={**COMMON, "network": "digitcnn"}),
-        Arm(label="every pixel with every neuron", settings={**COMMON, "network": "mlp"}),
+        Arm(label="no convolutions", settings={**COMMON, "network": "mlp"}),
     ),
     seeds=3,
     tests=(TestImages(), TestImages(label="shifted by 2 pixels", shift=2)),
     questions=(
-        Question("convolutions", "every pixel with every neuron", "shifted by 2 pixels"),
-        Question("convolutions", "every pixel with every neuron"),
+        Question("convolutions", "no convolutions", "shifted by 2 pixels"),
+        Question("convolutions", "no convolutions"),
     ),
     why=(
         "A convolution applies the same nine weights everywhere, so when a stroke moves, its "
