@@ -131,7 +131,7 @@ class Workspace:
     def robustness(
         self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress | None = None
     ) -> Robustness:
-        """Return a model's accuracy under five kinds of distortion, cached in memory."""
+        """Return a model's accuracy under distortions and corruptions, cached in memory."""
         return self._robustness.get(
             lambda: self._classifier(checkpoint), checkpoint.key, digit_set, progress=progress
         )

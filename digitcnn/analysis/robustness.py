@@ -1,8 +1,8 @@
-"""Measure how a classifier copes with rotated, shifted, scaled, thickened or blurred digits.
+"""Measure how a classifier copes with distorted and corrupted digits.
 
-``AXES`` are the five distortions, each a pure function of images and a strength. ``measure`` gives
-a classifier's accuracy along each axis, ``perturb`` its predictions for one sketch and the
-strengths at which the prediction changes. Only one distortion is applied at a time.
+``measure`` gives a classifier's accuracy along each of the ``axes``, ``perturb`` its
+predictions for one sketch and the strengths at which the prediction changes. Only one distortion is
+applied at a time.
 
 The distorted images are uint8, as all input images are, so the page shows exactly what was
 classified.
@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from digitcnn.analysis.axes import AXES, SKETCH_AXES, Axis
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.shared_cache import Progress, SharedCache
-from digitcnn.digits import framing
-from digitcnn.digits.augment import thicken
-from digitcnn.digits.digit_set import SIDE, DigitSet
+from digitcnn.digits.digit_set import DigitSet
 from digitcnn.intervals import wilson_interval
 from digitcnn.network.classifier import Classifier
 
@@ -31,108 +28,6 @@ from digitcnn.network.classifier import Classifier
 MOST_IMAGES = 1000
 # Results of whole classifiers in memory, less than 10 KB each.
 RESULTS_HELD = 256
-
-
-# The distortions. images: [N, 28, 28] from 0 to 255, any dtype. Each returns uint8 [N, 28, 28]; the
-# neutral strength returns the images unchanged. torchvision does what it can; scaling and stroke
-# width are ours, because its affine transform does not antialias, its resize knows whole pixels
-# only, and it has no morphology.
-
-
-def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Rotate clockwise, bilinear, about the point where framing puts the centre of mass."""
-    vision = _vision()
-    bilinear = vision.InterpolationMode.BILINEAR
-    centre = [framing.MIDDLE, framing.MIDDLE]
-    return _to_bytes(vision.rotate(images.float(), -degrees, interpolation=bilinear, center=centre))
-
-
-def shift(images: Tensor, pixels: float) -> Tensor:
-    """Move to the right by whole pixels; what leaves the image is lost."""
-    moved = _vision().affine(
-        images.float(), angle=0.0, translate=[pixels, 0.0], scale=1.0, shear=[0.0, 0.0]
-    )
-    return _to_bytes(moved)
-
-
-def scale(images: Tensor, factor: float) -> Tensor:
-    """Scale with the stroke width, antialiased, about the centre of mass."""
-    n = len(images)
-    middle = np.full((n, 2), framing.MIDDLE)
-    resampled = framing.resampled(images.numpy(), middle, np.full(n, 1 / factor))
-    return _to_bytes(torch.from_numpy(resampled))
-
-
-def change_stroke(images: Tensor, pixels: float) -> Tensor:
-    """Widen every stroke by this many pixels, half on each side; below 0, make it thinner.
-
-    A stroke that loses its whole width disappears.
-    """
-    ink = images.unsqueeze(1).float()
-    # Thinning the ink is thickening the paper.
-    ink = 255 - ink if pixels < 0 else ink
-    side = abs(pixels) / 2
-    for step in range(math.ceil(side)):
-        ink = thicken(ink, torch.full((len(ink), 1, 1, 1), min(side - step, 1.0)))
-    return _to_bytes((255 - ink if pixels < 0 else ink).squeeze(1))
-
-
-def blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian of this deviation in pixels; beyond the image is paper."""
-    if sigma == 0:
-        return _to_bytes(images.float())
-    vision = _vision()
-    # torchvision mirrors what is at the border: put paper around it.
-    edge = math.ceil(4 * sigma)
-    padded = vision.pad(images.unsqueeze(1).float(), [edge])
-    blurred = vision.gaussian_blur(padded, [2 * edge + 1, 2 * edge + 1], [sigma, sigma])
-    return _to_bytes(vision.center_crop(blurred, [SIDE, SIDE]).squeeze(1))
-
-
-def _vision() -> Any:
-    """Import torchvision on first use: it takes a second that the start of the page need not."""
-    from torchvision.transforms.v2 import functional
-
-    return functional
-
-
-def _to_bytes(images: Tensor) -> Tensor:
-    return images.round().clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One kind of distortion and the strengths that are tried.
-
-    name: one word or two, for people. unit: of a strength, written behind the number. neutral: the
-    strength that changes nothing; one of ``values``, which ascend. marked: the values that a table
-    shows. apply: one of the functions above.
-    """
-
-    name: str
-    unit: str
-    neutral: float
-    values: tuple[float, ...]
-    marked: tuple[float, ...]
-    apply: Callable[[Tensor, float], Tensor] = field(repr=False)
-
-    def text(self, strength: float) -> str:
-        """Return a strength with its unit, signed on axes with two sides: ``+30°``, ``0.5 ×``."""
-        signed = self.neutral == 0 and self.values[0] < 0 and strength != 0
-        return f"{strength:+g}{self.unit}" if signed else f"{strength:g}{self.unit}"
-
-
-def _steps(first: float, last: float, count: int) -> tuple[float, ...]:
-    return tuple(round(float(value), 6) for value in np.linspace(first, last, count))
-
-
-AXES = (
-    Axis("rotation", "°", 0, _steps(-90, 90, 19), (-60, -30, 30, 60), rotate),
-    Axis("shift", " px", 0, _steps(-8, 8, 17), (-6, -3, 3, 6), shift),
-    Axis("size", " ×", 1, _steps(0.3, 2.0, 18), (0.4, 0.7, 1.3, 1.6), scale),
-    Axis("stroke width", " px", 0, _steps(-1.5, 5, 14), (-1.5, -1, 2, 4), change_stroke),
-    Axis("blur", " px", 0, _steps(0, 3, 13), (0.5, 1, 2, 3), blur),
-)
 
 
 # One sketch
@@ -160,16 +55,18 @@ class Perturbation:
 def perturb(
     classifier: Classifier, image: Tensor, temperature: float = 1.0
 ) -> tuple[Perturbation, ...]:
-    """Classify one sketch along all axes, in one batch of some 80 images.
+    """Classify one sketch along ``SKETCH_AXES``, in one batch of some 80 images.
 
     classifier: on the CPU; its ``inference_copy`` is three times as fast. image: uint8 [28, 28].
     """
-    images = [torch.cat([axis.apply(image[None], value) for value in axis.values]) for axis in AXES]
+    images = [
+        torch.cat([axis.apply(image[None], value) for value in axis.values]) for axis in SKETCH_AXES
+    ]
     with torch.inference_mode():
         logits = classifier.logits(torch.cat(images))
     probabilities = torch.softmax(logits / temperature, dim=1)
     parts = probabilities.split([len(part) for part in images])
-    return tuple(_perturbation(*row) for row in zip(AXES, images, parts, strict=True))
+    return tuple(_perturbation(*row) for row in zip(SKETCH_AXES, images, parts, strict=True))
 
 
 def _perturbation(axis: Axis, images: Tensor, probabilities: Tensor) -> Perturbation:

@@ -87,7 +87,10 @@ def _add_checkpoint(
 
 def _add_test_sets(parser: argparse.ArgumentParser) -> None:
     _add_optional(
-        parser, "--digits", "comma-separated test sets (default: mnist,emnist-digits if available)"
+        parser,
+        "--digits",
+        "comma-separated test sets, mnist-c for all of MNIST-C "
+        "(default: mnist,emnist-digits if available)",
     )
 
 
@@ -304,7 +307,9 @@ def _data(commands: Commands) -> None:
     listing.set_defaults(action="list")
 
     download = _add_command(actions, "download", module="data", help="download a digit set")
-    download.add_argument("name", metavar="NAME", help="such as mnist, emnist-digits or usps")
+    download.add_argument(
+        "name", metavar="NAME", help="such as mnist, emnist-digits, usps or mnist-c"
+    )
     download.add_argument("--split", choices=SPLITS, default=None, help="only this one")
     _add_output_dir(download)
     download.set_defaults(action="download")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import set_names
+from digitcnn.digits.names import MNIST_C, MNIST_C_SETS, set_names
 from digitcnn.errors import DigitSetError
 from digitcnn.feedback.file_format import count_labelled
 from digitcnn.folders import checkpoint_file, data_folder, feedback_place, output_folder
@@ -93,11 +93,13 @@ def opened_checkpoint(path: Path, args: argparse.Namespace, device: str = "") ->
 def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
     """Open the named test sets, else those of mnist and emnist-digits that are available.
 
+    The name ``mnist-c`` stands for all of MNIST-C.
     Raises DigitSetError where one cannot be opened, or none is available.
     """
     catalog = catalog_of(args)
     if hasattr(args, "digits"):
-        names = set_names(args.digits) or [args.digits]
+        named = set_names(args.digits) or [args.digits]
+        names = [one for name in named for one in (MNIST_C_SETS if name == MNIST_C else (name,))]
     else:
         usual = ("mnist", "emnist-digits")
         names = [name for name in usual if catalog.check(name, "test")]

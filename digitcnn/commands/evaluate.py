@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.metrics import decimal
+from digitcnn.analysis.mnist_c import summary_of
 from digitcnn.commands.base import (
     Answer,
     opened_checkpoint,
     opened_test_sets,
 )
 from digitcnn.commands.progress import progress_bar
+from digitcnn.digits.names import MNIST_C
 from digitcnn.intervals import percent
 from digitcnn.services.evaluation import evaluate
 from digitcnn.services.predictors import predict_uncached
@@ -29,4 +31,8 @@ def run(args: argparse.Namespace) -> Answer:
         for result in findings.evaluations
     ]
     values = {result.digits: result.to_json() for result in findings.evaluations}
+    summary = summary_of(findings.evaluations)
+    if summary is not None:
+        lines.append(str(summary))
+        values[MNIST_C] = summary.to_json()
     return values, "\n".join(lines), 0

@@ -20,7 +20,15 @@ from cachetools import LRUCache
 from digitcnn.digits import set_writer
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import read_idx
-from digitcnn.digits.names import GENERATED, GENERATED_IMAGES, SEPARATOR, SPLITS, base_of
+from digitcnn.digits.names import (
+    GENERATED,
+    GENERATED_IMAGES,
+    MNIST_C,
+    MNIST_C_SETS,
+    SEPARATOR,
+    SPLITS,
+    base_of,
+)
 from digitcnn.digits.set_files import (
     LAYOUTS,
     SetFiles,
@@ -318,6 +326,9 @@ class Catalog:
             raise DigitSetError(
                 f"{name} has no {split!r:.80} split to download; use {' or '.join(source.splits)}."
             )
+        if name == MNIST_C:
+            yield from self._download_mnist_c(source, timeout)
+            return
         for each in LAYOUTS[name].default_splits if split is None else (split,):
             folder = self.data_dir / LAYOUTS[name].folders[0]
             try:
@@ -330,6 +341,26 @@ class Catalog:
             n = len(self.open(name, each))
             text = available or f"{name} ({each}): {n:,} images in {folder}."
             yield DownloadProgress(name, n, n, text)
+
+    def _download_mnist_c(self, source: Source, timeout: float) -> Iterator[DownloadProgress]:
+        """Download the archive, which becomes a set for each corruption, where one is missing."""
+        from digitcnn.digits.download import DownloadProgress
+
+        folder = self.data_dir / MNIST_C
+        available = "is already" if self.has_mnist_c() else "is now"
+        if not self.has_mnist_c():
+            try:
+                with set_writer.exclusive(self.data_dir, folder, MNIST_C, "being downloaded to"):
+                    yield from source.fetch("test", folder, timeout)
+            except OSError as error:
+                raise DownloadError(set_writer.cannot_write(MNIST_C, folder, error)) from error
+        n = sum(len(self.open(name, "test")) for name in MNIST_C_SETS)
+        text = f"{MNIST_C} {available} available: {n:,} images in {len(MNIST_C_SETS)} sets."
+        yield DownloadProgress(MNIST_C, n, n, text)
+
+    def has_mnist_c(self) -> bool:
+        """Return whether every set of MNIST-C can be used."""
+        return all(self.has(name, "test") for name in MNIST_C_SETS)
 
     def _available_text(self, name: str, split: str, source: Source) -> str | None:
         """Return a message that the set is available; None if it is missing or damaged."""

@@ -1,7 +1,8 @@
 """Download published digit files: from several mirrors in order, verified, resumable.
 
 There is a class per way of publishing: ``Mirrors`` (file by file), ``Archive`` (members of a large
-remote zip file), ``UspsText`` (another format, converted to IDX). ``sources`` maps sets to them.
+remote zip file), ``UspsText`` (another format, converted to IDX), and one in ``mnist_c``.
+``sources`` maps sets to them.
 
 Data is received under ``NAME.part``, which a later call resumes, and gets its own name only once
 its checksum is the published one. All requests go through ``requests``, as those of ``remotezip``
@@ -145,7 +146,7 @@ class Mirrors(_PublishedFiles):
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         """Download the files that are missing, each from the first mirror that has it."""
         for file in _missing(self.files[split], folder):
-            yield from _receive(file, [url + file.name for url in self.urls], folder, timeout)
+            yield from receive(file, [url + file.name for url in self.urls], folder, timeout)
             if not _finish(file, folder):
                 raise DownloadError(
                     f"{file.name} changed during the download; wait until no other program "
@@ -180,7 +181,7 @@ class Archive(_PublishedFiles):
         if not without_ranges:
             raise _unreachable(self.whole.name, problems, folder)
         try:
-            yield from _receive(self.whole, without_ranges, folder, timeout)
+            yield from receive(self.whole, without_ranges, folder, timeout)
         except DownloadError as error:
             # The other mirrors' problems belong in the same sentence.
             raise DownloadError("; ".join([*problems, str(error)])) from error
@@ -257,7 +258,7 @@ class UspsText:
         """Download the text file and write its images and labels as IDX files."""
         from digitcnn.digits.usps import enlarge_usps, read_usps  # needs PyTorch
 
-        yield from _receive(self.file, self.urls, folder, timeout)
+        yield from receive(self.file, self.urls, folder, timeout)
         part = self.file.part(folder)
         images, labels = read_usps(part)
         write_idx(folder / f"{split}-images-idx3-ubyte.gz", enlarge_usps(images))
@@ -288,7 +289,7 @@ class _NoRanges(Exception):
     """A mirror does not support ranges, or answers them with something that is not an archive."""
 
 
-def _receive(
+def receive(
     file: RemoteFile, urls: Sequence[str], folder: Path, timeout: float
 ) -> Iterator[DownloadProgress]:
     """Receive the published file as ``NAME.part`` in ``folder``, from the first mirror that has it.

@@ -12,6 +12,14 @@ FRAMINGS = ("none", "mnist", "emnist")
 # Separates a set's name from the changes of a variant of it (``variants``).
 SEPARATOR = "~"
 
+# MNIST-C, a family of sets, ``mnist-c-fog`` and so on: MNIST's test images under these corruptions.
+MNIST_C = "mnist-c"
+CORRUPTIONS = (
+    "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "shear", "scale", "rotate",
+    "brightness", "translate", "stripe", "fog", "spatter", "dotted_line", "zigzag", "canny_edges",
+)  # fmt: skip
+MNIST_C_SETS = tuple(f"{MNIST_C}-{corruption}" for corruption in CORRUPTIONS)
+
 # Sets that ``synthetic`` generates, and how many images each has by split.
 GENERATED = ("synthetic", "synthetic-other-writers")
 GENERATED_IMAGES: Mapping[str, int] = {"train": 24_000, "test": 4_000}

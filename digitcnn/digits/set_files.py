@@ -16,7 +16,7 @@ from pathlib import Path
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.digits.idx import read_shape, read_values
-from digitcnn.digits.names import GENERATED, SPLITS
+from digitcnn.digits.names import GENERATED, MNIST_C, MNIST_C_SETS, SPLITS
 from digitcnn.errors import DigitSetError
 
 _IDX_TYPES = {"images": "idx3", "labels": "idx1"}
@@ -59,7 +59,7 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 # Folders in the data folder that are not sets of their own name.
-RESERVED = ("MNIST", "EMNIST", *LAYOUTS, *GENERATED)
+RESERVED = ("MNIST", "EMNIST", MNIST_C, *LAYOUTS, *GENERATED)
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,11 @@ def or_download(name: str, split: str) -> str:
 
 def missing_text(data_dir: Path, name: str, split: str, known: Sequence[str]) -> str:
     """Return the sentence for a split that was not found. known: the names of all sets."""
+    if name in MNIST_C_SETS and name not in known:
+        return (
+            f"{name} was not found in {data_dir}; download all of MNIST-C with "
+            f"`python -m digitcnn data download {MNIST_C}`."
+        )
     if name not in known:
         return f"Unknown digit set {name!r:.80}; available: {', '.join(known)}."
     if name not in LAYOUTS:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from digitcnn.digits.download import Archive, Mirrors, RemoteFile, Source, UspsText
+from digitcnn.digits.mnist_c import CorruptionArchive
+from digitcnn.digits.names import MNIST_C
 
 # Addresses and MD5 sums as in torchvision.datasets.MNIST, EMNIST and USPS 0.29; the MD5 sums of
 # MNIST's unpacked files are those of LeCun's originals.
@@ -85,6 +87,13 @@ SOURCES: Mapping[str, Source] = {
         urls=("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/usps.t.bz2",),
         file=RemoteFile(
             name="usps.t.bz2", limit=4_000_000, digest="8ea070ee2aca1ac39742fdd1ef5ed118"
+        ),
+    ),
+    # Record 3239543 of Zenodo. The MD5 sum is the one that readers of the archive check.
+    MNIST_C: CorruptionArchive(
+        urls=("https://zenodo.org/records/3239543/files/mnist_c.zip?download=1",),
+        file=RemoteFile(
+            name="mnist_c.zip", limit=600_000_000, digest="4b34b33045869ee6d424616cd3a65da3"
         ),
     ),
 }

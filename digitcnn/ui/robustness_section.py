@@ -1,4 +1,4 @@
-"""The section of the Evaluate tab with the robustness curves.
+"""The section of the Evaluate tab with the robustness curves, and MNIST-C where it is downloaded.
 
 The Compare tab draws several models' curves in one figure with the same functions.
 """
@@ -12,11 +12,15 @@ import gradio as gr
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import ImagesProcessed, Notify
+from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.mnist_c import CorruptionSummary, summary_of
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
 from digitcnn.errors import DigitCNNError
-from digitcnn.intervals import accuracy_text
+from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.services.predictors import classify
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.figure_view import figure_place, opening_figure
@@ -37,8 +41,10 @@ class RobustnessSection:
         """Build the section. which_set: where the digit set was chosen, for people."""
         gr.Markdown(
             f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
-            "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, one "
-            "distortion at a time, to see how well accuracy holds up."
+            "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, or get "
+            "noise, less contrast, fog, stripes or a covered square, one distortion at a time, to "
+            "see how well accuracy holds up. After `python -m digitcnn data download mnist-c`, the "
+            "fifteen corruptions of MNIST-C are measured as well."
         )
         self.run = gr.Button("Measure robustness", elem_id=f"{elem_id}-run")
         self.status = gr.HTML(elem_id=f"{elem_id}-status")
@@ -86,9 +92,11 @@ def robustness_steps(
     digit_set: DigitSet,
 ) -> Iterator[ViewUpdate]:
     """Yield status, figure and table, step by step. names: of the models, for people."""
+    corrupted = workspace.catalog.has_mnist_c()
 
-    def work(notify: Notify) -> list[Robustness]:
-        results = []
+    def work(notify: Notify) -> tuple[list[Robustness], list[CorruptionSummary]]:
+        results: list[Robustness] = []
+        summaries: list[CorruptionSummary] = []
         for checkpoint, name in zip(checkpoints, names, strict=True):
             task = f"{name} on distorted {digit_set.name} images"
 
@@ -96,17 +104,59 @@ def robustness_steps(
                 notify(ImagesProcessed(task, done, total))
 
             results.append(workspace.robustness(checkpoint, digit_set, progress=progress))
-        return results
+            if corrupted:
+                summaries.append(_corruptions(workspace, checkpoint, name, notify))
+        return results, summaries
 
-    results = yield from updates_of(work, status_update)
+    results, summaries = yield from updates_of(work, status_update)
     alt = f"Accuracy of {', '.join(names)} on {digit_set.title} by strength of distortion"
     yield {
         "status": status_line(f"Done: {digit_set.title}."),
         "figure": opening_figure(
             "robustness", alt, figures.png(figures.robustness_curves(results, names))
         ),
-        "table": robustness_table(results, names),
+        "table": robustness_table(results, names) + corruption_table(summaries, names),
     }
+
+
+def _corruptions(
+    workspace: Workspace, checkpoint: Checkpoint, name: str, notify: Notify
+) -> CorruptionSummary:
+    """Evaluate a model on all of MNIST-C. name: of the model, for people."""
+    evaluations = [
+        evaluate(
+            classify(
+                workspace.predict,
+                checkpoint,
+                workspace.catalog.open(one, "test"),
+                name=name,
+                notify=notify,
+            )
+        )
+        for one in MNIST_C_SETS
+    ]
+    summary = summary_of(evaluations)
+    assert summary is not None
+    return summary
+
+
+def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str]) -> str:
+    """Render the errors on MNIST-C: a row per corruption, a column per model; empty for none."""
+    if not summaries:
+        return ""
+    return table(
+        ["Corruption", *names],
+        [
+            [
+                name.replace("_", " "),
+                *(Cell(percent(one.errors[name]), one.errors[name]) for one in summaries),
+            ]
+            for name in CORRUPTIONS
+        ],
+        footer=[["Mean", *(Cell(percent(one.mean_error), one.mean_error) for one in summaries)]],
+        label="Error on MNIST-C",
+        caption=True,
+    )
 
 
 def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from digitcnn.analysis.orientation import OrientationChecks
 from digitcnn.digits.catalog import Entry
-from digitcnn.digits.names import GENERATED
+from digitcnn.digits.names import GENERATED, MNIST_C_SETS
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
@@ -33,6 +33,7 @@ WRITTEN_BY: Mapping[str, str] = {
     "synthetic": "Generated digits by simulated writers",
     "synthetic-other-writers": "Generated digits by a second group of simulated writers",
     "feedback": "Sketches drawn and labelled in this app",
+    **dict.fromkeys(MNIST_C_SETS, "MNIST's test images, corrupted"),
 }
 OWN = "Your own set, from the data folder"
 

@@ -15,20 +15,28 @@ from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor
 
-from digitcnn.analysis.robustness import (
+from digitcnn.analysis.axes import (
     AXES,
-    MOST_IMAGES,
+    SKETCH_AXES,
     Axis,
-    Curve,
-    RobustnessCache,
+    add_fog,
+    add_noise,
+    add_stripes,
     blur,
     change_stroke,
-    measure,
-    perturb,
+    occlude,
+    reduce_contrast,
     rotate,
-    sample,
     scale,
     shift,
+)
+from digitcnn.analysis.robustness import (
+    MOST_IMAGES,
+    Curve,
+    RobustnessCache,
+    measure,
+    perturb,
+    sample,
 )
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
@@ -110,6 +118,46 @@ def test_shifts_by_whole_pixels_copy_pixels(digits: DigitSet) -> None:
     assert torch.equal(moved[:, :, :-8], digits.images[:, :, 8:])
 
 
+def test_noise_has_its_deviation_where_it_is_not_clipped() -> None:
+    grey = torch.full((20, 28, 28), 128, dtype=torch.uint8)
+    noisy = add_noise(grey, 0.1).float()
+    assert float(noisy.std()) == pytest.approx(25.5, rel=0.03)
+    assert float(noisy.mean()) == pytest.approx(128, abs=1)
+    assert not torch.equal(noisy[0], noisy[1])
+
+
+def test_less_contrast_brings_ink_and_paper_nearer_to_grey(digits: DigitSet) -> None:
+    pale = reduce_contrast(digits.images, 0.2)
+    assert (int(pale.min()), int(pale.max())) == (102, 153)
+    difference = pale.float() - (102 + 0.2 * digits.images.float())
+    assert float(difference.abs().max()) <= 0.51
+
+
+def test_fog_only_darkens_paper_and_differs_from_image_to_image() -> None:
+    foggy = add_fog(torch.zeros(5, 28, 28, dtype=torch.uint8), 0.6).float()
+    assert foggy.amax((1, 2)).tolist() == pytest.approx([153] * 5, abs=1)
+    assert not torch.equal(foggy[0], foggy[1])
+    # Clouds, not grain: neighbours are alike.
+    assert float(foggy.diff(dim=2).abs().mean()) < 0.3 * float(foggy.std())
+
+
+def test_stripes_keep_the_digit_between_them(digits: DigitSet) -> None:
+    striped = add_stripes(digits.images, 0.4)
+    changed = (striped != digits.images).any(0).any(0)
+    assert changed.nonzero().flatten().tolist() == [5, 6, 12, 13, 19, 20, 26, 27]
+    assert int(striped[:, :, 5].min()) == 102
+
+
+@pytest.mark.parametrize("pixels", [2, 6, 14])
+def test_occlusion_covers_a_square_of_its_size(pixels: int) -> None:
+    covered = occlude(torch.full((50, 28, 28), 255, dtype=torch.uint8), pixels) == 0
+    assert covered.flatten(1).sum(1).tolist() == [pixels**2] * 50
+    assert covered.any(1).sum(1).tolist() == [pixels] * 50
+    inside = covered.any(0).nonzero()
+    assert int(inside.min()) >= 4
+    assert int(inside.max()) < 24
+
+
 def test_shrinking_agrees_with_pillow(digits: DigitSet) -> None:
     shrunk = scale(digits.images, 0.5)
     for image, found in zip(digits.images, shrunk, strict=True):
@@ -176,7 +224,7 @@ def test_strengths_are_written_with_sign_and_unit() -> None:
 def test_perturb_classifies_each_distorted_image(shipped: Checkpoint, digits: DigitSet) -> None:
     temperature = shipped.temperature
     found = perturb(shipped.network, digits.images[3], temperature)
-    assert [b.axis for b in found] == list(AXES)
+    assert [b.axis for b in found] == list(SKETCH_AXES)
     for one in found:
         torch.testing.assert_close(
             one.probabilities, shipped.probabilities(one.images), atol=1e-4, rtol=0

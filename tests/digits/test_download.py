@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.download import (
     Archive,
     DownloadProgress,
@@ -26,8 +27,10 @@ from digitcnn.digits.download import (
     UspsText,
 )
 from digitcnn.digits.idx import read_idx
+from digitcnn.digits.mnist_c import CorruptionArchive
+from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
 from digitcnn.digits.usps import enlarge_usps
-from digitcnn.errors import DownloadError
+from digitcnn.errors import DigitSetError, DownloadError
 
 TIMEOUT = 5.0
 PAGE = b"<!DOCTYPE html>\n<html><title>Moved</title></html>"
@@ -509,3 +512,75 @@ def test_usps_is_converted_to_idx_files_of_28x28(server: Server, tmp_path: Path)
     images = read_idx(tmp_path / "test-images-idx3-ubyte.gz")
     assert images.equal(enlarge_usps(torch.tensor(pixels, dtype=torch.float32)))
     assert progress[-1].done == len(packed)
+
+
+# MNIST-C
+
+
+def corruptions(**replaced: np.ndarray) -> bytes:
+    """An archive of the published form, seven images per corruption; replaced: members of fog."""
+    packed = io.BytesIO()
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for corruption in CORRUPTIONS:
+            members = {
+                "test_images": random.integers(0, 256, (7, 28, 28, 1), dtype=np.uint8),
+                "test_labels": np.arange(7),
+                "train_images": np.zeros((2, 28, 28, 1), np.uint8),
+            }
+            for name, array in {**members, **(replaced if corruption == "fog" else {})}.items():
+                with archive.open(f"mnist_c/{corruption}/{name}.npy", "w") as member:
+                    np.save(member, array)
+    return packed.getvalue()
+
+
+def catalog_of(server: Server, packed: bytes, folder: Path, *modes: str) -> tuple[Catalog, Place]:
+    place = server.add("/mnist_c.zip", packed, *modes)
+    file = RemoteFile("mnist_c.zip", 1_000_000, md5(packed))
+    source = CorruptionArchive((server.url("/mnist_c.zip"),), file)
+    return Catalog(folder, {"mnist-c": source}), place
+
+
+def test_mnist_c_becomes_a_set_per_corruption(server: Server, tmp_path: Path) -> None:
+    packed = corruptions()
+    catalog, place = catalog_of(server, packed, tmp_path, "cut", "ok")
+    *_, last = catalog.download("mnist-c", timeout=TIMEOUT)
+    assert last.message == "mnist-c is now available: 105 images in 15 sets."
+    # The transfer that was cut was resumed, not begun again.
+    assert place.ranges[1] is not None
+    assert place.sent == len(packed)
+    assert {entry.name for entry in catalog.entries() if entry.present} >= set(MNIST_C_SETS)
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        published = np.load(archive.open("mnist_c/fog/test_images.npy"))
+    fog = catalog.open("mnist-c-fog", "test")
+    assert np.array_equal(fog.images.numpy(), published[..., 0])
+    assert fog.labels.tolist() == list(range(7))
+    assert not (tmp_path / "mnist-c").exists()
+    *_, again = catalog.download("mnist-c", timeout=TIMEOUT)
+    assert "already available" in again.message
+    assert len(place.ranges) == 2
+
+
+def test_mnist_c_that_is_not_downloaded_is_refused_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(DigitSetError, match="data download mnist-c"):
+        Catalog(tmp_path).open("mnist-c-fog", "test")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "expected"),
+    [
+        ({"test_images": np.zeros((7, 28, 28, 1))}, "float64 instead of uint8"),
+        ({"test_images": np.zeros((7, 32, 32, 1), np.uint8)}, "unexpected shape"),
+        ({"test_images": np.zeros((8, 28, 28), np.uint8)}, "8 images, but 7 labels"),
+        ({"test_labels": np.arange(7) + 4}, "labels other than 0 to 9"),
+        ({"test_labels": np.array([None] * 7)}, "not a plain array"),
+        ({"test_labels": np.zeros((200_000, 1), np.uint8)}, "unexpected shape"),
+    ],
+)
+def test_mnist_c_of_another_form_is_refused(
+    replaced: dict[str, np.ndarray], expected: str, server: Server, tmp_path: Path
+) -> None:
+    catalog, _ = catalog_of(server, corruptions(**replaced), tmp_path)
+    with pytest.raises(DownloadError, match=expected):
+        list(catalog.download("mnist-c", timeout=TIMEOUT))
+    assert not catalog.has("mnist-c-fog", "test")

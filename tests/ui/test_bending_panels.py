@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from digitcnn.analysis.robustness import AXES
+from digitcnn.analysis.axes import SKETCH_AXES
 from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
@@ -44,7 +44,7 @@ HOSTILE: list[Any] = [
     {**DRAWN, "width": {"a": 1}},
     {**DRAWN, "picture": "no picture"},
     {**DRAWN, "axis": -1},
-    {**DRAWN, "axis": len(AXES)},
+    {**DRAWN, "axis": len(SKETCH_AXES)},
     {**DRAWN, "axis": True},
     {**DRAWN, "axis": 1.0},
     {**DRAWN, "axis": {"deep": [[[]]]}},
@@ -76,7 +76,7 @@ def pictures(reply: dict[str, Any]) -> torch.Tensor:
 def test_a_sketch_is_bent_along_all_axes_and_shown_along_one(workspace: Workspace) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     model = load(CHECKPOINTS / "digitcnn-mnist.pt")
-    for place, axis in enumerate(AXES):
+    for place, axis in enumerate(SKETCH_AXES):
         reply = what_if({**DRAWN, "axis": place})
         json.dumps(reply, allow_nan=False)
         assert (reply["answer"], reply["axis"]) == (7, place)
@@ -84,7 +84,9 @@ def test_a_sketch_is_bent_along_all_axes_and_shown_along_one(workspace: Workspac
         # What is said of a picture is what the pad would say of it.
         told = torch.tensor(reply["axes"][place]["probabilities"])
         torch.testing.assert_close(told, model.probabilities(pictures(reply)), atol=2e-4, rtol=0)
-    assert [len(one["probabilities"]) for one in reply["axes"]] == [len(a.values) for a in AXES]
+    assert [len(one["probabilities"]) for one in reply["axes"]] == [
+        len(a.values) for a in SKETCH_AXES
+    ]
 
 
 def test_without_an_axis_the_unchanged_sketch_alone_is_sent(workspace: Workspace) -> None:
@@ -98,7 +100,7 @@ def test_without_an_axis_the_unchanged_sketch_alone_is_sent(workspace: Workspace
 def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
     reply = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(DRAWN)
     broken = 0
-    for axis, one in zip(AXES, reply["axes"], strict=True):
+    for axis, one in zip(SKETCH_AXES, reply["axes"], strict=True):
         answers = [row.index(max(row)) for row in one["probabilities"]]
         neutral = axis.values.index(axis.neutral)
         for side, steps in (
@@ -113,8 +115,8 @@ def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
 
 def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
     html = what_if_panel(SketchReader(Models(workspace))).content
-    assert html.count('type="range"') == len(AXES)
-    for axis in AXES:
+    assert html.count('type="range"') == len(SKETCH_AXES)
+    for axis in SKETCH_AXES:
         neutral = axis.values.index(axis.neutral)
         assert f'max="{len(axis.values) - 1}" step="1" value="{neutral}"' in html
 

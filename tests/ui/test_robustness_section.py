@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from digitcnn.analysis import figures
+from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.robustness import AXES, Curve, Robustness
+from digitcnn.analysis.robustness import Curve, Robustness
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import MNIST_C_SETS
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
-from digitcnn.intervals import accuracy_text
+from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
@@ -150,3 +154,22 @@ def test_the_table_puts_models_side_by_side() -> None:
     assert accuracy_text(48 / 50, 50) in html
     assert accuracy_text(30 / 50, 50) in html
     assert "Accuracy on 50 images of small test, 95% interval" in html
+
+
+def test_mnist_c_is_measured_where_it_is_downloaded(
+    tmp_path: Path, drawn: DigitSet, models: Models
+) -> None:
+    sets = {name: replace(drawn, name=name, split="test") for name in MNIST_C_SETS}
+    workspace = Workspace(
+        tmp_path / "data", tmp_path / "out", tmp_path, tmp_path / "f.sqlite3", "cpu"
+    )
+    for digit_set in sets.values():
+        workspace.catalog.add(digit_set.take(slice(0, 20)))
+    checkpoint = models.get(SHIPPED)
+    fog = workspace.catalog.open("mnist-c-fog", "test")
+    *_, last = robustness_steps(workspace, [checkpoint], ["mine"], fog)
+    table = last["table"][last["table"].index("Error on MNIST-C") :]
+    wrong = 1 - float(workspace.predict(checkpoint, fog).right.float().mean())
+    assert percent(wrong) in table
+    assert "motion blur" in table
+    assert "Mean" in table

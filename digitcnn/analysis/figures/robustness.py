@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.robustness import AXES, Robustness
+from digitcnn.analysis.robustness import Robustness
 from digitcnn.intervals import accuracy_text
 
 # A seventh model has the first one's colour and another line.
@@ -28,8 +29,8 @@ def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Fi
     if len(results) == 1:
         unchanged = accuracy_text(first.unchanged / first.n, first.n)
         subtitle.insert(0, f"{names[0]}, undistorted {unchanged}")
-    figure = style.sheet("Robustness", "\n".join(subtitle), 11, 7.2)
-    panels = figure.subplots(2, 3, sharey=True).flatten()
+    figure = style.sheet("Robustness", "\n".join(subtitle), 11, 13.2)
+    panels = figure.subplots(4, 3, sharey=True).flatten()
     for place, (axis, axes) in enumerate(zip(AXES, panels, strict=False)):
         unit = f" ({axis.unit.strip()})" if axis.unit else ""
         style.dress(
@@ -40,7 +41,10 @@ def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Fi
             _draw(axes, one, place, index, names[index])
         axes.set_ylim(0, 102)
         style.percent_axis(axes.yaxis)
-    _key(panels[len(AXES)], panels[0], several=len(results) > 1)
+    for axes in panels[len(AXES) :]:
+        axes.set_axis_off()
+    if len(results) > 1:
+        _key(panels[-1], panels[0])
     return figure
 
 
@@ -60,12 +64,10 @@ def _draw(axes: Axes, result: Robustness, place: int, index: int, name: str) -> 
     )  # fmt: skip
 
 
-def _key(axes: Axes, drawn: Axes, *, several: bool) -> None:
-    """Put the legend into the sixth panel, where there are several models."""
-    axes.set_axis_off()
-    if several:
-        lines, names = drawn.get_legend_handles_labels()
-        axes.legend(
-            lines, [textwrap.fill(name, 36) for name in names], loc="center", fontsize=style.SMALL,
-            facecolor=style.PAPER, edgecolor=style.GRID, labelcolor=style.INK,
-        )  # fmt: skip
+def _key(axes: Axes, drawn: Axes) -> None:
+    """Put the legend into the panel that is left over."""
+    lines, names = drawn.get_legend_handles_labels()
+    axes.legend(
+        lines, [textwrap.fill(name, 36) for name in names], loc="center", fontsize=style.SMALL,
+        facecolor=style.PAPER, edgecolor=style.GRID, labelcolor=style.INK,
+    )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import math
 
-from digitcnn.analysis.robustness import AXES, Axis, Perturbation, perturb
+from digitcnn.analysis.axes import SKETCH_AXES, Axis
+from digitcnn.analysis.robustness import Perturbation, perturb
 from digitcnn.errors import SketchError
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
@@ -25,14 +26,14 @@ def what_if_panel(reader: SketchReader) -> Panel:
         explanation="Rotate, shift, scale, thicken or blur your sketch to see when the prediction "
         "changes.",
         functions=(what_if,),
-        content=render("panels/what_if.html", axes=[_slider(axis) for axis in AXES]),
+        content=render("panels/what_if.html", axes=[_slider(axis) for axis in SKETCH_AXES]),
     )
 
 
 def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
     """Predict a sketch along every axis of change.
 
-    payload: that of ``SketchReader.read`` with ``"axis"``, the place in AXES whose images to
+    payload: that of ``SketchReader.read`` with ``"axis"``, the place in SKETCH_AXES whose images to
     return, or null for the unchanged sketch alone.
     Returns ``{"answer": digit, "axes": [{"rival", "below", "above", "probabilities"}, ...],
     "axis", "images"}``, or ``{"blank": True}``. probabilities: ten, calibrated, for each of the
@@ -40,7 +41,7 @@ def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
     images: 784 pixels each, in base64. Raises SketchError or CheckpointError.
     """
     axis = payload.get("axis")
-    if axis is not None and (type(axis) is not int or not 0 <= axis < len(AXES)):
+    if axis is not None and (type(axis) is not int or not 0 <= axis < len(SKETCH_AXES)):
         raise SketchError("Unknown slider; reload the page.")
     reading = reader.read(payload)
     if reading is None:
