@@ -202,10 +202,17 @@ def picture(path: Path, data_dir: Path) -> int:
 
 
 def test_predict_answers_every_picture(here: Here, trained: tuple[str, dict[str, Any]]) -> None:
-    digit, blank = here.folder / "digit.png", here.folder / "blank.png"
+    digit, blank, two = (here.folder / f"{name}.png" for name in ("digit", "blank", "two"))
     picture(digit, here.data_dir)
     Image.new("L", (50, 40), 255).save(blank)
-    result = here.json("predict", "--checkpoint", trained[0], str(digit), str(blank))
+    bars = np.full((200, 300), 255, np.uint8)
+    bars[50:150, [*range(80, 92), *range(200, 212)]] = 0
+    Image.fromarray(bars).save(two)
+    result = here.json("predict", "--checkpoint", trained[0], *map(str, (digit, blank, two)))
+    number = result[str(two)]
+    assert (number["digit"], number["is_digit"]) == (None, False)
+    assert number["number"] == "".join(str(part["digit"]) for part in number["parts"])
+    assert [part["box"][0] for part in number["parts"]] == pytest.approx([80, 200], abs=4)
     assert result[str(blank)] == {"digit": None, "blank": True}
     answer = result[str(digit)]
     assert len(answer["probabilities"]) == 10

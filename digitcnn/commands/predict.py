@@ -9,7 +9,7 @@ from typing import Any
 from digitcnn.commands.base import Answer, opened_checkpoint
 from digitcnn.errors import SketchError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.prediction import Reading, read_image_file
+from digitcnn.services.prediction import AnyReading, Reading, Refusal, read_image_file
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> Answer:
     return {image: _json(reading) for image, reading in readings.items()}, "\n".join(lines), 0
 
 
-def _read(checkpoint: Checkpoint, path: Path) -> Reading | None:
+def _read(checkpoint: Checkpoint, path: Path) -> AnyReading | None:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -31,16 +31,22 @@ def _read(checkpoint: Checkpoint, path: Path) -> Reading | None:
         raise SketchError(f"{path}: {error}") from error
 
 
-def _text(reading: Reading | None) -> str:
+def _text(reading: AnyReading | None) -> str:
     if reading is None:
         return "blank"
+    if isinstance(reading, Refusal):
+        return f"not a digit: {reading.reason}"
+    if isinstance(reading, Reading):
+        return _digit_text(reading)
+    digits = ", ".join(_digit_text(part) for part in reading.parts)
+    return f"number {reading.number}: {digits}"
+
+
+def _digit_text(reading: Reading) -> str:
     if reading.answer is None:
         return f"not a digit, closest {reading.closest}"
     return f"{reading.closest} ({100 * reading.confidence:.1f}%)"
 
 
-def _json(reading: Reading | None) -> dict[str, Any]:
-    if reading is None:
-        return {"digit": None, "blank": True}
-    values = {"digit": reading.closest, "probabilities": reading.probabilities}
-    return values if reading.is_digit is None else {**values, "is_digit": reading.is_digit}
+def _json(reading: AnyReading | None) -> dict[str, Any]:
+    return {"digit": None, "blank": True} if reading is None else reading.to_json()

@@ -20,6 +20,9 @@ DRAFT_SIDE = 1024
 # An image whose ink differs from its ground by less than this, of 255, is blank.
 LEAST_CONTRAST = 24
 
+# EXIF's tag; values from 5 on exchange width and height.
+_ORIENTATION = 0x0112
+
 _DAMAGED = "The image is damaged or truncated; save or send it again."
 
 
@@ -54,6 +57,14 @@ def open_image(data: bytes) -> Image.Image:
         # Pillow's decoders raise any of these on a truncated or damaged file.
         raise SketchError(_DAMAGED) from error
     return image
+
+
+def full_size(data: bytes) -> tuple[int, int]:
+    """Return width and height that ``open_image`` may have reduced, turned as EXIF says."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
 
 
 def check_size(image: Image.Image) -> None:

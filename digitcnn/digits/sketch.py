@@ -26,6 +26,8 @@ from digitcnn.digits.framing import (
     to_bytes,
 )
 from digitcnn.digits.image_files import LEAST_CONTRAST, check_size, grey_of
+from digitcnn.digits.ink import find_ink
+from digitcnn.digits.pen_width import framed
 from digitcnn.errors import SketchError
 
 # The thinnest and the thickest pen, in pixels of the framed digit: between them a sketch keeps
@@ -45,25 +47,20 @@ MAX_POINTS = 12_000
 DISC_SPACING = 0.25
 MAX_DISCS = 20_000
 
-# Ink fainter than this share of the darkest ink is paper, whatever the paper looks like.
+# Ink fainter than this share of the darkest ink is paper.
 LEAST_INK = 0.1
-# Ink is searched for in a copy with about SEARCH_SIDE pixels per side; the part that holds it is
-# then reduced to about FINE_SIDE, a few pixels per framed pixel.
-SEARCH_SIDE = 128
-FINE_SIDE = 112
 
 
 def from_image(image: Image.Image) -> Tensor | None:
     """Return the digit in a drawing or photograph: uint8 [28, 28]; None when it is blank.
 
-    Accepts any mode, dark ink on a light ground or light ink on a dark one, transparent or not. The
-    ground is what the image's border shows; ink is what differs from it. Raises SketchError when
-    the image is empty, too large or cannot be decoded.
+    Accepts any mode, dark ink on a light ground or light ink on a dark one, transparent or not. All
+    ink is taken for one digit. Raises SketchError when the image is empty, too large or cannot be
+    decoded.
     """
     check_size(image)
-    part = _around_ink(grey_of(image))
-    ink = None if part is None else _ink(_reduced(part, FINE_SIDE))
-    return None if ink is None else frame_ink(ink[None])[0]
+    ink = find_ink(grey_of(image))
+    return None if ink is None else framed(ink.shares)
 
 
 def from_images(images: Tensor) -> Tensor:
@@ -75,11 +72,11 @@ def from_images(images: Tensor) -> Tensor:
     ink = images.numpy().astype(np.float32)
     peak = ink.max(axis=(1, 2), keepdims=True)
     inked = np.flatnonzero(peak >= LEAST_CONTRAST)
-    framed = torch.zeros_like(images)
+    sketches = torch.zeros_like(images)
     for part in np.array_split(inked, len(inked) // CHUNK + 1):
         clear = np.clip((ink[part] / peak[part] - LEAST_INK) / (1 - LEAST_INK), 0, 1)
-        framed[part] = frame_ink(clear)
-    return framed
+        sketches[part] = frame_ink(clear)
+    return sketches
 
 
 def from_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> Tensor | None:
@@ -112,56 +109,6 @@ def from_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> 
         _draw(discs + MIDDLE, pen)[None], MIDDLE - half, MIDDLE + half, step=np.ones(1)
     )[0, ::-1]
     return torch.from_numpy(to_bytes(_draw(discs + (2 * MIDDLE - mass), pen)[None])[0])
-
-
-# Images
-
-
-def _ink(grey: Floats) -> Floats | None:
-    """Return how much ink is on each pixel, 0 to 1: float32 [H, W]; None when there is none."""
-    border = _border(grey)
-    ground = float(np.median(border))
-    darker, lighter = ground - float(grey.min()), float(grey.max()) - ground
-    ink = ground - grey if darker >= lighter else grey - ground
-    peak = max(darker, lighter)
-    if peak < LEAST_CONTRAST:
-        return None
-    grain = 1.4826 * float(np.median(np.abs(border - ground))) / peak
-    floor = min(max(LEAST_INK, 4 * grain), 0.5)
-    shares: Floats = np.clip((ink / peak - floor) / (1 - floor), 0, 1).astype(np.float32)
-    return shares
-
-
-def _border(grey: Floats) -> Floats:
-    """Return the outermost pixels, a fiftieth of the shorter side deep: float32 [K]."""
-    deep = max(1, min(grey.shape) // 50)
-    sides = (grey[:deep], grey[-deep:], grey[deep:-deep, :deep], grey[deep:-deep, -deep:])
-    return np.concatenate([side.ravel() for side in sides])
-
-
-def _around_ink(grey: Floats) -> Floats | None:
-    """Return the part of an image that holds its ink, with some ground around; None when blank.
-
-    Searches a small copy, in which paper grain is averaged away.
-    """
-    small = _reduced(grey, SEARCH_SIDE)
-    ink = _ink(small)
-    if ink is None:
-        return None
-    factor = grey.shape[0] / small.shape[0], grey.shape[1] / small.shape[1]
-    spans = [np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0)]
-    margin = 2 + max(int(np.ptp(span)) for span in spans) // 8
-    rows, columns = (
-        slice(max(0, round((span[0] - margin) * f)), round((span[-1] + 1 + margin) * f))
-        for span, f in zip(spans, factor, strict=True)
-    )
-    return grey[rows, columns]
-
-
-def _reduced(grey: Floats, side: int) -> Floats:
-    """Average [H, W] over whole blocks until its longest side is under twice ``side``."""
-    factor = max(grey.shape) // side
-    return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
 
 
 # Strokes

@@ -30,10 +30,11 @@ def build_api(workspace: Workspace, models: Models) -> None:
 
     @toasting
     def predict(picture: str | None, model: str) -> dict[str, Any]:
-        """Classify an image of any size: {"digit", "is_digit", "probabilities", "seen"}.
+        """Read an image of any size: {"digit", "is_digit", "digit_score", "probabilities", "seen"}.
 
         is_digit is null if the model cannot reject non-digits; seen is the network's input, 28x28
-        bytes in base64. {"digit": null} for a blank image.
+        bytes in base64. For several digits in a row {"digit": null, "is_digit": false, "number",
+        "parts"}, with a box for each; {"digit": null} for a blank image.
         """
         if picture is None:
             raise SketchError("No image was received; send an image file.")
@@ -41,7 +42,9 @@ def build_api(workspace: Workspace, models: Models) -> None:
             content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
         except OSError as error:
             raise SketchError("The upload has expired; send the image again.") from error
-        return answer_sketch(models, {"model": model or models.default, "picture": content})
+        answer = answer_sketch(models, {"model": model or models.default, "picture": content})
+        answer.pop("ink", None)  # for the pad
+        return answer
 
     @toasting
     def list_models() -> list[dict[str, Any]]:

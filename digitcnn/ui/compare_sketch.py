@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +12,10 @@ from digitcnn.analysis.figures.style import confidence_text
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import SketchError
 from digitcnn.services.comparison import names_of
-from digitcnn.services.prediction import Reading, read_image
+from digitcnn.services.prediction import AnyReading, Reading, digits_of, read_pieces
 from digitcnn.ui.compare_models import names_in
 from digitcnn.ui.models import Models
-from digitcnn.ui.sketchpad_tab import Payload, replying, seen_of
+from digitcnn.ui.sketchpad_tab import Payload, encoded, pieces_of, replying
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -54,30 +53,41 @@ def sketch_predictions(models: Models, payload: Payload) -> Payload:
     """Return every chosen model's prediction for one sketch. Raises DigitCNNError.
 
     payload: the sketch, as the pad sends it, and ``{"models": names}``; from anybody. Returns
-    ``{"seen": 784 pixels in base64, "heads", "rows": texts}``.
+    ``{"seen": 784 pixels in base64 for each digit, "heads", "rows": texts}``; each model splits a
+    number for itself, and the first model's digits are shown.
     """
     keys = names_in(payload.get("models"))
     check_number(len(keys))
-    seen = seen_of(payload)
-    if seen is None:
+    pieces, _ = pieces_of(payload)
+    if pieces is None:
         raise SketchError("The pad is empty; draw a digit on the Sketchpad tab first.")
     checkpoints = [models.get(key) for key in keys]
+    readings = [read_pieces(checkpoint, pieces) for checkpoint in checkpoints]
     return {
-        "seen": base64.b64encode(seen.numpy().tobytes()).decode("ascii"),
+        "seen": [encoded(digit.seen) for digit in digits_of(readings[0])],
         "heads": ["Model", "Prediction", "Confidence", "Runner-up"],
         "rows": [
-            [name, *_texts(read_image(checkpoint, seen))]
-            for name, checkpoint in zip(names_of(checkpoints), checkpoints, strict=True)
+            [name, *_texts(reading)]
+            for name, reading in zip(names_of(checkpoints), readings, strict=True)
         ],
     }
 
 
-def _texts(reading: Reading) -> list[str]:
-    """Return prediction, confidence and runner-up."""
+def _texts(reading: AnyReading) -> list[str]:
+    """Return prediction, confidence and runner-up; of a number, of all its digits."""
+    digits = digits_of(reading)
+    if not digits:
+        return ["Not one row of digits", "–", "–"]
+    columns = zip(*[_digit_texts(digit, short=len(digits) > 1) for digit in digits], strict=True)
+    return [" ".join(column) for column in columns]
+
+
+def _digit_texts(reading: Reading, short: bool) -> list[str]:
     probabilities = reading.probabilities
     first, second = sorted(range(CLASSES), key=probabilities.__getitem__, reverse=True)[:2]
+    refused = f"({first}?)" if short else f"Not a digit (closest: {first})"
     return [
-        f"Not a digit (closest: {first})" if reading.answer is None else str(first),
+        refused if reading.answer is None else str(first),
         confidence_text(probabilities[first]),
         f"{second} ({confidence_text(probabilities[second])})",
     ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import io
 import logging
 import math
 from collections.abc import Callable
@@ -19,19 +20,27 @@ from datetime import datetime, timezone
 from typing import Any
 
 import gradio as gr
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits import image_files, sketch
+from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.framing import Floats
+from digitcnn.digits.ink import Ink
+from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
-from digitcnn.services.prediction import read_image
+from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
 from digitcnn.ui.models import Models
+from digitcnn.ui.parts import png_address
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# The pad reduces images to 512 pixels before it sends them; these fit many times over.
-MAX_PICTURE_BYTES = 3 * 1024 * 1024
+# The pad reduces images to 1,280 pixels before it sends them; these fit several times over.
+MAX_PICTURE_BYTES = 4 * 1024 * 1024
 
 # Passes the selected model's name to the page's scripts.
 _DISPATCH_MODEL_JS = """(name) => {
@@ -77,24 +86,47 @@ def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], 
 
 
 def answer_sketch(models: Models, payload: Payload) -> Payload:
-    """Classify ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
+    """Read ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
 
-    Returns ``{"digit": the closest, "is_digit": bool, "probabilities": ten, "seen": 784 pixels in
-    base64, "calibrated": bool}``; ``is_digit`` is None where the model cannot reject non-digits.
-    ``{"digit": None}`` for a blank sketch. Raises SketchError or CheckpointError.
+    Returns ``{"digit": the closest, "is_digit": bool, "digit_score", "probabilities": ten, "seen":
+    784 pixels in base64, "calibrated": bool}``; ``is_digit`` is None where the model cannot reject
+    non-digits. For a number ``{"digit": None, "is_digit": False, "number", "parts": such
+    dictionaries}``, for what is neither ``{"digit": None, "is_digit": False, "reason"}``, for a
+    blank sketch ``{"digit": None}``. Of a picture also ``"ink"``, a PNG with what was taken for
+    ink. Raises SketchError or CheckpointError.
     """
-    seen = seen_of(payload)
-    if seen is None:
+    pieces, ink = pieces_of(payload)
+    if pieces is None:
         return {"digit": None}
     checkpoint = models.get(text_of(payload, "model"))
-    reading = read_image(checkpoint, seen)
-    return {
-        "digit": reading.closest,
-        "is_digit": reading.is_digit,
-        "probabilities": reading.probabilities,
-        "seen": base64.b64encode(seen.numpy().tobytes()).decode("ascii"),
-        "calibrated": checkpoint.calibrated,
-    }
+    reading = read_pieces(checkpoint, pieces)
+    values = {**reading.to_json(), "calibrated": checkpoint.calibrated}
+    shown = values.get("parts", [values])
+    for value, digit in zip(shown, digits_of(reading), strict=False):
+        value.update(seen=encoded(digit.seen), is_digit=digit.is_digit)
+    if ink is not None:
+        values["ink"] = png_address(_stencil(ink.shares))
+    return values
+
+
+def pieces_of(payload: Payload) -> tuple[Pieces | None, Ink | None]:
+    """Return a sketch's strokes or a picture's pieces, None when it is blank; a picture's ink too.
+
+    payload: ``{"picture"}`` or ``{"strokes", "width"}``, unchecked. Raises SketchError.
+    """
+    if "picture" not in payload:
+        pieces = pieces_of_strokes(*_strokes(payload))
+        return (pieces if len(pieces.boxes) else None), None
+    ink = ink_of_file(_decoded(payload["picture"]))
+    return (None if ink is None else pieces_of_ink(ink)), ink
+
+
+def _stencil(shares: Floats) -> bytes:
+    """Return ink as a PNG file that is clear where there is none."""
+    opacity = Image.fromarray(np.rint(255 * shares).astype(np.uint8))
+    file = io.BytesIO()
+    Image.merge("LA", (Image.new("L", opacity.size), opacity)).save(file, "png")
+    return file.getvalue()
 
 
 def record_feedback(
@@ -124,7 +156,7 @@ def record_feedback(
             answer=reading.answer,
             probabilities=reading.probabilities,
             true_digit=true_digit,
-            strokes=None if "picture" in payload else payload.get("strokes"),
+            strokes=None if "seen" in payload else payload.get("strokes"),
             image=seen,
             now=now,
         )
@@ -169,16 +201,31 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
 def seen_of(payload: Payload) -> Tensor | None:
     """Return a sketch as a network's input, uint8 [28, 28]; None when it is blank.
 
-    payload: ``{"strokes", "width"}`` or ``{"picture"}``, unchecked. Raises SketchError.
+    payload: ``{"seen": 784 pixels in base64}``, as ``answer_sketch`` returns them for a picture and
+    for each part of a number, else ``{"picture"}`` or ``{"strokes", "width"}``; unchecked.
+    Everything drawn is taken for one digit. Raises SketchError.
     """
+    if "seen" in payload:
+        pixels = _decoded(payload["seen"])
+        if len(pixels) != SIDE * SIDE:
+            raise SketchError("The pad sent no image of 28x28 pixels; reload the page.")
+        seen = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(SIDE, SIDE)
+        return seen if seen.any() else None
     if "picture" in payload:
-        return sketch.from_image(image_files.open_image(_picture(payload["picture"])))
-    strokes: Any = payload.get("strokes")
-    width: Any = payload.get("width")
-    return sketch.from_strokes(strokes, width)
+        return sketch.from_image(image_files.open_image(_decoded(payload["picture"])))
+    return sketch.from_strokes(*_strokes(payload))
 
 
-def _picture(encoded: Any) -> bytes:
+def _strokes(payload: Payload) -> tuple[Any, Any]:
+    return payload.get("strokes"), payload.get("width")
+
+
+def encoded(seen: Tensor) -> str:
+    """Return 28x28 pixels as the page's scripts read them."""
+    return base64.b64encode(seen.numpy().tobytes()).decode("ascii")
+
+
+def _decoded(encoded: Any) -> bytes:
     if not isinstance(encoded, str) or len(encoded) > MAX_PICTURE_BYTES * 4 // 3 + 4:
         raise SketchError("The image is too large to be sent; save a smaller one.")
     try:

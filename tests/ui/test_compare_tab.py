@@ -158,10 +158,19 @@ def test_one_sketch_is_classified_by_every_chosen_model(
     reply = sketch_predictions(models, {**STROKE, "models": ["first", "second"]})
     seen = seen_of(STROKE)
     assert seen is not None
-    assert base64.b64decode(reply["seen"]) == seen.numpy().tobytes()
+    assert [base64.b64decode(pixels) for pixels in reply["seen"]] == [seen.numpy().tobytes()]
     for row, name in zip(reply["rows"], ("first", "second"), strict=True):
         digit = int(models.get(name).probabilities(seen[None])[0].argmax())
         assert row[:2] == [name, str(digit)]
+
+
+def test_a_number_is_split_by_every_model(workspace: Workspace, models: Models) -> None:
+    bars = [[[x, 0.3], [x, 0.7]] for x in (0.2, 0.8)]
+    reply = sketch_predictions(
+        models, {"strokes": bars, "width": 0.07, "models": ["first", "second"]}
+    )
+    assert len(reply["seen"]) == 2
+    assert all(len(row[1].split()) == 2 for row in reply["rows"])
 
 
 @pytest.mark.parametrize(

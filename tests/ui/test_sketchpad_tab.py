@@ -87,6 +87,39 @@ def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_each_digit_of_a_number_gets_feedback_of_its_own(workspace: Workspace) -> None:
+    models = Models(workspace)
+    bars = [[[x, 0.3], [x, 0.7]] for x in (0.2, 0.8)]
+    answer = sketchpad_tab.answer_sketch(models, {**DRAWN, "strokes": bars})
+    assert (answer["digit"], answer["is_digit"]) == (None, False)
+    assert answer["number"] == "".join(str(part["digit"]) for part in answer["parts"])
+    assert len(answer["parts"]) == 2
+    for place, part in enumerate(answer["parts"]):
+        verdict = {**JUDGED, "seen": part["seen"], "sketch": f"s-{place}", "digit": part["digit"]}
+        reply = sketchpad_tab.record_feedback(workspace, models, verdict, NOW)
+        assert reply["answer"] == part["digit"]
+    assert len(workspace.feedback.entries()) == 2
+
+
+@pytest.mark.parametrize("seen", ["", "AAAA", 3, "A" * 1046])
+def test_a_part_that_is_no_28x28_is_refused(workspace: Workspace, seen: object) -> None:
+    with pytest.raises(SketchError):
+        sketchpad_tab.record_feedback(workspace, Models(workspace), {**JUDGED, "seen": seen}, NOW)
+
+
+def test_the_pad_gets_the_ink_of_a_picture(workspace: Workspace) -> None:
+    image = Image.new("L", (300, 200), 255)
+    ImageDraw.Draw(image).line([(90, 40), (150, 40), (110, 160)], fill=0, width=14)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    payload = {"model": "a", "picture": base64.b64encode(file.getvalue()).decode()}
+    answer = sketchpad_tab.answer_sketch(Models(workspace), payload)
+    stencil = Image.open(io.BytesIO(base64.b64decode(answer["ink"].split(",")[1])))
+    assert stencil.size == image.size
+    assert stencil.getchannel("A").getpixel((120, 40)) == 255
+    assert stencil.getchannel("A").getpixel((20, 20)) == 0
+
+
 def test_feedback_stores_the_servers_own_prediction_and_returns_the_scores(
     workspace: Workspace,
 ) -> None:
@@ -160,7 +193,7 @@ def test_undefined_shares_are_null(workspace: Workspace) -> None:
         ({"strokes": None}, SketchError),
         ({"width": "wide"}, SketchError),
         ({"picture": None}, SketchError),
-        ({"picture": "A" * 5_000_000}, SketchError),
+        ({"picture": "A" * 6_000_000}, SketchError),
         ({"strokes": []}, FeedbackError),
         ({"digit": "7"}, FeedbackError),
         ({"digit": True}, FeedbackError),

@@ -75,5 +75,7 @@ class SketchReader:
 
 
 def _digest(payload: Payload) -> bytes:
-    sketch = {key: payload[key] for key in ("strokes", "width", "picture") if key in payload}
+    sketch = {
+        key: payload[key] for key in ("strokes", "width", "picture", "seen") if key in payload
+    }
     return hashlib.sha256(json.dumps(sketch).encode()).digest()

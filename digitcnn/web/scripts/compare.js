@@ -1,7 +1,7 @@
 // The Compare tab's "one sketch, every model": calls the app and fills the table.
 
 import { bytesOf, drawGrey, find, make } from "./dom.js";
-import { isBlank, sketchContent } from "./pad.js";
+import { isBlank, wholeSketch } from "./pad.js";
 import { connection, onConnection } from "./page_state.js";
 
 class CompareElement extends HTMLElement {
@@ -12,7 +12,7 @@ class CompareElement extends HTMLElement {
     const result = find(this, ".result");
     addEventListener("digitcnn-compare", async (event) => {
       const models = /** @type {CustomEvent} */ (event).detail;
-      const sketch = isBlank() ? {} : sketchContent();
+      const sketch = isBlank() ? {} : wholeSketch();
       const reply = await connection.call("compare_answers", { ...sketch, models });
       notice.textContent = reply.error ?? "";
       if (!reply.error) result.replaceChildren(...tableOf(reply));
@@ -25,11 +25,15 @@ class CompareElement extends HTMLElement {
 
 /** @param {import("./calls.js").Reply} reply */
 function tableOf({ seen, heads, rows }) {
-  const image = make("canvas", "seen");
-  [image.width, image.height] = [28, 28];
-  image.role = "img";
-  image.ariaLabel = "The sketch as the models see it";
-  drawGrey(image, bytesOf(seen));
+  const images = make("div", "seen");
+  for (const pixels of seen) {
+    const image = make("canvas");
+    [image.width, image.height] = [28, 28];
+    image.role = "img";
+    image.ariaLabel = "The sketch as the models see it";
+    drawGrey(image, bytesOf(pixels));
+    images.append(image);
+  }
   const table = make("table");
   const head = table.createTHead().insertRow();
   for (const text of heads) {
@@ -44,7 +48,7 @@ function tableOf({ seen, heads, rows }) {
     cell.scope = "row";
     row.append(cell, ...values.map((/** @type {string} */ value) => make("td", "", value)));
   }
-  return [image, table];
+  return [images, table];
 }
 
 customElements.define("digitcnn-compare", CompareElement);

@@ -42,12 +42,12 @@ function predict() {
   const pixels = frameStrokes(linesOf(strokes), PEN, model.framing);
   undoButton.disabled = clearButton.disabled = pixels === null;
   if (pixels === null) {
-    showPrediction(null);
+    showPrediction([]);
     return;
   }
   const { digit, probabilities, isDigit } = classify(pixels, model, tensors);
   const calibrated = model.temperature !== null;
-  showPrediction({ digit, refused: isDigit === false, probabilities, calibrated, pixels });
+  showPrediction([{ digit, refused: isDigit === false, probabilities, calibrated, pixels }]);
 }
 
 function undo() {

@@ -13,10 +13,10 @@ import {
   storeSketch,
   visitor,
 } from "./page_state.js";
+import { readPicture, withInk } from "./picture.js";
 import { createPredictionView } from "./prediction.js";
 import { extendStroke, idOf, linesOf, PEN, startStroke, strokesOf } from "./strokes.js";
 
-const IMAGE_SIDE = 512; // images are reduced to this many pixels before they are sent
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
 const BUSY_PACE = 90;
 const LATE = 3000; // milliseconds after which an earlier prediction is no longer shown
@@ -25,35 +25,47 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
 /** @typedef {import("./strokes.js").Stroke} Stroke */
 /** @typedef {import("./prediction.js").Prediction} Prediction */
 
-// feedback: what was said of the prediction that is shown. done: feedback was given, so the pen
-// begins the next sketch. lineage: the same for all states of a sketch that grows.
+/**
+ * One digit that was read. content: how calls send it. feedback: what was said of it.
+ * @typedef {Prediction & {
+ *   content: object,
+ *   feedback: { label: number | string, predicted: number | string } | null,
+ * }} Part
+ */
+
+// done: feedback was given, so the pen begins the next sketch. lineage: the same for all states of
+// a sketch that grows.
 const sketch = {
   /** @type {Stroke[]} */
   strokes: [],
-  /** @type {HTMLCanvasElement | null} shown in place of the strokes */
+  /** @type {import("./picture.js").Picture | null} in place of strokes */
+  picture: null,
+  /** @type {HTMLCanvasElement | null} the picture as it is shown */
   image: null,
   imageId: "",
-  /** @type {{ label: number | string, predicted: number | string } | null} */
-  feedback: null,
+  /** @type {Part[]} what is shown: one part, or the digits of a number, or none */
+  parts: [],
+  chosen: 0,
   done: false,
   lineage: 0,
 };
 
-export const isBlank = () => sketch.image === null && sketch.strokes.length === 0;
+export const isBlank = () => sketch.picture === null && sketch.strokes.length === 0;
 
 /** Names the sketch in the feedback: every change makes another sketch, a reload does not. */
-const sketchId = () => (sketch.image ? sketch.imageId : idOf(sketch.strokes));
+const sketchId = () => (sketch.picture ? sketch.imageId : idOf(sketch.strokes));
 
 /** The sketch as calls send it. */
-export function sketchContent() {
-  if (sketch.image) return { picture: sketch.image.toDataURL("image/png").split(",")[1] };
+export function wholeSketch() {
+  if (sketch.picture) return { picture: sketch.picture.content };
   return { strokes: linesOf(sketch.strokes), width: PEN };
 }
 
-// For the Compare tab, whose Gradio event takes the sketch along.
-addEventListener("digitcnn-sketch", (event) => {
-  if (!isBlank()) Object.assign(/** @type {CustomEvent} */ (event).detail, sketchContent());
-});
+/** The digit that the panels explain, as calls send it: of a number the chosen one. */
+export const sketchContent = () => sketch.parts[sketch.chosen]?.content ?? wholeSketch();
+
+/** @param {Prediction} part */
+const labelOf = ({ refused, digit }) => (refused ? NONE : digit);
 
 class SketchpadElement extends HTMLElement {
   connectedCallback() {
@@ -75,7 +87,7 @@ function startPad(root) {
   const clearButton = find(root, "#pad-clear");
   const rightButton = find(root, "#feedback-right");
   const wrongButton = find(root, "#feedback-wrong");
-  const showPrediction = createPredictionView(root);
+  const showPrediction = createPredictionView(root, choose);
 
   // ---- The sketch ------------------------------------------------------------------------------
 
@@ -85,7 +97,7 @@ function startPad(root) {
     onStart(point) {
       canvas.focus({ preventScroll: true }); // for the keys
       // After feedback, and on an image, the pen begins the next sketch.
-      const isNew = sketch.done || sketch.image !== null;
+      const isNew = sketch.done || sketch.picture !== null;
       if (isNew) empty();
       sketch.strokes.push(startStroke(point));
       changed({ grown: !isNew });
@@ -99,7 +111,7 @@ function startPad(root) {
 
   /** @param {{ grown: boolean }} change */
   function changed({ grown }) {
-    sketch.feedback = null;
+    for (const part of sketch.parts) part.feedback = null;
     sketch.done = false;
     if (!grown) sketch.lineage += 1;
     if (!isDrawing()) store();
@@ -114,14 +126,16 @@ function startPad(root) {
 
   function empty() {
     sketch.strokes = [];
+    sketch.picture = null;
     sketch.image = null;
+    sketch.parts = [];
     recorded.textContent = "";
   }
 
   function undo() {
     if (isBlank()) return;
     lift();
-    if (sketch.image) sketch.image = null;
+    if (sketch.picture) empty();
     else sketch.strokes.pop();
     changed({ grown: false });
   }
@@ -137,8 +151,6 @@ function startPad(root) {
 
   let version = 0; // of what is to be predicted: sketch and model
   let predicted = 0; // the version that is shown
-  /** @type {number | string | null} */
-  let shown = null; // the prediction that is shown: a digit, NONE, or null for none
   /** @type {Promise<void> | null} */
   let asking = null;
   let earliest = 0; // no call before this moment
@@ -160,10 +172,10 @@ function startPad(root) {
       const early = earliest - performance.now();
       if (early > 0) await new Promise((done) => setTimeout(done, early));
       const [asked, lineage, began] = [version, sketch.lineage, performance.now()];
-      const late = setTimeout(() => show(null, "No prediction"), LATE);
+      const late = setTimeout(() => show([], "No prediction"), LATE);
       const reply = isBlank()
         ? { digit: null }
-        : await connection.call("answer", { model: modelName(), ...sketchContent() });
+        : await connection.call("answer", { model: modelName(), ...wholeSketch() });
       clearTimeout(late);
       if (reply.busy) earliest = began + BUSY_PACE;
       predicted = asked; // one that the app could not give is asked for when it is back
@@ -177,25 +189,59 @@ function startPad(root) {
   }
 
   /** @param {import("./calls.js").Reply} reply */
-  function showReply({ error, digit, is_digit: isDigit, probabilities, seen, calibrated }) {
-    message.textContent = error ?? "";
+  function showReply(reply) {
+    message.textContent = reply.error ?? reply.reason ?? "";
     find(root, ".note").textContent =
-      isDigit === null ? "This model cannot reject non-digits." : "";
-    if (error || digit === null) {
-      show(null, isBlank() ? undefined : "No prediction");
-    } else {
-      const refused = isDigit === false;
-      show({ digit, refused, probabilities, calibrated, pixels: bytesOf(seen) });
-    }
+      reply.is_digit === null ? "This model cannot reject non-digits." : "";
+    if (reply.ink) showInk(reply);
+    const parts = reply.parts ?? (reply.probabilities ? [reply] : []);
+    show(
+      parts.map((/** @type {any} */ part) => ({
+        digit: part.digit,
+        refused: part.is_digit === false,
+        probabilities: part.probabilities,
+        calibrated: reply.calibrated,
+        pixels: bytesOf(part.seen),
+        // A drawing is kept as strokes; a picture is sent once, and never again for the panels.
+        content: reply.parts || sketch.picture ? { seen: part.seen } : wholeSketch(),
+        feedback: null,
+      })),
+      isBlank() ? undefined : reply.reason ? "Not one row of digits" : "No prediction",
+    );
   }
 
-  /** @param {Prediction | null} prediction @param {string} [words] */
-  function show(prediction, words) {
-    shown = prediction && (prediction.refused ? NONE : prediction.digit);
-    showPrediction(prediction, words);
+  /** Shows what was taken for ink. @param {import("./calls.js").Reply} reply */
+  async function showInk({ ink, parts = [] }) {
+    const { picture } = sketch;
+    if (!picture) return;
+    const colour = getComputedStyle(root).getPropertyValue("--accent").trim() || "royalblue";
+    const boxes = parts.map((/** @type {any} */ { box }) => box);
+    const image = await withInk(picture.canvas, ink, boxes, colour);
+    if (sketch.picture !== picture) return;
+    sketch.image = image;
+    paint();
+  }
+
+  /** @param {Part[]} parts @param {string} [words] */
+  function show(parts, words) {
+    sketch.parts = parts;
+    sketch.chosen = 0;
+    tell(words);
+  }
+
+  /** @param {number} place */
+  function choose(place) {
+    sketch.chosen = place;
+    tell();
+  }
+
+  /** @param {string} [words] */
+  function tell(words) {
+    const { parts, chosen } = sketch;
+    showPrediction(parts, words, chosen);
     showTools();
     // For the panels, which ask for more once the prediction is shown.
-    const { digit = null, refused = false } = prediction ?? {};
+    const { digit = null, refused = false } = parts[chosen] ?? {};
     const detail = { digit, refused, blank: isBlank(), lineage: sketch.lineage };
     dispatchEvent(new CustomEvent("digitcnn-answer", { detail }));
   }
@@ -216,10 +262,10 @@ function startPad(root) {
   });
 
   function showTools() {
-    const isUnknown = isBlank() || shown === null;
+    const isUnknown = isBlank() || sketch.parts.length === 0;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
     for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
-    const { feedback } = sketch;
+    const feedback = sketch.parts[sketch.chosen]?.feedback ?? null;
     const right = feedback !== null && feedback.label === feedback.predicted;
     rightButton.classList.toggle("chosen", feedback !== null && right);
     wrongButton.classList.toggle("chosen", feedback !== null && !right);
@@ -246,14 +292,33 @@ function startPad(root) {
       });
   }
 
-  /** @param {number | string | null} given @param {string} id */
+  /**
+   * Saves feedback on the chosen digit, or that all are right.
+   * @param {number | string | null} given @param {string} id
+   */
   async function save(given, id) {
     await settled();
-    if (isBlank() || shown === null || sketchId() !== id) return;
-    const label = given ?? shown;
-    const corrects = sketch.done;
+    if (isBlank() || sketchId() !== id) return;
+    const { parts, chosen } = sketch;
+    const places = given === null ? parts.map((_, place) => place) : [chosen];
+    for (const place of places) {
+      const name = parts.length > 1 ? `${id}-${place}` : id;
+      if (!(await saveOne(parts[place], given ?? labelOf(parts[place]), id, name))) return;
+    }
+    if (given === null && parts.length > 1 && sketchId() === id) {
+      recorded.textContent = `Saved: all ${parts.length} digits right. Draw the next.`;
+    }
+  }
+
+  /**
+   * Returns whether it was saved, for a sketch that is still there.
+   * @param {Part} part @param {number | string} label
+   * @param {string} id of the sketch @param {string} name of the digit in the feedback
+   */
+  async function saveOne(part, label, id, name) {
+    const corrects = part.feedback !== null;
     let waited = false;
-    const payload = { model: modelName(), ...sketchContent(), visitor, sketch: id };
+    const payload = { model: modelName(), ...part.content, visitor, sketch: name };
     const reply = await connection.deliver(
       "verdict",
       { ...payload, digit: label === NONE ? null : label },
@@ -268,21 +333,23 @@ function startPad(root) {
       recorded.textContent = reply.unavailable
         ? "Your feedback was not saved; give it again."
         : reply.error;
-      return;
+      return false;
     }
     showScores(reply);
     dispatchEvent(new Event("digitcnn-verdict"));
     const predictedLabel = reply.answer ?? NONE;
-    if (sketchId() === id) {
-      sketch.done = true;
-      sketch.feedback = { label, predicted: predictedLabel };
+    const isThere = sketchId() === id;
+    if (isThere) {
+      part.feedback = { label, predicted: predictedLabel };
+      sketch.done = sketch.parts.every(({ feedback }) => feedback !== null);
       showTools();
-    } else if (!waited) return;
+    } else if (!waited) return false;
     recorded.textContent =
       `${corrects ? "Corrected" : "Saved"}: ${labelText(label)}. ` +
       `The prediction ${labelText(predictedLabel)} was ` +
       `${label === predictedLabel ? "right" : "wrong"}. Draw the next digit.`;
     if (waited) holdReload(new Promise((done) => setTimeout(done, CONFIRMED)));
+    return isThere;
   }
 
   function askForLabel() {
@@ -334,26 +401,16 @@ function startPad(root) {
 
   /** @param {File} file */
   async function useImage(file) {
-    const small = document.createElement("canvas");
     try {
-      const whole = await createImageBitmap(file, { imageOrientation: "from-image" });
-      const scale = Math.min(1, IMAGE_SIDE / Math.max(whole.width, whole.height));
-      small.width = Math.max(1, Math.round(whole.width * scale));
-      small.height = Math.max(1, Math.round(whole.height * scale));
-      const context = /** @type {CanvasRenderingContext2D} */ (small.getContext("2d"));
-      context.imageSmoothingQuality = "high";
-      context.drawImage(whole, 0, 0, small.width, small.height);
-      whole.close();
-    } catch {
-      message.textContent =
-        "The browser cannot read this image; use a PNG, JPEG, WebP, BMP or GIF file.";
-      return;
+      const picture = await readPicture(file);
+      lift();
+      empty();
+      [sketch.picture, sketch.image, sketch.imageId] = [picture, picture.canvas, newSecret()];
+      changed({ grown: false });
+      canvas.focus({ preventScroll: true });
+    } catch (error) {
+      message.textContent = /** @type {Error} */ (error).message;
     }
-    empty();
-    sketch.image = small;
-    sketch.imageId = newSecret();
-    changed({ grown: false });
-    canvas.focus({ preventScroll: true });
   }
 
   /** @param {DataTransfer | null} transfer */
@@ -384,13 +441,20 @@ function startPad(root) {
 
   // ---- Start -----------------------------------------------------------------------------------
 
+  const chooser = /** @type {HTMLInputElement} */ (find(root, ".tools input"));
+  find(root, "#pad-picture").addEventListener("click", () => chooser.click());
+  chooser.addEventListener("change", () => {
+    const file = chooser.files?.[0];
+    if (file) useImage(file);
+    chooser.value = ""; // the same file can be chosen again
+  });
   undoButton.addEventListener("click", undo);
   clearButton.addEventListener("click", clear);
   rightButton.addEventListener("click", () => rate(null));
   wrongButton.addEventListener("click", askForLabel);
   const useModel = () => {
     pad.dataset.model = modelName();
-    sketch.feedback = null; // it was given to another model's prediction
+    for (const part of sketch.parts) part.feedback = null; // given to another model's prediction
     predictAgain();
   };
   addEventListener("digitcnn-model", useModel);
@@ -398,14 +462,14 @@ function startPad(root) {
   addEventListener("pagehide", store);
   onConnection((notice) => {
     message.textContent = notice;
-    if (notice) show(null, isBlank() ? undefined : "No prediction");
+    if (notice) show([], isBlank() ? undefined : "No prediction");
     else {
       predictAgain();
       refreshScores();
     }
   });
 
-  show(null);
+  show([]);
   if (!connection.notice) refreshScores();
   if (modelName()) useModel();
   loginKnown.then(() => {
