@@ -34,10 +34,10 @@ class FigureStarted:
 
 @dataclass(frozen=True)
 class FigureDrawn:
-    """One of the nine figures, as the bytes of a PNG file."""
+    """One of the nine figures, as the bytes of a file: PNG unless another type was asked for."""
 
     name: str
-    png: bytes
+    content: bytes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.figures import NAMES, FileType
 from digitcnn.analysis.findings import Findings, gather
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
@@ -62,7 +62,7 @@ def evaluate(
 
 
 class FigureCache(SharedCache[Key, bytes]):
-    """Figures as PNG bytes, shared by all pages."""
+    """Figures as files, shared by all pages."""
 
     def __init__(self) -> None:
         super().__init__(CACHE_BYTES, len)
@@ -77,15 +77,16 @@ def draw_figures(
     cache: FigureCache,
     names: Sequence[str] = NAMES,
     notify: Notify = ignore,
+    file_type: FileType = "png",
 ) -> dict[str, bytes]:
-    """Return the figures with those names as PNG bytes, drawn where ``cache`` lacks them.
+    """Return the figures with those names as files, drawn where ``cache`` lacks them.
 
     Figures that the model does not support are left out. passes: number of dropout passes per mask
     type for figure 9, run only if it has to be drawn. notify: gets ``FigureStarted`` before a
     figure is drawn, then ``FigureDrawn`` or ``FigureUnavailable`` for each figure, and the progress
     of classifying and of the passes.
     """
-    pngs = {}
+    files = {}
     for number, name in enumerate(names, 1):
 
         def draw(_: Progress, name: str = name, number: int = number) -> bytes:
@@ -93,15 +94,16 @@ def draw_figures(
             shown = findings
             if name == STABILITY:
                 shown = _with_stability(findings, checkpoint, passes, predict, notify)
-            return figures.png(figures.draw(name, shown))
+            return figures.rendered(figures.draw(name, shown), file_type)
 
         try:
-            pngs[name] = cache.get(_key(name, findings, checkpoint.key, passes), draw)
+            key = (file_type, *_key(name, findings, checkpoint.key, passes))
+            files[name] = cache.get(key, draw)
         except CapabilityError as error:
             notify(FigureUnavailable(name, str(error)))
         else:
-            notify(FigureDrawn(name, pngs[name]))
-    return pngs
+            notify(FigureDrawn(name, files[name]))
+    return files
 
 
 def _with_stability(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import gradio as gr
@@ -16,13 +16,17 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
 
-def suggested(names: Sequence[str], selected: Any) -> list[str]:
+def suggested(
+    names: Sequence[str], selected: Any, copies: Container[str] = frozenset()
+) -> list[str]:
     """Return the models to compare by default: the selected and the newest other one.
 
     names: of all available models, the newest first; of fewer than two, all. selected: unchecked.
+    copies: names of models fine-tuned on sketches, which are compared only if they are selected.
     """
     first = [name for name in names if name == selected]
-    return [*first, *(name for name in names if name != selected)][:2]
+    others = [name for name in names if name != selected and name not in copies]
+    return [*first, *others][:2]
 
 
 def names_in(chosen: Any) -> list[str]:
@@ -38,15 +42,16 @@ class ModelChoice:
         """Build the components."""
         self._workspace, self._models = workspace, models
         available = models.choices()
-        at_first = suggested([name for _, name in available], models.default)
+        at_first = self._suggested([name for _, name in available], models.default)
         self._suggestion = gr.State(at_first)
         self.chosen = gr.Dropdown(
             available,
             value=at_first,
             multiselect=True,
             label="Models",
-            info="Two to eight; default: the model chosen above and the newest other one",
+            info="Two to eight: type or click to add one, or drop a file anywhere on this tab",
             elem_id="compare-models",
+            elem_classes="model-slots",
         )
         self._files = gr.File(
             label="Drop weight files of any digit classifier",
@@ -102,6 +107,12 @@ class ModelChoice:
 
         self._save.click(save, [owner_token, self._dropped], status, js=WITH_TOKEN_JS, **PRIVATE)
 
+    def _suggested(self, names: Sequence[str], selected: Any) -> list[str]:
+        copies = {
+            name for name in names if "tuned_sketches" in self._models.get(name).details.config
+        }
+        return suggested(names, selected, copies)
+
     def _refresh(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
         """Offer the models available now; chosen ones that are still available stay chosen."""
         available = self._models.choices(request.session_hash)
@@ -110,14 +121,16 @@ class ModelChoice:
         if stay == names_in(chosen):
             # Without a value: a choice made meanwhile is not taken back.
             return gr.Dropdown(available, multiselect=True)
-        return gr.Dropdown(available, value=stay or suggested(names, selected), multiselect=True)
+        return gr.Dropdown(
+            available, value=stay or self._suggested(names, selected), multiselect=True
+        )
 
     def _follow(
         self, chosen: Any, selected: Any, suggestion: list[str], request: gr.Request
     ) -> tuple[Any, list[str]]:
         """Follow the selector above the tabs, until a choice is made here."""
         available = self._models.choices(request.session_hash)
-        new = suggested([name for _, name in available], selected)
+        new = self._suggested([name for _, name in available], selected)
         if names_in(chosen) != suggestion or new == suggestion:
             return self._refresh(chosen, selected, request), suggestion
         return gr.Dropdown(available, value=new, multiselect=True), new

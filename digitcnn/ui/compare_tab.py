@@ -8,19 +8,16 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.ui.access import Access
+from digitcnn.ui.compare_export import export_page
 from digitcnn.ui.compare_models import ModelChoice
 from digitcnn.ui.compare_sketch import build_sketch_section
-from digitcnn.ui.compare_steps import (
-    ComparisonView,
-    compared_robustness_steps,
-    comparison_steps,
-    differences_of,
-)
+from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, results_view, run_on_press, status_line
+from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.results import Results, Subject, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_sets
-from digitcnn.ui.tables import table_view
+from digitcnn.ui.tables import data_link, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
 from digitcnn.workspace import Workspace
@@ -29,8 +26,8 @@ from digitcnn.workspace import Workspace
 AT_A_TIME = 2
 
 NO_RESULTS = (
-    "No results yet. Choose at least two models (train one or drop a file above) and press Compare "
-    "to see accuracies, significance tests, the images they disagree on, and robustness."
+    "No results yet. Choose at least two models (train one or drop a file here) and press Compare "
+    "to see what differs in their settings, which is better, and the images they disagree on."
 )
 
 
@@ -46,60 +43,92 @@ def build_compare_tab(
 
     model_select: its value is the name of the model that is compared with others at first.
     """
-    gr.Markdown(
-        "Compare two to eight models on the same images: which is better, and is the difference "
-        "more than chance? You can drop your own checkpoints below."
-    )
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=300, elem_classes="takes-files"):
-            choice = ModelChoice(workspace, models)
-        with gr.Column(scale=2, min_width=280):
-            digits = build_sets(workspace, page, "compare-digits")
-            run = gr.Button("Compare", variant="primary", elem_id="compare-run")
-    status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
-    choice.connect(access, owner_token, model_select, status, page)
-    components = {"status": status, **_build_results(workspace, models)}
+    with gr.Column(elem_classes="takes-files"):
+        with gr.Row(equal_height=True, elem_classes="tab-head"):
+            gr.Markdown(
+                "Which model is better on the same images, and is it more than chance?",
+                elem_classes="lead-in",
+            )
+            export = gr.Button("Export page", size="sm", scale=0, elem_id="compare-export")
+        export_link = gr.HTML(elem_id="compare-export-link")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300):
+                choice = ModelChoice(workspace, models)
+            with gr.Column(scale=1, min_width=300):
+                digits = build_sets(workspace, page, "compare-digits")
+        run = gr.Button("Compare", variant="primary", elem_id="compare-run")
+        status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
+        choice.connect(access, owner_token, model_select, status, page)
+        results = Results("compare", "Comparison", "Compare")
+        components, robustness = _build_results(workspace, models, results)
 
-    run_on_press(
-        run,
-        "Comparison",
-        lambda _, *values: comparison_steps(workspace, models, *values),
-        [choice.chosen, digits],
-        components,
-        at_a_time=AT_A_TIME,
-    )
-    build_sketch_section(models, choice.chosen)
+        results.connect(
+            run,
+            {"status": status, **components},
+            selection=[choice.chosen, digits],
+            subject_of=partial(comparison_subject, workspace, models),
+            steps=lambda _, subject: comparison_steps(workspace, models, subject),
+            at_a_time=AT_A_TIME,
+        )
+
+        @toasting
+        def make_page(subject: Subject, measured: dict[str, str]) -> str:
+            page = export_page(workspace, models, subject, measured)
+            return data_link(page.encode(), "text/html;charset=utf-8", "comparison.html", "Export")
+
+        export.click(make_page, [results.view, robustness.shown], export_link, **PRIVATE).success(
+            None, js="() => document.querySelector('#compare-export-link a')?.click()", **PRIVATE
+        )
+        build_sketch_section(models, choice.chosen)
 
 
-def _build_results(workspace: Workspace, models: Models) -> dict[str, Any]:
+def _build_results(
+    workspace: Workspace, models: Models, results: Results
+) -> tuple[dict[str, Any], RobustnessSection]:
     """Build the components of the results; return them by name."""
-    shown = gr.State(ComparisonView())
     with results_view("compare-results"):
+        differs = table_view(elem_id="compare-differs")
+        verdicts = gr.HTML(
+            css_template=bundle.style("verdicts.css"),
+            apply_default_css=False,
+            elem_id="compare-words",
+        )
+        accuracies = gr.HTML(apply_default_css=False, elem_id="compare-accuracies")
         table = table_view(elem_id="compare-table")
-        words = gr.HTML(elem_id="compare-words")
-        pairs = table_view(elem_id="compare-pairs")
-        with gr.Accordion("Settings and training curves", open=False):
-            settings = table_view(elem_id="compare-settings")
-            history = gr.HTML(elem_id="compare-history")
         gr.Markdown("### Where they differ")
         with gr.Row():
-            set_of = gr.Dropdown([], label="Test set", elem_id="compare-set")
-            first = gr.Dropdown([], label="Model A", elem_id="compare-first")
-            second = gr.Dropdown([], label="Model B", elem_id="compare-second")
-        images = table_view(elem_id="compare-images", style=bundle.style("tiles.css"))
-        robustness = RobustnessSection("test set chosen above", "compare-robustness")
+            set_of = gr.Dropdown([], label="Test set", min_width=140, elem_id="compare-set")
+            first = gr.Dropdown([], label="Model A", min_width=140, elem_id="compare-first")
+            second = gr.Dropdown([], label="Model B", min_width=140, elem_id="compare-second")
+        images = gr.HTML(
+            css_template=bundle.style("tiles.css"),
+            apply_default_css=False,
+            elem_id="compare-images",
+        )
+        robustness = RobustnessSection(results, "test set chosen above")
+        robustness.connect(workspace, models, set_of)
+        with gr.Accordion("Significance tests (McNemar, Holm)", open=False):
+            pairs = table_view(elem_id="compare-pairs")
+        with gr.Accordion("Per digit and confusion", open=False):
+            digit_tables = table_view(elem_id="compare-digit-tables")
+        with gr.Accordion("All settings and training curves", open=False):
+            settings = table_view(elem_id="compare-settings")
+            history = gr.HTML(apply_default_css=False, elem_id="compare-history")
+
+    @toasting
+    def differ(subject: Subject, *choice: Any) -> list[str]:
+        parts = differences_of(workspace, models, subject, *choice)
+        return [results.stamped(subject, part) for part in parts]
 
     for control in (set_of, first, second):
         control.input(
-            toasting(partial(differences_of, workspace, models)),
-            [shown, set_of, first, second],
-            images,
-            **PRIVATE,
+            differ, [results.view, set_of, first, second], [images, digit_tables], **PRIVATE
         )
-    robustness.on_click(partial(compared_robustness_steps, workspace, models), [shown, set_of])
     return {
+        "differs": differs,
+        "verdicts": verdicts,
+        "accuracies": accuracies,
         "table": table,
-        "words": words,
         "pairs": pairs,
         "settings": settings,
         "history": history,
@@ -107,8 +136,8 @@ def _build_results(workspace: Workspace, models: Models) -> dict[str, Any]:
         "first": first,
         "second": second,
         "images": images,
+        "digit_tables": digit_tables,
         "robustness_status": robustness.status,
         "robustness": robustness.figure,
         "robustness_table": robustness.table,
-        "view": shown,
-    }
+    }, robustness

@@ -22,10 +22,11 @@ from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import DASH, Cell, Value, table
-from digitcnn.web.charts import Series, chart, count_axis, linear_axis
+from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
-MOST_IMAGES = 24
+# In all, and before somebody asks for more.
+MOST_IMAGES, FIRST_IMAGES = 24, 6
 BEST = "●"
 
 NETWORKS_NOT_RECIPES = (
@@ -36,7 +37,7 @@ NETWORKS_NOT_RECIPES = (
 
 def models_table(
     comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint], trained_here: set[str]
-) -> str:
+) -> Markup:
     """Render a row per model: its origin, and its accuracy and calibration on every set.
 
     comparisons: one per digit set, of the same models. trained_here: digests of networks whose
@@ -67,15 +68,18 @@ def models_table(
         rows.append(row)
     sets = [(f"{comparison.title} (95%)", f"ECE {comparison.title}") for comparison in comparisons]
     about = ["Model", "Trained on", "Epochs", "Seed"]
+    origin = ["Size", "Digest", "Date"]
     return table(
-        [*about, *itertools.chain(*sets), "Size", "Digest", "Date"],
+        [*about, *itertools.chain(*sets), *origin],
         rows,
         label=f"Models ({BEST} not significantly worse than the best in its column)",
         caption=True,
+        advanced=["Epochs", "Seed", *(ece for _, ece in sets), *origin],
+        file_name="models.csv",
     )
 
 
-def pairs_table(comparison: Comparison) -> str:
+def pairs_table(comparison: Comparison) -> Markup:
     """Render a row per pair of models, with the verdict."""
     rows: list[list[Value]] = [
         [
@@ -98,19 +102,44 @@ def pairs_table(comparison: Comparison) -> str:
         rows,
         label=f"Model pairs on {comparison.n:,} images of {comparison.title}",
         caption=True,
+        file_name=f"pairs-{comparison.evaluations[0].digits}.csv",
     )
 
 
-def words(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint]) -> Markup:
+def verdicts(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint]) -> Markup:
     """Render the verdicts in sentences, a summary of seeds of one recipe, and a caveat."""
     details = [checkpoint.details for checkpoint in checkpoints]
-    sentences = []
-    for comparison in comparisons:
-        sentences.append(f"{comparison.title}: {_verdict(comparison)}.")
-        for recipe in seeds_of_one_recipe(details, comparison):
-            seeds = ", ".join(map(str, recipe.seeds))
-            sentences.append(f"Same recipe, seeds {seeds}: {recipe.text} on {recipe.title}.")
-    return render("paragraphs.html", sentences=[*sentences, NETWORKS_NOT_RECIPES])
+    recipes = [
+        f"Same recipe, seeds {', '.join(map(str, recipe.seeds))}: {recipe.text} on {recipe.title}."
+        for comparison in comparisons
+        for recipe in seeds_of_one_recipe(details, comparison)
+    ]
+    return render(
+        "compare/verdicts.html",
+        verdicts=[f"{one.title}: {_verdict(one)}." for one in comparisons],
+        notes=[*recipes, NETWORKS_NOT_RECIPES],
+    )
+
+
+def accuracies(comparisons: Sequence[Comparison]) -> Markup:
+    """Draw each model's accuracy with its 95% interval, a chart per set."""
+    return Markup("").join(
+        intervals(
+            f"Accuracy on {one.title} (%), with 95% intervals",
+            [
+                Interval(
+                    name,
+                    100 * evaluation.accuracy,
+                    100 * evaluation.accuracy_low,
+                    100 * evaluation.accuracy_high,
+                    evaluation.accuracy_text,
+                )
+                for name, evaluation in zip(one.names, one.evaluations, strict=True)
+            ],
+            bounds=(0.0, 100.0),
+        )
+        for one in comparisons
+    )
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -122,16 +151,34 @@ def _verdict(comparison: Comparison) -> str:
     return f"not significantly worse than the best: {', '.join(best)}"
 
 
-def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> str:
+def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
+    """Render the training settings in which the files differ, or a sentence that none does."""
+    rows = [row for row in _settings(checkpoints) if row[2]]
+    if not rows:
+        return render("paragraphs.html", sentences=["These files record the same settings."])
+    return _settings_table(names, rows, "Settings that differ")
+
+
+def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
     """Render the files' training settings side by side, with differences marked."""
-    settings = settings_side_by_side([checkpoint.details for checkpoint in checkpoints])
+    return _settings_table(
+        names, _settings(checkpoints), "Settings side by side; ≠ marks what differs"
+    )
+
+
+Setting = tuple[str, list[Any], bool]
+
+
+def _settings(checkpoints: Sequence[Checkpoint]) -> list[Setting]:
+    return settings_side_by_side([checkpoint.details for checkpoint in checkpoints])
+
+
+def _settings_table(names: Sequence[str], settings: Sequence[Setting], label: str) -> Markup:
     rows: list[list[Value]] = [
-        [f"{setting} ≠" if differs else setting, *map(_setting, values)]
+        [f"{setting.replace('_', ' ')}{' ≠' * differs}", *map(_setting, values)]
         for setting, values, differs in settings
     ]
-    return table(
-        ["Setting", *names], rows, label="Settings side by side; ≠ marks what differs", caption=True
-    )
+    return table(["Setting", *names], rows, label=label, caption=True, file_name="settings.csv")
 
 
 def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
@@ -160,23 +207,23 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
     )
 
 
-def differences(comparison: Comparison, digit_set: DigitSet, a: int, b: int) -> str:
-    """Render the images that only one of two models gets right, and how they differ per digit.
+def differences(comparison: Comparison, digit_set: DigitSet, a: int, b: int) -> Markup:
+    """Render the images that only one of two models gets right.
 
     a, b: places of the models, different.
     """
+    return _only_right(comparison, digit_set, a, b) + _only_right(comparison, digit_set, b, a)
+
+
+def digit_tables(comparison: Comparison, a: int, b: int) -> Markup:
+    """Render how two models differ per digit, and their confusion matrices' difference."""
     first, second = sorted((a, b))
-    return "".join(
-        [
-            _only_right(comparison, digit_set, a, b),
-            _only_right(comparison, digit_set, b, a),
-            _digits_table(comparison, first, second),
-            _confusion_difference(comparison, first, second),
-        ]
+    return _digits_table(comparison, first, second) + _confusion_difference(
+        comparison, first, second
     )
 
 
-def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: int) -> str:
+def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: int) -> Markup:
     indices = comparison.only(right, wrong)
     shown = indices[:MOST_IMAGES]
     more = ""
@@ -190,10 +237,11 @@ def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: 
         shown.tolist(),
         comparison.predictions[wrong].probabilities(temperature)[shown],
         note=f"Predictions and probabilities are those of {b}{more}.",
+        first=FIRST_IMAGES,
     )
 
 
-def _digits_table(comparison: Comparison, a: int, b: int) -> str:
+def _digits_table(comparison: Comparison, a: int, b: int) -> Markup:
     rows: list[list[Value]] = [
         [
             str(digit),
@@ -210,10 +258,11 @@ def _digits_table(comparison: Comparison, a: int, b: int) -> str:
         rows,
         label=f"{first} minus {second} per digit of {comparison.title}",
         caption=True,
+        file_name="per-digit-difference.csv",
     )
 
 
-def _confusion_difference(comparison: Comparison, a: int, b: int) -> str:
+def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
     first, second = comparison.evaluations[a].confusion, comparison.evaluations[b].confusion
     rows: list[list[Value]] = []
     for digit in range(CLASSES):
@@ -224,6 +273,7 @@ def _confusion_difference(comparison: Comparison, a: int, b: int) -> str:
         rows,
         label=f"Prediction counts: {comparison.names[a]} minus {comparison.names[b]}",
         caption=True,
+        file_name="confusion-difference.csv",
     )
 
 

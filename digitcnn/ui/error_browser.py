@@ -15,21 +15,22 @@ from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.training_images import training_images
-from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
-TILES = 60
+# In all, and before somebody asks for more.
+TILES, FIRST_TILES = 60, 12
 # More would keep the machine busy for a minute, and would be too long a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000
 
-# Scrolls to the images of a chosen cell, below the matrices, no further than necessary. Two frames
-# later, because only then do they have their size.
+# Scrolls to the images of a chosen cell, on a phone below the matrices, no further than necessary.
+# Two frames later, because only then do they have their size.
 SHOW_IMAGES_JS = """() => requestAnimationFrame(() => requestAnimationFrame(() => {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   document.querySelector("#evaluate-errors")?.scrollIntoView(
@@ -60,57 +61,70 @@ class ErrorBrowser:
     images: gr.HTML
 
 
-def build_error_browser(workspace: Workspace, models: Models, shown: gr.State) -> ErrorBrowser:
-    """Build the section. shown: of type EvaluationView."""
-    gr.Markdown("### Errors\nClick a cell of a confusion matrix, or choose digits below it.")
-    matrices = gr.HTML(
-        css_template=style("scroll_shadow.css", "matrices.css"),
-        js_on_load=CHOOSE_CELL_JS,
-        apply_default_css=False,
-        elem_id="evaluate-matrices",
-    )
-    with gr.Row(equal_height=True, elem_classes="model-row"):
-        digits = gr.Dropdown([], label="Digit set", elem_id="evaluate-errors-digits")
-        true = gr.Dropdown(
-            ANY_DIGIT_CHOICES, value=ANY, label="True digit", elem_id="evaluate-true"
-        )
-        predicted = gr.Dropdown(
-            [("Any error", ANY_ERROR), *ANY_DIGIT_CHOICES[1:]],
-            value=ANY_ERROR,
-            label="Predicted digit",
-            elem_id="evaluate-predicted",
-        )
-        suspects = gr.Button("Find label errors", elem_id="evaluate-suspects")
-    images = gr.HTML(
-        css_template=style("tiles.css"), apply_default_css=False, elem_id="evaluate-errors"
-    )
+def build_error_browser(workspace: Workspace, models: Models, results: Results) -> ErrorBrowser:
+    """Build the section: confusion matrices, and beside them the images of a chosen cell."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=300):
+            gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
+            matrices = gr.HTML(
+                css_template=style("scroll_shadow.css", "matrices.css"),
+                js_on_load=CHOOSE_CELL_JS,
+                apply_default_css=False,
+                elem_id="evaluate-matrices",
+            )
+        with gr.Column(scale=6, min_width=300, elem_classes="beside-matrices"):
+            with gr.Row(equal_height=True):
+                digits = gr.Dropdown(
+                    [], label="Digit set", min_width=110, elem_id="evaluate-errors-digits"
+                )
+                true = gr.Dropdown(
+                    ANY_DIGIT_CHOICES,
+                    value=ANY,
+                    label="True digit",
+                    min_width=90,
+                    elem_id="evaluate-true",
+                )
+                predicted = gr.Dropdown(
+                    [("Any error", ANY_ERROR), *ANY_DIGIT_CHOICES[1:]],
+                    value=ANY_ERROR,
+                    label="Predicted digit",
+                    min_width=90,
+                    elem_id="evaluate-predicted",
+                )
+            images = gr.HTML(
+                css_template=style("tiles.css"), apply_default_css=False, elem_id="evaluate-errors"
+            )
+            suspects = gr.Button("Find label errors", size="sm", elem_id="evaluate-suspects")
 
-    def browse(view: EvaluationView, name: Any, true: Any, predicted: Any) -> str:
-        checkpoint, digit_set = view.open(workspace, models, name)
+    def browse(subject: Subject, name: Any, true: Any, predicted: Any) -> str:
+        (checkpoint,), digit_set = subject.open(workspace, models, name)
         predictions = workspace.predict(checkpoint, digit_set)
-        return error_tiles(digit_set, predictions, checkpoint, true, predicted)
+        return results.stamped(
+            subject, error_tiles(digit_set, predictions, checkpoint, true, predicted)
+        )
 
     @toasting
-    def pick(view: EvaluationView, event: gr.EventData) -> list[Any]:
+    def pick(view: Subject, event: gr.EventData) -> list[Any]:
         cell = event_data(event)
         name, true, predicted = (cell.get(key) for key in ("digits", "true", "predicted"))
         images = browse(view, name, str(true), str(predicted))
         return [name, str(true), str(predicted), images]
 
     @toasting
-    def suspect(view: EvaluationView, name: Any) -> Iterator[str]:
+    def suspect(subject: Subject, name: Any) -> Iterator[str]:
         yield status_line("Comparing with the training images.")
         try:
-            yield suspect_tiles(workspace, *view.open(workspace, models, name))
+            (checkpoint,), digit_set = subject.open(workspace, models, name)
+            yield results.stamped(subject, suspect_tiles(workspace, checkpoint, digit_set))
         except DigitCNNError as error:
             yield status_line(str(error))
 
     for choice in (digits, true, predicted):
-        choice.input(toasting(browse), [shown, digits, true, predicted], images, **PRIVATE)
-    matrices.click(pick, [shown], [digits, true, predicted, images], **PRIVATE).success(
+        choice.input(toasting(browse), [results.view, digits, true, predicted], images, **PRIVATE)
+    matrices.click(pick, [results.view], [digits, true, predicted, images], **PRIVATE).success(
         None, js=SHOW_IMAGES_JS, **PRIVATE
     )
-    suspects.click(suspect, [shown, digits], images, **PRIVATE)
+    suspects.click(suspect, [results.view, digits], images, **PRIVATE)
     # Suspects are of all digits, whatever cell was chosen before.
     suspects.click(lambda: [ANY, ANY_ERROR], None, [true, predicted], queue=False, **PRIVATE)
     return ErrorBrowser(matrices, digits, true, predicted, images)
@@ -122,10 +136,12 @@ def error_tiles(
     checkpoint: Checkpoint,
     true: Any = ANY,
     predicted: Any = ANY_ERROR,
+    most: int = TILES,
 ) -> str:
     """Render the images with that label and prediction, the most confident first.
 
-    true: a digit or ANY. predicted: a digit or ANY_ERROR. Raises DigitSetError for anything else.
+    true: a digit or ANY. predicted: a digit or ANY_ERROR. most: how many to render.
+    Raises DigitSetError for anything else.
     """
     if true not in (ANY, *DIGITS) or predicted not in (ANY_ERROR, *DIGITS):
         raise DigitSetError("Unknown pair of digits; choose a true and a predicted digit.")
@@ -135,7 +151,7 @@ def error_tiles(
         selected &= predictions.labels == int(true)
     indices = selected.nonzero().squeeze(1)
     probabilities = predictions.probabilities(checkpoint.temperature)[indices]
-    order = probabilities.max(dim=1).values.argsort(descending=True, stable=True)[:TILES]
+    order = probabilities.max(dim=1).values.argsort(descending=True, stable=True)[:most]
     if true == ANY and errors:
         heading = f"The most confident errors on {digit_set.title}"
     else:
@@ -151,6 +167,7 @@ def error_tiles(
         indices[order].tolist(),
         probabilities[order],
         f"{count}, the most confident first.",
+        first=FIRST_TILES,
     )
 
 
@@ -181,6 +198,7 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
         predictions.probabilities(checkpoint.temperature)[indices],
         f"The model and the nearest training digits of {training.name} (in MNIST framing where "
         "the sets differ) disagree with the label. Both can be wrong.",
+        first=FIRST_TILES,
     )
 
 

@@ -2,7 +2,7 @@
 
 It writes only the nine figures of a run, and only for the owner. The sections are built by
 ``set_chooser``, ``error_browser``, ``figure_gallery``, ``gap_section`` and ``robustness_section``;
-the results come from ``evaluation_steps``.
+the results come from ``evaluation_steps``, and ``results`` shows them.
 """
 
 from __future__ import annotations
@@ -14,30 +14,24 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.services.evaluation import FigureCache
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.access import Access
 from digitcnn.ui.error_browser import ANY, ANY_ERROR, build_error_browser
-from digitcnn.ui.evaluation_steps import EvaluationRequest, evaluation_steps
-from digitcnn.ui.evaluation_view import EvaluationView
+from digitcnn.ui.evaluation_steps import EvaluationRequest, evaluation_steps, evaluation_subject
 from digitcnn.ui.figure_gallery import build_figure_gallery
+from digitcnn.ui.figure_view import gallery_images
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import (
-    PRIVATE,
-    ViewUpdate,
-    default_passes,
-    results_view,
-    run_on_press,
-    status_line,
-)
-from digitcnn.ui.robustness_section import build_robustness_section
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, status_line
+from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.tables import table_view
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
 NO_RESULTS = (
-    "No results yet. Press Evaluate to see metrics, errors, nine figures, the causes of the gap, "
-    "and robustness."
+    "No results yet. Press Evaluate to see the accuracy on each test set, the errors, nine "
+    "figures, the causes of the gap, and robustness."
 )
 
 
@@ -54,73 +48,107 @@ def build_evaluate_tab(
     model_select: its value is the name of the checkpoint that is evaluated.
     """
     cache = FigureCache()
-    shown = gr.State(EvaluationView())
     gr.Markdown(
-        "Score the model on test sets it was not trained on: accuracy with a 95% interval, "
-        "calibration, nine figures, and its errors."
+        "How accurate is the model on digits that it was not trained on?", elem_classes="lead-in"
     )
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=300):
-            digits = build_set_chooser(workspace, access, owner_token, page)
-        with gr.Column(scale=2, min_width=280):
-            run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
+    digits = build_set_chooser(workspace, access, owner_token, page)
+    run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
     status = gr.HTML(status_line(NO_RESULTS), elem_id="evaluate-status")
-    with results_view("evaluate-results"):
-        table = table_view(elem_id="evaluate-table")
-        words = gr.HTML(css_template=style("downloads.css"), elem_id="evaluate-words")
-        with gr.Accordion("Per digit", open=False):
-            per_digit = table_view(elem_id="evaluate-per-digit")
-        browser = build_error_browser(workspace, models, shown)
-        gallery = build_figure_gallery(workspace, models, cache, shown)
-        gap = build_gap_section(workspace, models, shown, browser.digits)
-        robustness = build_robustness_section(workspace, models, shown, browser.digits)
+    results = Results("evaluate", "Evaluation", "Evaluate")
+    with results_view("evaluate-results"), gr.Tabs(elem_classes="sub-tabs"):
+        with gr.Tab("Summary"):
+            components = _build_summary()
+        with gr.Tab("Errors", render_children=True):
+            browser = build_error_browser(workspace, models, results)
+        with gr.Tab("Figures", render_children=True):
+            figures = build_figure_gallery(workspace, models, cache, results)
+        with gr.Tab("Gap and robustness", render_children=True):
+            part_set = gr.Dropdown([], label="Test set", elem_id="evaluate-gap-digits")
+            gap = build_gap_section(workspace, models, results, part_set)
+            robustness = RobustnessSection(results, "test set chosen above")
+            robustness.connect(workspace, models, part_set)
 
-    components: dict[str, Any] = {
+    components |= {
         "status": status,
-        "table": table,
-        "words": words,
-        "per_digit": per_digit,
-        **gallery.figures,
-        "zip": gallery.zip_link,
         "matrices": browser.matrices,
         "error_set": browser.digits,
         "true": browser.true,
         "predicted": browser.predicted,
         "errors": browser.images,
+        "figures": figures.gallery,
+        "figures_note": figures.note,
+        "part_set": part_set,
         "gap_status": gap.status,
         "gap": gap.figure,
         "robustness_status": robustness.status,
         "robustness": robustness.figure,
         "robustness_table": robustness.table,
-        "view": shown,
     }
 
     def score(
-        request: gr.Request, token: str, name: str | None, chosen: Any, *example_and_passes: Any
+        request: gr.Request, subject: Subject, token: str, *further: Any
     ) -> Iterator[ViewUpdate]:
-        checked = EvaluationRequest.check(workspace, models, name, chosen, *example_and_passes)
+        checked = EvaluationRequest.check(workspace, models, subject, *further)
+        names = list(subject.sets)
+        yield {
+            "true": ANY,
+            "predicted": ANY_ERROR,
+            "error_set": gr.Dropdown(names, value=names[0]),
+            "part_set": gr.Dropdown(names, value=names[-1]),
+        }
         save = access.is_owner(request, token)
-        for update in evaluation_steps(workspace, cache, checked, save=save):
-            if "view" in update:
-                names = list(update["view"].sets)
-                update |= {"true": ANY, "predicted": ANY_ERROR}
-                update["error_set"] = gr.Dropdown(names, value=names[0])
-            yield update
+        yield from evaluation_steps(workspace, cache, checked, save=save)
+
+    def prepare(update: ViewUpdate) -> ViewUpdate:
+        if "figures" not in update:
+            return update
+        return {**update, "figures": gallery_images(update["figures"], figures.gallery)}
 
     # Without triggers: when the page loads and whenever the selection changes.
     gr.on(
         None,
         partial(default_passes, models),
         model_select,
-        gallery.passes,
+        figures.passes,
         queue=False,
         **PRIVATE,
     )
-    run_on_press(
+    results.connect(
         run,
-        "Evaluation",
-        score,
-        [owner_token, model_select, digits, gallery.passes, gallery.digit, gallery.place],
         components,
-        js=WITH_TOKEN_JS,
+        selection=[model_select, digits],
+        subject_of=partial(evaluation_subject, workspace, models),
+        steps=score,
+        further=[figures.passes, figures.digit, figures.place],
+        owner_token=owner_token,
+        prepare=prepare,
     )
+
+
+def _build_summary() -> dict[str, Any]:
+    """Build what is seen first: accuracies, errors per digit and the worst errors."""
+    with gr.Column(elem_classes="summary"):
+        summary = gr.HTML(
+            css_template=style("summary.css"), apply_default_css=False, elem_id="evaluate-summary"
+        )
+        table = table_view(elem_id="evaluate-table")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=6, min_width=300):
+                bars = gr.HTML(apply_default_css=False, elem_id="evaluate-bars")
+            with gr.Column(scale=5, min_width=300):
+                worst = gr.HTML(
+                    css_template=style("tiles.css"),
+                    apply_default_css=False,
+                    elem_id="evaluate-worst",
+                )
+        with gr.Accordion("Calibration, per digit, CSV files", open=False):
+            words = gr.HTML(css_template=style("downloads.css"), elem_id="evaluate-words")
+            per_digit = table_view(elem_id="evaluate-per-digit")
+    return {
+        "summary": summary,
+        "table": table,
+        "bars": bars,
+        "worst": worst,
+        "words": words,
+        "per_digit": per_digit,
+    }

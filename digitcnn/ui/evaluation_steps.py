@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.figures import NAMES, FileType
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import gap
@@ -25,24 +25,36 @@ from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, wr
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
 from digitcnn.ui.error_browser import ANY, DIGITS, error_tiles
-from digitcnn.ui.evaluation_view import EvaluationView
-from digitcnn.ui.figure_view import figure_html, missing_figure_html
+from digitcnn.ui.figure_view import figures_note
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
+from digitcnn.ui.results import Subject
 from digitcnn.ui.set_chooser import MOST_SETS
 from digitcnn.workspace import Workspace
 
-# Names of the components that are emptied when an evaluation starts, besides the nine figures.
-_TEXTS = ("table", "words", "per_digit", "matrices", "errors", "zip")
+# Names of the components that are emptied when an evaluation starts, besides the figures.
+_TEXTS = ("summary", "bars", "worst", "table", "words", "per_digit", "matrices", "errors")
 _SECTIONS = ("gap_status", "gap", "robustness_status", "robustness", "robustness_table")
+# Errors shown at a glance.
+WORST = 6
+
+
+def evaluation_subject(workspace: Workspace, models: Models, name: Any, chosen: Any) -> Subject:
+    """Check a page's choice of a model and test sets, of any type; the model's own kind is first.
+
+    Raises DigitCNNError for what cannot be evaluated.
+    """
+    names = _set_names(chosen, [entry.name for entry in workspace.catalog.entries()])
+    trained_on = models.get(name).details.digits
+    return Subject.of(workspace, models, [name], own_kind_first(names, trained_on))
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationRequest:
     """What to evaluate, checked.
 
-    digit_sets: the model's own kind first. passes: per mask type, for figure 9. example: index of
-    the image of the first set that figure 6 follows.
+    passes: per mask type, for figure 9. example: index of the image of the first set that figure 6
+    follows.
     """
 
     checkpoint: Checkpoint
@@ -55,26 +67,20 @@ class EvaluationRequest:
         cls,
         workspace: Workspace,
         models: Models,
-        name: str | None,
-        chosen: Any,
+        subject: Subject,
         passes: Any,
         digit: Any = ANY,
         place: Any = 0,
     ) -> EvaluationRequest:
-        """Check a page's input, which may have any type.
+        """Open a model and its test sets, and check a page's further input, of any type.
 
-        name: of the checkpoint. chosen: names of test sets. digit, place: as ``example_of``.
-        Raises DigitCNNError for what cannot be evaluated.
+        digit, place: as ``example_of``. Raises DigitCNNError for what cannot be evaluated.
         """
         if isinstance(passes, float) and passes.is_integer():
             passes = int(passes)
         check_passes(passes)
-        names = _set_names(chosen, [entry.name for entry in workspace.catalog.entries()])
-        checkpoint = models.get(name)
-        digit_sets = [
-            workspace.catalog.open(set_name, "test")
-            for set_name in own_kind_first(names, checkpoint.details.digits)
-        ]
+        (checkpoint,) = subject.checkpoints(models)
+        digit_sets = [workspace.catalog.open(set_name, "test") for set_name in subject.sets]
         return cls(checkpoint, digit_sets, passes, example_of(digit_sets[0], digit, place))
 
     def evaluate(self, workspace: Workspace, notify: Notify = ignore) -> Findings:
@@ -94,8 +100,9 @@ class EvaluationRequest:
         cache: FigureCache,
         names: Sequence[str] = NAMES,
         notify: Notify = ignore,
+        file_type: FileType = "png",
     ) -> dict[str, bytes]:
-        """Return the figures called ``names`` as PNG bytes, drawn where ``cache`` lacks them."""
+        """Return the figures called ``names`` as files, drawn where ``cache`` lacks them."""
         return draw_figures(
             findings,
             self.checkpoint,
@@ -104,63 +111,62 @@ class EvaluationRequest:
             cache=cache,
             names=names,
             notify=notify,
+            file_type=file_type,
         )
 
 
 def evaluation_steps(
     workspace: Workspace, cache: FigureCache, request: EvaluationRequest, *, save: bool
 ) -> Iterator[ViewUpdate]:
-    """Yield what the page shows, step by step.
+    """Yield what the page shows, step by step; ``figures`` are PNG files by their names.
 
     save: write the figures into the folder of the run that trained the model, where there is one.
     Raises DigitCNNError where the figures cannot be written.
     """
-    yield dict.fromkeys((*_TEXTS, *_SECTIONS, *NAMES), "")
+    yield {**dict.fromkeys((*_TEXTS, *_SECTIONS, "figures_note"), ""), "figures": {}}
     findings = yield from updates_of(
         lambda notify: request.evaluate(workspace, notify), status_update
     )
     yield _numbers(request, findings)
     folder = _run_folder(workspace, request.checkpoint.digest) if save else None
-    # Figures from the cache come at once, with the next status.
-    pending: ViewUpdate = {}
+    pngs: dict[str, bytes] = {}
+    missing: dict[str, str] = {}
+
+    def figures() -> ViewUpdate:
+        return {"figures": dict(pngs), "figures_note": figures_note(missing)}
 
     def show(event: Event) -> ViewUpdate | None:
-        nonlocal pending
-        if isinstance(event, FigureDrawn | FigureUnavailable):
-            pending[event.name] = figure_view(event)
-            if isinstance(event, FigureDrawn) and folder is not None:
-                write_figure(event.name, event.png, folder)
-            return None
+        if isinstance(event, FigureUnavailable):
+            missing[event.name] = event.reason
+        if isinstance(event, FigureDrawn):
+            pngs[event.name] = event.content
+            if folder is not None:
+                write_figure(event.name, event.content, folder)
         line = progress_line(event)
-        update, pending = {**pending, "status": line}, {}
-        return update
+        # Figures from the cache come at once, with the next status.
+        return None if line is None else {**figures(), "status": line}
 
     yield from updates_of(
         lambda notify: request.draw(workspace, findings, cache, notify=notify), show
     )
-    summary = view.summary(request.checkpoint, findings.evaluations)
-    yield {**pending, "status": status_line(summary)}
-
-
-def figure_view(event: FigureDrawn | FigureUnavailable) -> str:
-    """Render one of the nine figures, or why this model has none."""
-    if isinstance(event, FigureDrawn):
-        return figure_html(event.name, event.png)
-    return missing_figure_html(event.name, event.reason)
+    summary = view.summary_line(request.checkpoint, findings.evaluations)
+    yield {**figures(), "status": status_line(summary)}
 
 
 def _numbers(request: EvaluationRequest, findings: Findings) -> ViewUpdate:
     checkpoint = request.checkpoint
     first, *others = findings.evaluations
     gaps = [gap(first, other) for other in others]
-    names = tuple(digit_set.name for digit_set in request.digit_sets)
+    worst = error_tiles(request.digit_sets[0], findings.predictions[0], checkpoint, most=WORST)
     return {
+        "summary": view.summary(findings.evaluations, gaps),
+        "bars": view.digit_errors(findings.evaluations),
+        "worst": worst,
         "table": view.evaluations_table(findings.evaluations, gaps),
         "words": view.words(checkpoint, findings.evaluations, gaps),
         "per_digit": view.per_digit_table(findings.evaluations),
         "matrices": view.matrices(findings.evaluations),
         "errors": error_tiles(request.digit_sets[0], findings.predictions[0], checkpoint),
-        "view": EvaluationView(checkpoint.name, checkpoint.digest, names),
     }
 
 

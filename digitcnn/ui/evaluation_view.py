@@ -6,8 +6,6 @@ All texts of numbers come from ``analysis.metrics``, as in the figures and on th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -20,33 +18,87 @@ from digitcnn.analysis.metrics import (
     gap_text,
     per_digit_csv,
 )
-from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import listed
-from digitcnn.errors import CheckpointError, DigitSetError
-from digitcnn.intervals import percent
+from digitcnn.intervals import percent, wilson_interval
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.models import Models
 from digitcnn.ui.tables import Cell, Value, csv_link, table
+from digitcnn.web.charts import Axis, Series, chart, linear_axis
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
+
+BARS_WIDTH, BARS_HEIGHT = 560, 280
 
 
-@dataclass(frozen=True)
-class EvaluationView:
-    """What a page shows: the model's name and digest, and the test sets; empty at first."""
+def summary(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> Markup:
+    """Render the accuracy on each set, large and with its interval, and the gaps in sentences."""
+    return render(
+        "evaluate/summary.html",
+        cards=[
+            {
+                "title": one.title,
+                "accuracy": percent(one.accuracy),
+                "low": f"{100 * one.accuracy_low:.2f}",
+                "high": f"{100 * one.accuracy_high:.2f}",
+                "errors": f"{one.errors:,} of {one.n:,} wrong",
+            }
+            for one in evaluations
+        ],
+        sentences=[gap_sentence(gap) for gap in gaps],
+    )
 
-    model: str = ""
-    digest: str = ""
-    sets: tuple[str, ...] = ()
 
-    def open(self, workspace: Workspace, models: Models, name: Any) -> tuple[Checkpoint, DigitSet]:
-        """Return the model and one of the sets. Raises DigitCNNError where either is gone."""
-        if not self.sets or name not in self.sets:
-            raise DigitSetError("This set has no results on this page; press Evaluate first.")
-        checkpoint = models.get(self.model)
-        if checkpoint.digest != self.digest:
-            raise CheckpointError(f"{self.model} has changed; press Evaluate again.")
-        return checkpoint, workspace.catalog.open(name, "test")
+def gap_sentence(gap: Gap) -> str:
+    """Return what a gap says, in a sentence."""
+    if gap.low <= 0 <= gap.high:
+        return (
+            f"These images show no difference in accuracy between {gap.first} and {gap.second}: "
+            f"{gap_text(gap)}."
+        )
+    than = "less" if gap.points > 0 else "more"
+    low, high = sorted((abs(gap.low), abs(gap.high)))
+    return (
+        f"On {gap.second} the model is {abs(gap.points):.2f} points {than} accurate than on "
+        f"{gap.first} (95% interval {low:.2f} to {high:.2f})."
+    )
+
+
+def digit_errors(evaluations: Sequence[Evaluation]) -> Markup:
+    """Draw the share of errors per true digit, with 95% intervals; a colour per set."""
+    width = 0.8 / len(evaluations)
+    series = []
+    for place, one in enumerate(evaluations):
+        rows = [row for row in one.per_digit if row.support]
+        wrong = [round((1 - row.recall) * row.support) for row in rows]
+        bounds = [wilson_interval(w, row.support) for w, row in zip(wrong, rows, strict=True)]
+        across = [row.digit + (place - (len(evaluations) - 1) / 2) * width for row in rows]
+        points = [(x, 100 * w / row.support) for x, w, row in zip(across, wrong, rows, strict=True)]
+        series.append(
+            Series(
+                name=one.title,
+                points=points,
+                colour=1 + place % 6,
+                line=False,
+                bar=0.9 * width,
+                notes=[
+                    f"{one.title}, digit {row.digit}: {w:,} of {row.support:,} wrong"
+                    for w, row in zip(wrong, rows, strict=True)
+                ],
+                intervals=[
+                    (x, 100 * low, 100 * high)
+                    for x, (low, high) in zip(across, bounds, strict=True)
+                ],
+            )
+        )
+    highest = [high for one in series for _, _, high in one.intervals]
+    return chart(
+        "Errors per true digit (%), with 95% intervals",
+        Axis("True digit", -0.5, CLASSES - 0.5, [(digit, str(digit)) for digit in range(CLASSES)]),
+        linear_axis("%", [0.0, *highest], bounds=(0.0, 100.0)),
+        series,
+        legend=True,
+        width=BARS_WIDTH,
+        height=BARS_HEIGHT,
+    )
 
 
 def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> Markup:
@@ -70,7 +122,11 @@ def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) ->
     ]
     headers = ["Digit set", "Images", "Errors", "Accuracy (95% interval)", "NLL", "Brier", "ECE"]
     return table(
-        [*headers, "Macro-F1"], rows, label="Accuracy and calibration per digit set", footer=footer
+        [*headers, "Macro-F1"],
+        rows,
+        label="Accuracy and calibration per digit set",
+        footer=footer,
+        advanced=("NLL", "Brier", "ECE", "Macro-F1"),
     )
 
 
@@ -119,7 +175,7 @@ def calibration_sentence(checkpoint: Checkpoint) -> str:
     )
 
 
-def summary(checkpoint: Checkpoint, evaluations: Sequence[Evaluation]) -> str:
+def summary_line(checkpoint: Checkpoint, evaluations: Sequence[Evaluation]) -> str:
     """Return the result in a sentence."""
     parts = [f"{result.accuracy_text} on {result.title}" for result in evaluations]
     return f"{checkpoint.name}: {'; '.join(parts)}."

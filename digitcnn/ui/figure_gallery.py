@@ -1,27 +1,28 @@
-"""The section of the Evaluate tab that shows the nine figures and offers them as a zip file."""
+"""The section of the Evaluate tab that shows the nine figures and offers them as files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable
-from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.figures import FILE_TYPES, NAMES
 from digitcnn.errors import DigitSetError
 from digitcnn.options import MOST_PASSES, usual_passes
-from digitcnn.services.evaluation import FEATURE_MAPS, FigureCache
+from digitcnn.services.evaluation import FigureCache
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
-from digitcnn.ui.evaluation_steps import EvaluationRequest, figure_view
-from digitcnn.ui.evaluation_view import EvaluationView
-from digitcnn.ui.figure_view import figure_place, zip_of
+from digitcnn.ui.evaluation_steps import EvaluationRequest
+from digitcnn.ui.figure_view import caption, gallery_images, zip_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.tables import data_link
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
+
+ALL = "all"
+MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,49 @@ class FigureGallery:
     """The components of the section.
 
     digit, place: the image that figure 6 shows: a digit or ANY, and its number among those, from 0.
-    passes: for figure 9. figures: by their names. zip_link: empty until it is requested.
+    passes: for figure 9. note: says what the figures are of.
     """
 
     digit: gr.Dropdown
     place: gr.Number
     passes: gr.Slider
-    figures: Mapping[str, gr.HTML]
-    zip_link: gr.HTML
+    gallery: gr.Gallery
+    note: gr.HTML
 
 
 def build_figure_gallery(
-    workspace: Workspace, models: Models, cache: FigureCache, shown: gr.State
+    workspace: Workspace, models: Models, cache: FigureCache, results: Results
 ) -> FigureGallery:
-    """Build the section. shown: of type EvaluationView."""
-    gr.Markdown("### Figures")
+    """Build the section."""
+    note = gr.HTML(elem_id="evaluate-figures-note")
+    gallery = gr.Gallery(
+        show_label=False,
+        columns=3,
+        height="auto",
+        object_fit="contain",
+        format="png",
+        buttons=["download", "fullscreen"],
+        interactive=False,
+        elem_id="evaluate-gallery",
+    )
     with gr.Row(equal_height=True, elem_classes="model-row"):
+        which = gr.Dropdown(
+            [("All (zip)", ALL), *((caption(name), name) for name in NAMES)],
+            value=ALL,
+            label="Figure to download",
+            scale=3,
+            elem_id="evaluate-which",
+        )
+        file_type = gr.Radio(
+            [(name.upper(), name) for name in FILE_TYPES],
+            value="png",
+            label="File type",
+            scale=2,
+            elem_id="evaluate-file-type",
+        )
+        download = gr.Button("Download", scale=1, min_width=120, elem_id="evaluate-zip")
+    link = gr.HTML(elem_id="evaluate-zip-link")
+    with gr.Accordion("Settings of figures 6 and 9", open=False), gr.Row(equal_height=True):
         digit = gr.Dropdown(
             ANY_DIGIT_CHOICES,
             value=ANY,
@@ -54,10 +82,10 @@ def build_figure_gallery(
         )
         place = gr.Number(
             0,
-            precision=0,
-            minimum=0,
             label="Image number",
             info="Counting from 0",
+            precision=0,
+            minimum=0,
             elem_id="evaluate-example",
         )
         passes = gr.Slider(
@@ -69,40 +97,41 @@ def build_figure_gallery(
             info="Used by the next evaluation; default: the model's epochs",
             elem_id="evaluate-passes",
         )
-        zip_button = gr.Button("Download all (zip)", min_width=140, elem_id="evaluate-zip")
-    zip_link = gr.HTML(elem_id="evaluate-zip-link")
-    with gr.Row(elem_id="evaluate-gallery", equal_height=False):
-        figures = {name: figure_place(f"evaluate-figure-{name[:2]}") for name in NAMES}
 
-    def check(view: EvaluationView, digit: Any, place: Any, count: Any) -> EvaluationRequest:
-        return EvaluationRequest.check(
-            workspace, models, view.model, list(view.sets), count, digit, place
-        )
-
-    @toasting
-    def draw_feature_maps(view: EvaluationView, digit: Any, place: Any, count: Any) -> str:
-        if not view.sets:
-            return ""
-        request = check(view, digit, place, count)
-        events: list[Event] = []
-        findings = request.evaluate(workspace)
-        request.draw(workspace, findings, cache, [FEATURE_MAPS], events.append)
-        assert isinstance(events[-1], FigureDrawn | FigureUnavailable)
-        return figure_view(events[-1])
-
-    @toasting
-    def pack(view: EvaluationView, digit: Any, place: Any, count: Any) -> str:
-        if not view.sets:
+    def files_of(subject: Subject, further: tuple[Any, ...], names: Any, kind: Any) -> Any:
+        if not subject.names:
             raise DigitSetError("There are no figures yet; press Evaluate first.")
-        request = check(view, digit, place, count)
-        images = request.draw(workspace, request.evaluate(workspace), cache)
-        name = f"{view.model}-figures.zip"
-        return data_link(zip_of(images), "application/zip", name, name)
+        request = EvaluationRequest.check(workspace, models, subject, *further)
+        findings = request.evaluate(workspace)
+        return request.draw(workspace, findings, cache, names, file_type=kind)
 
-    inputs = [shown, digit, place, passes]
+    @toasting
+    def redraw(subject: Subject, *further: Any) -> Any:
+        return gallery_images(files_of(subject, further, NAMES, "png"), gallery)
+
+    @toasting
+    def pack(subject: Subject, name: Any, kind: Any, *further: Any) -> str:
+        if kind not in FILE_TYPES or name not in (ALL, *NAMES):
+            raise DigitSetError("Unknown figure or file type; choose them from the lists.")
+        files = files_of(subject, further, NAMES if name == ALL else [name], kind)
+        if name == ALL:
+            file, media_type, content = "figures.zip", "application/zip", zip_of(files, kind)
+        elif name in files:
+            file, media_type, content = f"{name}.{kind}", MEDIA_TYPES[kind], files[name]
+        else:
+            raise DigitSetError(f"This model has no figure {name[:2]}; choose another.")
+        file = f"{subject.names[0]}-{file}"
+        return data_link(content, media_type, file, file)
+
+    def choose(event: gr.SelectData) -> Any:
+        """Offer the figure that is enlarged."""
+        names = [name for name in NAMES if str(event.value).find(f"{name}.png") >= 0]
+        return names[0] if names else gr.skip()
+
     for control in (digit, place):
-        control.input(draw_feature_maps, inputs, figures[FEATURE_MAPS], **PRIVATE)
-    zip_button.click(pack, inputs, zip_link, **PRIVATE).success(
-        None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **PRIVATE
-    )
-    return FigureGallery(digit, place, passes, figures, zip_link)
+        control.input(redraw, [results.view, passes, digit, place], gallery, **PRIVATE)
+    gallery.select(choose, None, which, queue=False, **PRIVATE)
+    download.click(
+        pack, [results.view, which, file_type, passes, digit, place], link, **PRIVATE
+    ).success(None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **PRIVATE)
+    return FigureGallery(digit, place, passes, gallery, note)

@@ -1,14 +1,16 @@
-"""Figures on the page: each is an image that opens in full when it is clicked."""
+"""Figures on the page: the nine in a gallery, others as an image that opens in full."""
 
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.analysis.figures import NAMES
+from digitcnn.analysis.figures import NAMES, FileType
+from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import png_address
 from digitcnn.web.bundle import style
 from digitcnn.web.templates import render
@@ -26,6 +28,27 @@ CAPTIONS = {
 }
 
 
+def caption(name: str) -> str:
+    """Return the caption of one of the nine, with its number."""
+    return f"{name[:2]} · {CAPTIONS[name]}"
+
+
+def gallery_images(pngs: Mapping[str, bytes], gallery: gr.Gallery) -> list[tuple[str, str]]:
+    """Return files and captions as a gallery takes them; the files are in the page's folder."""
+    return [
+        (save_bytes_to_cache(png, f"{name}.png", gallery.GRADIO_CACHE), caption(name))
+        for name, png in pngs.items()
+    ]
+
+
+def figures_note(missing: Mapping[str, str]) -> Markup:
+    """Render the note beside the gallery: why figures are missing, by their names."""
+    return render(
+        "evaluate/figures_note.html",
+        missing=[(caption(name), reason) for name, reason in missing.items()],
+    )
+
+
 def figure_place(elem_id: str) -> gr.HTML:
     """Build an empty place for a figure."""
     return gr.HTML(
@@ -35,34 +58,16 @@ def figure_place(elem_id: str) -> gr.HTML:
     )
 
 
-def figure_html(name: str, png: bytes) -> Markup:
-    """Render one of the nine with its caption."""
-    return opening_figure(name, CAPTIONS[name], png, caption=f"{name[:2]} · {CAPTIONS[name]}")
+def opening_figure(name: str, alt: str, png: bytes) -> Markup:
+    """Render a figure for a ``figure_place``: it opens in full, and can be saved."""
+    return render("evaluate/figure.html", name=name, alt=alt, address=png_address(png))
 
 
-def missing_figure_html(name: str, reason: str) -> Markup:
-    """Render why one of the nine cannot be drawn, in place of the image."""
-    caption = f"{name[:2]} · {CAPTIONS[name]}"
-    return render("evaluate/no_figure.html", name=name, caption=caption, reason=reason)
-
-
-def opening_figure(name: str, alt: str, png: bytes, *, caption: str = "") -> Markup:
-    """Render a figure for a ``figure_place``."""
-    return render(
-        "evaluate/figure.html", name=name, alt=alt, address=png_address(png), caption=caption
-    )
-
-
-def plain_figure(alt: str, png: bytes) -> Markup:
-    """Render a figure that does not open."""
-    return render("evaluate/gap.html", alt=alt, address=png_address(png))
-
-
-def zip_of(pngs: dict[str, bytes]) -> bytes:
-    """Return the figures in one zip file, uncompressed: PNG is compressed already."""
+def zip_of(files: Mapping[str, bytes], file_type: FileType) -> bytes:
+    """Return the figures in one zip file."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in NAMES:
-            if name in pngs:
-                archive.writestr(f"{name}.png", pngs[name])
+            if name in files:
+                archive.writestr(f"{name}.{file_type}", files[name])
     return file.getvalue()

@@ -14,12 +14,11 @@ from digitcnn.analysis.gap import Waterfall, waterfall
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.services.training_images import training_images
 from digitcnn.ui.background import status_update, updates_of
-from digitcnn.ui.evaluation_view import EvaluationView
-from digitcnn.ui.figure_view import plain_figure
+from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
+from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.toasts import toasting
-from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
 
@@ -32,37 +31,32 @@ class GapSection:
 
 
 def build_gap_section(
-    workspace: Workspace, models: Models, shown: gr.State, digits: gr.Dropdown
+    workspace: Workspace, models: Models, results: Results, digits: gr.Dropdown
 ) -> GapSection:
-    """Build the section.
-
-    shown: of type EvaluationView. digits: its value is the name of the other set.
-    """
+    """Build the section. digits: its value is the name of the other set."""
     gr.Markdown(
-        "### What causes the gap\nBreaks down the gap for the digit set chosen under Errors (the "
-        "last set if that is the first): as it is, in MNIST framing, and without near duplicates "
-        "of training images."
+        "### What causes the gap\nBreaks down the gap between the first test set and the one "
+        "chosen above: as it is, in MNIST framing, and without near duplicates of training images."
     )
     run = gr.Button("Break down the gap", elem_id="evaluate-gap-run")
     status = gr.HTML(elem_id="evaluate-gap-status")
-    figure = gr.HTML(
-        css_template=style("figures.css"), apply_default_css=False, elem_id="evaluate-gap"
-    )
+    figure = figure_place("evaluate-gap")
 
     @toasting
-    def break_down(view: EvaluationView, name: Any) -> Iterator[list[Any]]:
+    def break_down(view: Subject, name: Any) -> Iterator[list[Any]]:
         try:
             for update in gap_steps(workspace, models, view, name):
-                yield outputs(update, ("status", "figure"))
+                stamped = {key: results.stamped(view, html) for key, html in update.items()}
+                yield outputs(stamped, ("status", "figure"))
         except DigitCNNError as error:
             yield [status_line(str(error)), ""]
 
-    run.click(break_down, [shown, digits], [status, figure], **PRIVATE)
+    run.click(break_down, [results.view, digits], [status, figure], **PRIVATE)
     return GapSection(status, figure)
 
 
 def gap_steps(
-    workspace: Workspace, models: Models, view: EvaluationView, name: Any
+    workspace: Workspace, models: Models, view: Subject, name: Any
 ) -> Iterator[ViewUpdate]:
     """Yield status and figure, step by step, for the gap of a set to the first one.
 
@@ -70,9 +64,9 @@ def gap_steps(
     images, or without a second set.
     """
     if view.sets and name == view.sets[0]:
-        # The errors open on the first set, which no gap is measured to.
+        # No gap is measured to the first set.
         name = view.sets[-1]
-    checkpoint, other = view.open(workspace, models, name)
+    (checkpoint,), other = view.open(workspace, models, name)
     if other.name == view.sets[0]:
         raise DigitSetError(
             f"{other.name} is the reference set; evaluate a second set to measure a gap."
@@ -95,4 +89,4 @@ def gap_steps(
     result = yield from updates_of(work, status_update)
     png = figures.png(figures.gap_waterfall(result, model=checkpoint.name))
     alt = f"{result.without_duplicates.title}: {result.without_duplicates.accuracy_text}"
-    yield {"status": status_line(f"Done: {alt}."), "figure": plain_figure(alt, png)}
+    yield {"status": status_line(f"Done: {alt}."), "figure": opening_figure("gap", alt, png)}

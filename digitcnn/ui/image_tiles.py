@@ -19,19 +19,24 @@ def tiles(
     indices: Sequence[int],
     probabilities: Tensor,
     note: str = "",
+    *,
+    first: int | None = None,
 ) -> Markup:
     """Render images with label, prediction, confidence and all ten probabilities.
 
-    indices: of the images in the digit set. probabilities: [K, 10], a row per index.
+    indices: of the images in the digit set. probabilities: [K, 10], a row per index. first: how
+    many are shown before somebody asks for more; None shows all.
     """
+    made = [
+        _tile(digit_set, index, row.tolist())
+        for index, row in zip(indices, probabilities, strict=True)
+    ]
     return render(
         "evaluate/tiles.html",
         heading=heading,
         note=note,
-        tiles=[
-            _tile(digit_set, index, row.tolist())
-            for index, row in zip(indices, probabilities, strict=True)
-        ],
+        tiles=made[:first],
+        more=made[first:] if first else [],
     )
 
 

@@ -86,7 +86,7 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     """Return the arguments of ``launch`` besides addresses: style, head script, limits."""
     return {
         "theme": THEME,
-        "css": bundle.style("tokens.css", "controls.css", "page.css", "charts.css"),
+        "css": bundle.style("tokens.css", "controls.css", "page.css", "charts.css", "results.css"),
         "head": HEAD_SCRIPT,
         "footer_links": ["api", "gradio", "settings"],
         "allowed_paths": [],  # downloads are copied into the page's own folder

@@ -5,7 +5,7 @@ The Compare tab draws several models' curves in one figure with the same functio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -22,10 +22,10 @@ from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.predictors import classify
 from digitcnn.ui.background import status_update, updates_of
-from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
+from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -37,8 +37,9 @@ class RobustnessSection:
     Where several models are compared the figure has a curve per model.
     """
 
-    def __init__(self, which_set: str, elem_id: str) -> None:
-        """Build the section. which_set: where the digit set was chosen, for people."""
+    def __init__(self, results: Results, which_set: str) -> None:
+        """Build the section of a tab. which_set: where the digit set was chosen, for people."""
+        self._results, elem_id = results, f"{results.tab}-robustness"
         gr.Markdown(
             f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
             "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, or get "
@@ -50,39 +51,32 @@ class RobustnessSection:
         self.status = gr.HTML(elem_id=f"{elem_id}-status")
         self.figure = figure_place(elem_id)
         self.table = table_view(elem_id=f"{elem_id}-table")
+        # Figure and table, and the stamp of what they are of.
+        self.shown = gr.State({})
 
-    def on_click(
-        self, steps: Callable[[Any, Any], Iterator[ViewUpdate]], inputs: list[Any]
-    ) -> None:
-        """Show what ``steps`` yields for the values of ``inputs`` when the button is pressed."""
+    def connect(self, workspace: Workspace, models: Models, digits: gr.Dropdown) -> None:
+        """Measure the models shown when the button is pressed. digits: names the set."""
 
         @toasting
-        def measure(view: Any, name: Any) -> Iterator[list[Any]]:
+        def measure(view: Subject, name: Any) -> Iterator[list[Any]]:
             names = ("status", "figure", "table")
             try:
-                for update in steps(view, name):
-                    yield outputs(update, names)
+                checkpoints, digit_set = view.open(workspace, models, name)
+                for update in robustness_steps(workspace, checkpoints, view.names, digit_set):
+                    stamped = {
+                        key: self._results.stamped(view, html) for key, html in update.items()
+                    }
+                    measured = {**update, "stamp": view.stamp}
+                    yield [*outputs(stamped, names), measured]
             except DigitCNNError as error:
-                yield [status_line(str(error)), "", ""]
+                yield [status_line(str(error)), "", "", {}]
 
-        self.run.click(measure, inputs, [self.status, self.figure, self.table], **PRIVATE)
-
-
-def build_robustness_section(
-    workspace: Workspace, models: Models, shown: gr.State, digits: gr.Dropdown
-) -> RobustnessSection:
-    """Build the section of the Evaluate tab.
-
-    shown: of type EvaluationView. digits: its value is the name of the set.
-    """
-    section = RobustnessSection("digit set chosen under Errors", "evaluate-robustness")
-
-    def steps(view: EvaluationView, name: Any) -> Iterator[ViewUpdate]:
-        checkpoint, digit_set = view.open(workspace, models, name)
-        return robustness_steps(workspace, [checkpoint], [checkpoint.name], digit_set)
-
-    section.on_click(steps, [shown, digits])
-    return section
+        self.run.click(
+            measure,
+            [self._results.view, digits],
+            [self.status, self.figure, self.table, self.shown],
+            **PRIVATE,
+        )
 
 
 def robustness_steps(

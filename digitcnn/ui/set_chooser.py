@@ -1,4 +1,4 @@
-"""Choose test sets, with notes on each, and download EMNIST's."""
+"""Choose test sets, with a line on each, and download EMNIST's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
-from digitcnn.web.bundle import style
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -41,17 +40,18 @@ OWN = "Your own set, from the data folder"
 def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:
     """Build the choice of sets, whose value is a list of names; it is current at every visit."""
     digits = gr.CheckboxGroup(
-        choices(workspace),
+        explained(workspace),
         value=defaults(workspace),
         label="Test sets",
         info=f"Choose up to {MOST_SETS}",
         elem_id=elem_id,
+        elem_classes="set-chips",
     )
 
     @toasting
     def refresh(chosen: Any) -> gr.CheckboxGroup:
         """Return the current sets; a choice that is still available stays."""
-        current = choices(workspace)
+        current = explained(workspace)
         names = [name for _, name in current]
         if isinstance(chosen, list) and all(name in names for name in chosen):
             return gr.CheckboxGroup(current)
@@ -64,15 +64,10 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
 def build_set_chooser(
     workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
 ) -> gr.CheckboxGroup:
-    """Build the choice of sets, notes on each, and a button that downloads EMNIST's test set."""
+    """Build the choice of sets, advice on them, and a button that downloads EMNIST's test set."""
     checks = OrientationChecks(_shipped_model)
     digits = build_sets(workspace, page, "evaluate-digits")
-    about = gr.HTML(
-        notes(workspace),
-        css_template=style("digit_sets.css"),
-        apply_default_css=False,
-        elem_id="evaluate-digits-notes",
-    )
+    about = gr.HTML(apply_default_css=False, elem_id="evaluate-digits-notes")
     fetch = gr.Button(
         "Download EMNIST test set (10 MB)",
         size="sm",
@@ -82,27 +77,26 @@ def build_set_chooser(
     status = gr.Markdown(visible=False, elem_id="evaluate-fetch-status")
 
     @toasting
-    def refresh() -> list[Any]:
-        missing = not workspace.catalog.has("emnist-digits", "test")
-        return [notes(workspace), gr.Button(visible=missing)]
+    def refresh() -> gr.Button:
+        return gr.Button(visible=not workspace.catalog.has("emnist-digits", "test"))
 
     def advise() -> Any:
         """Add advice on sets that are stored sideways; the page does not wait for it."""
         if workspace.processor_busy:
             return gr.skip()
-        return notes(workspace, advice(workspace, checks))
+        return render("evaluate/set_advice.html", advice=advice(workspace, checks))
 
     @toasting
     def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
         access.require_owner(request, token, to="download a digit set")
         yield from fetching(workspace)
 
-    page.load(refresh, None, [about, fetch], queue=False, **PRIVATE).then(
+    page.load(refresh, None, fetch, queue=False, **PRIVATE).then(
         advise, None, about, queue=False, **PRIVATE
     )
     fetch.click(
         fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **PRIVATE
-    ).success(refresh, None, [about, fetch], queue=False, **PRIVATE)
+    ).success(refresh, None, fetch, queue=False, **PRIVATE)
     return digits
 
 
@@ -114,25 +108,16 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
     ]
 
 
-def notes(workspace: Workspace, advice: Mapping[str, str] | None = None) -> str:
-    """Return HTML with a line per test set: its writers, or why it cannot be used.
-
-    advice: sentences on how to add a set again, by its name.
-    """
-    return render(
-        "evaluate/digit_sets.html",
-        sets=[
-            {
-                "name": entry.name,
-                # A problem begins with the name, as an error message does.
-                "text": (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(
-                    f"{entry.name} "
-                ),
-                "advice": (advice or {}).get(entry.name, ""),
-            }
-            for entry in _test_entries(workspace)
-        ],
-    )
+def explained(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return the same, each label with a second line: its writers, or why it cannot be used."""
+    lines = {
+        # A problem begins with the name, as an error message does.
+        entry.name: (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(
+            f"{entry.name} "
+        )
+        for entry in _test_entries(workspace)
+    }
+    return [(f"{label}\n{lines[name]}", name) for label, name in choices(workspace)]
 
 
 def advice(workspace: Workspace, checks: OrientationChecks) -> dict[str, str]:
@@ -174,7 +159,7 @@ def fetching(workspace: Workspace) -> Iterator[list[Any]]:
     yield [
         gr.Markdown("EMNIST digits are available.", visible=True),
         gr.Button(visible=False),
-        gr.CheckboxGroup(choices(workspace), value=defaults(workspace)),
+        gr.CheckboxGroup(explained(workspace), value=defaults(workspace)),
     ]
 
 

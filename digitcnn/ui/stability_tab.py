@@ -16,19 +16,15 @@ from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
 from digitcnn.services.stability import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import (
-    PRIVATE,
-    ViewUpdate,
-    default_passes,
-    results_view,
-    run_on_press,
-    status_line,
-)
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, status_line
+from digitcnn.ui.results import Results, Subject, results_view
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
 from digitcnn.ui.stability_view import (
+    badge,
+    entropy_tables,
     flips_table,
-    least_stable,
+    shakiest,
     summary_line,
     summary_table,
     words,
@@ -41,13 +37,19 @@ from digitcnn.workspace import Workspace
 # Measurements at a time, for all pages together; the others wait in the queue.
 AT_A_TIME = 2
 
-INTRODUCTION = (
+# In full, for those who unfold it.
+KINDS = (
     f"**Dropout** turns off a random {100 * DROPOUT:.0f}% of the {FEATURES} neurons before the "
     "output layer during training, so that no prediction depends on single neurons. Here it stays "
     "on while the whole set is classified repeatedly; each **pass** turns off different neurons. "
     "The **mask** says which: **independent masks** differ per image; **one mask per pass** is "
     "shared by all images, so each pass tests a **thinned network**. The **standard deviation** "
     "shows how much accuracy varies between passes: smaller is steadier."
+)
+
+ENTROPY = (
+    "**Entropy**: uncertainty of the mean probabilities, from 0 (certain) to 2.303 nats (all "
+    "digits equally likely). **Mutual information**: the part of it on which the passes disagree."
 )
 
 NO_RESULTS = (
@@ -61,7 +63,9 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     model_select: its value is the name of the checkpoint that is measured.
     """
-    gr.Markdown(INTRODUCTION)
+    gr.Markdown(
+        "How much does the accuracy vary when a random part of the neurons is switched off?"
+    )
     with gr.Row(equal_height=True, elem_classes="model-row"):
         digits = gr.Dropdown(
             choices(workspace),
@@ -85,21 +89,29 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
         )
     components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
+    results = Results("stability", "Measurement", "Measure")
     with results_view("stability-results"):
-        with gr.Row(equal_height=False):
+        components["badge"] = gr.HTML(
+            css_template=style("stability.css"), apply_default_css=False, elem_id="stability-badge"
+        )
+        with gr.Row(equal_height=False, elem_classes="stability-charts"):
             # As wide as the charts, so that their letters have one size.
             with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
                 components["line"] = gr.HTML(apply_default_css=False, elem_id="stability-line")
             with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
                 components["box"] = gr.HTML(apply_default_css=False, elem_id="stability-box")
         components["table"] = table_view(elem_id="stability-table")
-        components["words"] = gr.HTML(elem_id="stability-words")
-        components["flips"] = table_view(elem_id="stability-flips")
         components["gallery"] = gr.HTML(
             css_template=style("stability.css"),
             apply_default_css=False,
             elem_id="stability-gallery",
         )
+        with gr.Accordion("The two kinds of mask, per digit, entropy", open=False):
+            gr.Markdown(KINDS)
+            components["words"] = gr.HTML(elem_id="stability-words")
+            components["flips"] = table_view(elem_id="stability-flips")
+            gr.Markdown(ENTROPY)
+            components["entropy"] = table_view(elem_id="stability-entropy")
 
     @toasting
     def available_sets() -> gr.Dropdown:
@@ -109,30 +121,35 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     # Without triggers: when the page loads and whenever an input changes.
     gr.on(None, available_sets, [], digits, queue=False, **PRIVATE)
     gr.on(None, partial(default_passes, models), model_select, passes, queue=False, **PRIVATE)
-    run_on_press(
+    results.connect(
         run,
-        "Measurement",
-        lambda _, *values: stability_steps(workspace, models, *values),
-        [model_select, digits, passes],
         components,
+        selection=[model_select, digits],
+        subject_of=partial(stability_subject, workspace, models),
+        steps=lambda _, *values: stability_steps(workspace, models, *values),
+        further=[passes],
         at_a_time=AT_A_TIME,
     )
 
 
+def stability_subject(workspace: Workspace, models: Models, name: Any, digits: Any) -> Subject:
+    """Check a page's choice, of any type. Raises DigitCNNError for what cannot be measured."""
+    if not isinstance(digits, str):
+        raise DigitSetError("No digit set is chosen; choose one.")
+    return Subject.of(workspace, models, [name], [digits])
+
+
 def stability_steps(
-    workspace: Workspace, models: Models, name: str | None, digits: Any, passes: Any
+    workspace: Workspace, models: Models, subject: Subject, passes: Any
 ) -> Iterator[ViewUpdate]:
     """Yield what the page shows from the press of the button to the end.
 
-    digits, passes: what a page sent, from anybody. Raises DigitCNNError before anything is shown
-    where nothing can be measured.
+    passes: what a page sent, from anybody. Raises DigitCNNError before anything is shown where
+    nothing can be measured.
     """
-    if not isinstance(digits, str):
-        raise DigitSetError("No digit set is chosen; choose one.")
     if isinstance(passes, float) and passes.is_integer():
         passes = int(passes)
-    checkpoint = models.get(name)
-    digit_set = workspace.catalog.open(digits, "test")
+    (checkpoint,), digit_set = subject.open(workspace, models, subject.sets[0])
     title = digit_set.title
     accuracies: dict[Masks, list[float]] = {masks: [] for masks in MASKS}
 
@@ -164,16 +181,18 @@ def stability_steps(
     yield {
         "status": status_line(f"Computing the features of {title}.", 0.0),
         **charts(None),
-        **dict.fromkeys(("table", "words", "flips", "gallery"), ""),
+        **dict.fromkeys(("badge", "table", "words", "flips", "gallery", "entropy"), ""),
     }
     results = yield from updates_of(work, show)
     yield {
         "status": status_line(summary_line(checkpoint, results[0])),
+        "badge": badge(checkpoint, results),
         **charts(results[0].accuracy),
         "table": summary_table(results),
         "words": words(results),
         "flips": flips_table(results),
-        "gallery": least_stable(results, digit_set),
+        "gallery": shakiest(results, digit_set),
+        "entropy": entropy_tables(results),
     }
 
 

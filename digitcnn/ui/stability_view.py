@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from digitcnn.analysis.stability import Stability, UnstableImage
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.intervals import accuracy_text, percent
@@ -13,7 +15,32 @@ from digitcnn.ui.stability_charts import NAMES
 from digitcnn.ui.tables import DASH, Cell, Value, table
 from digitcnn.web.templates import render
 
-LEAST_STABLE = 12
+# Images shown, and images in the folded tables of entropy.
+SHAKIEST, IN_TABLE = 6, 12
+# The style of each verdict's badge.
+_LOOKS = {"stable": "good", "depends on single neurons": "bad"}
+
+
+def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
+    """Render the verdict on the thinned networks with its number, and what it means."""
+    result = next(result for result in results if result.masks == "shared")
+    images = _count(result.n, "image", "images")
+    meaning = (
+        f"{checkpoint.name} reads {accuracy_text(result.accuracy, result.n)} of {images} of "
+        f"{result.title} right with all its neurons"
+    )
+    if result.verdict:
+        meaning += (
+            f"; over {result.passes} passes with a random part of them off, {percent(result.mean)} "
+            f"on average, from {percent(result.min)} to {percent(result.max)}"
+        )
+    return render(
+        "stability/badge.html",
+        verdict=result.verdict.capitalize() or "One pass: no verdict",
+        look=_LOOKS.get(result.verdict, ""),
+        number=f"± {100 * result.std:.2f} points" if result.verdict else "",
+        meaning=f"{meaning}.",
+    )
 
 
 def summary_line(checkpoint: Checkpoint, result: Stability) -> str:
@@ -44,6 +71,8 @@ def summary_table(results: Sequence[Stability]) -> str:
     return table(
         [*headers, "Upper bound", "Verdict"],
         rows,
+        advanced=("Chance level", "Upper bound"),
+        file_name="stability.csv",
         label=f"Accuracy over {_count(result.passes, 'pass', 'passes')} per mask type on "
         f"{_count(result.n, 'image', 'images')} of {result.title}; deviations in percentage points",
         caption=True,
@@ -107,34 +136,57 @@ def flips_table(results: Sequence[Stability]) -> str:
         label=f"Images of {first.title} whose prediction changes in at least one of "
         f"{_count(first.passes, 'pass', 'passes')}",
         caption=True,
+        file_name="stability-per-digit.csv",
     )
 
 
-def least_stable(results: Sequence[Stability], digit_set: DigitSet) -> str:
-    """Render the least stable images per mask type, with their votes and uncertainties."""
+def shakiest(results: Sequence[Stability], digit_set: DigitSet) -> Markup:
+    """Render the images on which the thinned networks agree least."""
+    result = next(result for result in results if result.masks == "shared")
     return render(
-        "stability/least_stable.html",
-        parts=[
-            {
-                "heading": f"Least stable images of {result.title}, {NAMES[result.masks].lower()}",
-                "images": [_image(image, digit_set) for image in result.least_stable(LEAST_STABLE)],
-            }
-            for result in results
-        ],
+        "stability/shakiest.html",
+        title=result.title,
+        images=[_image(image, digit_set) for image in result.least_stable(SHAKIEST)],
     )
 
 
 def _image(image: UnstableImage, digit_set: DigitSet) -> dict[str, object]:
-    votes = [(digit, count) for digit, count in enumerate(image.votes) if count]
     return {
         "address": image_address(digit_set.images[image.index]),
         "index": image.index,
         "label": image.label,
         "predicted": image.answer,
-        "votes": sorted(votes, key=lambda vote: (vote[1], vote[0]), reverse=True),
-        "entropy": f"{image.predictive_entropy:.3f}",
-        "mutual_information": f"{image.mutual_information:.3f}",
+        "votes": _votes(image),
     }
+
+
+def _votes(image: UnstableImage) -> list[tuple[int, int]]:
+    """Return each predicted digit and its passes, the most frequent first."""
+    votes = [(digit, count) for digit, count in enumerate(image.votes) if count]
+    return sorted(votes, key=lambda vote: (vote[1], vote[0]), reverse=True)
+
+
+def entropy_tables(results: Sequence[Stability]) -> Markup:
+    """Render the least stable images of each mask type with votes, entropy and disagreement."""
+    return Markup("").join(
+        table(
+            ["Image", "Label", "Votes (digit: passes)", "Entropy (nats)", "Mutual information"],
+            [
+                [
+                    str(image.index),
+                    image.label,
+                    ", ".join(f"{digit}: {count}" for digit, count in _votes(image)),
+                    Cell(f"{image.predictive_entropy:.3f}", image.predictive_entropy),
+                    Cell(f"{image.mutual_information:.3f}", image.mutual_information),
+                ]
+                for image in result.least_stable(IN_TABLE)
+            ],
+            label=f"Least stable images of {result.title}, {NAMES[result.masks].lower()}",
+            caption=True,
+            file_name=f"least-stable-{result.masks}.csv",
+        )
+        for result in results
+    )
 
 
 def _share(fraction: float) -> Cell:

@@ -11,12 +11,15 @@
 
 A cell is a text, a whole number, or a ``Cell``: a text and the value it is sorted by. NaN is shown
 as a dash and sorted last in either order. Long texts wrap. A table wider than the page scrolls by
-itself, with its first column fixed and a shadow at the edge where it continues.
+itself, with its first column fixed and a shadow at the edge where it continues. Columns for experts
+are folded, and a header that is a term of ``TERMS`` explains itself.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +42,27 @@ class Cell:
     key: float | str | None = None
 
 
+# What the terms in headers mean, in plain words.
+TERMS = {
+    "Accuracy (95% interval)": "Share of right predictions, and the range in which the accuracy on "
+    "all such digits lies, with 95% confidence",
+    "NLL": "Negative log-likelihood in nats: small where the true digit gets a high probability",
+    "Brier": "Brier score: squared error of the probabilities, from 0 (best) to 2",
+    "ECE": "Expected calibration error: how far confidence is from accuracy, on average",
+    "Macro-F1": "Mean F1 of the digits, each counting the same",
+    "F1": "Harmonic mean of precision and recall",
+    "Precision": "Share of the predictions of a digit that are right",
+    "Recall": "Share of a digit's images that are found",
+    "Support": "Number of images of the digit",
+    "McNemar": "p-value of the exact McNemar test: how likely so uneven a split of the images that "
+    "only one model gets right is between equally good models",
+    "Holm-adjusted": "The p-value adjusted by Holm's method for the number of pairs compared",
+    "Std. deviation": "How much the accuracy varies between passes, in percentage points",
+    "Chance level": "The deviation that random masks alone cause on these images",
+    "Upper bound": "The largest deviation that independent masks can cause on so many images",
+    "Mutual information": "The part of the uncertainty on which the passes disagree, in nats",
+}
+
 Value = str | int | Cell
 DASH = Cell("–", math.nan)
 
@@ -60,27 +84,47 @@ def table(
     label: str,
     footer: Sequence[Sequence[Value]] = (),
     caption: bool = False,
+    advanced: Sequence[str] = (),
+    file_name: str = "",
 ) -> Markup:
     """Render a table.
 
     headers: one per column; the first column names its row. rows: as many values each, in the
     order shown until somebody sorts. label: what the table is, for screen readers and, with
-    ``caption``, above it for everyone. footer: rows that stay last, such as a sum.
+    ``caption``, above it for everyone. footer: rows that stay last, such as a sum. advanced:
+    headers of columns that are folded until somebody asks for them. file_name: of a CSV file of
+    the table that is offered below it; empty offers none.
     Raises ValueError for a row whose length differs from the headers'.
     """
     columns = zip(*rows, *footer, strict=True) if rows or footer else ([] for _ in headers)
     numeric = [all(_is_number(value) for value in column if value != "") for column in columns]
+    kinds = [(number, head in advanced) for number, head in zip(numeric, headers, strict=True)]
     return render(
         "table.html",
         label=label,
         caption=caption,
         headers=[
-            {"text": header, "css": _css(number)}
-            for header, number in zip(headers, numeric, strict=True)
+            {"text": header, "css": css, "about": TERMS.get(header, "")}
+            for header, css in zip(headers, (_css(*kind) for kind in kinds), strict=True)
         ],
-        rows=[_row(row, numeric) for row in rows],
-        footer=[_row(row, numeric) for row in footer],
+        rows=[_row(row, kinds) for row in rows],
+        footer=[_row(row, kinds) for row in footer],
+        folded=bool(advanced),
+        csv=csv_link(_csv(headers, [*rows, *footer]), file_name, "CSV") if file_name else "",
     )
+
+
+def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
+    """Return a table as CSV; a number as it is sorted, which has all its digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headers)
+    for row in rows:
+        writer.writerow(
+            _text_and_key(value)[1] if _is_number(value) else _text_and_key(value)[0]
+            for value in row
+        )
+    return text.getvalue()
 
 
 def csv_link(content: str, file_name: str, text: str) -> Markup:
@@ -99,11 +143,11 @@ def data_link(data: bytes, media_type: str, file_name: str, text: str) -> Markup
     )
 
 
-def _row(values: Sequence[Value], numeric: Sequence[bool]) -> list[dict[str, object]]:
+def _row(values: Sequence[Value], kinds: Sequence[tuple[bool, bool]]) -> list[dict[str, object]]:
     cells: list[dict[str, object]] = []
-    for value, number in zip(values, numeric, strict=True):
+    for value, kind in zip(values, kinds, strict=True):
         text, key = _text_and_key(value)
-        cells.append({"text": text, "key": key, "css": _css(number, len(text))})
+        cells.append({"text": text, "key": key, "css": _css(*kind, len(text))})
     return cells
 
 
@@ -124,7 +168,8 @@ def _is_number(value: Value) -> bool:
     )
 
 
-def _css(numeric: bool, length: int = 0) -> dict[str, str]:
-    if numeric:
-        return {}
-    return {"class": "text sentence" if length > LONGEST_ON_A_LINE else "text"}
+def _css(numeric: bool, advanced: bool, length: int = 0) -> dict[str, str]:
+    classes = ["text"] * (not numeric)
+    classes += ["sentence"] * (not numeric and length > LONGEST_ON_A_LINE)
+    classes += ["advanced"] * advanced
+    return {"class": " ".join(classes)} if classes else {}

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines, dots, bands and box plots, for the page and for a run's report.
+"""Charts as SVG: lines, dots, bars, bands and box plots, for the page and for a run's report.
 
 Drawing an SVG takes a millisecond, a matplotlib image a tenth of a second; and an SVG follows the
 light or dark colours around it. Colours and text sizes are in ``styles/charts.css``, which a page
@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -66,7 +66,8 @@ class Series:
     colour: 1 to 6, or 0 for a grey reference line. marker: of each point; None draws none. line:
     whether the points are connected. radii: of the markers, in pixels. notes: shown when the
     pointer rests on a marker; the default names the series and the values. band: x, lower and
-    upper end, drawn as an area. intervals: the same, drawn as vertical bars.
+    upper end, drawn as an area. intervals: the same, drawn as vertical lines. bar: width of a bar
+    from the axis to each point, in units of x; 0 draws none.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Series:
     notes: Sequence[str] = ()
     band: Sequence[tuple[float, float, float]] = ()
     intervals: Sequence[tuple[float, float, float]] = ()
+    bar: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,43 @@ class Box:
     marker: Marker = "circle"
     note: str = ""
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its interval, and how it is written."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    text: str
+
+
+def intervals(
+    title: str, rows: Sequence[Interval], *, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Markup:
+    """Draw a row per value: its name, a dot with its interval on a common axis, and its text.
+
+    It is HTML, so that long names wrap. bounds: the axis never exceeds them.
+    """
+    ends = [end for row in rows for end in (row.low, row.high)]
+    axis = linear_axis("", ends, bounds=bounds, span=0.2, intervals=4)
+    return render(
+        "charts/intervals.html",
+        title=title,
+        rows=[
+            {
+                "row": row,
+                "colour": 1 + place % 6,
+                "at": 100 * axis.share(row.value),
+                "left": 100 * axis.share(row.low),
+                "width": 100 * (axis.share(row.high) - axis.share(row.low)),
+            }
+            for place, row in enumerate(rows)
+        ],
+        ticks=[(100 * axis.share(value), text) for value, text in axis.ticks],
+    )
 
 
 def linear_axis(
@@ -194,7 +233,9 @@ def chart(
     drawn_boxes = [
         _box(box, place, inner_width / max(1, len(boxes))) for box in boxes if box.values
     ]
-    nothing = not drawn_boxes and not any(shape["dots"] or shape["line"] for shape in shapes)
+    nothing = not drawn_boxes and not any(
+        shape["dots"] or shape["line"] or shape["bars"] for shape in shapes
+    )
     return render(
         "charts/chart.html",
         title=title,
@@ -245,7 +286,7 @@ def _shape(one: Series, place: Callable[[Point], Point], x: Axis) -> dict[str, o
     finite = [i for i, point in enumerate(one.points) if all(map(_drawable, point))]
     places = [place(one.points[i]) for i in finite]
     usual = 3.0 if len(places) <= 60 else 1.8
-    dots = []
+    dots: list[dict[str, Any]] = []
     for i, (at_x, at_y) in zip(finite, places, strict=True):
         value_x, value_y = one.points[i]
         note = f"{one.name}, {x.label.lower()} {value_x:g}: {value_y:.5g}"
@@ -263,9 +304,28 @@ def _shape(one: Series, place: Callable[[Point], Point], x: Axis) -> dict[str, o
         "series": one,
         "line": places if one.line else [],
         "dots": dots if one.marker else [],
+        "bars": _bars(one, dots, place, x) if one.bar else [],
         "band": area,
         "intervals": [(*place((at, low)), place((at, high))[1]) for at, low, high in one.intervals],
     }
+
+
+def _bars(
+    one: Series, dots: Sequence[dict[str, Any]], place: Callable[[Point], Point], x: Axis
+) -> list[dict[str, Any]]:
+    """Return a bar for each dot, from the bottom of the chart to it."""
+    width = place((x.low + one.bar, 0.0))[0] - place((x.low, 0.0))[0]
+    bottom = place((x.low, 0.0))[1]
+    return [
+        {
+            "left": dot["x"] - width / 2,
+            "top": dot["y"],
+            "width": width,
+            "height": bottom - dot["y"],
+            "note": dot["note"],
+        }
+        for dot in dots
+    ]
 
 
 def _box(box: Box, place: Callable[[Point], Point], room: float) -> dict[str, object]:

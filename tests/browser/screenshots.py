@@ -91,7 +91,7 @@ def begin_with(page: Any, place: str) -> None:
 
 def evaluate(page: Any) -> None:
     page.locator("#evaluate-run").click()
-    page.locator("#evaluate-figure-09 figure img").wait_for(timeout=3 * MINUTES)
+    page.locator("#evaluate-summary .card").first.wait_for(timeout=3 * MINUTES)
     begin_with(page, "#evaluate-status")
 
 

@@ -70,6 +70,22 @@ def saved(folder: Path, name: str, seed: int, digits: str = "small") -> Path:
     return path
 
 
+def export_opens_without_the_app(browser: Any, page: Any, folder: Path) -> None:
+    with page.expect_download() as file:
+        page.locator("#compare-export").click()
+    exported = folder / "comparison.html"
+    file.value.save_as(exported)
+    context = browser.new_context(offline=True)
+    other = context.new_page()
+    requests: list[str] = []
+    other.on("request", lambda request: requests.append(request.url))
+    other.goto(exported.as_uri())
+    other.get_by_text("digitcnn-mnist is better on small test").first.wait_for()
+    assert other.locator("ol.tiles img").first.evaluate("image => image.naturalWidth") == 28
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    context.close()
+
+
 def test_dropped_files_are_checked_compared_and_private(
     browser: Any, app: App, tmp_path: Path
 ) -> None:
@@ -88,8 +104,12 @@ def test_dropped_files_are_checked_compared_and_private(
     small.check()
     page.locator("#compare-run").click()
     page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
-    page.locator("#compare-pairs").get_by_text("digitcnn-mnist is better on small test").wait_for()
+    page.locator("#compare-words").get_by_text("digitcnn-mnist is better on small test").wait_for()
     page.locator("#compare-images").get_by_text("right, mine wrong").wait_for()
+    page.locator("#compare-differs").get_by_text("Settings that differ").wait_for()
+    export_opens_without_the_app(browser, page, tmp_path)
+    page.locator("#compare-ask").click()
+    page.locator("#compare-answers").get_by_text("The pad is empty; draw a digit").wait_for()
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
     box = page.locator("#pad canvas").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)

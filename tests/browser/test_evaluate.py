@@ -1,17 +1,22 @@
-"""The Evaluate tab in a real browser: results, sorting, errors, figures, files."""
+"""The Evaluate tab in a real browser: results and whose they are, errors, figures, files."""
 
 from __future__ import annotations
 
 import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import expect
 from running_app import App
 
 from digitcnn.analysis.figures import NAMES
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
+from digitcnn.network.model import DigitCNN
 
 pytestmark = pytest.mark.browser
 
@@ -37,8 +42,16 @@ class EvaluatePage:
         self.page.locator("#evaluate-run").click()
         ended = self.page.locator("#evaluate-status", has_text=re.compile(r"% .+ on .+ test"))
         ended.wait_for(timeout=120_000)
-        for name in NAMES:
-            self.figure(name).locator("img").wait_for()
+        expect(self.page.locator("#evaluate-run")).to_be_enabled()
+
+    def open(self, part: str) -> None:
+        """Open one of the parts of the results."""
+        self.page.get_by_role("tab", name=part, exact=True).click()
+        self.page.get_by_role("tab", name=part, exact=True, selected=True).wait_for()
+
+    def select_model(self, name: str) -> None:
+        self.page.locator("#model-select input").click()
+        self.page.get_by_role("option", name=re.compile(rf"^{name}\b")).first.click()
 
     def watch_status(self) -> None:
         """From now on, remember every status of the evaluation."""
@@ -60,8 +73,8 @@ class EvaluatePage:
         rows = self.page.locator("#evaluate-table tbody tr").all()
         return [row.locator("th, td").nth(number).inner_text() for row in rows]
 
-    def figure(self, name: str) -> Any:
-        return self.page.locator(f'#evaluate-gallery figure[data-figure="{name}"]')
+    def figures(self) -> Any:
+        return self.page.locator("#evaluate-gallery .grid-container img")
 
     def wait_for_tiles(self, heading: str) -> None:
         self.page.locator("#evaluate-errors h4", has_text=heading).wait_for()
@@ -95,7 +108,19 @@ def test_results_have_a_row_per_set_with_interval_and_the_gap(
     assert "points" in footer
     status = evaluated.page.locator("#evaluate-status").inner_text()
     assert all(accuracy in status for accuracy in evaluated.column(3))
-    assert "may not suit other sets" in evaluated.page.locator("#evaluate-words").inner_text()
+    cards = evaluated.page.locator("#evaluate-summary .card .large")
+    assert cards.all_inner_texts() == [text.split(" ")[0] for text in evaluated.column(3)]
+    expect(evaluated.page.locator("#evaluate-worst li")).to_have_count(6)
+
+
+def test_columns_for_experts_are_folded(evaluated: EvaluatePage) -> None:
+    table = evaluated.page.locator("#evaluate-table")
+    nll = table.get_by_role("button", name="NLL")
+    expect(nll).to_be_hidden()
+    table.get_by_label("All columns").check()
+    expect(nll).to_be_visible()
+    assert "nats" in (nll.get_attribute("title") or "")
+    table.get_by_label("All columns").uncheck()
 
 
 def test_clicking_a_header_sorts_and_a_second_click_reverses_the_order(
@@ -108,28 +133,43 @@ def test_clicking_a_header_sorts_and_a_second_click_reverses_the_order(
     assert evaluated.column(1) == ["4,000", "100"]
 
 
-def test_nine_figures_are_shown_and_open_in_full(evaluated: EvaluatePage) -> None:
+def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
+    evaluated: EvaluatePage,
+) -> None:
     page = evaluated.page
-    for name in NAMES:
-        evaluated.figure(name).locator("img").wait_for()
-    figure = evaluated.figure("07_confusion_matrix")
-    figure.get_by_role("button").focus()
-    page.keyboard.press("Enter")
-    page.locator("dialog[open] img").wait_for()
-    inside, shown = (
-        page.locator(f"{place} img").evaluate("image => [image.naturalWidth, image.width]")
-        for place in ("dialog[open]", "#evaluate-figure-07 figure")
-    )
-    assert inside[1] > shown[1]
-    page.keyboard.press("Escape")
-    page.locator("dialog[open]").wait_for(state="detached")
-    figure.get_by_role("button").click()
-    page.locator("dialog[open]").click()
-    page.locator("dialog[open]").wait_for(state="detached")
+    evaluated.open("Figures")
+    expect(evaluated.figures()).to_have_count(len(NAMES))
+    evaluated.figures().nth(6).click()
+    viewer = page.locator("#evaluate-gallery .preview")
+    shown = viewer.locator(".media-button img")
+    expect(shown).to_have_attribute("src", re.compile("07_confusion_matrix.png$"))
+    expect(viewer.get_by_role("button", name="Download")).to_be_visible()
+    expect(page.locator("#evaluate-which input")).to_have_value(re.compile("^07"))
+    page.keyboard.press("ArrowRight")
+    expect(shown).to_have_attribute("src", re.compile("08_confidence_analysis.png$"))
+    viewer.get_by_role("button", name="Close").click()
+    expect(viewer).to_have_count(0)
+
+
+@pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_a_figure_is_downloaded_as_svg_or_pdf(
+    evaluated: EvaluatePage, kind: str, start: bytes
+) -> None:
+    page = evaluated.page
+    evaluated.open("Figures")
+    evaluated.choose_digit("evaluate-which", "04 · Accuracy on each set, and errors per digit.")
+    page.locator("#evaluate-file-type").get_by_label(kind.upper()).check()
+    with page.expect_download() as file:
+        page.locator("#evaluate-zip").click()
+    assert file.value.suggested_filename.endswith(f"-04_cross_dataset_evaluation.{kind}")
+    assert file.value.path().read_bytes().startswith(start)
+    page.locator("#evaluate-file-type").get_by_label("PNG").check()
+    evaluated.choose_digit("evaluate-which", "All (zip)")
 
 
 def test_clicking_a_matrix_cell_shows_its_images(evaluated: EvaluatePage) -> None:
     page = evaluated.page
+    evaluated.open("Errors")
     cell = page.locator('#evaluate-matrices td.right button[data-digits="small"]').first
     digit, count = cell.get_attribute("data-true"), int(cell.inner_text())
     cell.click()
@@ -138,37 +178,30 @@ def test_clicking_a_matrix_cell_shows_its_images(evaluated: EvaluatePage) -> Non
     assert page.locator("#evaluate-errors-digits input").input_value() == "small"
 
 
-def test_a_chosen_cell_scrolls_its_images_into_a_low_window(
-    evaluated: EvaluatePage,
-) -> None:
-    page = evaluated.page
-    page.set_viewport_size({"width": 1280, "height": 300})
-    cell = page.locator('#evaluate-matrices td.right button[data-digits="synthetic"]').first
-    heading = page.locator("#evaluate-errors h4")
-    # Again and again: the page may still be on its way to the images of an earlier choice.
-    page.wait_for_function(
-        """([cell, heading]) => {
-          cell.scrollIntoView({ block: "start" });
-          return heading.getBoundingClientRect().top > innerHeight;
-        }""",
-        arg=[cell.element_handle(), heading.element_handle()],
-    )
-    cell.click()
-    expect(heading).to_contain_text("on synthetic test")
-    expect(heading).to_be_in_viewport()
-    page.set_viewport_size({"width": 1280, "height": 900})
-
-
-def test_errors_are_above_the_figures(evaluated: EvaluatePage) -> None:
-    errors, figures = (
+def test_the_images_of_a_cell_are_beside_its_matrix(evaluated: EvaluatePage) -> None:
+    evaluated.open("Errors")
+    matrix, images = (
         evaluated.page.locator(place).bounding_box()
-        for place in ("#evaluate-matrices", "#evaluate-gallery")
+        for place in ("#evaluate-matrices table >> nth=0", "#evaluate-errors h4")
     )
-    assert errors["y"] + errors["height"] < figures["y"]
+    assert images["x"] > matrix["x"] + matrix["width"]
+    assert images["y"] < matrix["y"] + matrix["height"]
+
+
+def test_twelve_images_are_shown_and_more_on_request(evaluated: EvaluatePage) -> None:
+    evaluated.open("Errors")
+    cells = evaluated.page.locator('#evaluate-matrices td.right button[data-digits="synthetic"]')
+    cells.first.click()
+    evaluated.wait_for_tiles("on synthetic test")
+    visible = evaluated.page.locator("#evaluate-errors li:visible")
+    expect(visible).to_have_count(12)
+    evaluated.page.locator("#evaluate-errors summary").click()
+    expect(visible).to_have_count(60)
 
 
 def test_arrow_keys_move_through_a_matrix(evaluated: EvaluatePage) -> None:
     page = evaluated.page
+    evaluated.open("Errors")
     page.locator('#evaluate-matrices button[data-digits="synthetic"][tabindex="0"]').focus()
     page.keyboard.press("ArrowDown")
     true, predicted = page.evaluate(
@@ -180,18 +213,22 @@ def test_arrow_keys_move_through_a_matrix(evaluated: EvaluatePage) -> None:
 
 
 def test_digits_can_be_chosen_without_the_matrix(evaluated: EvaluatePage) -> None:
+    evaluated.open("Errors")
     evaluated.choose_digit("evaluate-true", "Any")
     evaluated.choose_digit("evaluate-predicted", "Any error")
     evaluated.wait_for_tiles("The most confident errors on")
     confidences = [
         float(re.search(r"([\d.]+)%", text)[1])  # type: ignore[index]
-        for text in evaluated.page.locator("#evaluate-errors li").all_inner_texts()
+        for text in evaluated.page.locator("#evaluate-errors li:visible").all_inner_texts()
     ]
     assert confidences == sorted(confidences, reverse=True)
 
 
 def test_tables_and_figures_can_be_downloaded(evaluated: EvaluatePage) -> None:
     page = evaluated.page
+    evaluated.open("Summary")
+    page.get_by_role("button", name="Calibration, per digit, CSV files").click()
+    expect(page.locator("#evaluate-words")).to_contain_text("may not suit other sets")
     with page.expect_download() as table:
         page.locator("#evaluate-words a", has_text="Results by set").click()
     lines = table.value.path().read_text().splitlines()
@@ -199,6 +236,7 @@ def test_tables_and_figures_can_be_downloaded(evaluated: EvaluatePage) -> None:
     first, second, gap = (line.split(",")[0] for line in lines[1:])
     assert {first, second} == {"small", "synthetic"}
     assert gap == f"{first} test minus {second} test"
+    evaluated.open("Figures")
     with page.expect_download() as figures:
         page.locator("#evaluate-zip").click()
     with zipfile.ZipFile(figures.value.path()) as archive:
@@ -209,7 +247,8 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     evaluated: EvaluatePage,
 ) -> None:
     page = evaluated.page
-    evaluated.choose_digit("evaluate-errors-digits", "small")
+    evaluated.open("Gap and robustness")
+    evaluated.choose_digit("evaluate-gap-digits", "small")
     page.locator("#evaluate-robustness-run").click()
     expect(page.locator("#evaluate-robustness-status")).to_contain_text("Done: small test.")
     rows = page.locator("#evaluate-robustness-table tbody tr")
@@ -220,7 +259,9 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     )
     page.locator("#evaluate-robustness figure button").click()
     expect(page.locator("#evaluate-robustness dialog")).to_be_visible()
-    page.keyboard.press("Escape")
+    save = page.locator("#evaluate-robustness dialog").get_by_role("link", name="Download")
+    assert (save.get_attribute("href") or "").startswith("data:image/png")
+    page.locator("#evaluate-robustness dialog").get_by_role("button", name="Close").click()
     expect(page.locator("#evaluate-robustness dialog")).to_be_hidden()
 
 
@@ -233,7 +274,7 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     phone.choose("small", "synthetic")
     # Tools that work on a result come with it.
     expect(phone.page.locator("#evaluate-status")).to_contain_text("No results yet.")
-    for place in ("#evaluate-suspects", "#evaluate-zip", "#evaluate-gap-run", "#evaluate-table"):
+    for place in ("#evaluate-results", "#evaluate-zip", "#evaluate-table"):
         expect(phone.page.locator(place)).not_to_be_visible()
     phone.watch_status()
     phone.press()
@@ -243,6 +284,51 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
     assert phone.problems == []
     phone.page.close()
+
+
+def test_results_of_another_model_are_grey_named_and_replaced(
+    browser: Any, app: App, tmp_path: Path
+) -> None:
+    network = DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
+    save(tmp_path / "untrained.pt", network, Details(digits="small", epochs=1))
+    opened = EvaluatePage(browser, app)
+    page = opened.page
+    outdated = page.locator("digitcnn-result.outdated")
+    opened.select_model("digitcnn-mnist")
+    opened.choose("small")
+    opened.press()
+    expect(outdated).to_have_count(0)
+    accuracy = page.locator("#evaluate-summary .large")
+    expect(accuracy).to_have_text(re.compile("%$"))
+    trained = accuracy.inner_text()
+
+    page.locator(".model-row input[type=file], #model-drop input").first.set_input_files(
+        str(tmp_path / "untrained.pt")
+    )
+    notice = page.locator("#evaluate-choice")
+    expect(notice).to_contain_text("Results for digitcnn-mnist on small.")
+    expect(page.locator("#evaluate-summary digitcnn-result")).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    opened.open("Figures")
+    expect(page.locator("#evaluate-gallery.outdated")).to_have_count(1)
+    assert accuracy.text_content() == trained
+    # Sets count as well as models.
+    opened.choose("small", "synthetic")
+    expect(notice.get_by_role("button")).to_have_text("Evaluate untrained")
+    opened.choose("small")
+    notice.get_by_role("button", name="Evaluate untrained").click()
+    expect(outdated).to_have_count(0)
+    expect(page.locator("#evaluate-run")).to_be_enabled()
+    opened.open("Summary")
+    expect(accuracy).not_to_have_text(trained)
+    # Known results come at once, without a press.
+    opened.select_model("digitcnn-mnist")
+    expect(accuracy).to_have_text(trained)
+    expect(outdated).to_have_count(0)
+    expect(notice).to_be_hidden()
+    assert opened.problems == []
+    page.close()
 
 
 def test_without_internet_the_download_fails_and_the_page_keeps_working(
@@ -266,4 +352,7 @@ def test_without_a_chosen_set_an_error_is_shown_and_the_button_returns(
     page.get_by_text("No test set is chosen; choose one or more.").wait_for()
     page.locator("#evaluate-status", has_text="Evaluation stopped").wait_for()
     page.locator("#evaluate-run:enabled").wait_for()
-    assert len(evaluated.column(0)) == 2
+    assert evaluated.column(0)
+    notice = page.locator("#evaluate-choice")
+    expect(notice).to_contain_text("Results for")
+    expect(notice.locator("digitcnn-choice button")).to_have_count(0)

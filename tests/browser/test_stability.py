@@ -69,13 +69,26 @@ def test_results_are_lines_boxes_tables_and_the_least_stable_images(
         assert page.locator("#stability-table tbody th", has_text=name).count() == 1
     assert page.locator("#stability-box rect").count() == 2
     assert "on 100 images of small test" in page.locator("#stability-status").inner_text()
+    page.get_by_role("button", name="The two kinds of mask, per digit, entropy").click()
+    page.locator("#stability-words p").first.wait_for()
     assert (
         "no network can deviate by more than 5.00 points"
-        in page.locator("#stability-words").inner_text()
+        in page.locator("#stability-words").text_content()
     )
     assert page.locator("#stability-flips tbody tr").count() == 10
-    gallery = page.locator("#stability-gallery")
-    assert "Least stable images of small test" in gallery.inner_text()
+    badge = page.locator("#stability-badge .verdict").inner_text()
+    assert re.search(r"(Stable|Borderline|Depends on single neurons)\s+± \d+\.\d\d points", badge)
+    assert page.locator("#stability-gallery li").count() <= 6
+    # Results are of a model and a set.
+    page.locator("#stability-digits input").click()
+    page.get_by_role("option", name=re.compile("^synthetic ")).first.click()
+    notice = page.locator("#stability-choice")
+    expect(notice).to_contain_text("Results for digitcnn-mnist on small.")
+    expect(page.locator("#stability-line digitcnn-result.outdated")).to_have_count(1)
+    page.locator("#stability-digits input").click()
+    page.get_by_role("option", name=re.compile("^small ")).first.click()
+    expect(page.locator("#stability-line digitcnn-result")).not_to_have_class("outdated")
+    expect(notice).to_be_hidden()
     assert stability_page.problems == []
 
 

@@ -20,8 +20,9 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import EpochResult
 from digitcnn.ui.compare_models import suggested
 from digitcnn.ui.compare_sketch import sketch_predictions
-from digitcnn.ui.compare_steps import ComparisonView, comparison_steps, differences_of
+from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
+from digitcnn.ui.results import Subject
 from digitcnn.ui.sketchpad_tab import seen_of
 from digitcnn.workspace import Workspace
 
@@ -66,9 +67,19 @@ def test_the_selected_model_and_the_newest_other_are_suggested(
     assert suggested(names, selected) == at_first
 
 
+def test_fine_tuned_copies_are_compared_only_if_selected() -> None:
+    names = ["mine-hand-1", "mine", "shipped"]
+    assert suggested(names, "shipped", {"mine-hand-1"}) == ["shipped", "mine"]
+    assert suggested(names, "mine-hand-1", {"mine-hand-1"}) == ["mine-hand-1", "mine"]
+
+
 def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:
-    *_, update = comparison_steps(workspace, models, chosen, sets)
+    subject = comparison_subject(workspace, models, chosen, sets)
+    *_, update = comparison_steps(workspace, models, subject)
     return update
+
+
+FIRST_AND_SECOND = ["first", "second"]
 
 
 def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models: Models) -> None:
@@ -82,15 +93,14 @@ def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models
     (pair,) = found.pairs
     for count in (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong):
         assert f">{count}<" in shown["pairs"]
-    assert found.verdict(pair) in shown["words"]
-    assert "not recipes" in shown["words"]
+    assert found.verdict(pair) in shown["verdicts"]
+    assert "not recipes" in shown["verdicts"]
     assert "(claimed)" in shown["table"]
-    assert shown["view"].names == ("first", "second")
 
 
 def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:
     shown = last(workspace, models, ["first", "second"], ["small"])
-    assert "Same recipe, seeds 0, 1" in shown["words"]
+    assert "Same recipe, seeds 0, 1" in shown["verdicts"]
 
 
 def test_names_are_shown_as_text(workspace: Workspace, models: Models) -> None:
@@ -103,9 +113,10 @@ def test_names_are_shown_as_text(workspace: Workspace, models: Models) -> None:
 
 def test_the_differences_follow_the_chosen_pair(workspace: Workspace, models: Models) -> None:
     shown = last(workspace, models, ["first", "second"], ["small"])
-    there = differences_of(workspace, models, shown["view"], "small", "first", "second")
-    back = differences_of(workspace, models, shown["view"], "small", "second", "first")
-    assert there == shown["images"]
+    view = Subject.of(workspace, models, FIRST_AND_SECOND, ["small"])
+    there, tables = differences_of(workspace, models, view, "small", "first", "second")
+    back, _ = differences_of(workspace, models, view, "small", "second", "first")
+    assert (there, tables) == (shown["images"], shown["digit_tables"])
     assert there.index("first right, second wrong") < there.index("second right, first wrong")
     assert back.index("second right, first wrong") < back.index("first right, second wrong")
 
@@ -128,23 +139,23 @@ def test_invalid_choices_are_refused(
     workspace: Workspace, models: Models, chosen: Any, sets: Any, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):
-        list(comparison_steps(workspace, models, chosen, sets))
+        last(workspace, models, chosen, sets)
 
 
 def test_a_model_deleted_since_the_comparison_is_refused(
     workspace: Workspace, models: Models
 ) -> None:
-    shown = last(workspace, models, ["first", "second"], ["small"])
+    view = Subject.of(workspace, models, FIRST_AND_SECOND, ["small"])
     (workspace.checkpoints.folder / "second.pt").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint second"):
-        differences_of(workspace, models, shown["view"], "small", "first", "second")
+        differences_of(workspace, models, view, "small", "first", "second")
 
 
 @pytest.mark.parametrize(("a", "b"), [("first", "first"), ("first", None), ({}, [])])
 def test_only_two_different_shown_models_are_compared(
     workspace: Workspace, models: Models, a: Any, b: Any
 ) -> None:
-    now = ComparisonView(("first", "second"), ("first", "second"), ("small",))
+    now = Subject.of(workspace, models, FIRST_AND_SECOND, ["small"])
     with pytest.raises(ConfigError):
         differences_of(workspace, models, now, "small", a, b)
 

@@ -37,11 +37,17 @@ from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.services.evaluation import FigureCache
 from digitcnn.ui.error_browser import ANY, ANY_ERROR, error_tiles, suspect_tiles
-from digitcnn.ui.evaluation_steps import EvaluationRequest, evaluation_steps, example_of
-from digitcnn.ui.evaluation_view import EvaluationView
+from digitcnn.ui.evaluation_steps import (
+    EvaluationRequest,
+    evaluation_steps,
+    evaluation_subject,
+    example_of,
+)
+from digitcnn.ui.evaluation_view import gap_sentence
 from digitcnn.ui.gap_section import gap_steps
 from digitcnn.ui.models import Models
-from digitcnn.ui.set_chooser import OWN, WRITTEN_BY, fetching, notes
+from digitcnn.ui.results import Subject
+from digitcnn.ui.set_chooser import OWN, WRITTEN_BY, explained, fetching
 from digitcnn.workspace import Workspace
 
 # The figures that all tests of this file share.
@@ -97,8 +103,13 @@ def steps_of(
     workspace: Workspace, sets: Any, name: str = SHIPPED, *, save: bool = False
 ) -> Iterator[dict[str, Any]]:
     """What the page shows after a press of the button."""
-    request = EvaluationRequest.check(workspace, Models(workspace), name, sets, 2)
-    return evaluation_steps(workspace, CACHE, request, save=save)
+    return evaluation_steps(workspace, CACHE, request_for(workspace, sets, name), save=save)
+
+
+def request_for(workspace: Workspace, sets: Any, name: str) -> EvaluationRequest:
+    models = Models(workspace)
+    subject = evaluation_subject(workspace, models, name, sets)
+    return EvaluationRequest.check(workspace, models, subject, 2)
 
 
 def numbers(workspace: Workspace, sets: Any) -> dict[str, Any]:
@@ -107,8 +118,7 @@ def numbers(workspace: Workspace, sets: Any) -> dict[str, Any]:
 
 
 def findings_of(workspace: Workspace, sets: list[str], name: str) -> Findings:
-    request = EvaluationRequest.check(workspace, Models(workspace), name, sets, 2)
-    return request.evaluate(workspace)
+    return request_for(workspace, sets, name).evaluate(workspace)
 
 
 @pytest.fixture(scope="module")
@@ -243,8 +253,7 @@ def test_a_runs_figures_are_on_the_page_and_in_its_folder(
     trained: Path, shown: dict[str, Any]
 ) -> None:
     for name in NAMES:
-        png = base64.b64encode((trained / "figures" / f"{name}.png").read_bytes()).decode()
-        assert png in shown[name]
+        assert (trained / "figures" / f"{name}.png").read_bytes() == shown["figures"][name]
     assert len(list((trained / "figures").iterdir())) == len(NAMES)
 
 
@@ -259,8 +268,8 @@ def test_a_second_evaluation_draws_nothing_and_a_model_without_a_run_writes_no_f
         device="cpu",
     )
     steps = list(steps_of(elsewhere, ["small", "emnist-digits"], "mine", save=True))
-    (at_once,) = (update for update in steps if update.get(NAMES[0]))
-    assert {name: at_once[name] for name in NAMES} == {name: shown[name] for name in NAMES}
+    (at_once,) = (update for update in steps if update.get("figures"))
+    assert at_once["figures"] == shown["figures"]
     assert not [update for update in steps if "Drawing" in update.get("status", "")]
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -321,8 +330,8 @@ def test_without_internet_emnist_fails_and_the_rest_works(tmp_path: Path) -> Non
 
 def test_errors_are_filtered_by_true_and_predicted_digit(workspace: Workspace) -> None:
     models = Models(workspace)
-    view = EvaluationView(SHIPPED, models.get(SHIPPED).digest, ("small",))
-    checkpoint, digit_set = view.open(workspace, models, "small")
+    subject = Subject.of(workspace, models, [SHIPPED], ["small"])
+    (checkpoint,), digit_set = subject.open(workspace, models, "small")
     predictions = workspace.predict(checkpoint, digit_set)
     threes = error_tiles(digit_set, predictions, checkpoint, "3", "3")
     assert threes.count("<li>") == int((digit_set.labels == 3).sum()) > 0
@@ -333,8 +342,10 @@ def test_errors_are_filtered_by_true_and_predicted_digit(workspace: Workspace) -
 
 
 def test_a_model_replaced_since_its_evaluation_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(CheckpointError, match="has changed; press Evaluate again"):
-        EvaluationView(SHIPPED, "0", ("small",)).open(workspace, Models(workspace), "small")
+    models = Models(workspace)
+    subject = replace(Subject.of(workspace, models, [SHIPPED], ["small"]), digests=("0",))
+    with pytest.raises(CheckpointError, match="has changed; compute its results again"):
+        subject.open(workspace, models, "small")
 
 
 def test_errors_open_on_the_first_set_of_the_table(shown: dict[str, Any]) -> None:
@@ -344,25 +355,45 @@ def test_errors_open_on_the_first_set_of_the_table(shown: dict[str, Any]) -> Non
 
 def test_the_gap_of_the_first_set_is_that_of_the_last(workspace: Workspace, trained: Path) -> None:
     models = Models(workspace)
-    view = EvaluationView("mine", models.get("mine").digest, ("small", "emnist-digits"))
+    view = Subject.of(workspace, models, ["mine"], ["small", "emnist-digits"])
     update = next(gap_steps(workspace, models, view, "small"))
     assert "Converting emnist-digits to MNIST framing" in update["status"]
     with pytest.raises(DigitSetError, match="evaluate a second set"):
         next(gap_steps(workspace, models, replace(view, sets=("small",)), "small"))
 
 
-def test_every_available_set_names_its_writers(
-    tmp_path: Path, drawn: DigitSet, workspace: Workspace
-) -> None:
-    lines = re.findall(r"<li><b>(.*?)</b> (.*?)</li>", notes(workspace))
-    assert dict(lines) == {
+def test_every_available_set_names_its_writers(workspace: Workspace) -> None:
+    lines = {name: label.split("\n")[1] for label, name in explained(workspace)}
+    assert lines == {
         "emnist-digits": WRITTEN_BY["emnist-digits"],
         "synthetic": WRITTEN_BY["synthetic"],
         "synthetic-other-writers": WRITTEN_BY["synthetic-other-writers"],
         "small": OWN,
     }
-    lay(tmp_path / "data", "<i>odd", drawn)
-    assert "<b>&lt;i&gt;odd</b>" in notes(working_in(tmp_path, tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("gap", "sentence"),
+    [
+        (
+            Gap("a test", "b test", 2.5, 1.0, 4.0),
+            "On b test the model is 2.50 points less",
+        ),
+        (
+            Gap("a test", "b test", -2.5, -4.0, -1.0),
+            "2.50 points more accurate than on a test",
+        ),
+        (Gap("a test", "b test", 0.5, -1.0, 2.0), "no difference in accuracy"),
+    ],
+)
+def test_a_gap_is_a_sentence(gap: Gap, sentence: str) -> None:
+    assert sentence in gap_sentence(gap)
+
+
+def test_the_accuracies_of_the_table_are_on_the_cards(shown: dict[str, Any]) -> None:
+    for row in rows(shown["table"]):
+        assert row[3].split(" ")[0] in words(shown["summary"])
+    assert shown["worst"].count("<li>") <= 6
 
 
 def test_label_errors_without_training_images_name_the_download(workspace: Workspace) -> None:

@@ -3,64 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import gradio as gr
 import pytest
-from coroutines import run_async
 
 from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
 from digitcnn.errors import DigitSetError
 from digitcnn.ui.background import events_of, status_update, updates_of
-from digitcnn.ui.parts import run_on_press
-
-
-def page_with(steps: Callable[..., Iterator[dict[str, Any]]]) -> gr.Blocks:
-    """A page whose only button runs ``steps``."""
-
-    async def build() -> gr.Blocks:
-        with gr.Blocks(analytics_enabled=False) as page:
-            status, button = gr.HTML(), gr.Button()
-            run_on_press(button, "Evaluation", steps, [], {"status": status})
-        return page
-
-    page: gr.Blocks = run_async(build())
-    return page
-
-
-def handler_of(steps: Callable[..., Iterator[dict[str, Any]]]) -> Callable[..., Any]:
-    """The handler that a press of a button calls, after the one that disables the button."""
-    _, event = page_with(steps).fns.values()
-    assert event.fn is not None
-    return event.fn
-
-
-def test_the_button_is_the_only_one() -> None:
-    page = page_with(lambda request: iter([]))
-    assert [type(block) for block in page.blocks.values() if isinstance(block, gr.Button)] == [
-        gr.Button
-    ]
-
-
-@pytest.mark.parametrize("error", [DigitSetError("gone"), ZeroDivisionError()])
-def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
-    def steps(request: Any) -> Iterator[dict[str, Any]]:
-        yield {"status": "working"}
-        raise error
-
-    shown = handler_of(steps)(None)
-    assert next(shown)[0] == "working"
-    status, button = next(shown)
-    assert "Evaluation stopped; see the error message." in status
-    assert button["interactive"] is True
-    with pytest.raises(gr.Error):
-        next(shown)
-
-
-def test_the_button_is_enabled_at_the_end() -> None:
-    *_, (_, button) = handler_of(lambda request: iter([{"status": "done"}]))(None)
-    assert button["interactive"] is True
 
 
 def test_progress_is_thinned_and_other_events_are_all_shown() -> None:

@@ -8,7 +8,6 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,15 +21,14 @@ from digitcnn.analysis.figures import style
 from digitcnn.analysis.robustness import Curve, Robustness
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import MNIST_C_SETS
-from digitcnn.errors import ConfigError, DigitSetError
+from digitcnn.errors import DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.ui.compare_steps import ComparisonView, compared_robustness_steps
-from digitcnn.ui.evaluation_view import EvaluationView
 from digitcnn.ui.models import Models
+from digitcnn.ui.results import Subject
 from digitcnn.ui.robustness_section import robustness_steps, robustness_table
 from digitcnn.workspace import Workspace
 
@@ -88,15 +86,16 @@ def test_a_model_is_measured_once_and_shown_as_figure_and_table(
 
 
 def test_a_set_without_results_is_refused(workspace: Workspace, models: Models) -> None:
-    view = EvaluationView(SHIPPED, models.get(SHIPPED).digest, ("small",))
+    view = Subject.of(workspace, models, [SHIPPED], ["small"])
     for name in ("mnist", None, 7, ["small"], {}):
-        with pytest.raises(DigitSetError, match="press Evaluate first"):
+        with pytest.raises(DigitSetError, match="There are no results for this set"):
             view.open(workspace, models, name)
 
 
 def test_compared_models_share_a_figure_and_a_table(workspace: Workspace, models: Models) -> None:
-    view = ComparisonView((SHIPPED, "<b>other"), ("first", "<b>other"), ("small",))
-    *_, last = compared_robustness_steps(workspace, models, view, "small")
+    view = Subject.of(workspace, models, [SHIPPED, "<b>other"], ["small"])
+    checkpoints, small = view.open(workspace, models, "small")
+    *_, last = robustness_steps(workspace, checkpoints, view.names, small)
     assert "Done: small test" in last["status"]
     assert is_png(last["figure"])
     table = last["table"]
@@ -105,14 +104,6 @@ def test_compared_models_share_a_figure_and_a_table(workspace: Workspace, models
     rows = 1 + sum(len(axis.marked) for axis in AXES)
     assert table.count("<tbody>") == 1
     assert len(re.findall(r'<th scope="row"', table)) == rows
-
-
-@pytest.mark.parametrize("name", ["mnist", None, 3, ["small"]])
-def test_a_set_that_was_not_compared_is_refused(
-    workspace: Workspace, models: Models, name: Any
-) -> None:
-    with pytest.raises(ConfigError, match="press Compare"):
-        list(compared_robustness_steps(workspace, models, ComparisonView(), name))
 
 
 def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> None:

@@ -14,7 +14,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
-from digitcnn.ui.set_chooser import advice, choices, defaults, notes
+from digitcnn.ui.set_chooser import advice, choices, defaults, explained
 from digitcnn.workspace import Workspace
 
 
@@ -40,7 +40,8 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
     assert defaults(workspace) == ["synthetic", "synthetic-other-writers"]
     add(workspace, "mnist", "t10k", drawn, cut=5)
     assert ("mnist (damaged)", "mnist") in choices(workspace)
-    assert re.search(r"<b>mnist</b> \(test\) cannot be used: .* is truncated", notes(workspace))
+    (label,) = [label for label, name in explained(workspace) if name == "mnist"]
+    assert re.search(r"^mnist \(damaged\)\n\(test\) cannot be used: .* is truncated", label)
     assert defaults(workspace) == ["mnist"]
     add(workspace, "emnist-digits", "emnist-digits-test", drawn)
     assert defaults(workspace) == ["emnist-digits"]
@@ -56,7 +57,7 @@ def test_a_sideways_set_gets_advice(workspace: Workspace, drawn: DigitSet) -> No
     assert list(sentences) == ["sideways"]
     assert re.search(
         r"The shipped model reads \d+% as it is, \d+% transposed: add it with --transpose\.",
-        notes(workspace, sentences),
+        sentences["sideways"],
     )
 
 

@@ -27,7 +27,7 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.options import Masks
 from digitcnn.ui.models import Models
 from digitcnn.ui.stability_charts import box_chart, line_chart
-from digitcnn.ui.stability_tab import stability_steps
+from digitcnn.ui.stability_tab import stability_steps, stability_subject
 from digitcnn.ui.stability_view import bound_sentence
 from digitcnn.workspace import Workspace
 
@@ -62,7 +62,9 @@ Steps = Generator[dict[str, Any], None, None]
 
 
 def press(workspace: Workspace, digits: Any = "few", passes: Any = 5) -> Steps:
-    return stability_steps(workspace, Models(workspace), "net", digits, passes)
+    models = Models(workspace)
+    subject = stability_subject(workspace, models, "net", digits)
+    return stability_steps(workspace, models, subject, passes)
 
 
 def measured(workspace: Workspace, masks: Masks) -> Stability:
@@ -160,12 +162,21 @@ def test_flips_and_least_stable_images_are_those_of_the_analysis(workspace: Work
     shared = measured(workspace, "shared")
     for row in rows(last["flips"]):
         assert row[3] == percent(shared.flipped_by_digit[int(row[0])])
-    least = shared.least_stable(12)
-    gallery = last["gallery"].split("one mask per pass")[1]
+    gallery = last["gallery"]
     shown = [int(index) for index in re.findall(r"image (\d+)</div>", gallery)]
-    assert shown == [image.index for image in least]
-    assert gallery.count("<li>") == len(least)
-    assert f"entropy {least[0].predictive_entropy:.3f}" in gallery
+    assert shown == [image.index for image in shared.least_stable(6)]
+    table = last["entropy"][last["entropy"].index("one mask per pass") :]
+    assert [row[0] for row in rows(table)] == [str(i.index) for i in shared.least_stable(12)]
+    assert rows(table)[0][3] == f"{shared.least_stable(1)[0].predictive_entropy:.3f}"
+
+
+def test_the_badge_has_the_verdict_and_its_number(workspace: Workspace) -> None:
+    *_, last = press(workspace)
+    shared = measured(workspace, "shared")
+    assert shared.verdict.capitalize() in last["badge"]
+    assert f"± {100 * shared.std:.2f} points" in last["badge"]
+    *_, once = press(workspace, passes=1)
+    assert "no verdict" in once["badge"]
 
 
 @pytest.mark.parametrize(

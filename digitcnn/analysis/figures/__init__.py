@@ -11,8 +11,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures.confidence import confidence_analysis
@@ -27,7 +30,9 @@ from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
 
 __all__ = [
+    "FILE_TYPES",
     "NAMES",
+    "FileType",
     "confidence_analysis",
     "confusion_matrices",
     "conv_filters",
@@ -37,6 +42,7 @@ __all__ = [
     "gap_waterfall",
     "png",
     "predictions_sample",
+    "rendered",
     "robustness_curves",
     "sample_data",
     "save",
@@ -67,6 +73,9 @@ _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
 }
 NAMES = tuple(_FIGURES)
 
+FileType = Literal["png", "svg", "pdf"]
+FILE_TYPES: tuple[FileType, ...] = ("png", "svg", "pdf")
+
 
 def draw(name: str, findings: Findings) -> Figure:
     """Return the figure of that name, one of NAMES."""
@@ -77,6 +86,18 @@ def png(figure: Figure) -> bytes:
     """Return a figure as a PNG file, without ``savefig``, which would draw it twice."""
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def rendered(figure: Figure, file_type: FileType) -> bytes:
+    """Return a figure as a file of that type; the same figure always gives the same bytes."""
+    if file_type == "png":
+        return png(figure)
+    file = io.BytesIO()
+    if file_type == "svg":
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    else:
+        FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None})
     return file.getvalue()
 
 

@@ -44,8 +44,7 @@ def confidence_analysis(
     figure = style.sheet(
         "Calibration",
         f"{model}\n{calibration}; ECE is the expected calibration error",
-        12.5,
-        0.9 + 3.7 * len(predictions),
+        0.9 + 3.5 * len(predictions),
     )
     panels = figure.subplots(len(predictions), 3, squeeze=False)
     for row, one in zip(panels, predictions, strict=True):

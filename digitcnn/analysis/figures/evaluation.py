@@ -28,7 +28,7 @@ def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -
     gaps = [gap(evaluations[0], other) for other in evaluations[1:]]
     lines = [model] + [f"{g.first} minus {g.second}: {gap_text(g)}" for g in gaps]
     height = 4.6 + 0.4 * len(evaluations) + 0.21 * len(lines)
-    figure = style.sheet("Accuracy across digit sets", "\n".join(lines), 10, height)
+    figure = style.sheet("Accuracy across digit sets", "\n".join(lines), height)
     grid = figure.add_gridspec(2, 1, height_ratios=(0.55 + 0.34 * len(evaluations), 3.1))
     accuracy_rows(figure.add_subplot(grid[0]), evaluations, "Test accuracy, with 95% interval")
     bars = figure.add_subplot(grid[1])
@@ -111,7 +111,7 @@ def confusion_matrices(evaluations: Sequence[Evaluation], *, model: str) -> Figu
     """
     columns = min(2, len(evaluations))
     rows = math.ceil(len(evaluations) / columns)
-    figure = style.sheet("Confusion matrix", model, 0.9 + 5.0 * columns, 0.8 + 5.4 * rows)
+    figure = style.sheet("Confusion matrix", model, 0.8 + (5.6, 4.5)[columns - 1] * rows)
     shares = [_error_shares(one) for one in evaluations]
     largest = max(float(np.nanmax(share, initial=0)) for share in shares)
     norm = PowerNorm(0.5, 0, largest or 1.0)
@@ -137,7 +137,7 @@ def confusion_matrices(evaluations: Sequence[Evaluation], *, model: str) -> Figu
 
 
 _DIAGONAL = np.where(np.eye(CLASSES, dtype=bool), 1.0, np.nan)
-_MUTED_CELL = ListedColormap(["#e7e6e0"])
+_MUTED_CELL = ListedColormap(["#e8eaed"])
 
 
 def _error_shares(evaluation: Evaluation) -> Shares:

@@ -24,7 +24,6 @@ def gap_waterfall(waterfall: Waterfall, *, model: str) -> Figure:
     figure = style.sheet(
         f"What causes the gap between {waterfall.reference.title} and {waterfall.as_is.title}",
         "\n".join(lines),
-        10,
         5.6,
     )
     axes = figure.add_subplot()

@@ -24,7 +24,6 @@ def conv_filters(network: Network, *, model: str) -> Figure:
         "First-layer filters",
         f"{model}\nall {len(filters)} {side}x{side} filters; orange weights brighten, "
         "purple weights darken",
-        8.6,
         5.2,
     )
     axes = figure.add_subplot()
@@ -58,8 +57,7 @@ def feature_maps(
         f"Feature maps of a {label}",
         f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "
         f"predicted {answer} with {confidence} confidence; each panel has its own scale",
-        12.5,
-        7.4,
+        5.8,
     )
     panels = figure.subplots(2, 4)
     style.image_panel(panels[0, 0], "1  Input, 28x28")
@@ -133,8 +131,8 @@ def _key(axes: Axes) -> None:
     style.image_panel(axes)
     style.write(
         axes, 0, 0.5,
-        "Panels 2 and 4, after batch norm:\norange above zero, purple below.\n\n"
-        "Panels 3, 5 and 6: the bluer,\nthe larger; white is zero.",
+        "Panels 2 and 4, after\nbatch norm: orange\nabove zero, purple\nbelow.\n\n"
+        "Panels 3, 5 and 6: the\nbluer, the larger;\nwhite is zero.",
         transform=axes.transAxes, va="center", fontsize=style.LABEL, color=style.MUTED,
         linespacing=1.5,
     )  # fmt: skip

@@ -29,7 +29,7 @@ def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Fi
     if len(results) == 1:
         unchanged = accuracy_text(first.unchanged / first.n, first.n)
         subtitle.insert(0, f"{names[0]}, undistorted {unchanged}")
-    figure = style.sheet("Robustness", "\n".join(subtitle), 11, 13.2)
+    figure = style.sheet("Robustness", "\n".join(subtitle), 11.5)
     panels = figure.subplots(4, 3, sharey=True).flatten()
     for place, (axis, axes) in enumerate(zip(AXES, panels, strict=False)):
         unit = f" ({axis.unit.strip()})" if axis.unit else ""

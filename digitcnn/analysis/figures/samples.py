@@ -28,7 +28,6 @@ def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
     figure = style.sheet(
         "Sample digits",
         f"The first {ROWS} images of each digit in {style.listed(names)}, as the network gets them",
-        8.2,
         0.8 + 3.5 * len(digit_sets),
     )
     for index, digits in enumerate(digit_sets):
@@ -72,7 +71,6 @@ def predictions_sample(
         f"Predictions on {evaluation.title}",
         f"{model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
         "below each image the prediction and its confidence",
-        9.6,
         1.75 + 0.032 * sum(heights),
     )
     top, bottom = figure.subplots(2, 1, height_ratios=heights)

@@ -24,7 +24,6 @@ def stability_test(results: Sequence[Stability], *, model: str) -> Figure:
     figure = style.sheet(
         "Stability under dropout",
         "\n".join([model, *map(stability_text, results)]),
-        11,
         5.0 + 0.21 * len(results),
     )
     lines, boxes = figure.subplots(1, 2, width_ratios=(2.2, 1), sharey=True)

@@ -1,8 +1,8 @@
 """The style of every figure: background, colour-blind safe colours, headings, legends.
 
 Figures are bare ``matplotlib.figure.Figure``: nothing here touches pyplot or rcParams, which
-belong to the whole process and its threads. The background is opaque and slightly darker than
-white, so that a figure stands out on a light page and does not glare on a dark one.
+belong to the whole process and its threads. Every figure is nine inches wide: on the page, 900
+pixels at most, its text is 12 to 14 pixels high. The background is opaque and white, as in print.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-PAPER, INK, MUTED, GRID = "#f8f7f3", "#202428", "#5f656d", "#d9d8d2"
+PAPER, INK, MUTED, GRID = "#ffffff", "#202428", "#5f656d", "#d9dce1"
 # Okabe and Ito (2008), Color Universal Design. Every colour has its own marker and hatch.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 HATCHES = ("", "////", "....", "xxxx", "----", "++++")
 WRONG = "#D55E00"
 
-DPI = 150
-TITLE, SUBTITLE, LABEL, SMALL = 15, 10.5, 10.5, 9
+WIDTH, DPI = 9.0, 150  # inches, pixels per inch
+TITLE, SUBTITLE, LABEL, SMALL = 14, 10, 10, 9
 # Inches of the title, inches per line below it, and how many of its characters fit into an inch.
-_HEADER_LINE, _HEADER_TITLE = 0.21, 0.46
-_CHARACTERS_PER_INCH = 12.6
+_HEADER_LINE, _HEADER_TITLE = 0.2, 0.46
+_CHARACTERS_PER_INCH = 13
 
 Floats = NDArray[np.float32]
 Grid = Literal["x", "y", "both", ""]
@@ -54,21 +54,21 @@ class Sheet(Figure):
         super().draw(renderer)
 
 
-def sheet(title: str, subtitle: str, width: float, height: float) -> Figure:
-    """Return an empty figure of that size in inches, with its title and the lines below it."""
-    figure = Sheet(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+def sheet(title: str, subtitle: str, height: float) -> Figure:
+    """Return an empty figure of that height in inches, with its title and the lines below it."""
+    figure = Sheet(figsize=(WIDTH, height), dpi=DPI, facecolor=PAPER)
     lines = [
         line
         for part in subtitle.split("\n")
-        for line in textwrap.wrap(part, round(width * _CHARACTERS_PER_INCH))
+        for line in textwrap.wrap(part, round(WIDTH * _CHARACTERS_PER_INCH))
     ]
     header = _HEADER_TITLE + _HEADER_LINE * len(lines)
     figure.text(
-        0.16 / width, 1 - 0.12 / height, title,
+        0.16 / WIDTH, 1 - 0.12 / height, title,
         fontsize=TITLE, fontweight="bold", color=INK, va="top",
     )  # fmt: skip
     figure.text(
-        0.16 / width, 1 - 0.46 / height, "\n".join(lines),
+        0.16 / WIDTH, 1 - 0.46 / height, "\n".join(lines),
         fontsize=SUBTITLE, color=MUTED, va="top", linespacing=1.3,
     )  # fmt: skip
     share = header / height
@@ -109,8 +109,11 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label:
 
 
 def heading(axes: Axes, title: str) -> None:
-    """Set the title of one panel."""
-    axes.set_title(title, fontsize=LABEL + 0.5, color=INK, loc="left", fontweight="bold")
+    """Set the title of one panel, in as many lines as its share of the figure's width needs."""
+    columns = spec.get_gridspec().ncols if (spec := axes.get_subplotspec()) else 1
+    room = round(WIDTH / columns * _CHARACTERS_PER_INCH * 0.86)
+    title = "\n".join(textwrap.fill(line, room) for line in title.split("\n"))
+    axes.set_title(title, fontsize=LABEL, color=INK, loc="left", fontweight="bold")
 
 
 def note(axes: Axes, text: str) -> None:

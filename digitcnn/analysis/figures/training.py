@@ -34,7 +34,7 @@ def training_history(
     name, None where unknown.
     """
     height = 5.0 + 0.34 * len(evaluations)
-    figure = style.sheet("Training history", model, 10, height)
+    figure = style.sheet("Training history", model, height)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
     loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     where = listed(trained_on or "unknown set")

@@ -12,8 +12,12 @@ class CompareElement extends HTMLElement {
     const result = find(this, ".result");
     addEventListener("digitcnn-compare", async (event) => {
       const models = /** @type {CustomEvent} */ (event).detail;
-      const sketch = isBlank() ? {} : wholeSketch();
-      const reply = await connection.call("compare_answers", { ...sketch, models });
+      if (isBlank()) {
+        result.replaceChildren();
+        notice.textContent = "The pad is empty; draw a digit on the Sketchpad tab first.";
+        return;
+      }
+      const reply = await connection.call("compare_answers", { ...wholeSketch(), models });
       notice.textContent = reply.error ?? "";
       if (!reply.error) result.replaceChildren(...tableOf(reply));
     });

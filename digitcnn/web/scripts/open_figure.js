@@ -1,17 +1,18 @@
-// Opens a clicked figure in full, on a phone larger than the screen; another click or Escape closes
-// it.
+// Opens a clicked figure in full, on a phone larger than the screen, with a link that saves it. A
+// click on the image or beside it, the cross or Escape closes it.
 
 document.addEventListener("click", (event) => {
   const target = /** @type {Element} */ (event.target);
   const open = target.closest("dialog.full-figure[open]");
   if (open instanceof HTMLDialogElement) {
-    open.close();
+    if (!target.closest("form")) open.close();
     return;
   }
   const button = target.closest("figure[data-figure] > button");
   const dialog = button?.parentElement?.nextElementSibling;
-  const image = dialog?.querySelector("img");
-  if (!button || !(dialog instanceof HTMLDialogElement) || !image) return;
-  image.src = button.querySelector("img")?.src ?? "";
+  const address = button?.querySelector("img")?.src;
+  if (!(dialog instanceof HTMLDialogElement) || !address) return;
+  dialog.querySelector("img")?.setAttribute("src", address);
+  dialog.querySelector("a")?.setAttribute("href", address);
   dialog.showModal();
 });

@@ -10,6 +10,7 @@ import "./open_figure.js";
 import "./owner.js";
 import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
+import "./results.js";
 import "./sort_tables.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.

@@ -1,0 +1,142 @@
+"""Results carry what they are of; the choice and results that are known already are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+import pytest
+from coroutines import run_async
+
+from digitcnn.errors import DigitSetError
+from digitcnn.ui.results import Results, Subject
+
+MODELS = {"a": "1" * 64, "b": "2" * 64}
+
+
+def subject_of(name: Any, sets: Any) -> Subject:
+    """The choice of a model and sets, none of which exists."""
+    if not sets:
+        raise DigitSetError("No test set is chosen; choose one or more.")
+    return Subject((name,), (name,), (MODELS[name],), tuple(sets), (100,) * len(sets))
+
+
+class Page:
+    """A page with one tab, whose handlers are called as Gradio does."""
+
+    def __init__(self, steps: Callable[..., Iterator[dict[str, Any]]]) -> None:
+        async def build() -> None:
+            with gr.Blocks(analytics_enabled=False) as self.blocks:
+                model, sets = gr.Dropdown(["a", "b"]), gr.CheckboxGroup(["x", "y"])
+                self.results = Results("evaluate", "Evaluation", "Evaluate")
+                self.names = ["status", "table", "view", "button", "running", "choice"]
+                self.results.connect(
+                    gr.Button(),
+                    {"status": gr.HTML(), "table": gr.HTML()},
+                    selection=[model, sets],
+                    subject_of=subject_of,
+                    steps=steps,
+                )
+
+        run_async(build())
+        events = self.blocks.fns.values()
+        self._begin, self._run, self._follow, *_ = [event.fn for event in events if event.fn]
+
+    def _named(self, values: list[Any]) -> dict[str, Any]:
+        pairs = zip(self.names, values, strict=True)
+        return {name: value for name, value in pairs if value != gr.skip()}
+
+    def press(self, model: str, sets: list[str]) -> Iterator[dict[str, Any]]:
+        yield self._named(self._begin(model, sets))
+        for values in self._run(None, model, sets):
+            yield self._named(values)
+
+    def choose(
+        self, model: str, sets: list[str], view: Subject, *, running: bool = False
+    ) -> dict[str, Any]:
+        return self._named(self._follow(view, running, model, sets))
+
+
+def measured(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+    yield {"table": ""}
+    yield {"table": f"<table>{subject.text}</table>", "status": "done"}
+
+
+def stamps(update: dict[str, Any]) -> set[str]:
+    return set(re.findall(r'data-stamp="(\w*)"', str(update)))
+
+
+def test_results_and_the_choice_they_were_computed_for_have_one_stamp() -> None:
+    begin, empty, last, end = Page(measured).press("a", ["x", "y"])
+    stamp = subject_of("a", ["y", "x"]).stamp
+    assert stamps(begin) == stamps(last) == {stamp}
+    assert empty["view"] == last["view"] == subject_of("a", ["x", "y"])
+    assert empty["table"] == ""
+    assert 'data-text="a on x and y"' in last["table"]
+    assert end["button"]["interactive"] is True
+    assert end["running"] is False
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"digests": ("3" * 64,)},
+        {"keys": ("b",)},
+        {"sets": ("x",), "counts": (100,)},
+        {"counts": (100, 101)},
+    ],
+)
+def test_another_model_file_set_or_number_of_images_has_another_stamp(other: Any) -> None:
+    subject = subject_of("a", ["x", "y"])
+    assert replace(subject, **other).stamp != subject.stamp
+
+
+def test_a_new_choice_is_named_and_its_known_results_are_shown_at_once() -> None:
+    page = Page(measured)
+    assert page.choose("b", ["x"], Subject()).keys() == {"choice"}  # nothing is shown yet
+    list(page.press("a", ["x"]))
+    of_a = subject_of("a", ["x"])
+    unknown = page.choose("b", ["x"], of_a)
+    assert unknown.keys() == {"choice"}
+    assert stamps(unknown) == {subject_of("b", ["x"]).stamp}
+    assert 'data-action="Evaluate b"' in unknown["choice"]
+    list(page.press("b", ["x"]))
+    known = page.choose("a", ["x"], subject_of("b", ["x"]))
+    assert "a on x" in known["table"]
+    assert known["view"] == of_a
+    # The results of a run would come between these.
+    assert page.choose("a", ["x"], subject_of("b", ["x"]), running=True).keys() == {"choice"}
+
+
+def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:
+    choice = Page(measured).choose("a", [], subject_of("a", ["x"]))["choice"]
+    assert stamps({"choice": choice}) == {""}
+    assert 'data-action=""' in choice
+
+
+@pytest.mark.parametrize("error", [DigitSetError("gone"), ZeroDivisionError()])
+def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
+    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+        yield {"status": "working"}
+        raise error
+
+    page = Page(steps)
+    shown = page.press("a", ["x"])
+    assert next(shown)["running"] is True
+    assert "working" in next(shown)["status"]
+    stopped = next(shown)
+    assert "Evaluation stopped; see the error message." in stopped["status"]
+    assert stopped["button"]["interactive"] is True
+    assert stopped["running"] is False
+    with pytest.raises(gr.Error):
+        next(shown)
+    # What is incomplete is not shown again.
+    assert page.choose("a", ["x"], subject_of("b", ["x"])).keys() == {"choice"}
+
+
+def test_the_button_is_the_only_one() -> None:
+    blocks = Page(measured).blocks.blocks.values()
+    assert [type(block) for block in blocks if isinstance(block, gr.Button)] == [gr.Button]
