@@ -79,6 +79,7 @@ def report(facts: RunFacts) -> str:
         "message": _text(facts.message),
         "started": _text(started),
         "device": _text(facts.device) if facts.device else "",
+        "headline": _headline(facts),
         "results": _results(facts),
         "per_digit": _per_digit(facts),
         "charts": _charts(epochs, facts.config),
@@ -114,6 +115,23 @@ def training_command(config: Json) -> str:
     return " ".join(words)
 
 
+def _test_sets_first(facts: RunFacts) -> list[str]:
+    """Return the names of the sets: the test set of the model's own kind, others, held-out."""
+    own = facts.config.get("digits")
+    return sorted(facts.metrics, key=lambda name: (name == "held_out", name != own))
+
+
+def _headline(facts: RunFacts) -> str:
+    """Return the accuracy to lead with, and of what it is; empty before any is known."""
+    for name in _test_sets_first(facts):
+        values = facts.metrics[name]
+        if isinstance(values, Mapping):
+            text = _accuracy(values.get("accuracy"), values.get("n"))
+            if text != DASH:
+                return f"{text} on {_set_title(name, facts.config)}"
+    return ""
+
+
 def _results(facts: RunFacts) -> Table:
     return [
         [
@@ -125,8 +143,9 @@ def _results(facts: RunFacts) -> Table:
             _percent(values.get("ece")),
             _percent(values.get("macro_f1")),
         ]
-        for name, values in facts.metrics.items()
-        if isinstance(values, Mapping) and _whole(values.get("n")) is not None
+        for name in _test_sets_first(facts)
+        if isinstance(values := facts.metrics[name], Mapping)
+        and _whole(values.get("n")) is not None
     ]
 
 

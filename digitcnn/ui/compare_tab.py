@@ -56,7 +56,8 @@ def build_compare_tab(
                 choice = ModelChoice(workspace, models)
             with gr.Column(scale=1, min_width=300):
                 digits = build_sets(workspace, page, "compare-digits")
-        run = gr.Button("Compare", variant="primary", elem_id="compare-run")
+        with gr.Row(elem_classes="primary-row"):
+            run = gr.Button("Compare", variant="primary", elem_id="compare-run")
         status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
         choice.connect(access, owner_token, model_select, status, page)
         results = Results("compare", "Comparison", "Compare")

@@ -52,7 +52,8 @@ def build_evaluate_tab(
         "How accurate is the model on digits that it was not trained on?", elem_classes="lead-in"
     )
     digits = build_set_chooser(workspace, access, owner_token, page)
-    run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
+    with gr.Row(elem_classes="primary-row"):
+        run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
     status = gr.HTML(status_line(NO_RESULTS), elem_id="evaluate-status")
     results = Results("evaluate", "Evaluation", "Evaluate")
     with results_view("evaluate-results"), gr.Tabs(elem_classes="sub-tabs"):

@@ -55,7 +55,7 @@ def build_figure_gallery(
         interactive=False,
         elem_id="evaluate-gallery",
     )
-    with gr.Row(equal_height=True, elem_classes="model-row"):
+    with gr.Row(equal_height=True):
         which = gr.Dropdown(
             [("All (zip)", ALL), *((caption(name), name) for name in NAMES)],
             value=ALL,

@@ -64,9 +64,10 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     model_select: its value is the name of the checkpoint that is measured.
     """
     gr.Markdown(
-        "How much does the accuracy vary when a random part of the neurons is switched off?"
+        "How much does the accuracy vary when a random part of the neurons is switched off?",
+        elem_classes="lead-in",
     )
-    with gr.Row(equal_height=True, elem_classes="model-row"):
+    with gr.Row(equal_height=True):
         digits = gr.Dropdown(
             choices(workspace),
             value=_default_set(workspace),
@@ -85,9 +86,8 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             scale=3,
             elem_id="stability-passes",
         )
-        run = gr.Button(
-            "Measure", variant="primary", scale=1, min_width=120, elem_id="stability-run"
-        )
+    with gr.Row(elem_classes="primary-row"):
+        run = gr.Button("Measure", variant="primary", elem_id="stability-run")
     components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
     results = Results("stability", "Measurement", "Measure")
     with results_view("stability-results"):

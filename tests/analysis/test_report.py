@@ -89,6 +89,14 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+def test_the_report_leads_with_the_test_accuracy() -> None:
+    page = report(FACTS)
+    test = f"{accuracy_text(METRICS['accuracy'], METRICS['n'])} on synthetic test"
+    assert f'<p class="headline">{test}</p>' in page
+    results = page[page.index("<h2>Results") :]
+    assert results.index("synthetic test") < results.index("held-out images of")
+
+
 def test_the_report_has_everything_needed_to_cite_the_run() -> None:
     page = report(FACTS)
     words = Page(page).words()

@@ -104,7 +104,7 @@ def _counts(axes: Axes, tables: Tables, n: int) -> None:
 
 
 def _right_and_wrong(axes: Axes, predictions: Predictions, temperature: float) -> None:
-    title = "Confidence when right and when wrong\n"
+    title = "Right and wrong predictions\n"
     style.dress(axes, x="Confidence (%)", y="Cumulative share (%)", title=title)
     confidence = 100 * predictions.probabilities(temperature).max(dim=1).values.numpy()
     right = predictions.right.numpy()

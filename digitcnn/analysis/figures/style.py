@@ -111,7 +111,7 @@ def colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label:
 def heading(axes: Axes, title: str) -> None:
     """Set the title of one panel, in as many lines as its share of the figure's width needs."""
     columns = spec.get_gridspec().ncols if (spec := axes.get_subplotspec()) else 1
-    room = round(WIDTH / columns * _CHARACTERS_PER_INCH * 0.86)
+    room = round(WIDTH / columns * _CHARACTERS_PER_INCH * 0.74)
     title = "\n".join(textwrap.fill(line, room) for line in title.split("\n"))
     axes.set_title(title, fontsize=LABEL, color=INK, loc="left", fontweight="bold")
 
