@@ -116,7 +116,7 @@ def verdicts(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint
     ]
     return render(
         "compare/verdicts.html",
-        verdicts=[f"{one.title}: {_verdict(one)}." for one in comparisons],
+        verdicts=[_verdict_on(one) for one in comparisons],
         notes=[*recipes, NETWORKS_NOT_RECIPES],
     )
 
@@ -140,6 +140,11 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
         )
         for one in comparisons
     )
+
+
+def _verdict_on(comparison: Comparison) -> str:
+    verdict = _verdict(comparison)
+    return f"{verdict}." if comparison.title in verdict else f"{comparison.title}: {verdict}."
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -280,6 +285,8 @@ def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
 def _setting(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

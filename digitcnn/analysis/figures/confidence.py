@@ -79,7 +79,7 @@ def _reliability(axes: Axes, tables: Tables, title: str) -> None:
         )  # fmt: skip
     axes.set_xlim(0, 101)
     axes.set_ylim(0, 102)
-    style.legend(axes, "upper left")
+    style.legend(axes, "lower right")
 
 
 def _counts(axes: Axes, tables: Tables, n: int) -> None:
