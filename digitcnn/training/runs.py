@@ -177,9 +177,10 @@ class RunStore:
         """Return the digests of all checkpoints that runs here wrote; their claims are trusted."""
         return {record.digest for record in self.records() if record.digest is not None}
 
-    def grouped_digests(self) -> set[str]:
-        """Return those of ``digests`` that runs of groups wrote; these are never chosen unasked."""
-        return {record.digest for record in self.records() if record.group and record.digest}
+    def grouped_checkpoints(self) -> set[str]:
+        """Return the names of the checkpoints of groups' runs, which are never chosen unasked."""
+        files = [record.checkpoint for record in self.records() if record.group]
+        return {Path(file).stem for file in files if file}
 
 
 def _name_taken(name: str) -> RunError:

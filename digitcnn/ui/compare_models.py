@@ -42,7 +42,7 @@ class ModelChoice:
         """Build the components."""
         self._workspace, self._models = workspace, models
         available = models.choices()
-        at_first = self._suggested([name for _, name in available], models.default)
+        at_first = self._suggested(models.own_names(available), models.default)
         self._suggestion = gr.State(at_first)
         self.chosen = gr.Dropdown(
             available,
@@ -122,7 +122,9 @@ class ModelChoice:
             # Without a value: a choice made meanwhile is not taken back.
             return gr.Dropdown(available, multiselect=True)
         return gr.Dropdown(
-            available, value=stay or self._suggested(names, selected), multiselect=True
+            available,
+            value=stay or self._suggested(self._models.own_names(available, selected), selected),
+            multiselect=True,
         )
 
     def _follow(
@@ -130,7 +132,7 @@ class ModelChoice:
     ) -> tuple[Any, list[str]]:
         """Follow the selector above the tabs, until a choice is made here."""
         available = self._models.choices(request.session_hash)
-        new = self._suggested([name for _, name in available], selected)
+        new = self._suggested(self._models.own_names(available, selected), selected)
         if names_in(chosen) != suggestion or new == suggestion:
             return self._refresh(chosen, selected, request), suggestion
         return gr.Dropdown(available, value=new, multiselect=True), new

@@ -15,7 +15,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.gradio_private import save_file_to_cache
-from digitcnn.ui.models import Models, dropped_files_html, first_choice
+from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -82,7 +82,7 @@ class ModelMenu:
         choices = models.choices()
         self.select = gr.Dropdown(
             choices,
-            value=first_choice(choices),
+            value=models.first_choice(choices),
             label="Model",
             container=False,
             elem_id="model-select",
@@ -148,7 +148,7 @@ class ModelMenu:
         if latest.trained in names and latest.trained != view.trained:
             return gr.Dropdown(choices, value=latest.trained), latest
         if selected not in names:
-            return gr.Dropdown(choices, value=first_choice(choices)), latest
+            return gr.Dropdown(choices, value=self._models.first_choice(choices)), latest
         # Without a value: a choice made meanwhile stays.
         return gr.Dropdown(choices), latest
 

@@ -36,8 +36,18 @@ class Models:
 
     @property
     def default(self) -> str | None:
-        """The name that a new page selects: the shipped model, else the newest."""
-        return first_choice(self.choices())
+        """The name that a new page selects."""
+        return self.first_choice(self.choices())
+
+    def first_choice(self, choices: list[tuple[str, str]]) -> str | None:
+        """Return what a new page selects among ``choices``: the shipped model, else the newest."""
+        names = self.own_names(choices)
+        return SHIPPED if SHIPPED in names else (names[0] if names else None)
+
+    def own_names(self, choices: list[tuple[str, str]], selected: Any = None) -> list[str]:
+        """Return the names in ``choices`` without the models of experiments but ``selected``."""
+        grouped = self._workspace.runs.grouped_checkpoints() - {str(selected)}
+        return [name for _, name in choices if name not in grouped]
 
     def get(self, name: Any) -> Checkpoint:
         """Return the checkpoint of that name; an unchecked value of any type.
@@ -74,13 +84,13 @@ class Models:
         session: a page's, whose dropped files come first.
         """
         trained_here = self._workspace.runs.digests()
-        grouped = self._workspace.runs.grouped_digests()
+        grouped = self._workspace.runs.grouped_checkpoints()
         mine = self.dropped.of(session) if session else []
         return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
             (_label(one, trained_here=one.digest in trained_here), one.name)
             for one in sorted(
                 (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),
-                key=lambda one: one.digest in grouped,
+                key=lambda one: one.name in grouped,
             )
         ]
 
@@ -97,12 +107,6 @@ class Models:
 def dropped_files_html(files: list[DroppedFile]) -> str:
     """Return a line per dropped file, accepted or refused."""
     return render("models/dropped_files.html", files=files) if files else ""
-
-
-def first_choice(choices: list[tuple[str, str]]) -> str | None:
-    """Return the name that a new page selects among ``choices``: the shipped model's, if there."""
-    names = [name for _, name in choices]
-    return SHIPPED if SHIPPED in names else (names[0] if names else None)
 
 
 def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:

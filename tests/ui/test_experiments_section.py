@@ -169,11 +169,14 @@ def test_runs_are_one_row_and_never_chosen_by_themselves(workspace: Workspace) -
     assert choice.constructor_args["value"] is None
     with pytest.raises(Exception, match="delete its outcome in Experiments"):
         workspace.job.delete(workspace.runs.records()[0].name)
-    names = [name for _, name in Models(workspace).choices()]
+    models = Models(workspace)
+    names = [name for _, name in models.choices()]
     assert len(names) == 2
-    (workspace.checkpoints_folder / "older.pt").write_bytes(
-        (workspace.checkpoints_folder / f"{names[0]}.pt").read_bytes()
-    )
+    assert models.default is None
+    older = workspace.checkpoints_folder / "older.pt"
+    older.write_bytes((workspace.checkpoints_folder / f"{names[0]}.pt").read_bytes())
+    assert models.default == "older"
+    assert [name for _, name in models.choices()] == ["older", *names]
     assert workspace.job.view().ended is None, "the selector follows this view alone"
 
 

@@ -31,14 +31,15 @@ EXPERIMENT = Experiment(
     why=(
         "The wrong labels point in all directions and the right ones in one, so the network first "
         "learns what most labels of a shape agree on: its test accuracy stays far above the 80% of "
-        "labels that are right. Later it begins to memorise single images with their wrong labels, "
-        "which shows as training accuracy that climbs past 80% while held-out accuracy falls. "
-        "The list of label errors is cautious: five neighbours must all agree, and a fifth of "
-        "their labels is wrong too, so it misses many, but nearly all that it names are wrong."
+        "labels that are right, and its training accuracy ends near 80%, because it contradicts "
+        "the wrong ones. With many more epochs it would begin to memorise them. The list of label "
+        "errors is cautious: the model and five neighbours must all agree, and a fifth of the "
+        "neighbours' labels is wrong too. So it misses most errors, but nearly all labels that it "
+        "names are wrong."
     ),
     next_steps=(
-        "Train for 3 epochs instead of 12 on the same images, or with augmentation: both leave "
-        "less room to memorise. On Evaluate, Find label errors searches the real test labels."
+        "Look at the curves of the training images, and guess how they would go on for 100 epochs. "
+        "On Evaluate, Find label errors searches the real test labels."
     ),
     discussion=(
         "When would you stop this training, and which curve tells you?",
