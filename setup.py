@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-SHIPPED = ["digitcnn-mnist.pt"]
+SHIPPED = ["digitcnn-hands.pt", "digitcnn-mnist.pt"]
 
 
 class BuildWithModels(build_py):

@@ -3,7 +3,7 @@
     PYTHON .ci/check_wheel.py
 
 PYTHON belongs to the environment that the wheel is installed in. Fails, with what went wrong, when
-the shipped model is not offered or anything in the installed package changed.
+a shipped model is not offered or anything in the installed package changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 SITE = Path(sysconfig.get_paths()["purelib"]) / "digitcnn"
 SCRIPT = Path(sys.executable).with_name("digitcnn")
-MODEL = "digitcnn-mnist"
+MODELS = ["digitcnn-hands", "digitcnn-mnist"]
 
 
 def installed_files() -> dict[str, tuple[int, int]]:
@@ -60,7 +60,7 @@ def serve_and_ask() -> Any:
             assert line.startswith("digitcnn is running at "), line
             client = Client(line.split()[-1], verbose=False)
             models = [model["name"] for model in client.predict(api_name="/models")]
-            assert models == [MODEL], models
+            assert sorted(models) == MODELS, models
             return client.predict(handle_file("one.png"), "", api_name="/predict")
         finally:
             process.terminate()
@@ -70,12 +70,14 @@ def serve_and_ask() -> Any:
 def main() -> None:
     """Run all checks."""
     before = installed_files()
-    assert any(path.endswith(f"shipped/{MODEL}.pt") for path in before), "no model in the wheel"
+    for model in MODELS:
+        assert any(path.endswith(f"shipped/{model}.pt") for path in before), f"no {model}.pt"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         draw_one(Path("one.png"))
-        by_command = command("predict", "--checkpoint", MODEL, "one.png")["one.png"]
-        assert by_command["digit"] == 1, by_command
+        for model in MODELS:
+            by_command = command("predict", "--checkpoint", model, "one.png")["one.png"]
+            assert by_command["digit"] == 1, by_command
         by_page = serve_and_ask()
         assert by_page["digit"] == 1, by_page
         assert any(row["name"] == "synthetic" for row in command("data", "list")["sets"])

@@ -17,8 +17,10 @@ PACKAGE = Path(__file__).resolve().parent
 # The checkout, when digitcnn runs from one.
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
 
-# The model that comes with digitcnn.
+# The models that come with digitcnn: the one of the classic figures, and both in the order in
+# which the page selects one at first.
 SHIPPED = "digitcnn-mnist"
+FIRST_CHOICES = ("digitcnn-hands", SHIPPED)
 # In a checkout the same folder as the user's own checkpoints, in a wheel package data.
 SHIPPED_FOLDER = PACKAGE / "shipped" if CHECKOUT is None else CHECKOUT / "checkpoints"
 SHIPPED_FILE = SHIPPED_FOLDER / f"{SHIPPED}.pt"
@@ -66,9 +68,9 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def shipped_folder(option: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the folder of the shipped model, where the app has to read it besides its own.
+    """Return the folder of the shipped models, where the app has to read it besides its own.
 
-    None where a checkpoint folder was named, and in a checkout, whose own folder has the model.
+    None where a checkpoint folder was named, and in a checkout, whose own folder has the models.
     """
     named = option is not None or environment.get("DIGITCNN_CHECKPOINT_DIR")
     return None if named or CHECKOUT is not None else SHIPPED_FOLDER

@@ -11,7 +11,7 @@ from cachetools import LRUCache, cachedmethod
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.errors import CheckpointError
-from digitcnn.folders import SHIPPED
+from digitcnn.folders import FIRST_CHOICES
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
@@ -40,9 +40,9 @@ class Models:
         return self.first_choice(self.choices())
 
     def first_choice(self, choices: list[tuple[str, str]]) -> str | None:
-        """Return what a new page selects among ``choices``: the shipped model, else the newest."""
+        """Return what a new page selects among ``choices``: a shipped model, else the newest."""
         names = self.own_names(choices)
-        return SHIPPED if SHIPPED in names else (names[0] if names else None)
+        return next((name for name in (*FIRST_CHOICES, *names) if name in names), None)
 
     def own_names(self, choices: list[tuple[str, str]], selected: Any = None) -> list[str]:
         """Return the names in ``choices`` without the models of experiments but ``selected``."""

@@ -1,0 +1,49 @@
+"""Fit the OOD detector of a checkpoint anew, by the function that ends a training.
+
+    python -m benchmarks.refit_detector CHECKPOINT ... [--data-dir DIR]
+
+For the models that ship, when the detector has changed but the recipe has not: weights, details and
+digest stay the same. The files are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from digitcnn.analysis.ood import fit_ood_detector
+from digitcnn.digits.catalog import Catalog
+from digitcnn.folders import data_folder
+from digitcnn.network.checkpoint import load, save
+from digitcnn.network.model import Network
+from digitcnn.network.ood import OODDetector
+from digitcnn.training.finetune import original_images
+
+
+def refit(path: Path, catalog: Catalog) -> None:
+    """Replace the file by one with a new detector."""
+    checkpoint = load(path)
+    network = checkpoint.network
+    assert isinstance(network, Network)
+    training, held_out = original_images(checkpoint, catalog)
+    for step in fit_ood_detector(network, training, held_out, checkpoint.details.seed or 0):
+        if isinstance(step, OODDetector):
+            new = path.with_name(f"{path.stem}-refitted.pt")
+            save(new, network, checkpoint.details, step)
+            new.replace(path)
+        else:
+            print(f"{path.stem}: {step}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--data-dir", type=Path)
+    args = parser.parse_args(arguments)
+    for path in args.checkpoints:
+        refit(path, Catalog(data_folder(args.data_dir)))
+
+
+if __name__ == "__main__":
+    main()
