@@ -20,7 +20,7 @@ from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
 from digitcnn.ui.parts import image_address
 from digitcnn.ui.tables import Cell, Value, data_link, table
-from digitcnn.web.charts import Axis, Series, chart, linear_axis
+from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
 
 
@@ -39,7 +39,8 @@ def status(view: ExperimentView, group: Group | None, people: int) -> Markup:
     predicted = f" {people} prediction{'s' * (people != 1)} so far." if people else ""
     if view.state == RUNNING and view.experiment is not None:
         training = view.training
-        text = f"run {training.number} of {training.of}, {view.phase}"
+        of = len(view.experiment.trainings(view.seed))
+        text = f"run {training.number} of {of}, {view.phase}"
         bar = {
             "label": "Experiment progress",
             "share": view.share,
@@ -125,8 +126,8 @@ def result(experiment: Experiment, group: Group) -> Markup:
             for place, (choice, count) in enumerate(zip(experiment.choices, counts, strict=False))
         ],
         sides=[
-            (f"Only {outcome['a']} is right", _tiles(outcome["only_a"])),
-            (f"Only {outcome['b']} is right", _tiles(outcome["only_b"])),
+            (f"Right only with {outcome['a']}", _tiles(outcome["only_a"])),
+            (f"Right only with {outcome['b']}", _tiles(outcome["only_b"])),
         ],
         runs=table(
             ["Run", "Trained with", "Seed", f"Accuracy on {outcome['tests'][0]}", "Checkpoint"],
@@ -169,17 +170,14 @@ def _chart(experiment: Experiment, curves: Sequence[tuple[str, Sequence[Point]]]
                     dashed=True,
                 )
             )
-    last = epochs if same else 100
-    ticks = [(last * part / 4, f"{last * part / 4:g}") for part in range(5)]
+    shares = [(part, str(part)) for part in range(0, 101, 25)]
     return chart(
         "Accuracy on the held-out images (%)",
-        Axis("Epoch" if same else "Part of the training (%)", 0, last, ticks),
+        count_axis("Epoch", epochs) if same else Axis("Part of training (%)", 0, 100, shares),
         linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
         series,
         empty="Accuracy after each epoch will appear here",
         legend=True,
-        width=720,
-        height=300,
     )
 
 
