@@ -117,7 +117,7 @@ class Workspace:
     ) -> Predictions:
         """Return a model's predictions for a digit set, computed on the device and cached on disk.
 
-        progress: called with images done and images in all. features: whether the 320 penultimate
+        progress: called with images done and images in all. features: whether the penultimate
         features are needed.
         """
         return self._predictions.get(

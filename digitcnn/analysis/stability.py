@@ -1,6 +1,6 @@
 """Stability: how the accuracy varies when dropout stays on, over cached features.
 
-Dropout is between the 320 features and the ten logits, and batch norm before it uses its stored
+Dropout is between the features and the ten logits, and batch norm before it uses its stored
 statistics. So the features of an image are the same in every pass: they are computed once
 (``predictions``), and a pass costs a mask and a 320x10 product (Monte Carlo dropout, Gal and
 Ghahramani 2016). The network itself is neither run nor switched to training mode here.

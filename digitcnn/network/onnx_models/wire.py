@@ -14,7 +14,6 @@ from digitcnn.network.reader import InvalidCheckpoint
 
 # A network of a hundred layers has about 3,000 fields.
 MAX_FIELDS = 100_000
-MAX_DEPTH = 24
 # Bytes of packed whole numbers, each of which takes eight when parsed.
 MAX_PACKED = 2_000_000
 
@@ -69,14 +68,12 @@ def is_onnx(data: bytes) -> bool:
 
 
 def check_fields(data: bytes) -> None:
-    """Raise InvalidCheckpoint for more fields, levels or packed numbers than a small model has."""
+    """Raise InvalidCheckpoint for more fields or packed numbers than a small model has."""
     count = packed = 0
-    pending = [("model", 0, len(data), 0)]
+    pending = [("model", 0, len(data))]
     try:
         while pending:
-            message, start, end, depth = pending.pop()
-            if depth > MAX_DEPTH:
-                raise InvalidCheckpoint("is an ONNX model nested too deeply; choose another file")
+            message, start, end = pending.pop()
             for number, kind, begin, stop in _fields(data, start, end):
                 count += 1
                 packed += (stop - begin) * ((message, number) in _PACKED)
@@ -92,7 +89,7 @@ def check_fields(data: bytes) -> None:
                     )
                 inner = _MESSAGES[message].get(number)
                 if inner is not None and kind == _LENGTH:
-                    pending.append((inner, begin, stop, depth + 1))
+                    pending.append((inner, begin, stop))
     except ValueError as error:
         raise InvalidCheckpoint("is a damaged ONNX model; copy or download it again") from error
 

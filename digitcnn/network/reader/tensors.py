@@ -97,9 +97,12 @@ class WeightFile(Protocol):
         """
 
 
-def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Tensor]:
-    """Return contiguous tensors in memory of their own, in the file's types.
+def read_tensors(
+    file: WeightFile, specs: dict[str, TensorSpec], dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Return contiguous tensors in memory of their own.
 
+    dtype: converted to this type, one after the other; None: in the file's types.
     Raises InvalidCheckpoint for tensors outside their storage and for more than MAX_NUMBERS.
     """
     numbers = sum(spec.numbers for spec in specs.values())
@@ -111,7 +114,11 @@ def read_tensors(file: WeightFile, specs: dict[str, TensorSpec]) -> dict[str, Te
             f"classifiers have about one million and the limit is {MAX_NUMBERS / 1e6:.0f} million "
             f"({MAX_SIZE / 1e6:.0f} MB); choose another file"
         )
-    return {name: _read_tensor(file, name, spec) for name, spec in specs.items()}
+    tensors = {}
+    for name, spec in specs.items():
+        tensor = _read_tensor(file, name, spec)
+        tensors[name] = tensor if dtype is None else tensor.to(dtype)
+    return tensors
 
 
 def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:

@@ -29,7 +29,7 @@ from digitcnn.network.rebuild.layers import Stack, norms_come_first, stack_of
 from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
 from digitcnn.network.rebuild.plans import geometries
-from digitcnn.network.rebuild.recipe import Recipe
+from digitcnn.network.rebuild.recipe import CHANNELS, Recipe
 from digitcnn.network.rebuild.search import Scorer, search
 from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
@@ -67,6 +67,11 @@ def rebuild(
         except ValueError as error:
             raise InvalidCheckpoint("now contains another model; choose it again") from error
         return Rebuilt(network, describe(stack))
+    if stack.convs and stack.convs[0].inputs not in CHANNELS:
+        raise InvalidCheckpoint(
+            f"is a {describe(stack)}, whose first convolution takes {stack.convs[0].inputs} "
+            "channels, but digits have one; choose a digit classifier"
+        )
     found = geometries(stack, state, MAX_GEOMETRIES)
     if not found:
         raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
@@ -88,10 +93,11 @@ def _tensors(stack: Stack, state: StateDict, file: WeightFile) -> dict[str, Tens
     names = {
         f"{layer.name}.{part}": name for layer in stack.layers for part, name in layer.parts.items()
     }
-    read = read_tensors(file, {name: state.tensors[name] for name in names.values()})
+    specs = {name: state.tensors[name] for name in names.values()}
+    read = read_tensors(file, specs, torch.float32)
     tensors = {}
     for place, name in names.items():
-        tensor = read[name].float()
+        tensor = read[name]
         if not bool(torch.isfinite(tensor).all()):
             raise InvalidCheckpoint(
                 f"has NaN or infinite numbers in its tensor {shown(name)}, so its training "

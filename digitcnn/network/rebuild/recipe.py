@@ -24,6 +24,8 @@ ACTIVATIONS = (
     "leaky_relu_0.2", "selu", "relu6", "softplus", "hardtanh", "hardswish", "mish",
 )  # fmt: skip
 
+# Of an input: digits are grey, and some networks take them as colour images.
+CHANNELS = (1, 3)
 MAX_STEPS = 120
 # Of a step; one more than any has, so that too many are noticed.
 MAX_NUMBERS = 5
@@ -147,7 +149,7 @@ def _check_input(form: InputForm) -> None:
     for value in (form.inverted, form.transposed, form.resized):
         if type(value) is not bool:
             raise ValueError
-    if _whole(form.side) not in (SIDE, 32) or _whole(form.channels) not in (1, 3):
+    if _whole(form.side) not in (SIDE, 32) or _whole(form.channels) not in CHANNELS:
         raise ValueError
     for number in (form.mean, form.std):
         if type(number) is not float or not math.isfinite(number) or abs(number) > 1000:

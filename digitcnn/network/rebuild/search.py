@@ -30,8 +30,9 @@ from digitcnn.network.rebuild.recipe import Recipe
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
 # as CALL of them, an image as IMAGE, besides the network's own.
 WORK, CALL, IMAGE = 40e9, 10e6, 300e3
-# Processor time after which nothing more is tried: several times what WORK takes.
-MAX_SECONDS = 8.0
+# Processor time after which nothing more is tried: many times what WORK takes. On a busy machine the
+# same work takes longer, so from SOON on the search decides with what it has seen.
+MAX_SECONDS, SOON = 10.0, 0.3
 # Of the finalists together.
 LAST_WORK = 25e9
 FEW, SOME = 80, 300
@@ -58,7 +59,8 @@ class Scorer:
         self.images, self.labels = images, labels
         self._scores: dict[Recipe, Score[Guess]] = {}
         self.left = WORK
-        self._ends = time.thread_time() + seconds
+        begins = time.thread_time()
+        self._soon, self._ends = begins + SOON * seconds, begins + seconds
 
     def work(self, guess: Guess) -> int | None:
         """Multiplications per image; None where the guess does not fit the shapes."""
@@ -79,7 +81,10 @@ class Scorer:
             network = self._network(recipe)
         except ValueError:
             return None
-        if time.thread_time() > self._ends:
+        now = time.thread_time()
+        if now > self._soon:
+            self.left = min(self.left, -1.0)
+        if now > self._ends:
             raise InvalidCheckpoint(
                 "is a network that takes too long to rebuild; choose a smaller classifier"
             )
