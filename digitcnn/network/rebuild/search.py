@@ -30,8 +30,8 @@ from digitcnn.network.rebuild.recipe import Recipe
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
 # as CALL of them, an image as IMAGE, besides the network's own.
 WORK, CALL, IMAGE = 40e9, 10e6, 300e3
-# Processor time after which nothing more is tried: many times what WORK takes. On a busy machine the
-# same work takes longer, so from SOON on the search decides with what it has seen.
+# Processor time after which nothing more is tried: many times what WORK takes. On a busy machine
+# the same work takes longer, so from SOON on the search decides with what it has seen.
 MAX_SECONDS, SOON = 10.0, 0.3
 # Of the finalists together.
 LAST_WORK = 25e9
@@ -175,7 +175,7 @@ def _climb(start: Guess, choices: Choices, scorer: Scorer, few: int, some: int) 
     # Wrong scaling, order or pooling may each fit the others better: these together first.
     together = scorer.best([start, *choices.together(start)], few // 2, 4)
     top = scorer.best([start, *(score.guess for score in together)], few, 1)
-    best, seen = top[0].guess, [start]
+    best, seen = top[0].guess, [start, top[0].guess]
     for _ in range(2):
         before = best
         first = scorer.score(best, few)
