@@ -32,7 +32,7 @@ from digitcnn.network.rebuild.recipe import Recipe
 WORK, CALL, IMAGE = 40e9, 10e6, 300e3
 # Processor time after which nothing more is tried: many times what WORK takes. On a busy machine
 # the same work takes longer, so from SOON on the search decides with what it has seen.
-MAX_SECONDS, SOON = 10.0, 0.3
+MAX_SECONDS, SOON = 10.0, 0.6
 # Of the finalists together.
 LAST_WORK = 25e9
 FEW, SOME = 80, 300
