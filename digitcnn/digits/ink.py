@@ -10,6 +10,7 @@ Everything works on a copy with about a million pixels. Ink may be dark on light
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,8 @@ LIGHT_WINDOW = 0.3
 THRESHOLDS = (0.5, 0.33, 0.22, 0.15, 0.1, 0.065)
 # A piece is part of the ink from this share of the main stroke's darkness.
 LEAST_SHARE = 0.35
-# Light ink on a dark ground is rarer than paper on a dark table.
-LIGHT_SHARE = 0.25
+# Light ink on a dark ground is rarer than paper on a dark table, or than a beam of light.
+LIGHT_SHARE = 0.15
 # Of each threshold as many pieces are looked at more closely.
 TRIED = 4
 # The main stroke spans at least this share of the picture.
@@ -79,7 +80,8 @@ def find_ink(grey: Floats, step: tuple[float, float] = (1.0, 1.0)) -> Ink | None
 
 def _search(page: Floats, at_edge: bool) -> _Search | None:
     """Return the search that found more, for dark or for light ink; None if both found nothing."""
-    dark, light = _Search(page, at_edge), _Search(255 - page, at_edge)
+    contact = math.inf if at_edge else 1.6
+    dark, light = _Search(page, contact), _Search(255 - page, contact if at_edge else 0)
     found = dark if dark.score >= LIGHT_SHARE * light.score else light
     return found if found.score > 0 else None
 
@@ -125,13 +127,14 @@ class _Pieces:
     across: Mask
     depths: Floats
 
-    def drawn(self, at_edge: bool) -> Mask:
+    def drawn(self, contact: float) -> Mask:
         """Whether each piece looks drawn with a pen, and is not a table, a frame or a shadow.
 
-        at_edge: whether it may lie along the picture's edge.
+        contact: how many pens' widths it may touch the picture's edge; infinite: anyhow.
         """
         slim = self.pens <= THICKEST * self.spans
-        return slim if at_edge else slim & ~self.across & (self.contacts <= 1.6 * self.pens + 1)
+        off = self.contacts <= contact * self.pens
+        return slim & (off if math.isinf(contact) else off & ~self.across)
 
 
 def _pieces(mask: Mask, depth: Floats) -> _Pieces:
@@ -167,8 +170,8 @@ class _Search:
     score: how conspicuous the main stroke is; 0 where there is none.
     """
 
-    def __init__(self, page: Floats, at_edge: bool) -> None:
-        self._page, self._at_edge = page, at_edge
+    def __init__(self, page: Floats, contact: float) -> None:
+        self._page, self._contact = page, contact
         window = round(LIGHT_WINDOW * min(page.shape))
         depth, floor = _depth(page, window)
         self.score, self._threshold, self._window = 0.0, 0.0, window
@@ -200,7 +203,11 @@ class _Search:
         distances = np.abs(middles).max(axis=1, initial=0)
         slimness = np.clip(1 - 0.9 * pieces.pens / (THICKEST * pieces.spans), 0.01, 1) ** 2
         scores = spans * pieces.depths * slimness * (1 - distances)
-        usable = pieces.drawn(self._at_edge) & (spans >= LEAST_SPAN) & (pieces.spans >= 8)
+        sides = pieces.boxes[:, 2:] - pieces.boxes[:, :2]
+        lines = (sides.min(axis=1, initial=max(height, width)) < 0.035 * pieces.spans) & (
+            spans > 0.4
+        )
+        usable = ~lines & pieces.drawn(self._contact) & (spans >= LEAST_SPAN) & (pieces.spans >= 8)
         return np.where(usable, scores, 0)
 
     def ink(self) -> tuple[Floats, Labels]:

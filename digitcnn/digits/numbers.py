@@ -103,6 +103,9 @@ def split(pieces: Pieces, costs_of: Costs) -> list[Part]:
     if len(groups) > MOST_JOINED * MOST_DIGITS:
         raise _too_many(len(groups))
     if len(groups) > 1:
+        boxes = np.array([_around(pieces.boxes[group]) for group in groups])
+        heights = boxes[:, 3] - boxes[:, 1]
+        _check_row(boxes[heights >= heights.max() / 2])
         groups = _best_joined(groups, pieces, costs_of)
     boxes = np.array([_around(pieces.boxes[group]) for group in groups])
     _check_row(boxes)
@@ -172,6 +175,10 @@ def _next_pair(boxes: Doubles) -> tuple[int, int] | None:
         return piece, int(np.where(small, np.inf, gaps[piece]).argmin())
     narrower = np.minimum(sizes[:, None, 0], sizes[None, :, 0])
     above = (overlaps[..., 0] >= ABOVE * narrower) & (gaps <= 0.12 * tallest)
+    # Of several tall pieces, two that only stand one above the other are of different rows.
+    tall = sizes[:, 1] >= 0.5 * tallest
+    if tall.sum() > 2:
+        above &= ~(tall[:, None] & tall[None] & (overlaps[..., 1] <= 0))
     np.fill_diagonal(above, False)
     if not above.any():
         return None
