@@ -105,6 +105,11 @@ class FeedbackStore:
         with self._changing(entry_id, visitor) as (connection, this):
             connection.execute(delete(ENTRIES).where(this))
 
+    def erase_all(self) -> int:
+        """Erase every entry; return how many there were. Raises FeedbackError."""
+        with self._database.writing(create=False) as connection:
+            return 0 if connection is None else connection.execute(delete(ENTRIES)).rowcount
+
     @contextmanager
     def _changing(
         self, entry_id: int, visitor: str | None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import gradio as gr
 
@@ -33,6 +33,9 @@ _FORWARDING = {
     "x-real-ip",
 }
 _FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-", "x-proxy")
+
+# The page's script adds it to every call of an embedded page.
+EMBEDDED_HEADER = "x-digitcnn-embedded"
 
 # For ``launch(head=...)``. Gradio runs it before it builds the page, so before the first event.
 HEAD_SCRIPT = f"<script>{bundle.script('page.js')}</script>"
@@ -79,7 +82,7 @@ class Access:
 
         token: what the page sent, which may be of any type.
         """
-        if request is None:
+        if request is None or _is_embedded(request):
             return False
         return (
             self.open_to_all
@@ -96,9 +99,7 @@ class Access:
     ) -> None:
         """Raise NotOwnerError unless the request is the owner's. to: the action, in words."""
         if not self.is_owner(request, token):
-            raise NotOwnerError(
-                f"Only the owner can {to}; open the owner link printed in the terminal at startup."
-            )
+            raise owner_required(to)
 
     def owner_link(self, base_url: str) -> str:
         """Return the page's address that makes whoever opens it the owner."""
@@ -109,6 +110,31 @@ class Access:
         return isinstance(token, str) and secrets.compare_digest(
             token.encode("utf-8", "surrogatepass"), self.token.encode("utf-8", "surrogatepass")
         )
+
+
+def owner_required(to: str) -> NotOwnerError:
+    """Return the error for a visitor who tried ``to``, an action in words."""
+    return NotOwnerError(
+        f"Only the owner can {to}; open the owner link printed in the terminal at startup."
+    )
+
+
+def _is_embedded(request: gr.Request) -> bool:
+    """Return whether the call comes from a page inside another site's, whose owner is nobody.
+
+    There, whoever made the outer page can lay things over ours, so that the owner presses what they
+    do not see; the calls themselves look as from our own page. So our script marks every call of
+    such a page, and of one that was opened with ``?embed=1``, which its address shows as well:
+    an outer page can neither change our script nor the address that the browser reports.
+    A call that another site's page makes itself is reported by the browser.
+    """
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    query = parse_qs(urlsplit(headers.get("referer", "")).query)
+    return (
+        EMBEDDED_HEADER in headers
+        or "1" in query.get("embed", [])
+        or headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+    )
 
 
 def _comes_from_this_machine(request: gr.Request) -> bool:
@@ -124,7 +150,7 @@ def _comes_from_this_machine(request: gr.Request) -> bool:
     return (
         len(hosts) == 1
         and is_loopback(hosts[0])
-        and all(is_loopback(_host_of(origin)) for origin in origins)
+        and all(_host_of(origin).lower() == hosts[0].lower() for origin in origins)
         and not any(
             name in _FORWARDING or name.startswith(_FORWARDING_FAMILIES) for name, _ in headers
         )

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import secrets
+import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gradio as gr
+
+from digitcnn.errors import DigitCNNError
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +47,38 @@ class _Watcher:
     seen_in: str
 
 
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """A value that is computed again when it is older than ``seconds``, for all pages. Thread-safe.
+
+    clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self, compute: Callable[[], T], seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._compute, self._seconds, self._clock = compute, seconds, clock
+        self._lock = threading.Lock()
+        self._value: T | None = None
+        self._computed = -math.inf
+
+    def now(self) -> T:
+        """Return the value. Raises what computing it raises."""
+        with self._lock:
+            if self._value is None or self._clock() - self._computed >= self._seconds:
+                self._value = self._compute()
+                self._computed = self._clock()
+            return self._value
+
+
 class Clock:
     """Collects the components to refresh while the page is built; ``build`` starts the clock."""
 
     def __init__(self) -> None:
         self._watchers: list[_Watcher] = []
+        self._facts: dict[str, Callable[[], Any]] = {}
         # The last error of each watcher, so that it is logged once.
         self._logged: dict[int, str] = {}
 
@@ -67,6 +99,13 @@ class Clock:
         """
         self._watchers.append(_Watcher(refresh, inputs, outputs, news, seen_in))
 
+    def tell(self, name: str, fact: Callable[[], Any]) -> None:
+        """Tell the page's scripts a fact once a second, with the other news.
+
+        fact: returns plain values; cheap, as every page asks. Where it raises, null is told.
+        """
+        self._facts[name] = fact
+
     def build(self, page: gr.Blocks) -> None:
         """Add the clock to the open ``page``, after everything that is watched."""
         inputs = [part for watcher in self._watchers for part in watcher.inputs]
@@ -85,7 +124,8 @@ class Clock:
             return updates
 
         def page_news(payload: Any, request: gr.Request) -> dict[str, Any]:
-            return {"state": self._state(), "app": page.app_id, "login": _login_of(request)}
+            own = {"state": self._state(), "app": page.app_id, "login": _login_of(request)}
+            return {name: _value(fact) for name, fact in self._facts.items()} | own
 
         gr.on(
             [page.load, behind.click],
@@ -128,6 +168,13 @@ class Clock:
             return [gr.skip()] * len(watcher.outputs)
         self._logged.pop(number, None)
         return updates
+
+
+def _value(fact: Callable[[], Any]) -> Any:
+    try:
+        return fact()
+    except DigitCNNError:
+        return None  # whoever asks for it itself is shown the problem
 
 
 # A digest under a key of this process cannot be turned back into a cookie.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +20,7 @@ from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.clock import Clock, News, Recent
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
@@ -49,28 +47,6 @@ class LearnView:
     sketches: int = -1
 
 
-class SketchCount:
-    """The number of labelled sketches, read from the store every few seconds. Thread-safe.
-
-    clock: monotonic, in seconds.
-    """
-
-    def __init__(
-        self, count: Callable[[], int], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._count, self._clock = count, clock
-        self._lock = threading.Lock()
-        self._number, self._counted = 0, -SECONDS_BETWEEN_COUNTS
-
-    def now(self) -> int:
-        """Return the number. Raises FeedbackError where the store cannot be read."""
-        with self._lock:
-            if self._clock() - self._counted >= SECONDS_BETWEEN_COUNTS:
-                self._number = self._count()
-                self._counted = self._clock()
-            return self._number
-
-
 def build_learn_section(
     workspace: Workspace,
     models: Models,
@@ -85,16 +61,23 @@ def build_learn_section(
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
     """
     job = workspace.fine_tuning
-    count = SketchCount(workspace.feedback.count_labelled)
-    gr.HTML(render("train/fine_tuning.html", max_loss=MAX_LOSS), elem_classes="learn-words")
-    with gr.Row(elem_classes="learn-buttons"):
-        start = gr.Button("Fine-tune on feedback", variant="primary", elem_id="learn-start")
-        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="learn-stop")
-    status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
+    count = Recent(workspace.feedback.count_labelled, SECONDS_BETWEEN_COUNTS)
+    with gr.Row(elem_classes="adapt"):
+        gr.HTML(render("train/fine_tuning.html", max_loss=MAX_LOSS))
+        status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
+        start = gr.Button("Fine-tune on feedback", elem_id="learn-start", elem_classes="owner-only")
+        stop = gr.Button(
+            "Stop",
+            variant="stop",
+            interactive=False,
+            elem_id="learn-stop",
+            elem_classes="owner-only",
+        )
+        with gr.Row(visible=False) as choice:
+            use_new = gr.Button("Use new model", elem_id="learn-use-new")
+            use_old = gr.Button("Use old model", elem_id="learn-use-old")
+        in_use = gr.HTML(elem_id="learn-in-use")
     rows = table_view(elem_id="learn-table", style=_TIGHT)
-    with gr.Row(visible=False, elem_classes="learn-buttons") as choice:
-        use_new = gr.Button("Use new model", elem_id="learn-use-new")
-        use_old = gr.Button("Use old model", elem_id="learn-use-old")
     shown = gr.State(LearnView())
     watched = [status, rows, choice, start, stop, shown]
 
@@ -132,6 +115,14 @@ def build_learn_section(
     owner = {**PRIVATE, "js": access.WITH_TOKEN_JS}
     start.click(start_fine_tuning, [owner_token, model_select], watched, **owner)
     stop.click(stop_fine_tuning, [owner_token], watched, **owner)
+    gr.on(
+        [model_select.change, status.change],
+        lambda model: in_use_badge(job.view().ended, model),
+        model_select,
+        in_use,
+        queue=False,
+        **PRIVATE,
+    )
     use_new.click(choose(True), None, model_select, **PRIVATE)
     use_old.click(choose(False), None, model_select, **PRIVATE)
 
@@ -142,6 +133,19 @@ def build_learn_section(
         return News((view.state, at), moving=running)
 
     clock.watch(refresh, [shown], watched, news=news, seen_in="learn-status")
+
+
+def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:
+    """Return a badge that says whether the chosen model is the fine-tuned one or the old one."""
+    if (
+        ended is None
+        or ended.checkpoint is None
+        or model not in (ended.base, ended.checkpoint.stem)
+    ):
+        return Markup()
+    return Markup('<span class="badge {}">{} in use</span>').format(
+        *(("", "Old model") if model == ended.base else ("good", "New model"))
+    )
 
 
 def labelled_sketches(store: FeedbackStore) -> Sketches:
@@ -177,12 +181,13 @@ def _status(view: FineTuningView, sketches: int) -> Markup:
     if view.state == RUNNING:
         text = elapsed_text(view, "stopping" if view.stopping else view.phase)
         return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
-    available = f"{sketches:,} labelled sketch{'es' * (sketches != 1)}"
+    available, bar = f"{sketches:,} labelled sketches", None
     if sketches < FEWEST_SKETCHES:
-        available += f"; {FEWEST_SKETCHES} needed, {FEWEST_SKETCHES - sketches} to go"
+        available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches"
+        bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": ""}
     if not view.message:
-        return job_status(view, f"{available}.", live=True)
-    return job_status(view, f"{view.message} ({available}.)", subject=view.base, live=True)
+        return job_status(view, f"{available}.", bar=bar, live=True)
+    return job_status(view, f"{view.message} ({available}.)", subject=view.base, bar=bar, live=True)
 
 
 def _bar(view: FineTuningView) -> dict[str, Any]:
@@ -201,8 +206,11 @@ def comparison_table(ended: FineTuningEnd | None) -> Markup:
     if ended is None or not ended.rows:
         return Markup()
     label = f"{ended.base} before and after fine-tuning"
-    note = render("train/fine_tuning_note.html") if ended.saved else Markup()
-    return table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True) + note
+    return render(
+        "train/fine_tuning_comparison.html",
+        table=table(HEADERS, [_row(row) for row in ended.rows], label=label, caption=True),
+        saved=ended.saved,
+    )
 
 
 def _row(row: ComparisonRow) -> list[Value]:

@@ -22,7 +22,7 @@ from digitcnn.ui.invite import Invite
 from digitcnn.ui.learn_section import build_learn_section
 from digitcnn.ui.models import Models
 from digitcnn.ui.page_files import PageFiles
-from digitcnn.ui.panels.section import build_panels
+from digitcnn.ui.panels.section import panel_section
 from digitcnn.ui.request_guard import RequestGuard
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
@@ -115,10 +115,10 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
         model_select = build_header(workspace, models, access, clock, page, invite)
         with gr.Tabs(elem_classes="lab-tabs"):
             with gr.Tab("Sketchpad", id="sketchpad"):
-                build_sketchpad_tab(workspace, models, model_select)
-                build_panels(workspace, models)
-                build_feedback_view(workspace, access)
+                panels = panel_section(workspace, models)
+                build_sketchpad_tab(workspace, models, model_select, panels, clock)
                 build_learn_section(workspace, models, access, owner_token, model_select, clock)
+                build_feedback_view(workspace, access)
             # Built at once although it is not open: updates of a tab that is not built can be lost.
             with gr.Tab("Train", id="train", render_children=True):
                 build_train_tab(workspace, access, owner_token, clock, page)

@@ -15,24 +15,28 @@ import functools
 import io
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import torch
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from digitcnn.digits import image_files, sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.framing import Floats
+from digitcnn.digits.hand_drawn import drawings
 from digitcnn.digits.ink import Ink
 from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
 from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
+from digitcnn.ui.clock import Clock, Recent
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import png_address
 from digitcnn.web import bundle
@@ -47,24 +51,51 @@ _DISPATCH_MODEL_JS = """(name) => {
     dispatchEvent(new CustomEvent("digitcnn-model", { detail: name }));
 }"""
 
+# How old the score of all visitors may be when a page asks for news, once a second.
+SECONDS_BETWEEN_SCORES = 0.5
+
 log = logging.getLogger(__name__)
 
 Payload = dict[str, Any]
 
 
-def build_sketchpad_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
-    """Build the tab inside an open ``gr.Tab``.
+@dataclass(frozen=True)
+class PanelSection:
+    """The panels beside the pad: their HTML, and the functions that their scripts call."""
+
+    html: Markup
+    functions: Sequence[Callable[[Any], Payload]]
+
+
+def build_sketchpad_tab(
+    workspace: Workspace,
+    models: Models,
+    model_select: gr.Dropdown,
+    panels: PanelSection,
+    clock: Clock,
+) -> None:
+    """Build the pad with its panels inside an open ``gr.Tab``.
 
     model_select: its value is the name of the checkpoint that classifies the sketches.
     """
+    # With the clock's news: everybody sees the count move.
+    everybody = Recent(lambda: _score(workspace.feedback.score()), SECONDS_BETWEEN_SCORES)
+    clock.tell("everybody", everybody.now)
     gr.HTML(
-        render("sketchpad/pad.html"),
-        css_template=bundle.style("pad.css", "feedback_bar.css"),
+        render("sketchpad/pad.html", panels=panels.html, examples=example_strokes()),
+        css_template=bundle.style("pad.css", "feedback_bar.css", "panels.css", "panel_steps.css"),
         apply_default_css=False,
-        server_functions=pad_functions(workspace, models),
+        server_functions=[*pad_functions(workspace, models), *panels.functions],
+        elem_id="sketchpad",
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
     gr.on(inputs=model_select, js=_DISPATCH_MODEL_JS, api_visibility="private")
+
+
+def example_strokes() -> list[list[list[list[float]]]]:
+    """Return the strokes of a drawn digit of each kind, a seven first."""
+    strokes = [drawing.strokes for drawing in drawings()[::2]]
+    return strokes[7:] + strokes[:7]
 
 
 def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], Payload]]:

@@ -82,9 +82,10 @@ class TrainTab:
             "Train a model and watch it learn. One run trains at a time; it continues when you "
             "close this page, and everyone with the link sees it."
         )
+        gr.HTML(render("train/visitor_note.html"), elem_classes="visitor-only")
         settings = self._settings = TrainingSettings(workspace)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=300):
+            with gr.Column(scale=2, min_width=300, elem_classes="owner-only"):
                 settings.build_main()
                 self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
                 with gr.Row(elem_classes=["train-buttons"]):

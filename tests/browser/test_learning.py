@@ -74,7 +74,7 @@ def test_model_is_fine_tuned_and_both_can_be_chosen(browser: Any, learning_app: 
     page.goto(learning_app.url)
     page.get_by_role("tab", name="Sketchpad").click()
     start, status = page.locator("#learn-start"), page.locator("#learn-status")
-    expect(status).to_contain_text("40 needed, 1 to go")
+    expect(status).to_contain_text("39 of 40 labelled sketches")
     expect(start).to_be_disabled()
 
     draw(learning_app, range(39, 60))

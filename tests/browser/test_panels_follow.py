@@ -92,6 +92,10 @@ class Panels:
             if lift:
                 self.page.mouse.up()
 
+    def show(self, name: str) -> None:
+        self.page.locator(f"#tab-{name}").click()
+        expect(self.page.locator(f"#panel-{name}")).to_be_visible()
+
     def labels(self) -> Any:
         return self.nearest.locator(".label")
 
@@ -100,10 +104,11 @@ class Panels:
         self.choose("known")
         self.canvas.press("Escape")
         self.page.locator('#pad-answer[data-digit=""]').wait_for()
+        self.show("nearest")
         expect(self.labels()).to_have_text(["–"] * 9)
+        self.show("why")
         expect(self.why.locator(".sentence")).to_contain_text("Draw a digit")
-        for panel in (self.nearest, self.why):
-            expect(panel).to_have_attribute("open", "")
+        self.show("why")
         self.asked.clear()
 
     def close(self) -> None:
@@ -135,15 +140,10 @@ def used(long_open: Panels) -> Iterator[Panels]:
 
 
 def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
-    expect(used.labels()).to_have_text(["–"] * 9)
     used.draw(FOUR[:1], lift=False)
-    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d scores .* than \d: "))
     used.page.mouse.up()
     used.draw(FOUR[1:])
-    expect(used.nearest.locator(".agree")).to_have_text(
-        re.compile(r"of the 9 nearest among 440 small images match the prediction 4\.")
-    )
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     coloured = used.why.locator(".overlay").evaluate(
         """overlay => overlay.getContext("2d").getImageData(0, 0, 336, 336).data
@@ -155,6 +155,10 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
             .filter((value, i) => i % 4 === 0 && value > 200).length"""
     )
     assert lit > 20
+    used.show("nearest")
+    expect(used.nearest.locator(".agree")).to_have_text(
+        re.compile(r"of the 9 nearest among 440 small images match the prediction 4\.")
+    )
 
 
 def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
@@ -184,44 +188,46 @@ def test_what_the_pad_refuses_is_explained_as_no_digit(used: Panels) -> None:
     expect(used.why.locator(".sentence")).to_have_text(
         re.compile(r"^Not a digit \(closest match: 4 scores ")
     )
+    used.show("nearest")
     expect(used.nearest.locator(".agree")).to_have_text(re.compile(r"match the closest digit 4\.$"))
     used.page.evaluate("window.stopRefusing.abort()")
 
 
 def test_an_empty_pad_empties_the_panels(used: Panels) -> None:
     used.draw()
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    used.show("nearest")
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     used.page.locator("#pad-clear").click()
     expect(used.labels()).to_have_text(["–"] * 9)
+    used.show("why")
     expect(used.why.locator(".sentence")).to_contain_text("Draw a digit")
 
 
-def test_a_folded_panel_asks_for_nothing_and_catches_up(used: Panels) -> None:
-    summary = used.nearest.locator("summary")
-    summary.focus()
-    summary.press("Enter")
-    expect(used.nearest).not_to_have_attribute("open", re.compile(""))
+def test_a_panel_that_is_not_shown_asks_for_nothing_and_catches_up(used: Panels) -> None:
     used.draw()
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
-    assert "why" in used.asked
-    assert "nearest" not in used.asked
-    assert not {"what_if", "replay"} & set(used.asked), "folded at first"
-    summary.press("Enter")
+    assert not {"nearest", "what_if", "replay"} & set(used.asked)
+    button = used.page.locator("#tab-nearest")
+    button.focus()
+    button.press("Enter")
+    expect(used.why).to_be_hidden()
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     assert "nearest" in used.asked
 
 
 def test_panels_rest_while_another_tab_is_shown(used: Panels) -> None:
+    used.show("nearest")
     used.draw()
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     used.page.get_by_role("tab", name="Train").click()
     used.page.locator("#train-start").wait_for()
-    before = used.asked.count("why")
+    before = used.asked.count("nearest")
     with used.page.expect_response(lambda reply: "component_server" in reply.url):
         used.choose("absent")  # the pad answers it again
     used.page.get_by_role("tab", name="Sketchpad").click()
     expect(used.nearest.locator(".said")).to_contain_text("data download mnist")
-    assert used.asked.count("why") - before <= 2
+    assert used.asked.count("nearest") - before <= 2
 
 
 def test_nothing_on_the_page_moves_when_panels_answer(panels: Panels) -> None:
@@ -230,26 +236,24 @@ def test_nothing_on_the_page_moves_when_panels_answer(panels: Panels) -> None:
             return [box.left, box.top, box.height].map(Math.round); })"""
     before = panels.page.evaluate(places)
     panels.draw()
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
     expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert panels.page.evaluate(places) == before
+    panels.show("nearest")
+    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
+    before = panels.page.evaluate(places)
     panels.choose("absent")
     expect(panels.nearest.locator(".said")).to_contain_text("data download mnist")
     assert panels.page.evaluate(places) == before
 
 
-def test_on_a_phone_the_pad_comes_first_and_panels_are_folded(browser: Any, panel_app: App) -> None:
+def test_on_a_phone_the_pad_comes_first(browser: Any, panel_app: App) -> None:
     panels = Panels(browser, panel_app, viewport={"width": 360, "height": 740})
-    assert panels.page.locator(".panel[open]").count() == 0
     panels.draw()
     panels.page.locator('#pad-answer[data-digit="4"]').wait_for()
-    assert not {"nearest", "why", "what_if", "replay"} & set(panels.asked)
-    below = panels.nearest.bounding_box()["y"] - panels.canvas.bounding_box()["y"]
+    below = panels.why.bounding_box()["y"] - panels.canvas.bounding_box()["y"]
     assert below > 300
-    panels.nearest.locator("summary").click()
+    panels.show("nearest")
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    panels.why.locator("summary").click()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     assert panels.page.evaluate("document.documentElement.scrollWidth") == 360
     panels.close()
 

@@ -78,7 +78,10 @@ def test_other_hosts_are_visitors(host: str) -> None:
     assert not LOCAL.is_owner(request_with(HOST, ("Origin", f"https://{host}")), None)
 
 
-@pytest.mark.parametrize("origin", ["null", "", "localhost:7860", "file://", "ftp://localhost"])
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "", "127.0.0.1:7860", "file://", "ftp://127.0.0.1:7860", "http://127.0.0.1:8000"],
+)
 def test_other_origins_are_visitors(origin: str) -> None:
     assert not LOCAL.is_owner(request_with(HOST, ("Origin", origin)), None)
 
@@ -105,8 +108,24 @@ def test_forwarded_requests_are_visitors(name: str, value: str) -> None:
 def test_a_request_without_exactly_one_host_is_a_visitors() -> None:
     assert not LOCAL.is_owner(request_with(), None)
     assert not LOCAL.is_owner(request_with(HOST, ("Host", "evil.example")), None)
-    both = [("Origin", "http://localhost"), ("Origin", "https://evil.example")]
+    both = [("Origin", "http://127.0.0.1:7860"), ("Origin", "https://evil.example")]
     assert not LOCAL.is_owner(request_with(HOST, *both), None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-Digitcnn-Embedded", "1"),
+        ("Referer", "http://127.0.0.1:7860/?tab=train&embed=1"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ],
+)
+@pytest.mark.parametrize("access", [LOCAL, PUBLIC, OPEN])
+def test_a_page_inside_another_sites_is_a_visitors(access: Access, header: tuple[str, str]) -> None:
+    assert not access.is_owner(request_with(HOST, header), "the-secret")
+    plain = [("Referer", "http://127.0.0.1:7860/?tab=train"), ("Sec-Fetch-Site", "same-origin")]
+    assert access.is_owner(request_with(HOST, *plain), "the-secret")
 
 
 def test_headers_given_as_plain_values_are_read_as_well() -> None:

@@ -16,9 +16,9 @@ from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import ComparisonRow
+from digitcnn.ui.clock import Recent
 from digitcnn.ui.learn_section import (
     LearnView,
-    SketchCount,
     comparison_table,
     labelled_sketches,
     updates,
@@ -33,7 +33,7 @@ ROWS = (
 
 def test_status_counts_sketches_and_those_still_needed() -> None:
     status, _, _, start, stop, seen = updates(FineTuningView(), 39, LearnView())
-    assert "39 labelled sketches; 40 needed, 1 to go." in status
+    assert "39 of 40 labelled sketches." in status
     assert 'data-state="idle"' in status
     assert (start.interactive, stop.interactive) == (False, False)
     assert seen == LearnView(0, 39)
@@ -108,7 +108,7 @@ def test_sketch_count_is_cached_for_a_while_but_errors_are_not() -> None:
             raise FeedbackError("it is locked")
         return len(asked)
 
-    counted = SketchCount(count, lambda: now[0])
+    counted = Recent(count, 2.0, lambda: now[0])
     assert [counted.now(), counted.now()] == [1, 1]
     now[0] = 1.9
     assert counted.now() == 1

@@ -274,8 +274,8 @@ ANYTHING = [
 
 @pytest.mark.parametrize("payload", ANYTHING)
 def test_any_posted_dictionary_gets_one_sentence(workspace: Workspace, payload: dict) -> None:
-    own = [panel for panel in panels_of(workspace, Models(workspace)) if panel.open]
-    assert {panel.name for panel in own} == {"nearest", "why"}
+    own = panels_of(workspace, Models(workspace))[:2]
+    assert [panel.name for panel in own] == ["why", "nearest"]
     for function in (function for panel in own for function in panel.functions):
         with pytest.raises(DigitCNNError) as caught:
             function(payload)

@@ -62,7 +62,7 @@ def to_page(checkpoint: Checkpoint) -> str:
         "tensors": table,
         "framing": FRAMING,
     }
-    style = bundle.style("tokens.css", "pad.css", "offline.css")
+    style = bundle.style("tokens.css", "controls.css", "pad.css", "offline.css")
     script = bundle.script("offline.js")
     return render(
         "offline/page.html",

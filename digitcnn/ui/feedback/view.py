@@ -18,7 +18,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackEntry, FeedbackFilter, visitor_alias
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.ui.access import Access
+from digitcnn.ui.access import Access, owner_required
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
 from digitcnn.ui.parts import image_address
@@ -28,6 +28,8 @@ from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 PAGE = 50
+# Sketches on the owner's wall.
+WALL = 40
 
 
 def build_feedback_view(workspace: Workspace, access: Access) -> None:
@@ -57,6 +59,16 @@ def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..
         function.__name__ = name
         return function
 
+    def for_owner(
+        to: str, handler: Callable[[Payload], Payload]
+    ) -> Callable[[Payload, bool], Payload]:
+        def handle(sent: Payload, owner: bool) -> Payload:
+            if not owner:
+                raise owner_required(to)
+            return handler(sent)
+
+        return handle
+
     def corrected(sent: Payload, owner: bool) -> Payload:
         return correct(store, sent, datetime.now(timezone.utc), owner=owner)
 
@@ -66,6 +78,11 @@ def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..
         named("feedback_correct", corrected),
         named("feedback_erase", lambda sent, owner: erase(store, sent, owner=owner)),
         named("feedback_export", lambda sent, owner: file_of(store, sent, owner=owner)),
+        named("feedback_wall", for_owner("see the class wall", lambda _: wall_of(store))),
+        named(
+            "feedback_erase_all",
+            for_owner("delete all feedback", lambda _: {"done": erase_all(store)}),
+        ),
     ]
 
 
@@ -147,6 +164,12 @@ def _row(entry: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
     }
 
 
+def wall_of(store: FeedbackStore) -> Payload:
+    """Return the newest entries and how many there are: ``{"rows", "total"}``."""
+    rows = [_row(entry, mine=False, owner=True) for entry in store.entries(limit=WALL)]
+    return {"rows": rows, "total": store.count()}
+
+
 # --- Changes ------------------------------------------------------------------------------------
 
 
@@ -165,6 +188,11 @@ def erase(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     """Erase an entry with its sketch: ``{"id"}``. Raises as ``correct``."""
     store.erase(_id(payload), visitor=_author(payload, owner))
     return {"done": "Deleted."}
+
+
+def erase_all(store: FeedbackStore) -> str:
+    """Erase every entry; return a sentence."""
+    return f"Deleted {store.erase_all():,} sketches with their feedback."
 
 
 def _id(payload: Payload) -> int:

@@ -33,12 +33,11 @@ def nearest_panel(workspace: Workspace, reader: SketchReader) -> Panel:
 
     return Panel(
         name="nearest",
-        title="Nearest training digits",
+        title="Nearest",
         explanation="The nine training images closest to your sketch, measured by the features "
         "of the last hidden layer.",
         functions=(nearest,),
         content=render("panels/nearest.html"),
-        open=True,
     )
 
 

@@ -20,12 +20,11 @@ AGAIN = 300
 
 @dataclass(frozen=True)
 class Panel:
-    """One foldable panel.
+    """One panel.
 
-    name: its element is ``panel-<name>``. title: its heading. explanation: one sentence for a
+    name: its element is ``panel-<name>``. title: of its tab. explanation: one sentence for a
     student. functions: what its JavaScript calls, by their names; each takes a dictionary and
     returns one. content: its rendered template.
-    open: whether it starts open on a wide page; on a narrow one none does.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Panel:
     explanation: str
     functions: tuple[Callable[[Payload], Payload], ...]
     content: Markup
-    open: bool = False
 
 
 class WorkQueue:

@@ -1,4 +1,4 @@
-"""During training: the sketch's predictions after each epoch."""
+"""While it trains: the sketch's predictions after each epoch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def replay_panel(workspace: Workspace) -> Panel:
 
     return Panel(
         name="replay",
-        title="During training",
+        title="While it trains",
         explanation="How the network classified your sketch after each epoch of the current or "
         "latest run.",
         functions=(replay, replay_news),

@@ -1,4 +1,4 @@
-"""The section of panels below the pad.
+"""The section of panels beside the pad, one at a time, with a row of tabs.
 
 A panel is a module here (such as ``why.py``, with its ``Panel`` and its computations), a template
 (``web/templates/panels/why.html``) and a script (``web/scripts/why.js``). To add one, write them,
@@ -7,11 +7,6 @@ here, in ``panels.css`` and in ``panels.js``. The calls are plain POSTs and may 
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
-import gradio as gr
 
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.break_it import break_it_panel
@@ -22,8 +17,7 @@ from digitcnn.ui.panels.replay import replay_panel
 from digitcnn.ui.panels.step_through import step_through_panel
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.panels.why import why_panel
-from digitcnn.ui.sketchpad_tab import Payload, replying
-from digitcnn.web import bundle
+from digitcnn.ui.sketchpad_tab import PanelSection, replying
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -32,8 +26,8 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
     """Return the panels, in their order on the page."""
     reader = SketchReader(models)
     return [
-        nearest_panel(workspace, reader),
         why_panel(reader),
+        nearest_panel(workspace, reader),
         what_if_panel(reader),
         step_through_panel(reader),
         break_it_panel(reader),
@@ -41,17 +35,11 @@ def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
     ]
 
 
-def build_panels(workspace: Workspace, models: Models) -> None:
-    """Build the panels inside the Sketchpad's open ``gr.Tab``, below the pad."""
+def panel_section(workspace: Workspace, models: Models) -> PanelSection:
+    """Return the panels as a row of tabs, to stand beside the pad."""
     panels = panels_of(workspace, models)
     queue = WorkQueue()
-    functions: list[Callable[[Any], Payload]] = [
-        replying(queue.through(function)) for panel in panels for function in panel.functions
-    ]
-    gr.HTML(
+    return PanelSection(
         render("panels/section.html", panels=panels),
-        css_template=bundle.style("panels.css", "panel_steps.css"),
-        apply_default_css=False,
-        server_functions=functions,
-        elem_id="panels",
+        [replying(queue.through(function)) for panel in panels for function in panel.functions],
     )

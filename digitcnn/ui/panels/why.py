@@ -43,12 +43,11 @@ def why_panel(reader: SketchReader) -> Panel:
 
     return Panel(
         name="why",
-        title="Why this digit",
+        title="Why",
         explanation="Which ink (blocks) and which gaps (dots) make the network predict this digit "
         "rather than the rival.",
         functions=(why,),
         content=render("panels/why.html"),
-        open=True,
     )
 
 

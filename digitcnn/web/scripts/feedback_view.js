@@ -20,7 +20,7 @@ class FeedbackElement extends HTMLElement {
 
 /** @param {string} text @param {string} id @param {string} className @param {() => void} onClick */
 function button(text, id, className, onClick) {
-  const made = make("button", `plain ${className}`, text);
+  const made = make("button", `button ${className}`, text);
   made.type = "button";
   made.id = id;
   made.addEventListener("click", onClick);
@@ -196,7 +196,7 @@ function startFeedback(root) {
     cell.colSpan = 8;
     const editor = make("div", "editor");
     const label = make("label", "", "True digit ");
-    const choice = make("select");
+    const choice = make("select", "select");
     choice.id = "feedback-edit-digit";
     choice.append(...labelOptions());
     choice.value = String(entry.digit ?? NONE);
@@ -307,6 +307,45 @@ function startFeedback(root) {
     URL.revokeObjectURL(link.href);
     say(`Saved as ${reply.name}.`);
   }
+
+  // ---- The owner's wall --------------------------------------------------------------------------
+
+  const wall = find(root, "#feedback-wall");
+  const eraseAll = find(root, "#feedback-erase-all");
+
+  async function showWall() {
+    if (!wall.open) return;
+    const reply = await call("feedback_wall", {});
+    if (reply.error) {
+      say(reply.error, true);
+      return;
+    }
+    const items = reply.rows.map((/** @type {any} */ entry) => {
+      const item = make("li", entry.right ? "right" : "wrong");
+      const image = make("img");
+      image.src = entry.image;
+      image.alt = "";
+      const result = entry.right ? "right" : `wrong: it is ${labelText(entry.digit)}`;
+      item.append(image, make("strong", "", labelText(entry.answer)), ` ${result}`);
+      return item;
+    });
+    find(wall, ".wall").replaceChildren(...items);
+    find(wall, ".wall-count").textContent = `${reply.total} sketches with feedback`;
+    eraseAll.disabled = reply.total === 0;
+  }
+
+  wall.addEventListener("toggle", showWall);
+  addEventListener("digitcnn-everybody", showWall);
+  eraseAll.addEventListener("click", async () => {
+    const all = find(wall, ".wall-count").textContent;
+    if (!confirm(`Delete everyone's feedback (${all}) for good?`)) return;
+    const reply = await call("feedback_erase_all", {});
+    say(reply.error ?? reply.done, Boolean(reply.error));
+    if (reply.error) return;
+    showWall();
+    refresh();
+    dispatchEvent(new Event("digitcnn-correction"));
+  });
 
   // ---- Start -----------------------------------------------------------------------------------
 

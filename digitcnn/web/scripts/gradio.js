@@ -1,5 +1,9 @@
 // All uses of Gradio's undocumented behaviour by the page's scripts.
 
+import { embedded } from "./embedded.js";
+
+const EMBEDDED = { "X-Digitcnn-Embedded": "1" };
+
 /** @type {any} */
 const page = window;
 
@@ -60,6 +64,12 @@ export function watchGradio(connection, mayReload) {
     if (origin !== location.origin || !route) return plain(input, init);
     const named = /session_hash\W+(\w+)/.exec(`${address} ${init?.body}`);
     if (named) setPlace({ base: address.split("/gradio_api/")[0], session: named[1] });
+    if (embedded) {
+      const given = init?.headers ?? (input instanceof Request ? input.headers : undefined);
+      const headers = new Headers(given);
+      for (const [name, value] of Object.entries(EMBEDDED)) headers.set(name, value);
+      init = { ...init, headers };
+    }
     if (route === "app_id" && !mayReload()) throw new TypeError("The app is not available.");
     try {
       return await plain(input, init);

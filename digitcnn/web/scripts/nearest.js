@@ -4,7 +4,7 @@ import { bytesOf, drawGrey, find, make } from "./dom.js";
 import { connection } from "./page_state.js";
 import { registerPanel } from "./panels.js";
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startNearest(root) {
   const agreement = find(root, ".agree");
   const slots = Array.from({ length: 9 }, () => {

@@ -1,10 +1,12 @@
 // The Sketchpad's pad: a prediction while the pen is down, and feedback on it.
 
+import { createArrowPen } from "./arrow_pen.js";
 import { createCanvas } from "./canvas.js";
 import { bytesOf, DIGITS, find, labelText, make, NONE, percent } from "./dom.js";
 import {
   connection,
   holdReload,
+  isFirstVisit,
   loginKnown,
   modelName,
   newSecret,
@@ -15,13 +17,14 @@ import {
 } from "./page_state.js";
 import { readPicture, withInk } from "./picture.js";
 import { createPredictionView } from "./prediction.js";
-import { extendStroke, idOf, linesOf, PEN, startStroke, strokesOf } from "./strokes.js";
+import { extendStroke, idOf, linesOf, PEN, smooth, startStroke, strokesOf } from "./strokes.js";
 
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
 const BUSY_PACE = 90;
 const LATE = 3000; // milliseconds after which an earlier prediction is no longer shown
 const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read before a reload
 
+/** @typedef {import("./strokes.js").Point} Point */
 /** @typedef {import("./strokes.js").Stroke} Stroke */
 /** @typedef {import("./prediction.js").Prediction} Prediction */
 
@@ -33,8 +36,8 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
  * }} Part
  */
 
-// done: feedback was given, so the pen begins the next sketch. lineage: the same for all states of
-// a sketch that grows.
+// done: feedback was given, so the pen begins the next sketch, as on an example, which gets no
+// feedback. lineage: the same for all states of a sketch that grows.
 const sketch = {
   /** @type {Stroke[]} */
   strokes: [],
@@ -47,6 +50,7 @@ const sketch = {
   parts: [],
   chosen: 0,
   done: false,
+  isExample: false,
   lineage: 0,
 };
 
@@ -80,6 +84,7 @@ customElements.define("digitcnn-sketchpad", SketchpadElement);
 function startPad(root) {
   const pad = find(root, "#pad");
   const canvas = find(root, "#pad canvas");
+  const answer = find(root, "#pad-answer");
   const message = find(root, ".message");
   const recorded = find(root, ".recorded");
   const truth = find(root, ".truth");
@@ -91,23 +96,43 @@ function startPad(root) {
 
   // ---- The sketch ------------------------------------------------------------------------------
 
-  const { paint, lift, isDrawing } = createCanvas(canvas, {
-    strokes: () => sketch.strokes,
-    image: () => sketch.image,
+  const pen = {
+    /** @param {Point} point */
     onStart(point) {
       canvas.focus({ preventScroll: true }); // for the keys
-      // After feedback, and on an image, the pen begins the next sketch.
-      const isNew = sketch.done || sketch.picture !== null;
+      answer.ariaBusy = "true"; // screen readers hear of the prediction when the pen is lifted
+      // After feedback, on an example and on an image, the pen begins the next sketch.
+      const isNew = sketch.done || sketch.isExample || sketch.picture !== null;
       if (isNew) empty();
       sketch.strokes.push(startStroke(point));
       changed({ grown: !isNew });
     },
+    /** @param {Point[]} points */
     onExtend(points) {
       const stroke = sketch.strokes[sketch.strokes.length - 1];
       if (extendStroke(stroke, points)) changed({ grown: true });
     },
-    onLift: store,
+    onLift() {
+      answer.ariaBusy = "false";
+      store();
+    },
+  };
+  const drawing = createCanvas(canvas, {
+    strokes: () => sketch.strokes,
+    image: () => sketch.image,
+    ...pen,
   });
+  const arrowPen = createArrowPen(canvas, {
+    mark: find(root, ".pen"),
+    state: find(root, ".pen-state"),
+    ...pen,
+  });
+  const { paint, isDrawing } = drawing;
+
+  function lift() {
+    drawing.lift();
+    arrowPen.lift();
+  }
 
   /** @param {{ grown: boolean }} change */
   function changed({ grown }) {
@@ -121,7 +146,7 @@ function startPad(root) {
   }
 
   function store() {
-    storeSketch(sketch.strokes);
+    storeSketch(sketch.isExample ? [] : sketch.strokes);
   }
 
   function empty() {
@@ -129,7 +154,27 @@ function startPad(root) {
     sketch.picture = null;
     sketch.image = null;
     sketch.parts = [];
+    sketch.isExample = false;
     recorded.textContent = "";
+  }
+
+  let nextExample = 0;
+
+  function showExample() {
+    const examples = JSON.parse(pad.dataset.examples ?? "[]");
+    lift();
+    empty();
+    sketch.strokes = examples[nextExample % examples.length].map(
+      (/** @type {Point[]} */ points) => ({
+        ...startStroke(points[0]),
+        points,
+        line: smooth(points),
+      }),
+    );
+    sketch.isExample = true;
+    nextExample += 1;
+    changed({ grown: false });
+    recorded.textContent = "An example. Draw your own over it.";
   }
 
   function undo() {
@@ -249,7 +294,7 @@ function startPad(root) {
   // ---- Feedback --------------------------------------------------------------------------------
 
   const labelButtons = [...DIGITS, NONE].map((label) => {
-    const button = make("button", "", label === NONE ? "None" : String(label));
+    const button = make("button", "button", label === NONE ? "Not a digit" : String(label));
     button.type = "button";
     button.dataset.digit = String(label);
     button.title =
@@ -262,7 +307,7 @@ function startPad(root) {
   });
 
   function showTools() {
-    const isUnknown = isBlank() || sketch.parts.length === 0;
+    const isUnknown = isBlank() || sketch.parts.length === 0 || sketch.isExample;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
     for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
     const feedback = sketch.parts[sketch.chosen]?.feedback ?? null;
@@ -298,7 +343,7 @@ function startPad(root) {
    */
   async function save(given, id) {
     await settled();
-    if (isBlank() || sketchId() !== id) return;
+    if (isBlank() || sketch.isExample || sketchId() !== id) return;
     const { parts, chosen } = sketch;
     const places = given === null ? parts.map((_, place) => place) : [chosen];
     for (const place of places) {
@@ -358,13 +403,19 @@ function startPad(root) {
     canvas.focus({ preventScroll: true });
   }
 
+  /** @type {Record<string, import("./calls.js").Reply>} */
+  const scores = {};
+
   /** @param {import("./calls.js").Reply} reply */
   function showScores({ mine, all, kept, error }) {
     if (error) return;
-    const boxes = [
-      ["You", mine],
-      ["Everyone", all],
-    ].map(([name, { right, total, share, low, high }]) => {
+    Object.assign(scores, { You: mine, Everyone: all });
+    drawScores();
+    find(root, ".kept").textContent = `Feedback and sketches are stored in ${kept}.`;
+  }
+
+  function drawScores() {
+    const boxes = Object.entries(scores).map(([name, { right, total, share, low, high }]) => {
       const box = make("div");
       const interval = `95% interval ${(100 * low).toFixed(1)} to ${percent(high)}`;
       box.append(
@@ -379,8 +430,14 @@ function startPad(root) {
       return box;
     });
     find(root, "#feedback-score").replaceChildren(...boxes);
-    find(root, ".kept").textContent = `Feedback and sketches are stored in ${kept}.`;
   }
+
+  addEventListener("digitcnn-everybody", (event) => {
+    const { detail } = /** @type {CustomEvent} */ (event);
+    if (!detail || !scores.Everyone) return;
+    scores.Everyone = detail;
+    drawScores();
+  });
 
   async function refreshScores() {
     showScores(await connection.call("standing", { visitor }));
@@ -450,6 +507,7 @@ function startPad(root) {
   });
   undoButton.addEventListener("click", undo);
   clearButton.addEventListener("click", clear);
+  find(root, "#pad-example").addEventListener("click", showExample);
   rightButton.addEventListener("click", () => rate(null));
   wrongButton.addEventListener("click", askForLabel);
   const useModel = () => {
@@ -474,7 +532,11 @@ function startPad(root) {
   if (modelName()) useModel();
   loginKnown.then(() => {
     const strokes = strokesOf(storedSketch());
-    if (!isBlank() || strokes.length === 0) return;
+    if (!isBlank()) return;
+    if (strokes.length === 0) {
+      if (isFirstVisit) showExample();
+      return;
+    }
     sketch.strokes = strokes;
     paint();
     showTools();

@@ -1,6 +1,7 @@
 // What the page's parts share: the connection, who asks, the model, and what a reload brings back.
 
 import { Connection } from "./calls.js";
+import { embedded } from "./embedded.js";
 import { appId, sendToGradio, watchGradio } from "./gradio.js";
 
 const VISITOR_KEY = "digitcnn-visitor";
@@ -69,6 +70,7 @@ export function onConnection(show) {
 // ---- The login ---------------------------------------------------------------------------------
 
 let login = "";
+let lastEverybody = "null"; // the score of all visitors, as the app told it last
 /** @type {(value: void) => void} */
 let setLoginKnown;
 /** Settles when the app has told who is logged in. */
@@ -82,6 +84,11 @@ export function noteNews(news) {
   if (news.error) return;
   login = news.login;
   setLoginKnown();
+  const everybody = JSON.stringify(news.everybody ?? null);
+  if (everybody !== lastEverybody) {
+    lastEverybody = everybody;
+    dispatchEvent(new CustomEvent("digitcnn-everybody", { detail: news.everybody ?? null }));
+  }
   if (news.app !== appId()) {
     restarted = true; // the page's session is gone, and its components may be others
     reloadIfRestarted();
@@ -95,14 +102,14 @@ export const newSecret = () =>
     byte.toString(16).padStart(2, "0"),
   ).join("");
 
+const storedVisitor = whereAllowed(() => localStorage.getItem(VISITOR_KEY)) ?? "";
+
+/** Whether this browser has not been here before. */
+export const isFirstVisit = !/^[0-9a-f]{32}$/.test(storedVisitor);
+
 /** A secret that marks this browser's feedback. Lasts as long as the page without storage. */
-export const visitor = (() => {
-  const stored = whereAllowed(() => localStorage.getItem(VISITOR_KEY)) ?? "";
-  if (/^[0-9a-f]{32}$/.test(stored)) return stored;
-  const fresh = newSecret();
-  whereAllowed(() => localStorage.setItem(VISITOR_KEY, fresh));
-  return fresh;
-})();
+export const visitor = isFirstVisit ? newSecret() : storedVisitor;
+if (isFirstVisit) whereAllowed(() => localStorage.setItem(VISITOR_KEY, visitor));
 
 // The token outlasts a reload in the state of the tab's history entry, not in a storage. Gradio
 // replaces that state without looking at it, so every replacement keeps the token.
@@ -111,8 +118,8 @@ const replaceState = history.replaceState.bind(history);
 history.replaceState = (state, unused, url) =>
   replaceState(owner ? { ...state, owner } : state, unused, url);
 
-/** The owner's token; empty for a visitor. */
-export const ownerToken = () => owner;
+/** The owner's token; empty for a visitor, and where the page is embedded. */
+export const ownerToken = () => (embedded ? "" : owner);
 
 const tokenGiven = new EventTarget();
 
@@ -190,14 +197,20 @@ document.addEventListener("click", (event) => {
   if (tab) whereAllowed(() => sessionStorage.setItem(TAB_KEY, tab.textContent?.trim() ?? ""));
 });
 
-/** Chooses the tab that was open before a reload, once the page is built. */
+/** Chooses the tab that a link names or that was open before a reload, once the page is built. */
 function returnToTab() {
-  const name = whereAllowed(() => sessionStorage.getItem(TAB_KEY));
+  const [entry] = /** @type {PerformanceNavigationTiming[]} */ (
+    performance.getEntriesByType("navigation")
+  );
+  const linked = new URLSearchParams(location.search).get("tab") ?? "";
+  const stored = whereAllowed(() => sessionStorage.getItem(TAB_KEY)) ?? "";
+  // A link's tab, until another is chosen on the page.
+  const name = (linked && !(stored && entry?.type === "reload") ? linked : stored).toLowerCase();
   if (!name) return;
   const look = () => {
     const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(TABS)]);
     if (tabs.length === 0) return false;
-    tabs.find((tab) => tab.textContent?.trim() === name)?.click();
+    tabs.find((tab) => tab.textContent?.trim().toLowerCase() === name)?.click();
     return true;
   };
   const observer = new MutationObserver(() => {

@@ -1,12 +1,11 @@
-// The panels follow the pad, each at its own pace: a call at a time, only while the panel is open
-// and in sight, and only after the pad's own prediction.
+// The panels follow the pad, each at its own pace: a call at a time, only while the panel is
+// chosen and in sight, and only after the pad's own prediction.
 
 import { find } from "./dom.js";
 import { isBlank, sketchContent } from "./pad.js";
 import { connection, modelName, onConnection } from "./page_state.js";
 
 const LONGEST_REST = 60; // milliseconds between a reply and the next call while the pen is down
-const NARROW = matchMedia("(max-width: 640px)");
 
 /** @typedef {import("./calls.js").Reply} Reply */
 
@@ -25,7 +24,7 @@ addEventListener("digitcnn-answer", (event) => {
 
 /**
  * Makes a panel follow the pad.
- * @param {HTMLDetailsElement} root
+ * @param {HTMLElement} root
  * @param {{
  *   ask: (payload: object) => Promise<Reply>,
  *   show: (reply: Reply, prediction: { refused: boolean }) => void,
@@ -50,7 +49,7 @@ export function registerPanel(root, { ask, show, clear }) {
     root.classList.toggle("saying", text !== "");
   };
 
-  const inSight = () => near && root.open && !document.hidden && root.isConnected;
+  const inSight = () => near && !root.hidden && !document.hidden && root.isConnected;
 
   const refresh = () => {
     version += 1;
@@ -96,8 +95,7 @@ export function registerPanel(root, { ask, show, clear }) {
     follow();
   };
 
-  root.open = !NARROW.matches && root.dataset.open === "true";
-  root.addEventListener("toggle", follow);
+  addEventListener("digitcnn-panel", follow); // another tab is chosen
   document.addEventListener("visibilitychange", follow);
   new IntersectionObserver(
     (entries) => {

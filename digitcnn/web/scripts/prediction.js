@@ -41,7 +41,7 @@ export function createPredictionView(root, onChoose = () => {}) {
     strip.hidden = predictions.length < 2;
     if (strip.hidden) return strip.replaceChildren();
     const buttons = predictions.map((prediction, place) => {
-      const button = make("button", "part");
+      const button = make("button", "button part");
       button.type = "button";
       button.title = `Digit ${place + 1} of ${predictions.length}`;
       button.setAttribute("aria-pressed", String(place === chosen));
@@ -63,7 +63,7 @@ export function createPredictionView(root, onChoose = () => {}) {
     const answer = answerOf(predictions);
     box.dataset.digit = answer;
     const text = find(box, ".digit");
-    text.textContent = answer === NONE ? "–" : answer || "?";
+    text.textContent = answer === NONE ? "Not a digit" : answer || "?";
     text.style.setProperty("--digits", String(Math.max(1, predictions.length)));
     find(box, ".words").textContent = prediction ? describe(predictions, chosen) : words;
     list.classList.toggle("muted", refused);
@@ -90,6 +90,6 @@ function describe(predictions, chosen) {
   const { digit, refused, probabilities, calibrated } = predictions[chosen];
   const place =
     predictions.length > 1 ? `${predictions.length} digits. Number ${chosen + 1}, ${digit}: ` : "";
-  if (refused) return `${place}${place ? "not" : "Not"} a digit (closest: ${digit})`;
+  if (refused) return place ? `${place}not a digit (closest: ${digit})` : `closest: ${digit}`;
   return `${place}${percent(probabilities[digit])} confident${calibrated ? "" : " (not calibrated)"}`;
 }

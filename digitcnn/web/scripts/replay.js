@@ -52,7 +52,7 @@ function summary(frames, final) {
   return frames[0].epoch > 1 ? `${final} in every epoch shown` : `${final} from epoch 1`;
 }
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startReplay(root) {
   const run = find(root, ".run");
   const list = find(root, ".frames");

@@ -8,7 +8,7 @@ import { svg } from "./svg.js";
 
 const LEAST_NAMED = 0.1; // a rival that stays below this probability is not named
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startWhatIf(root) {
   const image = find(root, ".changed");
   const verdict = find(root, ".verdict");

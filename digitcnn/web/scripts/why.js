@@ -51,7 +51,7 @@ function showMaps(strip, text, { side, count }) {
 /** @param {string} text */
 const signed = (text) => new Int8Array(bytesOf(text).buffer);
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startWhy(root) {
   const overlay = find(root, ".overlay");
   const rival = find(root, "select");
