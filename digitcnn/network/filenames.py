@@ -20,7 +20,7 @@ def safe_filename(name: str, default: str) -> str:
 
     default: returned where nothing is left.
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:60] or default
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:60] or default
 
 
 def numbered(stem: str) -> Iterator[str]:

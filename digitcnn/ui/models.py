@@ -55,7 +55,7 @@ class Models:
         Raises CheckpointError where there is none or it is unusable.
         """
         if not isinstance(name, str) or not name:
-            raise CheckpointError("No model is chosen; choose one above the tabs or train one.")
+            raise CheckpointError("No model is chosen; choose one in the header or train one.")
         if name.startswith(PREFIX):
             dropped = self.dropped.get(name)
             if dropped is None:

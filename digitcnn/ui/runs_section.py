@@ -18,6 +18,7 @@ import gradio as gr
 from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
+from digitcnn.network.filenames import safe_filename
 from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
 from digitcnn.ui.access import Access
@@ -176,7 +177,7 @@ class RunsSection:
     ) -> list[Any]:
         """Rename a run and its folder."""
         self._access.require_owner(request, token, to="rename a run")
-        renamed = self._workspace.job.rename(_required(name), (new or "").strip())
+        renamed = self._workspace.job.rename(_required(name), safe_filename(new or "", ""))
         return [*self._all_updates(renamed), ""]
 
     @toasting

@@ -270,7 +270,7 @@ def text_of(payload: Payload, key: str) -> str:
     value = payload.get(key)
     if not isinstance(value, str) or not value:
         if key == "model":
-            raise SketchError("No model is chosen; choose one above the tabs or train one.")
+            raise SketchError("No model is chosen; choose one in the header or train one.")
         raise SketchError(f"The pad sent no valid {key} id; reload the page.")
     return value
 

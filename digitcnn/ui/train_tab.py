@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.errors import DigitCNNError
+from digitcnn.network.filenames import safe_filename
+from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
@@ -20,6 +23,7 @@ from digitcnn.ui.clock import Clock, News
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import training_status
+from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.runs_section import RunsSection, RunsView
 from digitcnn.ui.toasts import toasting
@@ -29,6 +33,7 @@ from digitcnn.ui.train_settings import (
     TrainingSettings,
     config_of,
     default_set,
+    recipe_values,
     training_sets,
 )
 from digitcnn.web.templates import render
@@ -43,6 +48,9 @@ UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows th
 _SHOW_STATUS_JS = (
     "() => document.querySelector('#train-status').scrollIntoView({ block: 'nearest' })"
 )
+
+# The address is known to the browser only.
+_WHOLE_ADDRESS_JS = "(query) => location.origin + location.pathname + query"
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +111,15 @@ class TrainTab:
                 with gr.Accordion("More", open=False) as self.more:
                     settings.build_more()
                     self.preview = AugmentationPreview(workspace)
+                    self.link_button = gr.Button("Link to these settings", elem_id="train-link")
+                    self.link = gr.Textbox(
+                        label="Link",
+                        info="Opens this tab with these settings; starts nothing",
+                        interactive=False,
+                        visible=False,
+                        buttons=["copy"],
+                        elem_id="train-link-text",
+                    )
             with gr.Column(scale=3, min_width=320):
                 # Filled when the page is loaded; content built in here would be outdated.
                 self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
@@ -140,6 +157,9 @@ class TrainTab:
             queue=False,
             **PRIVATE,
         )
+        self.link_button.click(self.link_to_settings, values, self.link, **PRIVATE).success(
+            None, self.link, self.link, js=_WHOLE_ADDRESS_JS
+        )
         settings.download.click(
             self.download_mnist,
             token,
@@ -166,7 +186,11 @@ class TrainTab:
         # Whether a trial is possible has changed.
         self.job_state.change(**estimated)
         page.load(
-            self.available_sets, None, [settings.digits, settings.download], queue=False, **PRIVATE
+            self.opening_values,
+            None,
+            [settings.download, *settings.recipe],
+            queue=False,
+            **PRIVATE,
         )
         clock.watch(
             self.watch,
@@ -197,13 +221,24 @@ class TrainTab:
         at = view.stopping if running else view.version
         return News((view.state, at, self._runs.view(len(view.history))), moving=running)
 
-    def available_sets(self) -> tuple[gr.CheckboxGroup, gr.Button]:
-        """Return the sets available now, not at the app's start."""
+    def opening_values(self, request: gr.Request) -> list[Any]:
+        """Return the sets available now, not at the app's start, and the settings of the link."""
         missing = not self._workspace.catalog.has("mnist", "train")
-        return (
-            gr.CheckboxGroup(training_sets(self._workspace), value=[default_set(self._workspace)]),
+        choices = training_sets(self._workspace)
+        config = TrainingConfig(digits=default_set(self._workspace))
+        linked = linked_config(request.query_params, config, [name for _, name in choices])
+        digits, *others = recipe_values(linked or config)
+        return [
             gr.Button(visible=missing),
-        )
+            gr.CheckboxGroup(choices, value=digits),
+            *(others if linked else [gr.skip()] * len(others)),
+        ]
+
+    @toasting
+    def link_to_settings(self, *values: Any) -> gr.Textbox:
+        """Return the address's parameters that bring these settings back."""
+        config, _ = config_of(*values)
+        return gr.Textbox("?tab=train&" + urlencode(link_parameters(config)), visible=True)
 
     @toasting
     def start_training(
@@ -213,7 +248,7 @@ class TrainTab:
         self._access.require_owner(request, token)
         config, device = config_of(*values)
         run = self._workspace.job.start(
-            config, (name or "").strip() or None, self._devices.get(device)
+            config, safe_filename(name or "", "") or None, self._devices.get(device)
         )
         return self._updates(TrainTabView(), run, choose=True)
 

@@ -53,7 +53,7 @@ def calls_of(store: FeedbackStore) -> Call:
 
     def call(name: str, visitor: str = ANN, owner: str = "", **sent: Any) -> dict[str, Any]:
         payload = {**EVERYBODY, "visitor": visitor, "owner": owner, **sent}
-        return functions[f"feedback_{name}"](payload, gr.Request())
+        return functions[f"feedback_{name}"](payload, gr.Request(headers={}))
 
     return call
 
@@ -175,7 +175,7 @@ def test_anything_may_be_sent_and_gets_an_answer_or_a_sentence(
     for payload in (None, [], "x", 3, {}):
         access = Access(token=OWNER, local_is_owner=False, open_to_all=False)
         functions = {made.__name__: made for made in view.feedback_functions(judged, access)}
-        assert functions[f"feedback_{name}"](payload, gr.Request())["error"].endswith(".")
+        assert functions[f"feedback_{name}"](payload, gr.Request(headers={}))["error"].endswith(".")
     assert judged.count() == 3
     assert caplog.records == []
 
@@ -269,3 +269,15 @@ def test_a_visitor_exports_only_their_own_feedback(call: Call, judged: FeedbackS
     assert "no digits to export yet" in call("export", visitor=BOB, kind="set")["error"]
     with zipfile.ZipFile(io.BytesIO(content(call("export", kind="set")))) as archive:
         assert archive.read("feedback/test-labels-idx1-ubyte")[-2:] == bytes([7, 1])
+
+
+def test_the_wall_and_deleting_all_are_the_owners(call: Call, judged: FeedbackStore) -> None:
+    assert listed(call("wall", owner=OWNER)) == [(7, None), (7, 1), (7, 7)]
+    assert call("wall", owner=OWNER)["total"] == 3
+    for token in ("", "a guess"):
+        assert call("wall", owner=token)["error"].startswith("Only the owner can see")
+        assert call("erase_all", owner=token)["error"].startswith("Only the owner can delete all")
+    assert judged.count() == 3
+    assert call("erase_all", owner=OWNER) == {"done": "Deleted 3 sketches with their feedback."}
+    assert judged.count() == 0
+    assert call("erase_all", owner=OWNER) == {"done": "Deleted 0 sketches with their feedback."}

@@ -47,7 +47,7 @@ def test_nothing_is_sent_while_nothing_changes() -> None:
     assert shown == [gr.skip()] * 6
     # One more sketch changes only the status line.
     status, table, choice, *_ = updates(FineTuningView(version=3), 13, LearnView(3, 12))
-    assert "13 labelled sketches" in status
+    assert "13 of 40 labelled sketches" in status
     assert table == choice == gr.skip()
 
 

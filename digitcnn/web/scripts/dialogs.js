@@ -93,3 +93,11 @@ document.addEventListener("focusout", (event) => {
     list.hidePopover();
   }
 });
+
+// Gradio's lists stay open when Tab leaves them, over what follows.
+document.addEventListener("keydown", (event) => {
+  const field = /** @type {Element} */ (event.target);
+  if (event.key === "Tab" && field.matches('input[role="combobox"][aria-expanded="true"]')) {
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  }
+});

@@ -12,6 +12,7 @@ import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
 import "./results.js";
 import "./sort_tables.js";
+import "./swap_toast.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.
 addEventListener("digitcnn-owner", (event) => {

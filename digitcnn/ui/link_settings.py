@@ -1,0 +1,64 @@
+"""Settings in the page's address: ``?tab=train&epochs=8&network=mlp``.
+
+They fill in fields and start nothing. Each is checked by itself: a value that the field does not
+accept is ignored, as is any other name. Names are those of the command line's options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from digitcnn.digits.names import set_names
+from digitcnn.errors import ConfigError
+from digitcnn.training.config import TrainingConfig
+
+# Longer values are none of ours.
+MAX_TEXT = 200
+
+_SWITCH = {"on": True, "off": False}
+
+# By the option's name: the field of the configuration, and how its text is read.
+_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "digits": ("digits", str),
+    "network": ("network", str),
+    "epochs": ("epochs", int),
+    "batch-size": ("batch_size", int),
+    "learning-rate": ("learning_rate", float),
+    "seed": ("seed", int),
+    "train-images": ("train_images", int),
+    "augmentation": ("augmentation", _SWITCH.__getitem__),
+}
+
+
+def linked_config(
+    query: Mapping[str, str], config: TrainingConfig, available: Collection[str]
+) -> TrainingConfig | None:
+    """Return ``config`` with a link's settings; None where the link has none that can be used.
+
+    query: the address's parameters, unchecked. available: the digit sets to choose from.
+    """
+    changed = config
+    for name, (field, read) in _FIELDS.items():
+        text = query.get(name)
+        if not isinstance(text, str) or not text or len(text) > MAX_TEXT:
+            continue
+        try:
+            candidate = dataclasses.replace(changed, **{field: read(text)})
+        except (ConfigError, ValueError, KeyError):
+            continue
+        if set(set_names(candidate.digits)) <= set(available):
+            changed = candidate
+    return None if changed is config else changed
+
+
+def link_parameters(config: TrainingConfig) -> dict[str, str]:
+    """Return the address's parameters that fill in a configuration."""
+    values = {name: getattr(config, field) for name, (field, _) in _FIELDS.items()}
+    switch = {True: "on", False: "off"}
+    return {
+        name: switch[value] if isinstance(value, bool) else f"{value}"
+        for name, value in values.items()
+        if value is not None
+    }

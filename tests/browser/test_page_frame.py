@@ -1,0 +1,184 @@
+"""The page's frame: verdict in sight, visitors, links, embedding, keyboard, and the class wall."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from running_app import App
+
+pytestmark = pytest.mark.browser
+
+TOKEN = "a-token-for-the-owner-of-this-app"
+OWNERS = (
+    "#train-start", "#train-stop", "#train-quick", "#learn-start", "#feedback-wall",
+    "#owner-badge", "button:text-is('Invite')",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
+    """An app that others can reach: without the token, everybody is a visitor."""
+    running = App(
+        tmp_path_factory.mktemp("shared"),
+        data_dir,
+        "--host",
+        "127.0.0.1",
+        environment={"DIGITCNN_OWNER_TOKEN": TOKEN},
+    )
+    yield running
+    running.end()
+
+
+def opened(browser: Any, url: str, **viewport: int) -> Any:
+    """A new visitor's page, with the example that it shows answered."""
+    page = browser.new_context(viewport=viewport or None).new_page()
+    page.goto(url)
+    page.locator('#pad-answer[data-digit="7"]').wait_for()
+    return page
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
+def test_answer_and_feedback_are_in_sight(
+    browser: Any, shared: App, width: int, height: int
+) -> None:
+    page = opened(browser, shared.url, width=width, height=height)
+    nine = '#feedback-digit [data-digit="9"]'
+    for part in ("#pad", "#pad-answer", "#feedback-right", "#feedback-wrong", nine):
+        box = page.locator(part).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= height, part
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # An example gets no feedback.
+    expect(page.locator("#feedback-right")).to_be_disabled()
+    page.context.close()
+
+
+def test_at_double_zoom_the_pad_fits_into_the_window(browser: Any, shared: App) -> None:
+    page = opened(browser, shared.url, width=683, height=384)
+    assert page.locator("#pad").bounding_box()["height"] < 384
+    page.context.close()
+
+
+def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: App) -> None:
+    page = opened(browser, shared.url)
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Sketchpad")
+    page.get_by_role("tab", name="Train", exact=True).click()
+    expect(page.get_by_text("You are watching.")).to_be_visible()
+    for control in OWNERS:
+        expect(page.locator(control).first).to_be_hidden()
+    page.goto(f"{shared.url}/#owner={TOKEN}")
+    expect(page.locator("#train-start")).to_be_visible()
+    expect(page.get_by_text("You are watching.")).to_be_hidden()
+    page.get_by_role("button", name="Invite").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Visitors may")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="Invite")).to_be_focused()
+    page.context.close()
+
+
+def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None:
+    page = browser.new_page()
+    page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#owner={TOKEN}")
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Train")
+    expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
+    expect(page.locator("#train-network input")).to_have_value("mlp: one hidden layer")
+    expect(page.locator("#train-status")).to_contain_text("idle")
+    page.close()
+
+
+def test_the_arrow_keys_draw(browser: Any, shared: App) -> None:
+    page = opened(browser, shared.url)
+    canvas = page.locator("#pad canvas")
+    canvas.focus()
+    for _ in range(8):
+        canvas.press("ArrowUp")
+    canvas.press(" ")
+    expect(page.locator(".pen-state")).to_have_text("Pen down")
+    for _ in range(16):
+        canvas.press("ArrowDown")
+    canvas.press(" ")
+    expect(page.locator(".pen-state")).to_have_text("Pen up")
+    page.locator('#pad-answer[data-digit="1"]').wait_for()
+    canvas.press("1")
+    expect(page.locator(".recorded")).to_contain_text("Saved: 1.")
+    page.context.close()
+
+
+def test_the_owners_wall_follows_a_visitor(browser: Any, shared: App) -> None:
+    owner = browser.new_page()
+    owner.goto(f"{shared.url}/#owner={TOKEN}")
+    owner.locator("#feedback-wall summary").click()
+    before = owner.locator(".wall li").count()
+    visitor = opened(browser, shared.url)
+    canvas = visitor.locator("#pad canvas")
+    box = canvas.bounding_box()
+    visitor.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
+    visitor.mouse.down()
+    visitor.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
+    visitor.mouse.up()
+    visitor.locator('#pad-answer[data-digit="1"]').wait_for()
+    visitor.locator("#feedback-right").click()
+    expect(owner.locator(".wall li")).to_have_count(before + 1)
+    expect(owner.locator(".wall li").first).to_contain_text("1 right")
+    expect(owner.locator("#feedback-score")).to_contain_text(f"{before + 1} of {before + 1} right")
+    owner.once("dialog", lambda dialog: dialog.accept())
+    owner.locator("#feedback-erase-all").click()
+    expect(owner.locator(".wall li")).to_have_count(0)
+    expect(visitor.locator("#feedback-score")).not_to_contain_text("of")
+    owner.close()
+    visitor.context.close()
+
+
+# --- Embedding ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outer_site() -> Iterator[tuple[str, list[str]]]:
+    """Another origin, whose page holds what the list names in a frame."""
+    frames: list[str] = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(
+                f'<iframe src="{frames[0]}" width="1000" height="700"></iframe>'.encode()
+            )
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/", frames
+    server.shutdown()
+
+
+@pytest.mark.parametrize("query", ["?embed=1", ""])
+def test_inside_another_sites_page_nobody_is_the_owner(
+    browser: Any, app: App, outer_site: tuple[str, list[str]], query: str
+) -> None:
+    outer, frames = outer_site
+    frames.append(f"{app.url}/{query}")  # on this machine, where no token is needed otherwise
+    page = browser.new_page()
+    page.goto(outer)
+    inner = page.frame_locator("iframe")
+    inner.locator("#pad canvas").wait_for()
+    inner.get_by_role("tab", name="Train", exact=True).click()
+    expect(inner.locator("html")).to_have_attribute("data-owner", "false")
+    for control in ("#train-start", "#owner-badge", "#model-menu", "#runs-table", "footer"):
+        expect(inner.locator(control).first).to_be_hidden()
+    # A press that the page does not offer.
+    inner.locator("#train-start").dispatch_event("click")
+    expect(inner.get_by_text("Only the owner can start or stop training")).to_be_visible()
+    expect(inner.locator("#train-status")).to_contain_text("idle")
+    page.close()
