@@ -10,6 +10,7 @@ from typing import Any
 from cachetools import LRUCache, cachedmethod
 
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
+from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES
 from digitcnn.intervals import percent
@@ -120,6 +121,8 @@ def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     if test:
         claimed = "" if trained_here else " (claimed)"
         parts.append(f"{percent(test['accuracy'])} on {where}{claimed}")
+    else:
+        parts.append(f"trained on {listed(details.digits)}")
     if details.state != "finished":
         parts.append(details.state)
     return " · ".join(parts)

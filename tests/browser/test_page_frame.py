@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,6 @@ from running_app import App
 
 pytestmark = pytest.mark.browser
 
-TOKEN = "a-token-for-the-owner-of-this-app"
 OWNERS = (
     "#train-start", "#train-stop", "#train-quick", "#learn-start", "#feedback-wall",
     "#owner-badge", "button:text-is('Invite')",
@@ -24,15 +25,17 @@ OWNERS = (
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
     """An app that others can reach: without the token, everybody is a visitor."""
-    running = App(
-        tmp_path_factory.mktemp("shared"),
-        data_dir,
-        "--host",
-        "127.0.0.1",
-        environment={"DIGITCNN_OWNER_TOKEN": TOKEN},
-    )
+    running = App(tmp_path_factory.mktemp("shared"), data_dir, "--host", "127.0.0.1")
     yield running
     running.end()
+
+
+def owner_link(app: App) -> str:
+    deadline = time.monotonic() + 30
+    while (match := re.search(r"Owner link: (\S+)", app.output())) is None:
+        assert time.monotonic() < deadline, app.output()
+        time.sleep(0.05)
+    return match[1]
 
 
 def opened(browser: Any, url: str, **viewport: int) -> Any:
@@ -72,7 +75,7 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: 
     expect(page.get_by_text("You are watching.")).to_be_visible()
     for control in OWNERS:
         expect(page.locator(control).first).to_be_hidden()
-    page.goto(f"{shared.url}/#owner={TOKEN}")
+    page.goto(owner_link(shared))
     expect(page.locator("#train-start")).to_be_visible()
     expect(page.get_by_text("You are watching.")).to_be_hidden()
     page.get_by_role("button", name="Invite").click()
@@ -86,7 +89,8 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: 
 
 def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None:
     page = browser.new_page()
-    page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#owner={TOKEN}")
+    token = owner_link(shared).partition("#")[2]
+    page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#{token}")
     expect(page.get_by_role("tab", selected=True)).to_have_text("Train")
     expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
     expect(page.locator("#train-network input")).to_have_value("mlp: one hidden layer")
@@ -114,7 +118,7 @@ def test_the_arrow_keys_draw(browser: Any, shared: App) -> None:
 
 def test_the_owners_wall_follows_a_visitor(browser: Any, shared: App) -> None:
     owner = browser.new_page()
-    owner.goto(f"{shared.url}/#owner={TOKEN}")
+    owner.goto(owner_link(shared))
     owner.locator("#feedback-wall summary").click()
     before = owner.locator(".wall li").count()
     visitor = opened(browser, shared.url)
