@@ -28,6 +28,7 @@ def replay_panel(workspace: Workspace) -> Panel:
     return Panel(
         name="replay",
         title="While it trains",
+        label="Replay by epoch",
         explanation="How the network classified your sketch after each epoch of the current or "
         "latest run.",
         functions=(replay, replay_news),

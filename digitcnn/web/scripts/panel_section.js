@@ -30,16 +30,29 @@ class PanelsElement extends HTMLElement {
 
 /** @param {HTMLElement} section */
 function startTabs(section) {
-  const buttons = /** @type {HTMLElement[]} */ ([...section.querySelectorAll(".panel-tab")]);
-  for (const chosen of buttons) {
-    chosen.addEventListener("click", () => {
-      for (const button of buttons) {
-        const panel = document.getElementById(button.getAttribute("aria-controls") ?? "");
-        button.setAttribute("aria-expanded", String(button === chosen));
-        if (panel) panel.hidden = button !== chosen;
-      }
-      // The panel that has come into sight asks for what it has missed.
-      dispatchEvent(new Event("digitcnn-panel"));
+  const tabs = /** @type {HTMLElement[]} */ ([...section.querySelectorAll("[role=tab]")]);
+
+  /** @param {HTMLElement} chosen */
+  const choose = (chosen) => {
+    for (const tab of tabs) {
+      const panel = document.getElementById(tab.getAttribute("aria-controls") ?? "");
+      tab.setAttribute("aria-selected", String(tab === chosen));
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      if (panel) panel.hidden = tab !== chosen;
+    }
+    // The panel that has come into sight asks for what it has missed.
+    dispatchEvent(new Event("digitcnn-panel"));
+  };
+
+  for (const [place, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("keydown", ({ key }) => {
+      const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -place, End: tabs.length - 1 - place };
+      const step = steps[/** @type {keyof steps} */ (key)];
+      if (step === undefined) return;
+      const next = tabs[(place + step + tabs.length) % tabs.length];
+      next.focus();
+      choose(next);
     });
   }
 }
