@@ -119,8 +119,7 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
                 build_sketchpad_tab(workspace, models, model_select, panels, clock)
                 build_learn_section(workspace, models, access, owner_token, model_select, clock)
                 build_feedback_view(workspace, access)
-            # Built at once although it is not open: updates of a tab that is not built can be lost.
-            with gr.Tab("Train", id="train", render_children=True):
+            with gr.Tab("Train", id="train"):
                 build_train_tab(workspace, access, owner_token, clock, page)
             with gr.Tab("Evaluate", id="evaluate"):
                 build_evaluate_tab(workspace, models, access, owner_token, model_select, page)

@@ -53,7 +53,7 @@ def main() -> None:
 def take_all(browser: Any, url: str) -> None:
     page = browser.new_page(viewport=WIDE)
     page.goto(url)
-    page.locator("#train-status .status-line").first.wait_for(state="attached")
+    page.locator("#learn-status .status-line").first.wait_for()
     for tab, show in (
         ("Evaluate", evaluate),
         ("Stability", measure),

@@ -40,7 +40,7 @@ def test_axe_finds_nothing_serious(browser: Any, app: App) -> None:
     # Without motion: a button that fades from grey to blue has too little contrast on its way.
     page = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page.goto(f"{app.url}/?__theme=light")
-    page.locator("#train-status .status-line").first.wait_for(state="attached")
+    page.locator("#learn-status .status-line").first.wait_for()
     found = []
     for tab in TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
@@ -66,7 +66,7 @@ def test_axe_finds_nothing_serious(browser: Any, app: App) -> None:
 def test_nothing_moves_for_people_who_asked_for_no_motion(browser: Any, app: App) -> None:
     page = browser.new_page(reduced_motion="reduce")
     page.goto(app.url)
-    page.locator("#train-status .status-line").first.wait_for(state="attached")
+    page.locator("#learn-status .status-line").first.wait_for()
     moving = page.evaluate(
         """() => [...document.querySelectorAll("*")].filter((element) => {
           const style = getComputedStyle(element);

@@ -27,7 +27,7 @@ def opened(browser: Any, app: App) -> Any:
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(app.url)
-    page.locator("#train-status .status-line").first.wait_for(state="attached")
+    page.locator("#learn-status .status-line").first.wait_for()
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.locator("#compare-run").wait_for()
     return page
@@ -173,7 +173,7 @@ def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(
 ) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(app.url)
-    page.locator("#train-status .status-line").first.wait_for(state="attached")
+    page.locator("#learn-status .status-line").first.wait_for()
     tabs = page.get_by_role("tab", name="Train", exact=True).bounding_box()
     assert tabs["y"] + tabs["height"] < 740 / 2
     name_ends, arrow = page.locator("#model-select").evaluate(

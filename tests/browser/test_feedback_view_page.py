@@ -40,6 +40,7 @@ def opened(browser: Any, app: App, fragment: str = "") -> Any:
     page.get_by_role("tab", name="Sketchpad").click()
     page.locator("#pad canvas").wait_for()
     page.locator("#pad[data-model]").wait_for(state="attached")
+    page.locator("#feedback-entries > summary").click()
     return page
 
 

@@ -27,7 +27,7 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened.on("request", lambda request: opened.asked.append(request))
     opened.opened_at = time.monotonic()
     opened.goto(app.url)
-    opened.locator("#train-status .status-line").first.wait_for(state="attached")
+    opened.locator("#learn-status .status-line").first.wait_for()
     yield opened
     context.close()
 

@@ -230,7 +230,7 @@ def test_a_model_chosen_during_a_request_stays_chosen(browser: Any, pad_app: App
     page.get_by_role("option", name=re.compile("^says-9 ")).click()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
     page.evaluate("window.letGo()")
-    expect(page.locator("#train-status .status-line").first).to_be_attached()
+    expect(page.locator("#learn-status .status-line").first).to_be_visible()
     page.wait_for_timeout(500)
     expect(page.locator("#model-select input")).to_have_value(re.compile("^says-9 "))
     context.close()
@@ -303,11 +303,11 @@ def test_the_pad_calls_less_often_while_training_occupies_the_processor(
 
 def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -> None:
     places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
-        "#feedback-table"].map(part => {
+        "#learn-status"].map(part => {
             const box = document.querySelector(part).getBoundingClientRect();
             return [box.left + scrollX, box.top + scrollY].map(Math.round);
         })"""
-    sketchpad.says("#feedback-table", "No feedback yet")
+    expect(sketchpad.page.locator("#feedback-table")).to_contain_text("No feedback yet")
     before = sketchpad.page.evaluate(places)
     sketchpad.drawn()
     assert sketchpad.page.evaluate(places) == before
@@ -532,7 +532,9 @@ def test_a_scribble_is_rejected_by_a_model_with_a_detector_and_others_show_a_not
     sketchpad.canvas.focus()
     page.keyboard.press("n")
     sketchpad.says(".recorded", "Saved: not a digit. The prediction not a digit was right.")
-    expect(page.locator("#feedback-digit button[data-digit=none]")).to_have_class("chosen right")
+    expect(page.locator("#feedback-digit button[data-digit=none]")).to_have_class(
+        "button chosen right"
+    )
     sketchpad.choose("says-9")
     sketchpad.answers("9")
     sketchpad.says(".note", "cannot reject non-digits")

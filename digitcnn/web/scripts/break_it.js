@@ -8,7 +8,7 @@ import { svg } from "./svg.js";
 
 const PIXELS = 784;
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startBreakIt(root) {
   const slider = find(root, "input");
   const sentence = find(root, ".sentence");

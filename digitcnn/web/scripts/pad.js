@@ -437,6 +437,7 @@ function startPad(root) {
     if (!detail || !scores.Everyone) return;
     scores.Everyone = detail;
     drawScores();
+    if (detail.total < scores.You.total) refreshScores(); // all was deleted
   });
 
   async function refreshScores() {

@@ -41,7 +41,7 @@ function fillTable(table, numbers, size) {
   );
 }
 
-/** @param {HTMLDetailsElement} root */
+/** @param {HTMLElement} root */
 export function startStepThrough(root) {
   const canvas = find(root, ".place");
   const none = find(root, ".none");
