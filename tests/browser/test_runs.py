@@ -53,7 +53,7 @@ def test_run_is_reused_downloaded_renamed_and_deleted(page: Any, app: App) -> No
         digits="small", epochs=3, batch_size=32, learning_rate=0.002, seed=11, augmentation=False
     )
     lay_run(app.folder, "old-name", config)
-    page.goto(app.url)
+    page.goto(f"{app.url}/?tab=train")
     page.locator("#runs-table").get_by_role("rowheader", name="old-name").wait_for()
     row = page.locator("#runs-table tbody tr").filter(has_text="old-name")
     assert "finished" in row.inner_text()
@@ -102,7 +102,7 @@ def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:
     for name, seed in (("b-run", 2), ("a-run", 10)):
         lay_run(app.folder, name, TrainingConfig(digits="small", seed=seed))
     page.set_viewport_size({"width": 360, "height": 800})
-    page.goto(app.url)
+    page.goto(f"{app.url}/?tab=train")
     page.locator("#runs-table").get_by_role("rowheader", name="a-run").wait_for()
     page.locator("#runs-table").get_by_role("button", name="Seed").click()
     names = page.locator("#runs-table tbody th").all_inner_texts()

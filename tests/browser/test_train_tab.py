@@ -22,7 +22,7 @@ class TrainPage:
         self.page = browser.new_page(viewport={"width": 1200, "height": 900})
         self.problems: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.goto(app.url)
+        self.page.goto(f"{app.url}/?tab=train")
         self.ready()
 
     def ready(self) -> None:
