@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, expect, sync_playwright
-from running_app import CHROMIUM_FLAGS, App
+from running_app import CHROMIUM_FLAGS, App, system_chromium
 
 # Two workers on two cores, each with an app and a browser: a condition may take its time.
 expect.set_options(timeout=30_000)
@@ -17,11 +16,16 @@ expect.set_options(timeout=30_000)
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
-    """Chromium: the system's where there is one, else Playwright's own; skips without any."""
-    system = shutil.which("chromium") or shutil.which("chromium-browser")
+    """Chromium: the system's where there is one, else Playwright's own; skips without any.
+
+    Opening the page in it costs 2.5 seconds of processor time, in a new context or not, and loading
+    it again in an open tab half as much: let the tests of a module share a page.
+    """
     with sync_playwright() as playwright:
         try:
-            running = playwright.chromium.launch(executable_path=system, args=CHROMIUM_FLAGS)
+            running = playwright.chromium.launch(
+                executable_path=system_chromium(), args=CHROMIUM_FLAGS
+            )
         except Error as error:
             if os.environ.get("CI") == "true":
                 raise

@@ -21,7 +21,7 @@ from playwright.sync_api import expect, sync_playwright
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
-from running_app import CHROMIUM_FLAGS, ROOT, App  # noqa: E402
+from running_app import CHROMIUM_FLAGS, ROOT, App, system_chromium  # noqa: E402
 
 from digitcnn.digits.hand_drawn import drawings  # noqa: E402
 
@@ -42,8 +42,9 @@ def main() -> None:
         app = App(Path(folder), Path(os.environ["DIGITCNN_DATA"]))
         try:
             with sync_playwright() as playwright:
-                system = shutil.which("chromium") or shutil.which("chromium-browser")
-                browser = playwright.chromium.launch(executable_path=system, args=CHROMIUM_FLAGS)
+                browser = playwright.chromium.launch(
+                    executable_path=system_chromium(), args=CHROMIUM_FLAGS
+                )
                 take_all(browser, app.url)
                 browser.close()
         finally:
