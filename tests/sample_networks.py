@@ -6,7 +6,7 @@ import torch
 
 from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.model import Network
-from digitcnn.network.ood import OODDetector, tensor_types
+from digitcnn.network.ood import TENSORS, OODDetector
 
 
 def random_network(name: str, seed: int = 0) -> Network:
@@ -25,13 +25,13 @@ def random_network(name: str, seed: int = 0) -> Network:
     return network.eval().requires_grad_(False)
 
 
-def random_detector(network: Network) -> OODDetector:
-    generator = torch.Generator().manual_seed(1)
+def random_detector(seed: int = 1) -> OODDetector:
+    generator = torch.Generator().manual_seed(seed)
     return OODDetector(
         {
             name: (0.1 * torch.randn(kind.shape, generator=generator)).to(
                 getattr(torch, kind.dtype)
             )
-            for name, kind in tensor_types(network.map_size()).items()
+            for name, kind in TENSORS.items()
         }
     )

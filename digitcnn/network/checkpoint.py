@@ -37,7 +37,7 @@ from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.onnx_models import WORKERS, OnnxForm, is_onnx, open_onnx
-from digitcnn.network.ood import OODDetector, check_ood, checked_ood
+from digitcnn.network.ood import OODDetector, check_ood, checked_ood, is_earlier, shipped_detector
 from digitcnn.network.reader import (
     InvalidCheckpoint,
     StateDict,
@@ -231,19 +231,15 @@ class Checkpoint:
 
     @torch.inference_mode()
     def answers(self, images: Tensor) -> Answers:
-        """Return probabilities and whether each image is a digit, from one forward pass.
+        """Return probabilities and whether each image is a digit.
 
         images: [N, 28, 28] from 0 to 255, on the classifier's device.
         """
-        classifier = self.classifier
         is_digit = digit_score = None
-        if self.ood is not None and isinstance(classifier, Network):
-            maps = classifier.maps(classifier.prepare(images))
-            logits = classifier.output(classifier.features_of(maps))
-            digit_score = self.ood.scores(maps)
+        if self.ood is not None:
+            digit_score = self.ood.scores(images)
             is_digit = digit_score >= self.ood.threshold
-        else:
-            logits = classifier.logits(images)
+        logits = self.classifier.logits(images)
         probabilities = torch.softmax(logits / self.temperature, dim=1)
         return Answers(probabilities, is_digit, digit_score)
 
@@ -483,8 +479,11 @@ def _read_own(file: WeightFile) -> Checkpoint:
     details = Details.read(content["details"])
     ood = None
     if "novelty" in content:
-        check_ood(content["novelty"], network_class.map_size())
-        ood = checked_ood(read_tensors(file, content["novelty"]))
+        if is_earlier(content["novelty"]):
+            ood = shipped_detector()
+        else:
+            check_ood(content["novelty"])
+            ood = checked_ood(read_tensors(file, content["novelty"]))
     tensors = read_tensors(file, weights)
     network = _fill(network_class, scaling, tensors, {name: name for name in weights})
     return _loaded(network, details, ood)
@@ -646,7 +645,7 @@ class CheckpointFolder:
     """The checkpoints of a folder, each inspected once until its file changes. Thread-safe.
 
     Asking again for an unchanged folder reads no file: one look at the folder's names, sizes and
-    times. In memory are the details of all, with their OOD detectors (0.8 MB each), and the
+    times. In memory are the details of all, with their OOD detectors (0.4 MB each), and the
     networks that were used last.
     """
 

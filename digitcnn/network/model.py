@@ -144,12 +144,6 @@ class Network(nn.Module):
         """Every layer that computes something in evaluation mode, in order."""
         return (*chain(*cls.blocks), *cls.head, Linear("output", cls.feature_count, CLASSES))
 
-    @classmethod
-    def map_size(cls) -> int:
-        """Numbers per image in ``maps``."""
-        first = next((layer for layer in cls.head if isinstance(layer, Linear)), None)
-        return cls.feature_count if first is None else first.inputs
-
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What a ``Classifier`` can offer; maps need convolutions, dropout a dropout layer."""

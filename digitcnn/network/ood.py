@@ -1,27 +1,58 @@
-"""The OOD detector of a checkpoint: a small head that rejects non-digits.
+"""The OOD detector of a checkpoint: a small network of its own, which rejects non-digits.
 
-It works on the network's last maps, or on its features where it has no convolutions: one hidden
-layer, and eleven outputs, one per digit and one for
-everything else, as in outlier exposure with a class of its own (Hendrycks et al. 2019, arXiv
-1812.04606). An image is accepted as a digit when the log odds of "some digit" against "none" reach
-the threshold. Training the head is left to ``analysis.ood``.
+It looks at the 28x28 itself, because the features of a classifier that has only ever seen digits
+are blind to much of what tells other characters from them; so it serves every network. Eleven
+outputs, one per digit and one for everything else, as in outlier exposure with a class of its own
+(Hendrycks et al. 2019, arXiv 1812.04606). An image is accepted as a digit when the log odds of
+"some digit" against "none" reach the threshold.
+
+The weights are the same for every model: ``benchmarks.detector`` trained them once, and
+``ood_detector.npz`` has them. A training only fits the threshold to its held-out images, which
+takes a second.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.network.model import MAPS
+from digitcnn.digits.sketch import from_images
+from digitcnn.network.model import Conv, Layer, Linear, MaxPool, ReLU
 from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, shown
 
-HIDDEN = 128
+WEIGHTS_FILE = Path(__file__).with_name("ood_detector.npz")
+
+# Batch norms are folded into the convolutions.
+LAYERS: tuple[Layer, ...] = (
+    Conv("conv1", 1, 16, 3, 1),
+    MaxPool(),
+    ReLU(),
+    Conv("conv2", 16, 32, 3, 1),
+    MaxPool(),
+    ReLU(),
+    Conv("conv3", 32, 64, 3, 1),
+    ReLU(),
+    Conv("conv4", 64, 64, 3, 1),
+    MaxPool(),
+    ReLU(),
+    Linear("hidden", 64 * 3 * 3, 64),
+    ReLU(),
+    Linear("output", 64, CLASSES + 1),
+)
+
+# Share of the held-out images that are accepted as digits.
+PASS_SHARE = 0.99
+# Images scored at a time; bounds the work area to 13 MB.
+BATCH = 250
 
 
 class TensorType(NamedTuple):
@@ -31,27 +62,33 @@ class TensorType(NamedTuple):
     shape: tuple[int, ...]
 
 
-def tensor_types(maps: int) -> Mapping[str, TensorType]:
-    """The type of each tensor of a detector for a network with that many numbers in its maps."""
-    return {
-        # In half precision it takes 0.8 MB for the default network where single would take 1.6.
-        "hidden.weight": TensorType("float16", (HIDDEN, maps)),
-        "hidden.bias": TensorType("float32", (HIDDEN,)),
-        "output.weight": TensorType("float32", (CLASSES + 1, HIDDEN)),
-        "output.bias": TensorType("float32", (CLASSES + 1,)),
-        "threshold": TensorType("float32", ()),
-    }
+def _tensor_types() -> Mapping[str, TensorType]:
+    # In half precision the weights take 0.2 MB of each checkpoint.
+    types = {"threshold": TensorType("float32", ())}
+    for layer in LAYERS:
+        if isinstance(layer, (Conv, Linear)):
+            kernel = (layer.kernel, layer.kernel) if isinstance(layer, Conv) else ()
+            types[f"{layer.name}.weight"] = TensorType(
+                "float16", (layer.outputs, layer.inputs, *kernel)
+            )
+            types[f"{layer.name}.bias"] = TensorType("float32", (layer.outputs,))
+    return types
 
 
-# Those for the default network.
-TENSORS = tensor_types(MAPS)
+TENSORS = _tensor_types()
+# Those of the kind before this one.
+EARLIER = {"hidden.weight", "hidden.bias", "output.weight", "output.bias", "threshold"}
 
 
-@dataclass(frozen=True, eq=False)
 class OODDetector:
-    """The head's tensors by their names, as in ``TENSORS``, on the CPU; never changed."""
+    """Scores images; on the CPU, never changed.
 
-    tensors: Mapping[str, Tensor]
+    tensors: by their names, as in ``TENSORS``.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        self._weights = {name: tensor.float() for name, tensor in tensors.items()}
 
     @property
     def threshold(self) -> float:
@@ -59,36 +96,85 @@ class OODDetector:
         return float(self.tensors["threshold"])
 
     @torch.inference_mode()
-    def scores(self, maps: Tensor) -> Tensor:
-        """Log odds of "a digit" against "not a digit", for maps [N, M]: float32 [N], CPU."""
-        own = self.tensors
-        hidden = functional.linear(
-            maps.float().cpu(), own["hidden.weight"].float(), own["hidden.bias"]
-        )
-        logits = functional.linear(hidden.relu(), own["output.weight"], own["output.bias"])
+    def scores(self, images: Tensor) -> Tensor:
+        """Log odds of "a digit" against "not a digit": float32 [N], CPU.
+
+        images: [N, 28, 28] from 0 to 255, any dtype and device.
+        """
+        parts = [self._logits(part) for part in images.cpu().split(BATCH)]
+        logits = torch.cat(parts) if parts else torch.empty(0, CLASSES + 1)
         return logits[:, :CLASSES].logsumexp(1) - logits[:, CLASSES]
 
-    def passes(self, maps: Tensor) -> Tensor:
-        """Whether each image, given by its maps [N, M], is accepted as a digit: bool [N]."""
-        return self.scores(maps) >= self.tensors["threshold"]
+    def passes(self, images: Tensor) -> Tensor:
+        """Whether each image [N, 28, 28] is accepted as a digit: bool [N]."""
+        return self.scores(images) >= self.tensors["threshold"]
+
+    def with_threshold(self, threshold: float) -> OODDetector:
+        """Return the same detector with another threshold."""
+        return OODDetector({**self.tensors, "threshold": torch.tensor(threshold)})
+
+    def fitted(self, held_out: Tensor) -> OODDetector:
+        """Return the detector for a model with these held-out images, uint8 [N, 28, 28].
+
+        Its threshold accepts ``PASS_SHARE`` of them after the framing that every sketch gets, all
+        of fewer than a hundred, and is never above this detector's own: digits that are easier to
+        accept than MNIST's, such as generated ones, are no reason to reject other people's.
+        """
+        framed = from_images(held_out)
+        scores = self.scores(framed[framed.flatten(1).amax(1) > 0]).sort().values
+        if len(scores) == 0:
+            return self
+        rejected = math.floor(round((1 - PASS_SHARE) * len(scores), 6))
+        # Halfway down to the next score, so that rounding rejects no image that is accepted here.
+        pair = scores[max(rejected - 1, 0) : rejected + 1]
+        fitted = float(pair.mean()) if rejected else float(pair[0]) - 0.01
+        return self.with_threshold(min(fitted, self.threshold))
+
+    def _logits(self, images: Tensor) -> Tensor:
+        own = self._weights
+        x = images.unsqueeze(1).float() / 255
+        for layer in LAYERS:
+            if isinstance(layer, Conv):
+                weight, bias = own[f"{layer.name}.weight"], own[f"{layer.name}.bias"]
+                x = functional.conv2d(x, weight, bias, padding=layer.padding)
+            elif isinstance(layer, Linear):
+                weight, bias = own[f"{layer.name}.weight"], own[f"{layer.name}.bias"]
+                x = functional.linear(x.flatten(1), weight, bias)
+            elif isinstance(layer, MaxPool):
+                x = functional.max_pool2d(x, 2)
+            else:
+                x = functional.relu(x)
+        return x
 
 
-def check_ood(content: Any, maps: int) -> None:
-    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector.
+@cache
+def shipped_detector() -> OODDetector:
+    """Return the detector that comes with digitcnn; its threshold is that for MNIST."""
+    with np.load(WEIGHTS_FILE, allow_pickle=False) as file:
+        return OODDetector({name: torch.from_numpy(file[name]) for name in TENSORS})
 
-    maps: numbers in the network's maps.
-    """
+
+def check_ood(content: Any) -> None:
+    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector."""
     if not isinstance(content, dict) or set(content) != set(TENSORS):
         raise InvalidCheckpoint(
             "has an OOD detector from another version; copy or download it again, or train again"
         )
-    for name, expected in tensor_types(maps).items():
+    for name, expected in TENSORS.items():
         spec = content[name]
         if not isinstance(spec, TensorSpec) or (spec.dtype, spec.shape) != expected:
             raise InvalidCheckpoint(
                 f"has an OOD detector whose tensor {shown(name)} has another type or shape than "
                 "in this version of digitcnn; train it again"
             )
+
+
+def is_earlier(content: Any) -> bool:
+    """Return whether a file has a detector of the kind before this one, a head on the maps.
+
+    ``shipped_detector`` takes its place: it judges better, and needs nothing from the classifier.
+    """
+    return isinstance(content, dict) and set(content) == EARLIER
 
 
 def checked_ood(tensors: Mapping[str, Tensor]) -> OODDetector:

@@ -19,7 +19,6 @@ from typing import Any
 
 from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.metrics import evaluate
-from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
@@ -30,7 +29,7 @@ from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import safe_filename, save_under_free_name
-from digitcnn.network.ood import OODDetector
+from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.training.events import Phase, StepProgress
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow, compare_models, objections
@@ -180,17 +179,8 @@ class _Session:
             message = f"Not saved, because {', and '.join(against)}.{problem}"
             yield FineTuningEnd(FINISHED, message, self.base.name, rows=tuple(rows))
             return
-        ood = None
-        for step in fit_ood_detector(self.new, self.training, self.held_out, self.config.seed):
-            if isinstance(step, OODDetector):
-                ood = step
-            elif self.stop.is_set():
-                problem += (
-                    " The OOD detector was not retrained, so this model cannot reject non-digits."
-                )
-                break
-            else:
-                yield Phase(step)
+        yield Phase("fitting the OOD detector's threshold")
+        ood = shipped_detector().fitted(self.held_out.images)
         path = self._save(checkpoints, metrics, temperature, ood)
         visitors = len(set(self.learning.visitors))
         message = (
@@ -219,7 +209,7 @@ class _Session:
         folder: Path,
         metrics: dict[str, Any],
         temperature: float,
-        ood: OODDetector | None,
+        ood: OODDetector,
     ) -> Path:
         origin = {
             "tuned_from": self.base.digest,

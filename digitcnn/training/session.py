@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ import torch
 from digitcnn.analysis.calibration import fit_temperature
 from digitcnn.analysis.findings import Findings, gather
 from digitcnn.analysis.metrics import evaluate
-from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
@@ -34,7 +33,7 @@ from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import Network
-from digitcnn.network.ood import OODDetector
+from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.loop import train
@@ -183,7 +182,9 @@ class TrainingSession:
         try:
             findings, metrics = self._evaluate(network, images, snapshot)
             if self.record.saves and self.record.post_training.ood_detector:
-                ood = yield from self._fit_ood_detector(network, images)
+                yield Phase("fitting the OOD detector's threshold")
+                ood = shipped_detector().fitted(images.held_out.images)
+                self._check_interrupted()
         except _InterruptedError:
             yield self._end_early(snapshot, images)
             return
@@ -246,19 +247,6 @@ class TrainingSession:
             if own_set.split == "test":
                 metrics[own_set.name] = evaluation.to_json()
         return findings, metrics
-
-    def _fit_ood_detector(
-        self, network: Network, images: TrainingImages
-    ) -> Generator[TrainingEvent, None, OODDetector | None]:
-        """Fit the detector that rejects non-digits. Raises _InterruptedError."""
-        detector = None
-        for step in fit_ood_detector(network, images.training, images.held_out, self.config.seed):
-            self._check_interrupted()
-            if isinstance(step, OODDetector):
-                detector = step
-            else:
-                yield Phase(step)
-        return detector
 
     def _check_interrupted(self, *_: int) -> None:
         if self.stop.interrupted:

@@ -20,7 +20,7 @@ from digitcnn.digits.sketch import from_strokes
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.ood import TENSORS, OODDetector
+from digitcnn.network.ood import OODDetector, shipped_detector
 
 pytestmark = pytest.mark.browser
 
@@ -37,23 +37,13 @@ def leaning_network(digit: int) -> DigitCNN:
     return network
 
 
-def scribbles_told(network: DigitCNN) -> OODDetector:
-    """Statistics by which a bar passes as a digit and the scribble does not."""
-    tensors = {
-        name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
-        for name, claim in TENSORS.items()
-    }
+def scribbles_told() -> OODDetector:
+    """A detector that accepts a bar and rejects the scribble."""
     drawings = [from_strokes([stroke], 0.065) for stroke in (BAR, SCRIBBLE)]
     images = torch.stack([image for image in drawings if image is not None])
-    with torch.inference_mode():
-        bar, scribble = network.maps(network.prepare(images))
-        away = (scribble - bar) / (scribble - bar).norm()
-        tensors["hidden.weight"][0] = away
-        tensors["output.weight"][10, 0] = 1
-        scores = OODDetector(tensors).scores(torch.stack([bar, scribble]))
-        assert scores[0] > scores[1]
-        tensors["threshold"] = scores.mean()
-    return OODDetector(tensors)
+    bar, scribble = shipped_detector().scores(images).tolist()
+    assert bar > scribble
+    return shipped_detector().with_threshold((bar + scribble) / 2)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +57,7 @@ def pad_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterato
     for digit in (9, 2):
         save(folder / "checkpoints" / f"says-{digit}.pt", leaning_network(digit), details)
     tells = leaning_network(3)
-    save(folder / "checkpoints" / "tells.pt", tells, details, scribbles_told(tells))
+    save(folder / "checkpoints" / "tells.pt", tells, details, scribbles_told())
     running = App(folder, data_dir)
     yield running
     running.end()

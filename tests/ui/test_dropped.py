@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from sample_networks import random_detector
 
 from digitcnn.digits import synthetic
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.ood import TENSORS, OODDetector
 from digitcnn.ui.dropped import HELD, PER_SESSION, SECONDS_HELD, DroppedModels, keep
 from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.workspace import Workspace
@@ -146,11 +146,8 @@ def test_keeping_never_writes_over_a_file(tmp_path: Path, dropped: DroppedModels
 
 
 def test_a_saved_model_still_rejects_non_digits(tmp_path: Path, dropped: DroppedModels) -> None:
-    kinds = {"float16": torch.float16, "float32": torch.float32}
-    tensors = {name: torch.ones(c.shape, dtype=kinds[c.dtype]) for name, c in TENSORS.items()}
-    save(
-        tmp_path / "tells.pt", DigitCNN().eval(), Details(digits="synthetic"), OODDetector(tensors)
-    )
+    detector = random_detector().with_threshold(1.0)
+    save(tmp_path / "tells.pt", DigitCNN().eval(), Details(digits="synthetic"), detector)
     (verdict,) = dropped.receive([tmp_path / "tells.pt"], "page")
     found = dropped.get(verdict.key or "")
     assert found is not None

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from sample_networks import random_detector
 
 from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, SketchError
 from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.network.ood import TENSORS, OODDetector
 from digitcnn.ui import sketchpad_tab
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -160,11 +160,7 @@ def test_not_a_digit_is_a_label_everywhere_and_a_prediction_with_a_detector(
     workspace: Workspace, network: DigitCNN, tmp_path: Path
 ) -> None:
     details = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
-    tensors = {
-        name: torch.zeros(claim.shape, dtype=getattr(torch, claim.dtype))
-        for name, claim in TENSORS.items()
-    }
-    strict = OODDetector({**tensors, "threshold": torch.tensor(1e9)})
+    strict = random_detector().with_threshold(1e9)
     save(tmp_path / "checkpoints" / "strict.pt", network, details, strict)
     models = Models(workspace)
     sure = sketchpad_tab.answer_sketch(models, DRAWN)

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,8 +28,8 @@ from digitcnn.digits import framing, sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export.folded import folded_weights
-from digitcnn.network.model import Conv, Linear, MaxPool, Network
-from digitcnn.network.ood import OODDetector
+from digitcnn.network.model import Conv, Layer, Linear, MaxPool
+from digitcnn.network.ood import LAYERS, OODDetector
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -50,15 +51,15 @@ def to_page(checkpoint: Checkpoint) -> str:
     tensors = folded_weights(checkpoint.network)
     ood = checkpoint.ood
     if ood is not None:
-        head = {name: tensor for name, tensor in ood.tensors.items() if tensor.dim()}
-        tensors |= {f"ood.{name}": tensor for name, tensor in head.items()}
+        tensors |= {f"ood.{name}": t for name, t in ood.tensors.items() if name != "threshold"}
     table, weights = pack(tensors)
     model = {
         "inputMean": 255 * checkpoint.network.input_mean,
         "inputStd": 255 * checkpoint.network.input_std,
         "temperature": checkpoint.details.temperature,
         "threshold": None if ood is None else ood.threshold,
-        "layers": page_layers(type(checkpoint.network)),
+        "layers": page_layers(checkpoint.network.layers()),
+        "ood": page_layers(LAYERS, "ood."),
         "tensors": table,
         "framing": FRAMING,
     }
@@ -81,24 +82,21 @@ def to_page(checkpoint: Checkpoint) -> str:
     )
 
 
-def page_layers(network: type[Network]) -> list[dict[str, Any]]:
-    """The network's layers as network.js reads them: "maps" stands where the OOD detector looks."""
-    blocks = sum(map(len, network.blocks))
+def page_layers(network: Sequence[Layer], prefix: str = "") -> list[dict[str, Any]]:
+    """Return layers as network.js reads them. prefix: of the names of their tensors."""
     layers: list[dict[str, Any]] = []
-    for layer in network.layers():
-        if len(layers) == blocks:
-            layers.append({"kind": "maps"})
+    for layer in network:
         if isinstance(layer, Conv):
             layers.append(
                 {
                     "kind": "conv",
-                    "name": layer.name,
+                    "name": prefix + layer.name,
                     "kernel": layer.kernel,
                     "padding": layer.padding,
                 }
             )
         elif isinstance(layer, Linear):
-            layers.append({"kind": "linear", "name": layer.name})
+            layers.append({"kind": "linear", "name": prefix + layer.name})
         else:
             layers.append({"kind": "pool" if isinstance(layer, MaxPool) else "relu"})
     return layers

@@ -1,6 +1,6 @@
 // From the 28x28 to ten probabilities: a network in plain JavaScript, float32, one image at a time.
 // Its layers come as a list, from the input to the logits; batch norms are part of the convolutions
-// already. "maps" marks what the small head beside it reads, which rejects non-digits.
+// already. So do those of the OOD detector, a second network, which rejects non-digits.
 
 /** @typedef {Record<string, Float32Array>} Tensors */
 
@@ -34,10 +34,10 @@ function fromHalf(bits) {
 
 /**
  * @typedef {{ kind: "conv", name: string, kernel: number, padding: number }
- *   | { kind: "linear", name: string } | { kind: "pool" | "relu" | "maps" }} Layer
+ *   | { kind: "linear", name: string } | { kind: "pool" | "relu" }} Layer
  * conv: with stride 1; pool: the largest of 2x2, with stride 2
  * @typedef {{ inputMean: number, inputStd: number, temperature: number | null,
- *   threshold: number | null, layers: Layer[] }} Model
+ *   threshold: number | null, layers: Layer[], ood: Layer[] }} Model
  * temperature, threshold: null where the checkpoint has no calibration, no OOD detector
  */
 
@@ -50,21 +50,20 @@ function fromHalf(bits) {
  */
 export function classify(pixels, model, tensors) {
   const input = Float32Array.from(pixels, (pixel) => (pixel - model.inputMean) / model.inputStd);
-  const { logits, maps } = run(input, model.layers, tensors);
+  const logits = run(input, model.layers, tensors);
   const probabilities = softmax(logits, model.temperature ?? 1);
   const digit = probabilities.indexOf(Math.max(...probabilities));
-  return { logits, probabilities, digit, isDigit: passes(maps, model, tensors) };
+  return { logits, probabilities, digit, isDigit: passes(pixels, model, tensors) };
 }
 
 /**
- * Returns the logits and the maps.
+ * Returns the last layer's output.
  * @param {Float32Array} input [28, 28]
  * @param {Layer[]} layers
  * @param {Tensors} tensors
  */
 function run(input, layers, tensors) {
   let values = input;
-  let maps = input;
   let side = 28;
   for (const layer of layers) {
     if (layer.kind === "conv") {
@@ -75,11 +74,11 @@ function run(input, layers, tensors) {
     } else if (layer.kind === "pool") {
       values = pool(values, side);
       side = Math.floor(side / 2);
-    } else if (layer.kind === "relu") {
+    } else {
       values = values.map((value) => Math.max(0, value));
-    } else maps = values;
+    }
   }
-  return { logits: values, maps };
+  return values;
 }
 
 /**
@@ -92,15 +91,14 @@ const weightsOf = (name, tensors) => [tensors[`${name}.weight`], tensors[`${name
 
 /**
  * Returns whether the log odds of "some digit" against "not a digit" reach the threshold.
- * @param {Float32Array} maps
+ * @param {ArrayLike<number>} pixels 784, 0 to 255, ink high
  * @param {Model} model
  * @param {Tensors} tensors
  */
-function passes(maps, { threshold }, tensors) {
+function passes(pixels, { threshold, ood }, tensors) {
   if (threshold === null) return null;
-  const hidden = linear(maps, tensors["ood.hidden.weight"], tensors["ood.hidden.bias"]);
-  for (let i = 0; i < hidden.length; i += 1) hidden[i] = Math.max(0, hidden[i]);
-  const logits = linear(hidden, tensors["ood.output.weight"], tensors["ood.output.bias"]);
+  const input = Float32Array.from(pixels, (pixel) => pixel / 255);
+  const logits = run(input, ood, tensors);
   const [digits, none] = [logits.subarray(0, 10), logits[10]];
   const most = Math.max(...digits);
   const sum = digits.reduce((total, logit) => total + Math.exp(logit - most), 0);

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks.detector.forms import CAPITALS, SIGNS, SMALL_LETTERS, Forms
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.framing import frame_ink
-from digitcnn.digits.non_digit_forms import CAPITALS, SIGNS, SMALL_LETTERS, Forms
 from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, scrawl, write
 
 Bytes = npt.NDArray[np.uint8]
@@ -30,7 +30,7 @@ WRITERS: Population = replace(
     POPULATIONS["synthetic"],
     slant=Spread(3, 12, -25, 35),
     width=Spread(0.95, 0.22, 0.5, 1.7),
-    pen=Spread(1.35, 0.45, 0.6, 2.7),
+    pen=Spread(1.2, 0.5, 0.35, 2.7),
     habit=0.03,
     wobble=0.022,
     looseness=1.8,
