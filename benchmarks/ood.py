@@ -4,12 +4,12 @@
 
 Digits: held-out images and every available test set. Non-digits: capital letters without B D I O S
 Z in matplotlib's fonts (and those of --fonts), distorted like handwriting; scribbles, dots, hearts,
-filled shapes, two held-out digits side by side; files of --images, such as Omniglot or notMNIST, and
-folders of pictures. All get the framing of a sketch. Apart from matplotlib's fonts, none of these is
-made like what the detector was trained on (``benchmarks.detector``). AUROC and FPR95, the share of
-the non-digits that pass where 95% of the digits do, are against MNIST's test images where they are
-available, else the held-out ones. The last table shows what other thresholds would accept and
-reject. The results choose nothing.
+filled shapes, two held-out digits side by side; files of --images, such as Omniglot or notMNIST,
+and folders of pictures. All get the framing of a sketch. Apart from matplotlib's fonts, none of
+these is made like what the detector was trained on (``benchmarks.detector``). AUROC and FPR95, the
+share of the non-digits that pass where 95% of the digits do, are against MNIST's test images where
+they are available, else the held-out ones. The last table shows what other thresholds would accept
+and reject. The results choose nothing.
 """
 
 from __future__ import annotations
@@ -188,8 +188,9 @@ def ranking(digits: Tensor, others: Tensor) -> str:
 
 def strangers_images(path: Path) -> Tensor:
     """Non-digits of a file of IDX images, any size, or of a folder of pictures, framed."""
+    pictures: list[Image.Image]
     if path.is_dir():
-        pictures = [Image.open(file) for file in sorted(path.iterdir()) if file.suffix == ".png"]
+        pictures = [Image.open(file) for file in sorted(path.glob("*.png"))]
     else:
         pictures = [Image.fromarray(255 - ink.numpy()) for ink in read_idx(path, dimensions=3)]
     return usable([from_image(picture) for picture in pictures])

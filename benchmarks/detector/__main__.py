@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -187,7 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.leave_out:
         missing = [glyph for glyph in every if glyph.script in args.leave_out]
         report(detector, from_images(held_out.images), missing)
-    np.savez_compressed(args.output, **{n: t.numpy() for n, t in detector.tensors.items()})
+    arrays: dict[str, Any] = {name: t.numpy() for name, t in detector.tensors.items()}
+    np.savez_compressed(args.output, **arrays)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def overlaid(digits: DigitSet, count: int, random: Random) -> Bytes:
         ink[place, 14:42, 14:42] = first[place]
         other = ink[place, 14 + dy : 42 + dy, 14 + dx : 42 + dx]
         np.maximum(other, second[place], out=other)
-    return frame_ink(ink / 255).numpy()
+    framed: Bytes = frame_ink(ink / np.float32(255)).numpy()
+    return framed
 
 
 def textures(count: int, random: Random) -> Bytes:
@@ -145,7 +146,8 @@ def textures(count: int, random: Random) -> Bytes:
             image = image * (np.hypot(places - x, places[:, None] - y) < random.uniform(0.2, 0.5))
         images[place] = image
     images[images.max((1, 2)) == 0, 10:18, 10:18] = 1
-    return np.rint(255 * images / images.max((1, 2), keepdims=True)).astype(np.uint8)
+    pixels: Bytes = np.rint(255 * images / images.max((1, 2), keepdims=True)).astype(np.uint8)
+    return pixels
 
 
 def non_digits(

@@ -43,9 +43,10 @@ def _place(stroke: Doubles, others: list[Doubles], random: np.random.Generator) 
     """Return how far to move a stroke: somewhere, or so that it touches one of the others."""
     kind = random.random()
     if not others or kind < 0.25:
-        return random.uniform(0, 80, 2) - stroke.mean(0)
+        somewhere: Doubles = random.uniform(0, 80, 2) - stroke.mean(0)
+        return somewhere
     other = others[int(random.integers(len(others)))]
-    at = other[int(random.choice([0, len(other) - 1, random.integers(len(other))]))]
+    at = other[(0, len(other) - 1, int(random.integers(len(other))))[random.integers(3)]]
     if kind < 0.65:
         own = stroke[int(random.choice([0, len(stroke) - 1]))]
     else:  # crossing
@@ -56,12 +57,13 @@ def _place(stroke: Doubles, others: list[Doubles], random: np.random.Generator) 
 
 def _stroke(size: float, parts: int, random: np.random.Generator) -> Doubles:
     """Join primitives one after the other."""
-    direction = math.pi / 4 * random.integers(8) + random.normal(0, 0.15)
+    direction = math.pi / 4 * float(random.integers(8)) + random.normal(0, 0.15)
     points = [np.zeros((1, 2))]
     for _ in range(parts):
         line, direction = _primitive(direction, size, random)
         points.append(points[-1][-1] + line[1:])
-        direction += random.choice([0, 0, 0.5, -0.5, 1, -1, 0.75]) * math.pi + random.normal(0, 0.2)
+        turn = float(random.choice([0, 0, 0.5, -0.5, 1, -1, 0.75]))
+        direction += turn * math.pi + random.normal(0, 0.2)
     return np.concatenate(points)
 
 
