@@ -1,4 +1,4 @@
-"""Fit the OOD detector of a checkpoint anew, by the function that ends a training.
+"""Give checkpoints the OOD detector that ships, its threshold fitted to their held-out images.
 
     python -m benchmarks.refit_detector CHECKPOINT ... [--data-dir DIR]
 
@@ -12,28 +12,22 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from digitcnn.analysis.ood import fit_ood_detector
 from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load, save
-from digitcnn.network.model import Network
-from digitcnn.network.ood import OODDetector
+from digitcnn.network.ood import shipped_detector
 from digitcnn.training.finetune import original_images
 
 
 def refit(path: Path, catalog: Catalog) -> None:
     """Replace the file by one with a new detector."""
     checkpoint = load(path)
-    network = checkpoint.network
-    assert isinstance(network, Network)
-    training, held_out = original_images(checkpoint, catalog)
-    for step in fit_ood_detector(network, training, held_out, checkpoint.details.seed or 0):
-        if isinstance(step, OODDetector):
-            new = path.with_name(f"{path.stem}-refitted.pt")
-            save(new, network, checkpoint.details, step)
-            new.replace(path)
-        else:
-            print(f"{path.stem}: {step}")
+    _, held_out = original_images(checkpoint, catalog)
+    detector = shipped_detector().fitted(held_out.images)
+    new = path.with_name(f"{path.stem}-refitted.pt")
+    save(new, checkpoint.network, checkpoint.details, detector)
+    new.replace(path)
+    print(f"{path.stem}: threshold {detector.threshold:.3f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
