@@ -35,7 +35,7 @@ def enlarged(pixels: NDArray[np.uint8], height: int) -> Floats:
 def thinned(ink: Floats, pen: float) -> Floats:
     """Draw the centre line of a digit with another pen, in shares of the digit's height."""
     calm = ndimage.gaussian_filter(ink, len(ink) / 60)
-    line = np.uint8(255 * skeletonize(calm > 0.45))  # type: ignore[no-untyped-call]
+    line = np.uint8(255 * skeletonize(calm > 0.45))
     width = max(1, round(pen * len(ink)))
     thick = Image.fromarray(line).filter(ImageFilter.MaxFilter(2 * (width // 2) + 1))
     return np.asarray(thick.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float32) / 255
