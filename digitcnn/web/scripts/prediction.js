@@ -89,7 +89,7 @@ function answerOf(predictions) {
 function describe(predictions, chosen) {
   const { digit, refused, probabilities, calibrated } = predictions[chosen];
   const place =
-    predictions.length > 1 ? `${predictions.length} digits. Number ${chosen + 1}, ${digit}: ` : "";
-  if (refused) return place ? `${place}not a digit (closest: ${digit})` : `closest: ${digit}`;
+    predictions.length > 1 ? `Digit ${chosen + 1} of ${predictions.length}: ${digit}, ` : "";
+  if (refused) return place ? `${place}not accepted` : `closest: ${digit}`;
   return `${place}${percent(probabilities[digit])} confident${calibrated ? "" : " (not calibrated)"}`;
 }
