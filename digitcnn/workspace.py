@@ -17,7 +17,8 @@ from digitcnn.experiments.job import ExperimentJob
 from digitcnn.experiments.people import PeoplesPredictions
 from digitcnn.experiments.running import ExperimentRunner
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder, generated_digits
+from digitcnn.network.checkpoint import Checkpoint, generated_digits
+from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.rebuild import IMAGES

@@ -34,7 +34,8 @@ from sample_onnx import (
 
 from digitcnn.cli import main
 from digitcnn.errors import CapabilityError, CheckpointError
-from digitcnn.network.checkpoint import Checkpoint, CheckpointFolder, load
+from digitcnn.network.checkpoint import Checkpoint, load
+from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.onnx_models import WORKERS, OnnxClassifier
 from digitcnn.ui.dropped import keep
 
