@@ -59,11 +59,11 @@ def build_evaluate_tab(
     with results_view("evaluate-results"), gr.Tabs(elem_classes="sub-tabs"):
         with gr.Tab("Summary"):
             components = _build_summary()
-        with gr.Tab("Errors", render_children=True):
+        with gr.Tab("Errors"):
             browser = build_error_browser(workspace, models, results)
-        with gr.Tab("Figures", render_children=True):
+        with gr.Tab("Figures"):
             figures = build_figure_gallery(workspace, models, cache, results)
-        with gr.Tab("Gap and robustness", render_children=True):
+        with gr.Tab("Gap and robustness"):
             part_set = gr.Dropdown([], label="Test set", elem_id="evaluate-gap-digits")
             gap = build_gap_section(workspace, models, results, part_set)
             robustness = RobustnessSection(results, "test set chosen above")
