@@ -114,7 +114,7 @@ def test_visitors_cannot_disturb_a_training(shared: App) -> None:
     owner = PageOverHttp(shared.url, owner_token(shared))
     click = {tuple(target): event for event in owner.events() for target in event["targets"]}
     for name, value in {
-        "train-digits": "small",
+        "train-digits": ["small"],
         "train-epochs": 200,
         "train-name": "the-owners",
         "train-images": 32,

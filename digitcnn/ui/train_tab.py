@@ -262,6 +262,8 @@ class TrainTab:
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> str:
         """Return the estimated time of a run with these settings, as Markdown."""
+        if not values[0]:
+            return "Choose at least one digit set."  # as between two choices
         config, device = config_of(*values)
         may_try = self._access.is_owner(request, token)
         return escape(self._estimate.text(config, device, may_try=may_try), quote=False)

@@ -198,6 +198,8 @@ def test_visitor_sees_the_estimate_but_starts_no_trial(
     assert "when the owner opens this tab" in handlers["estimate_time"](request(), "", *SETTINGS)
     assert handlers["estimate_time"](request(), TOKEN, *SETTINGS).startswith("About **")
     assert handlers["estimate_time"](request(), "", *SETTINGS).startswith("About **")
+    none = handlers["estimate_time"](request(), TOKEN, [], *SETTINGS[1:])
+    assert none == "Choose at least one digit set."
 
 
 def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:
