@@ -15,7 +15,7 @@ LAN = Address("192.168.0.7", 7860)
 
 
 def shared(url: str = "", line: str = "") -> ShareLink:
-    link = ShareLink(LOCAL, say=lambda _: None, now=lambda: datetime(2026, 11, 29, 18, 30))
+    link = ShareLink(LOCAL, log=lambda _: None, now=lambda: datetime(2026, 11, 29, 18, 30))
     link.url, link.line = url, line
     return link
 
