@@ -70,7 +70,7 @@ def test_at_double_zoom_the_pad_fits_into_the_window(browser: Any, shared: App) 
 
 def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: App) -> None:
     page = opened(browser, shared.url)
-    expect(page.get_by_role("tab", selected=True)).to_have_text("Sketchpad")
+    expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
     expect(page.get_by_text("You are watching.")).to_be_visible()
     for control in OWNERS:
@@ -91,7 +91,7 @@ def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None
     page = browser.new_page()
     token = owner_link(shared).partition("#")[2]
     page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#{token}")
-    expect(page.get_by_role("tab", selected=True)).to_have_text("Train")
+    expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Train")
     expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
     expect(page.locator("#train-network input")).to_have_value("mlp: one hidden layer")
     expect(page.locator("#train-status")).to_contain_text("idle")
