@@ -109,7 +109,7 @@ def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(visitor: Any) ->
 def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(visitor: Any) -> None:
     page = visitor
     page.locator("#feedback-filter-whose").select_option("everybody")
-    expect(page.locator(".place")).to_have_text("1 to 50 of 51")
+    expect(page.locator(".pager .place")).to_have_text("1 to 50 of 51")
     page.locator("#feedback-page-older").click()
     expect(rows(page)).to_have_text([row("7|1|wrong")])
     page.locator("#feedback-page-newer").click()

@@ -190,7 +190,7 @@ connection.addEventListener("state", () => {
   }
 });
 
-const TABS = ".lab-tabs [role=tab]:not(.sub-tabs [role=tab])";
+const TABS = ".lab-tabs [data-tab-id]:not(.sub-tabs [role=tab])";
 
 document.addEventListener("click", (event) => {
   const tab = /** @type {Element} */ (event.target).closest?.(TABS);
