@@ -26,7 +26,7 @@ class BackgroundView:
     """The state of a job at one moment; ``version`` grows with every change.
 
     state: idle, running, stopped, finished, interrupted or failed.
-    compute: the device, for people. phase: the current work, in words.
+    compute: the device, for people. phase: the current work, in words; phase_started: since when.
     stopping: Stop was pressed, a batch is still being processed. message: how it ended.
     """
 
@@ -35,6 +35,7 @@ class BackgroundView:
     compute: str = ""
     started: datetime | None = None
     phase: str = ""
+    phase_started: datetime | None = None
     stopping: bool = False
     message: str = ""
 

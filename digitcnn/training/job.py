@@ -105,7 +105,10 @@ class TrainingJob(BackgroundJob[TrainingView]):
                 self._view = replace(change(self._view), version=version)
 
     def _after(self, view: TrainingView, event: TrainingEvent) -> TrainingView:
-        return view.after(event)
+        after = view.after(event)
+        if after.phase != view.phase:
+            after = replace(after, phase_started=datetime.now(timezone.utc))
+        return after
 
     def _running_text(self, view: TrainingView, since: str) -> str:
         return (

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
+from digitcnn.training.events import EpochResult
 from digitcnn.training.view import TrainingView
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis, log_axis
 from digitcnn.web.templates import render
 
 
-def curves(view: TrainingView) -> Markup:
-    """Draw both charts side by side."""
+def curves(view: TrainingView, previous: Sequence[EpochResult] = ()) -> Markup:
+    """Draw both charts side by side. previous: the epochs of the run before, drawn in grey."""
     return render(
         "train/curves.html",
         loss=_loss_chart(view),
-        accuracy=_accuracy_chart(view),
+        accuracy=_accuracy_chart(view, previous),
         augmentation=view.config is not None and _augmented(view),
     )
 
@@ -53,16 +56,20 @@ def _loss_chart(view: TrainingView) -> Markup:
     )
 
 
-def _accuracy_chart(view: TrainingView) -> Markup:
+def _accuracy_chart(view: TrainingView, previous: Sequence[EpochResult]) -> Markup:
     held_out = [(result.epoch, 100 * result.accuracy) for result in view.history]
+    before = [(result.epoch, 100 * result.accuracy) for result in previous if held_out]
     training = [(result.epoch, 100 * result.training_accuracy) for result in view.history]
-    values = [accuracy for _, accuracy in held_out + training]
+    values = [accuracy for _, accuracy in held_out + training + before]
+    epochs = max(view.config.epochs if view.config else 1, *(epoch for epoch, _ in before), 1)
+    grey = [Series(name="Held-out, previous run", points=before, colour=0)] if before else []
     name = "Training (augmented)" if _augmented(view) else "Training"
     return chart(
         "Accuracy per epoch (%)",
-        count_axis("Epoch", view.config.epochs if view.config else 1),
+        count_axis("Epoch", epochs),
         linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
         [
+            *grey,
             Series(name="Held-out images", points=held_out, marker="circle"),
             Series(name=name, points=training, colour=2, marker="diamond"),
         ],

@@ -7,11 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.digits.names import listed
-from digitcnn.intervals import accuracy_text
+from digitcnn.digits.names import listed, set_names
+from digitcnn.intervals import accuracy_text, percent, wilson_interval
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.events import StepProgress
-from digitcnn.training.run_record import RUNNING
+from digitcnn.training.remaining import remaining
+from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.wording import duration
 from digitcnn.web.templates import render
@@ -57,11 +58,15 @@ def progress_facts(progress: StepProgress) -> str:
     )
 
 
-def training_status(view: TrainingView, compute: str) -> Markup:
-    """Return the status of the training. compute: the device that a new one would use."""
-    bar = {"label": "Training progress", "share": _share(view), "facts": _facts(view)}
+def training_status(view: TrainingView, compute: str, previous: str = "") -> Markup:
+    """Return the status of the training, and what it reached once it is finished.
+
+    compute: the device that a new one would use. previous: the run before, empty for none.
+    """
+    share, left = _share(view)
+    bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
-        return job_status(view, f"on {compute}. Press Start to train.", bar=bar)
+        return job_status(view, f"on {compute}. Start a training to watch it here.", bar=bar)
     text = view.message
     if view.state == RUNNING:
         phase = view.phase
@@ -69,22 +74,47 @@ def training_status(view: TrainingView, compute: str) -> Markup:
             stepping = phase in ("starting", "training")
             phase = "stopping after this batch" if stepping else f"{phase}, then stopping"
         text = elapsed_text(view, phase)
-    return job_status(view, text, subject=view.run, bar=bar)
+    return job_status(view, text, subject=view.run, bar=bar) + _result(view, previous)
 
 
-def _share(view: TrainingView) -> float:
-    if view.state != RUNNING and view.config:
-        return len(view.history) / view.config.epochs  # where a resume would start
-    return view.progress.step / view.progress.steps if view.progress else 0.0
+def _result(view: TrainingView, previous: str) -> Markup:
+    """Return the accuracy on the run's own test set, else on its held-out images."""
+    if view.state != FINISHED or view.ended is None or view.config is None:
+        return Markup()
+    metrics = view.ended.metrics
+    own = [name for name in set_names(view.config.digits) if name in metrics]
+    name = own[0] if own else "held_out"
+    if name not in metrics:
+        return Markup()
+    accuracy, count = metrics[name]["accuracy"], metrics[name]["n"]
+    low, high = wilson_interval(round(accuracy * count), count)
+    return render(
+        "train/result.html",
+        percent=percent(accuracy),
+        images=f"{count:,}",
+        digits=name if own else listed(view.config.digits),
+        test=bool(own),
+        low=percent(low),
+        high=percent(high),
+        previous=previous,
+    )
 
 
-def _facts(view: TrainingView) -> str:
+def _share(view: TrainingView) -> tuple[float, float | None]:
+    """Return the share of the whole run that is done, and the seconds left where they are known."""
+    if view.state == RUNNING:
+        return remaining(view, datetime.now(timezone.utc))
+    if view.config:
+        return len(view.history) / view.config.epochs, None  # where a resume would start
+    return 0.0, None
+
+
+def _facts(view: TrainingView, left: float | None) -> str:
     progress = view.progress
-    if progress and view.state == RUNNING:
-        facts = progress_facts(progress)
-        if progress.step < progress.steps:
-            facts += f" · {duration(progress.seconds_left)} of training left"
-        return facts
+    if view.state == RUNNING:
+        facts = progress_facts(progress) if progress and view.phase == "training" else ""
+        rest = f"about {duration(left)} left" if left is not None else ""
+        return " · ".join(filter(None, (facts, rest)))
     if view.history and view.config:
         last = view.history[-1]
         return (

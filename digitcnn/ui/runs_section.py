@@ -7,8 +7,9 @@ a path of the output folder.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -19,8 +20,11 @@ from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.filenames import safe_filename
+from digitcnn.training.config import TrainingConfig
+from digitcnn.training.events import EpochResult
 from digitcnn.training.run_files import list_files, read_file
-from digitcnn.training.run_record import RunRecord
+from digitcnn.training.run_record import FINISHED, RunRecord
+from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import PRIVATE
@@ -35,9 +39,24 @@ COLUMNS = (
     "Digit set",
     "Epochs",
     "Seed",
+    "Test accuracy (95%)",
     "Held-out accuracy (95%)",
     "Started (UTC)",
 )
+
+# Columns that are shown where the runs differ in them, before the epochs.
+SETTINGS: Mapping[str, Callable[[TrainingConfig], Value]] = {
+    "Network": lambda config: config.network,
+    "Learning rate": lambda config: Cell(f"{config.learning_rate:g}", config.learning_rate),
+    "Batch size": lambda config: Cell(str(config.batch_size), config.batch_size),
+    "Images": lambda config: (
+        Cell(f"{config.train_images:,}", config.train_images)
+        if config.train_images
+        else Cell("all", math.inf)
+    ),
+    "Augmentation": lambda config: "on" if config.augmentation else "off",
+    "Dropout": lambda config: "on" if config.dropout else "off",
+}
 
 # Only for handlers that raise nothing: Gradio shows no error of a handler outside its queue.
 _AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False}
@@ -205,6 +224,19 @@ class RunsSection:
         path = save_bytes_to_cache(content, PurePath(file).name, self.download.GRADIO_CACHE)
         return gr.DownloadButton(value=path, interactive=True)
 
+    def previous(self, run: str) -> tuple[str, tuple[EpochResult, ...]]:
+        """Return the name and the epochs of the finished run before ``run``, experiments' not."""
+        names = [
+            record.name
+            for record in self._workspace.runs.records()
+            if record.state == FINISHED and not record.group and record.name != run
+        ]
+        if not names:
+            return "", ()
+        with contextlib.suppress(RunError):
+            return names[0], self._workspace.runs.open(names[0]).results.history()
+        return "", ()
+
     def view(self, epochs: int) -> RunsView:
         """Return the view of a page that is up to date."""
         return self._view(self._workspace.runs.records(), epochs)
@@ -259,34 +291,20 @@ class RunsSection:
 
     def _table(self, records: list[RunRecord]) -> str:
         if not records:
-            return "<p>No runs yet. Press Start to train one.</p>"
-        rows: list[list[Value]] = []
+            return "<p>No runs yet. Start a training above.</p>"
         groups: dict[str, list[RunRecord]] = {}
+        own: list[tuple[RunRecord, RunResults]] = []
         for record in records:
             if record.group:
                 groups.setdefault(record.group, []).append(record)
                 continue
-            try:
-                history = self._workspace.runs.open(record.name).results.history()
-            except RunError:
-                continue  # deleted since it was listed
-            accuracy = Cell("–", math.nan)
-            if history:
-                last = history[-1]
-                accuracy = Cell(accuracy_text(last.accuracy, last.held_out), last.accuracy)
-            rows.append(
-                [
-                    record.name,
-                    record.state,
-                    listed(record.config.digits),
-                    Cell(f"{len(history)} of {record.config.epochs}", len(history)),
-                    Cell(str(record.config.seed), record.config.seed),
-                    accuracy,
-                    record.created[:16].replace("T", " "),
-                ]
-            )
-        rows += [_group_row(group, members) for group, members in groups.items()]
-        return table(COLUMNS, rows, label="Runs, newest first, then experiments")
+            with contextlib.suppress(RunError):  # deleted since it was listed
+                own.append((record, self._workspace.runs.open(record.name).results))
+        settings = _differing([record.config for record, _ in own])
+        rows = [_row(record, results, settings) for record, results in own]
+        rows += [_group_row(group, members, settings) for group, members in groups.items()]
+        columns = (*COLUMNS[:3], *settings, *COLUMNS[3:])
+        return table(columns, rows, label="Runs, newest first, then experiments")
 
 
 def _not_asking() -> list[Any]:
@@ -305,7 +323,47 @@ def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:
     return [(f"{record.name} · {record.state}", record.name) for record in ordered]
 
 
-def _group_row(group: str, members: Sequence[RunRecord]) -> list[Value]:
+def _differing(configs: Sequence[TrainingConfig]) -> dict[str, Callable[[TrainingConfig], Value]]:
+    """Return those of SETTINGS in which the runs differ."""
+    return {
+        name: read
+        for name, read in SETTINGS.items()
+        if len({str(read(config)) for config in configs}) > 1
+    }
+
+
+def _row(
+    record: RunRecord,
+    results: RunResults,
+    settings: Mapping[str, Callable[[TrainingConfig], Value]],
+) -> list[Value]:
+    history, metrics = results.history(), results.metrics()
+    held_out = Cell("–", math.nan)
+    if history:
+        last = history[-1]
+        held_out = Cell(accuracy_text(last.accuracy, last.held_out), last.accuracy)
+    tested = next((metrics[n] for n in set_names(record.config.digits) if n in metrics), None)
+    test = Cell("–", math.nan)
+    if tested:
+        test = Cell(accuracy_text(tested["accuracy"], tested["n"]), tested["accuracy"])
+    return [
+        record.name,
+        record.state,
+        listed(record.config.digits),
+        *(read(record.config) for read in settings.values()),
+        Cell(f"{len(history)} of {record.config.epochs}", len(history)),
+        Cell(str(record.config.seed), record.config.seed),
+        test,
+        held_out,
+        record.created[:16].replace("T", " "),
+    ]
+
+
+def _group_row(
+    group: str,
+    members: Sequence[RunRecord],
+    settings: Mapping[str, Callable[[TrainingConfig], Value]],
+) -> list[Value]:
     """Return one row for the runs of an experiment, newest first."""
     seeds = sorted({record.config.seed for record in members})
     states = ", ".join(sorted({record.state for record in members}))
@@ -313,8 +371,10 @@ def _group_row(group: str, members: Sequence[RunRecord]) -> list[Value]:
         f"{group} ({len(members)} runs)",
         states,
         base_of(members[0].config.digits),
+        *["–" for _ in settings],
         Cell("–", math.nan),
         Cell(", ".join(map(str, seeds)), seeds[0]),
+        Cell("–", math.nan),
         Cell("–", math.nan),
         members[-1].created[:16].replace("T", " "),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,13 @@ from digitcnn.network import device as devices
 from digitcnn.options import DEVICES, NETWORKS
 from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
+from digitcnn.training.remaining import AFTER_SECONDS, REFERENCE
 from digitcnn.ui.learning_rate import learning_rate_slider
-from digitcnn.ui.wording import duration
+from digitcnn.ui.wording import duration, rough_duration
 from digitcnn.workspace import Workspace
+
+# Epochs, batch size and training images of a first try.
+QUICK = (8, 64, 3_000)
 
 # What each of NETWORKS is, for people.
 NETWORK_NAMES = {
@@ -210,6 +215,16 @@ def default_set(workspace: Workspace) -> str:
     return "mnist" if mnist.present or mnist.problem is not None else "synthetic"
 
 
+def quick(config: TrainingConfig, images: int) -> TrainingConfig:
+    """Return the settings of a first try: a minute or two on two cores.
+
+    images: of the training files; where they are few, all are used.
+    """
+    epochs, batch_size, most = QUICK
+    few = most if images - max(1, images // HELD_OUT_SHARE) > most else None
+    return dataclasses.replace(config, epochs=epochs, batch_size=batch_size, train_images=few)
+
+
 class Devices:
     """The devices of this machine, each tried once, however often the page asks."""
 
@@ -242,6 +257,26 @@ class TimeEstimate:
     def __init__(self, workspace: Workspace, computes: Devices) -> None:
         self._workspace, self._computes = workspace, computes
         self._stopwatch = Stopwatch()
+
+    def durations(self, config: TrainingConfig, device: str) -> list[str]:
+        """Return how long a quick and this training take, from what is measured; else empty."""
+        compute = self._computes.get(device)
+        entries = [
+            self._workspace.catalog.entry(name, "train") for name in set_names(config.digits)
+        ]
+        images = sum(entry.n or 0 for entry in entries)
+        texts = []
+        for each in (quick(config, images), config):
+            seconds = None
+            if images and self._workspace.job.exclusive.free:
+                # Of the same batch size, so that no other trial is needed.
+                timed = dataclasses.replace(each, batch_size=config.batch_size)
+                seconds = self._stopwatch.seconds(timed, images, compute, may_try=False)
+            if seconds:
+                used = each.train_images or images
+                seconds += AFTER_SECONDS * REFERENCE * seconds / (each.epochs * used)
+            texts.append(f" (about {rough_duration(seconds)})" if seconds else "")
+        return texts
 
     def text(self, config: TrainingConfig, device: str, *, may_try: bool) -> str:
         """Return the sentence; empty when a trial was disturbed.

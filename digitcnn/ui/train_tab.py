@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 import gradio as gr
 from markupsafe import Markup
 
+from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitCNNError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
@@ -34,13 +36,13 @@ from digitcnn.ui.train_settings import (
     config_of,
     default_set,
     recipe_values,
+    quick,
     training_sets,
 )
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# Epochs, batch size and training images of a first try: a minute or two on two cores.
-QUICK = (8, 64, 3_000)
+QUICK_LABEL, START_LABEL = "Quick training", "Start training"
 
 UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
 
@@ -88,27 +90,28 @@ class TrainTab:
         self._failures = _RepeatedFailure()
         gr.Markdown(
             "Train a model and watch it learn. One run trains at a time; it continues when you "
-            "close this page, and everyone with the link sees it."
+            "close this page, and everyone with the link sees it.",
+            elem_classes="lead-in",
         )
         gr.HTML(render("train/visitor_note.html"), elem_classes="visitor-only")
         settings = self._settings = TrainingSettings(workspace)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300, elem_classes="owner-only"):
-                settings.build_main()
-                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
                 with gr.Row(elem_classes=["train-buttons"]):
-                    self.start = gr.Button(
-                        "Start", variant="primary", min_width=90, elem_id="train-start"
+                    self.quick = gr.Button(
+                        QUICK_LABEL, variant="primary", min_width=90, elem_id="train-quick"
                     )
+                    self.start = gr.Button(START_LABEL, min_width=90, elem_id="train-start")
                     self.stop = gr.Button(
                         "Stop",
                         variant="stop",
                         interactive=False,
-                        min_width=90,
+                        min_width=70,
                         elem_id="train-stop",
                     )
-                    self.quick = gr.Button("Quick preset", min_width=90, elem_id="train-quick")
-                with gr.Accordion("More", open=False) as self.more:
+                settings.build_main()
+                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
+                with gr.Accordion("More settings", open=False) as self.more:
                     settings.build_more()
                     self.preview = AugmentationPreview(workspace)
                     self.link_button = gr.Button("Link to these settings", elem_id="train-link")
@@ -133,6 +136,7 @@ class TrainTab:
             self.status,
             self.chart,
             self.start,
+            self.quick,
             self.stop,
             *self._runs.watched,
             self.job_state,
@@ -146,17 +150,11 @@ class TrainTab:
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
         token, chosen = self._owner_token, self._runs.chosen
-        self.start.click(
-            self.start_training, [token, settings.name, *values], self._watched, **owner
-        ).success(None, js=_SHOW_STATUS_JS)
+        for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
+            button.click(start, [token, settings.name, *values], self._watched, **owner).success(
+                None, js=_SHOW_STATUS_JS
+            )
         self.stop.click(self.stop_training, [token, chosen], self._watched, **owner)
-        self.quick.click(
-            lambda: [*QUICK, gr.Accordion(open=True)],
-            None,
-            [settings.epochs, settings.batch_size, settings.train_images, self.more],
-            queue=False,
-            **PRIVATE,
-        )
         self.link_button.click(self.link_to_settings, values, self.link, **PRIVATE).success(
             None, self.link, self.link, js=_WHOLE_ADDRESS_JS
         )
@@ -169,7 +167,7 @@ class TrainTab:
         estimated: dict[str, Any] = {
             "fn": self.estimate_time,
             "inputs": [token, *values],
-            "outputs": self.estimate,
+            "outputs": [self.estimate, self.quick, self.start],
             **owner,
         }
         for control in (
@@ -246,7 +244,22 @@ class TrainTab:
     ) -> list[Any]:
         """Start a run with the settings on the page."""
         self._access.require_owner(request, token)
+        return self._start(name, *config_of(*values))
+
+    @toasting
+    def start_quick(
+        self, request: gr.Request, token: str, name: str | None, *values: Any
+    ) -> list[Any]:
+        """Start a short run: few images and epochs, the other settings as on the page."""
+        self._access.require_owner(request, token)
         config, device = config_of(*values)
+        entries = map(
+            partial(self._workspace.catalog.entry, split="train"), set_names(config.digits)
+        )
+        images = sum(entry.n or 0 for entry in entries)
+        return self._start(name, quick(config, images), device)
+
+    def _start(self, name: str | None, config: TrainingConfig, device: str) -> list[Any]:
         run = self._workspace.job.start(
             config, safe_filename(name or "", "") or None, self._devices.get(device)
         )
@@ -260,13 +273,15 @@ class TrainTab:
         return self._updates(TrainTabView(), chosen)
 
     @toasting
-    def estimate_time(self, request: gr.Request, token: str, *values: Any) -> str:
-        """Return the estimated time of a run with these settings, as Markdown."""
-        if not values[0]:
-            return "Choose at least one digit set."  # as between two choices
+    def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
+        """Return the estimated time of a run, as Markdown, and both start buttons with theirs."""
+        if not values[0]:  # as between two choices
+            return ["Choose at least one digit set.", gr.skip(), gr.skip()]
         config, device = config_of(*values)
         may_try = self._access.is_owner(request, token)
-        return escape(self._estimate.text(config, device, may_try=may_try), quote=False)
+        text = escape(self._estimate.text(config, device, may_try=may_try), quote=False)
+        of_quick, of_this = self._estimate.durations(config, device)
+        return [text, gr.Button(QUICK_LABEL + of_quick), gr.Button(START_LABEL + of_this)]
 
     @toasting
     def download_mnist(self, request: gr.Request, token: str) -> Iterator[list[Any]]:
@@ -292,10 +307,11 @@ class TrainTab:
         runs, runs_view = self._runs.updates(shown.runs, chosen, len(view.history), choose=choose)
         now = TrainTabView(view.version, view.state, runs_view)
         compute = str(self._workspace.compute)
+        previous, epochs = self._runs.previous(view.run) if changed else ("", ())
         return [
-            training_status(view, compute) if changed or running else gr.skip(),
-            curves(view) if changed else gr.skip(),
-            gr.Button(interactive=not running) if changed else gr.skip(),
+            training_status(view, compute, previous) if changed or running else gr.skip(),
+            curves(view, epochs) if changed else gr.skip(),
+            *[gr.Button(interactive=not running) if changed else gr.skip()] * 2,
             gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
             *runs,
             view.state if view.state != shown.state else gr.skip(),

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def rough_duration(seconds: float) -> str:
+    """Return a duration that is only estimated: 20 s, 4 min, 2 h."""
+    if seconds < 55:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
+
+
 def duration(seconds: float) -> str:
     """Return a duration for people: 40 s, 6 min 10 s, 2 h 5 min."""
     whole = max(0, round(seconds))

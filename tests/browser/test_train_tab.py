@@ -43,7 +43,7 @@ class TrainPage:
                 other.locator("input").uncheck()
 
     def more(self) -> None:
-        self.page.get_by_role("button", name="More").click()
+        self.page.get_by_role("button", name="More settings").click()
         self.page.locator("#train-seed").wait_for()
 
     def wait_for_an_epoch(self) -> None:
@@ -108,10 +108,6 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
 
 def test_invalid_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> None:
     page = train_page.page
-    page.locator("#train-quick").click()
-    expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
-    expect(page.locator("#train-images input[type=number]").first).to_have_value("3000")
-    train_page.choose(images=0)
     train_page.choose_set("small")
     # The estimate refuses bad settings in the same words: it is there before they come.
     page.locator("#train-estimate").get_by_text("for 440 images").wait_for()
@@ -123,6 +119,20 @@ def test_invalid_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) 
     page.locator("#train-start").click()
     train_page.wait_for("finished")
     page.locator("#train-estimate").get_by_text("About").wait_for()
+    expect(page.locator("#train-start")).to_contain_text("Start training (about")
+
+
+def test_a_quick_training_starts_at_once_and_leads_to_drawing(train_page: TrainPage) -> None:
+    page = train_page.page
+    train_page.choose_set("small")
+    train_page.choose(epochs=200)
+    page.locator("#train-quick").click()
+    train_page.wait_for("finished")
+    page.locator("#train-status").get_by_text("after epoch 8").wait_for()
+    result = page.locator("#train-status .run-result")
+    expect(result).to_contain_text("of 100 small test images")
+    result.get_by_role("button", name="Draw for it").click()
+    expect(page.locator("#pad canvas").first).to_be_visible()
 
 
 def test_ending_the_app_keeps_the_resume_state(

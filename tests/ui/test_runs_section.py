@@ -150,9 +150,9 @@ def test_chosen_run_stays_chosen_when_others_come(
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert {name for _, name in chosen.choices} == {"mine", "newer"}
     assert "value" not in chosen.constructor_args, "the choice is not sent back"
-    assert "90.00% (76.95 to 96.04)" in updates[5]
+    assert "90.00% (76.95 to 96.04)" in updates[6]
     seen = updates[-1]
-    assert handlers["catch_up"](request(), seen, "mine")[6] == gr.skip()
+    assert handlers["catch_up"](request(), seen, "mine")[7] == gr.skip()
 
 
 def test_started_run_is_chosen(
@@ -163,6 +163,15 @@ def test_started_run_is_chosen(
     workspace.job.shutdown(60)
     chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
     assert chosen.constructor_args["value"] == "fresh"
+
+
+def test_a_name_that_cannot_name_a_run_is_made_safe(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    values = ["small", 1, 64, 0.004, 0, 64, False, "lenet", True, "cpu"]
+    handlers["start_training"](request(), TOKEN, " my first / run! ", *values)
+    workspace.job.shutdown(60)
+    assert workspace.job.view().run == "my-first-run"
 
 
 def test_failing_update_is_a_status_line_and_logged_once(
@@ -195,11 +204,14 @@ SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "digitcnn", True, "cpu"]
 def test_visitor_sees_the_estimate_but_starts_no_trial(
     handlers: dict[str, Callable[..., Any]],
 ) -> None:
-    assert "when the owner opens this tab" in handlers["estimate_time"](request(), "", *SETTINGS)
-    assert handlers["estimate_time"](request(), TOKEN, *SETTINGS).startswith("About **")
-    assert handlers["estimate_time"](request(), "", *SETTINGS).startswith("About **")
+    assert "when the owner opens this tab" in handlers["estimate_time"](request(), "", *SETTINGS)[0]
+    text, quick, start = handlers["estimate_time"](request(), TOKEN, *SETTINGS)
+    assert text.startswith("About **")
+    assert quick.value.startswith("Quick training (about ")
+    assert start.value.startswith("Start training (about ")
+    assert handlers["estimate_time"](request(), "", *SETTINGS)[0].startswith("About **")
     none = handlers["estimate_time"](request(), TOKEN, [], *SETTINGS[1:])
-    assert none == "Choose at least one digit set."
+    assert none[0] == "Choose at least one digit set."
 
 
 def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:

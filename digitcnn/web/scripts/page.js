@@ -7,6 +7,7 @@ import "./dialogs.js";
 import "./feedback_view.js";
 import "./file_drop.js";
 import "./open_figure.js";
+import "./open_tab.js";
 import "./owner.js";
 import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
