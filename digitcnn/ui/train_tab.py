@@ -35,8 +35,8 @@ from digitcnn.ui.train_settings import (
     TrainingSettings,
     config_of,
     default_set,
-    recipe_values,
     quick,
+    recipe_values,
     training_sets,
 )
 from digitcnn.web.templates import render
