@@ -121,8 +121,8 @@ def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app
     expect(run).to_contain_text("Start a run")
 
     page.get_by_role("tab", name="Train").click()
-    page.locator("#train-digits").get_by_label(re.compile("^small ")).check()
-    page.locator("#train-digits").get_by_label(re.compile("^synthetic \\(")).uncheck()
+    page.locator("#train-digits input[name=small]").check()
+    page.locator("#train-digits input[name=synthetic]").uncheck()
     for name, value in (("epochs", 2), ("batch-size", 64), ("learning-rate", 0.004)):
         field = page.locator(f"#train-{name} input[type=number]").first
         field.fill(str(value))

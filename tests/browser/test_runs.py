@@ -63,7 +63,7 @@ def test_run_is_reused_downloaded_renamed_and_deleted(page: Any, app: App) -> No
     page.locator("#runs-reproduce").click()
     expect(page.locator("#train-epochs input[type=number]")).to_have_value("3")
     expect(page.locator("#train-batch-size input[type=number]")).to_have_value("32")
-    expect(page.locator("#train-digits").get_by_label(re.compile("^small "))).to_be_checked()
+    expect(page.locator("#train-digits input[name=small]")).to_be_checked()
     expect(page.locator("#train-digits input:checked")).to_have_count(1)
     page.get_by_role("button", name="More settings").click()
     expect(page.locator("#train-seed input")).to_have_value("11")

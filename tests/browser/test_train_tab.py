@@ -37,7 +37,7 @@ class TrainPage:
     def choose_set(self, name: str) -> None:
         """Train on this set alone."""
         sets = self.page.locator("#train-digits")
-        sets.get_by_label(re.compile(f"^{name} ")).check()
+        sets.locator(f"input[name={name}]").check()
         for other in sets.locator("label").all():
             if not other.inner_text().strip().startswith(f"{name} "):
                 other.locator("input").uncheck()
