@@ -109,7 +109,7 @@ def test_a_training_says_a_line_for_each_epoch_and_phase(here: Here) -> None:
         "epoch 2",
     ]
     phases = [line.split(":")[0].split(",")[0] for line in said if line.endswith(" ...")]
-    assert "fitting the OOD detector" in phases
+    assert "fitting the OOD detector's threshold ..." in phases
     # Its drawing, its rounds, its threshold; what figures are drawn, and passes of two kinds made.
     assert len(phases) < 12, said
 

@@ -235,5 +235,5 @@ def test_the_command_line_has_every_setting() -> None:
     assert training_command(config.to_json()) == (
         "python -m digitcnn train --digits 'my set' --epochs 12 --batch-size 256 "
         "--learning-rate 0.008 --seed 0 --train-images 500 --augmentation off "
-        "--network digitcnn"
+        "--network digitcnn --dropout on"
     )
