@@ -6,6 +6,7 @@ The Compare tab draws several models' curves in one figure with the same functio
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,7 @@ import gradio as gr
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.metrics import evaluate
-from digitcnn.analysis.mnist_c import CorruptionSummary, summary_of
+from digitcnn.analysis.mnist_c import CorruptionSummary, plain_errors, summary_of
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
@@ -138,16 +139,19 @@ def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str
     """Render the errors on MNIST-C: a row per corruption, a column per model; empty for none."""
     if not summaries:
         return ""
+    columns = [*(one.errors for one in summaries), plain_errors()]
+    means = [*(one.mean_error for one in summaries), fmean(plain_errors().values())]
+    ratios = [*(one.ratio for one in summaries), 1.0]
     return table(
-        ["Corruption", *names],
+        ["Corruption", *names, "Plain CNN"],
         [
-            [
-                name.replace("_", " "),
-                *(Cell(percent(one.errors[name]), one.errors[name]) for one in summaries),
-            ]
+            [name.replace("_", " "), *(Cell(percent(one[name]), one[name]) for one in columns)]
             for name in CORRUPTIONS
         ],
-        footer=[["Mean", *(Cell(percent(one.mean_error), one.mean_error) for one in summaries)]],
+        footer=[
+            ["Mean", *(Cell(percent(mean), mean) for mean in means)],
+            ["Ratio to the plain CNN", *(Cell(f"{ratio:.2f}", ratio) for ratio in ratios)],
+        ],
         label="Error on MNIST-C",
         caption=True,
     )

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from digitcnn.analysis.metrics import Evaluation, evaluate
-from digitcnn.analysis.mnist_c import summary_of
+from digitcnn.analysis.mnist_c import plain_errors, summary_of
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import MNIST_C_SETS
+from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
 from digitcnn.folders import SHIPPED_FILE
 
 
@@ -36,6 +36,18 @@ def test_the_summary_has_the_mean_and_needs_every_set() -> None:
     assert summary.mean_error == pytest.approx(0.07)
     assert "7.00%" in str(summary)
     assert summary_of(evaluations[1:]) is None
+
+
+def test_the_ratio_weighs_each_corruption_by_the_plain_errors() -> None:
+    summary = summary_of([evaluated(name, place) for place, name in enumerate(MNIST_C_SETS)])
+    assert summary is not None
+    expected = fmean(place / 100 / plain_errors()[c] for place, c in enumerate(CORRUPTIONS))
+    assert summary.ratio == pytest.approx(expected)
+
+
+def test_the_plain_errors_are_those_of_a_network_that_reads_mnist() -> None:
+    assert tuple(plain_errors()) == CORRUPTIONS
+    assert all(0.005 < error < 0.9 for error in plain_errors().values())
 
 
 def test_evaluating_mnist_c_gives_every_row_and_the_mean(

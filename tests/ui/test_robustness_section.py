@@ -163,4 +163,4 @@ def test_mnist_c_is_measured_where_it_is_downloaded(
     wrong = 1 - float(workspace.predict(checkpoint, fog).right.float().mean())
     assert percent(wrong) in table
     assert "motion blur" in table
-    assert "Mean" in table
+    assert "Ratio to the plain CNN" in table
