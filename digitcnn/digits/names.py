@@ -22,7 +22,7 @@ MNIST_C_SETS = tuple(f"{MNIST_C}-{corruption}" for corruption in CORRUPTIONS)
 
 # Sets that ``synthetic`` generates, and how many images each has by split.
 GENERATED = ("synthetic", "synthetic-other-writers")
-GENERATED_IMAGES: Mapping[str, int] = {"train": 24_000, "test": 4_000}
+GENERATED_IMAGES: Mapping[str, int] = {"train": 16_000, "test": 4_000}
 
 
 def set_names(digits: str) -> list[str]:

@@ -92,14 +92,14 @@ class Population:
 
 POPULATIONS: Mapping[str, Population] = {
     "synthetic": Population(
-        slant=Spread(7, 14, -24, 45),
+        slant=Spread(7, 12, -24, 42),
         width=Spread(0.98, 0.2, 0.55, 1.7),
         # From a thin ballpoint to a broad marker.
-        pen=Spread(1.15, 0.5, 0.4, 2.5),
+        pen=Spread(1.15, 0.45, 0.4, 2.4),
         roundness=Spread(1.0, 0.1, 0.6, 1.2),
-        habit=0.055,
-        mood=0.04,
-        wobble=0.018,
+        habit=0.048,
+        mood=0.034,
+        wobble=0.016,
         looseness=2.0,
         steadiness=0.8,
         pressure=0.18,
@@ -203,7 +203,7 @@ def draw(name: str, split: str, images: int | None = None) -> DigitSet:
     """Generate the set ``name``: the same bytes every time on one machine.
 
     name: one of ``GENERATED``; split: ``train`` or ``test``, by different writers.
-    images: how many; None for 24,000 train and 4,000 test images. Each digit is as frequent as the
+    images: how many; None for 16,000 train and 4,000 test images. Each digit is as frequent as the
     others, give or take one image, in shuffled order.
 
     Raises DigitSetError when the name or split is unknown or there is nothing to draw.
