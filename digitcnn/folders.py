@@ -20,7 +20,7 @@ CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else 
 # The models that come with digitcnn: the one of the classic figures, and both in the order in
 # which the page selects one at first.
 SHIPPED = "digitcnn-mnist"
-FIRST_CHOICES = (SHIPPED, "digitcnn-hands")
+FIRST_CHOICES = ("digitcnn-hands", SHIPPED)
 # In a checkout the same folder as the user's own checkpoints, in a wheel package data.
 SHIPPED_FOLDER = PACKAGE / "shipped" if CHECKOUT is None else CHECKOUT / "checkpoints"
 SHIPPED_FILE = SHIPPED_FOLDER / f"{SHIPPED}.pt"

@@ -28,6 +28,9 @@ Labels = NDArray[np.int32]
 SIDE = 600
 # Below this the picture is one digit that somebody has cut out already, often to 28x28.
 SMALL_SIDE = 64
+# A digit that is cut out closely spans this share of both sides, its pen is at least this share of
+# its span, and it touches at most this share of the edge.
+FILLED, PEN_SHARE, MOST_CONTACT = 0.85, 0.045, 0.45
 # Of the shorter side: strokes are thinner than this, lit and shaded areas wider.
 LIGHT_WINDOW = 0.3
 # Shares of the paper's brightness at which ink is searched for.
@@ -68,14 +71,17 @@ def find_ink(grey: Floats, step: tuple[float, float] = (1.0, 1.0)) -> Ink | None
     if max(grey.shape) <= SMALL_SIDE:
         return _all_ink(grey, step)
     page = reduced(grey, SIDE)
+    across, down = (grey.shape[axis] / page.shape[axis] for axis in (1, 0))
+    step = (step[0] * across, step[1] * down)
+    if _fills(page):
+        return _all_ink(page, step)
     search = _search(page, at_edge=False) or _search(page, at_edge=True)
     if search is None:
         return None
     ink = search.ink()
     if not ink[0].any():
         return None
-    across, down = (grey.shape[axis] / page.shape[axis] for axis in (1, 0))
-    return Ink(*ink, (step[0] * across, step[1] * down))
+    return Ink(*ink, step)
 
 
 def _search(page: Floats, at_edge: bool) -> _Search | None:
@@ -92,17 +98,46 @@ def reduced(grey: Floats, side: int) -> Floats:
     return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
 
 
+def _fills(page: Floats) -> bool:
+    """Whether one stroke fills the picture: a digit that somebody has cut out closely.
+
+    Frames and tables are seen along most of the edge; lines of paper are thinner than such a pen.
+    """
+    ground, peak, dark = _border_ground(page)
+    if peak < LEAST_CONTRAST:
+        return False
+    away = ground - page if dark else page - ground
+    pieces = _pieces(away > peak / 2, np.clip(away / peak, 0, 1).astype(np.float32))
+    if len(pieces.areas) == 0:
+        return False
+    main = int(pieces.areas.argmax())
+    sides = pieces.boxes[main, 2:] - pieces.boxes[main, :2]
+    pen = pieces.pens[main] / pieces.spans[main]
+    edge = 2 * sum(page.shape)
+    return bool(
+        (sides >= FILLED * np.array(page.shape)).all()
+        and PEN_SHARE <= pen <= THICKEST
+        and pieces.contacts[main] <= MOST_CONTACT * edge
+    )
+
+
+def _border_ground(grey: Floats) -> tuple[float, float, bool]:
+    """Return what the border shows, how far the ink is from it, and whether the ink is darker."""
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    ground = float(np.median(border))
+    darker, lighter = ground - float(grey.min()), float(grey.max()) - ground
+    return ground, max(darker, lighter), darker >= lighter
+
+
 def _all_ink(grey: Floats, step: tuple[float, float]) -> Ink | None:
     """Return whatever differs from what the border shows."""
     from scipy import ndimage
 
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    ground = float(np.median(border))
-    darker, lighter = ground - float(grey.min()), float(grey.max()) - ground
-    ink = ground - grey if darker >= lighter else grey - ground
-    peak = max(darker, lighter)
+    ground, peak, dark = _border_ground(grey)
     if peak < LEAST_CONTRAST:
         return None
+    ink = ground - grey if dark else grey - ground
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     grain = 1.4826 * float(np.median(np.abs(border - ground))) / peak
     floor = min(max(0.1, 4 * grain), 0.5)
     shares = np.clip((ink / peak - floor) / (1 - floor), 0, 1).astype(np.float32)
