@@ -85,7 +85,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Ap
     """An app that trains throughout."""
     running = App(tmp_path_factory.mktemp("load"), data_dir)
     page = PageOverHttp(running.url)
-    for name, value in {"digits": "small", "epochs": 200, "batch-size": 32}.items():
+    for name, value in {"digits": ["small"], "epochs": 200, "batch-size": 32}.items():
         page.values[page.ids[f"train-{name}"]] = value
     start = [page.ids["train-start"], "click"]
     assert page.run(next(event for event in page.events() if start in event["targets"])) == ""

@@ -123,9 +123,13 @@ def build_figure_gallery(
         file = f"{subject.names[0]}-{file}"
         return data_link(content, media_type, file, file)
 
-    def choose(event: gr.SelectData) -> Any:
+    def choose(event: gr.EventData) -> Any:
         """Offer the figure that is enlarged."""
-        names = [name for name in NAMES if str(event.value).find(f"{name}.png") >= 0]
+        try:
+            value = str(event.value)
+        except (AttributeError, TypeError):
+            return gr.skip()  # not sent by the gallery: gr.SelectData would fail in Gradio's code
+        names = [name for name in NAMES if f"{name}.png" in value]
         return names[0] if names else gr.skip()
 
     for control in (digit, place):

@@ -47,7 +47,7 @@ def test_a_changed_set_is_advised_to_be_changed_back(
     undo = INVERSES.get(change.name, change.name)
     as_is, rest = advice.split("% as it is, ")
     better, rest = rest.split("% ", 1)
-    assert int(as_is) < 60 < 90 < int(better)
+    assert int(as_is) < 75 < 90 < int(better)
     assert rest.startswith(f"{undo}: ")
     assert ("--transpose" in rest) == ("transposed" in undo)
     (remedy,) = [each.remedy for each in CHANGES if each.name == undo]
