@@ -245,6 +245,7 @@ def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
     pad.pass_time(3)
     expect(page.locator(".recorded")).to_contain_text("Saved: 7. The prediction 7 was right.")
     expect(page.locator("#feedback-score div").first).to_contain_text("1 of 1 right")
+    expect(page.locator("#feedback-right")).to_contain_class("chosen")
     assert len(lost) == 1
 
     # Nothing after it is blocked.

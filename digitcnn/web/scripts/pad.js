@@ -29,11 +29,8 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
 /** @typedef {import("./prediction.js").Prediction} Prediction */
 
 /**
- * One digit that was read. content: how calls send it. feedback: what was said of it.
- * @typedef {Prediction & {
- *   content: object,
- *   feedback: { label: number | string, predicted: number | string } | null,
- * }} Part
+ * One digit that was read. content: how calls send it.
+ * @typedef {Prediction & { content: object }} Part
  */
 
 // done: feedback was given, so the pen begins the next sketch, as on an example, which gets no
@@ -136,7 +133,6 @@ function startPad(root) {
 
   /** @param {{ grown: boolean }} change */
   function changed({ grown }) {
-    for (const part of sketch.parts) part.feedback = null;
     sketch.done = false;
     if (!grown) sketch.lineage += 1;
     if (!isDrawing()) store();
@@ -249,7 +245,6 @@ function startPad(root) {
         pixels: bytesOf(part.seen),
         // A drawing is kept as strokes; a picture is sent once, and never again for the panels.
         content: reply.parts || sketch.picture ? { seen: part.seen } : wholeSketch(),
-        feedback: null,
       })),
       isBlank() ? undefined : reply.reason ? "Not one row of digits" : "No prediction",
     );
@@ -293,6 +288,13 @@ function startPad(root) {
 
   // ---- Feedback --------------------------------------------------------------------------------
 
+  /**
+   * The last feedback on each digit, by its name in the store, which keeps one for each. Another
+   * prediction for the same sketch leaves it, be it another model's or one after an outage.
+   * @type {Map<string, { label: number | string, predicted: number | string, model: string }>}
+   */
+  const given = new Map();
+
   const labelButtons = [...DIGITS, NONE].map((label) => {
     const button = make("button", "button", label === NONE ? "Not a digit" : String(label));
     button.type = "button";
@@ -310,7 +312,8 @@ function startPad(root) {
     const isUnknown = isBlank() || sketch.parts.length === 0 || sketch.isExample;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
     for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
-    const feedback = sketch.parts[sketch.chosen]?.feedback ?? null;
+    const known = given.get(namesOfParts(sketchId())[sketch.chosen]) ?? null;
+    const feedback = known?.model === modelName() ? known : null;
     const right = feedback !== null && feedback.label === feedback.predicted;
     rightButton.classList.toggle("chosen", feedback !== null && right);
     wrongButton.classList.toggle("chosen", feedback !== null && !right);
@@ -327,6 +330,12 @@ function startPad(root) {
   // One at a time: the last one holds.
   let saving = Promise.resolve();
 
+  /** @param {string} id of the sketch */
+  function namesOfParts(id) {
+    const { parts } = sketch;
+    return parts.map((_, place) => (parts.length > 1 ? `${id}-${place}` : id));
+  }
+
   /** @param {number | string | null} label null: as predicted */
   function rate(label) {
     const id = sketchId();
@@ -339,18 +348,20 @@ function startPad(root) {
 
   /**
    * Saves feedback on the chosen digit, or that all are right.
-   * @param {number | string | null} given @param {string} id
+   * @param {number | string | null} label @param {string} id
    */
-  async function save(given, id) {
+  async function save(label, id) {
     await settled();
     if (isBlank() || sketch.isExample || sketchId() !== id) return;
     const { parts, chosen } = sketch;
-    const places = given === null ? parts.map((_, place) => place) : [chosen];
+    const names = namesOfParts(id);
+    const places = label === null ? parts.map((_, place) => place) : [chosen];
     for (const place of places) {
-      const name = parts.length > 1 ? `${id}-${place}` : id;
-      if (!(await saveOne(parts[place], given ?? labelOf(parts[place]), id, name))) return;
+      const wanted = label ?? labelOf(parts[place]);
+      if (!(await saveOne(parts[place], wanted, id, names[place]))) return;
+      if (sketchId() === id) sketch.done = names.every((name) => given.has(name));
     }
-    if (given === null && parts.length > 1 && sketchId() === id) {
+    if (label === null && parts.length > 1 && sketchId() === id) {
       recorded.textContent = `Saved: all ${parts.length} digits right. Draw the next.`;
     }
   }
@@ -361,9 +372,10 @@ function startPad(root) {
    * @param {string} id of the sketch @param {string} name of the digit in the feedback
    */
   async function saveOne(part, label, id, name) {
-    const corrects = part.feedback !== null;
+    const corrects = given.has(name);
     let waited = false;
-    const payload = { model: modelName(), ...part.content, visitor, sketch: name };
+    const model = modelName();
+    const payload = { model, ...part.content, visitor, sketch: name };
     const reply = await connection.deliver(
       "verdict",
       { ...payload, digit: label === NONE ? null : label },
@@ -383,12 +395,10 @@ function startPad(root) {
     showScores(reply);
     dispatchEvent(new Event("digitcnn-verdict"));
     const predictedLabel = reply.answer ?? NONE;
+    given.set(name, { label, predicted: predictedLabel, model });
     const isThere = sketchId() === id;
-    if (isThere) {
-      part.feedback = { label, predicted: predictedLabel };
-      sketch.done = sketch.parts.every(({ feedback }) => feedback !== null);
-      showTools();
-    } else if (!waited) return false;
+    if (isThere) showTools();
+    else if (!waited) return false;
     recorded.textContent =
       `${corrects ? "Corrected" : "Saved"}: ${labelText(label)}. ` +
       `The prediction ${labelText(predictedLabel)} was ` +
@@ -513,7 +523,6 @@ function startPad(root) {
   wrongButton.addEventListener("click", askForLabel);
   const useModel = () => {
     pad.dataset.model = modelName();
-    for (const part of sketch.parts) part.feedback = null; // given to another model's prediction
     predictAgain();
   };
   addEventListener("digitcnn-model", useModel);
