@@ -42,7 +42,7 @@ EXPERIMENT = Experiment(
         "matters more which weights the training happened to start from."
     ),
     next_steps=(
-        "Train on 300 and 3,000 images on this tab (More, Training images) and see whether they "
+        "Train on 300 and 3,000 images on this tab (More settings, Training images) and see whether they "
         "lie on the same line; then do it without augmentation."
     ),
     discussion=(
