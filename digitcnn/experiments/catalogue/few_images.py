@@ -42,8 +42,8 @@ EXPERIMENT = Experiment(
         "matters more which weights the training happened to start from."
     ),
     next_steps=(
-        "Train on 300 and 3,000 images on this tab (More settings, Training images) and see whether they "
-        "lie on the same line; then do it without augmentation."
+        "Train on 300 and 3,000 images on this tab (More settings, Training images) and see "
+        "whether they lie on the same line; then do it without augmentation."
     ),
     discussion=(
         "Compare the share of errors that remains at each step, not only the accuracy. What do "
