@@ -29,8 +29,8 @@ SIDE = 600
 # Below this the picture is one digit that somebody has cut out already, often to 28x28.
 SMALL_SIDE = 64
 # A digit that is cut out closely spans this share of both sides, its pen is at least this share of
-# its span, and it touches at most this share of the edge.
-FILLED, PEN_SHARE, MOST_CONTACT = 0.85, 0.045, 0.45
+# its span, it touches at most this share of the edge and has at most this share of the area.
+FILLED, PEN_SHARE, MOST_CONTACT, MOST_INKED = 0.85, 0.045, 0.45, 0.55
 # Of the shorter side: strokes are thinner than this, lit and shaded areas wider.
 LIGHT_WINDOW = 0.3
 # Shares of the paper's brightness at which ink is searched for.
@@ -75,13 +75,14 @@ def find_ink(grey: Floats, step: tuple[float, float] = (1.0, 1.0)) -> Ink | None
     step = (step[0] * across, step[1] * down)
     if _fills(page):
         return _all_ink(page, step)
-    search = _search(page, at_edge=False) or _search(page, at_edge=True)
-    if search is None:
-        return None
-    ink = search.ink()
-    if not ink[0].any():
-        return None
-    return Ink(*ink, step)
+    for at_edge in (False, True):
+        search = _search(page, at_edge)
+        if search is not None:
+            shares, labels = search.ink()
+            # Traced to its end, a stroke may turn out to lie on the edge: then it is searched anew.
+            if shares.any():
+                return Ink(shares, labels, step)
+    return None
 
 
 def _search(page: Floats, at_edge: bool) -> _Search | None:
@@ -117,6 +118,8 @@ def _fills(page: Floats) -> bool:
     return bool(
         (sides >= FILLED * np.array(page.shape)).all()
         and PEN_SHARE <= pen <= THICKEST
+        # Paper within a frame fills more.
+        and pieces.areas[main] <= MOST_INKED * page.size
         and pieces.contacts[main] <= MOST_CONTACT * edge
     )
 

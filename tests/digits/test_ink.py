@@ -117,3 +117,11 @@ def test_ink_is_placed_in_the_original_picture() -> None:
     assert ink is not None
     columns = np.flatnonzero(ink.shares.any(axis=0))
     assert columns[0] * ink.step[0] == pytest.approx(2 * 258, abs=16)
+
+
+def test_a_digit_that_is_cut_out_closely_is_all_ink() -> None:
+    whole = np.asarray(page(24), dtype=np.float32)
+    rows, columns = (np.flatnonzero((whole < 128).any(axis=axis)) for axis in (1, 0))
+    close = whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert difference(seen(close), seen(whole)) < 7
+    assert difference(seen(255 - close), seen(whole)) < 7
