@@ -200,6 +200,15 @@ class Results:
                     update |= prepare(self._held.get(subject.stamp, {}))
             return outputs(update, shown)
 
+        def catch_up(view: Subject, running: bool, *chosen: Any) -> list[Any]:
+            """Show known results of what was chosen during the run.
+
+            The choice itself stays as ``follow`` shows it: these values may be older than it.
+            """
+            updates = follow(view, running, *chosen)
+            updates[list(shown).index("choice")] = gr.skip()
+            return updates
+
         run.__name__ = f"{self.tab}_steps"  # what the event is called in Gradio's configuration
         everything = list(shown.values())
         now = [self.view, self._running, *selection]
@@ -210,7 +219,7 @@ class Results:
             concurrency_limit=at_a_time,
             js=WITH_TOKEN_JS if tokens else None,
             **PRIVATE,
-        ).then(follow, now, everything, queue=False, **PRIVATE)
+        ).then(catch_up, now, everything, queue=False, **PRIVATE)
         # The script greys the results before the app has heard of the new choice.
         choosing = (
             "(...inputs) => { dispatchEvent(new CustomEvent('digitcnn-choosing', "

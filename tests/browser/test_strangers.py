@@ -45,7 +45,7 @@ def trained(network: nn.Module, mean: float, std: float, seed: int) -> nn.Module
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.reset_parameters()
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(120):
+    for _ in range(400):
         picked = torch.randint(len(digits), (64,))
         inputs = (digits.images[picked].float().unsqueeze(1) / 255 - mean) / std
         loss = functional.cross_entropy(network(inputs), digits.labels[picked].long())
@@ -69,6 +69,7 @@ def files(folder: Path) -> list[Path]:
 VERDICTS = ("LeNet-like: conv 6 and 16", "Perceptron: linear 784-24-10", "ONNX model: 1 Conv")
 
 
+@pytest.mark.timeout(300)
 def test_three_strangers_are_compared_on_two_sets_and_asked_on_the_pad(
     browser: Any, app: App, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ class Page:
 
         run_async(build())
         events = self.blocks.fns.values()
-        self._begin, self._run, self._follow, *_ = [event.fn for event in events if event.fn]
+        self._begin, self._run, _, self._follow, *_ = [event.fn for event in events if event.fn]
 
     def _named(self, values: list[Any]) -> dict[str, Any]:
         pairs = zip(self.names, values, strict=True)
