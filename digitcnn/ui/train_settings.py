@@ -178,7 +178,8 @@ def config_of(
 ) -> tuple[TrainingConfig, str]:
     """Return the controls' values as a configuration and a device. Raises ConfigError."""
     config = TrainingConfig(
-        digits=",".join(map(str, digits or ())) if not isinstance(digits, str) else digits,
+        # A set's name, or the names that are chosen; anything else is refused as no name.
+        digits=digits if isinstance(digits, str) else ",".join(map(str, _listed(digits))),
         epochs=_whole(epochs),
         batch_size=_whole(batch_size),
         learning_rate=learning_rate,
@@ -190,6 +191,11 @@ def config_of(
         dropout=dropout,
     )
     return config, device
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list as it is, and nothing for anything else that a page may send."""
+    return value if isinstance(value, list) else []
 
 
 def _whole(value: Any) -> Any:

@@ -58,7 +58,7 @@ def trained(network: nn.Module, mean: float, std: float, seed: int) -> nn.Module
 def files(folder: Path) -> list[Path]:
     """A pickled convolutional network, a perceptron in safetensors, and an ONNX model."""
     pickled, tensors, onnx = folder / "lenet.pth", folder / "mlp.safetensors", folder / "zoo.onnx"
-    torch.save(trained(Stranger(), 0.1307, 0.3081, 0), pickled)
+    torch.save(trained(Stranger(), 0.0, 1.0, 0), pickled)
     perceptron = nn.Sequential(nn.Flatten(), nn.Linear(784, 24), nn.ReLU(), nn.Linear(24, 10))
     state = trained(perceptron, 0.0, 1.0, 1).state_dict()
     safetensors.torch.save_file({f"net.{name}": value for name, value in state.items()}, tensors)
