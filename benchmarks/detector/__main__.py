@@ -3,9 +3,9 @@
     python -m benchmarks.detector [--data-dir DIR] [--steps N] [--leave-out SCRIPT ...] [--output F]
 
 Trained on MNIST's training images without the held-out ones, digits that the program writes and
-prints, and non-digits that it makes (``examples``), all distorted anew. Before half of the steps,
-non-digits that it still takes for digits more readily than a quarter of the digits are left out:
-such a drawing is a look-alike, and no network could tell it from a digit.
+prints, and non-digits that it makes (``examples``), all distorted again for each use. Before half
+of the steps, non-digits that score higher as digits than a quarter of the digits do are left out:
+such a drawing is a look-alike, which no network could distinguish from a digit.
 --leave-out: scripts of the fonts that are not trained on but scored at the end, as a stand-in for
 scripts that nobody thought of. Files by others chose nothing.
 """
@@ -161,7 +161,7 @@ def without_look_alikes(
 
 
 def report(detector: OODDetector, held_out: Tensor, among: list[Glyph]) -> None:
-    """Print how well characters of scripts that were left out are told from held-out digits."""
+    """Print how well characters of the left-out scripts are separated from held-out digits."""
     drawn = torch.from_numpy(written_glyphs(3000, np.random.default_rng(77), among))
     inside, outside = detector.scores(held_out), detector.scores(from_images(drawn))
     truth = np.repeat([1, 0], [len(inside), len(outside)])

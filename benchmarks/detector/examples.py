@@ -48,7 +48,7 @@ COMMON = {"LATIN": 5.0, "GREEK": 3.0, "CYRILLIC": 1.5, "Sm": 0.7, "So": 0.7}
 
 
 def written_glyphs(count: int, random: Random, among: Sequence[Glyph]) -> Bytes:
-    """Write glyphs by hand, each time traced and moved anew."""
+    """Write glyphs by hand, each time traced and moved again."""
     traced = [(strokes_of(glyph), COMMON.get(glyph.script, 1.0)) for glyph in among]
     traces = [strokes for strokes, _ in traced if strokes]
     weights = np.array([weight for strokes, weight in traced if strokes])

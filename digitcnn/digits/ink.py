@@ -26,9 +26,9 @@ Labels = NDArray[np.int32]
 
 # A picture is averaged over whole blocks until its longest side is under twice this.
 SIDE = 600
-# Below this the picture is one digit that somebody has cut out already, often to 28x28.
+# Below this the picture is a digit already cropped, often to 28x28.
 SMALL_SIDE = 64
-# A digit that is cut out closely spans this share of both sides, its pen is at least this share of
+# A tightly cropped digit spans this share of both sides, its pen is at least this share of
 # its span, it touches at most this share of the edge and has at most this share of the area.
 FILLED, PEN_SHARE, MOST_CONTACT, MOST_INKED = 0.85, 0.045, 0.45, 0.55
 # Of the shorter side: strokes are thinner than this, lit and shaded areas wider.
@@ -79,7 +79,7 @@ def find_ink(grey: Floats, step: tuple[float, float] = (1.0, 1.0)) -> Ink | None
         search = _search(page, at_edge)
         if search is not None:
             shares, labels = search.ink()
-            # Traced to its end, a stroke may turn out to lie on the edge: then it is searched anew.
+            # Traced to its end, a stroke may turn out to lie on the edge: then search again.
             if shares.any():
                 return Ink(shares, labels, step)
     return None
@@ -100,7 +100,7 @@ def reduced(grey: Floats, side: int) -> Floats:
 
 
 def _fills(page: Floats) -> bool:
-    """Whether one stroke fills the picture: a digit that somebody has cut out closely.
+    """Whether one stroke fills the picture: a tightly cropped digit.
 
     Frames and tables are seen along most of the edge; lines of paper are thinner than such a pen.
     """

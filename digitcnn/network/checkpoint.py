@@ -134,7 +134,7 @@ class Checkpoint:
 
     @property
     def key(self) -> str:
-        """What tells its predictions from any other model's: for caches."""
+        """Identifies its predictions among all models': for caches."""
         if isinstance(self.recipe, OnnxForm):
             return f"{self.digest}-{self.recipe.digest[:16]}"
         return self.digest

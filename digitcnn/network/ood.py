@@ -1,8 +1,8 @@
 """The OOD detector of a checkpoint: a small network of its own, which rejects non-digits.
 
 It looks at the 28x28 itself, because the features of a classifier that has only ever seen digits
-are blind to much of what tells other characters from them; so it serves every network. Eleven
-outputs, one per digit and one for everything else, as in outlier exposure with a class of its own
+are blind to much of what distinguishes other characters from them; so it serves every network.
+Eleven outputs, one per digit and one for everything else, as in outlier exposure with a class of its own
 (Hendrycks et al. 2019, arXiv 1812.04606). An image is accepted as a digit when the log odds of
 "some digit" against "none" reach the threshold.
 

@@ -122,8 +122,8 @@ def owner_required(to: str) -> NotOwnerError:
 def _is_embedded(request: gr.Request) -> bool:
     """Return whether the call comes from a page inside another site's, whose owner is nobody.
 
-    There, whoever made the outer page can lay things over ours, so that the owner presses what they
-    do not see; the calls themselves look as from our own page. So our script marks every call of
+    There, the outer page's author can lay things over ours, so that the owner presses what they do
+    not see; the calls themselves look as from our own page. So our script marks every call of
     such a page, and of one that was opened with ``?embed=1``, which its address shows as well:
     an outer page can neither change our script nor the address that the browser reports.
     A call that another site's page makes itself is reported by the browser.

@@ -102,7 +102,7 @@ class Clock:
     def tell(self, name: str, fact: Callable[[], Any]) -> None:
         """Tell the page's scripts a fact once a second, with the other news.
 
-        fact: returns plain values; cheap, as every page asks. Where it raises, null is told.
+        fact: returns plain values; cheap, as every page asks. Where it raises, null is sent.
         """
         self._facts[name] = fact
 
@@ -174,7 +174,7 @@ def _value(fact: Callable[[], Any]) -> Any:
     try:
         return fact()
     except DigitCNNError:
-        return None  # whoever asks for it itself is shown the problem
+        return None  # a call for it alone shows the problem
 
 
 # A digest under a key of this process cannot be turned back into a cookie.

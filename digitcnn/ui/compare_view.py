@@ -25,7 +25,7 @@ from digitcnn.ui.tables import DASH, Cell, Value, table
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
-# In all, and before somebody asks for more.
+# In all, and before more are requested.
 MOST_IMAGES, FIRST_IMAGES = 24, 6
 BEST = "●"
 

@@ -24,7 +24,7 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
-# In all, and before somebody asks for more.
+# In all, and before more are requested.
 TILES, FIRST_TILES = 60, 12
 # More would keep the machine busy for a minute, and would be too long a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000

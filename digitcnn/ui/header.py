@@ -44,7 +44,7 @@ def header_functions(
 ) -> list[Callable[..., Payload]]:
     """Return the functions that the page's scripts call: JSON in, a dictionary out, no errors.
 
-    ``page_owner`` tells whether the caller, ``{"owner": token}``, is the owner; ``invitation``
+    ``page_owner`` says whether the caller, ``{"owner": token}``, is the owner; ``invitation``
     and ``model_facts`` give the dialogs their content, ``{"html"}``.
     """
 

@@ -25,7 +25,7 @@ def tiles(
     """Render images with label, prediction, confidence and all ten probabilities.
 
     indices: of the images in the digit set. probabilities: [K, 10], a row per index. first: how
-    many are shown before somebody asks for more; None shows all.
+    many are shown before more are requested; None shows all.
     """
     made = [
         _tile(digit_set, index, row.tolist())

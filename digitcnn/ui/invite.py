@@ -1,4 +1,4 @@
-"""What the Invite dialog tells the owner: an address for others, and what they may do."""
+"""What the Invite dialog shows the owner: an address for others, and what they may do."""
 
 from __future__ import annotations
 

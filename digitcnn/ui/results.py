@@ -39,7 +39,7 @@ class Subject:
     """The models and test sets that results are of; empty where there are none yet.
 
     keys, names, digests: of the models: for ``Models.get``, for people, and
-    what tells their predictions from any other's.
+    identify their predictions among all others'.
     sets, counts: names of the test sets, the reference first, and how many images each has.
     """
 

@@ -45,7 +45,7 @@ def test_every_kind_changes_each_image_by_its_own_draw(digits: Tensor, kind: Kin
     changed = kind(digits, generator()).clamp(0, 1)
     assert changed.isfinite().all()
     assert ((changed - digits).abs().amax((1, 2, 3)) > 0.05).float().mean() > 0.6
-    # What is written can still be told from the paper, for most.
+    # What is written can still be distinguished from the paper, for most.
     assert (changed.flatten(1).std(1) > 0.03).float().mean() > 0.9
     same = digits[:1].expand(60, -1, -1, -1)
     # A group of images shares the size of its pixels.

@@ -119,7 +119,7 @@ def test_ink_is_placed_in_the_original_picture() -> None:
     assert columns[0] * ink.step[0] == pytest.approx(2 * 258, abs=16)
 
 
-def test_a_digit_that_is_cut_out_closely_is_all_ink() -> None:
+def test_a_tightly_cropped_digit_is_all_ink() -> None:
     whole = np.asarray(page(24), dtype=np.float32)
     rows, columns = (np.flatnonzero((whole < 128).any(axis=axis)) for axis in (1, 0))
     close = whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

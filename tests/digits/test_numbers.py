@@ -1,4 +1,4 @@
-"""Numbers: digits side by side are told apart, one digit's strokes stay together."""
+"""Numbers: digits side by side are separated, one digit's strokes stay together."""
 
 from __future__ import annotations
 

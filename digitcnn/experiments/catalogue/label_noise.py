@@ -43,7 +43,7 @@ EXPERIMENT = Experiment(
         "On Evaluate, Find label errors searches the real test labels."
     ),
     discussion=(
-        "When would you stop this training, and which curve tells you?",
+        "When would you stop this training, and which curve shows you when?",
         "Is a fifth of wrong labels worse when the errors are not random, say all 7s labelled 1?",
         "The list has few false alarms and misses many errors. For which use is that the better "
         "trade?",

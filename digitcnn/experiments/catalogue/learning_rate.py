@@ -33,7 +33,7 @@ EXPERIMENT = Experiment(
         "sets. Steps that are too small go in the right direction, but five epochs end long before "
         "they arrive: the curve still rises at the end. Steps that are too large jump over the "
         "valleys of the loss to where no gradient leads back, so the network ends as it began, at "
-        "the 10% of somebody who guesses."
+        "the 10% of guessing."
     ),
     next_steps=(
         "Train with 0.00003 for 40 epochs: does it catch up? Then look for the largest rate that "

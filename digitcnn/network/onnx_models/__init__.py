@@ -1,7 +1,7 @@
 """Strangers' ONNX models: checked, run by ONNX Runtime in a process of their own.
 
     wire        protobuf's wire format: recognises files, bounds what parsing takes
-    checks      allow-list of operators, weights inside the file; writes the model anew
+    checks      allow-list of operators, weights inside the file; rewrites the model
     layouts     the shapes in which a model may take images
     processes   worker processes with limits on memory and time, at most two
     worker      what runs in them; imports nothing of digitcnn

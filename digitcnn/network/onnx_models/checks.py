@@ -1,4 +1,4 @@
-"""Check an ONNX model before anything runs it, and write it anew with only what was checked.
+"""Check an ONNX model before anything runs it, and rewrite it with only what was checked.
 
 Allowed are the operators that classifiers of images are made of, without loops, random numbers and
 external files. ``worker`` bounds what their outputs and the whole model take.
@@ -62,7 +62,7 @@ class Value:
 class CheckedModel:
     """An ONNX model that may be run.
 
-    content: the file written anew. outline: the same without its weights, to infer shapes from.
+    content: the rewritten file. outline: the same without its weights, to infer shapes from.
     input: the images. outputs: those of floating-point numbers.
     parameters: numbers in its weights. operators: how often each occurs.
     """

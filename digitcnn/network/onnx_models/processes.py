@@ -56,7 +56,7 @@ class Program:
 
     content, outline: of a ``CheckedModel``. input, dtype: the input's name and NumPy type.
     shape: of an input with ``images`` images. Its worker lives no longer than this object, whose
-    number tells it from all others.
+    number distinguishes it from all others.
     """
 
     content: bytes

@@ -21,7 +21,7 @@ const DIRECTIONS = {
  *   onStart: (point: Point) => void,
  *   onExtend: (points: Point[]) => void,
  *   onLift: () => void,
- * }} pen mark: shows where the pen is; state: tells screen readers whether it is down
+ * }} pen mark: shows where the pen is; state: announces to screen readers whether it is down
  * @returns lift: lifts the pen, if it is down
  */
 export function createArrowPen(canvas, { mark, state, onStart, onExtend, onLift }) {

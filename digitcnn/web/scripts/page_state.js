@@ -70,7 +70,7 @@ export function onConnection(show) {
 // ---- The login ---------------------------------------------------------------------------------
 
 let login = "";
-let lastEverybody = "null"; // the score of all visitors, as the app told it last
+let lastEverybody = "null"; // the score of all visitors, as the app last reported it
 /** @type {(value: void) => void} */
 let setLoginKnown;
 /** Settles when the app has told who is logged in. */

@@ -66,7 +66,7 @@ function judgeSoon(tab) {
 }
 
 // Gradio patches the elements of an earlier response into those of the next one: their attributes
-// change, what was added to them goes, and they are not connected anew.
+// change, what was added to them goes, and they are not connected again.
 
 class ResultElement extends HTMLElement {
   static observedAttributes = ["class", "data-stamp"];

@@ -58,7 +58,7 @@ export function startStepThrough(root) {
   /** @type {{ input: Float32Array, outputs: Float32Array[], features: Float32Array, logits: number[] } | null} */
   let steps = null;
   let [row, column] = [13, 13];
-  let chosen = false; // whether somebody moved the window
+  let chosen = false; // whether the window was moved
   const filters = [0, 0];
 
   function paint() {

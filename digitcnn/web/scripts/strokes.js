@@ -22,7 +22,7 @@ export function startStroke(point) {
 
 /**
  * Names a sketch among those of one browser. Strokes are only added and taken off at the end, so
- * the last one tells which were there before it.
+ * the last one says which were there before it.
  * @param {Stroke[]} strokes
  */
 export function idOf(strokes) {
