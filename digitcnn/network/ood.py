@@ -2,9 +2,9 @@
 
 It looks at the 28x28 itself, because the features of a classifier that has only ever seen digits
 are blind to much of what distinguishes other characters from them; so it serves every network.
-Eleven outputs, one per digit and one for everything else, as in outlier exposure with a class of its own
-(Hendrycks et al. 2019, arXiv 1812.04606). An image is accepted as a digit when the log odds of
-"some digit" against "none" reach the threshold.
+Eleven outputs, one per digit and one for everything else, as in outlier exposure with a class of
+its own (Hendrycks et al. 2019, arXiv 1812.04606). An image is accepted as a digit when the log
+odds of "some digit" against "none" reach the threshold.
 
 The weights are the same for every model: ``benchmarks.detector`` trained them once, and
 ``ood_detector.npz`` has them. A training only fits the threshold to its held-out images, which
