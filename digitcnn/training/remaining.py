@@ -41,7 +41,6 @@ def remaining(view: TrainingView, now: datetime) -> tuple[float, float | None]:
         place = _place(view.phase)
         in_phase = (now - (view.phase_started or now)).total_seconds()
         left = max(1.0, after[place] - in_phase) + sum(after[place + 1 :])
-    left = max(1.0, left)
     return elapsed / (elapsed + left), left
 
 

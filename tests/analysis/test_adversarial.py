@@ -89,9 +89,13 @@ def test_nothing_is_returned_where_no_change_is_large_enough() -> None:
 
 
 def test_changes_stay_within_their_radius_and_within_paper_and_ink() -> None:
-    images = torch.stack([left_bar(6), left_bar(12)]).float()
-    radii = torch.tensor([0.1, 0.2])
-    changes = attack(Halves(), images, torch.tensor([3, 3]), radii)
+    # Nearly full ink on the right, which the attack would darken further, and nearly paper.
+    almost = left_bar(28)
+    almost[:, 1:10] = 255
+    almost[:28, 20] = 254
+    images = torch.stack([left_bar(6), left_bar(12), almost]).float()
+    radii = torch.tensor([0.1, 0.2, 2.0])
+    changes = attack(Halves(), images, torch.tensor([3, 3, 3]), radii)
     assert (changes.flatten(1).norm(dim=1) / 255 <= radii * 1.001).all()
     moved = images + changes
     assert float(moved.min()) >= 0

@@ -43,7 +43,9 @@ class Page:
 
         run_async(build())
         events = self.blocks.fns.values()
-        self._begin, self._run, _, self._follow, *_ = [event.fn for event in events if event.fn]
+        self._begin, self._run, self._catch_up, self._follow, *_ = [
+            event.fn for event in events if event.fn
+        ]
 
     def _named(self, values: list[Any]) -> dict[str, Any]:
         pairs = zip(self.names, values, strict=True)
@@ -58,6 +60,10 @@ class Page:
         self, model: str, sets: list[str], view: Subject, *, running: bool = False
     ) -> dict[str, Any]:
         return self._named(self._follow(view, running, model, sets))
+
+    def end(self, model: str, sets: list[str], view: Subject) -> dict[str, Any]:
+        """What follows the run's last step, with the choice as it was then."""
+        return self._named(self._catch_up(view, False, model, sets))
 
 
 def measured(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
@@ -109,6 +115,15 @@ def test_a_new_choice_is_named_and_its_known_results_are_shown_at_once() -> None
     assert known["view"] == of_a
     # The results of a run would come between these.
     assert page.choose("a", ["x"], subject_of("b", ["x"]), running=True).keys() == {"choice"}
+
+
+def test_the_end_of_a_run_leaves_the_choice_as_it_is_shown() -> None:
+    # Its values may be older than a choice that was made while it was on its way.
+    page = Page(measured)
+    list(page.press("a", ["x"]))
+    assert page.end("b", ["x"], subject_of("a", ["x"])) == {}
+    list(page.press("b", ["x"]))
+    assert page.end("a", ["x"], subject_of("b", ["x"])).keys() == {"status", "table", "view"}
 
 
 def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+import pytest
 from coroutines import run_async
 
+from digitcnn.errors import ConfigError
 from digitcnn.options import NETWORKS
 from digitcnn.training.config import TrainingConfig
 from digitcnn.ui.train_settings import TrainingSettings, config_of, recipe_values
@@ -34,3 +37,10 @@ def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> N
         values = recipe_values(config)
         assert len(values) == len(settings.recipe)
         assert config_of(*values, "cpu") == (config, "cpu")
+
+
+@pytest.mark.parametrize("digits", [None, [], 7, {"small": 1}])
+def test_what_names_no_set_is_refused_in_a_sentence(digits: Any) -> None:
+    values = recipe_values(TrainingConfig())[1:]
+    with pytest.raises(ConfigError, match="give its name, such as mnist"):
+        config_of(digits, *values, "cpu")
