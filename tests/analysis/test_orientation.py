@@ -47,7 +47,10 @@ def test_a_changed_set_is_advised_to_be_changed_back(
     undo = INVERSES.get(change.name, change.name)
     as_is, rest = advice.split("% as it is, ")
     better, rest = rest.split("% ", 1)
-    assert int(as_is) < 75 < 90 < int(better)
+    # Dark bands and inverted parts are in training, so inverted digits are read by two in three.
+    most = 75 if change.name == "with ink and paper exchanged" else 60
+    assert int(as_is) < most
+    assert int(better) > 90
     assert rest.startswith(f"{undo}: ")
     assert ("--transpose" in rest) == ("transposed" in undo)
     (remedy,) = [each.remedy for each in CHANGES if each.name == undo]

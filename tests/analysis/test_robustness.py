@@ -352,7 +352,9 @@ def test_on_mnist_small_distortions_cost_little_and_large_ones_much(
     assert found["rotation"].at(10) >= 97
     assert found["rotation"].at(90) < 40
     assert found["shift"].at(2) >= 97
-    assert found["occlusion"].at(max(found["occlusion"].axis.values)) < 90
+    # The shipped model was trained on blurred images, so blur costs it less than these.
+    assert found["occlusion"].at(14) < 55
+    assert found["stripes"].at(1) < 75
 
 
 def test_torchvision_is_not_imported_until_it_is_used() -> None:
