@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sample_networks import random_network
 from torch.nn import functional
 
 from digitcnn.analysis.step_through import step_through
 from digitcnn.errors import CapabilityError
-from digitcnn.network.architectures import ARCHITECTURES
-from digitcnn.network.model import Network
-
-
-def network_of(name: str) -> Network:
-    network = ARCHITECTURES[name](generator=torch.Generator().manual_seed(1)).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            assert module.running_mean is not None
-            torch.nn.init.normal_(module.running_mean)
-    return network
 
 
 @pytest.mark.parametrize("name", ["digitcnn", "lenet"])
 def test_the_steps_lead_to_the_networks_logits(name: str, drawn_image: torch.Tensor) -> None:
-    network = network_of(name)
+    network = random_network(name)
     steps = step_through(network, drawn_image)
     assert torch.allclose(steps.logits, network.logits(drawn_image[None])[0], atol=1e-5)
     assert torch.allclose(steps.weights @ steps.features + steps.bias, steps.logits, atol=1e-4)
@@ -43,7 +32,7 @@ def test_networks_of_another_form_are_refused_in_a_sentence(
     name: str, drawn_image: torch.Tensor
 ) -> None:
     with pytest.raises(CapabilityError, match="two convolution blocks"):
-        step_through(network_of(name), drawn_image)
+        step_through(random_network(name), drawn_image)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from sample_networks import random_network
 from torch.nn import functional
 
 import digitcnn
@@ -31,20 +32,10 @@ def random_checkpoint(
     seed: int = 0, name: str = "random", temperature: float | None = 0.5
 ) -> Checkpoint:
     """Random weights with statistics of batch norm, and factors of both signs."""
-    generator = torch.Generator().manual_seed(seed)
-    network = DigitCNN(generator=generator)
-    with torch.no_grad():
-        for norm in (network.norm1, network.norm2):
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            norm.running_mean.normal_(generator=generator)
-            norm.running_var.uniform_(0.5, 2, generator=generator)
-            norm.weight.normal_(generator=generator)
-            norm.bias.normal_(generator=generator)
+    network = random_network("digitcnn", seed)
     details = Details(digits="synthetic", temperature=temperature)
-    held = network.eval().requires_grad_(False)
     digest = checkpoints.digest(network.state_dict())
-    return Checkpoint(details=details, name=name, digest=digest, size=0, held=held)
+    return Checkpoint(details=details, name=name, digest=digest, size=0, held=network)
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import gradio as gr
 import pytest
 from coroutines import run_async
 from experiments_in_small import in_small
+from tab_handlers import handlers_of, request
 
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.groups import Group
 from digitcnn.experiments.people import MOST_PEOPLE
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock
 from digitcnn.ui.experiments_section import ExperimentsSection, ExperimentsView
 from digitcnn.ui.models import Models
 from digitcnn.ui.runs_section import RunsSection
@@ -60,20 +60,9 @@ def wait(workspace: Workspace) -> None:
 def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
     access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
 
-    async def built() -> gr.Blocks:
-        with gr.Blocks(analytics_enabled=False) as page:
-            clock = Clock()
-            ExperimentsSection(workspace, access, gr.Textbox()).connect(clock, page)
-            clock.build(page)
-        return page
-
-    page = run_async(built())
-    return {str(fn.name): fn.fn for fn in page.fns.values() if fn.fn is not None}
-
-
-def request() -> Any:
-    """Return a visitor's request: from another machine, without the token."""
-    return type("Request", (), {"headers": {"host": "example.org"}})()
+    return handlers_of(
+        lambda clock, page: ExperimentsSection(workspace, access, gr.Textbox()).connect(clock, page)
+    )
 
 
 def newest(workspace: Workspace) -> Group:

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from coroutines import run_async
+from tab_handlers import handlers_of, request
 
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.network.device import Compute
@@ -18,7 +18,6 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock
 from digitcnn.ui.experiments_section import ExperimentsView
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
 from digitcnn.ui.train_tab import TrainTabView, build_train_tab
@@ -45,21 +44,9 @@ def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
     """The tab's handlers by their names."""
     access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
 
-    async def built() -> gr.Blocks:
-        # Outside of a running loop Gradio makes loops of its own and leaves them open.
-        with gr.Blocks(analytics_enabled=False) as page:
-            clock = Clock()
-            build_train_tab(workspace, access, gr.Textbox(), clock, page)
-            clock.build(page)
-        return page
-
-    page = run_async(built())
-    return {str(fn.name): fn.fn for fn in page.fns.values() if fn.fn is not None}
-
-
-def request() -> Any:
-    """Return a visitor's request: from another machine, without the token."""
-    return type("Request", (), {"headers": {"host": "example.org"}})()
+    return handlers_of(
+        lambda clock, page: build_train_tab(workspace, access, gr.Textbox(), clock, page)
+    )
 
 
 @pytest.mark.parametrize("token", ["", "estimate_time", None, 7])
