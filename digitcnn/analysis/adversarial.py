@@ -59,7 +59,7 @@ def smallest_change(
     classifier: its ``inference_copy`` needs half the time. Raises CapabilityError for one without
     gradients.
     """
-    require(classifier, "gradients", "its predictions cannot be broken on purpose")
+    require(classifier, "gradients", "Break it cannot be used")
     ink = image.float()
     with torch.inference_mode():
         answer = int(classifier.logits(image[None])[0].argmax())

@@ -164,7 +164,7 @@ def _train(commands: Commands) -> None:
         "--dropout",
         choices=("on", "off"),
         default="on" if recipe.dropout else "off",
-        help="drop features at random while learning",
+        help="use dropout during training",
     )
     _add_optional(
         parser,

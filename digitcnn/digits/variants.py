@@ -34,7 +34,7 @@ def variant(digit_set: DigitSet, name: str) -> DigitSet:
         match = _CHANGE.fullmatch(change)
         if match is None:
             raise DigitSetError(
-                f"{name!r:.80} has an unknown change; use N, wrong-PERCENT or keep-DIGIT-N."
+                f"{name!r:.80} contains an unknown change; use N, wrong-PERCENT or keep-DIGIT-N."
             )
         size, percent, digit, kept = match.groups()
         if size is not None:

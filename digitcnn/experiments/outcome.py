@@ -235,8 +235,8 @@ class _Sides:
             f"{100 * max(accuracies):.2f}%) and the worst ({self.b}, {100 * min(accuracies):.2f}%) "
             f"differ by {estimate.points} on {len(models[0].images):,} images of "
             f"{self.titles[0]}, and it is luck: only the seed differs. The standard deviation is "
-            f"{100 * stdev(accuracies):.2f} points, so two single trainings have to differ by more "
-            f"than {limit:.2f} points before more than the seed can be suspected."
+            f"{100 * stdev(accuracies):.2f} points, so two single runs must differ by more "
+            f"than {limit:.2f} points before anything but the seed is a likely cause."
         ), estimate
 
     def tiles(self, sign: int) -> list[Tile]:

@@ -157,7 +157,7 @@ class ExperimentRunner:
             images = shifted(whole.images, test.shift)
             sets[test.shift] = dataclasses.replace(whole, images=images)
             if test.digit is not None and not bool((whole.labels == test.digit).any()):
-                raise DigitSetError(f"{whole.title} has no {test.digit}; add some.")
+                raise DigitSetError(f"{whole.title} has no images of {test.digit}; add some.")
         return sets
 
     def _noisy_and_right(

@@ -46,7 +46,7 @@ def build_compare_tab(
     with gr.Column(elem_classes="takes-files"):
         with gr.Row(equal_height=True, elem_classes="tab-head"):
             gr.Markdown(
-                "Which model is better on the same images, and is it more than chance?",
+                "Which model is better on the same images, and is the difference more than chance?",
                 elem_classes="lead-in",
             )
             export = gr.Button("Export page", size="sm", scale=0, elem_id="compare-export")

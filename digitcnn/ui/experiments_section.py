@@ -50,8 +50,8 @@ class ExperimentsSection:
         known = [catalogue.find(name) for name in catalogue.names()]
         first = known[0]
         gr.Markdown(
-            "### Experiments\nA question, a prediction, a few small trainings of a minute or two "
-            "together, and a verdict."
+            "### Experiments\nA question, a prediction, a few short training runs (a minute or two "
+            "in all), and a verdict."
         )
         self.select = gr.Dropdown(
             [(f"{one.name}: {one.question}", one.name) for one in known],

@@ -131,7 +131,7 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(train_page: TrainP
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
     result = page.locator("#train-status .run-result")
     expect(result).to_contain_text("of 100 small test images")
-    result.get_by_role("button", name="Draw for it").click()
+    result.get_by_role("button", name="Draw a digit").click()
     expect(page.locator("#pad canvas").first).to_be_visible()
 
 

@@ -244,7 +244,7 @@ STARTED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: growing(
             make("Cast", ["fc.b"], ["s"], to=INT64), make("ConstantOfShape", ["s"], ["k"])
         ),
-        "computes the size of what its operator ConstantOfShape gives",
+        "computes the output size of its operator ConstantOfShape",
     ),
     "NaN": (
         lambda: growing(make("Sub", ["fc.b", "fc.b"], ["z"]), make("Div", ["z", "z"], ["k"])),
@@ -310,7 +310,7 @@ def test_a_model_that_computes_for_too_long_is_ended() -> None:
         s=big(90_000, 10),
     )
     workers = Workers(limits=Limits(processor=1))
-    with pytest.raises(InvalidCheckpoint, match="needed more than 1 s of a processor"):
+    with pytest.raises(InvalidCheckpoint, match="needed more than 1 s of CPU time"):
         workers.run(program(slow), np.zeros((400, 784), "float32"), 1, "sum")
     assert workers.count() == 0
 

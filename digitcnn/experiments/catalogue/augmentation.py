@@ -47,6 +47,7 @@ EXPERIMENT = Experiment(
         "6 and 9.",
         "Why is the accuracy on the training images lower with augmentation, while the test "
         "accuracy is higher?",
-        "Name a task in which mirrored images would be a good augmentation, and one in which not.",
+        "Name a task in which mirrored images would be a good augmentation, and one in which they "
+        "would not.",
     ),
 )

@@ -6,10 +6,10 @@ COMMON = {"batch_size": 64, "epochs": 12, "learning_rate": 4e-3, "augmentation":
 
 EXPERIMENT = Experiment(
     name="label-noise",
-    question="A fifth of the labels is wrong: what happens?",
+    question="A fifth of the labels are wrong: what happens?",
     procedure=(
         "Train on 2,200 images with right labels, and on the same images after a fifth of the "
-        "labels was replaced by a random other digit, three times each, without augmentation. "
+        "labels were replaced by a random other digit, three times each, without augmentation. "
         "Held-out and test images keep their right labels. Then let the models look for the wrong "
         "labels: images that they, and the five nearest other images, contradict."
     ),

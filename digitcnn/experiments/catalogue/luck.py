@@ -26,8 +26,9 @@ EXPERIMENT = Experiment(
         "Five trainings of one recipe end with five different networks, and some of them are "
         "better than others: the interval of the best against the worst is about these two models, "
         "and they were picked after looking. It says nothing about the recipe, which is the same. "
-        "Who compares two recipes with one training each sees this luck and whatever the recipes "
-        "add, and cannot tell them apart unless the difference is larger than luck makes it."
+        "Anyone who compares two recipes with one run each sees luck and the effect of the recipes "
+        "together, and cannot tell which is which unless the difference is larger than luck alone "
+        "would make it."
     ),
     next_steps=(
         "Repeat it from the command line with --seed 5: do the best and the worst lie as far "

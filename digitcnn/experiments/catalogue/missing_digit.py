@@ -34,10 +34,10 @@ EXPERIMENT = Experiment(
     ),
     why=(
         "A classifier of ten digits has to name one of them, and one that it never saw is never "
-        "among its predictions: it takes a 7 for what looks most alike, mostly a 9, and is more "
-        "sure than not, because nothing in its training said that other shapes exist. The repair "
-        "is data. A few 7s open the class, and the rest of the gap closes more slowly, with the "
-        "rarer ways to write a 7."
+        "among its predictions: it takes a 7 for the digit that looks most like it, mostly a 9, "
+        "with moderate confidence, because nothing in its training said that other shapes exist. "
+        "The repair is data. A few 7s are enough for it to start predicting 7, and the rest of "
+        "the gap closes more slowly, with the rarer ways to write a 7."
     ),
     next_steps=(
         "Draw a 7 on the Sketchpad with the model trained on no 7s, and look at Why and Nearest. "

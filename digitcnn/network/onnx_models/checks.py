@@ -161,8 +161,8 @@ class _Check:
         if not versions or not 1 <= versions[0] <= newest:
             number = versions[0] if versions else "none"
             raise InvalidCheckpoint(
-                f"is an ONNX model of operator set {number}, but the installed package onnx reads "
-                f"1 to {newest}; export it with one of these"
+                f"is an ONNX model that uses operator set {number}, but the installed package onnx "
+                f"reads 1 to {newest}; export it with one of these"
             )
         return int(versions[0])
 
@@ -174,7 +174,7 @@ class _Check:
         self._nodes += len(graph.node)
         if self._nodes > MAX_NODES:
             raise InvalidCheckpoint(
-                f"is an ONNX model of more than {MAX_NODES} operations, so it is not a small "
+                f"is an ONNX model with more than {MAX_NODES} operations, so it is not a small "
                 "digit classifier; choose another file"
             )
         for tensor in graph.initializer:

@@ -199,8 +199,8 @@ def _sentence(error: str, detail: str) -> str:
         )
     if error == "unknown":
         return (
-            f"computes the size of what its operator {detail} gives, so its memory cannot be "
-            "bounded; export it with fixed sizes"
+            f"computes the output size of its operator {detail} at run time, so its memory use "
+            "cannot be bounded; export it with fixed sizes"
         )
     if error == "outputs":
         return f"gives {detail or 'something'} where ten scores are expected; choose another model"
@@ -322,8 +322,8 @@ class Workers:
 
 
 _NO_LIMIT = (
-    "is an ONNX model, and this system does not let digitcnn limit the memory that one takes, so "
-    "it is not run; use Linux, or save the network's weights with PyTorch or safetensors"
+    "is an ONNX model, and this system does not let digitcnn limit the memory of such a model, "
+    "so it is not run; use Linux, or save the network's weights with PyTorch or safetensors"
 )
 
 
@@ -337,10 +337,10 @@ def _why_ended(status: int, limits: Limits) -> str:
         )
     if status == -getattr(signal, "SIGXCPU", 24):
         return (
-            f"needed more than {limits.processor} s of a processor for a few images, so it was "
+            f"needed more than {limits.processor} s of CPU time for a few images, so it was "
             "stopped; choose a smaller model"
         )
-    return "ended the process that ran it, so it was given up; choose another model"
+    return "crashed the process that ran it; choose another model"
 
 
 def _end_all(workers: dict[int, _Worker | None]) -> None:

@@ -79,7 +79,7 @@ def check_fields(data: bytes) -> None:
                 packed += (stop - begin) * ((message, number) in _PACKED)
                 if count > MAX_FIELDS or packed > MAX_PACKED:
                     raise InvalidCheckpoint(
-                        "is an ONNX model of far more parts than a small digit classifier has; "
+                        "is an ONNX model with far more parts than a small digit classifier has; "
                         "choose another file"
                     )
                 if (message, number) in _REFUSED:

@@ -26,7 +26,8 @@ def break_it_panel(reader: SketchReader) -> Panel:
         name="break-it",
         title="Break it",
         explanation="The smallest change of your drawing that changes the prediction. Random noise "
-        "of the same size is beside it: what fools a network is the direction, not the amount.",
+        "of the same size is shown for comparison: what fools a network is the direction of the "
+        "change, not its size.",
         functions=(break_it,),
         content=render("panels/break_it.html"),
     )
@@ -47,10 +48,10 @@ def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
         return {"blank": True}
     found = smallest_change(reading.network, reading.image)
     if found is None:
-        return {"unbroken": f"No change up to the size {RADII[-1]:g} changes the prediction."}
+        return {"unbroken": f"No change up to size {RADII[-1]:g} changes the prediction."}
     if not math.isfinite(float(found.logits.sum())):
         raise CheckpointError(
-            "This model's outputs are not finite numbers, so they cannot be broken; choose another "
+            "This model gives NaN or infinite scores, so Break it cannot be used; choose another "
             "model."
         )
     temperature = reading.checkpoint.temperature

@@ -338,7 +338,7 @@ function startFeedback(root) {
   addEventListener("digitcnn-everybody", showWall);
   eraseAll.addEventListener("click", async () => {
     const all = find(wall, ".wall-count").textContent;
-    if (!confirm(`Delete everyone's feedback (${all}) for good?`)) return;
+    if (!confirm(`Permanently delete everyone's feedback (${all})?`)) return;
     const reply = await call("feedback_erase_all", {});
     say(reply.error ?? reply.done, Boolean(reply.error));
     if (reply.error) return;

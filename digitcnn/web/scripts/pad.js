@@ -170,7 +170,7 @@ function startPad(root) {
     sketch.isExample = true;
     nextExample += 1;
     changed({ grown: false });
-    recorded.textContent = "An example. Draw your own over it.";
+    recorded.textContent = "This is an example. Draw to replace it with your own.";
   }
 
   function undo() {
