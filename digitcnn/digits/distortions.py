@@ -1,4 +1,4 @@
-"""What the world does to a picture of a digit: noise, haze, blur, lines across it, and the like.
+"""Distort images as cameras, paper and pens do: noise, haze, blur, lines across, and the like.
 
 Each *kind* of distortion below is general, with a strength of its own for each image; none copies a
 corruption of MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), on which robustness is measured.

@@ -120,13 +120,13 @@ def owner_required(to: str) -> NotOwnerError:
 
 
 def _is_embedded(request: gr.Request) -> bool:
-    """Return whether the call comes from a page inside another site's, whose owner is nobody.
+    """Return whether the call comes from a page embedded in another site; it has no owner.
 
-    There, the outer page's author can lay things over ours, so that the owner presses what they do
-    not see; the calls themselves look as from our own page. So our script marks every call of
-    such a page, and of one that was opened with ``?embed=1``, which its address shows as well:
-    an outer page can neither change our script nor the address that the browser reports.
-    A call that another site's page makes itself is reported by the browser.
+    The embedding page could cover ours with other content and trick the owner into pressing a
+    hidden button (clickjacking), and such a call looks like one from our own page. So our script
+    marks every call of an embedded page, and of one opened with ``?embed=1``, which is also in
+    the referrer: the embedding page can change neither our script nor the address that the
+    browser reports. The browser itself reports calls made by another site's page.
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     query = parse_qs(urlsplit(headers.get("referer", "")).query)

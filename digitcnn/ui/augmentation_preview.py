@@ -22,9 +22,9 @@ BATCH = 180
 
 
 def preview(digit_set: DigitSet, number: int, *, augmentation: bool) -> Markup:
-    """Render training image ``number``, counted on through the set, nine times.
+    """Render training image ``number``, modulo the set's size, nine times.
 
-    Another number draws other changes; the same one draws the same.
+    The number also seeds the augmentation, so the same number gives the same images.
     """
     place = number % len(digit_set)
     images = digit_set.images[place : place + 1].expand(COPIES, -1, -1)

@@ -100,9 +100,10 @@ class Clock:
         self._watchers.append(_Watcher(refresh, inputs, outputs, news, seen_in))
 
     def tell(self, name: str, fact: Callable[[], Any]) -> None:
-        """Tell the page's scripts a fact once a second, with the other news.
+        """Send a value to the page's scripts once a second, with the other updates.
 
-        fact: returns plain values; cheap, as every page asks. Where it raises, null is sent.
+        fact: returns plain values; must be cheap, since every page calls it. If it raises, null
+        is sent.
         """
         self._facts[name] = fact
 

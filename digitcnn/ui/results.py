@@ -1,8 +1,9 @@
-"""What a tab shows and of what: results carry the models and sets that they were computed for.
+"""Results of a tab, each with the models and sets that it was computed for.
 
 Every piece of HTML that a run writes is stamped with its ``Subject``. ``results.js`` greys each
-piece whose stamp differs from what is chosen now, says whose results they are, and offers a button
-that computes those of the new choice. Results computed before, on any page, are shown at once.
+piece whose stamp differs from the current selection, names the models and sets it belongs to, and
+offers a button that computes results for the new selection. Results already computed on any page
+are shown at once.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ HELD = 12
 class Subject:
     """The models and test sets that results are of; empty where there are none yet.
 
-    keys, names, digests: of the models: for ``Models.get``, for people, and
-    identify their predictions among all others'.
+    keys: of the models, for ``Models.get``. names: for people. digests: identify their
+    predictions in caches.
     sets, counts: names of the test sets, the reference first, and how many images each has.
     """
 
@@ -160,7 +161,7 @@ class Results:
         }
         html = {name for name, part in components.items() if isinstance(part, gr.HTML)}
         tokens = [owner_token] if owner_token is not None else []
-        # An update, for a Button that is made here would be another one on the page.
+        # An update rather than a Button: constructing one here would add it to the page.
         ready: ViewUpdate = {"button": gr.update(interactive=True), "running": False}
 
         def begin(*chosen: Any) -> list[Any]:

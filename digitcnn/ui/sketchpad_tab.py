@@ -51,7 +51,7 @@ _DISPATCH_MODEL_JS = """(name) => {
     dispatchEvent(new CustomEvent("digitcnn-model", { detail: name }));
 }"""
 
-# How old the score of all visitors may be when a page asks for news, once a second.
+# Maximum age of the visitors' total score when a page polls for updates, once a second.
 SECONDS_BETWEEN_SCORES = 0.5
 
 log = logging.getLogger(__name__)

@@ -210,7 +210,7 @@ def _sentence(error: str, detail: str) -> str:
 class Workers:
     """Runs models in worker processes. Thread-safe. Starts nothing before the first request.
 
-    most: processes at once. The one that was not used for longest ends for another model's.
+    most: processes at once. The least recently used one ends to make room for another.
     command: what to start, to which a socket's number and the limits are added.
     """
 

@@ -7,7 +7,7 @@ export function isInForeignFrame(view) {
     try {
       if (inner.parent.location.origin !== view.location.origin) return true;
     } catch {
-      return true; // another origin's window does not tell
+      return true; // access to another origin's window throws
     }
   }
   return false;

@@ -33,8 +33,8 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
  * @typedef {Prediction & { content: object }} Part
  */
 
-// done: feedback was given, so the pen begins the next sketch, as on an example, which gets no
-// feedback. lineage: the same for all states of a sketch that grows.
+// done: feedback was given, so the next stroke starts a new sketch; so does one on an example, which
+// takes no feedback. lineage: identifies a sketch while strokes are added to it.
 const sketch = {
   /** @type {Stroke[]} */
   strokes: [],
