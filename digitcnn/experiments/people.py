@@ -36,7 +36,9 @@ class PeoplesPredictions:
             known = self._read()
             chosen = known.setdefault(experiment.name, {})
             if visitor not in chosen and len(chosen) >= MOST_PEOPLE:
-                raise ConfigError(f"{MOST_PEOPLE:,} people have predicted; no more are allowed.")
+                raise ConfigError(
+                    f"{MOST_PEOPLE:,} people have predicted already; no more are allowed."
+                )
             chosen[visitor] = choice
             self._write(known)
 

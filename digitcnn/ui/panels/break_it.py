@@ -51,8 +51,8 @@ def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
         return {"unbroken": f"No change up to size {RADII[-1]:g} changes the prediction."}
     if not math.isfinite(float(found.logits.sum())):
         raise CheckpointError(
-            "This model gives NaN or infinite scores, so Break it cannot be used; choose another "
-            "model."
+            "This model's outputs are not finite numbers, so Break it cannot be used; choose "
+            "another model."
         )
     temperature = reading.checkpoint.temperature
     return {
