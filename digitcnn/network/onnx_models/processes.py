@@ -340,7 +340,7 @@ def _why_ended(status: int, limits: Limits) -> str:
             f"needed more than {limits.processor} s of CPU time for a few images, so it was "
             "stopped; choose a smaller model"
         )
-    return "crashed the process that ran it; choose another model"
+    return "made its process end unexpectedly; choose another model"
 
 
 def _end_all(workers: dict[int, _Worker | None]) -> None:
