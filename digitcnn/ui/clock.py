@@ -1,22 +1,20 @@
 """The page's one clock: polls for changes of the app and refreshes stale components.
 
-Once a second the page asks whether it is stale, a call that costs browser and app next to nothing.
-Only if it is, Gradio's own event runs, which takes the browser a hundred times as long. While
-something runs, its progress is refreshed every second where it is visible, every fourth elsewhere.
+Once a second the page asks for the version of what it shows, a call that costs browser and app
+next to nothing. Only if its own version differs does Gradio's event run, which takes the browser a
+hundred times as long. While something runs, its progress is refreshed every second where it is
+visible, every fourth second elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import re
 import secrets
-import threading
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import gradio as gr
 
@@ -28,14 +26,15 @@ Refresh = Callable[..., Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class News:
-    """The state of one part of the app. key: differs whenever a refresh would show something new.
+class Version:
+    """The version of what a part of the page shows.
 
-    moving: something runs, so a refresh shows something new every second, with the same key.
+    key: differs whenever a refresh would show something new. in_progress: something runs, so that a
+    refresh shows its progress although the key stays the same.
     """
 
     key: Hashable
-    moving: bool = False
+    in_progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,34 +42,8 @@ class _Watcher:
     refresh: Refresh
     inputs: list[Any]
     outputs: list[Any]
-    news: Callable[[], News]
-    seen_in: str
-
-
-T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """A value that is computed again when it is older than ``seconds``, for all pages. Thread-safe.
-
-    clock: monotonic, in seconds.
-    """
-
-    def __init__(
-        self, compute: Callable[[], T], seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._compute, self._seconds, self._clock = compute, seconds, clock
-        self._lock = threading.Lock()
-        self._value: T | None = None
-        self._computed = -math.inf
-
-    def now(self) -> T:
-        """Return the value. Raises what computing it raises."""
-        with self._lock:
-            if self._value is None or self._clock() - self._computed >= self._seconds:
-                self._value = self._compute()
-                self._computed = self._clock()
-            return self._value
+    version: Callable[[], Version]
+    status_id: str
 
 
 class Clock:
@@ -78,7 +51,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._watchers: list[_Watcher] = []
-        self._facts: dict[str, Callable[[], Any]] = {}
+        self._published: dict[str, Callable[[], Any]] = {}
         # The last error of each watcher, so that it is logged once.
         self._logged: dict[int, str] = {}
 
@@ -88,35 +61,35 @@ class Clock:
         inputs: list[Any],
         outputs: list[Any],
         *,
-        news: Callable[[], News],
-        seen_in: str = "",
+        version: Callable[[], Version],
+        status_id: str = "",
     ) -> None:
-        """Call ``refresh`` when the page is loaded and whenever ``news`` has changed since.
+        """Call ``refresh`` when the page is loaded and whenever ``version`` has changed since.
 
         refresh: called with the request and the inputs' values; returns a value for each output.
-        If it raises, the error is logged once and the outputs stay as they are. news: called every
-        second for every page. seen_in: ``elem_id`` of the element that shows the progress.
+        If it raises, the error is logged once and the outputs stay as they are. version: called
+        every second for every page. status_id: ``elem_id`` of the element that shows the progress.
         """
-        self._watchers.append(_Watcher(refresh, inputs, outputs, news, seen_in))
+        self._watchers.append(_Watcher(refresh, inputs, outputs, version, status_id))
 
-    def tell(self, name: str, fact: Callable[[], Any]) -> None:
-        """Send a value to the page's scripts once a second, with the other updates.
+    def publish(self, name: str, read: Callable[[], Any]) -> None:
+        """Send a value to the page's scripts once a second.
 
-        fact: returns plain values; must be cheap, since every page calls it. If it raises, null
-        is sent.
+        read: returns a JSON value; must be cheap, since every page calls it. If it raises a
+        DigitCNNError, null is sent.
         """
-        self._facts[name] = fact
+        self._published[name] = read
 
     def build(self, page: gr.Blocks) -> None:
         """Add the clock to the open ``page``, after everything that is watched."""
         inputs = [part for watcher in self._watchers for part in watcher.inputs]
         outputs = [part for watcher in self._watchers for part in watcher.outputs]
-        shown = gr.Textbox(visible="hidden", show_label=False, elem_id="page-shown")
-        behind = gr.Button(visible="hidden", elem_id="page-behind")
+        version = gr.Textbox(visible="hidden", show_label=False, elem_id="page-version")
+        refresh = gr.Button(visible="hidden", elem_id="page-refresh")
 
-        def catch_up(request: gr.Request, *values: Any) -> list[Any]:
-            # The state first: later changes then make the page stale again.
-            updates: list[Any] = [self._state()]
+        def refresh_all(request: gr.Request, *values: Any) -> list[Any]:
+            # The version first: later changes then make the page stale again.
+            updates: list[Any] = [self._version()]
             remaining = list(values)
             for number, watcher in enumerate(self._watchers):
                 count = len(watcher.inputs)
@@ -124,38 +97,38 @@ class Clock:
                 updates += self._updates(number, watcher, request, own)
             return updates
 
-        def page_news(payload: Any, request: gr.Request) -> dict[str, Any]:
-            own = {"state": self._state(), "app": page.app_id, "login": _login_of(request)}
-            return {name: _value(fact) for name, fact in self._facts.items()} | own
+        def page_state(payload: Any, request: gr.Request) -> dict[str, Any]:
+            own = {"version": self._version(), "app": page.app_id, "login": _login_of(request)}
+            return {name: _value(read) for name, read in self._published.items()} | own
 
         gr.on(
-            [page.load, behind.click],
-            catch_up,
+            [page.load, refresh.click],
+            refresh_all,
             inputs,
-            [shown, *outputs],
+            [version, *outputs],
             queue=False,
             api_visibility="private",
             show_progress="hidden",
         )
-        places = ", ".join(f"#{watcher.seen_in}" for watcher in self._watchers if watcher.seen_in)
+        progress = ", ".join(f"#{each.status_id}" for each in self._watchers if each.status_id)
         gr.HTML(
-            f'<digitcnn-clock hidden data-seen-in="{places}"></digitcnn-clock>',
+            f'<digitcnn-clock hidden data-progress="{progress}"></digitcnn-clock>',
             apply_default_css=False,
-            server_functions=[page_news],
+            server_functions=[page_state],
             visible="hidden",
             elem_id="page-clock",
         )
 
-    def _state(self) -> str:
-        """Return the state that an up-to-date page shows: a key, and ``moving`` during progress."""
-        all_news = []
+    def _version(self) -> str:
+        """Return the version of an up-to-date page, ending in ``running`` while something runs."""
+        versions = []
         for watcher in self._watchers:
             try:
-                all_news.append(watcher.news())
+                versions.append(watcher.version())
             except Exception as error:  # the refresh reports it, on the page or in the log
-                all_news.append(News((type(error).__name__, str(error))))
-        key = hashlib.blake2b(repr([news.key for news in all_news]).encode(), digest_size=8)
-        return key.hexdigest() + " moving" * any(news.moving for news in all_news)
+                versions.append(Version((type(error).__name__, str(error))))
+        key = hashlib.blake2b(repr([part.key for part in versions]).encode(), digest_size=8)
+        return key.hexdigest() + " running" * any(part.in_progress for part in versions)
 
     def _updates(
         self, number: int, watcher: _Watcher, request: gr.Request, values: list[Any]
@@ -165,17 +138,17 @@ class Clock:
         except Exception as error:
             if self._logged.get(number) != str(error):
                 self._logged[number] = str(error)
-                log.error("A part of the page cannot be kept up to date", exc_info=error)
+                log.error("A part of the page cannot be refreshed", exc_info=error)
             return [gr.skip()] * len(watcher.outputs)
         self._logged.pop(number, None)
         return updates
 
 
-def _value(fact: Callable[[], Any]) -> Any:
+def _value(read: Callable[[], Any]) -> Any:
     try:
-        return fact()
+        return read()
     except DigitCNNError:
-        return None  # a call for it alone shows the problem
+        return None  # the tab that shows the value reports the problem
 
 
 # A digest under a key of this process cannot be turned back into a cookie.
@@ -183,7 +156,7 @@ _KEY = secrets.token_bytes(32)
 
 
 def _login_of(request: gr.Request) -> str:
-    """Return a mark that differs from login to login; empty without logins.
+    """Return a text that differs from login to login; empty without logins.
 
     The page uses it to recognise a sketch that was drawn under another login.
     """

@@ -17,7 +17,7 @@ from digitcnn.feedback.entry import hash_of
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui import experiments_view
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
@@ -129,17 +129,17 @@ class ExperimentsSection:
             self.watch_experiments,
             [self.select, self.view],
             self._watched,
-            news=self.news,
-            seen_in="experiment-status",
+            version=self.version,
+            status_id="experiment-status",
         )
 
-    def news(self) -> News:
-        """Return the state that an up-to-date page shows."""
+    def version(self) -> Version:
+        """Return the version of an up-to-date page."""
         view = self._workspace.experiment_job.view()
         running = view.state == RUNNING
         at = (view.stopping, view.training.number, len(view.training.history))
         groups = self._workspace.groups.version
-        return News((view.state, at if running else view.version, groups), moving=running)
+        return Version((view.state, at if running else view.version, groups), in_progress=running)
 
     def running_one(self) -> Any:
         """Choose the running experiment on a page that is loaded meanwhile."""

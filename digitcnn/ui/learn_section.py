@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import torch
+from cachetools import TTLCache, cached
 from markupsafe import Markup
 
 from digitcnn.errors import DigitCNNError, FeedbackError
@@ -20,7 +22,7 @@ from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock, News, Recent
+from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
@@ -61,7 +63,9 @@ def build_learn_section(
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
     """
     job = workspace.fine_tuning
-    count = Recent(workspace.feedback.count_labelled, SECONDS_BETWEEN_COUNTS)
+    count = cached(TTLCache(1, SECONDS_BETWEEN_COUNTS), condition=threading.Condition())(
+        workspace.feedback.count_labelled
+    )
     with gr.Row(elem_classes="adapt"):
         gr.HTML(render("train/fine_tuning.html", max_loss=MAX_LOSS))
         status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
@@ -84,7 +88,7 @@ def build_learn_section(
     def refresh(request: gr.Request, shown: LearnView) -> list[Any]:
         """Update a page; a failure is a status line, not a toast, as no button was pressed."""
         try:
-            return updates(job.view(), count.now(), shown)
+            return updates(job.view(), count(), shown)
         except DigitCNNError as error:
             line = job_status(BackgroundView(), str(error), live=True)
             return [line, *[gr.skip()] * (len(watched) - 1)]
@@ -93,13 +97,13 @@ def build_learn_section(
     def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> list[Any]:
         access.require_owner(request, token, to="fine-tune a model")
         job.start(models.get(model), labelled_sketches(workspace.feedback))
-        return updates(job.view(), count.now(), LearnView())
+        return updates(job.view(), count(), LearnView())
 
     @toasting
     def stop_fine_tuning(request: gr.Request, token: str) -> list[Any]:
         access.require_owner(request, token, to="stop fine-tuning")
         job.stop()
-        return updates(job.view(), count.now(), LearnView())
+        return updates(job.view(), count(), LearnView())
 
     def choose(new: bool) -> Callable[[gr.Request], gr.Dropdown]:
         @toasting
@@ -126,13 +130,13 @@ def build_learn_section(
     use_new.click(choose(True), None, model_select, **PRIVATE)
     use_old.click(choose(False), None, model_select, **PRIVATE)
 
-    def news() -> News:
+    def version() -> Version:
         view = job.view()
         running = view.state == RUNNING
-        at = view.stopping if running else LearnView(view.version, count.now())
-        return News((view.state, at), moving=running)
+        at = view.stopping if running else LearnView(view.version, count())
+        return Version((view.state, at), in_progress=running)
 
-    clock.watch(refresh, [shown], watched, news=news, seen_in="learn-status")
+    clock.watch(refresh, [shown], watched, version=version, status_id="learn-status")
 
 
 def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:

@@ -13,7 +13,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.training.run_record import FINISHED
-from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.ui.toasts import toasting
@@ -100,9 +100,7 @@ class ModelMenu:
             self._refresh,
             [view, self.select],
             [self.select, view],
-            news=lambda: News(
-                (self._view_of(self._models.choices()), self._models.dropped.changes)
-            ),
+            version=self._version,
         )
         quiet: dict[str, Any] = {
             "api_visibility": "private",
@@ -127,8 +125,8 @@ class ModelMenu:
         trained_here = checkpoint.digest in self._workspace.runs.digests()
         return {"html": model_facts_html(checkpoint, trained_here=trained_here)}
 
-    def _news(self) -> News:
-        return News((self._view_of(self._models.choices()), self._models.dropped.changes))
+    def _version(self) -> Version:
+        return Version((self._view_of(self._models.choices()), self._models.dropped.changes))
 
     def _view_of(self, choices: list[tuple[str, str]]) -> SelectorView:
         ended = self._workspace.job.view().ended

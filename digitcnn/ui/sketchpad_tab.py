@@ -15,6 +15,7 @@ import functools
 import io
 import logging
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,6 +24,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import torch
+from cachetools import TTLCache, cached
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
@@ -36,7 +38,7 @@ from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
 from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
-from digitcnn.ui.clock import Clock, Recent
+from digitcnn.ui.clock import Clock
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import png_address
 from digitcnn.web import bundle
@@ -78,9 +80,13 @@ def build_sketchpad_tab(
 
     model_select: its value is the name of the checkpoint that classifies the sketches.
     """
-    # With the clock's news: everybody sees the count move.
-    everybody = Recent(lambda: _score(workspace.feedback.score()), SECONDS_BETWEEN_SCORES)
-    clock.tell("everybody", everybody.now)
+
+    # Published by the clock, so that everybody sees the score change.
+    @cached(TTLCache(1, SECONDS_BETWEEN_SCORES), condition=threading.Condition())
+    def everybody() -> Payload:
+        return _score(workspace.feedback.score())
+
+    clock.publish("everybody", everybody)
     gr.HTML(
         render("sketchpad/pad.html", panels=panels.html, examples=example_strokes()),
         css_template=bundle.style("pad.css", "feedback_bar.css", "panels.css", "panel_steps.css"),

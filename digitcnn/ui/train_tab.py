@@ -21,7 +21,7 @@ from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.augmentation_preview import AugmentationPreview
-from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import training_status
@@ -194,8 +194,8 @@ class TrainTab:
             self.watch,
             [self.view, chosen],
             self._watched,
-            news=self.news,
-            seen_in="train-status",
+            version=self.version,
+            status_id="train-status",
         )
         self._experiments.connect(clock, page)
 
@@ -208,16 +208,16 @@ class TrainTab:
         self._failures.clear()
         return updates
 
-    def news(self) -> News:
-        """Return the state that an up-to-date page shows.
+    def version(self) -> Version:
+        """Return the version of an up-to-date page.
 
         Version and progress of a running training change several times a second, so a page becomes
-        stale only with each epoch, and is marked as moving in between.
+        stale only with each epoch, and its progress is refreshed in between.
         """
         view = self._workspace.job.view()
         running = view.state == RUNNING
         at = view.stopping if running else view.version
-        return News((view.state, at, self._runs.view(len(view.history))), moving=running)
+        return Version((view.state, at, self._runs.view(len(view.history))), in_progress=running)
 
     def opening_values(self, request: gr.Request) -> list[Any]:
         """Return the sets available now, not at the app's start, and the settings of the link."""

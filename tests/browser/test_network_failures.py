@@ -93,9 +93,9 @@ class Sketchpad:
         )
 
     def settle(self) -> None:
-        """Waits until nothing is asked for but, once a second, the news."""
+        """Wait until the page sends nothing but the clock's call, once a second."""
         before = -1
-        while before != (now := sum(name != "page_news" for _, name in self.requests)):
+        while before != (now := sum(name != "page_state" for _, name in self.requests)):
             before = now
             self.page.wait_for_timeout(400)
 
@@ -138,7 +138,7 @@ def test_the_app_is_killed_and_restarted_under_the_page(browser: Any, own_app: A
     own_app.end()
     killed = time.monotonic()
     # Gradio sees that its event is lost, and would ask for the app's id every two seconds.
-    page.evaluate("document.getElementById('page-behind').click()")
+    page.evaluate("document.getElementById('page-refresh').click()")
     pad.draw(DOT)
     pad.predicts("")
     expect(page.locator(".sketchpad .message")).to_have_text(NOT_RESPONDING)

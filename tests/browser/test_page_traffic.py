@@ -35,14 +35,14 @@ def page(browser: Any, app: App) -> Iterator[Any]:
 def asked_by_itself(page: Any) -> list[float]:
     """When the page asked how things stand, or to be brought up to date, in seconds."""
     behind = page.evaluate(
-        "window.gradio_config.components.find(c => c.props.elem_id === 'page-behind').id"
+        "window.gradio_config.components.find(c => c.props.elem_id === 'page-refresh').id"
     )
     found = []
     for request in page.asked:
         if request.method != "POST":
             continue
         body = request.post_data_json
-        if body.get("fn_name") == "page_news" or body.get("trigger_id") == behind:
+        if body.get("fn_name") == "page_state" or body.get("trigger_id") == behind:
             found.append(request.timing["startTime"] / 1000)
     return found
 
@@ -74,13 +74,13 @@ def test_it_asks_once_a_second_and_not_in_a_hidden_tab(page: Any) -> None:
     assert len(asked_by_itself(page)) == before
 
     page.evaluate(SET_HIDDEN, False)
-    with page.expect_request(lambda request: "page_news" in (request.post_data or "")):
+    with page.expect_request(lambda request: "page_state" in (request.post_data or "")):
         pass
 
 
 def test_an_up_to_date_page_triggers_no_gradio_event(page: Any) -> None:
     def only_asks(request: Any) -> bool:
-        return request.method == "POST" and request.post_data_json.get("fn_name") == "page_news"
+        return request.method == "POST" and request.post_data_json.get("fn_name") == "page_state"
 
     deadline = time.monotonic() + 30
     while len(list(takewhile(only_asks, reversed(page.asked)))) < 4:

@@ -20,7 +20,7 @@ from digitcnn.training.view import TrainingView
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
-from digitcnn.ui.panels.replay import news_of, replay_panel, replayed_sketch
+from digitcnn.ui.panels.replay import replay_panel, replayed_sketch, state_of
 from digitcnn.ui.panels.what_if import what_if_panel
 from digitcnn.ui.sketchpad_tab import replying
 from digitcnn.workspace import Workspace
@@ -125,12 +125,12 @@ def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
 def test_any_post_gets_a_sentence(workspace: Workspace, payload: Any) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     replay = function_of(replay_panel(workspace), "replay")
-    news = function_of(replay_panel(workspace), "replay_news")
+    state = function_of(replay_panel(workspace), "replay_state")
     reply = what_if(payload)
     assert set(reply) == {"error"}
     assert reply["error"].endswith((".", "?"))
     assert "went wrong" not in reply["error"]
-    for answered in (replay(payload), news(payload)):
+    for answered in (replay(payload), state(payload)):
         json.dumps(answered, allow_nan=False)
         assert "went wrong" not in answered.get("error", "")
 
@@ -175,7 +175,7 @@ def test_the_page_hears_of_every_epoch_and_of_the_end() -> None:
         TrainingView(state="finished", run="a", replay=replay.with_epoch(2, weights)),
         TrainingView(state="running", run="b", replay=replay),
     ]
-    news = [news_of(view) for view in views]
-    assert len({one["key"] for one in news}) == len(views)
-    assert [one["frames"] for one in news] == [0, 0, 1, 2, 2, 1]
-    assert [one["running"] for one in news] == [False, True, True, True, False, True]
+    states = [state_of(view) for view in views]
+    assert len({one["key"] for one in states}) == len(views)
+    assert [one["frames"] for one in states] == [0, 0, 1, 2, 2, 1]
+    assert [one["running"] for one in states] == [False, True, True, True, False, True]

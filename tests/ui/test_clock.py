@@ -1,4 +1,4 @@
-"""The page's clock: one call for all that is followed, and one failure that stops no other part."""
+"""The page's clock: one call refreshes all components, and a failure of one stops no other."""
 
 from __future__ import annotations
 
@@ -10,43 +10,49 @@ import gradio as gr
 import pytest
 from coroutines import run_async
 
-from digitcnn.ui.clock import Clock, News
+from digitcnn.ui.clock import Clock, Version
+
+
+def _unchanging() -> Version:
+    return Version(0)
 
 
 class Page:
-    """A page with a field for each look, which is its input and output."""
+    """A page with a text field for each refresh, which is its input and output."""
 
-    def __init__(self, *looks: Callable[..., Any], news: Callable[[], News] = lambda: News(0)):
+    def __init__(
+        self, *refreshes: Callable[..., Any], version: Callable[[], Version] = _unchanging
+    ):
         clock = Clock()
 
         async def built() -> gr.Blocks:
             with gr.Blocks(analytics_enabled=False) as page:
-                for look in looks:
+                for refresh in refreshes:
                     field = gr.Textbox()
-                    clock.watch(look, [field], [field], news=news)
+                    clock.watch(refresh, [field], [field], version=version)
                 clock.build(page)
             return page
 
         page = run_async(built())
         handlers = {fn.fn for fn in page.fns.values() if fn.fn is not None}
         assert len(handlers) == 1
-        self.catch_up = handlers.pop()
-        (self.asked,) = [
+        self.refresh_all = handlers.pop()
+        (self.page_state,) = [
             function
             for part in page.blocks.values()
             for function in getattr(part, "server_fns", ())
         ]
 
     def update(self, *values: str) -> list[Any]:
-        """Of the fields."""
-        assert self.catch_up is not None
-        updates = self.catch_up(gr.Request(), *values)
-        assert updates[0] == self.state()
+        """Return what a refresh fills into the fields."""
+        assert self.refresh_all is not None
+        updates = self.refresh_all(gr.Request(), *values)
+        assert updates[0] == self.version()
         return list(updates[1:])
 
-    def state(self) -> str:
-        """What a page that is up to date shows."""
-        return str(self.asked({}, gr.Request(headers={}))["state"])
+    def version(self) -> str:
+        """Return the version of an up-to-date page."""
+        return str(self.page_state({}, gr.Request(headers={}))["version"])
 
 
 def test_every_refresh_gets_its_own_values_and_fills_its_own_outputs() -> None:
@@ -54,33 +60,33 @@ def test_every_refresh_gets_its_own_values_and_fills_its_own_outputs() -> None:
     assert page.update("x", "y") == ["first x", "second y"]
 
 
-def test_a_page_is_behind_when_the_news_are_others() -> None:
-    now = [News(("idle", 1))]
-    page = Page(lambda _, a: [a], news=lambda: now[0])
-    before = page.state()
-    assert page.state() == before
-    now[0] = News(("running", 1), moving=True)
-    after = page.state()
+def test_version_follows_the_key_and_marks_what_runs() -> None:
+    now = [Version(("idle", 1))]
+    page = Page(lambda _, a: [a], version=lambda: now[0])
+    before = page.version()
+    assert page.version() == before
+    now[0] = Version(("running", 1), in_progress=True)
+    after = page.version()
     assert after.split()[0] != before
-    assert after.endswith(" moving")
-    now[0] = News(("idle", 1))
-    assert page.state() == before
+    assert after.endswith(" running")
+    now[0] = Version(("idle", 1))
+    assert page.version() == before
 
 
-def test_news_that_cannot_be_had_are_news_once() -> None:
+def test_failing_version_is_a_new_version_once() -> None:
     working = True
 
-    def news() -> News:
+    def version() -> Version:
         if not working:
             raise OSError("the disk is away")
-        return News(0)
+        return Version(0)
 
-    page = Page(lambda _, a: [a], news=news)
-    before = page.state()
+    page = Page(lambda _, a: [a], version=version)
+    before = page.version()
     working = False
-    failing = page.state()
+    failing = page.version()
     assert failing != before
-    assert page.state() == failing
+    assert page.version() == failing
 
 
 def test_a_failing_refresh_is_logged_once_and_the_others_continue(
@@ -105,15 +111,15 @@ def test_a_failing_refresh_is_logged_once_and_the_others_continue(
     assert len(caplog.records) == 2
 
 
-def test_news_tell_the_process_and_one_login_from_another() -> None:
+def test_page_state_distinguishes_logins_without_revealing_their_cookies() -> None:
     page = Page(lambda request, value: [value])
 
-    def news(cookie: str) -> dict[str, Any]:
+    def state(cookie: str) -> dict[str, Any]:
         headers = {"cookie": cookie} if cookie else {}
-        return dict(page.asked({}, gr.Request(headers=headers)))
+        return dict(page.page_state({}, gr.Request(headers=headers)))
 
-    first = news("theme=dark; access-token-a1=secret")
+    first = state("theme=dark; access-token-a1=secret")
     assert "secret" not in str(first)
-    assert first["login"] == news("access-token-a1=secret; theme=light")["login"]
-    assert first["login"] != news("access-token-a1=another")["login"]
-    assert news("theme=dark")["login"] == ""
+    assert first["login"] == state("access-token-a1=secret; theme=light")["login"]
+    assert first["login"] != state("access-token-a1=another")["login"]
+    assert state("theme=dark")["login"] == ""

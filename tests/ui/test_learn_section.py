@@ -6,17 +6,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import gradio as gr
-import pytest
 import torch
 from sample_feedback import sample
 
-from digitcnn.errors import FeedbackError
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import ComparisonRow
-from digitcnn.ui.clock import Recent
 from digitcnn.ui.learn_section import (
     LearnView,
     comparison_table,
@@ -97,28 +94,6 @@ def test_result_has_its_table_and_only_a_saved_model_can_be_chosen() -> None:
     assert not updates(view, 180, LearnView())[2].visible
     stopped = FineTuningEnd("stopped", "Stopped; nothing was saved.", "mine")
     assert comparison_table(stopped) == comparison_table(None) == ""
-
-
-def test_sketch_count_is_cached_for_a_while_but_errors_are_not() -> None:
-    now, asked = [0.0], []
-
-    def count() -> int:
-        asked.append(now[0])
-        if now[0] == 10:
-            raise FeedbackError("it is locked")
-        return len(asked)
-
-    counted = Recent(count, 2.0, lambda: now[0])
-    assert [counted.now(), counted.now()] == [1, 1]
-    now[0] = 1.9
-    assert counted.now() == 1
-    now[0] = 2.0
-    assert counted.now() == 2
-    now[0] = 10
-    with pytest.raises(FeedbackError, match="locked"):
-        counted.now()
-    now[0] = 10.1
-    assert counted.now() == 4
 
 
 def test_non_digits_are_left_out(tmp_path: Path) -> None:

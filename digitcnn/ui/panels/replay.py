@@ -15,15 +15,15 @@ from digitcnn.workspace import Workspace
 def replay_panel(workspace: Workspace) -> Panel:
     """Return the panel.
 
-    Its function ``replay`` takes ``{"strokes", "width"}`` or ``{"picture"}``; ``replay_news``
+    Its function ``replay`` takes ``{"strokes", "width"}`` or ``{"picture"}``; ``replay_state``
     takes anything.
     """
 
     def replay(payload: Payload) -> Payload:
         return replayed_sketch(workspace.job.view(), payload)
 
-    def replay_news(payload: Payload) -> Payload:
-        return news_of(workspace.job.view())
+    def replay_state(payload: Payload) -> Payload:
+        return state_of(workspace.job.view())
 
     return Panel(
         name="replay",
@@ -31,12 +31,12 @@ def replay_panel(workspace: Workspace) -> Panel:
         label="Replay by epoch",
         explanation="How the network classified your sketch after each epoch of the current or "
         "latest run.",
-        functions=(replay, replay_news),
+        functions=(replay, replay_state),
         content=render("panels/replay.html"),
     )
 
 
-def news_of(view: TrainingView) -> Payload:
+def state_of(view: TrainingView) -> Payload:
     """Return ``{"key", "running", "frames"}``; the key changes with everything that is shown."""
     frames = view.replay.frames
     latest = frames[-1].epoch if frames else 0
@@ -51,7 +51,7 @@ def news_of(view: TrainingView) -> Payload:
 def replayed_sketch(view: TrainingView, payload: Payload) -> Payload:
     """Classify a sketch with every network of the replay.
 
-    Returns ``news_of`` and ``{"run", "epochs": planned, "replay": [{"epoch", "probabilities"}]}``;
+    Returns ``state_of`` and ``{"run", "epochs": planned, "replay": [{"epoch", "probabilities"}]}``;
     ``{"blank": True}`` for an empty sketch. Probabilities are not calibrated: the temperature is
     fitted at the end of a training. Raises SketchError.
     """
@@ -64,4 +64,4 @@ def replayed_sketch(view: TrainingView, payload: Payload) -> Payload:
         probabilities = [round(p, 4) for p in torch.softmax(logits, dim=0).tolist()]
         epochs.append({"epoch": frame.epoch, "probabilities": probabilities})
     planned = view.config.epochs if view.config else 0
-    return {**news_of(view), "run": view.run, "epochs": planned, "replay": epochs}
+    return {**state_of(view), "run": view.run, "epochs": planned, "replay": epochs}

@@ -1,56 +1,58 @@
-// Checks once a second whether the page is behind the app. Browsers only slow down the timers of a
-// hidden tab, so this one does nothing there.
+// Checks once a second whether the page is stale. Browsers only slow down the timers of a hidden tab,
+// so this one does nothing there.
 
-import { connection, noteNews } from "./page_state.js";
+import { connection, notePageState } from "./page_state.js";
 
-const EACH = 1000; // milliseconds between two calls
-const UNSEEN = 4000; // between two updates of progress that is out of sight
-const LONGEST = 60000; // between two updates of a page that is not behind, to keep its session
+const CHECK_EVERY = 1000; // milliseconds
+const REFRESH_HIDDEN_EVERY = 4000; // for progress that is not visible
+const REFRESH_ALWAYS_EVERY = 60000; // for a page that is not stale, to keep its session alive
 
 class ClockElement extends HTMLElement {
   connectedCallback() {
     if (this.dataset.started) return;
     this.dataset.started = "true";
-    startClock(this.dataset.seenIn ?? "");
+    startClock(this.dataset.progress ?? "");
   }
 }
 
-/** @param {string} places a selector of where progress can be seen */
-function startClock(places) {
-  let asking = false;
-  let updated = performance.now(); // when the last update was requested; loading the page is one
+/** @param {string} progress a selector of the elements that show progress */
+function startClock(progress) {
+  let checking = false;
+  let refreshed = performance.now(); // when the last refresh was requested; loading the page is one
 
-  const shown = () =>
+  const ownVersion = () =>
     /** @type {HTMLInputElement | null} */ (
-      document.querySelector("#page-shown :is(textarea, input)")
+      document.querySelector("#page-version :is(textarea, input)")
     )?.value ?? "";
 
-  const inSight = () =>
-    places !== "" &&
-    [...document.querySelectorAll(places)].some((place) => place.getClientRects().length > 0);
+  const progressIsVisible = () =>
+    progress !== "" &&
+    [...document.querySelectorAll(progress)].some((part) => part.getClientRects().length > 0);
 
-  function update() {
-    updated = performance.now();
-    document.getElementById("page-behind")?.click();
+  function refresh() {
+    refreshed = performance.now();
+    document.getElementById("page-refresh")?.click();
   }
 
   async function check() {
-    if (asking || document.hidden || connection.state !== "up") return;
-    const since = performance.now() - updated;
-    const moving = shown().endsWith(" moving");
-    asking = true;
-    // Also before an update: Gradio gives up after an event that gets no response.
-    const news = await connection.call("page_news");
-    asking = false;
-    if (news.error) return;
-    noteNews(news);
-    const isBehind = news.state !== shown() && (shown() !== "" || since >= UNSEEN);
-    const isDue = since >= LONGEST || (moving && (since >= UNSEEN || inSight()));
-    if (isBehind || isDue) update();
+    if (checking || document.hidden || connection.state !== "up") return;
+    const elapsed = performance.now() - refreshed;
+    checking = true;
+    // Also before a refresh: Gradio gives up after an event that gets no response.
+    const state = await connection.call("page_state");
+    checking = false;
+    if (state.error) return;
+    notePageState(state);
+    const own = ownVersion();
+    const isLate = elapsed >= REFRESH_HIDDEN_EVERY;
+    const isStale = state.version !== own && (own !== "" || isLate);
+    const isRunning = own.endsWith(" running");
+    const isDue = elapsed >= REFRESH_ALWAYS_EVERY || (isRunning && (isLate || progressIsVisible()));
+    if (isStale || isDue) refresh();
   }
 
   check();
-  setInterval(check, EACH);
+  setInterval(check, CHECK_EVERY);
   document.addEventListener("visibilitychange", check);
 }
 

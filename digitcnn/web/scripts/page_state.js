@@ -29,13 +29,13 @@ let restarted = false;
 
 export const connection = new Connection({
   send: sendToGradio,
-  probe: "page_news",
+  probe: "page_state",
   isHidden: () => document.hidden,
 });
 watchGradio(connection, () => connection.state === "up" && holds === 0);
 document.addEventListener("visibilitychange", () => connection.wake());
 connection.addEventListener("probe", (event) => {
-  noteNews(/** @type {CustomEvent} */ (event).detail);
+  notePageState(/** @type {CustomEvent} */ (event).detail);
 });
 
 /**
@@ -73,23 +73,23 @@ let login = "";
 let lastEverybody = "null"; // the score of all visitors, as the app last reported it
 /** @type {(value: void) => void} */
 let setLoginKnown;
-/** Settles when the app has told who is logged in. */
+/** Settles once it is known who is logged in. */
 export const loginKnown = new Promise((resolve) => (setLoginKnown = resolve));
 
 /**
- * Takes note of what the app says of itself once a second.
- * @param {import("./calls.js").Reply} news
+ * Takes note of the app's state, which the clock requests once a second.
+ * @param {import("./calls.js").Reply} state
  */
-export function noteNews(news) {
-  if (news.error) return;
-  login = news.login;
+export function notePageState(state) {
+  if (state.error) return;
+  login = state.login;
   setLoginKnown();
-  const everybody = JSON.stringify(news.everybody ?? null);
+  const everybody = JSON.stringify(state.everybody ?? null);
   if (everybody !== lastEverybody) {
     lastEverybody = everybody;
-    dispatchEvent(new CustomEvent("digitcnn-everybody", { detail: news.everybody ?? null }));
+    dispatchEvent(new CustomEvent("digitcnn-everybody", { detail: state.everybody ?? null }));
   }
-  if (news.app !== appId()) {
+  if (state.app !== appId()) {
     restarted = true; // the page's session is gone, and its components may be others
     reloadIfRestarted();
   }

@@ -94,12 +94,12 @@ export function startReplay(root) {
     ticks += 1;
     if (asking || !inSight() || !(running || ticks % IDLE === 0)) return;
     asking = true;
-    const news = await connection.call("replay_news");
+    const state = await connection.call("replay_state");
     asking = false;
-    if (news.key === undefined) return;
-    ({ running, frames: available } = news);
-    if (news.key === key) return;
-    ({ key } = news);
+    if (state.key === undefined) return;
+    ({ running, frames: available } = state);
+    if (state.key === key) return;
+    ({ key } = state);
     refresh();
   }, EACH);
 }
