@@ -15,7 +15,8 @@ import torch
 from sample_feedback import sample
 
 from digitcnn.digits import synthetic
-from digitcnn.digits.download import Mirrors, RemoteFile
+from digitcnn.digits.download import Mirrors
+from digitcnn.digits.transfer import RemoteFile
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.workspace import Workspace

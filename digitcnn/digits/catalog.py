@@ -43,7 +43,8 @@ from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from digitcnn.digits.download import DownloadProgress, Source
+    from digitcnn.digits.download import Source
+    from digitcnn.digits.transfer import DownloadProgress
 
 # Enough for MNIST, EMNIST's test set and the generated ones at once.
 CACHE_BYTES = 256 << 20
@@ -309,8 +310,8 @@ class Catalog:
         Raises DigitSetError when the set cannot be downloaded at all, DownloadError when every
         source fails, the data folder cannot be written, or a download is under way already.
         """
-        from digitcnn.digits.download import DownloadProgress
         from digitcnn.digits.sources import SOURCES
+        from digitcnn.digits.transfer import DownloadProgress
 
         if name in GENERATED:
             text = f"{name} is generated, so there is nothing to download."
@@ -344,7 +345,7 @@ class Catalog:
 
     def _download_mnist_c(self, source: Source, timeout: float) -> Iterator[DownloadProgress]:
         """Download the archive, which becomes a set for each corruption, where one is missing."""
-        from digitcnn.digits.download import DownloadProgress
+        from digitcnn.digits.transfer import DownloadProgress
 
         folder = self.data_dir / MNIST_C
         available = "is already" if self.has_mnist_c() else "is now"

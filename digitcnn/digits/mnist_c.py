@@ -19,9 +19,9 @@ import numpy.typing as npt
 import torch
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
-from digitcnn.digits.download import DownloadProgress, RemoteFile, receive
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C
+from digitcnn.digits.transfer import DownloadProgress, RemoteFile, receive
 from digitcnn.errors import DownloadError
 
 # Images per corruption at most; there are 10,000.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from digitcnn.digits.download import Archive, Mirrors, RemoteFile, Source, UspsText
+from digitcnn.digits.download import Archive, Mirrors, Source
 from digitcnn.digits.mnist_c import CorruptionArchive
 from digitcnn.digits.names import MNIST_C
+from digitcnn.digits.transfer import RemoteFile
+from digitcnn.digits.usps import UspsText
 
 # Addresses and MD5 sums as in torchvision.datasets.MNIST, EMNIST and USPS 0.29; the MD5 sums of
 # MNIST's unpacked files are those of LeCun's originals.

@@ -1,8 +1,10 @@
-"""Read the USPS digits as LIBSVM publishes them, a line of text per image, and enlarge them."""
+"""USPS as LIBSVM publishes it: download its text, read it, and enlarge the images to 28x28."""
 
 from __future__ import annotations
 
 import bz2
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.idx import write_idx
+from digitcnn.digits.transfer import DownloadProgress, RemoteFile, receive
 from digitcnn.errors import DigitSetError
 
 USPS_SIDE = 16
@@ -17,6 +21,32 @@ USPS_ENLARGED = 20
 
 # 2,007 images are 6 MB of text.
 USPS_TEXT_LIMIT = 1 << 26
+
+
+@dataclass(frozen=True)
+class UspsText:
+    """The USPS test digits as LIBSVM publishes them: bz2, a text line per image, 16x16.
+
+    They are written as IDX files, enlarged to 20x20 and padded to 28x28. urls: of the file.
+    """
+
+    urls: tuple[str, ...]
+    file: RemoteFile
+
+    splits = ("test",)
+
+    def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
+        """Download the text file and write its images and labels as IDX files."""
+        yield from receive(self.file, self.urls, folder, timeout)
+        part = self.file.part(folder)
+        images, labels = read_usps(part)
+        write_idx(folder / f"{split}-images-idx3-ubyte.gz", enlarge_usps(images))
+        write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
+        part.unlink()
+
+    def is_published(self, split: str, images: Path, labels: Path) -> bool:
+        """Return True: the files were converted, so there are no published ones to compare."""
+        return True
 
 
 def read_usps(path: Path) -> tuple[Tensor, Tensor]:

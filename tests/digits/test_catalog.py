@@ -16,11 +16,11 @@ import torch
 from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.download import DownloadProgress
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
 from digitcnn.digits.set_files import LAYOUTS
 from digitcnn.digits.sources import SOURCES
+from digitcnn.digits.transfer import DownloadProgress
 from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError, FeedbackError
 
 KNOWN = [

@@ -19,17 +19,12 @@ import pytest
 import torch
 
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.download import (
-    Archive,
-    DownloadProgress,
-    Mirrors,
-    RemoteFile,
-    UspsText,
-)
+from digitcnn.digits.download import Archive, Mirrors
 from digitcnn.digits.idx import read_idx
 from digitcnn.digits.mnist_c import CorruptionArchive
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
-from digitcnn.digits.usps import enlarge_usps
+from digitcnn.digits.transfer import DownloadProgress, RemoteFile
+from digitcnn.digits.usps import UspsText, enlarge_usps
 from digitcnn.errors import DigitSetError, DownloadError
 
 TIMEOUT = 5.0
