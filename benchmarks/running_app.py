@@ -74,14 +74,14 @@ class RunningApp:
         return next(
             int(part["id"])
             for part in self.config()["components"]
-            if "answer" in (part["props"].get("server_fns") or [])
+            if "predict" in (part["props"].get("server_fns") or [])
         )
 
     def answer(self, strokes: Sequence[Sequence[Sequence[float]]] = STROKE) -> dict[str, Any]:
         """What the pad is answered, as its page asks for it. ``digit`` is None for no digit."""
         body = {
             "component_id": self._pad,
-            "fn_name": "answer",
+            "fn_name": "predict",
             "session_hash": "benchmark",
             "data": {"model": SHIPPED, "strokes": strokes, "width": 0.07},
         }

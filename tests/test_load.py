@@ -61,14 +61,14 @@ class Pad:
     def __init__(self, url: str) -> None:
         self.page = PageOverHttp(url)
         self.component = next(
-            number for number, name in self.page.server_functions() if name == "answer"
+            number for number, name in self.page.server_functions() if name == "predict"
         )
 
-    def answer(self, line: list[list[float]]) -> dict[str, Any]:
+    def predict(self, line: list[list[float]]) -> dict[str, Any]:
         payload = {"model": MODEL, "strokes": [line], "width": PEN}
-        return dict(self.page.call(self.component, "answer", payload))
+        return dict(self.page.call(self.component, "predict", payload))
 
-    def verdict(self, line: list[list[float]], visitor: str, sketch: str) -> dict[str, Any]:
+    def give_feedback(self, line: list[list[float]], visitor: str, sketch: str) -> dict[str, Any]:
         payload = {
             "model": MODEL,
             "strokes": [line],
@@ -77,7 +77,7 @@ class Pad:
             "sketch": sketch,
             "digit": 3,
         }
-        return dict(self.page.call(self.component, "verdict", payload))
+        return dict(self.page.call(self.component, "give_feedback", payload))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ class PageLog:
 def sketching(url: str, lines: list[list[list[float]]], seconds: float, wait: float) -> PageLog:
     """Draw curve after curve, each as it grows. wait: seconds until the first."""
     log, pad = PageLog(), Pad(url)
-    alone = {number: pad.answer(line) for number, line in enumerate(lines)}
+    alone = {number: pad.predict(line) for number, line in enumerate(lines)}
     began = time.monotonic() + wait
     number = 0
     while time.monotonic() < began + seconds:
@@ -112,12 +112,12 @@ def sketching(url: str, lines: list[list[list[float]]], seconds: float, wait: fl
         time.sleep(max(0.0, due - time.monotonic()))
         key = number % len(lines)
         for part in range(1, PARTS):
-            reply = pad.answer(lines[key][: part * 40 // PARTS])
+            reply = pad.predict(lines[key][: part * 40 // PARTS])
             if "error" in reply or "digit" not in reply:
                 log.wrong.append(str(reply))
             time.sleep(max(0.0, due + part * PART_SECONDS - time.monotonic()))
         asked = time.monotonic()
-        reply = pad.answer(lines[key])
+        reply = pad.predict(lines[key])
         log.latencies.append(time.monotonic() - asked)
         # A mixed-up answer would show another sketch's 28x28.
         if reply.get("seen") != alone[key]["seen"] or reply["digit"] != alone[key]["digit"]:
@@ -160,9 +160,9 @@ def test_fifty_pages_are_answered_in_time_while_a_training_runs(app: App) -> Non
 def test_two_hundred_calls_at_once_each_get_their_own_answer(app: App) -> None:
     pad = Pad(app.url)
     lines = [curve(seed) for seed in range(20)]
-    alone = [pad.answer(line) for line in lines]
+    alone = [pad.predict(line) for line in lines]
     with ThreadPoolExecutor(200) as pool:
-        replies = list(pool.map(lambda number: pad.answer(lines[number % 20]), range(200)))
+        replies = list(pool.map(lambda number: pad.predict(lines[number % 20]), range(200)))
     for number, reply in enumerate(replies):
         expected = alone[number % 20]
         assert reply["seen"] == expected["seen"]
@@ -175,7 +175,7 @@ def send_feedback(app: App, writers: int, each: int, name: str) -> None:
 
     def write(writer: int) -> list[str]:
         replies = [
-            pad.verdict(curve(number % 5), f"{name}-{writer}", f"sketch-{number}")
+            pad.give_feedback(curve(number % 5), f"{name}-{writer}", f"sketch-{number}")
             for number in range(each)
         ]
         return [str(reply) for reply in replies if "error" in reply or "answer" not in reply]

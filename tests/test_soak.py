@@ -87,14 +87,14 @@ def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Ap
 
 def visit(app: App) -> None:
     page = PageOverHttp(app.url)
-    pad = next(number for number, name in page.server_functions() if name == "verdict")
+    pad = next(number for number, name in page.server_functions() if name == "give_feedback")
     others = [(number, name) for number, name in page.server_functions() if name not in OWN_STATE]
     line = [[0.5, 0.1 + 0.02 * step] for step in range(40)]
     payload: dict[str, Any] = {"model": MODEL, "strokes": [line], "width": 0.06}
     payload |= {"visitor": "the same one", "sketch": "the same sketch", "digit": 1}
     for part in (10, 20, 40):
-        page.call(pad, "answer", {**payload, "strokes": [line[:part]]})
-    page.call(pad, "verdict", payload)
+        page.call(pad, "predict", {**payload, "strokes": [line[:part]]})
+    page.call(pad, "give_feedback", payload)
     for number, name in others:
         page.call(number, name, payload)
     events = {tuple(target): event for event in page.events() for target in event["targets"]}
@@ -108,7 +108,7 @@ def visit(app: App) -> None:
 
 
 # Called above, or stores something of the visitor's.
-OWN_STATE = {"answer", "verdict", "standing"}
+OWN_STATE = {"predict", "give_feedback", "scores"}
 
 
 def memory(app: App) -> int:

@@ -17,7 +17,7 @@ from digitcnn.errors import DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services import evaluation
 from digitcnn.ui.models import Models
-from digitcnn.ui.sketchpad_tab import answer_sketch
+from digitcnn.ui.sketchpad_tab import predict_sketch
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
 
@@ -42,7 +42,7 @@ def build_api(workspace: Workspace, models: Models) -> None:
             content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
         except OSError as error:
             raise SketchError("The upload has expired; send the image again.") from error
-        answer = answer_sketch(models, {"model": model or models.default, "picture": content})
+        answer = predict_sketch(models, {"model": model or models.default, "picture": content})
         answer.pop("ink", None)  # for the pad
         return answer
 

@@ -108,21 +108,21 @@ def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], 
     """Return the functions that pad.js calls by name: JSON in, a dictionary out, never an error."""
 
     @replying
-    def answer(payload: Payload) -> Payload:
-        return {**answer_sketch(models, payload), "busy": workspace.processor_busy}
+    def predict(payload: Payload) -> Payload:
+        return {**predict_sketch(models, payload), "busy": workspace.processor_busy}
 
     @replying
-    def verdict(payload: Payload) -> Payload:
+    def give_feedback(payload: Payload) -> Payload:
         return record_feedback(workspace, models, payload, datetime.now(timezone.utc))
 
     @replying
-    def standing(payload: Payload) -> Payload:
+    def scores(payload: Payload) -> Payload:
         return scores_of(workspace, payload)
 
-    return [answer, verdict, standing]
+    return [predict, give_feedback, scores]
 
 
-def answer_sketch(models: Models, payload: Payload) -> Payload:
+def predict_sketch(models: Models, payload: Payload) -> Payload:
     """Read ``{"model", "strokes", "width"}`` or ``{"model", "picture"}``.
 
     Returns ``{"digit": the closest, "is_digit": bool, "digit_score", "probabilities": ten, "seen":
@@ -171,7 +171,7 @@ def record_feedback(
 ) -> Payload:
     """Store a person's feedback on the prediction for a sketch.
 
-    payload: that of ``answer_sketch`` with ``{"visitor", "sketch", "digit"}``; digit None means
+    payload: that of ``predict_sketch`` with ``{"visitor", "sketch", "digit"}``; digit None means
     'not a digit'. The prediction is computed again, never taken from the page. Returns it with the
     new scores, as ``scores_of`` does. Raises SketchError, CheckpointError or FeedbackError.
     """
@@ -211,7 +211,7 @@ def scores_of(workspace: Workspace, payload: Payload) -> Payload:
     return {
         "mine": _score(store.score(FeedbackFilter(visitor))),
         "all": _score(store.score()),
-        "kept": store.public_location,
+        "stored_in": store.public_location,
     }
 
 
@@ -238,9 +238,9 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
 def seen_of(payload: Payload) -> Tensor | None:
     """Return a sketch as a network's input, uint8 [28, 28]; None when it is blank.
 
-    payload: ``{"seen": 784 pixels in base64}``, as ``answer_sketch`` returns them for a picture and
-    for each part of a number, else ``{"picture"}`` or ``{"strokes", "width"}``; unchecked.
-    Everything drawn is taken for one digit. Raises SketchError.
+    payload: ``{"seen": 784 pixels in base64}``, as ``predict_sketch`` returns them for a picture
+    and for each part of a number, else ``{"picture"}`` or ``{"strokes", "width"}``; unchecked.
+    Everything drawn counts as one digit. Raises SketchError.
     """
     if "seen" in payload:
         pixels = _decoded(payload["seen"])

@@ -232,7 +232,7 @@ def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
 
     def lose(route: Any) -> None:
         body = route.request.post_data or ""
-        if '"fn_name":"verdict"' in body and not lost:
+        if '"fn_name":"give_feedback"' in body and not lost:
             lost.append(body)
             route.fetch()  # it reaches the app, and its reply does not reach the page
             route.abort()
@@ -278,7 +278,7 @@ def test_feedback_that_never_arrives_is_said_to_be_lost_and_blocks_nothing(pad: 
     page = pad.page
 
     def refuse(route: Any) -> None:
-        if '"fn_name":"verdict"' in (route.request.post_data or ""):
+        if '"fn_name":"give_feedback"' in (route.request.post_data or ""):
             route.fulfill(status=503)
         else:
             route.continue_()

@@ -269,7 +269,7 @@ AS_WHILE_A_TRAINING_RUNS = """() => {
     window.saidBusy = [];
     const plain = window.fetch;
     window.fetch = async (...request) => {
-        if (!String(request[1]?.body).includes('"fn_name":"answer"')) return plain(...request);
+        if (!String(request[1]?.body).includes('"fn_name":"predict"')) return plain(...request);
         window.askedAt.push(performance.now());
         const reply = await (await plain(...request)).json();
         window.saidBusy.push(reply.busy);
@@ -464,19 +464,19 @@ def test_two_visitors_count_apart_and_together(browser: Any, pad_app: App) -> No
 
 
 POSTED: list[tuple[str, Any]] = [
-    ("answer", None),
-    ("answer", []),
-    ("answer", {}),
-    ("answer", {"strokes": [[[0.1, 0.2]]], "width": 0.06}),
-    ("answer", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "../../secret"}),
-    ("answer", {"strokes": [[[0.1, 7]]], "width": 0.06, "model": "says-2"}),
-    ("answer", {"strokes": {"a": 1}, "width": [], "model": "says-2"}),
-    ("answer", {"picture": "no base64!", "model": "says-2"}),
-    ("answer", {"picture": "aGVsbG8=", "model": "says-2"}),
-    ("verdict", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "says-2"}),
-    ("verdict", {"strokes": [], "width": 0.06, "model": "says-2", "digit": 1}),
+    ("predict", None),
+    ("predict", []),
+    ("predict", {}),
+    ("predict", {"strokes": [[[0.1, 0.2]]], "width": 0.06}),
+    ("predict", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "../../secret"}),
+    ("predict", {"strokes": [[[0.1, 7]]], "width": 0.06, "model": "says-2"}),
+    ("predict", {"strokes": {"a": 1}, "width": [], "model": "says-2"}),
+    ("predict", {"picture": "no base64!", "model": "says-2"}),
+    ("predict", {"picture": "aGVsbG8=", "model": "says-2"}),
+    ("give_feedback", {"strokes": [[[0.1, 0.2]]], "width": 0.06, "model": "says-2"}),
+    ("give_feedback", {"strokes": [], "width": 0.06, "model": "says-2", "digit": 1}),
     (
-        "verdict",
+        "give_feedback",
         {
             "strokes": [[[0.1, 0.2]]],
             "width": 0.06,
@@ -486,15 +486,15 @@ POSTED: list[tuple[str, Any]] = [
             "sketch": "b",
         },
     ),
-    ("standing", {"visitor": 5}),
-    ("standing", {"visitor": "x" * 100_000}),
+    ("scores", {"visitor": 5}),
+    ("scores", {"visitor": "x" * 100_000}),
 ]
 
 
 def test_anything_may_be_posted_and_gets_one_sentence(pad: Sketchpad, pad_app: App) -> None:
     component = pad.page.evaluate(
         """() => window.gradio_config.components.find(
-            part => (part.props.server_fns || []).includes("answer")).id"""
+            part => (part.props.server_fns || []).includes("predict")).id"""
     )
     for function, data in POSTED:
         call = {"session_hash": "x", "component_id": component, "fn_name": function, "data": data}

@@ -55,7 +55,7 @@ def named_functions(workspace: Workspace) -> dict[str, Callable]:
 def test_the_prediction_is_calibrated_and_returns_its_input(
     workspace: Workspace, network: DigitCNN
 ) -> None:
-    answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)
+    answer = sketchpad_tab.predict_sketch(Models(workspace), DRAWN)
     pixels = torch.frombuffer(bytearray(base64.b64decode(answer["seen"])), dtype=torch.uint8)
     with torch.inference_mode():
         logits = network(network.prepare(pixels.view(1, 28, 28)))[0]
@@ -65,14 +65,14 @@ def test_the_prediction_is_calibrated_and_returns_its_input(
 
 
 def test_the_reply_tells_whether_training_occupies_the_processor(workspace: Workspace) -> None:
-    answer = named_functions(workspace)["answer"]
-    assert answer(DRAWN)["busy"] is False
+    predict = named_functions(workspace)["predict"]
+    assert predict(DRAWN)["busy"] is False
     workspace.job.exclusive.register(lambda: "A training is running.")
-    assert answer(DRAWN)["busy"] is True
+    assert predict(DRAWN)["busy"] is True
 
 
 def test_a_blank_sketch_gets_no_prediction(workspace: Workspace) -> None:
-    assert sketchpad_tab.answer_sketch(Models(workspace), {**DRAWN, "strokes": []}) == {
+    assert sketchpad_tab.predict_sketch(Models(workspace), {**DRAWN, "strokes": []}) == {
         "digit": None
     }
 
@@ -83,20 +83,20 @@ def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
     file = io.BytesIO()
     image.save(file, "PNG")
     payload = {"model": "a", "picture": base64.b64encode(file.getvalue()).decode()}
-    answer = sketchpad_tab.answer_sketch(Models(workspace), payload)
+    answer = sketchpad_tab.predict_sketch(Models(workspace), payload)
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
 def test_each_digit_of_a_number_gets_feedback_of_its_own(workspace: Workspace) -> None:
     models = Models(workspace)
     bars = [[[x, 0.3], [x, 0.7]] for x in (0.2, 0.8)]
-    answer = sketchpad_tab.answer_sketch(models, {**DRAWN, "strokes": bars})
+    answer = sketchpad_tab.predict_sketch(models, {**DRAWN, "strokes": bars})
     assert (answer["digit"], answer["is_digit"]) == (None, False)
     assert answer["number"] == "".join(str(part["digit"]) for part in answer["parts"])
     assert len(answer["parts"]) == 2
     for place, part in enumerate(answer["parts"]):
-        verdict = {**JUDGED, "seen": part["seen"], "sketch": f"s-{place}", "digit": part["digit"]}
-        reply = sketchpad_tab.record_feedback(workspace, models, verdict, NOW)
+        feedback = {**JUDGED, "seen": part["seen"], "sketch": f"s-{place}", "digit": part["digit"]}
+        reply = sketchpad_tab.record_feedback(workspace, models, feedback, NOW)
         assert reply["answer"] == part["digit"]
     assert len(workspace.feedback.entries()) == 2
 
@@ -113,7 +113,7 @@ def test_the_pad_gets_the_ink_of_a_picture(workspace: Workspace) -> None:
     file = io.BytesIO()
     image.save(file, "PNG")
     payload = {"model": "a", "picture": base64.b64encode(file.getvalue()).decode()}
-    answer = sketchpad_tab.answer_sketch(Models(workspace), payload)
+    answer = sketchpad_tab.predict_sketch(Models(workspace), payload)
     stencil = Image.open(io.BytesIO(base64.b64decode(answer["ink"].split(",")[1])))
     assert stencil.size == image.size
     assert stencil.getchannel("A").getpixel((120, 40)) == 255
@@ -124,7 +124,7 @@ def test_feedback_stores_the_servers_own_prediction_and_returns_the_scores(
     workspace: Workspace,
 ) -> None:
     claimed = {**JUDGED, "answer": 7, "probabilities": [0] * 7 + [1, 0, 0]}
-    answer = sketchpad_tab.answer_sketch(Models(workspace), DRAWN)["digit"]
+    answer = sketchpad_tab.predict_sketch(Models(workspace), DRAWN)["digit"]
     other = (answer + 1) % 10
     wrong = sketchpad_tab.record_feedback(
         workspace, Models(workspace), {**claimed, "digit": other}, NOW
@@ -139,7 +139,7 @@ def test_feedback_stores_the_servers_own_prediction_and_returns_the_scores(
     assert right["all"]["total"] == 1
     (row,) = workspace.feedback.entries(limit=9)
     assert (row.answer, row.true_digit) == (answer, answer)
-    assert right["kept"] == "feedback.sqlite3 on the computer running this app"
+    assert right["stored_in"] == "feedback.sqlite3 on the computer running this app"
 
 
 def test_feedback_that_the_browser_sends_again_is_stored_once_and_answered_as_stored(
@@ -163,8 +163,8 @@ def test_not_a_digit_is_a_label_everywhere_and_a_prediction_with_a_detector(
     strict = random_detector().with_threshold(1e9)
     save(tmp_path / "checkpoints" / "strict.pt", network, details, strict)
     models = Models(workspace)
-    sure = sketchpad_tab.answer_sketch(models, DRAWN)
-    refused = sketchpad_tab.answer_sketch(models, {**DRAWN, "model": "strict"})
+    sure = sketchpad_tab.predict_sketch(models, DRAWN)
+    refused = sketchpad_tab.predict_sketch(models, {**DRAWN, "model": "strict"})
     assert (sure["is_digit"], refused["is_digit"]) == (None, False)
     assert sure["digit"] == refused["digit"]
     judged = {**JUDGED, "digit": None}
@@ -175,9 +175,9 @@ def test_not_a_digit_is_a_label_everywhere_and_a_prediction_with_a_detector(
 
 
 def test_undefined_shares_are_null(workspace: Workspace) -> None:
-    standing = sketchpad_tab.scores_of(workspace, {"visitor": "v" * 32})
+    scores = sketchpad_tab.scores_of(workspace, {"visitor": "v" * 32})
     nothing = {"right": 0, "total": 0, "share": None, "low": None, "high": None}
-    assert standing["mine"] == standing["all"] == nothing
+    assert scores["mine"] == scores["all"] == nothing
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,10 @@ def test_errors_are_sentences_and_unexpected_ones_are_logged(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     functions = named_functions(workspace)
-    assert set(functions) == {"answer", "verdict", "standing"}
+    assert set(functions) == {"predict", "give_feedback", "scores"}
     for payload in (None, [], "x", 3):
-        assert "invalid sketch" in functions["answer"](payload)["error"]
-    assert "There is no checkpoint" in functions["answer"]({**DRAWN, "model": "b"})["error"]
+        assert "invalid sketch" in functions["predict"](payload)["error"]
+    assert "There is no checkpoint" in functions["predict"]({**DRAWN, "model": "b"})["error"]
     assert caplog.records == []
 
     class Broken(Models):

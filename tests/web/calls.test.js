@@ -80,9 +80,9 @@ test("Retry-After is read as seconds and as a date", () => {
 
 test("a failed call is an error, and the next ones send nothing", async (context) => {
   const { app, connection, pass } = connect(context, refuse);
-  const reply = await connection.call("answer");
+  const reply = await connection.call("predict");
   assert.deepEqual(reply, { error: NOT_RESPONDING, unavailable: true });
-  for (let i = 0; i < 50; i += 1) assert.ok((await connection.call("answer")).unavailable);
+  for (let i = 0; i < 50; i += 1) assert.ok((await connection.call("predict")).unavailable);
   assert.equal(app.sent.length, 1);
   await pass(5);
   assert.equal(app.sent.length, 3);
@@ -97,7 +97,7 @@ test("a failed call is an error, and the next ones send nothing", async (context
 
 test("a call that is never answered ends after its time", async (context) => {
   const { connection, pass } = connect(context, () => new Promise(() => {}));
-  const reply = connection.call("answer");
+  const reply = connection.call("predict");
   await pass(16);
   assert.deepEqual(await reply, { error: NOT_RESPONDING, unavailable: true });
 });
@@ -110,12 +110,12 @@ test("the probe's success tells everybody, with what it replied", async (context
   connection.addEventListener("probe", (event) => {
     heard.push(/** @type {CustomEvent} */ (event).detail);
   });
-  await connection.call("answer");
+  await connection.call("predict");
   app.answer = () => json({ app: 7 });
   await pass(2);
   assert.deepEqual(heard, ["down", "up", { app: 7 }]);
   assert.equal(connection.notice, "");
-  assert.deepEqual(await connection.call("answer"), { app: 7 });
+  assert.deepEqual(await connection.call("predict"), { app: 7 });
 });
 
 test("calls that fail while the probe succeeds do not bring the short pauses back", async (context) => {
@@ -123,9 +123,9 @@ test("calls that fail while the probe succeeds do not bring the short pauses bac
     name === "news" ? json({}) : json({}, { status: 503 }),
   );
   connection.addEventListener("state", () => {
-    if (connection.state === "up") connection.call("answer");
+    if (connection.state === "up") connection.call("predict");
   });
-  await connection.call("answer");
+  await connection.call("predict");
   await pass(5);
   assert.equal(app.sent.length, 3);
   await pass(55);
@@ -136,7 +136,7 @@ test("Retry-After is waited for", async (context) => {
   const { app, connection, pass } = connect(context, () =>
     json({}, { status: 429, headers: { "Retry-After": "100" } }),
   );
-  await connection.call("answer");
+  await connection.call("predict");
   await pass(99);
   assert.equal(app.sent.length, 1);
   await pass(2);
@@ -145,7 +145,7 @@ test("Retry-After is waited for", async (context) => {
 
 test("a hidden page asks when it is looked at again", async (context) => {
   const { app, connection, pass } = connect(context, refuse);
-  await connection.call("answer");
+  await connection.call("predict");
   app.hidden = true;
   await pass(60);
   assert.equal(app.sent.length, 1);
@@ -159,7 +159,7 @@ test("a hidden page asks when it is looked at again", async (context) => {
 test("a delivery waits for the app and is tried three times at most", async (context) => {
   const { app, connection, pass } = connect(context, refuse);
   let waits = 0;
-  const first = connection.deliver("verdict", {}, { onWait: () => (waits += 1) });
+  const first = connection.deliver("give_feedback", {}, { onWait: () => (waits += 1) });
   await pass(1);
   app.answer = () => json({ done: true });
   await pass(2);
@@ -167,14 +167,14 @@ test("a delivery waits for the app and is tried three times at most", async (con
   assert.equal(waits, 1);
 
   app.answer = (name) => (name === "news" ? json({}) : json({}, { status: 502 }));
-  const second = connection.deliver("verdict", {});
+  const second = connection.deliver("give_feedback", {});
   await pass(30);
   assert.ok((await second).unavailable);
-  assert.equal(app.sent.filter(([name]) => name === "verdict").length, 2 + 3);
+  assert.equal(app.sent.filter(([name]) => name === "give_feedback").length, 2 + 3);
 });
 
 test("a refusal is its sentence, and the app is not taken to be away", async (context) => {
   const { connection } = connect(context, () => json({ detail: "Too large." }, { status: 413 }));
-  assert.deepEqual(await connection.call("answer"), { error: "Too large." });
+  assert.deepEqual(await connection.call("predict"), { error: "Too large." });
   assert.equal(connection.state, "up");
 });

@@ -370,7 +370,7 @@ function startFeedback(root) {
   statistics.addEventListener("toggle", () => {
     if (statistics.open) showStatistics();
   });
-  addEventListener("digitcnn-verdict", refresh); // from the pad
+  addEventListener("digitcnn-feedback", refresh); // from the pad
   onConnection((text) => {
     root.classList.toggle("offline", text !== "");
     say(text, text !== "");

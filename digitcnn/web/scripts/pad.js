@@ -216,7 +216,7 @@ function startPad(root) {
       const late = setTimeout(() => show([], "No prediction"), LATE);
       const reply = isBlank()
         ? { digit: null }
-        : await connection.call("answer", { model: modelName(), ...wholeSketch() });
+        : await connection.call("predict", { model: modelName(), ...wholeSketch() });
       clearTimeout(late);
       if (reply.busy) earliest = began + BUSY_PACE;
       predicted = asked; // one that the app could not give is asked for when it is back
@@ -377,7 +377,7 @@ function startPad(root) {
     const model = modelName();
     const payload = { model, ...part.content, visitor, sketch: name };
     const reply = await connection.deliver(
-      "verdict",
+      "give_feedback",
       { ...payload, digit: label === NONE ? null : label },
       {
         onWait: ({ error }) => {
@@ -393,7 +393,7 @@ function startPad(root) {
       return false;
     }
     showScores(reply);
-    dispatchEvent(new Event("digitcnn-verdict"));
+    dispatchEvent(new Event("digitcnn-feedback"));
     const predictedLabel = reply.answer ?? NONE;
     given.set(name, { label, predicted: predictedLabel, model });
     const isThere = sketchId() === id;
@@ -417,11 +417,11 @@ function startPad(root) {
   const scores = {};
 
   /** @param {import("./calls.js").Reply} reply */
-  function showScores({ mine, all, kept, error }) {
+  function showScores({ mine, all, stored_in: place, error }) {
     if (error) return;
     Object.assign(scores, { You: mine, Everyone: all });
     drawScores();
-    find(root, ".kept").textContent = `Feedback and sketches are stored in ${kept}.`;
+    find(root, ".stored-in").textContent = `Feedback and sketches are stored in ${place}.`;
   }
 
   function drawScores() {
@@ -451,7 +451,7 @@ function startPad(root) {
   });
 
   async function refreshScores() {
-    showScores(await connection.call("standing", { visitor }));
+    showScores(await connection.call("scores", { visitor }));
   }
 
   // ---- Keys and images -------------------------------------------------------------------------
