@@ -3,10 +3,8 @@
     save     network + details -> a new ``.pt`` file
     load     any weight file or its bytes -> Checkpoint, or CheckpointError with one sentence
 
-A file of ours holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details``
-and, after a finished training, ``novelty``: the OOD detector. Weights of other networks are
-rebuilt (``rebuild``), ONNX models run as they are (``onnx_models``). How an untrusted file is read:
-``reader``.
+``own_format`` defines the contents of a file of ours. Weights of other networks are rebuilt
+(``rebuild``), ONNX models run as they are (``onnx_models``). ``reader`` reads untrusted files.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,28 +26,24 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, CheckpointError
 from digitcnn.files import atomic_write
 from digitcnn.network import reader
-from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.details import Details
-from digitcnn.network.model import FEATURES, MNIST_MEAN, MNIST_STD, DigitCNN, Network
+from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.onnx_models import WORKERS, OnnxForm, is_onnx, open_onnx
-from digitcnn.network.ood import OODDetector, check_ood, checked_ood, is_earlier, shipped_detector
+from digitcnn.network.ood import OODDetector
+from digitcnn.network.own_format import AnyNetwork, StoredModel, filled, read_own
 from digitcnn.network.reader import (
     InvalidCheckpoint,
     StateDict,
-    TensorSpec,
     WeightFile,
-    listed,
     shown,
 )
-from digitcnn.network.reader.state_dicts import MAX_TENSORS
 from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
 from digitcnn.network.rebuild import IMAGES, RebuiltNetwork, Recipe, rebuild
 from digitcnn.network.rebuild.own import (
     IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
     choose_scaling,
-    expected_specs,
     match,
 )
 from digitcnn.options import NETWORKS
@@ -67,14 +60,7 @@ __all__ = [
     "save",
 ]
 
-FORMAT, FORMAT_VERSION = "digitcnn checkpoint", 1
 MAX_NAME = 120
-MAX_DESCRIPTION = 1000
-
-_LAYERS = {"convolutions": [32, 64], "kernel": 3, "hidden": FEATURES, "classes": 10}
-
-# What can be saved in our format.
-AnyNetwork = Network | RebuiltNetwork
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -268,7 +254,7 @@ def save(
     Raises CheckpointError when the name is taken or the file cannot be written; nothing is left.
     """
     buffer = io.BytesIO()
-    torch.save(_content(network, details, ood, description), buffer)
+    torch.save(StoredModel(network, details, ood, description).content(), buffer)
     try:
         with atomic_write(path, new=True) as file:
             file.write(buffer.getbuffer())
@@ -283,56 +269,6 @@ def save(
             f"({error.strerror or error}); free space or choose another folder."
         ) from error
     return digest_of(network)
-
-
-def _content(
-    network: AnyNetwork, details: Details, ood: OODDetector | None, description: str
-) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "details": details.to_plain(),
-    }
-    if isinstance(network, RebuiltNetwork):
-        content["architecture"] = {
-            "name": "rebuilt",
-            "description": description,
-            **network.recipe.to_plain(),
-        }
-        content["weights"] = _plain(network.tensors)
-        return content
-    weights = _plain(network.state_dict())
-    if details.digits is None:
-        return dict(weights)
-    content["architecture"] = _architecture(type(network), network.input_mean, network.input_std)
-    content["weights"] = weights
-    if ood is not None:
-        content["novelty"] = _plain(ood.tensors)  # the name that this part has in files
-    return content
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # A clone has memory of its own size: no part of a larger tensor is written.
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _architecture(
-    architecture: type[Network], input_mean: float, input_std: float
-) -> dict[str, Any]:
-    return {
-        "name": architecture.name,
-        "layers": _LAYERS if architecture is DigitCNN else _layers(architecture),
-        "input_mean": input_mean,
-        "input_std": input_std,
-        "dropout": architecture.dropout_rate,
-    }
-
-
-def _layers(architecture: type[Network]) -> list[dict[str, Any]]:
-    return [
-        {"kind": type(layer).__name__, **dataclasses.asdict(layer)}
-        for layer in architecture.layers()
-    ]
 
 
 # --- load ---------------------------------------------------------------------------------------
@@ -384,7 +320,7 @@ def _read(
     content = file.content
     form = content.get("format") if isinstance(content, dict) else None
     if isinstance(form, str) and form.startswith("digitcnn"):
-        return _read_own(file)
+        return _loaded(read_own(file))
     return _read_other(file, digits, recipe if isinstance(recipe, Recipe) else None)
 
 
@@ -404,19 +340,15 @@ def _read_onnx(
     )
 
 
-def _loaded(
-    network: AnyNetwork,
-    details: Details,
-    ood: OODDetector | None = None,
-    description: str = "",
-) -> Checkpoint:
+def _loaded(stored: StoredModel) -> Checkpoint:
+    network = stored.network
     return Checkpoint(
-        details=details,
+        details=stored.details,
         name="",
         digest=digest_of(network),
         size=0,
-        ood=ood,
-        description=description,
+        ood=stored.ood,
+        description=stored.description,
         recipe=network.recipe if isinstance(network, RebuiltNetwork) else None,
         held=network,
         architecture=network.name if isinstance(network, Network) else NETWORKS[0],
@@ -430,115 +362,6 @@ def _check_name(file_name: str) -> None:
             f"has a name of more than {MAX_NAME} characters, or with some that cannot be shown; "
             "rename the file"
         )
-
-
-def _read_own(file: WeightFile) -> Checkpoint:
-    content = file.content
-    if content["format"] != FORMAT or type(content.get("format_version")) is not int:
-        raise InvalidCheckpoint("is in an unknown format; choose a digitcnn checkpoint")
-    if content["format_version"] != FORMAT_VERSION:
-        raise InvalidCheckpoint(
-            f"uses format version {shown(str(content['format_version']), 20)}, but this version of "
-            f"digitcnn reads {FORMAT_VERSION}; use the version that wrote it"
-        )
-    parts = {"format", "format_version", "architecture", "weights", "details"}
-    if set(content) - {"novelty"} != parts:
-        raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
-    weights, architecture = content["weights"], content["architecture"]
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(spec, TensorSpec) for name, spec in weights.items()
-    ):
-        raise InvalidCheckpoint("contains no named weights; copy or download it again")
-    if isinstance(architecture, dict) and architecture.get("name") == "rebuilt":
-        return _read_kept(file, architecture, weights, content["details"])
-    network_class = _architecture_of(architecture)
-    _check_weights(network_class, weights)
-    scaling = _check_architecture(network_class, architecture)
-    details = Details.read(content["details"])
-    ood = None
-    if "novelty" in content:
-        if is_earlier(content["novelty"]):
-            ood = shipped_detector()
-        else:
-            check_ood(content["novelty"])
-            ood = checked_ood(read_tensors(file, content["novelty"]))
-    tensors = read_tensors(file, weights)
-    network = _fill(network_class, scaling, tensors, {name: name for name in weights})
-    return _loaded(network, details, ood)
-
-
-def _read_kept(
-    file: WeightFile, architecture: dict[str, Any], weights: dict[str, TensorSpec], details: Any
-) -> Checkpoint:
-    """Read a rebuilt network that was saved in our format."""
-    recipe = Recipe.from_plain(architecture)
-    description = architecture.get("description")
-    if type(description) is not str or len(description) > MAX_DESCRIPTION:
-        raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
-    if len(weights) > MAX_TENSORS:
-        raise InvalidCheckpoint(
-            f"has {len(weights):,} tensors, so it is not a small digit classifier; choose another "
-            "file"
-        )
-    for name, spec in weights.items():
-        if spec.dtype != "float32":
-            raise InvalidCheckpoint(
-                f"has the wrong type: tensor {shown(name)} is {spec.dtype} instead of float32; "
-                "copy or download it again"
-            )
-    try:
-        recipe.check({name: spec.shape for name, spec in weights.items()})
-        network = RebuiltNetwork(recipe, read_tensors(file, weights))
-    except ValueError as error:
-        raise InvalidCheckpoint(
-            "describes a network that does not fit its weights; copy or download it again"
-        ) from error
-    for name, tensor in network.tensors.items():
-        _check_numbers(name, name, tensor)
-    return _loaded(network, Details.read(details, trained=False), None, shown(description, 990))
-
-
-def _architecture_of(values: Any) -> type[Network]:
-    """The architecture that a file names; the default one for a name that is none."""
-    name = values.get("name") if isinstance(values, dict) else None
-    return ARCHITECTURES.get(name, DigitCNN) if isinstance(name, str) else DigitCNN
-
-
-def _check_weights(network_class: type[Network], weights: Mapping[str, TensorSpec]) -> None:
-    """Raise InvalidCheckpoint unless these are the tensors of that network."""
-    expected = expected_specs(network_class)
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        raise InvalidCheckpoint(f"lacks {listed(missing)}; copy or download it again")
-    if set(weights) - set(expected):
-        raise InvalidCheckpoint("has unexpected tensors; copy or download it again")
-    for name, (dtype, shape) in expected.items():
-        spec = weights[name]
-        if spec.shape != shape:
-            raise InvalidCheckpoint(
-                f"is a different network: tensor {name} is {_sides(spec.shape)} instead of "
-                f"{_sides(shape)}; choose a digitcnn checkpoint"
-            )
-        if spec.dtype != dtype:
-            raise InvalidCheckpoint(
-                f"has the wrong type: tensor {name} is {spec.dtype} instead of {dtype}; save it "
-                "in that type"
-            )
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single number"
-
-
-def _check_architecture(network_class: type[Network], values: Any) -> tuple[float, float]:
-    """Return the input's mean and deviation. Raises InvalidCheckpoint for other networks."""
-    for scaling in INPUT_SCALINGS.values():
-        if values == _architecture(network_class, *scaling):
-            return scaling
-    raise InvalidCheckpoint(
-        "describes a network that this version of digitcnn does not support; use the version that "
-        "wrote it"
-    )
 
 
 # How many sets of weights in one file are tried, the largest first.
@@ -572,45 +395,6 @@ def _read_state(
                 raise wrong_type(theirs, spec)
         tensors = read_tensors(file, {n: state.tensors[n] for n in names.values()})
         scaling = INPUT_SCALINGS["MNIST mean and deviation"]
-        return _loaded(_fill(DigitCNN, scaling, tensors, names), Details())
+        return _loaded(StoredModel(filled(DigitCNN, scaling, tensors, names), Details()))
     rebuilt = rebuild(state, file, digits, recipe)
-    return _loaded(rebuilt.network, Details(), None, rebuilt.verdict)
-
-
-def _fill(
-    network_class: type[Network],
-    scaling: tuple[float, float],
-    tensors: Mapping[str, Tensor],
-    names: Mapping[str, str],
-) -> Network:
-    """Return a network of ours with these weights; names: ours to those in ``tensors``."""
-    # Others' files may lack biases of convolutions and counters of batches.
-    weights = {
-        name: torch.zeros(shape, dtype=getattr(torch, dtype))
-        for name, (dtype, shape) in expected_specs(network_class).items()
-        if name not in names
-    }
-    for ours, theirs in names.items():
-        tensor = tensors[theirs]
-        weights[ours] = tensor.long() if ours.endswith("num_batches_tracked") else tensor.float()
-    for ours, tensor in weights.items():
-        _check_numbers(ours, names.get(ours, ours), tensor)
-    # On the meta device no initial weights are drawn: that would cost time, and change the
-    # process-wide random numbers of whoever else uses them.
-    with torch.device("meta"):
-        network = network_class(*scaling)
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def _check_numbers(place: str, name: str, tensor: Tensor) -> None:
-    """Raise InvalidCheckpoint for weights that a working network does not have."""
-    if not bool(torch.isfinite(tensor).all()):
-        raise InvalidCheckpoint(
-            f"has NaN or infinite numbers in its tensor {shown(name)}, so its training diverged; "
-            "train it again"
-        )
-    if place.endswith("running_var") and not bool((tensor > 0).all()):
-        raise InvalidCheckpoint(
-            f"has variances that are not positive in its tensor {shown(name)}; train it again"
-        )
+    return _loaded(StoredModel(rebuilt.network, Details(), description=rebuilt.verdict))

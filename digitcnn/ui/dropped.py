@@ -12,8 +12,9 @@ from pathlib import Path, PurePath
 
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
-from digitcnn.network.checkpoint import AnyNetwork, Checkpoint, generated_digits, load
+from digitcnn.network.checkpoint import Checkpoint, generated_digits, load
 from digitcnn.network.filenames import numbered, safe_filename, save_under_free_name
+from digitcnn.network.own_format import AnyNetwork
 
 # Models of a page that has not asked for them for so long expire.
 SECONDS_HELD = 70 * 60

@@ -19,6 +19,7 @@ from torch import nn
 from digitcnn.errors import CheckpointError
 from digitcnn.network import checkpoint
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.own_format import FORMAT
 from digitcnn.network.reader import StateDict, TensorSpec
 from digitcnn.network.reader.tensors import Storage, contiguous_stride
 from digitcnn.network.rebuild.guesses import Choices, Facts
@@ -129,7 +130,7 @@ def tensors_that_share_a_storage(recipe: bool) -> bytes:
         "steps": b"](" + steps + b"e",
     }
     content = {
-        "format": text(checkpoint.FORMAT),
+        "format": text(FORMAT),
         "format_version": number(1),
         "architecture": dict_of(architecture),
         "details": b"}",

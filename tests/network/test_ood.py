@@ -19,10 +19,11 @@ from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.sketch import from_image, from_images, from_strokes
 from digitcnn.errors import CheckpointError
-from digitcnn.network.checkpoint import FORMAT, load, save
+from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.ood import EARLIER, TENSORS, WEIGHTS_FILE, shipped_detector
+from digitcnn.network.own_format import FORMAT
 
 DETAILS = Details(digits="synthetic", epochs=1, planned_epochs=1, state="finished")
 

@@ -30,6 +30,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network import checkpoint, reader
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.own_format import FORMAT
 from digitcnn.network.reader import TensorSpec
 from digitcnn.network.reader.pickle_reader import MAX_DESCRIPTION
 from digitcnn.network.reader.tensors import read_tensors
@@ -129,7 +130,7 @@ def state() -> dict[str, torch.Tensor]:
 def own(**parts: Any) -> dict[str, Any]:
     """The content of a file of ours, with parts replaced."""
     content = {
-        "format": checkpoint.FORMAT,
+        "format": FORMAT,
         "format_version": 1,
         "architecture": {
             "name": "digitcnn",
@@ -1098,7 +1099,7 @@ def test_damage_anywhere_in_a_legacy_file_never_ends_in_another_error() -> None:
 
 
 def test_damage_anywhere_in_the_description_never_ends_in_another_error() -> None:
-    small = {"format": checkpoint.FORMAT, "format_version": 1, "weights": {"a": torch.zeros(2)}}
+    small = {"format": FORMAT, "format_version": 1, "weights": {"a": torch.zeros(2)}}
     with zipfile.ZipFile(io.BytesIO(saved({**small, **perceptron()}))) as file:
         folder = file.namelist()[0].split("/")[0]
         records = {name: file.read(name) for name in file.namelist()}
