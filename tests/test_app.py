@@ -43,7 +43,7 @@ def app_py(
     )
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_gives_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -75,7 +75,7 @@ def startup_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("place", [["--port", "99999"], ["--host", "203.0.113.7"]])
-def test_an_unavailable_address_is_one_sentence(
+def test_an_unavailable_address_gives_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: list[str]
 ) -> None:
     assert place[1] in startup_error(
@@ -84,7 +84,7 @@ def test_an_unavailable_address_is_one_sentence(
 
 
 @pytest.mark.parametrize("arguments", [["--port", "soon"], ["--device", "abacus"], ["--nonsense"]])
-def test_unusable_arguments_are_one_sentence(
+def test_unusable_arguments_give_one_sentence(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     assert arguments[-1] in startup_error(capsys, *arguments)
@@ -100,7 +100,7 @@ def test_unusable_arguments_are_one_sentence(
         ("GRADIO_SERVER_NAME", "203.0.113.7", "203.0.113.7"),
     ],
 )
-def test_unusable_variables_are_one_sentence(
+def test_unusable_variables_give_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -113,7 +113,7 @@ def test_unusable_variables_are_one_sentence(
 
 
 @pytest.mark.parametrize("variable", ["GRADIO_NODE_NUM_PORTS", "GRADIO_DEBUG"])
-def test_an_error_of_gradio_at_import_or_launch_is_one_sentence(
+def test_an_error_of_gradio_at_import_or_launch_gives_one_sentence(
     tmp_path: Path, variable: str
 ) -> None:
     folders = ["--output-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--device", "cpu"]

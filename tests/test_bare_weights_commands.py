@@ -45,7 +45,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     ],
     ids=lambda arguments: " ".join(arguments),
 )
-def test_bare_weights_answer_as_their_checkpoint_does(
+def test_weights_only_predict_as_their_checkpoint_does(
     twins: tuple[Path, Path],
     arguments: tuple[str, ...],
     data_dir: Path,
@@ -70,7 +70,7 @@ def test_an_exported_page_is_of_the_same_network(
     assert bare["digest"] == told["digest"]
 
 
-def test_comparing_them_finds_one_network(
+def test_comparing_weights_only_with_their_checkpoint_finds_one_network(
     twins: tuple[Path, Path], data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = call(capsys, "compare", *twins, "--digits", "small", "--data-dir", data_dir)
@@ -79,7 +79,7 @@ def test_comparing_them_finds_one_network(
     assert found["models"][0]["digest"] == found["models"][1]["digest"]
 
 
-def test_the_figures_say_which_scaling_was_taken(
+def test_the_figures_name_the_scaling_that_was_inferred(
     twins: tuple[Path, Path], data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["figures", "--checkpoint", str(twins[0]), "--digits", "small", "--passes", "2"]

@@ -81,7 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[s
     return result["checkpoint"], result["metrics"]
 
 
-def test_train_writes_a_run_and_a_checkpoint_and_says_so_in_json(here: Here) -> None:
+def test_train_writes_a_run_and_a_checkpoint_and_names_them_in_json(here: Here) -> None:
     result = here.json("train", *TINY, "--name", "first", *here.folders())
     assert set(result) == {"run", "checkpoint", "digest", "epochs", "seconds", "metrics"}
     assert (result["run"], result["epochs"]) == ("first", 2)
@@ -101,7 +101,7 @@ def test_the_same_command_gives_the_same_weights(here: Here) -> None:
     assert first["metrics"] == second["metrics"]
 
 
-def test_a_training_says_a_line_for_each_epoch_and_phase(here: Here) -> None:
+def test_a_training_prints_a_line_for_each_epoch_and_phase(here: Here) -> None:
     assert main(["train", *TINY, *here.folders()]) == 0
     said = here.capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in said if line.startswith("epoch")] == [
@@ -140,13 +140,13 @@ def test_no_save_writes_neither_checkpoint_nor_resume_state(here: Here) -> None:
         (["--no-such-option"], "--no-such-option"),
     ],
 )
-def test_unusable_settings_are_one_sentence(here: Here, arguments: list[str], named: str) -> None:
+def test_unusable_settings_give_one_sentence(here: Here, arguments: list[str], named: str) -> None:
     assert named in here.refusal("train", "--digits", "small", *here.folders(), *arguments)
     assert not list(here.folder.rglob("*.pt"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission_is_one_sentence(here: Here) -> None:
+def test_a_folder_without_write_permission_gives_one_sentence(here: Here) -> None:
     here.folder.chmod(0o500)
     assert "cannot be written" in here.refusal("train", *TINY, *here.folders())
 
@@ -159,7 +159,7 @@ def lay_small_set(folder: Path, data_dir: Path) -> Path:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "swapped", "oversized", "html", "empty"])
-def test_a_damaged_digit_file_is_one_sentence(here: Here, damage: str) -> None:
+def test_a_damaged_digit_file_gives_one_sentence(here: Here, damage: str) -> None:
     data = lay_small_set(here.folder, here.data_dir)
     images = data / "small" / "train-images-idx3-ubyte.gz"
     labels = data / "small" / "train-labels-idx1-ubyte.gz"
@@ -201,7 +201,7 @@ def picture(path: Path, data_dir: Path) -> int:
     return int(test.labels[0])
 
 
-def test_predict_answers_every_picture(here: Here, trained: tuple[str, dict[str, Any]]) -> None:
+def test_predict_classifies_every_picture(here: Here, trained: tuple[str, dict[str, Any]]) -> None:
     digit, blank, two = (here.folder / f"{name}.png" for name in ("digit", "blank", "two"))
     picture(digit, here.data_dir)
     Image.new("L", (50, 40), 255).save(blank)
@@ -221,7 +221,7 @@ def test_predict_answers_every_picture(here: Here, trained: tuple[str, dict[str,
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
-def test_a_picture_that_is_none_is_one_sentence(
+def test_a_picture_that_is_not_an_image_gives_one_sentence(
     here: Here, trained: tuple[str, dict[str, Any]], content: bytes
 ) -> None:
     broken = here.folder / "broken.png"
@@ -230,7 +230,7 @@ def test_a_picture_that_is_none_is_one_sentence(
     assert "gone.png" in here.refusal("predict", "--checkpoint", trained[0], "gone.png")
 
 
-def test_a_file_that_is_no_checkpoint_is_one_sentence(here: Here) -> None:
+def test_a_file_that_is_not_a_checkpoint_gives_one_sentence(here: Here) -> None:
     text = here.folder / "text.pt"
     text.write_text("just words")
     assert "text.pt" in here.refusal("predict", "--checkpoint", str(text), "x.png")

@@ -124,7 +124,7 @@ def test_a_damaged_default_set_is_never_replaced_by_another(
     assert "synthetic" not in err
 
 
-def test_a_bad_address_of_feedback_is_one_sentence(
+def test_a_bad_address_of_feedback_gives_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DIGITCNN_FEEDBACK_URL", "mysql://host/db")
@@ -159,7 +159,7 @@ def test_image_files_become_training_images(
         (["gone.npz", "--name", "small"], "has test digits already"),
     ],
 )
-def test_a_refused_set_is_one_sentence(
+def test_a_refused_set_gives_one_sentence(
     data_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     status, out, err = run(capsys, "data", "add", *arguments, "--data-dir", str(data_dir))
@@ -169,7 +169,7 @@ def test_a_refused_set_is_one_sentence(
 
 
 @pytest.mark.parametrize("option", [["--split", "other"], ["--frame", "square"], []])
-def test_unusable_options_are_one_sentence(
+def test_unusable_options_give_one_sentence(
     capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     name = ["--name", "mine"] if option else []

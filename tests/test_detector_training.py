@@ -67,7 +67,7 @@ def test_digits_that_stay_digits_when_rotated_are_not_used_rotated() -> None:
     assert len(shapes.draw(ones, 100, np.random.default_rng(0))) > 80
 
 
-def test_training_separates_digits_from_shapes(drawn: DigitSet) -> None:
+def test_a_trained_detector_separates_digits_from_shapes(drawn: DigitSet) -> None:
     digits, labels = digits_of_every_hand(drawn, 100, 30, np.random.default_rng(0))
     others = shapes.draw(drawn, len(digits), np.random.default_rng(1))
     # A chunk has to fit: 1,024 of either kind.

@@ -134,7 +134,7 @@ def test_not_a_digit_is_a_prediction_like_the_ten(
     assert store.score().right == int(right)
 
 
-def test_before_the_first_feedback_every_answer_is_empty(store: FeedbackStore) -> None:
+def test_queries_of_a_store_without_feedback_are_empty(store: FeedbackStore) -> None:
     assert store.entries() == []
     assert store.count() == store.count_labelled() == 0
     assert store.scores_by_digit() == {}
@@ -293,7 +293,7 @@ def test_a_model_has_the_name_of_its_latest_feedback(filled: FeedbackStore) -> N
     assert [model.name for model in filled.scores_by_model()] == ["renamed", "b"]
 
 
-def test_confidences_leave_out_predictions_that_show_none(filled: FeedbackStore) -> None:
+def test_confidences_leave_out_non_digits(filled: FeedbackStore) -> None:
     filled.record(sample(sketch_id="s5", answer=None, true_digit=None))
     seventy = [0.3] + [0.0] * 6 + [0.7] + [0.0] * 2
     filled.record(sample(sketch_id="s6", probabilities=seventy))

@@ -158,7 +158,7 @@ def test_the_first_feedback_waits_for_another_process_that_is_creating_the_file(
     assert FeedbackStore(path).count() == 1
 
 
-def test_readers_go_on_while_others_write(store: FeedbackStore) -> None:
+def test_readers_continue_while_others_write(store: FeedbackStore) -> None:
     store.record(sample())
 
     def write() -> None:

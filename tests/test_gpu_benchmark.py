@@ -39,7 +39,7 @@ def test_every_row_of_one_process_is_measured_on_the_cpu(data_dir: Path, tmp_pat
     assert rows["largest resident memory of the process"]["value"] > 100
 
 
-def test_a_part_that_fails_says_why_and_the_others_are_measured(
+def test_a_part_that_fails_reports_why_and_the_others_are_measured(
     data_dir: Path, drawn: DigitSet, cpu: Compute
 ) -> None:
     def broken(task: gpu.Task) -> Iterator[gpu.Row]:

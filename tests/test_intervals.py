@@ -40,7 +40,7 @@ def test_a_published_example_is_reproduced() -> None:
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
 
 
-def test_the_ends_are_exact() -> None:
+def test_intervals_of_extreme_shares_end_exactly_at_zero_and_one() -> None:
     assert wilson_interval(0, 3)[0] == 0.0
     assert wilson_interval(3, 3)[1] == 1.0
 
@@ -118,7 +118,7 @@ def test_paired_intervals_of_small_samples_contain_the_difference_and_mirror() -
             assert (low, high) == pytest.approx((-mirrored[1], -mirrored[0]), abs=1e-12)
 
 
-def test_pairing_narrows_the_interval_of_agreeing_answers() -> None:
+def test_pairing_narrows_the_interval_of_agreeing_predictions() -> None:
     low, high = newcombe_paired_difference(9_900, 20, 10, 70)
     unpaired_low, unpaired_high = newcombe_difference(9_920, 10_000, 9_910, 10_000)
     assert high - low < 0.6 * (unpaired_high - unpaired_low)

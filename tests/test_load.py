@@ -148,7 +148,7 @@ def sketch_together(app: App, pages: int, seconds: float, latest: float) -> None
     assert "Traceback" not in app.output()
 
 
-def test_sketches_are_answered_in_time_while_a_training_runs(app: App) -> None:
+def test_sketches_are_classified_in_time_while_a_training_runs(app: App) -> None:
     sketch_together(app, 3, 1, LATEST_BESIDE_OTHERS)
 
 

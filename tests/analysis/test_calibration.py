@@ -33,7 +33,7 @@ def test_the_fitted_temperature_is_scipys(overconfidence: float) -> None:
     assert fit_temperature(logits, labels) == pytest.approx(found.x, rel=1e-3)
 
 
-def test_answers_that_are_all_right_change_no_confidence() -> None:
+def test_predictions_that_are_all_right_change_no_confidence() -> None:
     logits = torch.eye(10).repeat(5, 1)
     labels = torch.arange(10, dtype=torch.uint8).repeat(5)
     assert fit_temperature(logits, labels) == 1
@@ -43,7 +43,7 @@ def test_logits_that_are_all_equal_change_no_confidence() -> None:
     assert fit_temperature(torch.ones(4, 10), torch.arange(4, dtype=torch.uint8)) == 1
 
 
-def test_answers_that_are_all_wrong_take_the_highest_temperature() -> None:
+def test_predictions_that_are_all_wrong_get_the_highest_temperature() -> None:
     logits = torch.eye(10).repeat(5, 1)
     labels = (torch.arange(10, dtype=torch.uint8) + 1).remainder(10).repeat(5)
     assert fit_temperature(logits, labels) == pytest.approx(HIGHEST, rel=1e-4)

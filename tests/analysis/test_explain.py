@@ -67,7 +67,7 @@ def test_blank_paper_contributes_nothing(network: DigitCNN) -> None:
 
 
 @pytest.mark.parametrize("strokes", [OPEN_FOUR, SEVEN, FIVE])
-def test_without_the_ink_that_speaks_most_the_lead_is_lost(
+def test_removing_the_ink_that_contributes_most_loses_the_lead(
     network: DigitCNN, strokes: list
 ) -> None:
     image = drawn(strokes)
@@ -89,14 +89,14 @@ def test_without_the_ink_that_speaks_most_the_lead_is_lost(
     assert lead_without(inked[strongest]) < min(chance)
 
 
-def test_only_ink_speaks_in_integrated_gradients(network: DigitCNN) -> None:
+def test_only_ink_contributes_to_integrated_gradients(network: DigitCNN) -> None:
     image = drawn(SEVEN)
     ink = integrated_gradients(network, image, 7, 1)
     assert not ink[image == 0].any()
     assert (ink[image > 0] != 0).float().mean() > 0.9
 
 
-def test_answer_and_rival_swapped_turn_every_sign(network: DigitCNN) -> None:
+def test_swapping_prediction_and_rival_turns_every_sign(network: DigitCNN) -> None:
     image = drawn(OPEN_FOUR)
     forth, back = (integrated_gradients(network, image, *pair) for pair in ((4, 9), (9, 4)))
     torch.testing.assert_close(forth, -back)
@@ -124,7 +124,7 @@ def test_gradients_stop_at_the_image(network: DigitCNN) -> None:
     assert all(value.grad is None and not value.requires_grad for value in network.parameters())
 
 
-def test_the_fast_twin_explains_the_same(network: DigitCNN) -> None:
+def test_the_inference_copy_explains_the_same(network: DigitCNN) -> None:
     image = drawn(FIVE)
     slow, fast = explain(load(SHIPPED).network, image), explain(network, image)
     assert (slow.answer, slow.rival) == (fast.answer, fast.rival) == (5, fast.rival)
@@ -145,7 +145,7 @@ def test_a_gap_effect_is_the_lead_lost_to_a_dot_there(network: DigitCNN) -> None
         assert float(gaps.effects[k]) == pytest.approx(taken, abs=1e-3)
 
 
-def test_no_gap_lies_on_ink(network: DigitCNN) -> None:
+def test_no_explained_gap_lies_on_ink(network: DigitCNN) -> None:
     image = drawn(OPEN_FOUR)
     gaps = gap_effects(network, image, 4, 9)
     under = image[gaps.places[:, 0], gaps.places[:, 1]]
@@ -164,7 +164,7 @@ def test_the_gap_at_the_top_distinguishes_an_open_four_from_a_nine(network: Digi
     assert lead_of(network, drawn(closed), 4, 9) < found.lead - points
 
 
-def test_the_rival_is_the_second_best_unless_another_is_named(network: DigitCNN) -> None:
+def test_the_rival_is_the_second_best_unless_another_is_chosen(network: DigitCNN) -> None:
     image = drawn(SEVEN)
     with torch.inference_mode():
         best, second = network(network.prepare(image[None]))[0].topk(2).indices.tolist()
@@ -200,7 +200,7 @@ def test_places_are_named_within_the_drawing(row: int, column: int, name: str) -
     assert found.strongest_gap() == (name, 2.0)
 
 
-def test_beside_a_narrow_one_left_is_left() -> None:
+def test_places_beside_a_narrow_digit_are_named_left_and_right() -> None:
     image = torch.zeros(28, 28, dtype=torch.uint8)
     image[4:24, 14:16] = 255
     gaps = Gaps(torch.tensor([[6, 8]]), torch.tensor([1.0]))

@@ -83,7 +83,7 @@ def test_near_duplicates_are_left_out_and_may_hide_a_part_of_the_gap(
     )
 
 
-def test_a_set_of_repeats_alone_leaves_nothing_to_compare(
+def test_a_set_of_near_duplicates_alone_leaves_nothing_to_compare(
     sets: tuple[DigitSet, DigitSet, DigitSet],
 ) -> None:
     reference, _, training = sets
@@ -92,7 +92,7 @@ def test_a_set_of_repeats_alone_leaves_nothing_to_compare(
         waterfall(Reader(), reference, same, training)
 
 
-def test_the_search_for_repeats_reports_its_progress(
+def test_the_search_for_near_duplicates_reports_its_progress(
     sets: tuple[DigitSet, DigitSet, DigitSet],
 ) -> None:
     steps: list[tuple[int, int]] = []

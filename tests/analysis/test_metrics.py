@@ -59,7 +59,7 @@ def test_every_number_agrees_with_scikit_learn(answered: Predictions, temperatur
     assert np.array_equal(result.confusion, reference.confusion_matrix(labels, answers))
 
 
-def test_one_image_gives_a_table_with_undefined_places() -> None:
+def test_one_image_gives_a_table_with_undefined_cells() -> None:
     one = evaluate(predictions(torch.eye(10)[3:4], torch.tensor([3], dtype=torch.uint8)))
     assert one.accuracy == 1
     assert 0 < one.accuracy_low < one.accuracy_high == 1
@@ -71,7 +71,7 @@ def test_one_image_gives_a_table_with_undefined_places() -> None:
     }  # fmt: skip
 
 
-def test_answers_that_are_all_wrong_score_zero() -> None:
+def test_predictions_that_are_all_wrong_score_zero() -> None:
     labels = torch.zeros(5, dtype=torch.uint8)
     result = evaluate(predictions(torch.eye(10)[[1, 1, 2, 2, 2]] * 50, labels))
     assert (result.accuracy, result.errors, result.macro_f1) == (0, 5, 0)
@@ -132,7 +132,7 @@ def test_saturated_logits_give_finite_losses() -> None:
     assert result.ece == pytest.approx(0.5)
 
 
-def test_temperature_changes_confidence_but_no_answer(answered: Predictions) -> None:
+def test_temperature_changes_confidence_but_no_prediction(answered: Predictions) -> None:
     cold, hot = evaluate(answered, 0.5), evaluate(answered, 4.0)
     assert cold.confusion == hot.confusion
     assert cold.nll != hot.nll

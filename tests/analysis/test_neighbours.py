@@ -57,14 +57,14 @@ def test_more_neighbours_than_references_are_refused(k: int) -> None:
         nearest(torch.ones(1, 2), torch.ones(3, 2), k)
 
 
-def test_a_near_repeat_is_much_nearer_to_one_image_than_to_any_other() -> None:
+def test_a_near_duplicate_is_much_nearer_to_one_image_than_to_any_other() -> None:
     training = random_images(40, 2)
     noisy = (training[:3].float() + 10).clamp(max=255).to(torch.uint8)
     queries = torch.cat([noisy, random_images(3, 3), torch.zeros(1, 28, 28, dtype=torch.uint8)])
     assert near_duplicates(queries, training).tolist() == [True] * 3 + [False] * 4
 
 
-def test_an_image_that_is_twice_among_the_training_images_is_a_repeat() -> None:
+def test_an_image_that_is_twice_among_the_training_images_is_a_near_duplicate() -> None:
     training = random_images(10, 4)
     twice = torch.cat([training, training[:1]])
     assert near_duplicates(training[:1], twice).tolist() == [True]

@@ -124,7 +124,7 @@ def test_chance_alone_explains_the_deviation_of_independent_masks(
     assert np.mean(few) == pytest.approx(found.chance**2, rel=0.1)
 
 
-def test_flips_are_images_that_any_pass_answers_otherwise(
+def test_flips_are_images_that_any_pass_predicts_otherwise(
     network: DigitCNN, predictions: Predictions
 ) -> None:
     found = measure(network, predictions, 6)

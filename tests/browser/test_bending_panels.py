@@ -64,7 +64,7 @@ def panels(browser: Any, app: App) -> Iterator[Panels]:
     opened.page.close()
 
 
-def test_sliders_bend_the_drawing_until_its_answer_breaks(panels: Panels) -> None:
+def test_sliders_distort_the_drawing_until_its_prediction_breaks(panels: Panels) -> None:
     page = panels.page
     panel = panels.unfold("what_if")
     verdict = panel.locator(".verdict")

@@ -161,7 +161,7 @@ def written_digits() -> list[Strokes]:
     return drawings
 
 
-def test_the_page_frames_and_answers_as_python_does(
+def test_the_page_frames_and_predicts_as_python_does(
     offline: OfflinePage, shipped: Checkpoint
 ) -> None:
     drawings = written_digits() + scribbles(150)
@@ -188,7 +188,7 @@ def framed(strokes: Strokes) -> torch.Tensor | None:
     return from_strokes(strokes, PEN)
 
 
-def test_the_network_of_the_page_answers_images_as_pytorch_does(
+def test_the_network_of_the_page_classifies_images_as_pytorch_does(
     offline: OfflinePage, shipped: Checkpoint
 ) -> None:
     images = synthetic.draw("synthetic", "test", images=200).images
@@ -200,7 +200,7 @@ def test_the_network_of_the_page_answers_images_as_pytorch_does(
     assert (torch.tensor(logits) - expected).abs().max() < 0.02
 
 
-def test_a_digit_drawn_with_the_mouse_is_answered_as_python_answers_its_strokes(
+def test_a_digit_drawn_with_the_mouse_is_predicted_as_python_predicts_its_strokes(
     offline: OfflinePage, shipped: Checkpoint
 ) -> None:
     offline.page.evaluate(RECORD_PEN)
@@ -225,7 +225,7 @@ def test_a_digit_drawn_with_the_mouse_is_answered_as_python_answers_its_strokes(
     assert offline.page.locator(".bars li").count() == 10
 
 
-def test_a_scribble_is_rejected_here_too(offline: OfflinePage) -> None:
+def test_the_exported_page_rejects_a_scribble(offline: OfflinePage) -> None:
     offline.draw([(0.2 + 0.6 * (i % 2), 0.2 + 0.05 * i) for i in range(13)])
     offline.answers("none")
     words = offline.page.locator("#pad-answer").inner_text()
@@ -282,7 +282,7 @@ def test_light_and_dark_follow_the_browser(browser: Any, page_file: Path) -> Non
     assert dark == ("rgb(12, 20, 32)", "rgb(230, 235, 242)")
 
 
-def test_an_answer_takes_less_than_a_thirtieth_of_a_second(offline: OfflinePage) -> None:
+def test_a_prediction_takes_less_than_a_thirtieth_of_a_second(offline: OfflinePage) -> None:
     times = offline.page.evaluate(
         with_modules("""([sketches, pen]) => sketches.map((strokes) => {
             const start = performance.now();

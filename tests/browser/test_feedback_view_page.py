@@ -73,7 +73,7 @@ def draw(page: Any) -> None:
     page.locator('#pad-answer[data-digit="1"]').wait_for()
 
 
-def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(visitor: Any) -> None:
+def test_a_visitor_corrects_and_deletes_their_own_feedback(visitor: Any) -> None:
     page = visitor
     expect(rows(page)).to_have_text([NO_FEEDBACK])
     draw(page)
@@ -106,7 +106,9 @@ def test_a_visitor_keeps_corrects_and_deletes_their_own_verdict(visitor: Any) ->
     expect(page.locator("#feedback-score div").first).to_contain_text("no feedback yet")
 
 
-def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(visitor: Any) -> None:
+def test_everybodys_feedback_is_paged_and_filtered_and_visitors_cannot_edit_it(
+    visitor: Any,
+) -> None:
     page = visitor
     page.locator("#feedback-filter-whose").select_option("everybody")
     expect(page.locator(".pager .place")).to_have_text("1 to 50 of 51")
@@ -121,7 +123,7 @@ def test_everybodys_are_paged_and_filtered_and_a_visitor_cannot_edit_them(visito
     assert page.locator("#feedback-table .edit").count() == 0
 
 
-def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
+def test_the_owner_edits_anothers_feedback(browser: Any, lab: App) -> None:
     token = re.search(r"#owner=\S+", lab.output())
     assert token is not None
     page = opened(browser, lab, token.group())
@@ -137,7 +139,7 @@ def test_the_owner_edits_anothers_verdict(browser: Any, lab: App) -> None:
     page.context.close()
 
 
-def test_what_people_drew_is_offered_as_a_test_set(visitor: Any) -> None:
+def test_feedback_sketches_are_offered_as_a_test_set(visitor: Any) -> None:
     visitor.get_by_role("tab", name="Evaluate").click()
     expect(visitor.locator("#evaluate-digits")).to_contain_text(
         re.compile(r"feedback \(5[01] images\)")

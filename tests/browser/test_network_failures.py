@@ -128,7 +128,7 @@ def pad(browser: Any, app: App) -> Iterator[Sketchpad]:
     opened.close()
 
 
-def test_the_app_is_killed_and_restarted_under_the_page(browser: Any, own_app: App) -> None:
+def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_app: App) -> None:
     pad = Sketchpad(browser, own_app).open()
     page = pad.page
     pad.draw()
@@ -274,7 +274,7 @@ def test_feedback_given_again_after_a_reload_is_stored_once(browser: Any, app: A
     pad.close()
 
 
-def test_feedback_that_never_arrives_is_said_to_be_lost_and_blocks_nothing(pad: Sketchpad) -> None:
+def test_feedback_that_never_arrives_is_reported_lost_and_blocks_nothing(pad: Sketchpad) -> None:
     page = pad.page
 
     def refuse(route: Any) -> None:
@@ -295,7 +295,7 @@ def test_feedback_that_never_arrives_is_said_to_be_lost_and_blocks_nothing(pad: 
     expect(page.locator(".recorded")).to_contain_text("Saved: 7")
 
 
-def test_the_compare_tab_says_the_same(pad: Sketchpad) -> None:
+def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) -> None:
     page = pad.page
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-ask").wait_for()

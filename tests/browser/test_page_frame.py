@@ -47,7 +47,7 @@ def opened(browser: Any, url: str, **viewport: int) -> Any:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
-def test_answer_and_feedback_are_in_sight(
+def test_prediction_and_feedback_are_visible_without_scrolling(
     browser: Any, shared: App, width: int, height: int
 ) -> None:
     page = opened(browser, shared.url, width=width, height=height)

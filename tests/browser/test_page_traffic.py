@@ -60,7 +60,7 @@ def test_no_request_goes_to_another_machine(page: Any, app: App) -> None:
     assert re.search(r"<link[^>]*(googleapis|cdn)", page.content()) is None
 
 
-def test_it_asks_once_a_second_and_not_in_a_hidden_tab(page: Any) -> None:
+def test_the_clock_polls_once_a_second_and_not_in_a_hidden_tab(page: Any) -> None:
     page.wait_for_timeout(3500)
     seen = asked_by_itself(page)
     open_for = time.monotonic() - page.opened_at

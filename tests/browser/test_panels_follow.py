@@ -173,7 +173,7 @@ def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
     expect(used.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
-def test_what_the_pad_refuses_is_explained_as_no_digit(used: Panels) -> None:
+def test_a_rejected_sketch_is_explained_as_not_a_digit(used: Panels) -> None:
     used.draw()
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
     used.page.evaluate(
@@ -230,7 +230,7 @@ def test_panels_rest_while_another_tab_is_shown(used: Panels) -> None:
     assert used.asked.count("nearest") - before <= 2
 
 
-def test_nothing_on_the_page_moves_when_panels_answer(panels: Panels) -> None:
+def test_nothing_on_the_page_moves_when_panels_are_filled(panels: Panels) -> None:
     places = """() => [...document.querySelectorAll(".panel, .panel .content > *, #pad")].map(
         part => { const box = part.getBoundingClientRect();
             return [box.left, box.top, box.height].map(Math.round); })"""

@@ -247,7 +247,7 @@ HAND_OVER = """async ([kind, content, type]) => {
 }"""
 
 
-def test_the_answer_comes_while_the_pen_is_down(pad: Sketchpad) -> None:
+def test_the_prediction_comes_while_the_pen_is_down(pad: Sketchpad) -> None:
     assert pad.page.locator("#pad-answer").get_attribute("data-digit") == ""
     pad.draw(lift=False)
     pad.answers("2")
@@ -291,7 +291,7 @@ def test_the_pad_calls_less_often_while_training_occupies_the_processor(
     assert set(sketchpad.page.evaluate("saidBusy")) == {False}  # nothing runs here
 
 
-def test_nothing_on_the_page_moves_when_the_answer_comes(sketchpad: Sketchpad) -> None:
+def test_nothing_on_the_page_moves_when_the_prediction_comes(sketchpad: Sketchpad) -> None:
     places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
         "#learn-status"].map(part => {
             const box = document.querySelector(part).getBoundingClientRect();
@@ -335,7 +335,7 @@ def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App)
     sketchpad.close()
 
 
-def test_a_stroke_that_leaves_the_pad_goes_on_when_it_comes_back(pad: Sketchpad) -> None:
+def test_a_stroke_that_leaves_the_pad_continues_when_it_returns(pad: Sketchpad) -> None:
     pad.draw([(0.5, 0.5), (1.2, 0.5), (1.2, 0.8), (0.5, 0.8)])
     pad.answers("2")
     pad.page.locator("#pad-undo").click()
@@ -364,7 +364,7 @@ def test_undo_takes_back_a_stroke_and_clear_all(pad: Sketchpad) -> None:
 
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
-def test_a_picture_is_pasted_or_dropped_and_answered(pad: Sketchpad, kind: str) -> None:
+def test_a_picture_is_pasted_or_dropped_and_classified(pad: Sketchpad, kind: str) -> None:
     pad.page.evaluate(HAND_OVER, [kind, picture(), "image/png"])
     pad.answers("2")
     seen = pad.page.locator("#pad-seen").evaluate(
@@ -387,7 +387,7 @@ def test_a_file_that_is_not_an_image_is_refused_in_a_sentence(pad: Sketchpad) ->
     pad.says(".message", "The dropped file is not an image")
 
 
-def test_a_verdict_counts_once_and_the_second_corrects_the_first(sketchpad: Sketchpad) -> None:
+def test_feedback_counts_once_and_the_second_corrects_the_first(sketchpad: Sketchpad) -> None:
     sketchpad.says("#feedback-score", "no feedback yet")
     sketchpad.drawn()
     sketchpad.page.locator("#feedback-right").click()
@@ -417,7 +417,7 @@ def test_a_verdict_counts_once_and_the_second_corrects_the_first(sketchpad: Sket
     sketchpad.says("#feedback-score", "1 of 2 right")
 
 
-def test_digit_keys_are_verdicts_while_the_pad_has_focus(sketchpad: Sketchpad) -> None:
+def test_digit_keys_give_feedback_while_the_pad_has_focus(sketchpad: Sketchpad) -> None:
     sketchpad.canvas.press("5")  # nothing is drawn, nothing is counted
     sketchpad.drawn()
     sketchpad.page.keyboard.press("2")
@@ -427,7 +427,7 @@ def test_digit_keys_are_verdicts_while_the_pad_has_focus(sketchpad: Sketchpad) -
     assert "0 of 1 right" in sketchpad.score()
 
 
-def test_another_model_answers_the_present_sketch_again(pad: Sketchpad) -> None:
+def test_another_model_classifies_the_present_sketch_again(pad: Sketchpad) -> None:
     pad.drawn()
     pad.choose("says-9")
     pad.answers("9")

@@ -119,7 +119,7 @@ def test_simultaneous_measurements_agree_and_the_page_fits_a_phone(
     phone.page.close()
 
 
-def test_the_pad_answers_during_a_measurement(stability_page: StabilityPage) -> None:
+def test_the_pad_predicts_during_a_measurement(stability_page: StabilityPage) -> None:
     page = stability_page.page
     stability_page.choose("synthetic", 200)
     stability_page.press()

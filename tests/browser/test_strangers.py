@@ -70,7 +70,7 @@ VERDICTS = ("LeNet-like: conv 6 and 16", "Perceptron: linear 784-24-10", "ONNX m
 
 
 @pytest.mark.timeout(300)
-def test_three_strangers_are_compared_on_two_sets_and_asked_on_the_pad(
+def test_three_strangers_are_compared_on_two_sets_and_used_on_the_pad(
     browser: Any, app: App, tmp_path: Path
 ) -> None:
     page = browser.new_page(viewport={"width": 1200, "height": 1600})

@@ -389,7 +389,7 @@ def test_a_live_set_that_fails_is_listed_with_its_problem(tmp_path: Path) -> Non
         catalog.open("drawings", "test")
 
 
-def test_asking_about_another_set_does_not_ask_a_live_one(tmp_path: Path) -> None:
+def test_checking_another_set_does_not_read_a_live_one(tmp_path: Path) -> None:
     growing = Growing()
     catalog = Catalog(tmp_path, live={"drawings": growing.live})
     assert catalog.has("synthetic", "test")

@@ -232,7 +232,7 @@ def test_the_error_names_every_mirror_with_its_reason(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks"])
-def test_an_unusable_proxy_is_one_sentence(
+def test_an_unusable_proxy_gives_one_sentence(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     server.add("/images.gz", IMAGES)

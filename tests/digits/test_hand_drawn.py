@@ -27,7 +27,7 @@ def test_there_are_two_of_each_digit_in_different_forms() -> None:
         assert float((a.float() - b.float()).abs().mean()) > 10, first.form
 
 
-def test_they_have_the_form_that_the_pad_sends() -> None:
+def test_drawings_have_the_form_that_the_pad_sends() -> None:
     script = Path(digitcnn.web.__file__).parent / "scripts" / "strokes.js"
     pen = re.search(r"const PEN = ([0-9.]+)", script.read_text("utf-8"))
     assert pen is not None

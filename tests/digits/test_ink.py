@@ -96,7 +96,7 @@ PAGES: dict[str, Callable[[], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_surrounds_a_digit_hardly_changes_it(name: str) -> None:
+def test_the_surroundings_of_a_digit_hardly_change_it(name: str) -> None:
     assert difference(seen(PAGES[name]()), seen(page())) < 7
 
 

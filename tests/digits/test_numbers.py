@@ -131,7 +131,7 @@ def seen_of(*digits: int) -> list:
     return [reading.seen for reading in readings if isinstance(reading, Reading)]
 
 
-def test_two_rows_are_refused_in_words() -> None:
+def test_two_rows_of_digits_are_refused_with_the_reason() -> None:
     images = [image.numpy().astype(float) for image in seen_of(4, 2, 7, 3)]
     reading = read_page(page_of([images[:2], images[2:]]))
     assert isinstance(reading, Refusal)

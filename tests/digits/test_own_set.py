@@ -482,7 +482,7 @@ def test_other_sizes_need_a_framing(tmp_path: Path, few: DigitSet) -> None:
         ({"images": np.zeros((24, 28, 28), [("a", "u1")])}, "where numbers are expected"),
     ],
 )
-def test_an_unusable_npz_is_one_sentence(
+def test_an_unusable_npz_gives_one_sentence(
     tmp_path: Path, few: DigitSet, changed: dict[str, Any], expected: str
 ) -> None:
     assert expected in refusal(save_npz(tmp_path / "d.npz", few, **changed))
@@ -542,7 +542,9 @@ def zipped(path: Path, images: bytes, packing: int = zipfile.ZIP_DEFLATED) -> Pa
         b"no array at all",
     ],
 )
-def test_a_forged_array_is_one_sentence_and_takes_no_memory(tmp_path: Path, images: bytes) -> None:
+def test_a_forged_array_gives_one_sentence_and_takes_no_memory(
+    tmp_path: Path, images: bytes
+) -> None:
     path = zipped(tmp_path / "forged.npz", images)
     tracemalloc.start()
     try:
@@ -570,7 +572,7 @@ def test_compressions_that_numpy_does_not_use_are_refused(tmp_path: Path) -> Non
         assert "compressed in a way" in refusal(path)
 
 
-def test_a_truncated_or_changed_npz_is_one_sentence(tmp_path: Path, few: DigitSet) -> None:
+def test_a_truncated_or_changed_npz_gives_one_sentence(tmp_path: Path, few: DigitSet) -> None:
     whole = save_npz(tmp_path / "whole.npz", few).read_bytes()
     path = tmp_path / "broken.npz"
     for end in range(0, len(whole), len(whole) // 20):
@@ -590,7 +592,7 @@ def test_a_truncated_or_changed_npz_is_one_sentence(tmp_path: Path, few: DigitSe
 
 
 @pytest.mark.parametrize("damage", ["no labels", "cut", "swapped", "letters", "odd name", "two"])
-def test_a_damaged_idx_pair_is_one_sentence(tmp_path: Path, few: DigitSet, damage: str) -> None:
+def test_a_damaged_idx_pair_gives_one_sentence(tmp_path: Path, few: DigitSet, damage: str) -> None:
     images, labels = tmp_path / "x-images-idx3-ubyte", tmp_path / "x-labels-idx1-ubyte"
     write_idx(images, few.images)
     write_idx(labels, few.labels + (17 if damage == "letters" else 0))

@@ -156,7 +156,7 @@ def test_exif_orientation_is_applied() -> None:
         Image.fromarray(np.random.default_rng(1).normal(200, 4, (300, 300)).astype(np.uint8)),
     ],
 )
-def test_a_blank_image_gives_none(image: Image.Image) -> None:
+def test_a_blank_image_has_no_strokes(image: Image.Image) -> None:
     assert sketch.from_image(image) is None
 
 

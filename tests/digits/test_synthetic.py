@@ -110,7 +110,7 @@ def test_a_set_knows_its_name_and_split_and_has_the_default_size() -> None:
     assert digit_set.images.dtype == digit_set.labels.dtype == torch.uint8
 
 
-def test_paper_is_nothing_and_every_digit_has_full_ink_somewhere(test_set: DigitSet) -> None:
+def test_paper_is_zero_and_every_digit_has_full_ink_somewhere(test_set: DigitSet) -> None:
     border = test_set.images.float().clone()
     border[:, 1:-1, 1:-1] = 0
     assert border.flatten(1).sum(1).mean() < 1
@@ -291,7 +291,7 @@ def test_a_population_can_be_changed_without_touching_the_others() -> None:
         ("synthetic", "train", -5, "choose at least 1"),
     ],
 )
-def test_invalid_requests_are_one_sentence(
+def test_invalid_requests_give_one_sentence(
     name: str, split: str, images: int | None, words: str
 ) -> None:
     with pytest.raises(DigitSetError, match=words):

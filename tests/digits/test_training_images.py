@@ -65,7 +65,7 @@ def test_labels_stay_with_their_images(catalog: Catalog) -> None:
     assert [labels[row] for row in rows(images)] == images.labels.tolist()
 
 
-def test_one_set_is_as_it_was_alone(catalog: Catalog, drawn: DigitSet) -> None:
+def test_a_single_set_keeps_its_own_split(catalog: Catalog, drawn: DigitSet) -> None:
     images = open_training_images(catalog, "small")
     training, held_out = split_held_out(drawn)
     assert images.training.fingerprint == training.fingerprint
@@ -74,7 +74,7 @@ def test_one_set_is_as_it_was_alone(catalog: Catalog, drawn: DigitSet) -> None:
     assert torch.equal(open_training_images(catalog, "small", 9).training.images, drawn.images[:9])
 
 
-def test_too_many_images_and_missing_sets_are_one_sentence(catalog: Catalog) -> None:
+def test_too_many_images_and_missing_sets_give_one_sentence(catalog: Catalog) -> None:
     with pytest.raises(DigitSetError, match=r"^small and smaller .*; choose 1 to 550\.$"):
         open_training_images(catalog, "small,smaller", 551)
     with pytest.raises(DigitSetError, match="nothing"):

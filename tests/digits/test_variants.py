@@ -39,7 +39,7 @@ def test_wrong_labels_are_a_share_of_the_training_images_alone(catalog: Catalog)
     assert again.fingerprint == catalog.open("small~wrong-20", "train").fingerprint
 
 
-def test_a_digit_is_kept_only_in_the_held_out_images(catalog: Catalog) -> None:
+def test_a_missing_digit_stays_in_the_held_out_images(catalog: Catalog) -> None:
     training, held_out = parts(catalog, "small~keep-7-3")
     whole, whole_held_out = parts(catalog, "small")
     assert int((training.labels == 7).sum()) == 3

@@ -28,7 +28,7 @@ def simulated(seeds: int, images: int, generator: torch.Generator) -> torch.Tens
     return torch.sigmoid(2 + by_seed + by_image)
 
 
-def test_intervals_hold_the_true_difference_about_as_often_as_they_say() -> None:
+def test_intervals_contain_the_true_difference_about_as_often_as_stated() -> None:
     """Two recipes that differ in nothing, tried 400 times with other seeds and images."""
     generator = torch.Generator().manual_seed(1)
     held = 0

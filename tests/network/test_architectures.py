@@ -47,9 +47,7 @@ def test_parts_of_a_network_agree(name: str, drawn: DigitSet) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_checkpoint_says_which_network_it_holds(
-    name: str, tmp_path: Path, drawn: DigitSet
-) -> None:
+def test_a_checkpoint_names_its_network(name: str, tmp_path: Path, drawn: DigitSet) -> None:
     network = random_network(name)
     detector = random_detector()
     path = tmp_path / "a.pt"
@@ -78,7 +76,9 @@ def test_a_network_under_the_name_of_another_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_offers_what_it_has_and_says_what_it_lacks(name: str, drawn: DigitSet) -> None:
+def test_a_network_offers_its_capabilities_and_names_missing_ones(
+    name: str, drawn: DigitSet
+) -> None:
     network = random_network(name)
     images = drawn.take(slice(0, 30))
     predictions = predict(network, images, keep_features=True)

@@ -93,7 +93,7 @@ def test_a_saved_network_comes_back_bit_for_bit_with_its_details(folder: Path) -
     assert loaded.size == (folder / "first.pt").stat().st_size
 
 
-def test_a_loaded_network_is_ready_to_answer_and_cannot_learn(folder: Path) -> None:
+def test_a_loaded_network_is_in_evaluation_mode_without_gradients(folder: Path) -> None:
     save(folder / "a.pt", network().train(), DETAILS)
     loaded = load(folder / "a.pt").network
     assert not any(module.training for module in loaded.modules())
@@ -148,7 +148,7 @@ def test_save_never_overwrites_an_existing_file(folder: Path, present: str) -> N
     assert [entry.name for entry in folder.iterdir()] == ["taken.pt"]
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_gives_one_sentence(folder: Path) -> None:
     (folder / "file").write_text("in the way")
     for path in (folder / "file" / "a.pt", folder / "missing" / "a.pt"):
         with pytest.raises(CheckpointError, match=r"a\.pt cannot be written to .*choose another"):
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the root user may write everywhere")
-def test_a_folder_without_write_permission_is_one_sentence(folder: Path) -> None:
+def test_a_folder_without_write_permission_gives_one_sentence(folder: Path) -> None:
     folder.chmod(0o500)
     try:
         with pytest.raises(CheckpointError, match="Permission denied"):
@@ -165,7 +165,7 @@ def test_a_folder_without_write_permission_is_one_sentence(folder: Path) -> None
         folder.chmod(0o700)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(folder: Path) -> None:
+def test_a_full_disk_gives_one_sentence_and_leaves_nothing(folder: Path) -> None:
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -357,7 +357,7 @@ BARE: dict[str, Callable[[nn.Sequential, Path], Any]] = {
 
 @pytest.mark.parametrize("bias", [True, False], ids=["with bias", "without bias"])
 @pytest.mark.parametrize("form", BARE)
-def test_bare_weights_answer_as_the_network_that_they_were_taken_from(
+def test_weights_only_predict_as_the_network_they_were_taken_from(
     form: str, bias: bool, folder: Path
 ) -> None:
     theirs = stranger(bias)
@@ -386,7 +386,7 @@ def test_the_input_scaling_of_weights_only_is_detected(name: str, drawn: DigitSe
     assert choose_scaling(learner.state_dict(), others) == (*INPUT_SCALINGS[name], name)
 
 
-def test_a_scaled_network_is_another_one_and_the_verdict_names_the_scaling(folder: Path) -> None:
+def test_another_scaling_changes_the_digest_and_is_described(folder: Path) -> None:
     torch.save(network().state_dict(), folder / "a.pt")
     plain = load(folder / "a.pt")
     scaled = plain.scaled(0.5, 0.5, "-1 to 1")
@@ -399,7 +399,7 @@ def test_a_scaled_network_is_another_one_and_the_verdict_names_the_scaling(folde
     assert same.digest == plain.digest
 
 
-def test_bare_weights_in_a_folder_are_fitted_and_answer_the_same_when_read_again(
+def test_weights_only_in_a_folder_are_fitted_and_predict_the_same_when_reread(
     folder: Path, drawn: DigitSet
 ) -> None:
     learner = DigitCNN(0.5, 0.5, generator=torch.Generator().manual_seed(1)).train()
@@ -492,7 +492,7 @@ def test_a_file_is_inspected_again_only_when_it_changed(folder: Path) -> None:
     assert [entry.name for entry in asked.list()] == ["b"]
 
 
-def test_a_list_holds_no_networks_and_get_holds_the_last_eight(folder: Path) -> None:
+def test_a_listing_holds_no_networks_and_get_caches_the_last_eight(folder: Path) -> None:
     for seed in range(9):
         save(folder / f"n{seed}.pt", network(seed), DETAILS)
     asked = CheckpointFolder(folder)
@@ -566,7 +566,7 @@ def test_many_threads_may_ask_while_files_come_and_go(folder: Path) -> None:
     assert errors == []
 
 
-def test_the_checkpoint_that_ships_passes_the_gate() -> None:
+def test_the_shipped_checkpoint_is_accepted() -> None:
     shipped = Path(__file__).parents[2] / "checkpoints" / "digitcnn-mnist.pt"
     if not shipped.exists():
         pytest.skip("no model ships with this tree")

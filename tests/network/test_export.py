@@ -96,7 +96,7 @@ def session_of(onnxruntime: ModuleType, content: bytes) -> object:
 
 
 @pytest.mark.parametrize("n", [1, 7, 500])
-def test_the_onnx_model_answers_batches_of_any_size_with_the_temperature_applied(
+def test_the_onnx_model_classifies_batches_of_any_size_with_the_temperature_applied(
     onnxruntime: ModuleType, shipped: Checkpoint, images: torch.Tensor, n: int
 ) -> None:
     session = session_of(onnxruntime, onnx_model.to_onnx(shipped))
@@ -146,7 +146,7 @@ def test_an_onnx_model_of_another_network_is_refused(
         (0, float("nan"), 1.0, False),
     ],
 )
-def test_answers_agree_within_the_rounding_of_float32(
+def test_predictions_agree_within_the_rounding_of_float32(
     disagreements: int, difference: float, largest: float, holds: bool
 ) -> None:
     assert onnx_model.Agreement(10, disagreements, difference, largest).holds is holds
@@ -180,7 +180,7 @@ def test_packed_weights_keep_eleven_bits_whatever_their_size() -> None:
     assert unpacked(*offline_page.pack(tensors))["power"].tolist() == [2.0, -0.5]
 
 
-def test_packed_weights_answer_as_the_network(shipped: Checkpoint, images: torch.Tensor) -> None:
+def test_packed_weights_predict_as_the_network(shipped: Checkpoint, images: torch.Tensor) -> None:
     folded = folded_weights(shipped.network)
     packed = {
         name: tensor.view(folded[name].shape)

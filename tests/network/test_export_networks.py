@@ -50,7 +50,7 @@ def exported(name: str, folder: Path, images: Tensor) -> Checkpoint:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_onnx_model_answers_like_the_network(
+def test_the_onnx_model_predicts_like_the_network(
     name: str, tmp_path: Path, drawn: DigitSet
 ) -> None:
     pytest.importorskip("onnx")
@@ -65,7 +65,7 @@ def test_the_onnx_model_answers_like_the_network(
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is a development tool")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_page_answers_like_the_network(name: str, tmp_path: Path, drawn: DigitSet) -> None:
+def test_the_page_predicts_like_the_network(name: str, tmp_path: Path, drawn: DigitSet) -> None:
     images = drawn.images[:20]
     checkpoint = exported(name, tmp_path, images)
     shutil.copy(bundle.FOLDER / "scripts" / "network.js", tmp_path)

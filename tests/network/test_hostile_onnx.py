@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_no_classifier_needs_is_refused_before_anything_is_started(name: str) -> None:
+def test_operators_that_no_classifier_needs_are_refused_before_a_process_starts(name: str) -> None:
     build, reason = REFUSED[name]
     data = build()
     begun = time.process_time()

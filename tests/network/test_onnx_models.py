@@ -97,7 +97,7 @@ def test_probabilities_become_logits_and_a_dynamic_flatten_is_understood() -> No
     assert "gives probabilities" in loaded.verdict
 
 
-def test_an_output_that_is_not_ten_scores_is_passed_over() -> None:
+def test_outputs_other_than_ten_scores_are_ignored() -> None:
     value = reshaping(("N", 784))
     value.graph.node.append(make("ArgMax", ["logits"], ["class"], axis=1))
     value.graph.output.insert(0, helper.make_tensor_value_info("class", TensorProto.INT64, None))
@@ -127,7 +127,9 @@ def zoo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_its_digest_is_its_file_s_and_caches_see_what_was_inferred(zoo_file: Path) -> None:
+def test_an_onnx_model_has_its_files_digest_and_a_cache_key_with_the_inferred_form(
+    zoo_file: Path,
+) -> None:
     loaded = load(zoo_file, digits=training_digits)
     assert loaded.digest == hashlib.sha256(zoo_file.read_bytes()).hexdigest()
     assert loaded.key.startswith(loaded.digest)
@@ -140,7 +142,9 @@ def test_its_digest_is_its_file_s_and_caches_see_what_was_inferred(zoo_file: Pat
     assert loaded.classifier.with_form(input=other).form.digest != loaded.classifier.form.digest
 
 
-def test_what_needs_more_than_logits_says_so(zoo_file: Path, tmp_path: Path) -> None:
+def test_features_that_need_more_than_logits_are_refused_with_the_reason(
+    zoo_file: Path, tmp_path: Path
+) -> None:
     loaded = load(zoo_file, digits=training_digits)
     with pytest.raises(CapabilityError, match="is not digitcnn's network"):
         _ = loaded.network
@@ -150,9 +154,7 @@ def test_what_needs_more_than_logits_says_so(zoo_file: Path, tmp_path: Path) -> 
     assert copy.deepcopy(loaded.classifier).to(torch.device("meta")) is loaded.classifier
 
 
-def test_a_folder_reads_a_model_by_its_content_again_when_it_is_asked(
-    zoo_file: Path, tmp_path: Path
-) -> None:
+def test_a_folder_rereads_an_onnx_model_on_request(zoo_file: Path, tmp_path: Path) -> None:
     (tmp_path / "stranger.pt").write_bytes(zoo_file.read_bytes())
     folder = CheckpointFolder(tmp_path, digits=training_digits)
     (listed,) = folder.list()
@@ -162,7 +164,7 @@ def test_a_folder_reads_a_model_by_its_content_again_when_it_is_asked(
     assert folder.get("stranger").classifier.logits(images).shape == (3, 10)
 
 
-def test_its_process_ends_with_it(zoo_file: Path) -> None:
+def test_the_process_of_an_onnx_model_ends_with_the_model(zoo_file: Path) -> None:
     gc.collect()
     before = WORKERS.count()
     loaded = load(zoo_file, digits=training_digits)
@@ -172,7 +174,7 @@ def test_its_process_ends_with_it(zoo_file: Path) -> None:
     assert WORKERS.count() <= before
 
 
-def test_commands_take_it_like_any_model(
+def test_commands_accept_an_onnx_model_like_any_other(
     zoo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pixels = training_digits().images[0].numpy()

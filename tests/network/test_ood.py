@@ -145,7 +145,7 @@ def test_detector_round_trips_and_is_not_part_of_the_digest(
     assert torch.equal(bare.probabilities(image), loaded.probabilities(image))
 
 
-def test_answers_carry_the_score_that_decides(
+def test_predictions_carry_the_score_that_decides(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet
 ) -> None:
     scores = random_detector().scores(drawn.images)

@@ -236,7 +236,7 @@ RUNNING = {
 
 
 @pytest.mark.parametrize("route", RUNNING)
-def test_each_of_these_pickles_runs_code_where_nothing_stops_it(
+def test_every_hostile_pickle_runs_code_in_plain_pickle(
     route: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

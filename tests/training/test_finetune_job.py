@@ -165,7 +165,7 @@ def test_refused_start_leaves_the_job_idle(
     assert job.view().state == IDLE
 
 
-def test_failure_is_one_sentence_and_frees_the_lock(
+def test_failure_gives_one_sentence_and_frees_the_lock(
     training: TrainingJob,
     fine_tuning: Callable[[FineTuningConfig], FineTuningJob],
     base: Checkpoint,

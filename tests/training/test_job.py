@@ -163,7 +163,7 @@ def test_shutdown_marks_the_run_interrupted_and_keeps_the_resume_state(
     assert not list(tmp_path.glob("checkpoints/*.pt"))
 
 
-def test_failure_is_one_sentence_with_a_traceback_in_the_log(
+def test_failure_gives_one_sentence_with_a_traceback_in_the_log(
     job: TrainingJob, tmp_path: Path
 ) -> None:
     (tmp_path / "checkpoints").write_text("a file where the folder should be")

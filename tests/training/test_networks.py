@@ -99,7 +99,7 @@ def test_a_network_is_fine_tuned(name: str, drawn: DigitSet, cpu: Compute) -> No
     assert not network.training
 
 
-def test_a_configuration_without_a_network_is_of_the_default_one() -> None:
+def test_a_configuration_without_a_network_has_the_default_one() -> None:
     values = TrainingConfig().to_json()
     del values["network"]
     assert TrainingConfig.from_json(values).network == "digitcnn"

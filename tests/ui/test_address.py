@@ -46,7 +46,7 @@ def test_an_invalid_port_variable_gives_one_sentence(port: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a" * 70, "[::1"])
-def test_an_unusable_host_is_one_sentence(host: str) -> None:
+def test_an_unusable_host_gives_one_sentence(host: str) -> None:
     with pytest.raises(ConfigError, match="Cannot listen on"):
         choose_address(host.replace("[::1", "::1::"), 7860, {})
 

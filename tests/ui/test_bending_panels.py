@@ -73,7 +73,7 @@ def pictures(reply: dict[str, Any]) -> torch.Tensor:
     return torch.frombuffer(data, dtype=torch.uint8).view(-1, 28, 28)
 
 
-def test_a_sketch_is_bent_along_all_axes_and_shown_along_one(workspace: Workspace) -> None:
+def test_a_sketch_is_distorted_along_all_axes_and_shown_along_one(workspace: Workspace) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     model = load(CHECKPOINTS / "digitcnn-mnist.pt")
     for place, axis in enumerate(SKETCH_AXES):
@@ -97,7 +97,9 @@ def test_without_an_axis_the_unchanged_sketch_alone_is_sent(workspace: Workspace
         assert torch.equal(pictures(reply)[0], seen())
 
 
-def test_breaks_are_places_among_the_strengths(workspace: Workspace) -> None:
+def test_reported_breaks_are_the_first_strengths_with_another_prediction(
+    workspace: Workspace,
+) -> None:
     reply = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")(DRAWN)
     broken = 0
     for axis, one in zip(SKETCH_AXES, reply["axes"], strict=True):
@@ -122,7 +124,7 @@ def test_the_sliders_on_the_page_are_the_axes(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("payload", HOSTILE, ids=lambda payload: repr(payload)[:40])
-def test_any_post_gets_a_sentence(workspace: Workspace, payload: Any) -> None:
+def test_any_posted_value_gets_a_reply_or_one_sentence(workspace: Workspace, payload: Any) -> None:
     what_if = function_of(what_if_panel(SketchReader(Models(workspace))), "what_if")
     replay = function_of(replay_panel(workspace), "replay")
     state = function_of(replay_panel(workspace), "replay_state")
@@ -164,7 +166,7 @@ def test_replay_classifies_the_sketch_with_each_epochs_network() -> None:
         assert one["probabilities"] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
-def test_the_page_hears_of_every_epoch_and_of_the_end() -> None:
+def test_the_replay_key_changes_with_every_epoch_and_at_the_end() -> None:
     weights = DigitCNN(generator=torch.Generator().manual_seed(1)).state_dict()
     replay = TrainingReplay().with_epoch(1, weights)
     views = [

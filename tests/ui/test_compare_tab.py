@@ -175,7 +175,7 @@ def test_one_sketch_is_classified_by_every_chosen_model(
         assert row[:2] == [name, str(digit)]
 
 
-def test_a_number_is_split_by_every_model(workspace: Workspace, models: Models) -> None:
+def test_every_model_splits_a_number(workspace: Workspace, models: Models) -> None:
     bars = [[[x, 0.3], [x, 0.7]] for x in (0.2, 0.8)]
     reply = sketch_predictions(
         models, {"strokes": bars, "width": 0.07, "models": ["first", "second"]}

@@ -133,7 +133,9 @@ def test_the_same_network_again_replaces_itself(dropped: DroppedModels, tmp_path
     assert len(dropped.of("page")) == 1
 
 
-def test_keeping_never_writes_over_a_file(tmp_path: Path, dropped: DroppedModels) -> None:
+def test_saving_a_rebuilt_network_never_overwrites_a_file(
+    tmp_path: Path, dropped: DroppedModels
+) -> None:
     (verdict,) = dropped.receive([network_file(tmp_path / "mine")], "page")
     assert verdict.key is not None
     found = dropped.get(verdict.key)
@@ -182,7 +184,7 @@ def test_a_dropped_model_serves_by_its_key_and_is_listed_to_its_page_alone(tmp_p
         models.get(verdict.key)
 
 
-def test_too_many_files_at_a_time_are_one_sentence(tmp_path: Path) -> None:
+def test_too_many_files_at_a_time_give_one_sentence(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tmp_path / "outputs", tmp_path / "ck", tmp_path / "f.sqlite3")
     with pytest.raises(CheckpointError, match="9 files were dropped"):
         Models(workspace).receive(["x.pt"] * 9, "me")
@@ -196,7 +198,7 @@ def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) ->
     assert "&lt;img" in shown
 
 
-def test_a_strangers_network_is_rebuilt_compared_and_kept_in_our_format(
+def test_a_strangers_network_is_rebuilt_compared_and_saved_in_our_format(
     dropped: DroppedModels, tmp_path: Path
 ) -> None:
     digits = synthetic.draw("synthetic", "train", images=1000)

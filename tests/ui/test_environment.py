@@ -26,7 +26,7 @@ def test_proxies_and_addresses_are_hidden_and_restored(monkeypatch: pytest.Monke
     assert dict(os.environ) == before
 
 
-def test_they_are_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:8080")
     with pytest.raises(ValueError, match="launch"), hidden_from_gradio():
         raise ValueError("launch")

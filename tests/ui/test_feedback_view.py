@@ -67,7 +67,7 @@ def listed(reply: dict[str, Any]) -> list[tuple[Any, Any]]:
     return [(row["answer"], row["digit"]) for row in reply["rows"]]
 
 
-def test_everybodys_verdicts_are_listed_by_aliases(call: Call) -> None:
+def test_everybodys_feedback_is_listed_by_aliases(call: Call) -> None:
     reply = call("list")
     assert listed(reply) == [(7, None), (7, 1), (7, 7)]
     assert [row["alias"] for row in reply["rows"]] == [
@@ -107,7 +107,7 @@ def test_a_page_holds_fifty_and_one_beyond_the_last_is_the_last(store: FeedbackS
     assert last["page"] == 1
 
 
-def test_models_are_offered_by_name_and_digest(call: Call, judged: FeedbackStore) -> None:
+def test_models_are_listed_by_name_and_digest(call: Call, judged: FeedbackStore) -> None:
     judged.record(sample(visitor=BOB, sketch_id="d", model_digest="e" * 64, model_name="<b>"))
     assert call("list")["models"] == [
         {"digest": "e" * 64, "name": "<b> (eeeeeeee)"},
@@ -136,7 +136,7 @@ def test_a_correction_is_listed(call: Call) -> None:
 
 
 @pytest.mark.parametrize("change", [("correct", {"digit": 3}), ("erase", {})])
-def test_another_visitors_verdict_stays_whatever_is_sent(
+def test_another_visitors_feedback_stays_whatever_is_sent(
     call: Call, change: tuple[str, dict[str, Any]]
 ) -> None:
     name, sent = change

@@ -42,7 +42,7 @@ def test_behind_a_proxy_the_address_of_the_owners_page_is_taken() -> None:
     "page",
     ["http://localhost:7860/", "javascript:alert(1)", "https://x/#owner=secret", 7, "https://a b"],
 )
-def test_a_page_for_this_machine_alone_says_how_to_invite(page: object) -> None:
+def test_a_page_for_this_machine_alone_explains_how_to_invite(page: object) -> None:
     html = Invite(LOCAL).html(page)
     assert "Only this computer can open the page" in html
     assert "<svg" not in html
@@ -54,5 +54,5 @@ def test_a_link_that_failed_is_reported() -> None:
     assert "Could not create a public link (timeout)." in html
 
 
-def test_an_open_page_says_that_everyone_is_an_owner() -> None:
+def test_an_open_page_states_that_everyone_is_an_owner() -> None:
     assert "Everyone with the address is an owner" in Invite(LAN, open_to_all=True).html("")

@@ -111,7 +111,7 @@ def test_a_file_has_a_name_and_a_password_per_line(tmp_path: Path) -> None:
         ("ada:x\nada:y\n", "Line 2"),
     ],
 )
-def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_malformed_file_gives_one_sentence(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "logins"
     path.write_text(text, "utf-8")
     with pytest.raises(ConfigError, match=problem) as refused:
@@ -119,7 +119,7 @@ def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, problem: st
     assert "hunter2" not in str(refused.value)
 
 
-def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_file_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Logins.from_file(tmp_path / "nothing")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")

@@ -152,6 +152,6 @@ def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
     assert page.choose("a", ["x"], subject_of("b", ["x"])).keys() == {"choice"}
 
 
-def test_the_button_is_the_only_one() -> None:
+def test_results_have_exactly_one_button() -> None:
     blocks = Page(measured).blocks.blocks.values()
     assert [type(block) for block in blocks if isinstance(block, gr.Button)] == [gr.Button]

@@ -64,7 +64,7 @@ def test_the_prediction_is_calibrated_and_returns_its_input(
     assert answer["calibrated"] is True
 
 
-def test_the_reply_tells_whether_training_occupies_the_processor(workspace: Workspace) -> None:
+def test_the_reply_states_whether_training_occupies_the_processor(workspace: Workspace) -> None:
     predict = named_functions(workspace)["predict"]
     assert predict(DRAWN)["busy"] is False
     workspace.job.exclusive.register(lambda: "A training is running.")
@@ -77,7 +77,7 @@ def test_a_blank_sketch_gets_no_prediction(workspace: Workspace) -> None:
     }
 
 
-def test_a_picture_is_answered_like_a_drawing(workspace: Workspace) -> None:
+def test_a_picture_is_classified_like_a_drawing(workspace: Workspace) -> None:
     image = Image.new("L", (300, 300), 255)
     ImageDraw.Draw(image).line([(90, 60), (210, 60), (135, 240)], fill=0, width=20)
     file = io.BytesIO()
@@ -102,7 +102,7 @@ def test_each_digit_of_a_number_gets_feedback_of_its_own(workspace: Workspace) -
 
 
 @pytest.mark.parametrize("seen", ["", "AAAA", 3, "A" * 1046])
-def test_a_part_that_is_no_28x28_is_refused(workspace: Workspace, seen: object) -> None:
+def test_a_part_that_is_not_28x28_is_refused(workspace: Workspace, seen: object) -> None:
     with pytest.raises(SketchError):
         sketchpad_tab.record_feedback(workspace, Models(workspace), {**JUDGED, "seen": seen}, NOW)
 
@@ -198,7 +198,7 @@ def test_undefined_shares_are_null(workspace: Workspace) -> None:
         ({"sketch": "s" * 1000}, FeedbackError),
     ],
 )
-def test_a_verdict_that_is_off_in_any_part_is_refused_and_not_counted(
+def test_feedback_with_an_invalid_part_is_refused_and_not_counted(
     workspace: Workspace, change: dict, error: type[DigitCNNError]
 ) -> None:
     with pytest.raises(error):

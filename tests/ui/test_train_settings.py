@@ -40,7 +40,7 @@ def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> N
 
 
 @pytest.mark.parametrize("digits", [None, [], 7, {"small": 1}])
-def test_what_names_no_set_is_refused_in_a_sentence(digits: Any) -> None:
+def test_digit_sets_that_are_not_names_are_refused_in_one_sentence(digits: Any) -> None:
     values = recipe_values(TrainingConfig())[1:]
     with pytest.raises(ConfigError, match="give its name, such as mnist"):
         config_of(digits, *values, "cpu")
