@@ -14,12 +14,12 @@ from digitcnn.digits.names import set_names
 from digitcnn.errors import ConfigError
 from digitcnn.training.config import TrainingConfig
 
-# Longer values are none of ours.
+# Longer values are ignored.
 MAX_TEXT = 200
 
 _SWITCH = {"on": True, "off": False}
 
-# By the option's name: the field of the configuration, and how its text is read.
+# For each option: the field of the configuration, and the function that parses its text.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "digits": ("digits", str),
     "network": ("network", str),
@@ -35,17 +35,17 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
 def linked_config(
     query: Mapping[str, str], config: TrainingConfig, available: Collection[str]
 ) -> TrainingConfig | None:
-    """Return ``config`` with a link's settings; None where the link has none that can be used.
+    """Return ``config`` with the settings of a link, or None if the link has no usable ones.
 
     query: the address's parameters, unchecked. available: the digit sets to choose from.
     """
     changed = config
-    for name, (field, read) in _FIELDS.items():
+    for name, (field, parse) in _FIELDS.items():
         text = query.get(name)
         if not isinstance(text, str) or not text or len(text) > MAX_TEXT:
             continue
         try:
-            candidate = dataclasses.replace(changed, **{field: read(text)})
+            candidate = dataclasses.replace(changed, **{field: parse(text)})
         except (ConfigError, ValueError, KeyError):
             continue
         if set(set_names(candidate.digits)) <= set(available):
@@ -54,11 +54,10 @@ def linked_config(
 
 
 def link_parameters(config: TrainingConfig) -> dict[str, str]:
-    """Return the address's parameters that fill in a configuration."""
+    """Return the parameters of a link that fills in this configuration."""
     values = {name: getattr(config, field) for name, (field, _) in _FIELDS.items()}
-    switch = {True: "on", False: "off"}
     return {
-        name: switch[value] if isinstance(value, bool) else f"{value}"
+        name: ("on" if value else "off") if isinstance(value, bool) else f"{value}"
         for name, value in values.items()
         if value is not None
     }

@@ -1,9 +1,9 @@
-"""Results of a tab, each with the models and sets that it was computed for.
+"""The results of a tab, marked with the models and digit sets that they were computed for.
 
-Every piece of HTML that a run writes is stamped with its ``Subject``. ``results.js`` greys each
-piece whose stamp differs from the current selection, names the models and sets it belongs to, and
-offers a button that computes results for the new selection. Results already computed on any page
-are shown at once.
+All HTML of one computation carries the stamp of its ``Subject``. ``results.js`` greys results whose
+stamp differs from the current selection, names the models and sets that they belong to, and offers
+a button that computes results for the new selection. Results already computed on any page are shown
+at once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# Results of a tab in memory, some 2 MB each with nine figures.
-HELD = 12
+# Results of a tab in memory; with nine figures each takes about 2 MB.
+MOST_CACHED = 12
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The models and test sets that results are of; empty where there are none yet.
+    """The models and test sets of some results; empty before the first ones.
 
     keys: of the models, for ``Models.get``. names: for people. digests: identify their
     predictions in caches.
@@ -54,9 +54,9 @@ class Subject:
     def of(
         cls, workspace: Workspace, models: Models, keys: Sequence[Any], sets: Sequence[str]
     ) -> Subject:
-        """Describe a choice of models and test sets, which nothing has been checked of.
+        """Describe an unchecked choice of models and test sets.
 
-        Raises DigitCNNError for a model or set that is not there.
+        Raises DigitCNNError for a missing model or set.
         """
         checkpoints = [models.get(key) for key in keys]
         return cls(
@@ -69,7 +69,7 @@ class Subject:
 
     @property
     def stamp(self) -> str:
-        """A short text that is the same for the same models and sets, in whatever order."""
+        """Return a digest of the models and sets, whatever their order."""
         parts = (
             sorted(zip(self.keys, self.digests, strict=True)),
             sorted(zip(self.sets, map(str, self.counts), strict=True)),
@@ -78,32 +78,32 @@ class Subject:
 
     @property
     def text(self) -> str:
-        """The models and sets, for people."""
+        """Return the models and sets as text for people."""
         return f"{listed(self.names)} on {listed(self.sets)}" if self.names else ""
 
     def open(
         self, workspace: Workspace, models: Models, name: Any
     ) -> tuple[list[Checkpoint], DigitSet]:
-        """Return the models and the set called ``name``. Raises DigitCNNError where one is gone."""
+        """Return the models and the set called ``name``. Raises DigitCNNError if one is missing."""
         if name not in self.sets:
             raise DigitSetError("There are no results for this set on this page; compute them.")
         return self.checkpoints(models), workspace.catalog.open(name, "test")
 
     def checkpoints(self, models: Models) -> list[Checkpoint]:
-        """Return the models. Raises CheckpointError where one is gone or another file by now."""
-        found = [models.get(key) for key in self.keys]
-        for name, digest, checkpoint in zip(self.names, self.digests, found, strict=True):
+        """Return the models. Raises CheckpointError if one is missing or has been replaced."""
+        checkpoints = [models.get(key) for key in self.keys]
+        for name, digest, checkpoint in zip(self.names, self.digests, checkpoints, strict=True):
             if checkpoint.key != digest:
                 raise CheckpointError(f"{name} has changed; compute its results again.")
-        return found
+        return checkpoints
 
 
-# Called with a request, the subject and the values of further inputs.
+# A handler: called with the request, the subject and the values of further inputs.
 Steps = Callable[..., Iterator[ViewUpdate]]
 
 
 class Results:
-    """The results of one tab. Create it where the notice on outdated results is to stand."""
+    """The results of one tab. Creating it adds the notice on outdated results to the page."""
 
     def __init__(self, tab: str, task: str, action: str) -> None:
         """Build the notice.
@@ -115,12 +115,12 @@ class Results:
         self.view = gr.State(Subject())
         self._running = gr.State(value=False)
         self._choice = gr.HTML(apply_default_css=False, elem_id=f"{tab}-choice")
-        self._held: LRUCache[str, ViewUpdate] = LRUCache(HELD)
+        self._cached: LRUCache[str, ViewUpdate] = LRUCache(MOST_CACHED)
         self._lock = threading.Lock()
         self._counter = itertools.count()
 
     def stamped(self, subject: Subject, html: str) -> str:
-        """Return HTML marked as a result of ``subject``; nothing stays nothing."""
+        """Return HTML marked as a result of ``subject``; an empty text stays empty."""
         if not html or not subject.names:
             return html
         return render(
@@ -144,13 +144,13 @@ class Results:
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
         at_a_time: int | Literal["default"] = "default",
     ) -> None:
-        """Show what ``steps`` yields when the button is pressed, which is disabled until the end.
+        """Run ``steps`` and show its updates when the button is pressed; it is disabled meanwhile.
 
         components: by the names in the updates, ``status`` among them. selection: the components
         whose values say what is chosen; ``subject_of`` turns these into a Subject or raises
-        DigitCNNError. steps: called with the request, the subject, the owner's token if it is
-        given, and the values of ``further``. prepare: turns an update into what the components
-        take. at_a_time: how many run at a time, for all pages together; the others wait.
+        DigitCNNError. steps: called with the request, the subject, the owner's token if there is a
+        field for it, and the values of ``further``. prepare: turns an update into the components'
+        values. at_a_time: the number of concurrent runs of all pages; others wait.
         """
         shown = {
             **components,
@@ -189,22 +189,22 @@ class Results:
                 yield outputs({"status": stopped, **ready}, shown)
                 raise
             with self._lock:
-                self._held[subject.stamp] = whole
+                self._cached[subject.stamp] = whole
             yield outputs(ready, shown)
 
         def follow(view: Subject, running: bool, *chosen: Any) -> list[Any]:
-            """Say what is chosen now, and show its results where they are known."""
+            """Show what is chosen now, and its results if they are cached."""
             html, subject = self._choice_html(subject_of, chosen)
             update: ViewUpdate = {"choice": html}
             if view.names and not running and subject is not None and subject.stamp != view.stamp:
                 with self._lock:
-                    update |= prepare(self._held.get(subject.stamp, {}))
+                    update |= prepare(self._cached.get(subject.stamp, {}))
             return outputs(update, shown)
 
         def catch_up(view: Subject, running: bool, *chosen: Any) -> list[Any]:
-            """Show known results of what was chosen during the run.
+            """Show cached results of what was chosen during the run.
 
-            The choice itself stays as ``follow`` shows it: these values may be older than it.
+            The choice itself stays as ``follow`` shows it, since these values may be outdated.
             """
             updates = follow(view, running, *chosen)
             updates[list(shown).index("choice")] = gr.skip()
@@ -221,7 +221,7 @@ class Results:
             js=WITH_TOKEN_JS if tokens else None,
             **PRIVATE,
         ).then(catch_up, now, everything, queue=False, **PRIVATE)
-        # The script greys the results before the app has heard of the new choice.
+        # The script greys the results before the app receives the new choice.
         choosing = (
             "(...inputs) => { dispatchEvent(new CustomEvent('digitcnn-choosing', "
             f"{{ detail: '{self.tab}' }})); return inputs; }}"
@@ -240,7 +240,7 @@ class Results:
     def _choice_html(
         self, subject_of: Callable[..., Subject], chosen: Sequence[Any]
     ) -> tuple[Markup, Subject | None]:
-        """Render what is chosen; without a stamp where nothing can be computed for it."""
+        """Render what is chosen, without a stamp if nothing can be computed for it."""
         try:
             subject = subject_of(*chosen)
         except DigitCNNError:
@@ -250,7 +250,7 @@ class Results:
             tab=self.tab,
             stamp="" if subject is None else subject.stamp,
             action="" if subject is None else f"{self.action} {listed(subject.names)}",
-            # Another text each time: the page takes notice of every response.
+            # A different text each time, so that the page notices every response.
             number=next(self._counter),
         )
         return html, subject
@@ -259,6 +259,6 @@ class Results:
 def results_view(elem_id: str) -> gr.Column:
     """Build a column for results and their tools, hidden until it has a table or chart.
 
-    The style sheet hides it: an update that arrives while its tab is not open can be lost.
+    The style sheet hides it, since Gradio may lose an update that arrives while its tab is closed.
     """
     return gr.Column(elem_id=elem_id, elem_classes="results")
