@@ -51,9 +51,13 @@ def serve(*arguments: str) -> int:
 class App:
     """A running app with its own folders.
 
-    With an ``environment`` it is started by ``python app.py``, because libraries read theirs when
-    they are imported. Without one it is forked where they are imported already.
-    A ``port`` is that of an app that has ended. ``target`` is what the fork runs.
+    It is forked from a process that has imported everything, or, as a ``new_process``, started by
+    ``python app.py``: for variables that libraries read when they are imported.
+
+    Args:
+        environment: Variables beside those of the tests.
+        port: That of an app that has ended.
+        target: What the fork runs.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class App:
         data_dir: Path,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
+        new_process: bool = False,
         port: int | None = None,
         target: Callable[..., int] = serve,
     ) -> None:
@@ -81,11 +86,11 @@ class App:
         options += ["--output-dir", str(folder / "outputs"), "--checkpoint-dir", str(checkpoints)]
         options += arguments
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(HIDDEN)}
-        inherited |= NO_NETWORK
+        variables = {**inherited, **NO_NETWORK, **(environment or {})}
         self.process: WarmProcess | subprocess.Popen[bytes]
-        if environment is None:
+        if not new_process:
             self.process = WarmProcess(
-                target, *options, folder=folder, environment=inherited, output=log
+                target, *options, folder=folder, environment=variables, output=log
             )
         else:
             with log.open("a") as output:
@@ -94,7 +99,7 @@ class App:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=folder,
-                    env=inherited | dict(environment),
+                    env=variables,
                 )
         deadline = time.monotonic() + 90
         while "digitcnn is running at" not in self.output()[before:]:

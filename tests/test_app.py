@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 import torch
-from running_app import NO_NETWORK, ROOT, App
+from running_app import NO_NETWORK, ROOT, App, serve
+from warm_process import WarmProcess
 
 from digitcnn.network.checkpoint import Details, save
 from digitcnn.network.model import DigitCNN
@@ -112,16 +113,26 @@ def test_unusable_variables_give_one_sentence(
     assert problem in startup_error(capsys, "--output-dir", str(tmp_path), "--device", "cpu")
 
 
-@pytest.mark.parametrize("variable", ["GRADIO_NODE_NUM_PORTS", "GRADIO_DEBUG"])
-def test_an_error_of_gradio_at_import_or_launch_gives_one_sentence(
-    tmp_path: Path, variable: str
-) -> None:
+def test_an_error_of_gradio_at_import_gives_one_sentence(tmp_path: Path) -> None:
     folders = ["--output-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--device", "cpu"]
-    done = app_py(*folders, environment={variable: "abc", **NO_NETWORK})
+    done = app_py(*folders, environment={"GRADIO_NODE_NUM_PORTS": "abc", **NO_NETWORK})
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "'abc'" in done.stderr
+
+
+def test_an_error_of_gradio_at_launch_gives_one_sentence(tmp_path: Path) -> None:
+    folders = ["--output-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--device", "cpu"]
+    environment = {**os.environ, **NO_NETWORK, "GRADIO_DEBUG": "abc"}
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    process = WarmProcess(
+        serve, *folders, folder=tmp_path, environment=environment, output=output, errors=errors
+    )
+    assert process.wait(60) == 2
+    assert output.read_text() == ""
+    (line,) = errors.read_text().splitlines()
+    assert "'abc'" in line
 
 
 def fetch(request: urllib.request.Request) -> Any:
@@ -198,7 +209,9 @@ def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
     [pytest.param("socks5://127.0.0.1:9", marks=pytest.mark.long), "socks://127.0.0.1:9"],
 )
 def test_the_app_starts_behind_a_proxy(tmp_path: Path, data_dir: Path, proxy: str) -> None:
-    app = App(tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy})
+    app = App(
+        tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy}, new_process=True
+    )
     try:
         with fetch(urllib.request.Request(f"{app.url}/config")) as answer:
             assert json.load(answer)["title"] == "digitcnn"
@@ -255,7 +268,7 @@ def test_a_signal_stops_the_app_within_five_seconds(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    app = App(tmp_path, data_dir, environment={"TMPDIR": str(scratch)})
+    app = App(tmp_path, data_dir, environment={"GRADIO_TEMP_DIR": str(scratch)})
     assert list(scratch.glob("digitcnn-page-*")) != []
     signalled = time.monotonic()
     app.process.send_signal(number)

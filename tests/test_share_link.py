@@ -44,7 +44,7 @@ def printed(app: App, matches: Callable[[str], bool]) -> str:
 
 
 def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: Path) -> None:
-    app = App(tmp_path, data_dir, "--share", environment={"HF_HOME": str(tmp_path / "hf")})
+    app = App(tmp_path, data_dir, "--share")
     try:
         line = printed(app, lambda line: line.startswith("Could not create a public link"))
         assert app.url in line
@@ -69,7 +69,7 @@ def test_the_owner_sees_when_the_link_was_created_and_when_it_ends(
         "HF_HOME": str(tmp_path / "hf"),
         "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9",
     }
-    app = App(tmp_path, data_dir, "--share", environment=environment)
+    app = App(tmp_path, data_dir, "--share", environment=environment, new_process=True)
     try:
         link = "https://0123456789abcdef.example"
         line = printed(app, lambda line: line.startswith("Public link: "))

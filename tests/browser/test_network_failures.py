@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ FAILURES: dict[str, dict[str, Any]] = {
     },
     "401": {"status": 401, "json": {"detail": {"error": "Not authenticated"}}},
 }
-# The page takes these for the others' kinds; they are waited for in the long form.
+# The page handles these as it does the others; the long tests try them.
 ALIKE = ("429", "502", "503")
 
 SET_HIDDEN = """(hidden) => {
@@ -48,8 +47,11 @@ class Sketchpad:
         self.app = app
         self.context = browser.new_context(viewport={"width": 1300, "height": 1000})
         self.page = self.context.new_page()
-        self.requests: list[tuple[float, str]] = []
+        self.requests: list[str] = []
+        self.unanswered: set[Any] = set()  # calls that the page waits for
         self.page.on("request", self._note)
+        for event in ("requestfinished", "requestfailed"):
+            self.page.on(event, self.unanswered.discard)
         if own_clock:
             self.page.clock.install()
 
@@ -64,7 +66,8 @@ class Sketchpad:
             name = request.url.rsplit("/gradio_api/", 1)[1]
             if request.method == "POST" and name.startswith("component_server"):
                 name = request.post_data_json["fn_name"]
-            self.requests.append((time.monotonic(), name))
+                self.unanswered.add(request)
+            self.requests.append(name)
 
     def draw(self, stroke: list[tuple[float, float]] = SEVEN) -> None:
         canvas = self.page.locator("#pad canvas")
@@ -78,7 +81,7 @@ class Sketchpad:
         self.page.mouse.up()
 
     def predicts(self, digit: str) -> None:
-        """Waits until the prediction is ``digit``; empty where none is known."""
+        """Wait until the prediction is ``digit``; empty: until there is none."""
         self.page.locator(f'#pad-answer[data-digit="{digit}"]').wait_for()
 
     def predicts_something(self) -> None:
@@ -95,22 +98,24 @@ class Sketchpad:
     def settle(self) -> None:
         """Wait until the page sends nothing but the clock's call, once a second."""
         before = -1
-        while before != (now := sum(name != "page_state" for _, name in self.requests)):
+        while before != (now := sum(name != "page_state" for name in self.requests)):
             before = now
             self.page.wait_for_timeout(400)
 
     def fail(self, how: dict[str, Any], calls: str = CALLS) -> None:
-        """Answers every request to the app so from now on; with nothing, none gets through."""
+        """Answer all further requests to the app like this; with ``{}``, none gets through."""
         self.page.route(calls, lambda route: route.fulfill(**how) if how else route.abort())
 
     def pass_time(self, seconds: float) -> None:
-        """Lets the page's clock run, with pauses in which its requests are answered."""
+        """Advance the page's clock by half seconds; calls are answered before it goes on."""
         for _ in range(round(2 * seconds)):
-            self.page.clock.run_for(500)
-            self.page.wait_for_timeout(30)
+            self.page.clock.fast_forward(500)
+            self.page.wait_for_timeout(5)
+            while self.unanswered:
+                self.page.wait_for_timeout(5)
 
     def stored(self) -> dict[str, str]:
-        """The page's session storage."""
+        """Return the page's session storage."""
         return dict(self.page.evaluate("() => ({ ...sessionStorage })"))
 
     def close(self) -> None:
@@ -119,7 +124,7 @@ class Sketchpad:
 
 @pytest.fixture
 def pad(browser: Any, app: App) -> Iterator[Sketchpad]:
-    """A page with a clock of its own and a seven on the pad, which is read as one."""
+    """A page with a clock of its own and a seven on the pad."""
     opened = Sketchpad(browser, app, own_clock=True).open()
     opened.draw()
     opened.predicts("7")
@@ -129,14 +134,14 @@ def pad(browser: Any, app: App) -> Iterator[Sketchpad]:
 
 
 def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_app: App) -> None:
-    pad = Sketchpad(browser, own_app).open()
+    pad = Sketchpad(browser, own_app, own_clock=True).open()
     page = pad.page
     pad.draw()
     pad.predicts("7")
     pad.settle()
     page.evaluate("window.isFirstLoad = true")
     own_app.end()
-    killed = time.monotonic()
+    before = len(pad.requests)
     # Gradio sees that its event is lost, and would ask for the app's id every two seconds.
     page.evaluate("document.getElementById('page-refresh').click()")
     pad.draw(DOT)
@@ -145,17 +150,17 @@ def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_ap
     expect(page.locator("#panel-why .said")).to_have_text(NOT_RESPONDING)
     expect(page.locator("#feedback-view .said")).to_have_text(NOT_RESPONDING)
     expect(page.locator("#feedback-right")).to_be_disabled()
-    while time.monotonic() < killed + 9:
+    for _ in range(9):
         pad.draw(DOT)
-        page.wait_for_timeout(500)
-    asked = [(round(at - killed, 1), name) for at, name in pad.requests if at > killed]
+        pad.pass_time(1)
     # Not counting the click above.
-    probes = [(at, name) for at, name in asked if not name.startswith("run/")]
-    assert len(probes) <= 3, asked
+    probes = [name for name in pad.requests[before:] if not name.startswith("run/")]
+    assert len(probes) <= 3, probes
 
     restarted = App(own_app.folder, Path(), port=own_app.port)
     try:
-        # By itself, on the tab and with the drawing that it had.
+        # By itself with the next probe, on the tab and with the drawing that it had.
+        page.clock.fast_forward(13_000)
         page.wait_for_function("!window.isFirstLoad")
         pad.predicts_something()
         expect(page.get_by_role("tab", name="Sketchpad")).to_have_attribute("aria-selected", "true")
