@@ -13,6 +13,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network import checkpoint
 from digitcnn.network.details import Details
 from digitcnn.network.ood import OODDetector
+from digitcnn.network.own_format import AnyNetwork
 
 
 def safe_filename(name: str, default: str) -> str:
@@ -32,7 +33,7 @@ def numbered(stem: str) -> Iterator[str]:
 def save_under_free_name(
     folder: Path,
     names: Iterable[str],
-    network: checkpoint.AnyNetwork,
+    network: AnyNetwork,
     details: Details,
     ood: OODDetector | None = None,
     *,
