@@ -1,4 +1,4 @@
-"""Find the smallest change of an image that changes its prediction, and compare it with noise.
+"""Find small changes of images that change their predictions, and compare them with noise.
 
 Projected gradient descent in the Euclidean norm (Madry et al. 2018, arXiv 1706.06083), at several
 radii at once; the smallest successful change is then shortened along its own line. Sizes are
@@ -8,14 +8,14 @@ stay within paper and ink, and have whole pixel values, as files have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.intervals import wilson_interval
 from digitcnn.network.classifier import Classifier, require
 
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
@@ -25,8 +25,8 @@ STEPS = 12
 PLACES = 21
 # Random changes of the same size, for contrast.
 TRIES = 20
-# Radii of the curve of a model as a whole.
-CURVE_RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+# Sizes of change for a model as a whole.
+CURVE_SIZES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 _ROWS = 64  # images that are attacked together
 
 
@@ -78,7 +78,7 @@ def smallest_change(
         change = (ink + lines[int(changed.nonzero()[0])]).round() - ink
         size = float(change.norm()) / 255
         images, logits = _line(classifier, ink, change)
-        noise = _noise(ink, size, seed)
+        noise = _noise(ink.expand(TRIES, -1, -1), size, seed)
         noise_answers = classifier.logits((ink + noise).round()).argmax(1)
         noise_images, noise_logits = _line(classifier, ink, noise[0])
     return SmallestChange(
@@ -103,12 +103,17 @@ def attack(
     """
     inks = images.float()
     reach = 255 * radii[:, None, None]
-    rows = torch.arange(len(inks))
-    change = torch.zeros_like(inks)
-    result, broken = change, torch.zeros(len(inks), dtype=torch.bool)
+    rows = torch.arange(len(inks), device=inks.device)
+    result = change = torch.zeros_like(inks)
+    broken = torch.zeros_like(answers, dtype=torch.bool)
     for _ in range(steps):
-        moved = (inks + change).requires_grad_()
+        # A change has to work in whole pixel values.
+        moved = (inks + change).round().requires_grad_()
         logits = classifier.logits(moved)
+        result = torch.where(broken[:, None, None], result, change)
+        broken = broken | (logits.argmax(1) != answers)
+        if bool(broken.all()):
+            return result
         others = logits.clone()
         others[rows, answers] = -torch.inf
         lead = logits[rows, answers] - others.amax(1)
@@ -120,54 +125,65 @@ def attack(
         change = change - (2.5 / steps) * reach * step
         change = change * (reach / _norms(change).clamp(min=1e-12)).clamp(max=1)
         change = (inks + change).clamp(0, 255) - inks
-        with torch.inference_mode():
-            changed = classifier.logits((inks + change).round()).argmax(1) != answers
-        result = torch.where(broken[:, None, None], result, change)
-        broken = broken | changed
-        if bool(broken.all()):
-            break
-    return result.detach()
+    return torch.where(broken[:, None, None], result, change)
 
 
 @dataclass(frozen=True)
-class AttackPoint:
-    """The accuracy, with its 95% interval, where each image may change by at most ``radius``."""
+class AttackCurve:
+    """How many of ``n`` images are classified correctly after changes of each of ``sizes``.
 
-    radius: float
-    accuracy: float
-    low: float
-    high: float
+    sizes: ascending, 0 first. attacked: each image under the worst change found of at most this
+    size. noise: each image under one random change of this size. ink: the images' mean norm.
+    """
+
+    sizes: tuple[float, ...]
+    attacked: tuple[int, ...]
+    noise: tuple[int, ...]
+    n: int
+    ink: float
 
 
 def accuracy_under_attack(
     classifier: Classifier,
     digits: DigitSet,
-    radii: Sequence[float] = CURVE_RADII,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[AttackPoint]:
-    """Yield the accuracy for each radius, ascending, on all of ``digits``.
+    sizes: Sequence[float] = CURVE_SIZES,
+    *,
+    progress: Progress | None = None,
+) -> AttackCurve:
+    """Attack every image of ``digits`` with changes of at most each of ``sizes``, ascending.
 
-    An image counts as right while no change found so far, of this radius or a smaller one, changes
-    a right prediction; a stronger search may find more, so these are upper bounds. Ends early once
-    ``stopped``. classifier: its ``inference_copy`` needs half the time. Raises CapabilityError for
-    one without gradients.
+    An image counts as wrong from the first size at which a change makes its prediction wrong. A
+    stronger search may find more, so the counts are upper bounds. progress: called with images done
+    and images in all, each counted once per size; what it raises ends the attack. Raises
+    CapabilityError for a classifier without gradients.
     """
     require(classifier, "gradients", "it cannot be attacked")
-    labels = digits.labels.long()
-    right = (
-        torch.cat([classifier.logits(rows).argmax(1) for rows in digits.images.split(_ROWS)])
-        == labels
-    )
-    for radius in radii:
-        for rows in right.nonzero().flatten().split(_ROWS):
-            if stopped():
-                return
-            images, answers = digits.images[rows].float(), labels[rows]
-            changes = attack(classifier, images, answers, torch.full((len(rows),), radius))
-            with torch.inference_mode():
-                right[rows] = classifier.logits((images + changes).round()).argmax(1) == answers
-        correct = int(right.sum())
-        yield AttackPoint(radius, correct / len(labels), *wilson_interval(correct, len(labels)))
+    device, network = classifier.device, classifier.inference_copy()
+    images, labels = digits.images.to(device), digits.labels.long().to(device)
+    right = _right(network, images, labels)
+    attacked = noise = (int(right.sum()),)
+    for place, size in enumerate(sizes, 1):
+        for part in torch.arange(len(labels), device=device).split(_ROWS):
+            rows = part[right[part]]
+            if len(rows) > 0:
+                inks, answers = images[rows].float(), labels[rows]
+                radii = torch.full((len(rows),), size, device=device)
+                changes = attack(network, inks, answers, radii)
+                right[rows] = _right(network, inks + changes, answers)
+            if progress is not None:
+                progress((place - 1) * len(labels) + int(part[-1]) + 1, len(sizes) * len(labels))
+        noisy = images + _noise(digits.images.float(), size, seed=place).to(device)
+        attacked += (int(right.sum()),)
+        noise += (int(_right(network, noisy, labels).sum()),)
+    ink = float(_norms(digits.images.float()).mean()) / 255
+    return AttackCurve((0.0, *sizes), attacked, noise, len(labels), ink)
+
+
+@torch.no_grad()
+def _right(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image, rounded to whole pixel values, is classified as labelled: bool [N]."""
+    parts = [classifier.logits(rows.float().round()).argmax(1) for rows in images.split(_ROWS)]
+    return torch.cat(parts) == labels
 
 
 def _line(classifier: Classifier, ink: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,12 +192,12 @@ def _line(classifier: Classifier, ink: Tensor, change: Tensor) -> tuple[Tensor, 
     return images, classifier.logits(images)
 
 
-def _noise(ink: Tensor, size: float, seed: int) -> Tensor:
-    """Return TRIES random changes of this size that stay within paper and ink: [TRIES, 28, 28]."""
-    draws = torch.randn(TRIES, *ink.shape, generator=torch.Generator().manual_seed(seed))
-    scale = torch.full((TRIES, 1, 1), 255 * size / ink.numel() ** 0.5)
+def _noise(inks: Tensor, size: float, seed: int) -> Tensor:
+    """Return a random change of this size for each image, within paper and ink: [N, 28, 28]."""
+    draws = torch.randn(inks.shape, generator=torch.Generator().manual_seed(seed))
+    scale = torch.full((len(inks), 1, 1), 255 * size / inks[0].numel() ** 0.5)
     for _ in range(8):
-        change = (ink + scale * draws).clamp(0, 255) - ink
+        change = (inks + scale * draws).clamp(0, 255) - inks
         # What paper and ink cut off is made up for by the rest.
         scale = scale * (255 * size / _norms(change).clamp(min=1e-12))
     return change

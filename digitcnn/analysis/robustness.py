@@ -1,8 +1,8 @@
 """Measure how a classifier copes with distorted and corrupted digits.
 
-``measure`` gives a classifier's accuracy along each of the ``axes``, ``perturb`` its
-predictions for one sketch and the strengths at which the prediction changes. Only one distortion is
-applied at a time.
+``measure`` gives a classifier's accuracy along each of the ``axes`` and under attack, ``perturb``
+its predictions for one sketch and the strengths at which the prediction changes. Only one
+distortion is applied at a time.
 
 The distorted images are uint8, as all input images are, so the page shows exactly what was
 classified.
@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from digitcnn.analysis.adversarial import CURVE_SIZES, STEPS, AttackCurve, accuracy_under_attack
 from digitcnn.analysis.axes import AXES, SKETCH_AXES, Axis
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.intervals import wilson_interval
 from digitcnn.network.classifier import Classifier
 
 # Accuracies are measured on at most this many images of a set.
@@ -102,16 +102,6 @@ class Curve:
     right: tuple[int, ...]
     n: int
 
-    @property
-    def accuracies(self) -> tuple[float, ...]:
-        """Fractions, one per value."""
-        return tuple(right / self.n for right in self.right)
-
-    @property
-    def intervals(self) -> tuple[tuple[float, float], ...]:
-        """The 95% Wilson intervals (low, high), fractions, one per value."""
-        return tuple(wilson_interval(right, self.n) for right in self.right)
-
     def at(self, value: float) -> int:
         """Return the number of correct predictions at one of the axis' values."""
         return self.right[self.axis.values.index(value)]
@@ -119,12 +109,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Robustness:
-    """The curves of one classifier, in the order of AXES, all on the same ``n`` images."""
+    """The curves of one classifier, in the order of AXES, all on the same ``n`` images.
+
+    attack: None for a classifier without gradients.
+    """
 
     digits: str
     split: str
     n: int
     curves: tuple[Curve, ...]
+    attack: AttackCurve | None
 
     @property
     def title(self) -> str:
@@ -146,14 +140,17 @@ def sample(digit_set: DigitSet) -> DigitSet:
 def measure(
     classifier: Classifier, digit_set: DigitSet, *, progress: Progress | None = None
 ) -> Robustness:
-    """Measure the accuracy along all axes, on ``sample(digit_set)``.
+    """Measure the accuracy along all axes and under attack, on ``sample(digit_set)``.
 
-    progress: called with distorted images classified and such images in all; what it raises ends
-    the measurement.
+    progress: called with changed images classified and such images in all, of which an attack that
+    succeeds early needs fewer; what it raises ends the measurement.
     """
     chosen = sample(digit_set)
     n = len(chosen)
+    attackable = "gradients" in classifier.capabilities
     total = n * sum(len(axis.values) for axis in AXES)
+    if attackable:
+        total += n * len(CURVE_SIZES) * (STEPS + 1)
     curves: list[Curve] = []
     done = 0
 
@@ -169,7 +166,12 @@ def measure(
         right = predictions.right.view(len(axis.values), n).sum(dim=1)
         curves.append(Curve(axis, tuple(right.tolist()), n))
         done += len(distorted)
-    return Robustness(digit_set.name, digit_set.split, n, tuple(curves))
+    attack = None
+    if attackable:
+        attack = accuracy_under_attack(
+            classifier, chosen, progress=lambda here, _: report((STEPS + 1) * here, 0)
+        )
+    return Robustness(digit_set.name, digit_set.split, n, tuple(curves), attack)
 
 
 class RobustnessCache:

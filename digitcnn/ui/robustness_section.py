@@ -10,8 +10,10 @@ from statistics import fmean
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from digitcnn.analysis import figures
+from digitcnn.analysis.adversarial import AttackCurve
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.mnist_c import CorruptionSummary, plain_errors, summary_of
@@ -29,6 +31,7 @@ from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
 from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 
@@ -45,8 +48,9 @@ class RobustnessSection:
             f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
             "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, or get "
             "noise, less contrast, fog, stripes or a covered square, one distortion at a time, to "
-            "see how well accuracy holds up. After `python -m digitcnn data download mnist-c`, the "
-            "fifteen corruptions of MNIST-C are measured as well."
+            "see how well accuracy holds up. They are also attacked: changed slightly, in the "
+            "direction that misleads the model most. After `python -m digitcnn data download "
+            "mnist-c`, the fifteen corruptions of MNIST-C are measured as well."
         )
         self.run = gr.Button("Measure robustness", elem_id=f"{elem_id}-run")
         self.status = gr.HTML(elem_id=f"{elem_id}-status")
@@ -93,7 +97,7 @@ def robustness_steps(
         results: list[Robustness] = []
         summaries: list[CorruptionSummary] = []
         for checkpoint, name in zip(checkpoints, names, strict=True):
-            task = f"{name} on distorted {digit_set.name} images"
+            task = f"{name} on distorted and attacked {digit_set.name} images"
 
             def progress(done: int, total: int, task: str = task) -> None:
                 notify(ImagesProcessed(task, done, total))
@@ -104,13 +108,15 @@ def robustness_steps(
         return results, summaries
 
     results, summaries = yield from updates_of(work, status_update)
-    alt = f"Accuracy of {', '.join(names)} on {digit_set.title} by strength of distortion"
+    alt = f"Accuracy of {', '.join(names)} on {digit_set.title} by strength of distortion or attack"
     yield {
         "status": status_line(f"Done: {digit_set.title}."),
         "figure": opening_figure(
             "robustness", alt, figures.png(figures.robustness_curves(results, names))
         ),
-        "table": robustness_table(results, names) + corruption_table(summaries, names),
+        "table": robustness_table(results, names)
+        + attack_table(results, names)
+        + corruption_table(summaries, names),
     }
 
 
@@ -135,10 +141,10 @@ def _corruptions(
     return summary
 
 
-def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str]) -> str:
+def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str]) -> Markup:
     """Render the errors on MNIST-C: a row per corruption, a column per model; empty for none."""
     if not summaries:
-        return ""
+        return Markup()
     columns = [*(one.errors for one in summaries), plain_errors()]
     means = [*(one.mean_error for one in summaries), fmean(plain_errors().values())]
     ratios = [*(one.ratio for one in summaries), 1.0]
@@ -157,7 +163,7 @@ def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str
     )
 
 
-def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> str:
+def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
     """Render accuracies with their intervals: a row per distortion, a column per model."""
     first = results[0]
     rows: list[list[Value]] = [["Undistorted", *(_cell(one.unchanged, one.n) for one in results)]]
@@ -175,6 +181,56 @@ def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> str
         label=f"Accuracy on {first.n:,} images of {first.title}, 95% interval",
         caption=True,
     )
+
+
+def attack_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
+    """Render accuracies under attack and under noise of the same size, and what they come to."""
+    curves = [(name, one.attack) for name, one in zip(names, results, strict=True)]
+    attacked = [(name, curve) for name, curve in curves if curve is not None]
+    words = render("paragraphs.html", sentences=[_attack_sentence(*one) for one in curves])
+    if not attacked:
+        return words
+    first = attacked[0][1]
+    rows: list[list[Value]] = [
+        [
+            _size_text(size, first.ink),
+            *(
+                _cell(right[place], curve.n)
+                for _, curve in attacked
+                for right in (curve.attacked, curve.noise)
+            ),
+        ]
+        for place, size in enumerate(first.sizes)
+        if size > 0
+    ]
+    cells = table(
+        [
+            "Size of the change",
+            *(f"{name}: {kind}" for name, _ in attacked for kind in ("attack", "random noise")),
+        ],
+        rows,
+        label=f"Accuracy under attack on {first.n:,} images of {results[0].title}, 95% interval",
+        caption=True,
+    )
+    return cells + words
+
+
+def _attack_sentence(name: str, curve: AttackCurve | None) -> str:
+    """Return the smallest size at which a model loses half of its accuracy, in words."""
+    if curve is None:
+        return f"{name} does not provide gradients, so it cannot be attacked."
+    for size, right, noise in zip(curve.sizes, curve.attacked, curve.noise, strict=True):
+        if size > 0 and right <= curve.attacked[0] / 2:
+            return (
+                f"Attacks of size {_size_text(size, curve.ink)} take at least half of {name}'s "
+                f"accuracy; with random noise of that size it is {percent(noise / curve.n)}."
+            )
+    return f"No attack up to size {curve.sizes[-1]:g} takes half of {name}'s accuracy."
+
+
+def _size_text(size: float, ink: float) -> str:
+    """Return a size of change, and the share of an average digit's ink that it is."""
+    return f"{size:g}" + (f" ({size / ink:.0%} of the ink)" if ink else "")
 
 
 def _cell(right: int, n: int) -> Cell:

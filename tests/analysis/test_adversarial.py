@@ -102,13 +102,32 @@ def test_changes_stay_within_their_radius_and_within_paper_and_ink() -> None:
     assert float(moved.max()) <= 255
 
 
-def test_accuracy_falls_with_the_size_of_the_attack() -> None:
+def bars() -> DigitSet:
+    """Bars that the model reads, and one whose label is wrong from the start."""
     images = torch.stack([left_bar(height) for height in (2, 6, 10, 28)])
-    digits = DigitSet(images, torch.tensor([3, 3, 3, 4], dtype=torch.uint8), "bars", "test")
-    points = list(accuracy_under_attack(Halves(), digits, (0.05, 0.2, 0.4, 1.0)))
-    # The last label is wrong from the start.
-    assert [point.accuracy for point in points] == [0.75, 0.5, 0.25, 0.0]
-    assert all(point.low <= point.accuracy <= point.high for point in points)
+    return DigitSet(images, torch.tensor([3, 3, 3, 4], dtype=torch.uint8), "bars", "test")
+
+
+def test_accuracy_falls_with_the_size_of_the_attack_and_less_with_noise() -> None:
+    seen: list[tuple[int, int]] = []
+    curve = accuracy_under_attack(
+        Halves(), bars(), (0.05, 0.2, 0.4, 1.0), progress=lambda *step: seen.append(step)
+    )
+    assert curve.sizes == (0.0, 0.05, 0.2, 0.4, 1.0)
+    assert curve.attacked == (3, 3, 2, 1, 0)
+    assert curve.noise[0] == 3
+    assert min(curve.noise) >= 2
+    assert curve.n == 4
+    assert curve.ink == pytest.approx(sum(height**0.5 for height in (2, 6, 10, 28)) / 4)
+    assert seen == [(4, 16), (8, 16), (12, 16), (16, 16)]
+
+
+def test_an_attack_ends_where_its_progress_raises() -> None:
+    def end(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        accuracy_under_attack(Halves(), bars(), progress=end)
 
 
 def test_an_attack_needs_gradients() -> None:

@@ -13,6 +13,7 @@ import torch
 from playwright.sync_api import expect
 from running_app import App
 
+from digitcnn.analysis.adversarial import CURVE_SIZES
 from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import NAMES
 from digitcnn.network.checkpoint import save
@@ -253,11 +254,11 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     page.locator("#evaluate-robustness-run").click()
     expect(page.locator("#evaluate-robustness-status")).to_contain_text("Done: small test.")
     rows = page.locator("#evaluate-robustness-table tbody tr")
-    expect(rows).to_have_count(1 + sum(len(axis.marked) for axis in AXES))
+    expect(rows).to_have_count(1 + sum(len(axis.marked) for axis in AXES) + len(CURVE_SIZES))
     expect(rows.first).to_contain_text(re.compile(r"Undistorted.*% \(.+ to .+\)", re.DOTALL))
-    expect(page.locator("#evaluate-robustness-table caption")).to_contain_text(
-        "100 images of small"
-    )
+    captions = page.locator("#evaluate-robustness-table caption")
+    expect(captions.first).to_contain_text("100 images of small")
+    expect(captions.last).to_contain_text("under attack on 100 images of small")
     page.locator("#evaluate-robustness figure button").click()
     expect(page.locator("#evaluate-robustness dialog")).to_be_visible()
     save = page.locator("#evaluate-robustness dialog").get_by_role("link", name="Download")

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from digitcnn.analysis import figures
+from digitcnn.analysis.adversarial import CURVE_SIZES, AttackCurve
 from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.robustness import Curve, Robustness
@@ -23,13 +24,13 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import MNIST_C_SETS
 from digitcnn.errors import DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
-from digitcnn.intervals import accuracy_text, percent
+from digitcnn.intervals import accuracy_text, percent, wilson_interval
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
 from digitcnn.ui.results import Subject
-from digitcnn.ui.robustness_section import robustness_steps, robustness_table
+from digitcnn.ui.robustness_section import attack_table, robustness_steps, robustness_table
 from digitcnn.workspace import Workspace
 
 
@@ -56,7 +57,8 @@ def falling(right: int, n: int = 50) -> Robustness:
         middle = axis.values.index(axis.neutral)
         counts = tuple(max(0, right - abs(i - middle)) for i in range(len(axis.values)))
         curves.append(Curve(axis, counts, n))
-    return Robustness("small", "test", n, tuple(curves))
+    attack = AttackCurve((0.0, 1.0, 2.0), (right, right // 2 + 1, right // 4), (right,) * 3, n, 8.0)
+    return Robustness("small", "test", n, tuple(curves), attack)
 
 
 def is_png(html: str) -> bool:
@@ -70,7 +72,7 @@ def test_a_model_is_measured_once_and_shown_as_figure_and_table(
 ) -> None:
     checkpoint, small = models.get(SHIPPED), workspace.catalog.open("small", "test")
     *steps, last = robustness_steps(workspace, [checkpoint], [SHIPPED], small)
-    assert any("on distorted small images" in step["status"] for step in steps)
+    assert any("on distorted and attacked small images" in step["status"] for step in steps)
     assert "Done: small test" in last["status"]
     assert is_png(last["figure"])
     table = last["table"]
@@ -101,8 +103,8 @@ def test_compared_models_share_a_figure_and_a_table(workspace: Workspace, models
     table = last["table"]
     assert "&lt;b&gt;other" in table
     assert "<b>" not in "".join(last.values())
-    rows = 1 + sum(len(axis.marked) for axis in AXES)
-    assert table.count("<tbody>") == 1
+    rows = 1 + sum(len(axis.marked) for axis in AXES) + len(CURVE_SIZES)
+    assert table.count("<tbody>") == 2
     assert len(re.findall(r'<th scope="row"', table)) == rows
 
 
@@ -110,18 +112,23 @@ def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> Non
     found = falling(48)
     figure = figures.robustness_curves([found], ["mine"])
     figure.draw_without_rendering()
-    panels = [axes for axes in figure.axes if axes.lines]
+    *panels, attacked = [axes for axes in figure.axes if axes.lines]
     assert len(panels) == len(AXES)
     for axes, curve in zip(panels, found.curves, strict=True):
         neutral, line = axes.lines
         assert list(neutral.get_xdata()) == [curve.axis.neutral] * 2
         assert list(line.get_xdata()) == list(curve.axis.values)
-        assert list(line.get_ydata()) == [100 * value for value in curve.accuracies]
+        assert list(line.get_ydata()) == [100 * right / 50 for right in curve.right]
         (band,) = axes.collections
         heights = band.get_paths()[0].vertices[:, 1]
-        assert heights.min() == pytest.approx(100 * min(low for low, _ in curve.intervals))
-        assert heights.max() == pytest.approx(100 * max(high for _, high in curve.intervals))
+        ends = [end for right in curve.right for end in wilson_interval(right, 50)]
+        assert heights.min() == pytest.approx(100 * min(ends))
+        assert heights.max() == pytest.approx(100 * max(ends))
         assert curve.axis.name in axes.get_xlabel().lower()
+    attack, noise = attacked.lines
+    assert list(attack.get_xdata()) == [0, 1, 2]
+    assert list(attack.get_ydata()) == [96, 50, 24]
+    assert list(noise.get_ydata()) == [96, 96, 96]
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "small test, 50 images" in words
     assert accuracy_text(48 / 50, 50) in words
@@ -145,6 +152,20 @@ def test_the_table_puts_models_side_by_side() -> None:
     assert accuracy_text(48 / 50, 50) in html
     assert accuracy_text(30 / 50, 50) in html
     assert "Accuracy on 50 images of small test, 95% interval" in html
+
+
+def test_attacks_stand_beside_noise_and_in_words() -> None:
+    blind = replace(falling(48), attack=None)
+    html = attack_table([falling(48), blind], ["a", "b"])
+    assert [html.count(f"a: {kind}") for kind in ("attack", "random noise")] == [1, 1]
+    assert "b: attack" not in html
+    assert accuracy_text(12 / 50, 50) in html
+    assert "Attacks of size 2 (25% of the ink) take at least half of a" in html
+    assert "it is 96.00%" in html
+    assert "b does not provide gradients, so it cannot be attacked." in html
+    assert "<table" not in attack_table([blind], ["b"])
+    figure = figures.robustness_curves([blind], ["b"])
+    assert len([axes for axes in figure.axes if axes.lines]) == len(AXES)
 
 
 def test_mnist_c_is_measured_where_it_is_downloaded(

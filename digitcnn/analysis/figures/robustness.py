@@ -1,4 +1,4 @@
-"""Accuracy under distortions of the images: a panel per distortion, a curve per model."""
+"""Accuracy under distortions and attacks: a panel for each, a curve per model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.robustness import Robustness
-from digitcnn.intervals import accuracy_text
+from digitcnn.intervals import accuracy_text, wilson_interval
 
 # A seventh model has the first one's colour and another line.
 _LINES = ("-", "--")
@@ -20,7 +20,8 @@ _LINES = ("-", "--")
 def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Figure:
     """Draw the accuracy along each axis with its 95% band; a dotted line marks no distortion.
 
-    results: of one or several models on the same images. names: of the models.
+    One more panel has the accuracy under attack of models that can be attacked, and under noise of
+    the same size. results: of one or several models on the same images. names: of the models.
     """
     first = results[0]
     subtitle = [
@@ -38,30 +39,52 @@ def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Fi
         )
         axes.axvline(axis.neutral, color=style.MUTED, linewidth=1, linestyle=":")
         for index, one in enumerate(results):
-            _draw(axes, one, place, index, names[index])
+            _draw(axes, axis.values, one.curves[place].right, one.n, index, names[index])
         axes.set_ylim(0, 102)
         style.percent_axis(axes.yaxis)
-    for axes in panels[len(AXES) :]:
-        axes.set_axis_off()
+    attacked, spare = panels[len(AXES) :]
+    spare.set_axis_off()
+    _draw_attacks(attacked, results)
     if len(results) > 1:
-        _key(panels[-1], panels[0])
+        _key(spare, panels[0])
     return figure
 
 
-def _draw(axes: Axes, result: Robustness, place: int, index: int, name: str) -> None:
-    curve = result.curves[place]
+def _draw(
+    axes: Axes,
+    values: Sequence[float],
+    right: Sequence[int],
+    n: int,
+    index: int,
+    name: str = "",
+) -> None:
+    """Draw one model's curve. right: predictions of ``n``, for each value. index: of the model."""
     colour = style.COLOURS[index % 6]
+    intervals = [wilson_interval(count, n) for count in right]
     axes.fill_between(
-        curve.axis.values,
-        [100 * low for low, _ in curve.intervals],
-        [100 * high for _, high in curve.intervals],
+        values, [100 * low for low, _ in intervals], [100 * high for _, high in intervals],
         color=colour, alpha=0.18, linewidth=0,
     )  # fmt: skip
     axes.plot(
-        curve.axis.values, [100 * accuracy for accuracy in curve.accuracies],
+        values, [100 * count / n for count in right],
         color=colour, marker=style.MARKERS[index % 6], markersize=3.6, linewidth=1.7,
         linestyle=_LINES[index // 6 % 2], label=name,
     )  # fmt: skip
+
+
+def _draw_attacks(axes: Axes, results: Sequence[Robustness]) -> None:
+    """Draw the accuracy under attack; off where no model can be attacked."""
+    if all(one.attack is None for one in results):
+        axes.set_axis_off()
+        return
+    style.dress(axes, x="Attack: size of the change\n(dotted: random noise of that size)")
+    for index, one in enumerate(results):
+        if one.attack is not None:
+            _draw(axes, one.attack.sizes, one.attack.attacked, one.attack.n, index)
+            axes.plot(
+                one.attack.sizes, [100 * count / one.attack.n for count in one.attack.noise],
+                color=style.COLOURS[index % 6], linewidth=1.7, linestyle=":",
+            )  # fmt: skip
 
 
 def _key(axes: Axes, drawn: Axes) -> None:
