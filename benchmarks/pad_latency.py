@@ -4,7 +4,7 @@
 
 Needs Chromium and Playwright. A person draws at a hundred points a second. For every position of
 the pen that the browser reported, the time until an answer to a drawing that holds it was on the
-screen (the frame after it was put there); idle, with three panels below the pad open, of whose own
+screen (the frame after it was put there): with no panel in sight, beside each panel, of whose own
 answers the time is taken likewise, and while MNIST is trained on. Against gr.Sketchpad in the same
 browser, which answers only when the pen is lifted: from then on. Trained on are 20,000 images, in
 turn an epoch without, one with somebody drawing all the time, whose browser works on the same
@@ -48,7 +48,13 @@ ELSEWHERE = "somebody draws on another machine"
 WHO_DRAWS = (NOBODY, HERE, ELSEWHERE)
 
 # By the function that answers: where its answer is seen.
-PANELS = {name: f"#panel-{name}" for name in ("nearest", "why", "what_if")}
+PANELS = {
+    "why": "#panel-why",
+    "nearest": "#panel-nearest",
+    "what_if": "#panel-what_if",
+    "step_through": "#panel-step-through",
+    "break_it": "#panel-break-it",
+}
 SEEN_AT = {"answer": "#pad-answer", **PANELS}
 
 # Notes each position of the pen, and of each answer when it was asked for and when it was seen.
@@ -166,11 +172,14 @@ class Pad:
                 waits[name] += found
         return waits
 
-    def unfold(self, *names: str) -> None:
-        """Open these panels below the pad, and close all others."""
-        self.page.locator("details.panel").evaluate_all(
-            "(all, open) => all.forEach(one => (one.open = open.includes(`#${one.id}`)))",
-            [PANELS[name] for name in names],
+    def choose(self, panel: str = "") -> None:
+        """Show one panel beside the pad, or none."""
+        self.page.locator("#panels .panel").evaluate_all(
+            """(all, chosen) => {
+                for (const one of all) one.hidden = `#${one.id}` !== chosen;
+                dispatchEvent(new Event("digitcnn-panel"));
+            }""",
+            PANELS.get(panel, ""),
         )
 
 
@@ -261,6 +270,29 @@ def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], dict[str, li
     return waits, {who: seconds[1 + i :: len(WHO_DRAWS)] for i, who in enumerate(WHO_DRAWS)}
 
 
+def beside_panel(pad: Pad, panel: str, strokes: int) -> dict[str, list[float]]:
+    """Milliseconds from pen to the pad's answer, in turn with and without a panel, and to its own.
+
+    In six turns, so that a busy minute of the machine slows both.
+    """
+    own: list[float] = []
+    beside: list[float] = []
+    alone: list[float] = []
+    pad.choose(panel)
+    pad.stroke(panel)
+    if panel == "nearest":
+        pad.page.get_by_text("nearest among").wait_for(timeout=120_000)  # the index is made
+    for _ in range(3):
+        pad.choose()
+        pad.stroke()  # what the panel was asked is answered
+        alone += pad.draw(strokes // 3)["answer"]
+        pad.choose(panel)
+        waits = pad.draw(strokes // 3, panel)
+        beside += waits["answer"]
+        own += waits[panel]
+    return {f"without {panel}": alone, f"beside {panel}": beside, f"{panel}'s own answer": own}
+
+
 def row(what: str, waits: list[float]) -> None:
     ordered = sorted(waits)
     median, p95 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
@@ -289,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{conditions()}, Chromium {browser.version}; {args.strokes} strokes a row\n")
         print("| from pen to answer | measured | median, ms | p95, ms |\n|---|---|---|---|")
         pad = Pad(browser, app.url)
-        pad.unfold()
+        pad.choose()
         ours: list[float] = []
         theirs: list[float] = []
         for _ in range(3):
@@ -301,14 +333,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             theirs += stock.draw(max(1, args.strokes // 10))
             stock.page.close()
         row("gr.Sketchpad, from the pen's lift", theirs)
-        row("digitcnn, idle", ours)
-        pad.page.set_viewport_size({"width": 1200, "height": 2000})  # a panel out of sight rests
-        pad.unfold(*PANELS)
-        pad.stroke()
-        pad.page.get_by_text("nearest among").wait_for(timeout=120_000)  # their index is made
-        for name, waits in pad.draw(args.strokes, *PANELS).items():
-            row(f"digitcnn, its panels open: {name}", waits)
-        pad.unfold()
+        row("digitcnn, no panel", ours)
+        pad.page.bring_to_front()
+        for panel in PANELS:
+            for name, waits in beside_panel(pad, panel, args.strokes).items():
+                row(f"digitcnn, {name}", waits)
+        pad.choose()
         waits, epochs = trained_beside(app, pad)
         row("digitcnn, while it trains", waits)
         browser.close()
