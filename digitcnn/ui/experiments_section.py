@@ -66,7 +66,7 @@ class ExperimentsSection:
             info=first.predict,
             elem_id="experiment-predict",
         )
-        with gr.Row():
+        with gr.Row(elem_classes="owner-only"):
             self.run = gr.Button("Run experiment", min_width=140, elem_id="experiment-run")
             self.stop = gr.Button(
                 "Stop", variant="stop", interactive=False, min_width=90, elem_id="experiment-stop"

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.browser
 
 OWNERS = (
     "#train-start", "#train-stop", "#train-quick", "#learn-start", "#feedback-wall",
-    "#owner-badge", "button:text-is('Invite')",
+    "#owner-badge", "#experiment-run", "#experiment-stop", "#experiment-delete",
+    "button:text-is('Invite')",
 )  # fmt: skip
 
 
