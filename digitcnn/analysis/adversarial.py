@@ -161,7 +161,7 @@ def accuracy_under_attack(
     device, network = classifier.device, classifier.inference_copy()
     images, labels = digits.images.to(device), digits.labels.long().to(device)
     right = _right(network, images, labels)
-    attacked = noise = (int(right.sum()),)
+    attacked, noise = [int(right.sum())], [int(right.sum())]
     for place, size in enumerate(sizes, 1):
         for part in torch.arange(len(labels), device=device).split(_ROWS):
             rows = part[right[part]]
@@ -173,10 +173,10 @@ def accuracy_under_attack(
             if progress is not None:
                 progress((place - 1) * len(labels) + int(part[-1]) + 1, len(sizes) * len(labels))
         noisy = images + _noise(digits.images.float(), size, seed=place).to(device)
-        attacked += (int(right.sum()),)
-        noise += (int(_right(network, noisy, labels).sum()),)
+        attacked.append(int(right.sum()))
+        noise.append(int(_right(network, noisy, labels).sum()))
     ink = float(_norms(digits.images.float()).mean()) / 255
-    return AttackCurve((0.0, *sizes), attacked, noise, len(labels), ink)
+    return AttackCurve((0.0, *sizes), tuple(attacked), tuple(noise), len(labels), ink)
 
 
 @torch.no_grad()
