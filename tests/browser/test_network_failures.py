@@ -51,7 +51,7 @@ class Sketchpad:
         self.unanswered: set[Any] = set()  # calls that the page waits for
         self.page.on("request", self._note)
         for event in ("requestfinished", "requestfailed"):
-            self.page.on(event, self.unanswered.discard)
+            self.page.on(event, lambda request: self.unanswered.discard(request))
         if own_clock:
             self.page.clock.install()
 
