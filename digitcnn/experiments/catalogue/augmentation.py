@@ -45,8 +45,8 @@ EXPERIMENT = Experiment(
     discussion=(
         "Which changes may an augmentation make to a digit without changing what it is? Think of "
         "6 and 9.",
-        "Why is the accuracy on the training images lower with augmentation, while the test "
-        "accuracy is higher?",
+        "Why is the accuracy on the training images lower with augmentation, while that on "
+        "shifted test images is higher?",
         "Name a task in which mirrored images would be a good augmentation, and one in which they "
         "would not.",
     ),
