@@ -59,7 +59,11 @@ class ExperimentsSection:
             label="Experiment",
             elem_id="experiment-select",
         )
-        self.card = gr.HTML(experiments_view.card(first), elem_id="experiment-card")
+        self.card = gr.HTML(
+            experiments_view.card(first),
+            css_template=bundle.style("downloads.css"),
+            elem_id="experiment-card",
+        )
         self.predict = gr.Radio(
             _choices(first),
             label="Predict first",

@@ -40,7 +40,7 @@ from digitcnn.analysis.robustness import (
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import Checkpoint, load
-from digitcnn.network.classifier import Classifier
+from digitcnn.network.classifier import Capability, Classifier
 from digitcnn.network.model import DigitCNN
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "digitcnn-mnist.pt"
@@ -359,3 +359,24 @@ def test_torchvision_is_not_imported_until_it_is_used() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "False"
+
+
+def test_a_classifier_without_gradients_is_not_attacked(
+    shipped: Checkpoint, digits: DigitSet
+) -> None:
+    class Blind:
+        capabilities: frozenset[Capability] = frozenset()
+        device = torch.device("cpu")
+
+        def logits(self, images: Tensor) -> Tensor:
+            return shipped.classifier.logits(images).detach()
+
+        def to(self, device: torch.device, /) -> Blind:
+            return self
+
+        def inference_copy(self) -> Blind:
+            return self
+
+    found = measure(Blind(), digits.take(slice(0, 2)))
+    assert found.attack is None
+    assert len(found.curves) == len(AXES)

@@ -70,11 +70,10 @@ def sentence(found: SmallestChange, image: Tensor) -> str:
     """Return how large the change is, what it does, and how often noise does the same."""
     ink = float(image.float().norm()) / 255
     share = found.size / ink
-    times = "never" if found.noise_changed == 0 else f"{found.noise_changed} times"
     return (
         f"A change of {share:.0%} of your ink's size turns the {found.answer} into a "
-        f"{found.broken}. Random noise of the same size changes the prediction {times} in {TRIES} "
-        "tries."
+        f"{found.broken}. Random noise of the same size changes the prediction in "
+        f"{found.noise_changed or 'none'} of {TRIES} tries."
     )
 
 

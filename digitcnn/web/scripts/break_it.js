@@ -12,6 +12,7 @@ const PIXELS = 784;
 export function startBreakIt(root) {
   const slider = find(root, "input");
   const sentence = find(root, ".sentence");
+  const key = find(root, ".key");
   /** @param {string} kind */
   const side = (kind) => ({
     canvas: find(root, `.${kind} canvas`),
@@ -50,6 +51,9 @@ export function startBreakIt(root) {
 
   function show() {
     slider.disabled = !digits;
+    key.textContent = digits
+      ? `Probability of ${digits.answer} (solid) and of ${digits.broken} (dashed) along the way.`
+      : "";
     slider.setAttribute("aria-valuetext", `${percent(place() / last())} of the change`);
     for (const part of [change, noise]) {
       const start = PIXELS * place();

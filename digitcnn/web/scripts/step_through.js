@@ -14,7 +14,7 @@ const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDo
 /** @typedef {{ blocks: Block[], weights: Float32Array, bias: number[] }} Weights */
 
 /** A number as people read it. @param {number} value */
-const text = (value) => (Object.is(value, -0) ? 0 : value).toFixed(2).replace("-", "−");
+const text = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
 
 /** @param {any} reply @returns {Weights} */
 const weightsOf = ({ blocks, weights, bias }) => ({
