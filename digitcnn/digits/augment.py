@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from digitcnn.digits.distortions import distort
+from digitcnn.digits.image_ops import affine_grid, box_blur, dilate
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
 
     In the maps' coordinates an image extends from -1 to 1.
     """
-    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+    grid = affine_grid(matrices, pixels.shape[2], pixels.shape[3])
     return functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
 
 
@@ -72,7 +73,7 @@ def thicken(pixels: Tensor, amount: Tensor | float) -> Tensor:
 
     amount: 0 to 1, for all or [N, 1, 1, 1]; how much of the dilation by 3x3 is mixed in.
     """
-    return pixels.lerp(functional.max_pool2d(pixels, 3, stride=1, padding=1), amount)
+    return pixels.lerp(dilate(pixels), amount)
 
 
 def affine_maps(angle: Tensor, shear: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
@@ -110,9 +111,7 @@ def _change_strokes(
     blurred = thick + round(len(pixels) * augmentation.blur)
     mix = torch.rand(len(pixels), 1, 1, 1, device=pixels.device, generator=generator)
     parts = pixels[:thick], pixels[thick:blurred], pixels[blurred:]
-    smooth = functional.avg_pool2d(
-        functional.avg_pool2d(parts[1], 3, 1, 1, count_include_pad=True), 3, 1, 1
-    )
+    smooth = box_blur(box_blur(parts[1]))
     return torch.cat(
         (
             thicken(parts[0], mix[:thick]),

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from digitcnn.digits.image_ops import affine_grid, dilate
+
 # Groups of images that get a kind of distortion each: enough for variety in a batch, few enough
 # that the small operations do not dominate the time.
 _GROUPS = 8
@@ -208,8 +210,7 @@ def _patch(x: Tensor, g: torch.Generator) -> Tensor:
 
 def _outline(x: Tensor, g: torch.Generator) -> Tensor:
     """Only the edge of the stroke, outside, inside or both, soft or hard."""
-    wide = functional.max_pool2d(x, 3, 1, 1)
-    slim = -functional.max_pool2d(-x, 3, 1, 1)
+    wide, slim = dilate(x), -dilate(-x)
     way = _uniform(x, 0, 1, g)
     edge = torch.where(way < 0.67, torch.where(way < 0.33, wide - x, x - slim), wide - slim)
     hard = (edge > _uniform(x, 0.2, 0.6, g)).float()
@@ -219,7 +220,7 @@ def _outline(x: Tensor, g: torch.Generator) -> Tensor:
 
 def _thin(x: Tensor, g: torch.Generator) -> Tensor:
     """Strokes that are thinner, or broken where they are thin."""
-    slim = -functional.max_pool2d(-x, 3, 1, 1)
+    slim = -dilate(-x)
     return x.lerp(slim, _uniform(x, 0.3, 1, g))
 
 
@@ -262,7 +263,7 @@ def _frayed(x: Tensor, g: torch.Generator) -> Tensor:
     height, width = x.shape[2:]
     offsets = _randn(x, g, height, width, 2) * (_uniform(x, 0.3, 1.8, g) * 2 / width)
     same = torch.eye(2, 3, device=x.device).expand(len(x), 2, 3)
-    grid = functional.affine_grid(same, list(x.shape), align_corners=False) + offsets
+    grid = affine_grid(same, height, width) + offsets
     mode = ("bilinear", "nearest")[_pick(g, 0, 2)]
     return functional.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
 

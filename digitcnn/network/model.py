@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from digitcnn.digits.digit_set import CLASSES
+from digitcnn.network import fused_first_block
 from digitcnn.network.classifier import Capability
 
 # Mean and standard deviation of MNIST's training pixels on the scale 0 to 1.
@@ -243,6 +244,12 @@ class Network(nn.Module):
         return logits
 
     def _run(self, layers: Sequence[Layer], x: Tensor) -> Tensor:
+        match layers:
+            case (Conv() as first, MaxPool(), ReLU(), *rest):
+                conv: Any = self._modules[first.name]
+                norm: Any = self._modules.get(first.norm)
+                if fused_first_block.applies(x, conv, norm):
+                    x, layers = fused_first_block.conv_norm_pool_relu(x, conv, norm), rest
         for layer in layers:
             if isinstance(layer, Conv):
                 x = self._modules[layer.name](x)  # type: ignore[misc]
@@ -253,9 +260,11 @@ class Network(nn.Module):
             elif isinstance(layer, Linear):
                 x = self._modules[layer.name](x.flatten(1))  # type: ignore[misc]
             else:
-                # Contiguous, as the flattened maps are: in backward, ReLU meets both in one memory
-                # format.
-                x = functional.relu(x.contiguous() if layer.flat else x)
+                x = functional.relu(x)
+                if layer.flat and x.requires_grad and _is_channels_last(x):
+                    # Flattening changes the memory format of the gradient. Without this, every
+                    # layer before would copy it.
+                    x.register_hook(_in_channels_last)
         return x
 
 
@@ -278,6 +287,14 @@ class DigitCNN(Network):
     norm2: nn.BatchNorm2d
     hidden: nn.Linear
     dropout: Dropout
+
+
+def _is_channels_last(maps: Tensor) -> bool:
+    return maps.is_contiguous(memory_format=torch.channels_last)
+
+
+def _in_channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def _channels_last(filters: Tensor) -> Tensor:
