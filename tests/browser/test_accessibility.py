@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,11 +39,17 @@ def press(page: Any, tab: str) -> None:
     expect(page.locator(f"#{tab.lower()}-run")).to_be_enabled()
 
 
-def test_axe_finds_nothing_serious(browser: Any, app: App) -> None:
-    # Without motion: a button that fades from grey to blue has too little contrast on its way.
-    page = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    page.goto(f"{app.url}/?__theme=light")
-    page.locator("#learn-status .status-line").first.wait_for()
+@pytest.fixture(scope="module")
+def page(browser: Any, app: App) -> Iterator[Any]:
+    """A page without motion: a fading button has too little contrast on its way."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    opened.goto(f"{app.url}/?__theme=light")
+    opened.locator("#learn-status .status-line").first.wait_for()
+    yield opened
+    opened.close()
+
+
+def test_axe_finds_nothing_serious(page: Any) -> None:
     found = []
     for tab in TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
@@ -61,14 +68,10 @@ def test_axe_finds_nothing_serious(browser: Any, app: App) -> None:
                 if problem["impact"] in ("serious", "critical")
                 for node in problem["nodes"]
             ]
-    page.close()
     assert found == []
 
 
-def test_nothing_moves_for_people_who_asked_for_no_motion(browser: Any, app: App) -> None:
-    page = browser.new_page(reduced_motion="reduce")
-    page.goto(app.url)
-    page.locator("#learn-status .status-line").first.wait_for()
+def test_nothing_moves_for_people_who_asked_for_no_motion(page: Any) -> None:
     moving = page.evaluate(
         """() => [...document.querySelectorAll("*")].filter((element) => {
           const style = getComputedStyle(element);
@@ -76,5 +79,4 @@ def test_nothing_moves_for_people_who_asked_for_no_motion(browser: Any, app: App
           return seconds.some((each) => parseFloat(each) > 0.01);
         }).map((element) => element.outerHTML.slice(0, 80))"""
     )
-    page.close()
     assert moving == []

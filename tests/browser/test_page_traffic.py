@@ -19,7 +19,7 @@ SET_HIDDEN = """(hidden) => {
 }"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Any, app: App) -> Iterator[Any]:
     context = browser.new_context()
     opened = context.new_page()
