@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,6 @@ def train_page(browser: Any, own_app: App) -> Any:
     opened.page.close()
 
 
-@pytest.mark.timeout(300)
 def test_training_is_started_watched_reloaded_stopped_and_resumed(
     browser: Any, own_app: App, train_page: TrainPage
 ) -> None:
@@ -99,36 +99,46 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
     if train_page.state() == "stopped":
         assert "Stopped" in page.locator("#train-status").inner_text()
         page.locator("#train-resume").click()
-    train_page.wait_for("finished", seconds=200)
-    expect(page.locator("#model-select input")).to_have_value(re.compile("^from-the-page"))
+        train_page.wait_for("running", "finished")
     assert page.locator("#runs-table").get_by_text("from-the-page").count() > 0
     assert train_page.problems == []
     other.page.close()
 
 
-def test_invalid_settings_are_toasts_and_nothing_is_lost(train_page: TrainPage) -> None:
-    page = train_page.page
-    train_page.choose_set("small")
+@pytest.fixture(scope="module")
+def idle_page(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, data_dir: Path
+) -> Iterator[TrainPage]:
+    """A page that two tests use one after the other, the second to train."""
+    app = App(tmp_path_factory.mktemp("idle"), data_dir)
+    opened = TrainPage(browser, app)
+    opened.choose_set("small")
+    yield opened
+    opened.page.close()
+    app.end()
+
+
+def test_invalid_settings_are_toasts_and_nothing_is_lost(idle_page: TrainPage) -> None:
+    train_page, page = idle_page, idle_page.page
     # The estimate refuses bad settings in the same words: it is there before they come.
     page.locator("#train-estimate").get_by_text("for 440 images").wait_for()
     train_page.choose(learning_rate=1e9)
     page.locator("#train-start").click()
     page.get_by_text(re.compile("learning rate is 1e\\+09|learning rate is 1000000000")).wait_for()
     assert train_page.state() == "idle"
-    train_page.choose(learning_rate=0.002, epochs=1)
-    page.locator("#train-start").click()
-    train_page.wait_for("finished")
+    train_page.choose(learning_rate=0.002)
     page.locator("#train-estimate").get_by_text("About").wait_for()
     expect(page.locator("#train-start")).to_contain_text("Start training (about")
 
 
-def test_a_quick_training_starts_at_once_and_leads_to_drawing(train_page: TrainPage) -> None:
-    page = train_page.page
-    train_page.choose_set("small")
+def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPage) -> None:
+    train_page, page = idle_page, idle_page.page
     train_page.choose(epochs=200)
     page.locator("#train-quick").click()
     train_page.wait_for("finished")
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^small-"))
+    page.locator("#train-estimate").get_by_text("About").wait_for()
     result = page.locator("#train-status .run-result")
     expect(result).to_contain_text("of 100 small test images")
     result.get_by_role("button", name="Draw a digit").click()

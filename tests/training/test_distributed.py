@@ -105,6 +105,7 @@ def interrupt(process: subprocess.Popen[str], snapshot: Path) -> None:
     process.send_signal(signal.SIGINT)
 
 
+@pytest.mark.long
 def test_two_processes_reach_the_accuracy_of_one(trial: Trial) -> None:
     rows = RunStore(trial.folder / "outputs").open("two").results.history()
     last, alone = rows[-1], trial.alone[-1]
@@ -119,6 +120,7 @@ def test_two_processes_reach_the_accuracy_of_one(trial: Trial) -> None:
     assert last.loss != alone.loss
 
 
+@pytest.mark.long
 def test_two_processes_leave_one_run_and_one_checkpoint(trial: Trial) -> None:
     assert [path.name for path in (trial.folder / "outputs").iterdir()] == ["two"]
     assert [path.name for path in (trial.folder / "checkpoints").iterdir()] == ["two.pt"]
@@ -129,6 +131,7 @@ def test_two_processes_leave_one_run_and_one_checkpoint(trial: Trial) -> None:
     assert record.digest == found == trial.json["digest"]
 
 
+@pytest.mark.long
 def test_only_the_first_process_prints(trial: Trial) -> None:
     assert trial.messages.count("Training on 2 processes") == 1
     assert trial.messages.count(f"epoch {CONFIG.epochs}: loss") == 1
