@@ -154,7 +154,7 @@ def soak(app: App, warm: int, visits: int, most_memory: int) -> None:
 
 
 def test_visits_leave_neither_memory_nor_disk_behind(app: App) -> None:
-    soak(app, warm=12, visits=8, most_memory=MOST_MEMORY)
+    soak(app, warm=8, visits=6, most_memory=MOST_MEMORY)
 
 
 def test_visitors_at_once_do_not_each_cost_the_memory_of_a_page(app: App) -> None:

@@ -96,11 +96,12 @@ class Sketchpad:
         )
 
     def settle(self) -> None:
-        """Wait until the page sends nothing but the clock's call, once a second."""
-        before = -1
-        while before != (now := sum(name != "page_state" for name in self.requests)):
+        """Wait until all calls are answered and none is sent but the clock's, once a second."""
+        before, now = -1, 0
+        while before != now or self.unanswered:
             before = now
             self.page.wait_for_timeout(400)
+            now = sum(name != "page_state" for name in self.requests)
 
     def fail(self, how: dict[str, Any], calls: str = CALLS) -> None:
         """Answer all further requests to the app like this; with ``{}``, none gets through."""
