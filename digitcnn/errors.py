@@ -13,12 +13,20 @@
     ├── FeedbackError      feedback cannot be saved or read
     └── NotOwnerError      a visitor tried something that only the owner may do
 
-The command line prints the text and exits with 2; the page shows it as a toast.
+The command line prints the text and exits with 2; the page shows it as a toast, and beside the
+field that it concerns.
 """
 
 
 class DigitCNNError(Exception):
-    """Base of all errors that people read."""
+    """Base of all errors that people read.
+
+    field: the setting that is wrong, named like the command's option; empty where it is none.
+    """
+
+    def __init__(self, text: str = "", *, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class ConfigError(DigitCNNError):

@@ -23,6 +23,10 @@ MOST_SEEDS = 20
 Masks = Literal["independent", "shared"]
 MASKS: tuple[Masks, ...] = get_args(Masks)
 
+# Of figures as files.
+FileType = Literal["png", "svg", "pdf"]
+FILE_TYPES: tuple[FileType, ...] = get_args(FileType)
+
 MOST_PASSES = 200
 # The default recipe's epochs, for a checkpoint that does not name its own.
 USUAL_PASSES = 12
@@ -37,5 +41,6 @@ def check_passes(n: object) -> None:
     """Raise ConfigError unless ``n`` is a whole number from 1 to MOST_PASSES."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_PASSES:
         raise ConfigError(
-            f"{n!s:.40} passes were requested; choose a whole number from 1 to {MOST_PASSES}."
+            f"{n!s:.40} passes were requested; choose a whole number from 1 to {MOST_PASSES}.",
+            field="passes",
         )

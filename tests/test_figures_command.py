@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from digitcnn.analysis.figures import NAMES
 from digitcnn.cli import main
@@ -15,7 +14,7 @@ from digitcnn.folders import SHIPPED_FILE
 CHECKPOINT = str(SHIPPED_FILE)
 
 
-def test_nine_png_files_are_written(
+def test_nine_files_of_the_requested_type_are_written(
     tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "made"
@@ -23,15 +22,13 @@ def test_nine_png_files_are_written(
         [
             *("figures", "--checkpoint", CHECKPOINT, "--digits", "small", "--passes", "2"),
             *("--data-dir", str(data_dir), "--output-dir", str(folder), "--device", "cpu"),
-            "--json",
+            *("--json", "--file-type", "pdf"),
         ]
     )
     assert status == 0
     paths = json.loads(capsys.readouterr().out)["figures"]
-    assert paths == [str(folder / f"{name}.png") for name in NAMES]
-    for path in paths:
-        with Image.open(path) as image:
-            assert image.format == "PNG"
+    assert paths == [str(folder / f"{name}.pdf") for name in NAMES]
+    assert all(Path(path).read_bytes().startswith(b"%PDF") for path in paths)
 
 
 @pytest.mark.parametrize(

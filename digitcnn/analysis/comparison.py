@@ -231,7 +231,10 @@ def compare(
 def check_number(models: int) -> None:
     """Raise ConfigError unless this many models can be compared."""
     if not FEWEST_COMPARED <= models <= MOST_COMPARED:
-        raise ConfigError(f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.")
+        raise ConfigError(
+            f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.",
+            field="models",
+        )
 
 
 def _counts(right_a: Tensor, right_b: Tensor) -> Counts:

@@ -12,7 +12,15 @@ from typing import Any
 
 from digitcnn.digits.names import FRAMINGS, SPLITS
 from digitcnn.experiments.catalogue import names as experiment_names
-from digitcnn.options import DEVICES, MASKS, MOST_COMPARED, MOST_PASSES, MOST_SEEDS, NETWORKS
+from digitcnn.options import (
+    DEVICES,
+    FILE_TYPES,
+    MASKS,
+    MOST_COMPARED,
+    MOST_PASSES,
+    MOST_SEEDS,
+    NETWORKS,
+)
 from digitcnn.training.config import TrainingConfig
 
 # What ``ArgumentParser.add_subparsers`` returns; its class is private.
@@ -230,7 +238,7 @@ def _figures(commands: Commands) -> None:
         commands,
         "figures",
         help="draw the nine figures of an evaluation",
-        description="Draw nine PNG figures of a checkpoint and its predictions on test sets.",
+        description="Draw nine figures of a checkpoint and its predictions on test sets.",
     )
     _add_checkpoint(parser)
     _add_test_sets(parser)
@@ -244,6 +252,9 @@ def _figures(commands: Commands) -> None:
     _add_passes(parser)
     parser.add_argument(
         "--example", type=int, default=0, help="index of the example image in figure 6, from 0"
+    )
+    parser.add_argument(
+        "--file-type", choices=FILE_TYPES, default="png", help="format of the figures"
     )
 
 

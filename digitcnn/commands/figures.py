@@ -1,4 +1,4 @@
-"""``figures``: draw the nine figures of an evaluation as PNG files, as the Evaluate tab does."""
+"""``figures``: draw the nine figures of an evaluation as files, as the Evaluate tab does."""
 
 from __future__ import annotations
 
@@ -44,13 +44,18 @@ def run(args: argparse.Namespace) -> Answer:
             features=True,
             notify=notify,
         )
-        pngs = draw_figures(
+        files = draw_figures(
             findings,
             checkpoint,
             passes,
             predict=predict_uncached,
             cache=FigureCache(),
             notify=notify,
+            file_type=args.file_type,
         )
-    paths = [str(write_figure(name, pngs[name], folder)) for name in NAMES if name in pngs]
+    paths = [
+        str(write_figure(name, files[name], folder, args.file_type))
+        for name in NAMES
+        if name in files
+    ]
     return {"figures": paths}, "\n".join(paths), 0

@@ -126,6 +126,7 @@ def first_images(training: DigitSet, count: int | None) -> DigitSet:
     if not 1 <= count <= len(training):
         raise DigitSetError(
             f"{listed(training.name)} has {len(training)} images to train on, "
-            f"but {count} were requested; choose 1 to {len(training)}."
+            f"but {count} were requested; choose 1 to {len(training)}.",
+            field="train-images",
         )
     return training.take(slice(0, count))

@@ -42,7 +42,9 @@ def choose(device: str = "auto") -> Compute:
     Raises ConfigError when a device named outright is unknown, absent or fails its trial.
     """
     if device not in DEVICES:
-        raise ConfigError(f"The device is '{device}'; choose one of {', '.join(DEVICES)}.")
+        raise ConfigError(
+            f"The device is '{device}'; choose one of {', '.join(DEVICES)}.", field="device"
+        )
     if device == "cpu":
         return _cpu()
     notes = []
@@ -53,7 +55,8 @@ def choose(device: str = "auto") -> Compute:
             return compute
         except (RuntimeError, AssertionError, ConfigError) as error:
             if device != "auto":
-                raise ConfigError(f"{_reason(name, error)} Or use --device cpu.") from error
+                text = f"{_reason(name, error)} Or use --device cpu."
+                raise ConfigError(text, field="device") from error
             if _is_there(name):
                 notes.append(_reason(name, error))
     return _cpu(" ".join(notes))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from digitcnn.analysis import figures
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES, FileType
+from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings, gather
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
+from digitcnn.options import FileType
 from digitcnn.services.predictors import Predictor, classify
 
 Key = tuple[object, ...]
@@ -123,13 +124,13 @@ def _key(name: str, findings: Findings, digest: str, passes: int) -> Key:
     return name, findings.model, digest, findings.temperature, sets, example, count
 
 
-def write_figure(name: str, png: bytes, folder: Path) -> Path:
-    """Write a figure's PNG file into ``folder``.
+def write_figure(name: str, content: bytes, folder: Path, file_type: FileType = "png") -> Path:
+    """Write a figure's file into ``folder``.
 
     Raises ConfigError where the folder cannot be written.
     """
     try:
-        return figures.write(name, png, folder)
+        return figures.write(name, content, folder, file_type)
     except OSError as error:
         raise ConfigError(
             f"The figures cannot be written to {folder} ({error.strerror or error}); free some "

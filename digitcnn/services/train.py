@@ -67,11 +67,14 @@ def plan_runs(request: TrainingRequest, store: RunStore) -> list[PlannedRun]:
     if request.seeds == 1:
         run = create(config, request.name)
         return [lambda: run]
-    base = request.name or default_run_name(config.digits, datetime.now(timezone.utc))
     configs = [
         dataclasses.replace(config, seed=config.seed + index) for index in range(request.seeds)
     ]
-    names = [f"{base}-seed{config.seed}" for config in configs]
+    endings = [f"-seed{config.seed}" for config in configs]
+    base = request.name or store.free_name(
+        default_run_name(config.digits, datetime.now(timezone.utc)), endings
+    )
+    names = [f"{base}{ending}" for ending in endings]
     for name in names:
         store.check_new(name)
     return [partial(create, *pair) for pair in zip(configs, names, strict=True)]

@@ -40,25 +40,31 @@ class TrainingConfig:
     dropout: bool = True
 
     def __post_init__(self) -> None:
-        _check_whole("epochs", self.epochs, *RANGES["epochs"])
-        _check_whole("batch size", self.batch_size, *RANGES["batch_size"])
-        _check_whole("seed", self.seed, *RANGES["seed"])
+        _check_whole("epochs", self.epochs, "epochs")
+        _check_whole("batch_size", self.batch_size, "batch size")
+        _check_whole("seed", self.seed, "seed")
         if self.train_images is not None:
-            _check_whole("number of training images", self.train_images, *RANGES["train_images"])
+            _check_whole("train_images", self.train_images, "number of training images")
         rate = self.learning_rate
         low, high = RANGES["learning_rate"]
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
-            raise ConfigError(f"The learning rate is {rate}; choose one from {low:g} to {high:g}.")
+            raise ConfigError(
+                f"The learning rate is {rate}; choose one from {low:g} to {high:g}.",
+                field="learning-rate",
+            )
         for name in ("augmentation", "dropout"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
         names = set_names(self.digits) if isinstance(self.digits, str) else []
         if not names:
-            raise ConfigError(f"The digit set is {self.digits!r}; give its name, such as mnist.")
+            raise ConfigError(
+                f"The digit set is {self.digits!r}; give its name, such as mnist.", field="digits"
+            )
         object.__setattr__(self, "digits", ",".join(names))
         if self.network not in NETWORKS:
             raise ConfigError(
-                f"The network is {self.network!r:.60}; choose one of {', '.join(NETWORKS)}."
+                f"The network is {self.network!r:.60}; choose one of {', '.join(NETWORKS)}.",
+                field="network",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +121,10 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def _check_whole(what: str, value: object, low: float, high: float) -> None:
+def _check_whole(name: str, value: object, what: str) -> None:
+    low, high = RANGES[name]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"The {what} is {value}; choose a whole number from {low:,} to {high:,}.")
+        raise ConfigError(
+            f"The {what} is {value}; choose a whole number from {low:,} to {high:,}.",
+            field=name.replace("_", "-"),
+        )

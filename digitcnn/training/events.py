@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from digitcnn.options import NETWORKS
+from digitcnn.training.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,14 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class EpochEnd:
-    """An epoch is finished; ``snapshot`` ends with its result. network: its architecture."""
+    """An epoch is finished; ``snapshot`` ends with its result.
+
+    network: its architecture. samples: held-out images as it reads them.
+    """
 
     snapshot: Snapshot
     network: str = NETWORKS[0]
+    samples: Samples = field(default_factory=Samples)
 
     @property
     def result(self) -> EpochResult:

@@ -21,6 +21,7 @@ from digitcnn.process import retain_freed_memory
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
+from digitcnn.training.samples import samples_of
 from digitcnn.training.step import (
     WEIGHT_DECAY,
     ProgressMeter,
@@ -196,6 +197,7 @@ class _Trainer:
                 history=self.history,
             ),
             self.config.network,
+            samples_of(self.held_out_images, self.held_out_labels, logits),
         )
 
     @torch.no_grad()

@@ -89,6 +89,6 @@ def check_run_name(name: object) -> None:
 
 
 def default_run_name(digits: str, now: datetime) -> str:
-    """Return the default name of a run: digit set and time."""
+    """Return the default name of a run: digit set, day and time, such as mnist-5Nov-1632."""
     safe = re.sub(r"[^A-Za-z0-9.-]", "-", digits).lstrip(".-")[:30] or "run"
-    return f"{safe}-{now:%Y%m%d-%H%M%S}"
+    return f"{safe}-{now.day}{now:%b}-{now:%H%M}"

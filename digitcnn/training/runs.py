@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from digitcnn.errors import RunError
+from digitcnn.network.filenames import numbered
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.run import Run
 from digitcnn.training.run_files import REPORT, write_report
@@ -52,7 +53,7 @@ class RunStore:
         """
         now = datetime.now(timezone.utc)
         if name is None:
-            name = self._free_name(default_run_name(config.digits, now))
+            name = self.free_name(default_run_name(config.digits, now))
         check_run_name(name)
         run = Run(self.folder / name)
         record = RunRecord(
@@ -86,12 +87,13 @@ class RunStore:
         if os.path.lexists(self.folder / name):
             raise _name_taken(name)
 
-    def _free_name(self, base: str) -> str:
-        name, number = base, 1
-        while (self.folder / name).exists():
-            number += 1
-            name = f"{base}-{number}"
-        return name
+    def free_name(self, base: str, endings: Sequence[str] = ("",)) -> str:
+        """Return ``base``, or with a number, so that no run has the name with any ending."""
+        return next(
+            name
+            for name in numbered(base)
+            if not any((self.folder / f"{name}{ending}").exists() for ending in endings)
+        )
 
     def open(self, name: str) -> Run:
         """Return an existing run. Raises RunError when there is none of that name."""
@@ -184,4 +186,4 @@ class RunStore:
 
 
 def _name_taken(name: str) -> RunError:
-    return RunError(f"A run '{name}' already exists; choose another name.")
+    return RunError(f"A run '{name}' already exists; choose another name.", field="name")

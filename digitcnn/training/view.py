@@ -17,6 +17,7 @@ from digitcnn.training.events import (
 )
 from digitcnn.training.replay import TrainingReplay
 from digitcnn.training.run_record import RUNNING
+from digitcnn.training.samples import Samples
 
 # A chart has no more pixels.
 MAX_LOSSES = 600
@@ -55,6 +56,7 @@ class TrainingView(BackgroundView):
     """The state of a training at one moment.
 
     number, of: the run's number among those started together, and how many these are.
+    samples: held-out images as read after the last epoch that this process trained.
     keeps_replay: whether to store the networks. replay: those after the epochs that this process
     trained.
     ended: how the run ended; None before that.
@@ -67,6 +69,7 @@ class TrainingView(BackgroundView):
     progress: StepProgress | None = None
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
+    samples: Samples = field(default_factory=Samples)
     keeps_replay: bool = True
     replay: TrainingReplay = field(default_factory=TrainingReplay)
     ended: RunEnd | None = None
@@ -90,7 +93,7 @@ class TrainingView(BackgroundView):
                     phase="training",
                 )
             case EpochEnd(snapshot=snapshot, network=network):
-                view = replace(self, history=snapshot.history)
+                view = replace(self, history=snapshot.history, samples=event.samples)
                 if not self.keeps_replay:
                     return view
                 replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged, network)

@@ -10,6 +10,7 @@ import gradio as gr
 from digitcnn.errors import CheckpointError
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.dropped import PREFIX, keep
+from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models, dropped_files_html
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.toasts import toasting
@@ -136,6 +137,15 @@ class ModelChoice:
         if names_in(chosen) != suggestion or new == suggestion:
             return self._refresh(chosen, selected, request), suggestion
         return gr.Dropdown(available, value=new, multiselect=True), new
+
+    @toasting
+    def choose(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
+        """Choose the models that a script names, ``{"models"}``."""
+        available = self._models.choices(request.session_hash)
+        chosen = names_in(event_data(event).get("models"))
+        for name in chosen:
+            self._models.get(name)  # raises for one that is gone
+        return gr.Dropdown(available, value=chosen, multiselect=True)
 
     def _receive(self, files: Any, chosen: Any, request: gr.Request) -> list[Any]:
         """Read dropped files and choose the good ones."""

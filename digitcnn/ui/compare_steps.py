@@ -35,7 +35,9 @@ def comparison_subject(workspace: Workspace, models: Models, chosen: Any, sets: 
     keys, names = names_in(chosen), names_in(sets)
     check_number(len(keys))
     if not 1 <= len(names) <= MOST_SETS:
-        raise DigitSetError(f"{len(names)} test sets are chosen; choose 1 to {MOST_SETS}.")
+        raise DigitSetError(
+            f"{len(names)} test sets are chosen; choose 1 to {MOST_SETS}.", field="digits"
+        )
     return Subject.of(workspace, models, keys, names)
 
 
@@ -87,7 +89,9 @@ def differences_of(
     if a not in shown.names or b not in shown.names:
         raise ConfigError("These models were not compared; choose models and press Compare.")
     if a == b:
-        raise ConfigError(f"Models A and B are both {a}; choose two different models.")
+        raise ConfigError(
+            f"Models A and B are both {a}; choose two different models.", field="second"
+        )
     comparison = compare_models(checkpoints, digit_set, predict=workspace.predict)
     places = shown.names.index(a), shown.names.index(b)
     return (

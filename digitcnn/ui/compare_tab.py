@@ -37,11 +37,13 @@ def build_compare_tab(
     access: Access,
     owner_token: gr.Textbox,
     model_select: gr.Dropdown,
+    run_tools: gr.HTML,
     page: gr.Blocks,
 ) -> None:
     """Build the tab inside an open ``gr.Tab`` of ``page``.
 
     model_select: its value is the name of the model that is compared with others at first.
+    run_tools: its ``select`` event carries names of models, ``{"models"}``, to compare at once.
     """
     with gr.Column(elem_classes="takes-files"):
         with gr.Row(equal_height=True, elem_classes="tab-head"):
@@ -81,6 +83,9 @@ def build_compare_tab(
             None, js="() => document.querySelector('#compare-export-link a')?.click()", **PRIVATE
         )
         build_sketch_section(models, choice.chosen)
+        run_tools.select(choice.choose, None, choice.chosen, **PRIVATE).success(
+            None, js="() => document.getElementById('compare-run')?.click()", **PRIVATE
+        )
 
 
 def _build_results(

@@ -29,6 +29,9 @@ from digitcnn.web.templates import render
 MOST_IMAGES, FIRST_IMAGES = 24, 6
 BEST = "●"
 
+# Name, a value per model, whether they differ.
+Setting = tuple[str, list[Any], bool]
+
 NETWORKS_NOT_RECIPES = (
     "These results compare trained networks, not recipes: another seed of the same recipe gives "
     "another result. To compare recipes, train several seeds of each (train --seeds 3)."
@@ -158,10 +161,18 @@ def _verdict(comparison: Comparison) -> str:
 
 def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
     """Render the training settings in which the files differ, or a sentence that none does."""
-    rows = [row for row in _settings(checkpoints) if row[2]]
+    rows = [row for row in _settings(checkpoints) if row[2] and _is_chosen(row, checkpoints)]
     if not rows:
         return render("paragraphs.html", sentences=["These files record the same settings."])
     return _settings_table(names, rows, "Settings that differ")
+
+
+def _is_chosen(row: Setting, checkpoints: Sequence[Checkpoint]) -> bool:
+    """Return whether a setting was somebody's choice, and no row says the same."""
+    name, values, _ = row
+    if name == "epochs trained":
+        return values != [checkpoint.details.config.get("epochs") for checkpoint in checkpoints]
+    return name not in ("training images", "temperature") and not name.endswith(" version")
 
 
 def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
@@ -171,16 +182,16 @@ def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> M
     )
 
 
-Setting = tuple[str, list[Any], bool]
-
-
 def _settings(checkpoints: Sequence[Checkpoint]) -> list[Setting]:
     return settings_side_by_side([checkpoint.details for checkpoint in checkpoints])
 
 
 def _settings_table(names: Sequence[str], settings: Sequence[Setting], label: str) -> Markup:
     rows: list[list[Value]] = [
-        [f"{setting.replace('_', ' ')}{' ≠' * differs}", *map(_setting, values)]
+        [
+            f"{setting.replace('_', ' ')}{' ≠' * differs}",
+            *(_setting(setting, value) for value in values),
+        ]
         for setting, values, differs in settings
     ]
     return table(["Setting", *names], rows, label=label, caption=True, file_name="settings.csv")
@@ -282,9 +293,9 @@ def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
     )
 
 
-def _setting(value: Any) -> str:
+def _setting(name: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "all" if name == "train_images" else "–"
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,20 +6,55 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from digitcnn.intervals import percent
 from digitcnn.training.events import EpochResult
+from digitcnn.training.samples import Sample
 from digitcnn.training.view import TrainingView
+from digitcnn.ui.parts import image_address
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis, log_axis
 from digitcnn.web.templates import render
 
+# Side by side in the tab's wider column, their text is as large as it is drawn.
+WIDTH, HEIGHT = 350, 230
+
 
 def curves(view: TrainingView, previous: Sequence[EpochResult] = ()) -> Markup:
-    """Draw both charts side by side. previous: the epochs of the run before, drawn in grey."""
+    """Draw both charts side by side, and sample digits below them.
+
+    previous: the epochs of the run before, drawn in grey.
+    """
     return render(
         "train/curves.html",
         loss=_loss_chart(view),
         accuracy=_accuracy_chart(view, previous),
         augmentation=view.config is not None and _augmented(view),
+        samples=_samples(view),
     )
+
+
+def _samples(view: TrainingView) -> Markup:
+    last = view.history[-1] if view.history and view.samples.digits else None
+    return render(
+        "train/samples.html",
+        epoch=last.epoch if last else 0,
+        held_out=f"{last.held_out:,}" if last else "",
+        wrong=f"{round((1 - last.accuracy) * last.held_out):,}" if last else "",
+        digits=_tiles(view.samples.digits),
+        errors=_tiles(view.samples.errors),
+    )
+
+
+def _tiles(samples: Sequence[Sample]) -> list[dict[str, object]]:
+    return [
+        {
+            "address": image_address(sample.image),
+            "label": sample.label,
+            "prediction": sample.prediction,
+            "right": sample.right,
+            "confidence": percent(sample.confidence),
+        }
+        for sample in samples
+    ]
 
 
 def _augmented(view: TrainingView) -> bool:
@@ -53,6 +88,8 @@ def _loss_chart(view: TrainingView) -> Markup:
         [Series(name="Training", points=points)],
         empty="Training loss will appear here",
         legend=True,
+        width=WIDTH,
+        height=HEIGHT,
     )
 
 
@@ -73,5 +110,7 @@ def _accuracy_chart(view: TrainingView, previous: Sequence[EpochResult]) -> Mark
             Series(name="Held-out images", points=held_out, marker="circle"),
             Series(name=name, points=training, colour=2, marker="diamond"),
         ],
-        empty="Accuracy after each epoch will appear here",
+        empty="Accuracy will appear here",
+        width=WIDTH,
+        height=HEIGHT,
     )

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES, FileType
+from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import gap
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.options import check_passes
+from digitcnn.options import FileType, check_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
@@ -186,7 +186,8 @@ def example_of(digit_set: DigitSet, digit: Any, place: Any) -> int:
         images = "images" if digit == ANY else f"images of a {digit}"
         raise DigitSetError(
             f"{digit_set.name} has {len(indices):,} {images}, numbered from 0, so there is no "
-            f"image {str(place)[:20]}; choose another."
+            f"image {str(place)[:20]}; choose another.",
+            field="example",
         )
     return int(indices[whole])
 
@@ -195,10 +196,11 @@ def _set_names(chosen: Any, order: Sequence[str]) -> list[str]:
     """Return the chosen names in that order, whichever was ticked first; others come last."""
     names = chosen if isinstance(chosen, list) else []
     if not names or not all(isinstance(name, str) for name in names):
-        raise DigitSetError("No test set is chosen; choose one or more.")
+        raise DigitSetError("No test set is chosen; choose one or more.", field="digits")
     if len(set(names)) > MOST_SETS:
         raise DigitSetError(
-            f"{len(set(names))} test sets are chosen; choose up to {MOST_SETS} at a time."
+            f"{len(set(names))} test sets are chosen; choose up to {MOST_SETS} at a time.",
+            field="digits",
         )
     places = {name: place for place, name in enumerate(order)}
     return sorted(names, key=lambda name: places.get(name, len(places)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.figures import FILE_TYPES, NAMES
+from digitcnn.analysis.figures import NAMES
 from digitcnn.errors import DigitSetError
-from digitcnn.options import MOST_PASSES, usual_passes
+from digitcnn.options import FILE_TYPES, MOST_PASSES, usual_passes
 from digitcnn.services.evaluation import FigureCache
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
 from digitcnn.ui.evaluation_steps import EvaluationRequest

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.analysis.figures import NAMES, FileType
+from digitcnn.analysis.figures import NAMES
+from digitcnn.options import FileType
 from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import png_address
 from digitcnn.web.bundle import style

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -58,15 +59,17 @@ def progress_facts(progress: StepProgress) -> str:
     )
 
 
-def training_status(view: TrainingView, compute: str, previous: str = "") -> Markup:
+def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()) -> Markup:
     """Return the status of the training, and what it reached once it is finished.
 
-    compute: the device that a new one would use. previous: the run before, empty for none.
+    compute: the device that a new one would use. models: the run's model and that of the run
+    before, to compare where there are both.
     """
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
-        return job_status(view, f"on {compute}. Start a training to watch it here.", bar=bar)
+        text = f"on {compute}. Start a training to watch it here."
+        return job_status(view, text, bar=bar)
     text = view.message
     if view.state == RUNNING:
         phase = view.phase
@@ -74,10 +77,10 @@ def training_status(view: TrainingView, compute: str, previous: str = "") -> Mar
             stepping = phase in ("starting", "training")
             phase = "stopping after this batch" if stepping else f"{phase}, then stopping"
         text = elapsed_text(view, phase)
-    return job_status(view, text, subject=view.run, bar=bar) + _result(view, previous)
+    return job_status(view, text, subject=view.run, bar=bar) + _result(view, models)
 
 
-def _result(view: TrainingView, previous: str) -> Markup:
+def _result(view: TrainingView, models: Sequence[str]) -> Markup:
     """Return the accuracy on the run's own test set, else on its held-out images."""
     if view.state != FINISHED or view.ended is None or view.config is None:
         return Markup()
@@ -96,7 +99,7 @@ def _result(view: TrainingView, previous: str) -> Markup:
         test=bool(own),
         low=percent(low),
         high=percent(high),
-        previous=previous,
+        models=models,
     )
 
 

@@ -29,6 +29,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "seed": ("seed", int),
     "train-images": ("train_images", int),
     "augmentation": ("augmentation", _SWITCH.__getitem__),
+    "dropout": ("dropout", _SWITCH.__getitem__),
 }
 
 

@@ -120,11 +120,13 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
                 build_learn_section(workspace, models, access, owner_token, model_select, clock)
                 build_feedback_view(workspace, access)
             with gr.Tab("Train", id="train"):
-                build_train_tab(workspace, access, owner_token, clock, page)
+                train = build_train_tab(workspace, access, owner_token, clock, page)
             with gr.Tab("Evaluate", id="evaluate"):
                 build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
             with gr.Tab("Compare", id="compare"):
-                build_compare_tab(workspace, models, access, owner_token, model_select, page)
+                build_compare_tab(
+                    workspace, models, access, owner_token, model_select, train.runs.tools, page
+                )
             with gr.Tab("Stability", id="stability"):
                 build_stability_tab(workspace, models, model_select)
         build_api(workspace, models)

@@ -1,17 +1,19 @@
-"""The Runs section of the Train tab: a table of all runs, and actions on one of them.
+"""The Runs section of the Train tab: a table of all runs, and a menu for each.
 
-Everyone may view runs, reuse their settings and download their files; only the owner may resume,
-rename and delete them. Downloads are copies of the result of ``read_file``: the page never serves
-a path of the output folder.
+Everyone may look at runs and download their files; only the owner may resume, rename and delete
+them. The section's script, ``runs.js``, calls ``manage_run`` as a plain POST, so it accepts any
+JSON. Files are read by ``read_file``: the page never serves a path of the output folder.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
@@ -22,15 +24,19 @@ from digitcnn.intervals import accuracy_text
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
-from digitcnn.training.run_files import list_files, read_file
+from digitcnn.training.run import Run
+from digitcnn.training.run_files import REPORT, list_files, read_file
 from digitcnn.training.run_record import FINISHED, RunRecord
 from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
-from digitcnn.ui.gradio_private import save_bytes_to_cache
+from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.sketchpad_tab import Payload, replying
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 COLUMNS = (
@@ -58,8 +64,10 @@ SETTINGS: Mapping[str, Callable[[TrainingConfig], Value]] = {
     "Dropout": lambda config: "on" if config.dropout else "off",
 }
 
-# Only for handlers that raise nothing: Gradio shows no error of a handler outside its queue.
-_AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False}
+# What ``runs.js`` reports: settings to fill in, and models to compare.
+EVENTS_JS = """
+element.addEventListener("digitcnn-repeat", (event) => trigger("click", event.detail));
+element.addEventListener("digitcnn-compare-runs", (event) => trigger("select", event.detail));"""
 
 
 @dataclass(frozen=True)
@@ -77,102 +85,30 @@ class RunsView:
 class RunsSection:
     """The section's components, built inside an open tab, and their handlers.
 
-    watched: the components that ``updates`` is for. chosen: the dropdown of the chosen run.
+    table: what ``updates`` is for. tools: its ``select`` event carries the models to compare.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        access: Access,
-        owner_token: gr.Textbox,
-        settings: Sequence[Any],
-    ) -> None:
+    def __init__(self, workspace: Workspace, access: Access, settings: Sequence[Any]) -> None:
         """settings: the controls that ``recipe_values`` gives values for."""
-        self._workspace, self._access = workspace, access
+        self._workspace = workspace
         gr.Markdown("### Runs")
-        self.table = table_view(elem_id="runs-table")
-        with gr.Row(elem_classes="model-row"):
-            self.chosen = gr.Dropdown(
-                [],
-                label="Run",
-                info="Resume it, reuse its settings or manage it",
-                scale=3,
-                elem_id="train-resume-run",
-            )
-            self.resume = gr.Button(
-                "Resume", scale=1, min_width=120, interactive=False, elem_id="train-resume"
-            )
-            self.reuse = gr.Button("Reuse settings", scale=1, elem_id="runs-reproduce")
-        with gr.Accordion("Manage run", open=False, elem_id="runs-more"):
-            self._build_files()
-            self._build_rename()
-            self._build_delete()
-        self.watched = [self.table, self.chosen, self.resume, self.file]
-        self._connect(owner_token, settings)
-
-    def _build_files(self) -> None:
-        with gr.Row(elem_classes="model-row"):
-            self.file = gr.Dropdown(
-                [],
-                label="Run file",
-                info="report.html is the whole run in one page",
-                scale=3,
-                elem_id="runs-file",
-            )
-            self.download = gr.DownloadButton(
-                "Download", scale=1, min_width=120, interactive=False, elem_id="runs-download"
-            )
-
-    def _build_rename(self) -> None:
-        with gr.Row(elem_classes="model-row"):
-            self.new_name = gr.Textbox(
-                label="New name",
-                info="Renames the folder; the checkpoint keeps its name",
-                max_length=60,
-                scale=3,
-                elem_id="runs-new-name",
-            )
-            self.rename = gr.Button("Rename", scale=1, min_width=120, elem_id="runs-rename")
-
-    def _build_delete(self) -> None:
-        self.delete = gr.Button("Delete run…", variant="stop", elem_id="runs-delete")
-        with gr.Column(visible=False, elem_id="runs-confirm") as self.confirmation:
-            self.question = gr.Markdown(elem_id="runs-question")
-            with gr.Row():
-                self.confirm = gr.Button("Delete run", variant="stop", elem_id="runs-delete-yes")
-                self.cancel = gr.Button("Cancel", elem_id="runs-delete-no")
-        self.to_delete = gr.State("")  # the run that the question is about
-
-    def _connect(self, owner_token: gr.Textbox, settings: Sequence[Any]) -> None:
-        asking = [self.confirmation, self.question, self.to_delete]
-        owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
-        self.chosen.change(
-            self.choose_run, self.chosen, [self.resume, self.file, *asking], **_AT_ONCE
+        self.tools = gr.HTML(
+            render("train/run_tools.html"),
+            js_on_load=EVENTS_JS,
+            apply_default_css=False,
+            server_functions=[manager(workspace, access)],
+            elem_id="runs-tools",
         )
-        self.file.change(self.offer_file, [self.chosen, self.file], self.download, **PRIVATE)
-        self.reuse.click(self.reuse_settings, self.chosen, list(settings), **PRIVATE)
-        self.resume.click(self.resume_run, [owner_token, self.chosen], self.watched, **owner)
-        self.rename.click(
-            self.rename_run,
-            [owner_token, self.chosen, self.new_name],
-            [*self.watched, self.new_name],
-            **owner,
-        )
-        self.delete.click(self.ask_to_delete, self.chosen, asking, **PRIVATE)
-        self.cancel.click(_not_asking, None, asking, **_AT_ONCE)
-        self.confirm.click(
-            self.delete_run, [owner_token, self.to_delete], [*self.watched, *asking], **owner
+        self.table = table_view(elem_id="runs-table", style=bundle.style("runs.css"))
+        self.tools.click(self.reuse_settings, None, list(settings), **PRIVATE).success(
+            None, js="() => document.getElementById('train-start')?.focus()", **PRIVATE
         )
 
     @toasting
-    def choose_run(self, name: str | None) -> list[Any]:
-        """Show another run's files, and no question about the previous one."""
-        return [*self._chosen_updates(name), *_not_asking()]
-
-    @toasting
-    def reuse_settings(self, name: str | None) -> list[Any]:
+    def reuse_settings(self, event: gr.EventData) -> list[Any]:
         """Return the recipe's components, set as in a run."""
-        config = self._workspace.runs.open(_required(name)).record().config
+        name = event_data(event).get("run")
+        config = self._workspace.runs.open(str(name)).record().config
         entries = self._workspace.catalog.entries()
         known = {entry.name for entry in entries if entry.split == "train"}
         gone = [name for name in set_names(config.digits) if name not in known]
@@ -183,113 +119,28 @@ class RunsSection:
             )
         return recipe_values(config)
 
-    @toasting
-    def resume_run(self, request: gr.Request, token: str, name: str | None) -> list[Any]:
-        """Resume a run that ended early."""
-        self._access.require_owner(request, token, to="resume a run")
-        self._workspace.job.resume(_required(name))
-        return self._all_updates(name)
+    def previous(self, run: str) -> tuple[RunRecord | None, tuple[EpochResult, ...]]:
+        """Return the finished run before ``run`` and its epochs; none of an experiment."""
+        for record in self._workspace.runs.records():
+            if record.state == FINISHED and not record.group and record.name != run:
+                with contextlib.suppress(RunError):
+                    return record, self._workspace.runs.open(record.name).results.history()
+        return None, ()
 
-    @toasting
-    def rename_run(
-        self, request: gr.Request, token: str, name: str | None, new: str | None
-    ) -> list[Any]:
-        """Rename a run and its folder."""
-        self._access.require_owner(request, token, to="rename a run")
-        renamed = self._workspace.job.rename(_required(name), safe_filename(new or "", ""))
-        return [*self._all_updates(renamed), ""]
-
-    @toasting
-    def ask_to_delete(self, name: str | None) -> list[Any]:
-        """Show the question whether to delete a run."""
-        record = self._workspace.runs.open(_required(name)).record()
-        checkpoint = f" Checkpoint {record.checkpoint} is kept." if record.checkpoint else ""
-        text = f"Permanently delete run **{record.name}** and all its files?{checkpoint}"
-        return [gr.Column(visible=True), text, record.name]
-
-    @toasting
-    def delete_run(self, request: gr.Request, token: str, name: str) -> list[Any]:
-        """Delete the run that the question named."""
-        self._access.require_owner(request, token, to="delete a run")
-        self._workspace.job.delete(name)
-        return [*self._all_updates(None), *_not_asking()]
-
-    @toasting
-    def offer_file(self, name: str | None, file: str | None) -> gr.DownloadButton:
-        """Return the download button for one of a run's files."""
-        if not file:
-            return gr.DownloadButton(value=None, interactive=False)
-        content = read_file(self._workspace.runs.open(name or ""), file)
-        # Named by its content, so that repeated downloads store the file once.
-        path = save_bytes_to_cache(content, PurePath(file).name, self.download.GRADIO_CACHE)
-        return gr.DownloadButton(value=path, interactive=True)
-
-    def previous(self, run: str) -> tuple[str, tuple[EpochResult, ...]]:
-        """Return the name and the epochs of the finished run before ``run``, experiments' not."""
-        names = [
-            record.name
-            for record in self._workspace.runs.records()
-            if record.state == FINISHED and not record.group and record.name != run
-        ]
-        if not names:
-            return "", ()
-        with contextlib.suppress(RunError):
-            return names[0], self._workspace.runs.open(names[0]).results.history()
-        return "", ()
+    def resumable(self) -> str:
+        """Return the name of the newest run, except experiments', if it can be resumed."""
+        own = (record for record in self._workspace.runs.records() if not record.group)
+        newest = next(own, None)
+        return newest.name if newest and newest.resumable else ""
 
     def view(self, epochs: int) -> RunsView:
-        """Return the view of a page that is up to date."""
-        return self._view(self._workspace.runs.records(), epochs)
-
-    def updates(
-        self, shown: RunsView, chosen: str | None, epochs: int, *, choose: bool = False
-    ) -> tuple[list[Any], RunsView]:
-        """Return the updates for ``watched``, and what the page shows with them.
-
-        chosen: the run chosen on the page; it stays chosen while it exists. epochs: finished ones
-        of the running run. choose: whether the page is made to choose it.
-        """
-        records = self._workspace.runs.records()
-        now = self._view(records, epochs)
-        if (now.runs, now.job) != (shown.runs, shown.job):
-            rows, choices, *rest = self._all_updates(chosen, records)
-            if not choose and chosen in [record.name for record in records]:
-                # Without a value: a choice made during this request is not reverted.
-                choices = gr.Dropdown(_choices(records))
-            return [rows, choices, *rest], now
-        rows = self._table(records) if now != shown else gr.skip()
-        return [rows, gr.skip(), gr.skip(), gr.skip()], now
-
-    def _view(self, records: Sequence[RunRecord], epochs: int) -> RunsView:
-        states = tuple((record.name, record.state) for record in records)
+        """Return the view of an up-to-date page. epochs: finished ones of the running run."""
+        states = tuple((record.name, record.state) for record in self._workspace.runs.records())
         return RunsView(states, self._workspace.job.view().state, epochs)
 
-    def _all_updates(self, chosen: str | None, records: list[RunRecord] | None = None) -> list[Any]:
-        records = self._workspace.runs.records() if records is None else records
-        if chosen not in [record.name for record in records]:
-            own = [record for record in records if not record.group]
-            resumable = [record for record in own if record.resumable]
-            chosen = next((record.name for record in [*resumable, *own]), None)
-        return [
-            self._table(records),
-            gr.Dropdown(_choices(records), value=chosen),
-            *self._chosen_updates(chosen),
-        ]
-
-    def _chosen_updates(self, name: str | None) -> list[Any]:
-        """Return the updates for the Resume button and the choice of files."""
-        none = [gr.Button(interactive=False), gr.Dropdown([], value=None)]
-        if not name:
-            return none
-        try:
-            run = self._workspace.runs.open(name)
-            record, files = run.record(), list_files(run)
-        except RunError:
-            return none  # deleted a moment ago; the next update removes it from the page
-        choices = [(f"{file.name} ({_size(file.size)})", file.name) for file in files]
-        return [gr.Button(interactive=record.resumable), gr.Dropdown(choices, value=None)]
-
-    def _table(self, records: list[RunRecord]) -> str:
+    def html(self) -> str:
+        """Render the table."""
+        records = self._workspace.runs.records()
         if not records:
             return "<p>No runs yet. Start a training above.</p>"
         groups: dict[str, list[RunRecord]] = {}
@@ -307,20 +158,89 @@ class RunsSection:
         return table(columns, rows, label="Runs, newest first, then experiments")
 
 
-def _not_asking() -> list[Any]:
-    return [gr.Column(visible=False), gr.skip(), ""]
+def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request], Payload]:
+    """Return ``manage_run``, which does what a run's menu offers.
+
+    It takes ``{"owner", "run", "action"}``, any JSON, and never raises. ``resume``, ``rename`` to
+    ``{"name"}`` and ``delete`` are the owner's and return ``{"run"}``, the run's name now;
+    ``report``, ``model`` and ``files`` return a file as ``{"name", "type", "content": base64}``.
+    """
+
+    def manage_run(payload: Any, request: gr.Request) -> Payload:
+        def handle(sent: Payload) -> Payload:
+            name, action = sent.get("run"), sent.get("action")
+            if isinstance(action, str) and action in OWNER_ACTIONS:
+                access.require_owner(request, sent.get("owner"), to=f"{action} a run")
+                return {"run": OWNER_ACTIONS[action](workspace, str(name), sent)}
+            return file_of(workspace, str(name), action)
+
+        return replying(handle)(payload)
+
+    return manage_run
 
 
-def _required(chosen: str | None) -> str:
-    if not chosen:
-        raise RunError("No run is chosen; choose one above, or train one.")
-    return chosen
+def _resume(workspace: Workspace, name: str, _: Payload) -> str:
+    return workspace.job.resume(name)
 
 
-def _choices(records: list[RunRecord]) -> list[tuple[str, str]]:
-    """Return label and name of each run, those of experiments last."""
-    ordered = sorted(records, key=lambda record: bool(record.group))
-    return [(f"{record.name} · {record.state}", record.name) for record in ordered]
+def _rename(workspace: Workspace, name: str, sent: Payload) -> str:
+    new = sent.get("name")
+    return workspace.job.rename(name, safe_filename(new if isinstance(new, str) else "", ""))
+
+
+def _delete(workspace: Workspace, name: str, _: Payload) -> str:
+    workspace.job.delete(name)
+    return ""
+
+
+OWNER_ACTIONS: Mapping[str, Callable[[Workspace, str, Payload], str]] = {
+    "resume": _resume,
+    "rename": _rename,
+    "delete": _delete,
+}
+
+
+def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
+    """Return a run's ``report``, its ``model`` or a zip of all ``files``. Raises DigitCNNError."""
+    run = workspace.runs.open(name)
+    if kind == "report":
+        if REPORT not in [file.name for file in list_files(run)]:
+            raise RunError(f"Run '{name}' has no report; it is written when a run ends.")
+        file, media_type, content = f"{name}.html", "text/html", read_file(run, REPORT)
+    elif kind == "model":
+        checkpoint = run.record().checkpoint
+        if checkpoint is None:
+            raise RunError(f"Run '{name}' has no model; it is saved when a run ends.")
+        file, media_type = checkpoint, "application/octet-stream"
+        content = _model_file(workspace, model_of(run.record()))
+    elif kind == "files":
+        file, media_type, content = f"{name}.zip", "application/zip", _zip(run)
+    else:
+        raise RunError("This action is unknown; reload the page.")
+    return {
+        "name": file,
+        "type": media_type,
+        "content": base64.b64encode(content).decode("ascii"),
+    }
+
+
+def model_of(record: RunRecord) -> str:
+    """Return the name of a run's model in the list of models; empty where none was saved."""
+    return (record.checkpoint or "").removesuffix(".pt")
+
+
+def _model_file(workspace: Workspace, name: str) -> bytes:
+    path = workspace.checkpoints.get(name).path
+    assert path is not None, "a checkpoint of the folder is a file"
+    return path.read_bytes()
+
+
+def _zip(run: Run) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each in list_files(run):
+            archive.writestr(each.name, read_file(run, each.name))
+    return file.getvalue()
 
 
 def _differing(configs: Sequence[TrainingConfig]) -> dict[str, Callable[[TrainingConfig], Value]]:
@@ -347,7 +267,7 @@ def _row(
     if tested:
         test = Cell(accuracy_text(tested["accuracy"], tested["n"]), tested["accuracy"])
     return [
-        record.name,
+        Cell(render("train/run_cell.html", run=record, model=model_of(record)), record.name),
         record.state,
         listed(record.config.digits),
         *(read(record.config) for read in settings.values()),
@@ -378,7 +298,3 @@ def _group_row(
         Cell("–", math.nan),
         members[-1].created[:16].replace("T", " "),
     ]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"

@@ -135,7 +135,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 def stability_subject(workspace: Workspace, models: Models, name: Any, digits: Any) -> Subject:
     """Check a page's choice, of any type. Raises DigitCNNError for what cannot be measured."""
     if not isinstance(digits, str):
-        raise DigitSetError("No digit set is chosen; choose one.")
+        raise DigitSetError("No digit set is chosen; choose one.", field="digits")
     return Subject.of(workspace, models, [name], [digits])
 
 

@@ -12,7 +12,7 @@
 A cell is a text, a whole number, or a ``Cell``: a text and the value it is sorted by. NaN is shown
 as a dash and sorted last in either order. Long texts wrap. A table wider than the page scrolls by
 itself, with its first column fixed and a shadow at the edge where it continues. Columns for experts
-are folded, and a header that is a term of ``TERMS`` explains itself.
+are folded, and a header that is one of ``web.terms`` explains itself.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from markupsafe import Markup
 
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
+from digitcnn.web.terms import meaning
 
 # In characters; a longer text wraps like a sentence.
 LONGEST_ON_A_LINE = 36
@@ -36,32 +37,11 @@ LONGEST_ON_A_LINE = 36
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and the value it is sorted by; None sorts by the text itself."""
+    """A text or HTML, and the value it is sorted by; None sorts by the text itself."""
 
     text: str
     key: float | str | None = None
 
-
-# What the terms in headers mean, in plain words.
-TERMS = {
-    "Accuracy (95% interval)": "Share of right predictions, and the range in which the accuracy on "
-    "all such digits lies, with 95% confidence",
-    "NLL": "Negative log-likelihood in nats: small where the true digit gets a high probability",
-    "Brier": "Brier score: squared error of the probabilities, from 0 (best) to 2",
-    "ECE": "Expected calibration error: how far confidence is from accuracy, on average",
-    "Macro-F1": "Mean F1 of the digits, each counting the same",
-    "F1": "Harmonic mean of precision and recall",
-    "Precision": "Share of the predictions of a digit that are right",
-    "Recall": "Share of a digit's images that are found",
-    "Support": "Number of images of the digit",
-    "McNemar": "p-value of the exact McNemar test: how likely so uneven a split of the images that "
-    "only one model gets right is between equally good models",
-    "Holm-adjusted": "The p-value adjusted by Holm's method for the number of pairs compared",
-    "Std. deviation": "How much the accuracy varies between passes, in percentage points",
-    "Chance level": "The deviation that random masks alone cause on these images",
-    "Upper bound": "The largest deviation that independent masks can cause on so many images",
-    "Mutual information": "The part of the uncertainty on which the passes disagree, in nats",
-}
 
 Value = str | int | Cell
 DASH = Cell("–", math.nan)
@@ -104,7 +84,7 @@ def table(
         label=label,
         caption=caption,
         headers=[
-            {"text": header, "css": css, "about": TERMS.get(header, "")}
+            {"text": header, "css": css, "about": meaning(header)}
             for header, css in zip(headers, (_css(*kind) for kind in kinds), strict=True)
         ],
         rows=[_row(row, kinds) for row in rows],
@@ -115,14 +95,14 @@ def table(
 
 
 def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """Return a table as CSV; a number as it is sorted, which has all its digits."""
+    """Return a table as CSV; numbers, which have all digits then, and HTML as they are sorted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headers)
     for row in rows:
+        pairs = [(*_text_and_key(value), _is_number(value)) for value in row]
         writer.writerow(
-            _text_and_key(value)[1] if _is_number(value) else _text_and_key(value)[0]
-            for value in row
+            key if number or isinstance(text, Markup) else text for text, key, number in pairs
         )
     return text.getvalue()
 
@@ -147,7 +127,8 @@ def _row(values: Sequence[Value], kinds: Sequence[tuple[bool, bool]]) -> list[di
     cells: list[dict[str, object]] = []
     for value, kind in zip(values, kinds, strict=True):
         text, key = _text_and_key(value)
-        cells.append({"text": text, "key": key, "css": _css(*kind, len(text))})
+        length = len(text.striptags() if isinstance(text, Markup) else text)
+        cells.append({"text": text, "key": key, "css": _css(*kind, length)})
     return cells
 
 

@@ -20,9 +20,15 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
-def toast(text: str) -> gr.Error:
-    """Return ``text`` as an error of the page, escaped, since a toast shows HTML."""
-    return gr.Error(escape(text), print_exception=False)
+def toast(text: str, field: str = "") -> gr.Error:
+    """Return ``text`` as an error of the page, escaped, since a toast shows HTML.
+
+    field: of the open tab, that ``field_errors.js`` repeats the text beside.
+    """
+    html = escape(text)
+    if field:  # in a class: Gradio removes other attributes
+        html = f'<span class="field-problem {escape(field)}">{html}</span>'
+    return gr.Error(html, print_exception=False)
 
 
 def toasting(handler: Callable[P, R]) -> Callable[P, R]:
@@ -54,7 +60,7 @@ def _toasted() -> Iterator[None]:
     except gr.Error:
         raise
     except DigitCNNError as error:
-        raise toast(str(error)) from error
+        raise toast(str(error), error.field) from error
     except Exception as error:
         log.exception("A handler of the page failed")
         raise toast(

@@ -48,27 +48,6 @@ class TrainingSettings:
     def build_main(self) -> None:
         """Build the controls that are always visible."""
         recipe = self._recipe
-        self.digits = gr.CheckboxGroup(
-            training_sets(self._workspace),
-            value=[default_set(self._workspace)],
-            label="Digit sets",
-            info="Images to train on, of several sets in proportion to their sizes",
-            elem_id="train-digits",
-        )
-        self.download = gr.Button(
-            "Download MNIST (11 MB)",
-            size="sm",
-            visible=not self._workspace.catalog.has("mnist", "train"),
-            elem_id="train-fetch",
-        )
-        self.download_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
-        self.network = gr.Dropdown(
-            [(f"{name}: {NETWORK_NAMES[name]}", name) for name in NETWORKS],
-            value=recipe.network,
-            label="Network",
-            info="Architecture to train",
-            elem_id="train-network",
-        )
         self.epochs = gr.Slider(
             1,
             200,
@@ -88,29 +67,36 @@ class TrainingSettings:
             elem_id="train-batch-size",
         )
         self.learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
+        self.digits = gr.CheckboxGroup(
+            training_sets(self._workspace),
+            value=[default_set(self._workspace)],
+            label="Digit sets",
+            info="Images to train on, of several sets in proportion to their sizes",
+            elem_id="train-digits",
+        )
+        self.download = gr.Button(
+            "Download MNIST (11 MB)",
+            size="sm",
+            visible=not self._workspace.catalog.has("mnist", "train"),
+            elem_id="train-fetch",
+        )
+        self.download_status = gr.Markdown(elem_id="train-fetch-status", visible=False)
 
     def build_more(self) -> None:
         """Build the controls of the accordion."""
         recipe = self._recipe
-        self.seed = gr.Number(
-            recipe.seed,
-            label="Seed",
-            info="For weights, image order, augmentation and dropout",
-            precision=0,
-            elem_id="train-seed",
-        )
         self.name = gr.Textbox(
             label="Run name",
             info="Names the folder and checkpoint; blank: digit set and time",
             max_length=60,
             elem_id="train-name",
         )
-        self.train_images = gr.Number(
-            0,
-            label="Training images",
-            info="How many to use; 0: all except the held-out images",
-            precision=0,
-            elem_id="train-images",
+        self.network = gr.Dropdown(
+            [(f"{name}: {NETWORK_NAMES[name]}", name) for name in NETWORKS],
+            value=recipe.network,
+            label="Network",
+            info="Architecture to train",
+            elem_id="train-network",
         )
         self.augmentation = gr.Checkbox(
             recipe.augmentation,
@@ -123,6 +109,20 @@ class TrainingSettings:
             label="Dropout",
             info="Switches off random neurons before the output layer",
             elem_id="train-dropout",
+        )
+        self.train_images = gr.Number(
+            0,
+            label="Training images",
+            info="How many to use; 0: all except the held-out images",
+            precision=0,
+            elem_id="train-images",
+        )
+        self.seed = gr.Number(
+            recipe.seed,
+            label="Seed",
+            info="For weights, image order, augmentation and dropout",
+            precision=0,
+            elem_id="train-seed",
         )
         compute = self._workspace.compute
         self.device = gr.Dropdown(
@@ -253,7 +253,7 @@ class Devices:
                     self._tried[device] = error
             result = self._tried[device]
         if isinstance(result, ConfigError):
-            raise ConfigError(str(result))
+            raise ConfigError(str(result), field="device")
         return result
 
 

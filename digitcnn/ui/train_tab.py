@@ -17,7 +17,7 @@ from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitCNNError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.run_record import RUNNING
+from digitcnn.training.run_record import RUNNING, RunRecord
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.augmentation_preview import AugmentationPreview
@@ -27,7 +27,7 @@ from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import training_status
 from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.runs_section import RunsSection, RunsView
+from digitcnn.ui.runs_section import RunsSection, RunsView, model_of
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import (
     Devices,
@@ -43,6 +43,9 @@ from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 QUICK_LABEL, START_LABEL = "Quick training", "Start training"
+
+# Settings in the accordion, which a link that changes one of them opens.
+FOLDED = ("network", "augmentation", "dropout", "train_images", "seed")
 
 UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
 
@@ -72,12 +75,14 @@ def build_train_tab(
     owner_token: gr.Textbox,
     clock: Clock,
     page: gr.Blocks,
-) -> None:
-    """Build the tab inside an open ``gr.Tab`` of ``page``.
+) -> TrainTab:
+    """Build the tab inside an open ``gr.Tab`` of ``page``, and return it.
 
     owner_token: the hidden field that carries the owner's token to the handlers that need it.
     """
-    TrainTab(workspace, access, owner_token).connect(clock, page)
+    tab = TrainTab(workspace, access, owner_token)
+    tab.connect(clock, page)
+    return tab
 
 
 class TrainTab:
@@ -109,6 +114,7 @@ class TrainTab:
                         min_width=70,
                         elem_id="train-stop",
                     )
+                self.resume = gr.Button("Resume", visible=False, elem_id="train-resume")
                 settings.build_main()
                 self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
                 with gr.Accordion("More settings", open=False) as self.more:
@@ -128,7 +134,7 @@ class TrainTab:
                 self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
                 self.chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
         self._experiments = ExperimentsSection(workspace, access, owner_token)
-        self._runs = RunsSection(workspace, access, owner_token, settings.recipe)
+        self.runs = RunsSection(workspace, access, settings.recipe)
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         self.job_state = gr.Textbox(visible="hidden", show_label=False, elem_id="train-job-state")
         self.view = gr.State(TrainTabView())
@@ -138,7 +144,8 @@ class TrainTab:
             self.start,
             self.quick,
             self.stop,
-            *self._runs.watched,
+            self.resume,
+            self.runs.table,
             self.job_state,
             self.view,
         ]
@@ -149,12 +156,13 @@ class TrainTab:
         self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
-        token, chosen = self._owner_token, self._runs.chosen
+        token = self._owner_token
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
             button.click(start, [token, settings.name, *values], self._watched, **owner).success(
                 None, js=_SHOW_STATUS_JS
             )
-        self.stop.click(self.stop_training, [token, chosen], self._watched, **owner)
+        self.stop.click(self.stop_training, token, self._watched, **owner)
+        self.resume.click(self.resume_training, token, self._watched, **owner)
         self.link_button.click(self.link_to_settings, values, self.link, **PRIVATE).success(
             None, self.link, self.link, js=_WHOLE_ADDRESS_JS
         )
@@ -186,23 +194,23 @@ class TrainTab:
         page.load(
             self.opening_values,
             None,
-            [settings.download, *settings.recipe],
+            [settings.download, self.more, *settings.recipe],
             queue=False,
             **PRIVATE,
         )
         clock.watch(
             self.watch,
-            [self.view, chosen],
+            [self.view],
             self._watched,
             version=self.version,
             status_id="train-status",
         )
         self._experiments.connect(clock, page)
 
-    def watch(self, request: gr.Request, view: TrainTabView, chosen: str | None) -> list[Any]:
+    def watch(self, request: gr.Request, view: TrainTabView) -> list[Any]:
         """Update a page; a failure is a status line, not a toast, as no button was pressed."""
         try:
-            updates = self._updates(view, chosen)
+            updates = self._updates(view)
         except Exception as error:
             return [self._failures.line(error), *[gr.skip()] * (len(self._watched) - 1)]
         self._failures.clear()
@@ -217,7 +225,7 @@ class TrainTab:
         view = self._workspace.job.view()
         running = view.state == RUNNING
         at = view.stopping if running else view.version
-        return Version((view.state, at, self._runs.view(len(view.history))), in_progress=running)
+        return Version((view.state, at, self.runs.view(len(view.history))), in_progress=running)
 
     def opening_values(self, request: gr.Request) -> list[Any]:
         """Return the sets available now, not at the app's start, and the settings of the link."""
@@ -226,8 +234,10 @@ class TrainTab:
         config = TrainingConfig(digits=default_set(self._workspace))
         linked = linked_config(request.query_params, config, [name for _, name in choices])
         digits, *others = recipe_values(linked or config)
+        changed = {} if linked is None else dict(vars(linked).items() - vars(config).items())
         return [
             gr.Button(visible=missing),
+            gr.skip() if changed.keys().isdisjoint(FOLDED) else gr.Accordion(open=True),
             gr.CheckboxGroup(choices, value=digits),
             *(others if linked else [gr.skip()] * len(others)),
         ]
@@ -260,17 +270,24 @@ class TrainTab:
         return self._start(name, quick(config, images), device)
 
     def _start(self, name: str | None, config: TrainingConfig, device: str) -> list[Any]:
-        run = self._workspace.job.start(
+        self._workspace.job.start(
             config, safe_filename(name or "", "") or None, self._devices.get(device)
         )
-        return self._updates(TrainTabView(), run, choose=True)
+        return self._updates(TrainTabView())
 
     @toasting
-    def stop_training(self, request: gr.Request, token: str, chosen: str | None) -> list[Any]:
+    def stop_training(self, request: gr.Request, token: str) -> list[Any]:
         """Stop the run after the current step."""
         self._access.require_owner(request, token)
         self._workspace.job.stop()
-        return self._updates(TrainTabView(), chosen)
+        return self._updates(TrainTabView())
+
+    @toasting
+    def resume_training(self, request: gr.Request, token: str) -> list[Any]:
+        """Resume the newest run, which ended early."""
+        self._access.require_owner(request, token)
+        self._workspace.job.resume(self.runs.resumable())
+        return self._updates(TrainTabView())
 
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
@@ -297,26 +314,34 @@ class TrainTab:
             gr.CheckboxGroup(training_sets(self._workspace), value=["mnist"]),
         ]
 
-    def _updates(
-        self, shown: TrainTabView, chosen: str | None, *, choose: bool = False
-    ) -> list[Any]:
-        """Return the updates for ``_watched``. choose: whether the page chooses run ``chosen``."""
+    def _updates(self, shown: TrainTabView) -> list[Any]:
+        """Return the updates for ``_watched``."""
         view = self._workspace.job.view()
         running = view.state == RUNNING
         changed = view.version != shown.version
-        runs, runs_view = self._runs.updates(shown.runs, chosen, len(view.history), choose=choose)
-        now = TrainTabView(view.version, view.state, runs_view)
-        compute = str(self._workspace.compute)
-        previous, epochs = self._runs.previous(view.run) if changed else ("", ())
+        now = TrainTabView(view.version, view.state, self.runs.view(len(view.history)))
+        new_runs = now.runs != shown.runs
+        previous, epochs = self.runs.previous(view.run) if changed or new_runs else (None, ())
         return [
-            training_status(view, compute, previous) if changed or running else gr.skip(),
+            self._status(view, previous) if changed or new_runs or running else gr.skip(),
             curves(view, epochs) if changed else gr.skip(),
             *[gr.Button(interactive=not running) if changed else gr.skip()] * 2,
             gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
-            *runs,
+            self._resume_button(running) if changed or new_runs else gr.skip(),
+            self.runs.html() if new_runs else gr.skip(),
             view.state if view.state != shown.state else gr.skip(),
             now if now != shown else gr.skip(),
         ]
+
+    def _resume_button(self, running: bool) -> gr.Button:
+        run = "" if running else self.runs.resumable()
+        return gr.Button(f"Resume {run}", visible=bool(run))
+
+    def _status(self, view: TrainingView, previous: RunRecord | None) -> Markup:
+        models = [] if previous is None else [model_of(previous)]
+        if view.ended is not None and view.ended.checkpoint is not None:
+            models.insert(0, view.ended.checkpoint.stem)
+        return training_status(view, str(self._workspace.compute), models)
 
 
 class _RepeatedFailure:

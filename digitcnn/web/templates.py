@@ -1,4 +1,7 @@
-"""Render the HTML templates. Every value is escaped unless it is ``Markup`` already."""
+"""Render the HTML templates. Every value is escaped unless it is ``Markup`` already.
+
+The filter ``explained`` marks the terms in a text that ``web.terms`` explains.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from digitcnn.web.terms import explain
+
 
 @cache
 def environment() -> Environment:
     """Return the environment that all templates share."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("digitcnn.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["explained"] = explain
+    return made
 
 
 def render(name: str, /, **context: Any) -> Markup:

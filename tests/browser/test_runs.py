@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,60 +43,87 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     context.close()
 
 
-def choose_run(page: Any, name: str) -> None:
-    page.locator("#train-resume-run input").click()
-    page.get_by_role("option", name=re.compile(f"^{name} ")).click()
+def open_menu(page: Any, run: str) -> Any:
+    page.get_by_role("button", name=f"Actions for {run}", exact=True).click()
+    return page.locator("#run-menu")
 
 
-def test_run_is_reused_downloaded_renamed_and_deleted(page: Any, app: App) -> None:
+def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> None:
     lay_run(app.folder, "kept", TrainingConfig(digits="small"))
     config = TrainingConfig(
         digits="small", epochs=3, batch_size=32, learning_rate=0.002, seed=11, augmentation=False
     )
     lay_run(app.folder, "old-name", config)
     page.goto(f"{app.url}/?tab=train")
-    page.locator("#runs-table").get_by_role("rowheader", name="old-name").wait_for()
     row = page.locator("#runs-table tbody tr").filter(has_text="old-name")
-    assert "finished" in row.inner_text()
-    assert "90.00% (76.95 to 96.04)" in row.inner_text()
+    expect(row).to_contain_text("90.00% (76.95 to 96.04)")
 
-    choose_run(page, "old-name")
-    page.locator("#runs-reproduce").click()
+    menu = open_menu(page, "old-name")
+    expect(menu.get_by_role("button", name="Resume")).to_be_hidden()
+    menu.get_by_role("button", name="Repeat").click()
+    expect(menu).to_be_hidden()
     expect(page.locator("#train-epochs input[type=number]")).to_have_value("3")
     expect(page.locator("#train-batch-size input[type=number]")).to_have_value("32")
     expect(page.locator("#train-digits input[name=small]")).to_be_checked()
     expect(page.locator("#train-digits input:checked")).to_have_count(1)
+    expect(page.locator("#train-start")).to_be_focused()
     page.get_by_role("button", name="More settings").click()
     expect(page.locator("#train-seed input")).to_have_value("11")
     expect(page.locator("#train-augmentation input")).not_to_be_checked()
 
-    page.get_by_role("button", name="Manage run").click()
-    page.locator("#runs-file input").click()
-    page.get_by_role("option", name=re.compile("^report.html ")).click()
-    page.wait_for_function("!!document.querySelector('#runs-download')?.closest('a, button')")
-    page.locator("#runs-download:not([disabled])").first.wait_for()
     with page.expect_download() as saving:
-        page.locator("#runs-download").first.click()
-    assert saving.value.suggested_filename == "report.html"
+        open_menu(page, "old-name").get_by_role("button", name="Report").click()
+    assert saving.value.suggested_filename == "old-name.html"
     assert "<h1>old-name</h1>" in Path(saving.value.path()).read_text("utf-8")
 
-    page.locator("#runs-new-name input, #runs-new-name textarea").fill("new-name")
-    page.locator("#runs-rename").click()
+    open_menu(page, "old-name").get_by_role("button", name="Rename").click()
+    dialog = page.get_by_role("dialog", name="Rename run")
+    field = dialog.get_by_label("New name")
+    expect(field).to_be_focused()
+    field.fill("kept")
+    field.press("Enter")
+    expect(dialog.locator(".field-error")).to_contain_text("already exists")
+    field.fill("new name")
+    field.press("Enter")
+    expect(dialog).to_be_hidden()
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for()
-    assert page.locator("#runs-table").get_by_role("rowheader", name="old-name").count() == 0
-    expect(page.locator("#train-resume-run input")).to_have_value(re.compile("^new-name"))
+    expect(page.locator("#runs-table").get_by_role("rowheader", name="old-name")).to_have_count(0)
 
-    page.locator("#runs-delete").click()
-    question = page.locator("#runs-question")
-    question.get_by_text("Checkpoint old-name.pt is kept.").wait_for()
-    page.locator("#runs-delete-no").click()
-    question.wait_for(state="hidden")
+    open_menu(page, "new-name").get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog", name="Delete run")
+    expect(dialog).to_contain_text("Checkpoint old-name.pt is kept.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
     assert (app.folder / "outputs" / "new-name").is_dir()
-    page.locator("#runs-delete").click()
-    page.locator("#runs-delete-yes").click()
+    open_menu(page, "new-name").get_by_role("button", name="Delete").click()
+    dialog.get_by_role("button", name="Delete run").click()
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for(state="detached")
     assert not (app.folder / "outputs" / "new-name").exists()
     assert (app.folder / "outputs" / "kept").is_dir()
+
+
+def test_ticked_runs_are_compared(page: Any, app: App) -> None:
+    shipped = app.folder / "checkpoints" / "digitcnn-mnist.pt"
+    names = ("ticked-one", "ticked-two")
+    for name in names:
+        shutil.copy(shipped, shipped.with_name(f"{name}.pt"))
+        lay_run(app.folder, name, TrainingConfig(digits="small"))
+    page.goto(f"{app.url}/?tab=train")
+    compare = page.locator("#runs-compare")
+    expect(compare).to_be_disabled()
+    for name in names:
+        page.get_by_role("checkbox", name=f"Choose {name} to compare").check()
+    # The table comes anew with another run: what was ticked stays ticked.
+    lay_run(app.folder, "another", TrainingConfig(digits="small"))
+    page.locator("#runs-table").get_by_role("rowheader", name="another").wait_for()
+    expect(page.locator("#runs-table input:checked")).to_have_count(2)
+    compare.click()
+    expect(page.locator("#compare-models .token")).to_have_text(
+        [re.compile(n) for n in names[::-1]]
+    )
+    page.locator("#compare-table table").wait_for()
+    for name in names:
+        shipped.with_name(f"{name}.pt").unlink()
 
 
 def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:

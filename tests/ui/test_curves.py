@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import torch
+
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, StepProgress
+from digitcnn.training.samples import samples_of
 from digitcnn.training.view import LossCurve, TrainingView
 from digitcnn.ui.curves import curves, loss_points
 
@@ -27,8 +32,25 @@ def test_loss_of_a_resumed_run_starts_with_the_means_of_earlier_epochs() -> None
 
 def test_curves_show_both_charts_and_explain_augmentation() -> None:
     html = curves(view_with(35))
-    for text in ("Training loss per step (nats)", "Held-out images", "augmented images"):
+    for text in ("Training loss per step (nats)", "Held-out images", "which are harder"):
         assert text in html
     plain = curves(TrainingView(config=TrainingConfig(augmentation=False)))
     assert "Training loss will appear here" in plain
-    assert "augmented images" not in plain
+    assert "which are harder" not in plain
+
+
+def test_samples_are_a_digit_of_each_kind_and_the_most_confident_errors() -> None:
+    labels = torch.tensor([3, 3, 0, 7])
+    logits = torch.zeros(4, 10)
+    for index, (prediction, score) in enumerate([(3, 9.0), (5, 2.0), (0, 9.0), (1, 4.0)]):
+        logits[index, prediction] = score
+    images = torch.arange(4, dtype=torch.uint8)[:, None, None].expand(4, 28, 28)
+    samples = samples_of(images, labels, logits)
+    assert [int(sample.image[0, 0]) for sample in samples.digits] == [2, 0, 3]
+    assert [(sample.label, sample.prediction) for sample in samples.errors] == [(7, 1), (3, 5)]
+    assert samples.errors[0].confidence == torch.softmax(logits[3], 0).max()
+
+    html = curves(dataclasses.replace(view_with(35), samples=samples))
+    assert "digits after epoch 3, as the network sees and reads them" in html
+    assert "A 7, predicted as 1 with " in html
+    assert "appear here after the first epoch" in curves(view_with(35))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import io
 import logging
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +23,15 @@ from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsView
+from digitcnn.ui.runs_section import manager
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
 from digitcnn.ui.train_tab import TrainTabView, build_train_tab
 from digitcnn.workspace import Workspace
 
 CONFIG = TrainingConfig(digits="small", epochs=3, seed=5, augmentation=False)
 TOKEN = "a-token-that-is-long-enough-for-the-owner"
+# The inputs of the Experiments section, which follow those of the tab.
+EXPERIMENTS = ("luck", ExperimentsView())
 ODD: list[Any] = [None, "", "../mine", "a\0b", 7, ["mine"], {"a": 1}, "x" * 10_000]
 
 
@@ -49,107 +56,98 @@ def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
     )
 
 
+@pytest.fixture
+def manage(workspace: Workspace) -> Callable[..., dict[str, Any]]:
+    """Call what the menus of the runs call."""
+    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+    function = manager(workspace, access)
+    return lambda payload: function(payload, request())
+
+
 @pytest.mark.parametrize("token", ["", "estimate_time", None, 7])
 def test_visitor_changes_nothing(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace, token: Any
+    manage: Callable[..., dict[str, Any]], workspace: Workspace, token: Any
 ) -> None:
-    for name, values in {
-        "resume_run": ("mine",),
-        "rename_run": ("mine", "yours"),
-        "delete_run": ("mine",),
-    }.items():
-        with pytest.raises(gr.Error, match="Only the owner"):
-            handlers[name](request(), token, *values)
+    for action in ("resume", "rename", "delete"):
+        reply = manage({"owner": token, "run": "mine", "action": action, "name": "yours"})
+        assert reply["error"].startswith(f"Only the owner can {action} a run")
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
 def test_owner_renames_and_deletes(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    manage: Callable[..., dict[str, Any]], workspace: Workspace
 ) -> None:
-    handlers["rename_run"](request(), TOKEN, "mine", " yours ")
-    assert [record.name for record in workspace.runs.records()] == ["yours"]
-    _, question, doomed = handlers["ask_to_delete"]("yours")
-    assert "delete run **yours**" in question
-    handlers["delete_run"](request(), TOKEN, doomed)
+    rename = {"owner": TOKEN, "run": "mine", "action": "rename"}
+    assert manage({**rename, "name": " your's / "}) == {"run": "your-s"}
+    assert "not valid" in manage({**rename, "run": "your-s", "name": "///"})["error"]
+    assert [record.name for record in workspace.runs.records()] == ["your-s"]
+    assert manage({"owner": TOKEN, "run": "your-s", "action": "delete"}) == {"run": ""}
     assert workspace.runs.records() == []
 
 
 def test_run_in_use_is_not_deleted(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    manage: Callable[..., dict[str, Any]], workspace: Workspace
 ) -> None:
-    with (
-        workspace.runs.open("mine").held(),
-        pytest.raises(gr.Error, match="is in use"),
-    ):
-        handlers["delete_run"](request(), TOKEN, "mine")
+    with workspace.runs.open("mine").held():
+        reply = manage({"owner": TOKEN, "run": "mine", "action": "delete"})
+    assert "is in use" in reply["error"]
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_unexpected_json_is_refused_in_one_sentence(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace, odd: Any
+    manage: Callable[..., dict[str, Any]],
+    handlers: dict[str, Callable[..., Any]],
+    workspace: Workspace,
+    odd: Any,
 ) -> None:
-    no_run = "There is no run" if odd else "No run is chosen"
-    for name in ("reuse_settings", "ask_to_delete"):
-        with pytest.raises(gr.Error, match=no_run):
-            handlers[name](odd)
-    with pytest.raises(gr.Error, match="There is no run"):
-        handlers["offer_file"](odd, "log.txt")
-    if odd:
-        with pytest.raises(gr.Error, match="has no file"):
-            handlers["offer_file"]("mine", odd)
-    handlers["choose_run"](odd)
-    handlers["catch_up"](request(), TrainTabView(), odd)
-    for name, values in {
-        "resume_run": (odd,),
-        "rename_run": (odd, "x"),
-        "delete_run": (odd,),
-    }.items():
-        with pytest.raises(gr.Error, match="There is no run" if name == "delete_run" else no_run):
-            handlers[name](request(), TOKEN, *values)
+    for action in ("resume", "rename", "delete", "report"):
+        reply = manage({"owner": TOKEN, "run": odd, "action": action, "name": "x"})
+        assert "There is no run" in reply["error"]
+    reply = manage({"owner": TOKEN, "run": "mine", "action": odd})
+    assert reply == {"error": "This action is unknown; reload the page."}
+    assert "error" in manage(odd)
+    for event in ({"run": odd}, odd):
+        with pytest.raises(gr.Error, match="There is no run"):
+            handlers["reuse_settings"](gr.EventData(None, event))
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
-def test_file_is_offered_as_a_copy(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+def test_files_of_a_run_are_offered(
+    manage: Callable[..., dict[str, Any]], workspace: Workspace
 ) -> None:
-    offered = Path(handlers["offer_file"]("mine", "log.txt").value["path"])
-    assert offered.read_text().endswith("a line\n")
-    assert workspace.outputs not in offered.parents
+    file = manage({"run": "mine", "action": "files"})
+    assert file["name"] == "mine.zip"
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(file["content"]))) as archive:
+        assert archive.read("log.txt").endswith(b"a line\n")
+        assert "run.lock" not in archive.namelist()
+    assert "has no report" in manage({"run": "mine", "action": "report"})["error"]
+    assert "has no model" in manage({"run": "mine", "action": "model"})["error"]
 
 
 def test_settings_of_a_run_are_reused(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    assert handlers["reuse_settings"]("mine") == [
+    assert handlers["reuse_settings"](gr.EventData(None, {"run": "mine"})) == [
         ["small"], 3, 256, 0.008, 5, 0, False, "digitcnn", True
     ]  # fmt: skip
     workspace.runs.create(TrainingConfig(digits="gone"), "other")
     with pytest.raises(gr.Error, match="Digit set gone of run"):
-        handlers["reuse_settings"]("other")
+        handlers["reuse_settings"](gr.EventData(None, {"run": "other"}))
 
 
-def test_chosen_run_stays_chosen_when_others_come(
+def test_table_is_sent_where_it_has_changed(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    workspace.runs.create(CONFIG, "newer")
-    updates = handlers["catch_up"](request(), TrainTabView(), "mine")
-    chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
-    assert {name for _, name in chosen.choices} == {"mine", "newer"}
-    assert "value" not in chosen.constructor_args, "the choice is not sent back"
-    assert "90.00% (76.95 to 96.04)" in updates[6]
-    seen = updates[-1]
-    assert handlers["catch_up"](request(), seen, "mine")[7] == gr.skip()
-
-
-def test_started_run_is_chosen(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
-) -> None:
-    values = ["small", 1, 64, 0.004, 0, 64, False, "lenet", True, "cpu"]
-    updates = handlers["start_training"](request(), TOKEN, "fresh", *values)
-    workspace.job.shutdown(60)
-    chosen = next(update for update in updates if isinstance(update, gr.Dropdown))
-    assert chosen.constructor_args["value"] == "fresh"
+    updates = handlers["catch_up"](request(), TrainTabView(), *EXPERIMENTS)
+    assert "90.00% (76.95 to 96.04)" in updates[7]
+    assert updates[6].value == "Resume mine", "an interrupted run can be resumed at once"
+    seen = updates[9]
+    assert handlers["catch_up"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
+    workspace.runs.create(dataclasses.replace(CONFIG, batch_size=32), "newer")
+    table = handlers["catch_up"](request(), seen, *EXPERIMENTS)[7]
+    assert 'data-run="newer"' in table
+    assert "Batch size" in table
 
 
 def test_a_name_that_cannot_name_a_run_is_made_safe(
@@ -164,16 +162,15 @@ def test_a_name_that_cannot_name_a_run_is_made_safe(
 def test_failing_update_is_a_status_line_and_logged_once(
     handlers: dict[str, Callable[..., Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The chosen run, and the Experiments section's inputs.
-    rest = "mine", "luck", ExperimentsView()
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            updates = handlers["catch_up"](request(), None, *rest)  # no view of a page: it raises
+            # No view of a page: it raises.
+            updates = handlers["catch_up"](request(), None, *EXPERIMENTS)
             assert "The status is unavailable" in updates[1]
     assert len(caplog.records) == 1
-    handlers["catch_up"](request(), TrainTabView(), *rest)
+    handlers["catch_up"](request(), TrainTabView(), *EXPERIMENTS)
     with caplog.at_level(logging.ERROR):
-        handlers["catch_up"](request(), None, *rest)
+        handlers["catch_up"](request(), None, *EXPERIMENTS)
     assert len(caplog.records) == 2
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -28,11 +27,10 @@ from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
+from digitcnn.options import FileType
 
 __all__ = [
-    "FILE_TYPES",
     "NAMES",
-    "FileType",
     "confidence_analysis",
     "confusion_matrices",
     "conv_filters",
@@ -73,9 +71,6 @@ _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
 }
 NAMES = tuple(_FIGURES)
 
-FileType = Literal["png", "svg", "pdf"]
-FILE_TYPES: tuple[FileType, ...] = ("png", "svg", "pdf")
-
 
 def draw(name: str, findings: Findings) -> Figure:
     """Return the figure of that name, one of NAMES."""
@@ -106,10 +101,10 @@ def save(name: str, findings: Findings, folder: Path) -> Path:
     return write(name, png(draw(name, findings)), folder)
 
 
-def write(name: str, content: bytes, folder: Path) -> Path:
-    """Write a figure's PNG file into ``folder``, atomically. Raises OSError."""
+def write(name: str, content: bytes, folder: Path, file_type: FileType = "png") -> Path:
+    """Write a figure's file into ``folder``, atomically. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.png"
+    path = folder / f"{name}.{file_type}"
     with atomic_write(path) as file:
         file.write(content)
     return path

@@ -3,6 +3,7 @@
 
 import { find } from "./dom.js";
 import { connection, modelName, ownerToken } from "./page_state.js";
+import { showAt } from "./popovers.js";
 
 const COPIED = 2000; // milliseconds
 
@@ -69,10 +70,8 @@ document.addEventListener("click", (event) => {
   if (!button || !list) return;
   if (button.contains(target)) {
     placeMenu();
-    list.togglePopover();
-    const box = button.getBoundingClientRect();
-    list.style.top = `${box.bottom + 4}px`;
-    list.style.left = `${Math.max(8, Math.min(box.left, innerWidth - list.offsetWidth - 8))}px`;
+    if (list.matches(":popover-open")) list.hidePopover();
+    else showAt(list, button);
     button.setAttribute("aria-expanded", String(list.matches(":popover-open")));
   } else if (list.matches(":popover-open") && target.closest("#model-menu button")) {
     list.hidePopover();

@@ -43,6 +43,18 @@ export const largest = (shares) => shares.indexOf(Math.max(...shares));
 export const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 
 /**
+ * Saves a file that the app sent as base64.
+ * @param {{ [key: string]: any }} file with `name`, `type` and `content`
+ */
+export function saveFile({ name, type, content }) {
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([bytesOf(content)], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/**
  * Draws square grey pixels, 0 to 255, on a canvas of that side; none clears it.
  * @param {HTMLCanvasElement} canvas
  * @param {ArrayLike<number> | null} pixels

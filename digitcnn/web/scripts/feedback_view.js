@@ -1,7 +1,7 @@
 // The Feedback section: a list with filters, changes to an entry, statistics, and files.
 // Everything that people or files have named is written as text, never as HTML.
 
-import { bytesOf, DIGITS, find, labelText, make, NONE, percent } from "./dom.js";
+import { DIGITS, find, labelText, make, NONE, percent, saveFile } from "./dom.js";
 import { connection, onConnection, ownerToken, visitor } from "./page_state.js";
 import { svg } from "./svg.js";
 
@@ -300,11 +300,7 @@ function startFeedback(root) {
       say(reply.error, true);
       return;
     }
-    const link = make("a");
-    link.href = URL.createObjectURL(new Blob([bytesOf(reply.content)], { type: reply.type }));
-    link.download = reply.name;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    saveFile(reply);
     say(`Saved as ${reply.name}.`);
   }
 

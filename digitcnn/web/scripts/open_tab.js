@@ -1,12 +1,16 @@
-// Buttons inside a tab that open another one: <button data-open-tab="Sketchpad">.
+// Opens a tab: <button data-open-tab="Sketchpad"> does.
 
-document.addEventListener("click", (event) => {
-  const button = /** @type {Element} */ (event.target).closest?.("[data-open-tab]");
-  if (!(button instanceof HTMLElement)) return;
+/** @param {string} name */
+export function openTab(name) {
   const tabs = /** @type {HTMLElement[]} */ ([
     ...document.querySelectorAll(".lab-tabs [role=tab]"),
   ]);
-  const tab = tabs.find(({ textContent }) => textContent?.trim() === button.dataset.openTab);
+  const tab = tabs.find(({ textContent }) => textContent?.trim() === name);
   tab?.click();
   tab?.scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("click", (event) => {
+  const button = /** @type {Element} */ (event.target).closest?.("[data-open-tab]");
+  if (button instanceof HTMLElement) openTab(button.dataset.openTab ?? "");
 });

@@ -5,6 +5,7 @@ import "./compare.js";
 import "./confusion_matrices.js";
 import "./dialogs.js";
 import "./feedback_view.js";
+import "./field_errors.js";
 import "./file_drop.js";
 import "./open_figure.js";
 import "./open_tab.js";
@@ -12,8 +13,10 @@ import "./owner.js";
 import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
 import "./results.js";
+import "./runs.js";
 import "./sort_tables.js";
 import "./swap_toast.js";
+import "./tooltips.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.
 addEventListener("digitcnn-owner", (event) => {

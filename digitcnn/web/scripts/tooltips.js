@@ -1,0 +1,72 @@
+// Shows what a title says on hover, on focus and, of a term, on touch. The browser shows titles to
+// the mouse alone, and late.
+
+import { make } from "./dom.js";
+import { showAt } from "./popovers.js";
+
+const TITLED = ":is(.term, .button, .badge, .table-view thead button)";
+const HOVER = 300; // milliseconds that the pointer rests before the tooltip comes
+
+/** @type {HTMLElement | null} */
+let tooltip = null;
+/** @type {HTMLElement | null} the element whose tooltip is shown or about to be */
+let shown = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+
+/** @param {EventTarget | null} target @returns {HTMLElement | null} */
+function titled(target) {
+  const element = target instanceof Element ? target.closest(TITLED) : null;
+  if (!(element instanceof HTMLElement)) return null;
+  if (element.title) {
+    // Otherwise the browser would show its own as well. Screen readers read it as before.
+    element.dataset.about = element.title;
+    element.ariaDescription = element.title;
+    element.removeAttribute("title");
+  }
+  return element.dataset.about ? element : null;
+}
+
+/** @param {HTMLElement} element */
+function show(element) {
+  if (!tooltip) {
+    tooltip = make("div", "tooltip");
+    tooltip.popover = "manual";
+    tooltip.ariaHidden = "true"; // the element has the text as its description
+  }
+  // Inside an open dialog, since everything outside it is inert.
+  (element.closest("dialog") ?? document.body).append(tooltip);
+  tooltip.textContent = element.dataset.about ?? "";
+  shown = element;
+  showAt(tooltip, element);
+}
+
+function hide() {
+  clearTimeout(timer);
+  if (tooltip?.matches(":popover-open")) tooltip.hidePopover();
+  shown = null;
+}
+
+document.addEventListener("pointerover", (event) => {
+  const element = titled(event.target);
+  if (event.pointerType === "touch" || element === shown) return;
+  hide();
+  if (element) timer = setTimeout(show, HOVER, element);
+});
+document.addEventListener("focusin", ({ target }) => {
+  const element = titled(target);
+  hide();
+  if (element?.matches(":focus-visible")) show(element);
+});
+document.addEventListener("focusout", hide);
+document.addEventListener("click", (event) => {
+  const element = titled(event.target);
+  const again = element === shown && tooltip?.matches(":popover-open");
+  hide();
+  const explains = element?.matches(".term, .badge, thead button");
+  if (element && explains && !again) show(element);
+});
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") hide();
+});
+addEventListener("scroll", hide, { capture: true, passive: true });
