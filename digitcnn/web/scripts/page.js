@@ -5,7 +5,6 @@ import "./compare.js";
 import "./confusion_matrices.js";
 import "./dialogs.js";
 import "./feedback_view.js";
-import "./field_errors.js";
 import "./file_drop.js";
 import "./open_figure.js";
 import "./open_tab.js";
@@ -16,6 +15,7 @@ import "./results.js";
 import "./runs.js";
 import "./sort_tables.js";
 import "./swap_toast.js";
+import "./toasts.js";
 import "./tooltips.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.

@@ -38,6 +38,9 @@ new MutationObserver((mutations) => {
       if (!(node instanceof HTMLElement)) continue;
       const problem = node.matches(PROBLEM) ? node : node.querySelector(PROBLEM);
       if (problem instanceof HTMLElement) place(problem);
+      // Gradio's toast is a button with another one inside, which screen readers cannot reach.
+      const header = node.querySelector(".toast-header");
+      for (const name of ["role", "tabindex"]) header?.removeAttribute(name);
     }
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
