@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 import math
 import multiprocessing
 import os
@@ -43,8 +44,13 @@ def with_state(run: Run, state: str) -> None:
 
 def test_default_name_is_digit_set_and_time_and_unique(store: RunStore) -> None:
     first, second = store.create(CONFIG), store.create(CONFIG)
-    assert first.name.startswith("synthetic-20")
+    # Whatever the minute is when the second one is created.
+    assert re.fullmatch(r"synthetic-\d{1,2}[A-Z][a-z]{2}-\d{4}", first.name)
     assert first.name != second.name
+    names = {store.free_name("base", ["-seed0", "-seed1"])}
+    store.create(CONFIG, "base-seed1")
+    names.add(store.free_name("base", ["-seed0", "-seed1"]))
+    assert names == {"base", "base-2"}
 
 
 def test_existing_name_is_refused(store: RunStore) -> None:
