@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import re
 import math
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
