@@ -1,11 +1,12 @@
-"""PyTorch's MNIST example, rewritten: the baseline of ``time_to_99``.
+"""PyTorch's MNIST example, rewritten: the baseline of ``time_to_accuracy``.
 
     python -m benchmarks.mnist_example FOLDER [--epochs N] [--seed N]
 
 After ``examples/mnist`` of github.com/pytorch/examples (BSD licence): two convolutions without
 padding, pooling, dropout, two linear layers; Adadelta from a rate of 1.0 that falls by 0.7 after
-each epoch; batches of 64 through a DataLoader that turns every image into a tensor of its own; the
-test set is scored after every epoch. One line per epoch: its number and the accuracy as a fraction.
+each epoch; batches of 64 through a DataLoader that turns every image into a tensor of its own. It
+trains on the first 55,000 images, and is evaluated on the last 5,000 after every epoch. One line
+per epoch: its number and that accuracy as a fraction.
 
 FOLDER holds MNIST as torchvision lays it out.
 """
@@ -19,8 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
+
+HELD_OUT = 5000
 
 
 class ExampleNetwork(nn.Module):
@@ -41,13 +44,15 @@ class ExampleNetwork(nn.Module):
 
 
 def accuracies(folder: Path, epochs: int, seed: int) -> Iterator[float]:
-    """The accuracy on the test set after each epoch."""
+    """The accuracy on the held-out images after each epoch."""
     torch.manual_seed(seed)
     transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
-    training = DataLoader(datasets.MNIST(folder, train=True, transform=transform), 64, shuffle=True)
-    test = DataLoader(datasets.MNIST(folder, train=False, transform=transform), 1000)
+    digits = datasets.MNIST(folder, train=True, transform=transform)
+    last = len(digits) - HELD_OUT
+    training = DataLoader(Subset(digits, range(last)), 64, shuffle=True)
+    held_out = DataLoader(Subset(digits, range(last, len(digits))), 1000)
     network = ExampleNetwork()
     optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
@@ -60,8 +65,10 @@ def accuracies(folder: Path, epochs: int, seed: int) -> Iterator[float]:
         schedule.step()
         network.eval()
         with torch.no_grad():
-            right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in test)
-        yield right / len(test.dataset)  # type: ignore[arg-type]
+            right = sum(
+                int((network(images).argmax(1) == labels).sum()) for images, labels in held_out
+            )
+        yield right / HELD_OUT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

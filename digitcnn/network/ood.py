@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.sketch import from_images
-from digitcnn.network.model import Conv, Layer, Linear, MaxPool, ReLU
+from digitcnn.network.model import Conv, Layer, Linear, MaxPool, ReLU, channels_last_filters
 from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, shown
 
 WEIGHTS_FILE = Path(__file__).with_name("ood_detector.npz")
@@ -51,8 +51,8 @@ LAYERS: tuple[Layer, ...] = (
 
 # Share of the held-out images that are accepted as digits.
 PASS_SHARE = 0.99
-# Images scored at a time; bounds the work area to 13 MB.
-BATCH = 250
+# Images scored at a time; bounds the work area to 5 MB.
+BATCH = 100
 
 
 class TensorType(NamedTuple):
@@ -88,7 +88,10 @@ class OODDetector:
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
-        self._weights = {name: tensor.float() for name, tensor in tensors.items()}
+        self._weights = {
+            name: channels_last_filters(tensor.float()) if tensor.ndim == 4 else tensor.float()
+            for name, tensor in tensors.items()
+        }
 
     @property
     def threshold(self) -> float:

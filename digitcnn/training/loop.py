@@ -30,8 +30,10 @@ from digitcnn.training.step import (
     learning_rate_at,
 )
 
-# Images for the batch-norm statistics of the averaged network, and their batch.
-STATISTICS_IMAGES, STATISTICS_BATCH = 5000, 500
+# Images for the batch-norm statistics of the averaged network.
+STATISTICS_IMAGES = 5000
+# Images at a time at an epoch's end; it takes no more memory than a step.
+EVALUATION_BATCH = 250
 
 
 def train(
@@ -215,7 +217,7 @@ class _Trainer:
             norm.reset_running_stats()
             norm.momentum = None  # cumulative mean over the batches
         self.averaged.train()
-        for chunk in self.images[:STATISTICS_IMAGES].split(STATISTICS_BATCH):
+        for chunk in self.images[:STATISTICS_IMAGES].split(EVALUATION_BATCH):
             if stopped():
                 return False
             chunk = self.processes.part(chunk)
@@ -235,13 +237,14 @@ class _Trainer:
         """Return the averaged network's logits, float32 [N, 10]; None when stopped."""
         count = len(self.held_out_labels)
         logits = torch.zeros(count, CLASSES, device=self.held_out_labels.device)
-        for rows in torch.arange(count, device=logits.device).split(STATISTICS_BATCH):
+        network = self.averaged.inference_copy()
+        for rows in torch.arange(count, device=logits.device).split(EVALUATION_BATCH):
             if stopped():
                 return None
             own = self.processes.part(rows)
-            images = self.averaged.prepare(self.held_out_images[own])
+            images = network.prepare(self.held_out_images[own])
             with autocast(self.compute):
-                logits[own] = self.averaged(images).float()
+                logits[own] = network(images).float()
         return self.processes.sum(logits)
 
 

@@ -25,6 +25,7 @@ from digitcnn.digits.names import set_names
 from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
 from digitcnn.network.classifier import require
 from digitcnn.options import usual_passes
+from digitcnn.process import release_freed_memory
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.events import Phase
 from digitcnn.training.run import Run
@@ -144,6 +145,7 @@ class PostTraining:
 
     def _draw(self) -> Iterator[Phase]:
         self.findings.classifier.to(torch.device("cpu"))
+        release_freed_memory()  # figures take 60 MB, evaluation and passes have left as much
         measured = bool(self.findings.stabilities)
         lacking = ""  # the same sentence for figures 5 and 6
         names = [name for name in figures.NAMES if measured or name != STABILITY_FIGURE]
