@@ -1,9 +1,11 @@
 """How well models read pictures and numbers: kind by kind, as a table.
 
     python -m benchmarks.pictures CHECKPOINT ... [--data-dir DIR] [--each N] [--shared FOLDER]
+                                  [--kinds KIND ...] [--test-images]
 
-The pictures are drawn here around MNIST's held-out images (``picture_kinds``); numbers also with
-the forms of the synthetic digits, as strokes on the pad (``number_kinds``). FOLDER holds
+The pictures are drawn around MNIST's held-out images (``picture_kinds``), or its test images for a
+final measurement; numbers also with the forms of the synthetic digits, as strokes on the pad
+(``number_kinds``). --kinds: only these, such as "far speck" or "numbers". FOLDER holds
 ``labels.csv`` with file, digit and kind, and ``files/``; a number is ``multi:`` and its digits.
 A picture counts as right where its digit is accepted, or its number exact.
 """
@@ -30,6 +32,8 @@ from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.services.prediction import NumberReading, Reading, ink_of_file, read_pieces
+
+NUMBERS = "numbers"
 
 
 class Case(NamedTuple):
@@ -61,9 +65,9 @@ def of_image(image: Image.Image) -> Pieces | None:
     return of_file(file.getvalue())
 
 
-def drawn_pictures(digits: DigitSet, each: int) -> Iterator[Case]:
+def drawn_pictures(digits: DigitSet, each: int, kinds: Sequence[str]) -> Iterator[Case]:
     """Draw ``each`` pictures of every kind."""
-    for kind in KINDS:
+    for kind in kinds:
         random = np.random.default_rng([3, *kind.encode()])
         for index in random.integers(len(digits), size=each).tolist():
             image = picture(kind, digits.images[index].numpy(), random)
@@ -102,14 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--each", type=int, default=40, help="pictures of each kind")
     parser.add_argument("--shared", type=Path, metavar="FOLDER")
+    parser.add_argument("--kinds", nargs="*", choices=[*KINDS, NUMBERS], default=[*KINDS, NUMBERS])
+    parser.add_argument("--test-images", action="store_true", help="MNIST's, not the held-out ones")
     parser.add_argument("--verbose", action="store_true", help="name what is wrong")
     args = parser.parse_args(arguments)
     checkpoints = [load(path) for path in args.checkpoints]
-    digits = split_held_out(Catalog(data_folder(args.data_dir)).open("mnist", "train"))[1]
+    catalog = Catalog(data_folder(args.data_dir))
+    if args.test_images:
+        digits = catalog.open("mnist", "test")
+    else:
+        digits = split_held_out(catalog.open("mnist", "train"))[1]
     print(conditions())
     right: Counter[tuple[str, int]] = Counter()
     counts: Counter[str] = Counter()
-    cases = [drawn_pictures(digits, args.each), numbers(digits, args.each)]
+    cases = [drawn_pictures(digits, args.each, [kind for kind in args.kinds if kind != NUMBERS])]
+    if NUMBERS in args.kinds:
+        cases.append(numbers(digits, args.each))
     if args.shared:
         cases.insert(0, shared_pictures(args.shared))
     for case in (case for each in cases for case in each):

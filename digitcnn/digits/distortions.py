@@ -1,8 +1,11 @@
-"""Distort images as cameras, paper and pens do: noise, haze, blur, lines across, and the like.
+"""Distort images as cameras, paper and pens do: noise, haze, blur, crossing lines and more.
 
-Each *kind* of distortion below is general, with a strength of its own for each image; none copies a
-corruption of MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), on which robustness is measured.
-docs/results.md says which of those resemble something here.
+Each *kind* of distortion draws a strength for every image. None copies a corruption of MNIST-C
+(Mu and Gilmer 2019, arXiv 1906.02337), on which robustness is measured; docs/results.md lists
+which corruption resembles which kind.
+
+A kind takes images, float32 [N, 1, H, W] from 0 (paper) to 1 (ink), and a generator on the same
+device. It returns a distorted copy, which may exceed that range.
 """
 
 from __future__ import annotations
@@ -16,22 +19,21 @@ from torch.nn import functional
 
 from digitcnn.digits.image_ops import affine_grid, dilate
 
-# Groups of images that get a kind of distortion each: enough for variety in a batch, few enough
-# that the small operations do not dominate the time.
+# A batch is divided into this many groups, each with one kind of distortion: enough for variety,
+# few enough that the overhead of small operations does not dominate.
 _GROUPS = 8
 
-# Points of the path along which an image is smeared.
+# Number of points on the path of a motion blur.
 _PATH = 9
 
-# Every third image gets a second kind on top of its first.
+# Every third image gets a second kind of distortion.
 _SECOND = 3
 
 
 def distort(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Return distorted copies of ``pixels``, float32 [N, 1, H, W] from 0 (paper) to 1 (ink).
 
-    generator: on the device of ``pixels``. The images must be in random order: neighbours get the
-    same kind.
+    generator: on the device of ``pixels``. Shuffle the images first: neighbours get the same kind.
     """
     order = torch.rand(2, len(KINDS), device=pixels.device, generator=generator).argsort(1).tolist()
     pixels = _in_groups(pixels, [KINDS[kind] for kind in order[0][:_GROUPS]], generator)
@@ -55,13 +57,13 @@ def _in_groups(pixels: Tensor, kinds: Sequence[Kind], generator: torch.Generator
 
 
 def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw a value for each image: [N, 1, 1, 1]."""
+    """Draw a value between ``low`` and ``high`` for each image: [N, 1, 1, 1]."""
     draw = torch.rand(len(like), 1, 1, 1, device=like.device, generator=generator)
     return draw.mul_(high - low).add_(low)
 
 
 def _chance(like: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Draw true for a share of the images: bool [N, 1, 1, 1]."""
+    """Draw True for each image with probability ``share``: bool [N, 1, 1, 1]."""
     return _uniform(like, 0, 1, generator) < share
 
 
@@ -74,12 +76,12 @@ def _randn(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def _pick(generator: torch.Generator, low: int, high: int) -> int:
-    """Draw one whole number from ``low`` to ``high`` - 1 for the whole group."""
+    """Draw one integer from ``low`` to ``high`` - 1 for the whole group."""
     return int(torch.randint(low, high, (), device=generator.device, generator=generator))
 
 
 def _places(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows [H, 1] and columns [1, W] of the pixels, from the middle of the image."""
+    """Return row [H, 1] and column [1, W] coordinates of the pixels, 0 at the image's centre."""
     height, width = like.shape[2:]
     rows = torch.arange(height, device=like.device) - (height - 1) / 2
     columns = torch.arange(width, device=like.device) - (width - 1) / 2
@@ -87,7 +89,7 @@ def _places(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _field(like: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Return smooth random fields, 0 to 1, that vary ``side`` times across: [N, 1, H, W]."""
+    """Interpolate random values on a grid of ``side`` by ``side`` points: [N, 1, H, W], 0 to 1."""
     coarse = _rand(like, generator, 1, side, side)
     mode = "bicubic" if side > 3 else "bilinear"
     return functional.interpolate(coarse, like.shape[2:], mode=mode, align_corners=True).clamp_(
@@ -99,17 +101,18 @@ def _field(like: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 def _grain(x: Tensor, g: torch.Generator) -> Tensor:
+    """Add Gaussian noise."""
     return x + _uniform(x, 0.02, 0.45, g) * _randn(x, g, *x.shape[1:])
 
 
 def _speckle(x: Tensor, g: torch.Generator) -> Tensor:
-    """Noise that grows with the ink, over a little on the paper."""
+    """Add noise proportional to the ink, and a little on the paper."""
     noise = _randn(x, g, *x.shape[1:])
     return x * (1 + _uniform(x, 0.1, 1.2, g) * noise) + _uniform(x, 0, 0.15, g) * noise.abs()
 
 
 def _wrong_pixels(x: Tensor, g: torch.Generator) -> Tensor:
-    """Single pixels replaced by any grey, or by black and white."""
+    """Replace single pixels by random greys, or by black and white."""
     value = _rand(x, g, *x.shape[1:])
     value = torch.where(_chance(x, 0.5, g), value, (value > 0.5).float())
     return torch.where(_rand(x, g, *x.shape[1:]) < _uniform(x, 0.01, 0.3, g), value, x)
@@ -119,7 +122,7 @@ def _wrong_pixels(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _haze(x: Tensor, g: torch.Generator) -> Tensor:
-    """Uneven light: a smooth field mixed in, laid over, or added."""
+    """Blend in, overlay or add a smooth field, as uneven light does."""
     field, amount = _field(x, _pick(g, 2, 9), g), _uniform(x, 0.1, 0.8, g)
     way = _uniform(x, 0, 1, g)
     lit = torch.where(way < 0.35, x.lerp(field, amount), torch.maximum(x, amount * field))
@@ -127,14 +130,14 @@ def _haze(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _levels(x: Tensor, g: torch.Generator) -> Tensor:
-    """Grey paper, faint ink, and a curve between them."""
+    """Make the paper grey and the ink faint, with a random gamma curve."""
     low = _uniform(x, 0, 0.7, g)
     gamma = torch.exp(0.5 * _randn(x, g, 1, 1, 1))
     return low + _uniform(x, 0.25, 1, g) * (1 - low) * x**gamma
 
 
 def _texture(x: Tensor, g: torch.Generator) -> Tensor:
-    """Paper or cloth: fields of two scales, under the ink or through it."""
+    """Add the texture of paper or cloth, behind the ink or through it."""
     field = _field(x, _pick(g, 6, 15), g)
     field = field.lerp(_rand(x, g, *x.shape[1:]), _uniform(x, 0, 0.6, g))
     amount = _uniform(x, 0.2, 0.7, g)
@@ -144,7 +147,7 @@ def _texture(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _blotches(x: Tensor, g: torch.Generator) -> Tensor:
-    """Drops of ink, or places where the ink is lost."""
+    """Add drops of ink, or erase such patches."""
     field = functional.interpolate(
         _randn(x, g, 1, 14, 14), x.shape[2:], mode="bicubic", align_corners=False
     )
@@ -154,7 +157,7 @@ def _blotches(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _inverted(x: Tensor, g: torch.Generator) -> Tensor:
-    """A part of the image on dark ground: one side, two, or a band; most along an edge."""
+    """Invert part of the image: one side, two sides or a band, mostly parallel to an edge."""
     angle = _uniform(x, 0, 2 * math.pi, g)
     square = (angle / (math.pi / 2)).round() * (math.pi / 2)
     angle = torch.where(_chance(x, 0.6, g), square, angle)
@@ -172,14 +175,14 @@ def _inverted(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _lines(x: Tensor, g: torch.Generator) -> Tensor:
-    """Up to two lines of up to five bends, some dashed; one in five group's lines erase the ink."""
+    """Draw up to two lines of up to five bends, some dashed; a fifth of the groups erase them."""
     rows, columns = _places(x)
     drawn = torch.zeros_like(x)
     for _ in range(2):
         bends = _pick(g, 0, 6)
         ends = _rand(x, g, 2, 2, 1, 1).mul_(34).sub_(17)
         steps = torch.linspace(0, 1, bends + 2, device=x.device)[:, None, None]
-        # The bends lie on the way, moved sideways by turns or at random.
+        # The bends lie on the line between the ends, displaced at random.
         course = ends[:, :1] + steps[None, :, None] * (ends[:, 1:] - ends[:, :1])
         course = course + 4 * _randn(x, g, bends + 2, 2, 1, 1) * _uniform(x, 0, 1, g)[..., None]
         start, end = course[:, :-1], course[:, 1:]
@@ -198,7 +201,7 @@ def _lines(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _patch(x: Tensor, g: torch.Generator) -> Tensor:
-    """A grey rectangle."""
+    """Cover part of the image with a grey rectangle."""
     rows, columns = _places(x)
     down = (rows - _uniform(x, -14, 14, g)).abs() < _uniform(x, 1, 6, g)
     across = (columns - _uniform(x, -14, 14, g)).abs() < _uniform(x, 1, 6, g)
@@ -209,7 +212,7 @@ def _patch(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _outline(x: Tensor, g: torch.Generator) -> Tensor:
-    """Only the edge of the stroke, outside, inside or both, soft or hard."""
+    """Keep only the edge of the stroke: outside, inside or both, soft or hard."""
     wide, slim = dilate(x), -dilate(-x)
     way = _uniform(x, 0, 1, g)
     edge = torch.where(way < 0.67, torch.where(way < 0.33, wide - x, x - slim), wide - slim)
@@ -219,7 +222,7 @@ def _outline(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _thin(x: Tensor, g: torch.Generator) -> Tensor:
-    """Strokes that are thinner, or broken where they are thin."""
+    """Thin the strokes, which breaks the thinnest."""
     slim = -dilate(-x)
     return x.lerp(slim, _uniform(x, 0.3, 1, g))
 
@@ -228,7 +231,7 @@ def _thin(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _smear(x: Tensor, g: torch.Generator) -> Tensor:
-    """Blur along a short path, straight or curved, as when a camera or the paper moves."""
+    """Blur along a short path, straight or curved, as a moving camera does."""
     turns = 0.15 * _randn(x, g, 1) + 0.1 * _randn(x, g, _PATH)
     angle = _rand(x, g, 1) * (2 * math.pi) + turns.cumsum(1)
     path = torch.stack((angle.sin(), angle.cos())) * (_rand(x, g, 1) * 1.4)
@@ -242,13 +245,13 @@ def _smear(x: Tensor, g: torch.Generator) -> Tensor:
     )
     blurred = (down @ x @ across.transpose(2, 3)).mean(1, keepdim=True)
     blurred = blurred / (2 * math.pi * width**2)
-    # In a third of them the ink is as dark as it was.
+    # A third of the images keep their darkest ink.
     peak = blurred.amax((2, 3), keepdim=True).clamp_(min=0.05)
     return torch.where(_chance(x, 0.35, g), blurred / peak, blurred)
 
 
 def _coarse(x: Tensor, g: torch.Generator) -> Tensor:
-    """Fewer pixels than the image has, as squares or smoothed."""
+    """Reduce the resolution, with square or smoothed pixels."""
     side = _pick(g, 8, 20)
     small = functional.interpolate(
         x, (side, side), mode="bilinear", align_corners=False, antialias=True
@@ -259,7 +262,7 @@ def _coarse(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _frayed(x: Tensor, g: torch.Generator) -> Tensor:
-    """Each pixel shows what lies a little beside it: rough paper, a bleeding pen."""
+    """Replace each pixel by one nearby, as rough paper and bleeding ink do."""
     height, width = x.shape[2:]
     offsets = _randn(x, g, height, width, 2) * (_uniform(x, 0.3, 1.8, g) * 2 / width)
     same = torch.eye(2, 3, device=x.device).expand(len(x), 2, 3)

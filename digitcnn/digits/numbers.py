@@ -1,11 +1,11 @@
-"""Split a picture or a drawing into the digits of a number: one row, from left to right.
+"""Split a picture or a drawing into the digits of a number, in one row from left to right.
 
-What surely belongs together is joined first: strokes above each other, and small pieces with the
-stroke next to them. What is left is cut too often rather than too seldom, and a classifier says
-which neighbours are one digit: of all ways to join them, the cheapest is taken (over-segmentation
-with recognition, as in Fujisawa, Nakano and Kurino 1992 and in LeCun et al. 1998, section VII).
+Pieces that clearly belong together are joined first: strokes above each other, and small pieces
+with the nearest stroke. A classifier then scores every group of neighbouring pieces as one digit,
+and the grouping with the lowest total cost wins (over-segmentation with recognition: Fujisawa,
+Nakano and Kurino 1992; LeCun et al. 1998, section VII). Digits that touch are not separated.
 
-Boxes are [N, 4]: left, top, right, bottom, in any unit.
+Boxes are float64 [N, 4]: left, top, right, bottom, in pixels or in sides of the pad.
 """
 
 from __future__ import annotations
@@ -25,32 +25,34 @@ from digitcnn.digits.sketch import from_strokes
 from digitcnn.errors import SketchError
 
 MOST_DIGITS = 12
-# Pieces that are put together to one digit, at most.
+# The most groups of pieces that may form one digit.
 MOST_JOINED = 4
-# Shares of the narrower piece's width from which two pieces are above each other, and of the
-# tallest piece's height up to which a piece is part of another and two pieces may be one digit.
+# Two pieces are above each other if they overlap by at least ABOVE of the narrower one's width. As
+# shares of the tallest piece's height: a SMALL piece is part of another one, and two pieces with a
+# gap above WIDEST_GAP are not one digit.
 ABOVE, SMALL, WIDEST_GAP = 0.6, 0.33, 0.35
-# What two digits cost more than one, in nats, and how much less for each height of gap between
-# them; what a digit costs that is wider than high; and halves that are not equally high.
+# Costs in nats: of each further digit; how much less, per height of the gap before it; of a digit
+# that is wider than high; of starting a digit beside one of another height.
 SPLIT_COST, GAP_GAIN, WIDE_COST, UNEVEN_GAIN = 2.0, 12.0, 4.0, 1.5
 # Two neighbours of one row overlap in height by at least this share of the smaller one.
 ROW_OVERLAP = 0.25
 
 # Left, top, width and height.
 Box = tuple[float, float, float, float]
-# Says for images [N, 28, 28] how unlike a digit each is, in nats: float64 [N].
+# Returns how unlike a digit each image is, in nats: uint8 [N, 28, 28] -> float64 [N].
 Costs = Callable[[Tensor], Doubles]
 
 
 class NotOneRowError(SketchError):
-    """A picture's digits do not stand in one row."""
+    """The digits are in several rows, overlap, or are too many."""
 
 
 @dataclass(frozen=True)
 class Pieces:
     """The strokes of a drawing, or the connected pieces of a picture's ink.
 
-    frame: returns the digit that some of the pieces are, uint8 [28, 28]. boxes: see above.
+    boxes: float64 [N, 4], as in the module's docstring. frame: draws the pieces with the given
+    indices as one digit, uint8 [28, 28].
     """
 
     boxes: Doubles
@@ -59,14 +61,17 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Part:
-    """One digit of a number. image: uint8 [28, 28]. box: where its ink is, if that is known."""
+    """One digit of a number.
+
+    image: uint8 [28, 28]. box: around its ink, in the units of the pieces; None if unknown.
+    """
 
     image: Tensor
     box: Box | None
 
 
 def pieces_of_ink(ink: Ink) -> Pieces:
-    """Return the pieces of a picture's ink, with boxes in the picture's pixels."""
+    """Return the connected pieces of a picture's ink, with boxes in the picture's pixels."""
     from scipy import ndimage
 
     slices = ndimage.find_objects(ink.pieces)
@@ -81,8 +86,11 @@ def pieces_of_ink(ink: Ink) -> Pieces:
 
 
 def pieces_of_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float) -> Pieces:
-    """Return each stroke of a drawing, in units of the pad's side. Raises SketchError."""
-    from_strokes(strokes, width)  # checks them
+    """Return each stroke of a drawing as a piece, with boxes in sides of the pad.
+
+    strokes, width: as ``from_strokes`` takes them. Raises SketchError for unusable strokes.
+    """
+    from_strokes(strokes, width)  # validates them
     ends = [(np.min(stroke, axis=0), np.max(stroke, axis=0)) for stroke in strokes]
     boxes = [np.concatenate([low - width / 2, high + width / 2]) for low, high in ends]
 
@@ -95,9 +103,9 @@ def pieces_of_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float
 
 
 def split(pieces: Pieces, costs_of: Costs) -> list[Part]:
-    """Return the digits of a number, from left to right; a single digit is one part.
+    """Return the digits of a number from left to right; a single digit gives one part.
 
-    Raises NotOneRowError for several rows or more than MOST_DIGITS.
+    Raises NotOneRowError for several rows, overlapping digits, or more than MOST_DIGITS.
     """
     groups = _surely_joined(pieces.boxes)
     if len(groups) > MOST_JOINED * MOST_DIGITS:
@@ -145,7 +153,7 @@ def _around(boxes: Doubles) -> Doubles:
 
 
 def _surely_joined(boxes: Doubles) -> list[list[int]]:
-    """Return the pieces in groups, from left to right, by geometry alone."""
+    """Group the pieces by geometry alone; return the groups' indices from left to right."""
     groups = [[index] for index in range(len(boxes))]
     while len(groups) > 1:
         pair = _next_pair(np.array([_around(boxes[group]) for group in groups]))
@@ -161,21 +169,21 @@ def _middle(box: Doubles) -> float:
 
 
 def _next_pair(boxes: Doubles) -> tuple[int, int] | None:
-    """Return two boxes that are surely one digit; None where there are none."""
+    """Return the indices of two boxes that clearly belong to one digit, or None."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     tallest = float(sizes.max())
     starts = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     overlaps = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - starts
     gaps = np.hypot(*np.moveaxis(np.maximum(-overlaps, 0), 2, 0))
     np.fill_diagonal(gaps, np.inf)
-    # A small piece belongs to what is nearest.
+    # A small piece belongs to the nearest large one.
     small = sizes.max(axis=1) <= SMALL * tallest
     if small.any() and not small.all():
         piece = int(np.flatnonzero(small)[0])
         return piece, int(np.where(small, np.inf, gaps[piece]).argmin())
     narrower = np.minimum(sizes[:, None, 0], sizes[None, :, 0])
     above = (overlaps[..., 0] >= ABOVE * narrower) & (gaps <= 0.12 * tallest)
-    # Of several tall pieces, two that only stand one above the other are of different rows.
+    # With more than two tall pieces, a tall one above another is in another row.
     tall = sizes[:, 1] >= 0.5 * tallest
     if tall.sum() > 2:
         above &= ~(tall[:, None] & tall[None] & (overlaps[..., 1] <= 0))
@@ -187,7 +195,7 @@ def _next_pair(boxes: Doubles) -> tuple[int, int] | None:
 
 
 def _best_joined(groups: list[list[int]], pieces: Pieces, costs_of: Costs) -> list[list[int]]:
-    """Return the groups with neighbours joined where a classifier says that they are one digit."""
+    """Join neighbouring groups into digits by dynamic programming over the total cost."""
     boxes = np.array([_around(pieces.boxes[group]) for group in groups])
     height = float(np.percentile((boxes[:, 3] - boxes[:, 1]), 75))
     spans = [
@@ -218,7 +226,7 @@ def _best_joined(groups: list[list[int]], pieces: Pieces, costs_of: Costs) -> li
 
 
 def _may_be_one(boxes: Doubles, height: float) -> bool:
-    """Whether neighbours are near enough to be one digit; a single one always is."""
+    """Whether neighbouring groups are close enough to be one digit; a single group always is."""
     if len(boxes) == 1:
         return True
     gaps = boxes[1:, 0] - np.maximum.accumulate(boxes[:, 2])[:-1]
@@ -227,7 +235,7 @@ def _may_be_one(boxes: Doubles, height: float) -> bool:
 
 
 def _shape_cost(boxes: Doubles, height: float) -> float:
-    """Return what it costs that a digit made of pieces is wide."""
+    """Return the cost of a digit of several groups that is wide."""
     if len(boxes) == 1:
         return 0.0
     left, top, right, bottom = _around(boxes)
@@ -235,7 +243,7 @@ def _shape_cost(boxes: Doubles, height: float) -> float:
 
 
 def _cut_cost(boxes: Doubles, start: int, height: float) -> float:
-    """Return what it costs to begin another digit with a group."""
+    """Return the cost of starting a new digit at group ``start``."""
     if start == 0:
         return 0.0
     before, after = boxes[start - 1], boxes[start]

@@ -1,14 +1,13 @@
 """The OOD detector of a checkpoint: a small network of its own, which rejects non-digits.
 
-It looks at the 28x28 itself, because the features of a classifier that has only ever seen digits
-are blind to much of what distinguishes other characters from them; so it serves every network.
-Eleven outputs, one per digit and one for everything else, as in outlier exposure with a class of
-its own (Hendrycks et al. 2019, arXiv 1812.04606). An image is accepted as a digit when the log
-odds of "some digit" against "none" reach the threshold.
+Its input is the 28x28 image, not the classifier's features: a classifier trained on digits alone
+learns few features that separate digits from other characters. So one detector serves all networks.
+It has eleven outputs, one per digit and one for non-digits, trained with outlier exposure
+(Hendrycks et al. 2019, arXiv 1812.04606). The score is the log odds of "some digit" against
+"not a digit"; an image is accepted as a digit if its score reaches the threshold.
 
-The weights are the same for every model: ``benchmarks.detector`` trained them once, and
-``ood_detector.npz`` has them. A training only fits the threshold to its held-out images, which
-takes a second.
+``benchmarks.detector`` trains the weights, which are in ``ood_detector.npz`` and the same for every
+model. Training a model only fits the threshold to its held-out images, which takes a second.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ BATCH = 100
 
 
 class TensorType(NamedTuple):
-    """A tensor's number type, by PyTorch's name, and its shape."""
+    """A tensor's dtype, by PyTorch's name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -76,14 +75,14 @@ def _tensor_types() -> Mapping[str, TensorType]:
 
 
 TENSORS = _tensor_types()
-# Those of the kind before this one.
+# The tensors of the earlier detector, a head on the classifier's feature maps.
 EARLIER = {"hidden.weight", "hidden.bias", "output.weight", "output.bias", "threshold"}
 
 
 class OODDetector:
-    """Scores images; on the CPU, never changed.
+    """Score how much images look like digits. Immutable; runs on the CPU.
 
-    tensors: by their names, as in ``TENSORS``.
+    tensors: by name, with the dtypes and shapes in ``TENSORS``.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -95,12 +94,12 @@ class OODDetector:
 
     @property
     def threshold(self) -> float:
-        """The least score with which an image is accepted as a digit."""
+        """The lowest score at which an image is accepted as a digit."""
         return float(self.tensors["threshold"])
 
     @torch.inference_mode()
     def scores(self, images: Tensor) -> Tensor:
-        """Log odds of "a digit" against "not a digit": float32 [N], CPU.
+        """Return the log odds of "a digit" against "not a digit": float32 [N], on the CPU.
 
         images: [N, 28, 28] from 0 to 255, any dtype and device.
         """
@@ -109,7 +108,7 @@ class OODDetector:
         return logits[:, :CLASSES].logsumexp(1) - logits[:, CLASSES]
 
     def passes(self, images: Tensor) -> Tensor:
-        """Whether each image [N, 28, 28] is accepted as a digit: bool [N]."""
+        """Return whether each image [N, 28, 28] is accepted as a digit: bool [N]."""
         return self.scores(images) >= self.tensors["threshold"]
 
     def with_threshold(self, threshold: float) -> OODDetector:
@@ -117,18 +116,18 @@ class OODDetector:
         return OODDetector({**self.tensors, "threshold": torch.tensor(threshold)})
 
     def fitted(self, held_out: Tensor) -> OODDetector:
-        """Return the detector for a model with these held-out images, uint8 [N, 28, 28].
+        """Return this detector with its threshold fitted to held-out images, uint8 [N, 28, 28].
 
-        Its threshold accepts ``PASS_SHARE`` of them after the framing that every sketch gets, all
-        of fewer than a hundred, and is never above this detector's own: digits that are easier to
-        accept than MNIST's, such as generated ones, are no reason to reject other people's.
+        The new threshold accepts ``PASS_SHARE`` of the images in sketch framing, or all if there
+        are fewer than a hundred. It is never above the current one: easy digits, such as generated
+        ones, must not make the detector stricter on other people's.
         """
         framed = from_images(held_out)
         scores = self.scores(framed[framed.flatten(1).amax(1) > 0]).sort().values
         if len(scores) == 0:
             return self
         rejected = math.floor(round((1 - PASS_SHARE) * len(scores), 6))
-        # Halfway down to the next score, so that rounding rejects no image that is accepted here.
+        # Midway to the next lower score, so that rounding errors do not reject an accepted image.
         pair = scores[max(rejected - 1, 0) : rejected + 1]
         fitted = float(pair.mean()) if rejected else float(pair[0]) - 0.01
         return self.with_threshold(min(fitted, self.threshold))
@@ -152,13 +151,13 @@ class OODDetector:
 
 @cache
 def shipped_detector() -> OODDetector:
-    """Return the detector that comes with digitcnn; its threshold is that for MNIST."""
+    """Return the detector that ships with digitcnn, with the threshold fitted to MNIST."""
     with np.load(WEIGHTS_FILE, allow_pickle=False) as file:
         return OODDetector({name: torch.from_numpy(file[name]) for name in TENSORS})
 
 
 def check_ood(content: Any) -> None:
-    """Raise InvalidCheckpoint unless a file describes exactly the tensors of an OODDetector."""
+    """Raise InvalidCheckpoint unless a file declares exactly the tensors of an OODDetector."""
     if not isinstance(content, dict) or set(content) != set(TENSORS):
         raise InvalidCheckpoint(
             "has an OOD detector from another version; copy or download it again, or train again"
@@ -173,15 +172,18 @@ def check_ood(content: Any) -> None:
 
 
 def is_earlier(content: Any) -> bool:
-    """Return whether a file has a detector of the kind before this one, a head on the maps.
+    """Return whether a file declares the earlier detector, a head on the feature maps.
 
-    ``shipped_detector`` takes its place: it judges better, and needs nothing from the classifier.
+    ``shipped_detector`` replaces it: it is more accurate and independent of the classifier.
     """
     return isinstance(content, dict) and set(content) == EARLIER
 
 
 def checked_ood(tensors: Mapping[str, Tensor]) -> OODDetector:
-    """The OODDetector of tensors that ``check_ood`` accepted. Raises InvalidCheckpoint."""
+    """Return an OODDetector with tensors that ``check_ood`` accepted.
+
+    Raises InvalidCheckpoint for NaN or infinite values.
+    """
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise InvalidCheckpoint(
