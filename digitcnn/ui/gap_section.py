@@ -19,6 +19,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
 from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.terms import explain
 from digitcnn.workspace import Workspace
 
 
@@ -34,9 +35,12 @@ def build_gap_section(
     workspace: Workspace, models: Models, results: Results, digits: gr.Dropdown
 ) -> GapSection:
     """Build the section. digits: its value is the name of the other set."""
-    gr.Markdown(
-        "### What causes the gap\nBreaks down the gap between the first test set and the one "
-        "chosen above: as it is, in MNIST framing, and without near duplicates of training images."
+    gr.Markdown("### What causes the gap")
+    gr.HTML(
+        explain(
+            "Breaks down the gap between the first test set and the one chosen above: as it is, in "
+            "MNIST framing, and without near duplicates of training images."
+        )
     )
     run = gr.Button("Break down the gap", elem_id="evaluate-gap-run")
     status = gr.HTML(elem_id="evaluate-gap-status")

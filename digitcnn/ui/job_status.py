@@ -68,7 +68,7 @@ def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
-        text = f"on {compute}. Start a training to watch it here."
+        text = f"on {compute}. A training will appear here."
         return job_status(view, text, bar=bar)
     text = view.message
     if view.state == RUNNING:

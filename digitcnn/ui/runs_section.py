@@ -142,7 +142,7 @@ class RunsSection:
         """Render the table."""
         records = self._workspace.runs.records()
         if not records:
-            return "<p>No runs yet. Start a training above.</p>"
+            return "<p>No runs yet.</p>"
         groups: dict[str, list[RunRecord]] = {}
         own: list[tuple[RunRecord, RunResults]] = []
         for record in records:

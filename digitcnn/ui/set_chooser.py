@@ -27,7 +27,7 @@ MOST_SETS = 6
 # The writers of each test set, and how it differs; sets not listed here are a person's own.
 WRITTEN_BY: Mapping[str, str] = {
     "mnist": "Same collection as the MNIST training images, different images",
-    "emnist-digits": "Same NIST collection, mostly other writers, different framing",
+    "emnist-digits": "Same NIST collection, mostly other writers, placed and scaled differently",
     "usps": "Digits from envelopes, enlarged from 16x16",
     "synthetic": "Generated digits by simulated writers",
     "synthetic-other-writers": "Generated digits by a second group of simulated writers",

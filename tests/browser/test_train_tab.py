@@ -118,15 +118,22 @@ def idle_page(
     app.end()
 
 
-def test_invalid_settings_are_toasts_and_nothing_is_lost(idle_page: TrainPage) -> None:
+def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
+    idle_page: TrainPage,
+) -> None:
     train_page, page = idle_page, idle_page.page
     # The estimate refuses bad settings in the same words: it is there before they come.
     page.locator("#train-estimate").get_by_text("for 440 images").wait_for()
     train_page.choose(learning_rate=1e9)
     page.locator("#train-start").click()
-    page.get_by_text(re.compile("learning rate is 1e\\+09|learning rate is 1000000000")).wait_for()
+    problem = page.locator("#train-learning-rate .field-error")
+    expect(problem).to_contain_text(re.compile("learning rate is (1e\\+09|1000000000)"))
+    expect(page.locator("#train-learning-rate [type=number]")).to_have_attribute(
+        "aria-invalid", "true"
+    )
     assert train_page.state() == "idle"
     train_page.choose(learning_rate=0.002)
+    expect(problem).to_have_count(0)
     page.locator("#train-estimate").get_by_text("About").wait_for()
     expect(page.locator("#train-start")).to_contain_text("Start training (about")
 

@@ -326,7 +326,8 @@ function startFeedback(root) {
       return item;
     });
     find(wall, ".wall").replaceChildren(...items);
-    find(wall, ".wall-count").textContent = `${reply.total} sketches with feedback`;
+    find(wall, ".wall-count").textContent =
+      `${reply.total} sketch${reply.total === 1 ? "" : "es"} with feedback`;
     eraseAll.disabled = reply.total === 0;
   }
 

@@ -65,7 +65,7 @@ async function ask(payload, place) {
   const reply = await connection.call("manage_run", { owner: ownerToken(), ...payload });
   if (reply.error && place) place.textContent = reply.error;
   if (reply.error) return null;
-  document.getElementById("page-behind")?.click(); // the table is brought up to date
+  document.getElementById("page-refresh")?.click(); // the table is brought up to date
   return reply;
 }
 

@@ -1,4 +1,4 @@
-// Puts an error beside the field that it concerns. The app marks such an error in its toast:
+// Moves an error from its toast to the field that it concerns. The app marks such an error:
 // <span class="field-problem epochs">, for the field `train-epochs` of the tab that is open.
 
 import { make } from "./dom.js";
@@ -16,20 +16,32 @@ function place(problem) {
   block.querySelector(":scope > .field-error")?.remove();
   const line = make("p", "field-error", problem.textContent ?? "");
   line.id = `${block.id}-problem`;
+  line.role = "alert";
   block.append(line);
+  withdraw(problem);
   const fields = block.querySelectorAll(FIELDS);
-  for (const field of fields) {
-    field.setAttribute("aria-invalid", "true");
-    field.setAttribute("aria-describedby", line.id);
+  for (const each of fields) {
+    each.setAttribute("aria-invalid", "true");
+    each.setAttribute("aria-describedby", line.id);
   }
   const clear = () => {
     line.remove();
-    for (const field of fields) {
-      field.removeAttribute("aria-invalid");
-      field.removeAttribute("aria-describedby");
+    for (const each of fields) {
+      each.removeAttribute("aria-invalid");
+      each.removeAttribute("aria-describedby");
     }
   };
   for (const event of ["input", "change"]) block.addEventListener(event, clear, { once: true });
+  if (!block.contains(document.activeElement)) block.scrollIntoView({ block: "center" });
+}
+
+/** Hides a message in its toast, and the toast with its last one. @param {HTMLElement} problem */
+function withdraw(problem) {
+  const message = /** @type {HTMLElement | null} */ (problem.closest(".toast-message-item"));
+  const toast = /** @type {HTMLElement | null} */ (problem.closest(".toast-body"));
+  problem.textContent = "";
+  if (message) message.hidden = true;
+  if (toast && !toast.querySelector(".toast-message-item:not([hidden])")) toast.hidden = true;
 }
 
 new MutationObserver((mutations) => {
