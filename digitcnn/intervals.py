@@ -125,6 +125,11 @@ def percent(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}%"
 
 
+def confidence_text(probability: float) -> str:
+    """Return a confidence in percent, never rounded up to certainty: ``97.3%``, ``> 99.9%``."""
+    return "> 99.9%" if probability > 0.999 else f"{100 * probability:.1f}%"
+
+
 def accuracy_text(accuracy: float, n: int) -> str:
     """Return a fraction of ``n`` images with its 95% interval: ``99.41% (99.24 to 99.54)``.
 

@@ -23,6 +23,19 @@ MOST_SEEDS = 20
 Masks = Literal["independent", "shared"]
 MASKS: tuple[Masks, ...] = get_args(Masks)
 
+# The nine figures of an evaluation, drawn by ``analysis.figures``.
+FIGURES = (
+    "01_training_history",
+    "02_sample_data",
+    "03_predictions",
+    "04_cross_dataset_evaluation",
+    "05_conv_filters",
+    "06_feature_maps",
+    "07_confusion_matrix",
+    "08_confidence_analysis",
+    "09_stability_test",
+)
+
 # Of figures as files.
 FileType = Literal["png", "svg", "pdf"]
 FILE_TYPES: tuple[FileType, ...] = get_args(FileType)

@@ -42,11 +42,16 @@ def part_of(module: Path) -> str:
 def imported_names(module: Path) -> Iterator[str]:
     """Every name that a file imports, wherever in the file it does."""
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} uses a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from names_of(node)
+
+
+def names_of(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    else:
+        assert node.level == 0, f"relative import in line {node.lineno}"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def parts_imported(module: Path) -> set[str]:
@@ -74,6 +79,20 @@ def test_imports_point_one_way() -> None:
         if extra:
             wrong[str(module.relative_to(PACKAGE))] = extra
     assert not wrong
+
+
+def test_the_app_starts_without_matplotlib() -> None:
+    """Only the modules of ``analysis.figures`` import the package of figures as they load."""
+    figures = PACKAGE / "analysis" / "figures"
+    importing = {
+        str(module.relative_to(PACKAGE))
+        for module in MODULES
+        if figures not in module.parents
+        for node in ast.parse(module.read_text("utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and any("analysis.figures" in name or "matplotlib" in name for name in names_of(node))
+    }
+    assert not importing
 
 
 def test_only_the_page_imports_gradio() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from digitcnn.analysis import stability
-from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.stability import stability_text
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.intervals import percent

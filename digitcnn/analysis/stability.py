@@ -27,9 +27,14 @@ from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import ConfigError
 from digitcnn.files import without_nan
-from digitcnn.intervals import wilson_interval
+from digitcnn.intervals import percent, wilson_interval
 from digitcnn.network.model import Network
 from digitcnn.options import MASKS, Masks, check_passes
+
+KINDS = {
+    "independent": "independent masks",
+    "shared": "one mask per pass (thinned networks)",
+}
 
 # Features of this many images, 1.3 MB, stay in a processor's cache between mask and product.
 CHUNK = 1000
@@ -152,6 +157,19 @@ class Stability:
         names = ("passes", "masks", "accuracies", "mean", "std", "min", "max")
         plain: dict[str, Any] = without_nan({name: getattr(self, name) for name in names})
         return plain
+
+
+def stability_text(result: Stability) -> str:
+    """Return the numbers of one mask type in a line."""
+    text = f"{result.title}, {KINDS[result.masks]}: mean {percent(result.mean)}"
+    if math.isnan(result.std):
+        return f"{text} in one pass"
+    text += f", standard deviation {100 * result.std:.2f} points over {result.passes} passes"
+    if result.masks == "independent":
+        return (
+            f"{text} (chance level {100 * result.chance:.2f}, upper bound {100 * result.bound:.2f})"
+        )
+    return f"{text}: {result.verdict}"
 
 
 def passes(

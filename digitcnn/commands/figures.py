@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.commands.base import (
     Answer,
@@ -15,7 +14,7 @@ from digitcnn.commands.base import (
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.folders import output_folder
-from digitcnn.options import check_passes, usual_passes
+from digitcnn.options import FIGURES, check_passes, usual_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.services.predictors import predict_uncached
 
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> Answer:
         )
     paths = [
         str(write_figure(name, files[name], folder, args.file_type))
-        for name in NAMES
+        for name in FIGURES
         if name in files
     ]
     return {"figures": paths}, "\n".join(paths), 0

@@ -18,8 +18,8 @@ from digitcnn.analysis.events import (
     ImagesProcessed,
     Notify,
 )
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.stability import PassResult
+from digitcnn.options import FIGURES
 from digitcnn.terminal import log
 from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
@@ -45,7 +45,7 @@ def progress_bar() -> Iterator[Notify]:
             elif isinstance(event, PassResult):
                 show("dropout passes", "pass", event.index, event.passes)
             elif isinstance(event, FigureStarted):
-                show("drawing figures", "figure", event.number - 1, len(NAMES))
+                show("drawing figures", "figure", event.number - 1, len(FIGURES))
             elif isinstance(event, FigureUnavailable):
                 log(f"{event.name}: {event.reason}")
 

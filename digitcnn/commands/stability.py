@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from digitcnn.analysis.figures.stability import stability_text
-from digitcnn.analysis.stability import Stability
+from digitcnn.analysis.stability import Stability, stability_text
 from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog

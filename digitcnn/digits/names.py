@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 SPLITS = ("train", "test")
 
@@ -30,10 +30,15 @@ def set_names(digits: str) -> list[str]:
     return list(dict.fromkeys(name for part in digits.split(",") if (name := part.strip())))
 
 
+def joined(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def listed(digits: str) -> str:
     """Return the names in a comma-separated list for people: ``mnist and synthetic``."""
-    *others, last = set_names(digits) or [digits]
-    return f"{', '.join(others)} and {last}" if others else last
+    return joined(set_names(digits) or [digits])
 
 
 def base_of(name: str) -> str:

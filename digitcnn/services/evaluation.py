@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from digitcnn.analysis import figures
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings, gather
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
-from digitcnn.options import FileType
+from digitcnn.options import FIGURES, FileType
 from digitcnn.services.predictors import Predictor, classify
 
 Key = tuple[object, ...]
@@ -76,7 +74,7 @@ def draw_figures(
     *,
     predict: Predictor,
     cache: FigureCache,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = FIGURES,
     notify: Notify = ignore,
     file_type: FileType = "png",
 ) -> dict[str, bytes]:
@@ -95,6 +93,8 @@ def draw_figures(
             shown = findings
             if name == STABILITY:
                 shown = _with_stability(findings, checkpoint, passes, predict, notify)
+            from digitcnn.analysis import figures  # here, because it imports matplotlib
+
             return figures.rendered(figures.draw(name, shown), file_type)
 
         try:
@@ -130,6 +130,8 @@ def write_figure(name: str, content: bytes, folder: Path, file_type: FileType = 
     Raises ConfigError where the folder cannot be written.
     """
     try:
+        from digitcnn.analysis import figures
+
         return figures.write(name, content, folder, file_type)
     except OSError as error:
         raise ConfigError(

@@ -15,16 +15,15 @@ from typing import Any
 
 import torch
 
-from digitcnn.analysis import figures
-from digitcnn.analysis.figures.stability import stability_text
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.stability import stability_text
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.names import set_names
 from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
 from digitcnn.network.classifier import require
-from digitcnn.options import usual_passes
+from digitcnn.options import FIGURES, usual_passes
 from digitcnn.process import release_freed_memory
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.events import Phase
@@ -144,11 +143,13 @@ class PostTraining:
         self._change(stability=texts)
 
     def _draw(self) -> Iterator[Phase]:
+        from digitcnn.analysis import figures  # here, because it imports matplotlib
+
         self.findings.classifier.to(torch.device("cpu"))
         release_freed_memory()  # figures take 60 MB, evaluation and passes have left as much
         measured = bool(self.findings.stabilities)
         lacking = ""  # the same sentence for figures 5 and 6
-        names = [name for name in figures.NAMES if measured or name != STABILITY_FIGURE]
+        names = [name for name in FIGURES if measured or name != STABILITY_FIGURE]
         for number, name in enumerate(names, 1):
             self._check_stopped()
             yield Phase(f"drawing figures, {number} of {len(names)}")

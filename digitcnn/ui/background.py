@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from markupsafe import Markup
 
 from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.stability import PassResult
+from digitcnn.options import FIGURES
 from digitcnn.ui.parts import ViewUpdate, status_line
 
 R = TypeVar("R")
@@ -97,8 +97,8 @@ def progress_line(event: Event) -> Markup | None:
     if isinstance(event, PassResult):
         return status_line(f"Pass {event.index} of {event.passes}.", event.index / event.passes)
     if isinstance(event, FigureStarted):
-        text = f"Drawing figure {event.number} of {len(NAMES)}."
-        return status_line(text, (event.number - 1) / len(NAMES))
+        text = f"Drawing figure {event.number} of {len(FIGURES)}."
+        return status_line(text, (event.number - 1) / len(FIGURES))
     return None
 
 

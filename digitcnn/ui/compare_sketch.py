@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.comparison import check_number
-from digitcnn.analysis.figures.style import confidence_text
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import SketchError
+from digitcnn.intervals import confidence_text
 from digitcnn.services.comparison import names_of
 from digitcnn.services.prediction import AnyReading, Reading, digits_of, read_pieces
 from digitcnn.ui.compare_models import names_in

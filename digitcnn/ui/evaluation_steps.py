@@ -13,14 +13,13 @@ from typing import Any
 import torch
 
 from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import gap
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.options import FileType, check_passes
+from digitcnn.options import FIGURES, FileType, check_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
@@ -98,7 +97,7 @@ class EvaluationRequest:
         workspace: Workspace,
         findings: Findings,
         cache: FigureCache,
-        names: Sequence[str] = NAMES,
+        names: Sequence[str] = FIGURES,
         notify: Notify = ignore,
         file_type: FileType = "png",
     ) -> dict[str, bytes]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis.figures import NAMES
 from digitcnn.errors import DigitSetError
-from digitcnn.options import FILE_TYPES, MOST_PASSES, usual_passes
+from digitcnn.options import FIGURES, FILE_TYPES, MOST_PASSES, usual_passes
 from digitcnn.services.evaluation import FigureCache
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
 from digitcnn.ui.evaluation_steps import EvaluationRequest
@@ -57,7 +56,7 @@ def build_figure_gallery(
     )
     with gr.Row(equal_height=True):
         which = gr.Dropdown(
-            [("All (zip)", ALL), *((caption(name), name) for name in NAMES)],
+            [("All (zip)", ALL), *((caption(name), name) for name in FIGURES)],
             value=ALL,
             label="Figure to download",
             scale=3,
@@ -107,13 +106,13 @@ def build_figure_gallery(
 
     @toasting
     def redraw(subject: Subject, *further: Any) -> Any:
-        return gallery_images(files_of(subject, further, NAMES, "png"), gallery)
+        return gallery_images(files_of(subject, further, FIGURES, "png"), gallery)
 
     @toasting
     def pack(subject: Subject, name: Any, kind: Any, *further: Any) -> str:
-        if kind not in FILE_TYPES or name not in (ALL, *NAMES):
+        if kind not in FILE_TYPES or name not in (ALL, *FIGURES):
             raise DigitSetError("Unknown figure or file type; choose them from the lists.")
-        files = files_of(subject, further, NAMES if name == ALL else [name], kind)
+        files = files_of(subject, further, FIGURES if name == ALL else [name], kind)
         if name == ALL:
             file, media_type, content = "figures.zip", "application/zip", zip_of(files, kind)
         elif name in files:
@@ -129,7 +128,7 @@ def build_figure_gallery(
             value = str(event.value)
         except (AttributeError, TypeError):
             return gr.skip()  # not sent by the gallery: gr.SelectData would fail in Gradio's code
-        names = [name for name in NAMES if f"{name}.png" in value]
+        names = [name for name in FIGURES if f"{name}.png" in value]
         return names[0] if names else gr.skip()
 
     for control in (digit, place):

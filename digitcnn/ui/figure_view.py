@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.analysis.figures import NAMES
-from digitcnn.options import FileType
+from digitcnn.options import FIGURES, FileType
 from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import png_address
 from digitcnn.web.bundle import style
@@ -68,7 +67,7 @@ def zip_of(files: Mapping[str, bytes], file_type: FileType) -> bytes:
     """Return the figures in one zip file."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in NAMES:
+        for name in FIGURES:
             if name in files:
                 archive.writestr(f"{name}.{file_type}", files[name])
     return file.getvalue()

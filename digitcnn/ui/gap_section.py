@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from digitcnn.analysis import figures
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.gap import Waterfall, waterfall
 from digitcnn.errors import DigitCNNError, DigitSetError
@@ -91,6 +90,8 @@ def gap_steps(
 
     yield {"status": status_line(f"Converting {other.name} to MNIST framing.", 0.0), "figure": ""}
     result = yield from updates_of(work, status_update)
+    from digitcnn.analysis import figures  # here, because it imports matplotlib
+
     png = figures.png(figures.gap_waterfall(result, model=checkpoint.name))
     alt = f"{result.without_duplicates.title}: {result.without_duplicates.accuracy_text}"
     yield {"status": status_line(f"Done: {alt}."), "figure": opening_figure("gap", alt, png)}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from torch import Tensor
 
-from digitcnn.analysis.figures.style import confidence_text
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.intervals import confidence_text
 from digitcnn.ui.parts import image_address
 from digitcnn.web.templates import render
 

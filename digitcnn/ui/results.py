@@ -19,8 +19,8 @@ import gradio as gr
 from cachetools import LRUCache
 from markupsafe import Markup
 
-from digitcnn.analysis.figures.style import listed
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import joined
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.comparison import names_of
@@ -79,7 +79,7 @@ class Subject:
     @property
     def text(self) -> str:
         """Return the models and sets as text for people."""
-        return f"{listed(self.names)} on {listed(self.sets)}" if self.names else ""
+        return f"{joined(self.names)} on {joined(self.sets)}" if self.names else ""
 
     def open(
         self, workspace: Workspace, models: Models, name: Any
@@ -249,7 +249,7 @@ class Results:
             "results/choice.html",
             tab=self.tab,
             stamp="" if subject is None else subject.stamp,
-            action="" if subject is None else f"{self.action} {listed(subject.names)}",
+            action="" if subject is None else f"{self.action} {joined(subject.names)}",
             # A different text each time, so that the page notices every response.
             number=next(self._counter),
         )

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.analysis import figures
 from digitcnn.analysis.adversarial import AttackCurve
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.metrics import evaluate
@@ -108,6 +107,8 @@ def robustness_steps(
         return results, summaries
 
     results, summaries = yield from updates_of(work, status_update)
+    from digitcnn.analysis import figures  # here, because it imports matplotlib
+
     alt = f"Accuracy of {', '.join(names)} on {digit_set.title} by strength of distortion or attack"
     yield {
         "status": status_line(f"Done: {digit_set.title}."),

@@ -4,6 +4,9 @@ Each figure is a function of results and computes no metric of its own; one modu
 ``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7), ``network`` (5, 6), ``confidence``
 (8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. Colours and text sizes are in
 ``style``. ``draw`` makes one of the nine from ``findings.Findings``.
+
+Matplotlib takes half a second to import, so the app and the commands import this package where they
+draw.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
-from digitcnn.options import FileType
+from digitcnn.options import FIGURES, FileType
 
 __all__ = [
     "NAMES",
@@ -69,7 +72,7 @@ _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
     ),
     "09_stability_test": lambda f: stability_test(f.stabilities, model=f.model),
 }
-NAMES = tuple(_FIGURES)
+NAMES = FIGURES
 
 
 def draw(name: str, findings: Findings) -> Figure:

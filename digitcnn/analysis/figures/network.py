@@ -12,6 +12,7 @@ from torch import Tensor
 
 from digitcnn.analysis.figures import style
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.intervals import confidence_text
 from digitcnn.network.model import Conv, Network
 
 
@@ -52,7 +53,7 @@ def feature_maps(
     maps = layer_outputs(network, image)
     probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
     answer = int(probabilities.argmax())
-    confidence = style.confidence_text(float(probabilities[answer]))
+    confidence = confidence_text(float(probabilities[answer]))
     figure = style.sheet(
         f"Feature maps of a {label}",
         f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "

@@ -14,6 +14,8 @@ from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
+from digitcnn.digits.names import joined
+from digitcnn.intervals import confidence_text
 
 ROWS = 4
 COLUMNS = 10
@@ -27,7 +29,7 @@ def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
     names = [f"{digits.name} {digits.split}" for digits in digit_sets]
     figure = style.sheet(
         "Sample digits",
-        f"The first {ROWS} images of each digit in {style.listed(names)}, as the network gets them",
+        f"The first {ROWS} images of each digit in {joined(names)}, as the network gets them",
         0.8 + 3.5 * len(digit_sets),
     )
     for index, digits in enumerate(digit_sets):
@@ -107,7 +109,7 @@ def _tiles(
         top = (position // COLUMNS) * (SIDE + GAP + below)
         digit, label = int(predicted[place]), int(digit_set.labels[place])
         wrong = digit != label
-        text = f"{digit}  {style.confidence_text(float(confidence[place]))}"
+        text = f"{digit}  {confidence_text(float(confidence[place]))}"
         style.write(
             axes, left + SIDE / 2, top + SIDE + 1.5,
             f"{text}\ntrue {label}" if wrong else text,

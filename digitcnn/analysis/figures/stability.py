@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -10,13 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.stability import Stability
+from digitcnn.analysis.stability import KINDS, Stability, stability_text
 from digitcnn.intervals import percent
-
-_KIND = {
-    "independent": "independent masks",
-    "shared": "one mask per pass (thinned networks)",
-}
 
 
 def stability_test(results: Sequence[Stability], *, model: str) -> Figure:
@@ -35,26 +29,13 @@ def stability_test(results: Sequence[Stability], *, model: str) -> Figure:
     return figure
 
 
-def stability_text(result: Stability) -> str:
-    """Return the numbers of one mask type in a line."""
-    text = f"{result.title}, {_KIND[result.masks]}: mean {percent(result.mean)}"
-    if math.isnan(result.std):
-        return f"{text} in one pass"
-    text += f", standard deviation {100 * result.std:.2f} points over {result.passes} passes"
-    if result.masks == "independent":
-        return (
-            f"{text} (chance level {100 * result.chance:.2f}, upper bound {100 * result.bound:.2f})"
-        )
-    return f"{text}: {result.verdict}"
-
-
 def _draw_lines(axes: Axes, results: Sequence[Stability]) -> None:
     style.dress(axes, x="Pass", y="Accuracy (%)")
     for index, one in enumerate(results):
         axes.plot(
             range(1, one.passes + 1), [100 * value for value in one.accuracies],
             color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
-            linewidth=1.5, label=f"{one.title}, {_KIND[one.masks]}",
+            linewidth=1.5, label=f"{one.title}, {KINDS[one.masks]}",
         )  # fmt: skip
     axes.set_xlim(0.5, max((one.passes for one in results), default=1) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))

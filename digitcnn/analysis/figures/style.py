@@ -179,14 +179,3 @@ def mosaic(images: Tensor | Floats, columns: int, gap: int = 2, below: int = 0) 
         top, left = (index // columns) * pitch_y, (index % columns) * pitch_x
         whole[top : top + height, left : left + width] = tile
     return whole
-
-
-def confidence_text(probability: float) -> str:
-    """Return a confidence in percent, never rounded up to certainty: ``97.3%``, ``> 99.9%``."""
-    return "> 99.9%" if probability > 0.999 else f"{100 * probability:.1f}%"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
