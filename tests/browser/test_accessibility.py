@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -20,16 +21,6 @@ OPTIONS = {
     "light": {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], **VIOLATIONS},
     "dark": {"runOnly": {"type": "rule", "values": ["color-contrast"]}, **VIOLATIONS},
 }
-
-
-def draw(page: Any) -> None:
-    """A stroke down the pad, so that there are an answer and panels to look at."""
-    box = page.locator("#pad canvas").bounding_box()
-    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
-    page.mouse.up()
-    page.locator("#pad-answer[data-digit='1']").wait_for()
 
 
 def press(page: Any, tab: str) -> None:
@@ -55,7 +46,8 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
         page.get_by_role("tab", name=tab, exact=True).click()
         page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
         if tab == "Sketchpad":
-            draw(page)
+            draw(page, ONE)  # for a prediction and panels
+            page.locator("#pad-answer[data-digit='1']").wait_for()
         elif tab in ("Evaluate", "Stability"):
             press(page, tab)
         for theme, options in OPTIONS.items():

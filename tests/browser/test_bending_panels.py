@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from drawing import SEVEN, Stroke, draw
 from playwright.sync_api import expect
 from running_app import App
 
 pytestmark = pytest.mark.browser
 
-SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.6, 0.45), (0.45, 0.8)]
 # Whether the panel shows the drawing as the pad says that the network sees it.
 UNCHANGED = """(wanted) => {
   const [seen, changed] = ["#pad-seen", "#panel-what_if .changed"].map((selector) =>
@@ -38,16 +38,8 @@ class Panels:
         data = request.post_data or ""
         self.calls += "component_server" in request.url and '"what_if"' in data
 
-    def draw(self, stroke: list[tuple[float, float]] = SEVEN) -> None:
-        canvas = self.page.locator("#pad canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        self.page.mouse.move(*points[0])
-        self.page.mouse.down()
-        for point in points[1:]:
-            self.page.mouse.move(*point, steps=4)
-        self.page.mouse.up()
+    def draw(self, stroke: Stroke = SEVEN) -> None:
+        draw(self.page, stroke)
 
     def unfold(self, name: str) -> Any:
         panel = self.page.locator(f"#panel-{name}")

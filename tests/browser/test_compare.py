@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -109,11 +110,7 @@ def test_dropped_files_are_checked_compared_and_private(
     page.locator("#compare-differs").get_by_text("Settings that differ").wait_for()
     export_opens_without_the_app(browser, page, tmp_path)
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
-    box = page.locator("#pad canvas").bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 40, steps=8)
-    page.mouse.up()
+    draw(page, ONE)
     page.locator('#pad-answer[data-digit="1"], #pad-answer [data-digit="1"]').first.wait_for()
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.locator("#compare-ask").click()

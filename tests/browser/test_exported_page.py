@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import draw
 
 import digitcnn
 from digitcnn.digits import synthetic
@@ -100,13 +101,7 @@ class OfflinePage:
         self.canvas = self.page.locator("#pad canvas")
 
     def draw(self, stroke: list[tuple[float, float]]) -> None:
-        box = self.canvas.bounding_box()
-        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        self.page.mouse.move(*places[0])
-        self.page.mouse.down()
-        for place in places[1:]:
-            self.page.mouse.move(*place, steps=4)
-        self.page.mouse.up()
+        draw(self.page, stroke)
 
     def answers(self, digit: str) -> None:
         """Waits until the answer is ``digit``; empty for an empty pad."""

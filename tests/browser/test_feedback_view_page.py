@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 from sample_feedback import sample
@@ -18,7 +19,6 @@ from digitcnn.feedback.store import FeedbackStore
 pytestmark = pytest.mark.browser
 
 NO_FEEDBACK = "No feedback yet. Draw a digit and say whether the prediction is right."
-BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +60,15 @@ def row(text: str) -> re.Pattern[str]:
     return re.compile(text.replace("|", r"\s*"))
 
 
-def draw(page: Any) -> None:
-    canvas = page.locator("#pad canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in BAR]
-    page.mouse.move(*first)
-    page.mouse.down()
-    for point in others:
-        page.mouse.move(*point, steps=4)
-    page.mouse.up()
+def draw_a_one(page: Any) -> None:
+    draw(page, ONE)
     page.locator('#pad-answer[data-digit="1"]').wait_for()
 
 
 def test_a_visitor_corrects_and_deletes_their_own_feedback(visitor: Any) -> None:
     page = visitor
     expect(rows(page)).to_have_text([NO_FEEDBACK])
-    draw(page)
+    draw_a_one(page)
     page.locator("#feedback-right").click()
     expect(rows(page)).to_have_text([row("1|1|right")])
     expect(page.locator("#feedback-table img")).to_have_js_property("naturalWidth", 28)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawing import SEVEN, Stroke, draw
 from playwright.sync_api import expect
 from running_app import App
 
 pytestmark = pytest.mark.browser
 
-SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.6, 0.45), (0.45, 0.8)]
 DOT = [(0.1, 0.1), (0.12, 0.1)]
 NOT_RESPONDING = "digitcnn is not responding. Your drawing is kept; retrying…"
 LOGGED_OUT = "Log in again."
@@ -69,16 +69,8 @@ class Sketchpad:
                 self.unanswered.add(request)
             self.requests.append(name)
 
-    def draw(self, stroke: list[tuple[float, float]] = SEVEN) -> None:
-        canvas = self.page.locator("#pad canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        self.page.mouse.move(*points[0])
-        self.page.mouse.down()
-        for point in points[1:]:
-            self.page.mouse.move(*point, steps=4)
-        self.page.mouse.up()
+    def draw(self, stroke: Stroke = SEVEN) -> None:
+        draw(self.page, stroke)
 
     def predicts(self, digit: str) -> None:
         """Wait until the prediction is ``digit``; empty: until there is none."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -123,12 +124,7 @@ def test_the_owners_wall_follows_a_visitor(browser: Any, shared: App) -> None:
     owner.locator("#feedback-wall summary").click()
     before = owner.locator(".wall li").count()
     visitor = opened(browser, shared.url)
-    canvas = visitor.locator("#pad canvas")
-    box = canvas.bounding_box()
-    visitor.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
-    visitor.mouse.down()
-    visitor.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
-    visitor.mouse.up()
+    draw(visitor, ONE)
     visitor.locator('#pad-answer[data-digit="1"]').wait_for()
     visitor.locator("#feedback-right").click()
     expect(owner.locator(".wall li")).to_have_count(before + 1)

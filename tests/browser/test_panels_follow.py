@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawing import draw
 from playwright.sync_api import expect
 from running_app import ROOT, App
 
@@ -79,18 +80,8 @@ class Panels:
             self.page.locator(f'#pad[data-model="{model}"]').wait_for(state="attached")
 
     def draw(self, strokes: Any = FOUR, lift: bool = True) -> None:
-        self.canvas.scroll_into_view_if_needed()
-        box = self.canvas.bounding_box()
         for stroke in strokes:
-            points = [
-                (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke
-            ]
-            self.page.mouse.move(*points[0])
-            self.page.mouse.down()
-            for point in points[1:]:
-                self.page.mouse.move(*point, steps=4)
-            if lift:
-                self.page.mouse.up()
+            draw(self.page, stroke, lift=lift)
 
     def show(self, name: str) -> None:
         self.page.locator(f"#tab-{name}").click()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import Stroke, draw, pad_points
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 from running_app import App
@@ -100,19 +101,8 @@ class Sketchpad:
         """The model that classifies what is on the pad."""
         return self.page.locator("#pad").get_attribute("data-model")
 
-    def points(self, stroke: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        self.canvas.scroll_into_view_if_needed()
-        box = self.canvas.bounding_box()
-        return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-
-    def draw(self, stroke: list[tuple[float, float]] = TWO, lift: bool = True) -> None:
-        first, *others = self.points(stroke)
-        self.page.mouse.move(*first)
-        self.page.mouse.down()
-        for point in others:
-            self.page.mouse.move(*point, steps=4)
-        if lift:
-            self.page.mouse.up()
+    def draw(self, stroke: Stroke = TWO, lift: bool = True) -> None:
+        draw(self.page, stroke, lift=lift)
 
     def drawn(self, digit: str = "2") -> None:
         self.draw()
@@ -310,7 +300,7 @@ def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App)
     sketchpad = Sketchpad(
         browser, pad_app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
     )
-    points = sketchpad.points(TWO)
+    points = pad_points(sketchpad.page, TWO)
     sketchpad.page.evaluate("scrollBy(0, 40)")
     points = [(x, y - 40) for x, y in points]
     before = sketchpad.page.evaluate("scrollY")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -125,15 +126,7 @@ def test_the_pad_predicts_during_a_measurement(stability_page: StabilityPage) ->
     stability_page.press()
     expect(page.locator("#stability-status")).to_have_text(re.compile("Pass|features"))
     page.get_by_role("tab", name="Sketchpad").click()
-    pad = page.locator("#pad canvas").first
-    pad.wait_for()
-    box = pad.bounding_box()
-    assert box is not None
-    x = box["x"] + box["width"] / 2
-    page.mouse.move(x, box["y"] + 0.2 * box["height"])
-    page.mouse.down()
-    page.mouse.move(x, box["y"] + 0.8 * box["height"], steps=8)
-    page.mouse.up()
+    draw(page, ONE)
     page.locator("#pad-answer[data-digit='1']").wait_for(timeout=10_000)
     page.get_by_role("tab", name="Stability").click()
     stability_page.wait_for_results("synthetic")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import SEVEN, draw
 from playwright.sync_api import expect
 from running_app import ROOT, App
 
@@ -14,7 +15,6 @@ from digitcnn.network.checkpoint import load
 
 pytestmark = pytest.mark.browser
 
-SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.6, 0.45), (0.45, 0.8)]
 NUMBER = r"(−?\d+\.\d\d)"
 
 
@@ -37,13 +37,7 @@ def page(browser: Any, app: App) -> Any:
     page.goto(app.url)
     page.get_by_role("tab", name="Sketchpad").click()
     page.locator("#pad[data-model]").wait_for(state="attached")
-    box = page.locator("#pad canvas").first.bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=4)
-    page.mouse.up()
+    draw(page, SEVEN)
     yield page
     page.close()
 

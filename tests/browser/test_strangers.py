@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 from torch import Tensor, nn
@@ -99,12 +100,7 @@ def test_three_strangers_are_compared_on_two_sets_and_used_on_the_pad(
     page.locator("#model-select input").click()
     page.get_by_role("option", name=re.compile("^zoo")).click()
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
-    box = page.locator("#pad canvas").bounding_box()
-    middle = box["x"] + box["width"] / 2
-    page.mouse.move(middle, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(middle, box["y"] + box["height"] - 40, steps=8)
-    page.mouse.up()
+    draw(page, ONE)
     page.locator('#pad-answer[data-digit="1"], #pad-answer [data-digit="1"]').first.wait_for()
     shot(page, "pad")
     assert problems == []
