@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -16,12 +14,11 @@ from postgres_server import PASSWORD, PostgresServer
 from sample_feedback import sample
 from sqlalchemy import text
 from test_feedback import assert_one_sentence
+from warm_process import WarmProcess, context
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.folders import feedback_place
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -78,43 +75,28 @@ def test_a_commit_waits_for_the_disk_whatever_the_server_does_for_others(
         assert connection.scalar(text("SHOW synchronous_commit")) == "on"
 
 
-# Each process opens its store, waits for a line, and stores its feedback at once with the others.
-WRITER = """
-import sys
-from sample_feedback import sample
-from digitcnn.feedback.store import FeedbackStore
-
-store = FeedbackStore(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-for index in range(25):
-    for sketch in (f"{sys.argv[2]}-{index}", f"shared-{index}"):
-        store.record(sample(sketch_id=sketch, true_digit=index % 10))
-"""
+def write(place: str, name: str, together: Barrier) -> None:
+    """Open a store, wait for the other process, and store feedback at once with it."""
+    store = FeedbackStore(place)
+    together.wait(60)
+    for index in range(25):
+        for sketch in (f"{name}-{index}", f"shared-{index}"):
+            store.record(sample(sketch_id=sketch, true_digit=index % 10))
 
 
 def test_app_processes_that_start_together_lose_and_double_nothing(
-    store: FeedbackStore, place: str
+    store: FeedbackStore, place: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", WRITER, place]
-    pipes: dict[str, Any] = {
-        "stdin": subprocess.PIPE,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-        "env": {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
-    }
-    processes = [subprocess.Popen([*command, name], **pipes) for name in ("a", "b")]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
+    together = context().Barrier(2)
+    outputs = {name: tmp_path / name for name in ("a", "b")}
+    processes = [
+        WarmProcess(
+            write, place, name, together, folder=tmp_path, environment=os.environ, output=output
+        )
+        for name, output in outputs.items()
+    ]
+    for process, output in zip(processes, outputs.values(), strict=True):
+        assert process.wait(60) == 0, output.read_text()
     stored = sorted(entry.sketch_id for entry in store.entries())
     assert stored == sorted(f"{who}-{i}" for who in ("a", "b", "shared") for i in range(25))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from sample_feedback import NOON, sample
 from test_feedback import assert_one_sentence
+from warm_process import WarmProcess, context
 
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackFilter
@@ -175,61 +175,50 @@ def test_readers_continue_while_others_write(store: FeedbackStore) -> None:
     assert store.count() == 41
 
 
-# Records an entry per line that it reads, and says so when record has returned.
-WRITER = """
-import sys
-from pathlib import Path
-from sample_feedback import sample
-from digitcnn.feedback.store import FeedbackStore
-
-store = FeedbackStore(Path(sys.argv[1]), busy_seconds=60)
-print("ready", flush=True)
-for line in sys.stdin:
-    store.record(sample(visitor=sys.argv[2], sketch_id=line.strip()))
-    print("saved", flush=True)
-"""
-
-
-class Writer:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process, self.stdin, self.stdout = process, process.stdin, process.stdout
-
-    def send(self, *lines: str) -> None:
-        self.stdin.write("".join(f"{line}\n" for line in lines))
-        self.stdin.flush()
-
-    def read(self) -> str:
-        return self.stdout.readline().strip()
+def write(path: Path, visitor: str, sketches: Connection) -> None:
+    """Record an entry for each sketch received, and reply when it is saved."""
+    store = FeedbackStore(path, busy_seconds=60)
+    sketches.send("ready")
+    while True:
+        store.record(sample(visitor=visitor, sketch_id=sketches.recv()))
+        sketches.send("saved")
 
 
 @contextmanager
-def writing_process(path: Path, visitor: str) -> Iterator[Writer]:
-    here = Path(__file__).parent
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), visitor],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"},
-    ) as process:
-        try:
-            yield Writer(process)
-        finally:
-            process.kill()
+def writing_process(path: Path, visitor: str) -> Iterator[tuple[WarmProcess, Connection]]:
+    ours, theirs = context().Pipe()
+    process = WarmProcess(
+        write,
+        path,
+        visitor,
+        theirs,
+        folder=path.parent,
+        environment=os.environ,
+        output=path.parent / f"{visitor}.log",
+    )
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        ours.close()
+        theirs.close()
 
 
 def test_two_processes_lose_no_entry_even_if_one_is_killed(path: Path) -> None:
-    with writing_process(path, "one") as one, writing_process(path, "two") as two:
-        assert [one.read(), two.read()] == ["ready", "ready"]
-        for writer in (one, two):
-            writer.send(*(f"s{index}" for index in range(25)))
-        assert {writer.read() for writer in (one, two) for _ in range(25)} == {"saved"}
+    with (
+        writing_process(path, "one") as (process, one),
+        writing_process(path, "two") as (_, two),
+    ):
+        assert [one.recv(), two.recv()] == ["ready", "ready"]
+        for index in range(25):
+            one.send(f"s{index}")
+            two.send(f"s{index}")
+        assert {writer.recv() for writer in (one, two) for _ in range(25)} == {"saved"}
         one.send("last")
-        assert one.read() == "saved"
-        one.process.kill()  # SIGKILL: nothing of it runs after this
-        one.process.wait()
+        assert one.recv() == "saved"
+        process.kill()  # SIGKILL: nothing of it runs after this
+        process.wait()
         store = FeedbackStore(path)
         assert store.entries(FeedbackFilter("one"), limit=1)[0].sketch_id == "last"
         assert [store.count(FeedbackFilter(visitor)) for visitor in ("one", "two")] == [26, 25]

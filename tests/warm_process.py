@@ -21,12 +21,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _context() -> BaseContext:
+def context() -> BaseContext:
+    """Return the context of warm processes, for barriers and pipes between them."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["warm_imports"])
-    return context
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["warm_imports"])
+    return server
 
 
 def _run(
@@ -70,7 +71,7 @@ class WarmProcess:
         here = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
         try:
-            self._process = _context().Process(
+            self._process = context().Process(
                 target=_run,
                 args=(target, arguments, folder, dict(environment), output, errors or output),
             )
