@@ -75,7 +75,7 @@ def take_all(browser: Any, url: str) -> None:
     page.get_by_role("tab", name="Train", exact=True).click()
     train(page)
     take(page, "train")
-    page.get_by_role("button", name="Stop").click()
+    page.locator("#train-stop").click()
 
 
 def take(page: Any, name: str) -> None:
@@ -99,7 +99,7 @@ def evaluate(page: Any) -> None:
 def measure(page: Any) -> None:
     page.locator("#stability-run").click()
     page.locator("#stability-table table").wait_for(timeout=3 * MINUTES)
-    begin_with(page, "#stability-passes")
+    begin_with(page, "#stability-status")
 
 
 def compare(page: Any) -> None:
@@ -121,14 +121,14 @@ def draw(page: Any) -> None:
                 page.mouse.down()
         page.mouse.up()
     page.locator("#pad-answer[data-digit='4']").wait_for()
-    if page.viewport_size["width"] > 640:  # on a phone the panels are folded
-        expect(page.locator("#panel-nearest .agree")).to_contain_text("nearest among")
+    if page.viewport_size["width"] > 640:  # on a phone the panel is below the window
+        expect(page.locator("#panel-why .sentence")).to_contain_text("scores")
 
 
 def train(page: Any) -> None:
-    """An epoch in, so that there are curves."""
-    page.locator("#train-start").click()
-    expect(page.locator("#train-status")).to_contain_text("epoch 2 of", timeout=6 * MINUTES)
+    """Two epochs in, so that there are curves and sample digits."""
+    page.locator("#train-quick").click()
+    expect(page.locator("#train-status")).to_contain_text("epoch 3 of", timeout=6 * MINUTES)
 
 
 if __name__ == "__main__":

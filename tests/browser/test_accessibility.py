@@ -40,8 +40,8 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened.close()
 
 
-def test_axe_finds_nothing_serious(page: Any) -> None:
-    found = []
+def views(page: Any) -> Iterator[tuple[str, str]]:
+    """Show one part of the page after another; yield its name and a selector of what is new."""
     for tab in TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
         page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
@@ -50,12 +50,38 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
             page.locator("#pad-answer[data-digit='1']").wait_for()
         elif tab in ("Evaluate", "Stability"):
             press(page, tab)
+        yield tab, "body"
+        if tab == "Sketchpad":
+            for panel in page.locator(".panel-tab").all()[1:]:
+                panel.click()
+                yield panel.inner_text(), "#panels"
+            for fold in ("#feedback-entries", "#feedback-numbers"):
+                page.locator(f"{fold} > summary").click()
+            yield "Feedback", "#feedback-view"
+            for name in ("Invite", "Details"):
+                page.get_by_role("button", name=name, exact=True).click()
+                page.locator("dialog[open] p, dialog[open] dl").first.wait_for()
+                yield name, "dialog[open]"
+                page.keyboard.press("Escape")
+        elif tab == "Train":
+            page.get_by_role("button", name="More settings").click()
+            page.locator("#train-seed").wait_for()
+            yield "More settings", "#train-seed, #train-network, #train-device"
+        elif tab == "Evaluate":
+            for part in ("Errors", "Figures", "Gap and robustness"):
+                page.get_by_role("tab", name=part, exact=True).click()
+                yield part, "#evaluate-results"
+
+
+def test_axe_finds_nothing_serious(page: Any) -> None:
+    found = []
+    for name, part in views(page):
         for theme, options in OPTIONS.items():
             # What ``?__theme=dark`` does, without loading the page again.
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
-            problems = Axe().run(page, options=options).response["violations"]
+            problems = Axe().run(page, context=part, options=options).response["violations"]
             found += [
-                f"{tab}, {theme}: {problem['help']}: {node['html'][:120]}"
+                f"{name}, {theme}: {problem['help']}: {node['html'][:120]}"
                 for problem in problems
                 if problem["impact"] in ("serious", "critical")
                 for node in problem["nodes"]
