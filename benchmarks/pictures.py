@@ -5,7 +5,7 @@
 
 The pictures are drawn around MNIST's held-out images (``picture_kinds``), or its test images for a
 final measurement; numbers also with the forms of the synthetic digits, as strokes on the pad
-(``number_kinds``). --kinds: only these, such as "far speck" or "numbers". FOLDER holds
+(``number_kinds``). --kinds: only these, such as "far speck", or none. FOLDER holds
 ``labels.csv`` with file, digit and kind, and ``files/``; a number is ``multi:`` and its digits.
 A picture counts as right where its digit is accepted, or its number exact.
 """
@@ -33,7 +33,13 @@ from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.services.prediction import NumberReading, Reading, ink_of_file, read_pieces
 
-NUMBERS = "numbers"
+# How many digits the numbers of each kind have.
+NUMBERS = {
+    "drawn single digits": (1,),
+    "MNIST single digits": (1,),
+    "drawn pairs and triples": (2, 3),
+    "MNIST pairs and triples": (2, 3),
+}
 
 
 class Case(NamedTuple):
@@ -65,26 +71,28 @@ def of_image(image: Image.Image) -> Pieces | None:
     return of_file(file.getvalue())
 
 
-def drawn_pictures(digits: DigitSet, each: int, kinds: Sequence[str]) -> Iterator[Case]:
-    """Draw ``each`` pictures of every kind."""
+def generated(digits: DigitSet, each: int, kinds: Sequence[str]) -> Iterator[Case]:
+    """Generate ``each`` cases of every kind, from a seed that depends on the kind."""
     for kind in kinds:
         random = np.random.default_rng([3, *kind.encode()])
-        for index in random.integers(len(digits), size=each).tolist():
-            image = picture(kind, digits.images[index].numpy(), random)
-            yield Case(kind, str(int(digits.labels[index])), of_image(image))
+        if kind in NUMBERS:
+            for _ in range(each):
+                yield _number(kind, digits, random)
+        else:
+            for index in random.integers(len(digits), size=each).tolist():
+                image = picture(kind, digits.images[index].numpy(), random)
+                yield Case(kind, str(int(digits.labels[index])), of_image(image))
 
 
-def numbers(digits: DigitSet, each: int) -> Iterator[Case]:
-    """Draw and lay ``each`` single digits, and as many pairs and triples."""
-    random = np.random.default_rng(4)
-    for lengths, words in (((1,), "single digits"), ((2, 3), "pairs and triples")):
-        for _ in range(each):
-            chosen = random.integers(10, size=random.choice(lengths)).tolist()
-            strokes = drawn_number(chosen, random)
-            yield Case(f"drawn {words}", _joined(chosen), pieces_of_strokes(strokes, PEN))
-            index = random.integers(len(digits), size=random.choice(lengths))
-            image = laid_number(digits.images[index], random)
-            yield Case(f"MNIST {words}", _joined(digits.labels[index].tolist()), of_image(image))
+def _number(kind: str, digits: DigitSet, random: np.random.Generator) -> Case:
+    """Draw a number on the pad, or lay digits of a set side by side."""
+    length = random.choice(NUMBERS[kind])
+    if kind.startswith("drawn"):
+        chosen = random.integers(10, size=length).tolist()
+        return Case(kind, _joined(chosen), pieces_of_strokes(drawn_number(chosen, random), PEN))
+    index = random.integers(len(digits), size=length)
+    image = laid_number(digits.images[index], random)
+    return Case(kind, _joined(digits.labels[index].tolist()), of_image(image))
 
 
 def _joined(digits: Sequence[int]) -> str:
@@ -106,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--each", type=int, default=40, help="pictures of each kind")
     parser.add_argument("--shared", type=Path, metavar="FOLDER")
-    parser.add_argument("--kinds", nargs="*", choices=[*KINDS, NUMBERS], default=[*KINDS, NUMBERS])
+    kinds = [*KINDS, *NUMBERS]
+    parser.add_argument("--kinds", nargs="*", choices=kinds, default=kinds, metavar="KIND")
     parser.add_argument("--test-images", action="store_true", help="MNIST's, not the held-out ones")
     parser.add_argument("--verbose", action="store_true", help="name what is wrong")
     args = parser.parse_args(arguments)
@@ -119,9 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(conditions())
     right: Counter[tuple[str, int]] = Counter()
     counts: Counter[str] = Counter()
-    cases = [drawn_pictures(digits, args.each, [kind for kind in args.kinds if kind != NUMBERS])]
-    if NUMBERS in args.kinds:
-        cases.append(numbers(digits, args.each))
+    cases = [generated(digits, args.each, args.kinds)]
     if args.shared:
         cases.insert(0, shared_pictures(args.shared))
     for case in (case for each in cases for case in each):

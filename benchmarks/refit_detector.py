@@ -2,8 +2,8 @@
 
     python -m benchmarks.refit_detector CHECKPOINT ... [--data-dir DIR]
 
-For the models that ship, when the detector has changed but the recipe has not: weights, details and
-digest stay the same. The files are replaced.
+For models that were trained before the detector changed; ``benchmarks.detector`` does it for those
+that ship. Weights, details and digest stay the same. The files are replaced.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from pathlib import Path
 from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load, save
-from digitcnn.network.ood import shipped_detector
+from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.training.finetune import original_images
 
+SHIPPED = (Path("checkpoints/digitcnn-mnist.pt"), Path("checkpoints/digitcnn-hands.pt"))
 
-def refit(path: Path, catalog: Catalog) -> None:
-    """Replace the file by one with a new detector."""
+
+def refit(path: Path, catalog: Catalog, detector: OODDetector) -> None:
+    """Replace the file by one with this detector, fitted to the model's held-out images."""
     checkpoint = load(path)
     _, held_out = original_images(checkpoint, catalog)
-    detector = shipped_detector().fitted(held_out.images)
+    detector = detector.fitted(held_out.images)
     new = path.with_name(f"{path.stem}-refitted.pt")
     save(new, checkpoint.network, checkpoint.details, detector)
     new.replace(path)
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args(arguments)
     for path in args.checkpoints:
-        refit(path, Catalog(data_folder(args.data_dir)))
+        refit(path, Catalog(data_folder(args.data_dir)), shipped_detector())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Train the OOD detector that ships with digitcnn, and write ``network/ood_detector.npz``.
+"""Train the OOD detector, write ``network/ood_detector.npz``, and refit the models that ship.
 
     python -m benchmarks.detector [--data-dir DIR] [--steps N] [--leave-out SCRIPT ...] [--output F]
 
-Trained on MNIST's training images without the held-out ones, digits that the program writes and
-prints, and non-digits that it makes (``examples``), all distorted again for each use. Before half
-of the steps, non-digits that score higher as digits than a quarter of the digits do are left out:
-such a drawing is a look-alike, which no network could distinguish from a digit.
+The examples are MNIST's training images without the held-out ones, generated and printed digits,
+and generated non-digits (``examples``), distorted anew for each use. Before half of the steps,
+non-digits that score higher than a quarter of the digits are left out: such look-alikes cannot be
+distinguished from digits.
 --leave-out: scripts of the fonts that are not trained on but scored at the end, as a stand-in for
-scripts that nobody thought of. Files by others chose nothing.
+unknown scripts. --output: another file than the shipped one; then no model is refitted.
+Files by others chose nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from benchmarks.detector.distortion import distorted
 from benchmarks.detector.examples import digits_of_every_hand, non_digits, written_glyphs
 from benchmarks.detector.glyphs import Glyph, glyphs
+from benchmarks.refit_detector import SHIPPED, refit
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import CLASSES, split_held_out
 from digitcnn.digits.sketch import from_images
@@ -194,6 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report(detector, from_images(held_out.images), missing)
     arrays: dict[str, Any] = {name: t.numpy() for name, t in detector.tensors.items()}
     np.savez_compressed(args.output, **arrays)
+    if args.output == WEIGHTS_FILE:
+        for checkpoint in SHIPPED:
+            refit(checkpoint, catalog, detector)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Distort examples as other hands, pens, scanners and cameras would, each image its own way."""
+"""Distort examples as other writers, pens, scanners and cameras would."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ BOX_STRETCH = 1.6
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far examples are distorted, beyond the augmentation that trained the network.
+    """Strength of the distortions, which exceed the augmentation that networks are trained with.
 
     rotation (degrees), shear, scale, shift (share of the 28 pixels): deviations of normal draws.
     elastic: deviation of a smooth random displacement, in pixels. thin, thick, boxed, coarse:
     shares of the images whose strokes are thinned or thickened, that are cropped to the box around
     their ink, and that are reduced to 13 to 22 pixels and enlarged again, as small or blurred
     images are.
-    contrast: deviation of the logarithm of the power that each image's greys are raised to.
-    framed: share of the images that finally get the framing of a sketch.
+    contrast: standard deviation of the logarithm of the gamma of the greys.
+    framed: share of the images that are brought to sketch framing at the end.
     """
 
     rotation: float = 10.0
@@ -43,8 +43,8 @@ class Distortion:
     framed: float = 0.5
 
 
-# Thick, cropped and coarse images are ambiguous, and come from scans and photographs, which mostly
-# show digits: somewhat more of the digits are distorted so.
+# Thick, cropped and coarse images are ambiguous. As they come from scans and photographs, which
+# mostly show digits, more of the digits than of the non-digits are distorted like this.
 OF_DIGITS = Distortion()
 OF_NON_DIGITS = replace(OF_DIGITS, thick=0.55, boxed=0.5, coarse=0.45)
 
@@ -62,9 +62,9 @@ def distorted(images: Tensor, targets: Tensor, generator: torch.Generator) -> Te
 def distort(images: Tensor, amounts: Distortion, generator: torch.Generator) -> Tensor:
     """Return distorted copies of images in random order: uint8 [N, 28, 28] -> float32, 0 to 255.
 
-    Rotated, sheared, displaced elastically (Simard et al. 2003); some thickened, cropped to their
-    box or coarsened; contrast stretched to full ink and varied; some framed as sketches are. Our
-    own code and not torchvision's, whose transforms draw one random value for a whole batch.
+    Every image is rotated, sheared and displaced elastically (Simard et al. 2003), and its contrast
+    is stretched and varied; some are thinned, thickened, cropped, coarsened or brought to sketch
+    framing. torchvision's transforms are not used because they draw one value for a whole batch.
     """
     count = len(images)
     draw = torch.randn(count, 5, generator=generator)

@@ -1,6 +1,6 @@
-"""Examples to train the OOD detector on: digits of every hand and print, and what is not a digit.
+"""Examples for training the OOD detector: handwritten and printed digits, and non-digits.
 
-All are in MNIST framing. Kinds are drawn apart, so that a kind can be left out and scored.
+All are in MNIST framing, uint8 [N, 28, 28].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, write
 Bytes = npt.NDArray[np.uint8]
 Random = np.random.Generator
 
-# Handwriting of every kind, so that anybody's is accepted; wider than any synthetic set.
+# Handwriting with more variation than any synthetic set, so that everyone's digits are accepted.
 ANY_HAND: Population = replace(
     POPULATIONS["synthetic"],
     slant=Spread(3, 19, -40, 48),
@@ -39,16 +39,16 @@ ANY_HAND: Population = replace(
     blur=1.3,
 )
 
-# Drawings of one template: a few writers each.
+# Each traced or invented character is written by this many writers.
 WRITERS = 3
-# Fonts whose glyphs are traced; bold ones have the same skeletons.
+# Fonts whose glyphs are traced. Bold fonts have the same skeletons as regular ones.
 TRACED = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "STIXGeneralItalic", "cmmi10", "STIXNonUni")
-# Letters of Latin and Greek are what people write besides digits.
+# Weights of scripts that people often write; any other script has weight 1.
 COMMON = {"LATIN": 5.0, "GREEK": 3.0, "CYRILLIC": 1.5, "Sm": 0.7, "So": 0.7}
 
 
 def written_glyphs(count: int, random: Random, among: Sequence[Glyph]) -> Bytes:
-    """Write glyphs by hand, each time traced and moved again."""
+    """Return glyphs in handwriting: traced, displaced, and written by ``shapes.WRITERS``."""
     traced = [(strokes_of(glyph), COMMON.get(glyph.script, 1.0)) for glyph in among]
     traces = [strokes for strokes, _ in traced if strokes]
     weights = np.array([weight for strokes, weight in traced if strokes])
@@ -60,7 +60,7 @@ def written_glyphs(count: int, random: Random, among: Sequence[Glyph]) -> Bytes:
 
 
 def invented(count: int, random: Random) -> Bytes:
-    """Write characters that nobody writes."""
+    """Return invented characters in handwriting."""
     drawn = [
         write(notation(grammar.character(random), random, 0.5), shapes.WRITERS, WRITERS, random)
         for _ in range(count // WRITERS + 1)
@@ -69,14 +69,14 @@ def invented(count: int, random: Random) -> Bytes:
 
 
 def printed_glyphs(count: int, random: Random, among: Sequence[Glyph]) -> Bytes:
-    """Print glyphs in any font, lean and bold."""
+    """Return printed glyphs, regular and bold."""
     weights = np.array([COMMON.get(g.script, 1.0) for g in among])
     chosen = random.choice(len(among), count, p=weights / weights.sum())
     return _framed([printed(among[k].character, among[k].font, random) for k in chosen])
 
 
 def printed_digits(count: int, random: Random) -> tuple[Bytes, npt.NDArray[np.int64]]:
-    """Print digits in any font: uint8 [N, 28, 28], labels int64 [N]."""
+    """Return printed digits, uint8 [N, 28, 28], and their labels, int64 [N]."""
     fonts = [font for font in FONTS if font not in ("STIXNonUni", "cmmi10")]
     labels = random.integers(CLASSES, size=count)
     pictures = [printed(str(d), fonts[random.integers(len(fonts))], random) for d in labels]
@@ -84,7 +84,7 @@ def printed_digits(count: int, random: Random) -> tuple[Bytes, npt.NDArray[np.in
 
 
 def _framed(pictures: Sequence[Image.Image]) -> Bytes:
-    """Bring pictures of any size, ink white, to MNIST framing: uint8 [N, 28, 28]."""
+    """Return pictures of any size with white ink in MNIST framing: uint8 [N, 28, 28]."""
     side = 96
     framed = []
     for start in range(0, len(pictures), 500):
@@ -98,7 +98,7 @@ def _framed(pictures: Sequence[Image.Image]) -> Bytes:
 
 
 def overlaid(digits: DigitSet, count: int, random: Random) -> Bytes:
-    """Lay two digits on top of each other, a quarter of their size apart or more."""
+    """Overlay two digits, displaced by at least a quarter of their size."""
     first, second = (
         digits.images[torch.from_numpy(random.integers(len(digits), size=count))].numpy()
         for _ in range(2)
@@ -116,7 +116,7 @@ def overlaid(digits: DigitSet, count: int, random: Random) -> Bytes:
 
 
 def textures(count: int, random: Random) -> Bytes:
-    """Noise, gratings, squared paper and speckles, over the whole frame or in a disc."""
+    """Return noise, gratings, squared paper and speckles, in the whole frame or in a disc."""
     places = (np.arange(SIDE) + 0.5) / SIDE
     images = np.zeros((count, SIDE, SIDE), np.float32)
 
@@ -153,7 +153,7 @@ def textures(count: int, random: Random) -> Bytes:
 def non_digits(
     digits: DigitSet, count: int, random: Random, among: Sequence[Glyph]
 ) -> dict[str, Bytes]:
-    """Draw about ``count`` images of every kind: uint8 [N, 28, 28] by kind."""
+    """Return about ``count`` non-digits in total: uint8 [N, 28, 28] by the name of their kind."""
     traced = [glyph for glyph in among if glyph.font in TRACED]
     kinds: Mapping[str, tuple[float, Callable[[int], Bytes]]] = {
         "written glyphs": (0.34, lambda n: written_glyphs(n, random, traced)),
@@ -169,7 +169,7 @@ def non_digits(
 def digits_of_every_hand(
     digits: DigitSet, generated: int, print_count: int, random: Random
 ) -> tuple[Tensor, Tensor]:
-    """Return the set's digits with generated and printed ones: uint8 [N, 28, 28], int64 [N]."""
+    """Return the set's, generated and printed digits, uint8 [N, 28, 28], and labels, int64 [N]."""
     counts = random.multinomial(generated, [1 / len(FORMS)] * len(FORMS))
     images = [frame_mnist(digits.images)]
     labels = [digits.labels.long()]

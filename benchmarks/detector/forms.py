@@ -1,6 +1,6 @@
-"""Letters and signs that are not digits, a line per form in the notation of ``pen_strokes``.
+"""Handwritten letters and signs, one line per form in the notation of ``pen_strokes``.
 
-B D I O S Z, and small letters that double as digits, are left out, since no network could tell
+B D I O S Z, and small letters that look like digits, are left out: no network could distinguish
 them from digits.
 """
 

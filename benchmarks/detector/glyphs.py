@@ -1,9 +1,9 @@
-"""Characters of the fonts that matplotlib brings, as print and as strokes redrawn by shaky hands.
+"""Characters of matplotlib's fonts, printed, and traced into strokes for handwriting.
 
-Letters and signs of every script in those fonts: Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic,
-Georgian, Canadian syllabics, Tifinagh, mathematics and more. For handwriting a glyph is thinned to
-its skeleton, the skeleton traced into strokes, and the strokes moved, stretched and simplified
-before a writer of ``digits.synthetic`` writes them.
+The fonts contain letters and signs of Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Georgian,
+Canadian syllabics, Tifinagh, mathematics and more. To get handwriting, a glyph is reduced to its
+skeleton and traced into strokes; the strokes are displaced, stretched and simplified, and then
+written by a simulated writer of ``digits.synthetic``.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ FONTS = (
 )  # fmt: skip
 SIZE = 64
 
-# Characters whose compatibility form, without accents, can be written like a digit.
+# Characters that, without accents and in compatibility form, can look like a digit.
 LOOK_ALIKES = frozenset("OoIilSsZzBbgq|!1/\\.,'`")
 
-# A line this short that ends in the open is a spur of the thinning; lines that meet under a smaller
-# angle than this cosine's are one stroke.
+# A line of at most SPUR pixels with a free end is an artefact of thinning. Two lines are one stroke
+# if the cosine of the angle between them is above STRAIGHT.
 SPUR = 6
 STRAIGHT = 0.6
 
-# Characters per script at most, so that no script crowds out the others.
+# The most characters per script and font, so that no script dominates.
 PER_SCRIPT = 160
 
 
@@ -59,7 +59,7 @@ class Glyph:
 
 
 def glyphs(fonts: Sequence[str] = FONTS) -> list[Glyph]:
-    """Return the letters and signs of the fonts, without those that look like a digit."""
+    """Return the letters and signs of the fonts, except those that look like a digit."""
     found: list[Glyph] = []
     for font in fonts:
         scripts: dict[str, list[Glyph]] = {}
@@ -75,7 +75,7 @@ def glyphs(fonts: Sequence[str] = FONTS) -> list[Glyph]:
 
 
 def _script(character: str) -> str | None:
-    """Return a character's script; None for digits, accents, marks, blanks and look-alikes."""
+    """Return a character's script; None for digits, accents, marks, spaces and look-alikes."""
     category = unicodedata.category(character)
     plain = unicodedata.normalize("NFKD", character)
     base = "".join(part for part in plain if unicodedata.category(part)[0] != "M")
@@ -85,7 +85,7 @@ def _script(character: str) -> str | None:
         return None
     name = unicodedata.name(character, "")
     if category[0] == "S":
-        # Dominoes, dice, dials and the like show dots or digits; box drawing shows lines.
+        # Dominoes, dice and similar signs show dots or digits; box drawing shows lines.
         dull = ("DOMINO", "BRAILLE", "BOX DRAWINGS", "HEXAGRAM", "BLOCK", "DIE FACE", "DIGIT")
         return None if any(word in name for word in dull) else category
     return name.split()[0] if name else None
@@ -101,16 +101,16 @@ def _face(font: str, size: int = SIZE) -> ImageFont.FreeTypeFont:
 
 
 def printed(character: str, font: str, random: np.random.Generator) -> Image.Image:
-    """Print a character, ink white, lean or bold, now and then as an outline."""
+    """Print a character in white, regular or bold; a few as an outline."""
     bold = int(random.integers(0, 8)) if random.random() < 0.5 else 0
     hollow = random.random() < 0.06
     return _print(character, font, bold, max(0, bold - 4) if hollow else None)
 
 
 def _print(character: str, font: str, bold: int = 0, hollow: int | None = None) -> Image.Image:
-    """Return a character's picture, cropped to its ink; a blank character gives a blank page.
+    """Return a picture of a character, cropped to its ink; blank characters give a blank page.
 
-    bold: pixels added on each side of its lines. hollow: the same for what is cut out of it.
+    bold: pixels added on each side of the lines. hollow: the same for the erased inside.
     """
     picture = Image.new("L", (3 * SIZE, 3 * SIZE), 0)
     pen, middle = ImageDraw.Draw(picture), (1.5 * SIZE, 1.5 * SIZE)
@@ -121,13 +121,13 @@ def _print(character: str, font: str, bold: int = 0, hollow: int | None = None) 
 
 
 def strokes_of(glyph: Glyph) -> list[Doubles]:
-    """Trace a glyph's skeleton: strokes as points [K, 2], (x, y), a pixel apart; may be empty."""
+    """Trace a glyph's skeleton into strokes: points [K, 2], (x, y), a pixel apart; may be empty."""
     ink = np.pad(np.asarray(_print(glyph.character, glyph.font)) > 127, 2)
     return _joined(_traced(skeletonize(ink)))
 
 
 def _neighbours(points: set[Pixel], at: Pixel) -> Line:
-    """Neighbours on the skeleton; a diagonal only where no straight step leads there."""
+    """Return neighbours on the skeleton; diagonal ones only if no straight step leads there."""
     y, x = at
     straight = [(y + dy, x + dx) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
     near = [point for point in straight if point in points]
@@ -167,7 +167,7 @@ def _traced(skeleton: Bools) -> list[Line]:
 
 
 def _joined(lines: list[Line]) -> list[Doubles]:
-    """Drop short spurs, and join lines that go straight on through a junction."""
+    """Remove short spurs and join lines that continue straight through a junction."""
     ends = Counter(end for line in lines for end in (line[0], line[-1]))
     lines = [line for line in lines if len(line) > SPUR or not _is_spur(line, ends)]
     while (pair := _straightest(lines)) is not None:
@@ -178,12 +178,12 @@ def _joined(lines: list[Line]) -> list[Doubles]:
 
 
 def _is_spur(line: Line, ends: Mapping[Pixel, int]) -> bool:
-    """Whether a line has one free end, and the other at a junction."""
+    """Return whether a line has one free end and one end at a junction."""
     return (ends[line[0]] == 1) != (ends[line[-1]] == 1)
 
 
 def _straightest(lines: Sequence[Line]) -> tuple[Line, Line] | None:
-    """Return the two lines, each in the direction of the pen, that best go on into each other."""
+    """Return the two lines that continue each other best, in the direction of the pen."""
     best, pair = STRAIGHT, None
     for one, other in combinations([line for line in lines if len(line) > 1], 2):
         for first, second in product((one, one[::-1]), (other, other[::-1])):
@@ -202,9 +202,9 @@ def _cosine(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def notation(strokes: Sequence[Doubles], random: np.random.Generator, amount: float = 1) -> str:
-    """Write strokes in the notation of ``pen_strokes``, moved and simplified as a hand would.
+    """Return strokes in the notation of ``pen_strokes``, displaced and simplified.
 
-    strokes: points [K, 2] in any unit. amount: how far they are moved, 1 for a careless hand.
+    strokes: points [K, 2] in any unit. amount: how strong the displacement is; 1 is careless.
     """
     every = np.concatenate(strokes)
     low, longest = every.min(0), max(1e-6, float(np.ptp(every, axis=0).max()))
@@ -223,7 +223,7 @@ def notation(strokes: Sequence[Doubles], random: np.random.Generator, amount: fl
 
 
 def _thinned(points: Doubles, tolerance: float) -> Doubles:
-    """Return few points along a line; a closed line is opened where it starts."""
+    """Return a polygon of few points along a line; closed lines are opened at their start."""
     if len(points) > 8 and np.hypot(*(points[0] - points[-1])) < 3:
         half = len(points) // 2
         first = approximate_polygon(points[: half + 1], tolerance)
@@ -233,7 +233,7 @@ def _thinned(points: Doubles, tolerance: float) -> Doubles:
 
 
 def _marked(points: Doubles, random: np.random.Generator) -> Iterator[str]:
-    """Yield the points as words, sharp corners marked."""
+    """Yield each point as ``x,y``, with ``!`` at most of the sharp corners."""
     for place, (x, y) in enumerate(points):
         corner = ""
         if 0 < place < len(points) - 1:

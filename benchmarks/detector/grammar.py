@@ -1,7 +1,7 @@
-"""Characters that nobody writes: a few strokes, each of lines, arcs, loops and hooks.
+"""Invent characters: a few strokes, each of lines, arcs, loops and hooks.
 
-After the strokes of Omniglot's generative model (Lake, Salakhutdinov and Tenenbaum 2015), but with
-a handful of primitives of our own: no character of any alphabet is copied.
+The idea is that of Omniglot's generative model (Lake, Salakhutdinov and Tenenbaum 2015), with a few
+primitives of our own; no character of any alphabet is copied.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def character(random: np.random.Generator) -> list[Doubles]:
 
 
 def _repeated(count: int, random: np.random.Generator) -> list[Doubles]:
-    """The same stroke several times, side by side or one below the other."""
+    """Return the same stroke several times, side by side or one below the other."""
     stroke = _stroke(random.uniform(0.4, 1), int(random.integers(1, 3)), random)
     step = np.array([random.uniform(18, 45), random.normal(0, 6)])
     if random.random() < 0.5:
@@ -40,7 +40,7 @@ def _repeated(count: int, random: np.random.Generator) -> list[Doubles]:
 
 
 def _place(stroke: Doubles, others: list[Doubles], random: np.random.Generator) -> Doubles:
-    """Return how far to move a stroke: somewhere, or so that it touches one of the others."""
+    """Return how far to move a stroke: to a random place, or until it touches another one."""
     kind = random.random()
     if not others or kind < 0.25:
         somewhere: Doubles = random.uniform(0, 80, 2) - stroke.mean(0)
@@ -56,7 +56,7 @@ def _place(stroke: Doubles, others: list[Doubles], random: np.random.Generator) 
 
 
 def _stroke(size: float, parts: int, random: np.random.Generator) -> Doubles:
-    """Join primitives one after the other."""
+    """Return a chain of primitives: points [K, 2]."""
     direction = math.pi / 4 * float(random.integers(8)) + random.normal(0, 0.15)
     points = [np.zeros((1, 2))]
     for _ in range(parts):
@@ -68,7 +68,7 @@ def _stroke(size: float, parts: int, random: np.random.Generator) -> Doubles:
 
 
 def _primitive(direction: float, size: float, random: np.random.Generator) -> tuple[Doubles, float]:
-    """Return points from the origin, and the direction in which they end."""
+    """Return a primitive's points [12, 2], starting at the origin, and its final direction."""
     kind = int(random.choice(6, p=(0.38, 0.3, 0.08, 0.08, 0.08, 0.08)))
     length = size * random.uniform(35, 100)
     along = np.linspace(0, 1, 12)

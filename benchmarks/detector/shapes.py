@@ -1,7 +1,7 @@
-"""Non-digits for training the OOD detector: letters, signs, scribbles, shapes, two digits at once.
+"""Non-digits for training the OOD detector: letters, signs, scribbles, shapes, pairs of digits.
 
-All are generated or composed from training digits; nothing is read from a file. Letters are
-written with the pens and writers of ``synthetic``.
+All are generated or composed from training digits. Letters are written by the simulated writers of
+``digits.synthetic``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-# Writers that slant, squeeze and press in any way, but bend less than those of ``synthetic``: a
-# letter that bends as far becomes another one.
+# Writers with more varied slant, width and pen than those of ``synthetic``, but with weaker bends:
+# a letter that is bent as far becomes another one.
 WRITERS: Population = replace(
     POPULATIONS["synthetic"],
     slant=Spread(3, 12, -25, 35),
@@ -38,14 +38,14 @@ WRITERS: Population = replace(
 )
 
 
-# Bounds the work area: 25 MB.
+# Images drawn at a time; bounds the work area to 25 MB.
 CHUNK = 1_000
 
 
 def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Tensor:
-    """Draw non-digits of every kind, one kind after the other: uint8 [count, 28, 28].
+    """Return non-digits in MNIST framing, kind after kind: uint8 [count, 28, 28].
 
-    They are in MNIST framing. digits: the source of pairs and of turned digits.
+    digits: the source of pairs and of turned digits.
     """
     shares = np.array([share for share, _ in KINDS.values()])
     counts = np.diff(np.rint(np.cumsum(shares) / shares.sum() * count), prepend=0).astype(int)
@@ -58,7 +58,7 @@ def draw(digits: DigitSet, count: int, random: np.random.Generator) -> torch.Ten
 
 
 def _with_serifs(strokes: str) -> str:
-    """Add a short bar across both ends of each stroke, as printed letters have."""
+    """Add a serif, a short bar, across both ends of each stroke."""
     bars = []
     for stroke in strokes.split("/"):
         points = stroke.split()
@@ -68,14 +68,14 @@ def _with_serifs(strokes: str) -> str:
     return " / ".join([strokes, *bars])
 
 
-# Letters whose strokes end where print sets a serif.
+# Letters whose strokes end where printed letters have a serif.
 PRINTED_CAPITALS: Forms = {
     letter: [_with_serifs(form) for form in CAPITALS[letter]] for letter in "AFHJKLMNPRTUVWXY"
 }
 
 
 def _written(forms: Forms, count: int, random: np.random.Generator) -> Bytes:
-    """Write letters or signs, each as often as the others, each time in one of its forms."""
+    """Return letters or signs in handwriting, all equally frequent, in a random form each."""
     weighted = [(form, 1 / len(variants)) for variants in forms.values() for form in variants]
     weights = np.array([weight for _, weight in weighted])
     counts = random.multinomial(count, weights / weights.sum())
@@ -102,7 +102,7 @@ Lines = Callable[[tuple[int, int, int], np.random.Generator], Doubles]
 def _drawn(
     kinds: Sequence[tuple[int, int]], lines_of: Lines, count: int, random: np.random.Generator
 ) -> Bytes:
-    """Draw lines with the pens of WRITERS, of each kind equally many."""
+    """Return lines drawn with the pens of WRITERS, equally many of each kind."""
     drawn = []
     for part, (strokes, points) in zip(_parts(count, len(kinds)), kinds, strict=True):
         lines = lines_of((part, strokes, points), random).reshape(part, strokes * points, 2)
@@ -111,7 +111,7 @@ def _drawn(
 
 
 def _planless(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
-    """Return lines without a plan: points anywhere, wandering, or turning as they go."""
+    """Return random lines: independent points, random walks, or walks with random turns."""
     lines = (*shape[:-1], 1)
     anywhere = random.random((*shape, 2))
     wandering = random.normal(0, 1, (*shape, 2)).cumsum(-2)
@@ -122,7 +122,7 @@ def _planless(shape: tuple[int, int, int], random: np.random.Generator) -> Doubl
 
 
 def _tangled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
-    """Return several planless lines on top of each other."""
+    """Return several random lines on top of each other."""
     each, one = (*shape[:2], 1, 1), (*shape[:2], 1, 2)
     lines = _planless(shape, random)
     lines -= lines.mean(2, keepdims=True)
@@ -131,7 +131,7 @@ def _tangled(shape: tuple[int, int, int], random: np.random.Generator) -> Double
 
 
 def _curled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
-    """Return loops, coils and ribbons: each line is the sum of a few random waves."""
+    """Return loops, coils and ribbons, each the sum of a few random waves."""
     each, drawing = (*shape[:2], 1, 2), (shape[0], 1, 1, 1)
     along = np.linspace(0, 1, shape[2])[:, None]
     lines = random.uniform(-1, 1, each) * random.uniform(0, 3, drawing) * along
@@ -143,16 +143,16 @@ def _curled(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles
 
 
 def _scratched(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
-    """Return short straight lines in no order."""
+    """Return short straight lines at random places."""
     start = random.random((*shape[:2], 1, 2))
     return np.concatenate([start, start + random.normal(0, 0.5, start.shape)], axis=2)
 
 
 def _shapes(count: int, random: np.random.Generator) -> Bytes:
-    """Draw filled shapes in any orientation: polygons, and blobs with a wavy edge.
+    """Return filled shapes in any orientation: polygons, and blobs with a wavy edge.
 
-    The edge is given as its distance from the middle in every direction. A tall narrow one could
-    be a 1, so none is narrower than half its length.
+    The edge is given by its distance from the centre in every direction. No shape is narrower than
+    half its length: it could be a 1.
     """
 
     def each(draw: Callable[..., Doubles], *arguments: float) -> Floats:
@@ -177,7 +177,7 @@ def _shapes(count: int, random: np.random.Generator) -> Bytes:
 
 
 def _dots(count: int, random: np.random.Generator) -> Bytes:
-    """Draw one to six round dots, as taps of the pen leave them."""
+    """Return one to six round dots, like taps of the pen."""
     places = np.arange(SIDE, dtype=np.float32) + 0.5
     number = random.integers(1, 7, count)
     radius = random.uniform(1, 3, (count, 1, 1)).astype(np.float32)
@@ -195,7 +195,7 @@ def _dots(count: int, random: np.random.Generator) -> Bytes:
 
 
 def _pairs(digits: DigitSet, count: int, random: np.random.Generator) -> Bytes:
-    """Draw two digits side by side, touching or a little apart, not quite on one line."""
+    """Return two digits side by side, touching or slightly apart, slightly off one line."""
     left, right = (
         digits.images[torch.from_numpy(random.integers(len(digits), size=count))].numpy()
         for _ in range(2)
@@ -214,7 +214,7 @@ def _pairs(digits: DigitSet, count: int, random: np.random.Generator) -> Bytes:
 
 
 def _moved(images: Bytes, columns: npt.NDArray[np.int64]) -> Bytes:
-    """Return columns [N, C] of images [N, 28, 28], paper beyond their edges: [N, 28, C]."""
+    """Return columns [N, C] of images [N, 28, 28], with paper outside: [N, 28, C]."""
     taken = np.take_along_axis(images, columns.clip(0, SIDE - 1)[:, None], axis=2)
     return taken * ((columns >= 0) & (columns < SIDE))[:, None]
 
@@ -228,8 +228,8 @@ def _last_column(images: Bytes) -> npt.NDArray[np.int64]:
     return SIDE - 1 - _first_column(images[:, :, ::-1])
 
 
-# Digits that are no longer digits on their side, upside down or mirrored. A mirrored 2 is a 5, a 2
-# on its side can be an N but not a digit, a 6 upside down is a 9.
+# Turns, each with the digits that it makes non-digits. A mirrored 2 is a 5 and a 6 upside down
+# a 9, but a 2 on its side is not a digit.
 _TURNS: Sequence[tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = (
     (lambda images: images.rot90(1, (1, 2)), (2, 3, 4, 5, 6, 7, 9)),
     (lambda images: images.rot90(-1, (1, 2)), (2, 3, 4, 5, 6, 7, 9)),
@@ -239,7 +239,7 @@ _TURNS: Sequence[tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]]
 
 
 def _turned(digits: DigitSet, count: int, random: np.random.Generator) -> Bytes:
-    """Turn or mirror digits so that they are no longer digits; empty without usable digits."""
+    """Return digits turned or mirrored into non-digits; empty if the set has none that work."""
     drawn = [np.zeros((0, SIDE, SIDE), np.uint8)]
     for part, (turn, usable) in zip(_parts(count, len(_TURNS)), _TURNS, strict=True):
         places = np.flatnonzero(np.isin(digits.labels.numpy(), usable))
