@@ -27,12 +27,31 @@ from torch.nn import functional
 # Images at a time: 1.6 MB of products with 32 filters in bfloat16.
 _IMAGES = 32
 
-# Values of a window: 16 pixels, a one for the bias, another for what rounding changes in the mean.
-_WINDOW, _ONE = 18, 16
+# Values of a patch: 3x3 pixels, and a one for the bias. Of a window: 4x4 pixels, and two ones, for
+# the bias and for what rounding the weights takes from the mean.
+_PATCH, _WINDOW = 10, 18
 
 # Integer types as large as one value, and as two.
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 _PAIR = {torch.bfloat16: torch.int32, torch.float32: torch.int64}
+
+
+def _places() -> Tensor:
+    """Return where each weight of a filter goes in a window, 0 or 1: float64 [4, 11, 18].
+
+    For each position in the cell (upper left, upper right, lower left, lower right): the 3x3
+    weights, the bias, and the correction of the mean.
+    """
+    places = torch.zeros(4, _PATCH + 1, _WINDOW, dtype=torch.double)
+    for position in range(4):
+        for weight in range(9):
+            row, column = position // 2 + weight // 3, position % 2 + weight % 3
+            places[position, weight, 4 * row + column] = 1
+        places[position, 9, 16] = places[position, 10, 17] = 1
+    return places
+
+
+_PLACES = _places()
 
 
 def applies(x: Tensor, conv: nn.Module | None, norm: nn.Module | None) -> bool:
@@ -59,26 +78,28 @@ def conv_norm_pool_relu(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Ten
     assert conv.bias is not None
     windows = _windows(x, _dtype(x))
     with torch.autocast("cpu", enabled=False):
-        moments = _second_moments(windows)
-        filters = _in_four_positions(conv.weight[:, 0], conv.bias)
-        mean = (filters @ moments[_ONE]).mean(0)
-        variance = ((filters @ moments) * filters).sum(2).mean(0) - mean**2
+        patches = _PLACES[:, :_PATCH]
+        moments = (patches @ _second_moments(windows) @ patches.mT).mean(0)
+        filters = torch.cat((conv.weight.flatten(1), conv.bias[:, None]), 1).double()
+        mean = filters @ moments[-1]
+        variance = ((filters @ moments) * filters).sum(1) - mean**2
         _update_running_statistics(norm, mean.detach(), variance.detach(), 4 * len(windows))
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        shift = functional.pad((norm.bias - mean * scale)[:, None], (_ONE, _WINDOW - _ONE - 1))
-        normalised = filters * scale[:, None] + shift
-        rounded = normalised.to(windows.dtype)
-        lost = ((normalised - rounded).detach() @ moments[_ONE]).mean(0).to(windows.dtype)
-        rounded = rounded + functional.pad(lost[:, None], (_ONE + 1, 0))
-        maps: Tensor = _ProductPoolReLU.apply(windows, rounded)
+        shift = norm.bias - mean * scale
+        normalised = filters * scale[:, None] + functional.pad(shift[:, None], (_PATCH - 1, 0))
+        rounded = normalised.to(windows.dtype).double()
+        lost = (normalised - rounded).detach() @ moments[-1]
+        placed = torch.cat((rounded, lost[:, None]), 1) @ _PLACES
+        maps: Tensor = _ProductPoolReLU.apply(windows, placed)
     return maps.view(len(x), x.shape[2] // 2, x.shape[3] // 2, -1).permute(0, 3, 1, 2)
 
 
 class _ProductPoolReLU(torch.autograd.Function):
     """relu(max over p of windows @ filters[p].T), where p is the position in the pooling cell.
 
-    windows: [W, 18], no gradient. filters: [4, O, 18]. Both bfloat16 or both float32, as is the
-    result, [W, O]. The gradient of a maximum goes to one of the values that equal it.
+    windows: bfloat16 or float32 [W, 18], no gradient. filters: float64 [4, O, 18], rounded to the
+    dtype of the windows. Returns [W, O] in that dtype. The gradient of a maximum goes to one of
+    the values that equal it.
 
     From 0 up, floating-point values are ordered as their bits are as integers, and maxima and
     differences of 16-bit integers are several times as fast as those of bfloat16.
@@ -87,24 +108,23 @@ class _ProductPoolReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, windows: Tensor, filters: Tensor) -> Tensor:
         bits = _BITS[windows.dtype]
-        weights = filters.flatten(0, 1).T
+        weights = filters.flatten(0, 1).T.to(windows.dtype)
         output = windows.new_empty(len(windows), filters.shape[1])
         for part, result in zip(_parts(windows), _parts(output.view(bits)), strict=True):
             upper, lower = (part @ weights).view(bits).chunk(2, 1)
             left, right = torch.maximum(upper, lower).chunk(2, 1)
             torch.maximum(left, right, out=result).clamp_min_(0)
-        if not bool(torch.isfinite(filters).all()):
+        if not bool(torch.isfinite(weights).all()):
             # As an integer, NaN may be below 0.
             output.fill_(torch.nan)
-        ctx.save_for_backward(windows, filters, output)
+        ctx.save_for_backward(windows, weights, output)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        windows, filters, output = ctx.saved_tensors
+        windows, weights, output = ctx.saved_tensors
         bits = _BITS[windows.dtype]
-        weights = filters.flatten(0, 1).T
         gradient = torch.ops.aten.threshold_backward(gradient, output, 0)
         weight_gradient = torch.zeros(weights.shape)
         for part, largest, cell_gradient in zip(
@@ -118,7 +138,7 @@ class _ProductPoolReLU(torch.autograd.Function):
             product_gradient = columns.new_empty(len(columns), 2 * columns.shape[1])
             _route(column_gradient, upper - columns, *product_gradient.chunk(2, 1))
             weight_gradient += part.T @ product_gradient.view(part.dtype)
-        return None, weight_gradient.T.reshape(filters.shape).to(filters.dtype)
+        return None, weight_gradient.T.reshape(4, -1, _WINDOW).double()
 
 
 def _route(gradient: Tensor, difference: Tensor, first: Tensor, second: Tensor) -> None:
@@ -148,19 +168,8 @@ def _windows(x: Tensor, dtype: torch.dtype) -> Tensor:
         for pair in range(2):
             windows[..., 2 * row + pair] = pairs[:, row : row + 2 * height : 2, pair : pair + width]
     values = windows.view(dtype).view(-1, _WINDOW)
-    values[:, _ONE:] = 1
+    values[:, 16:] = 1
     return values
-
-
-def _in_four_positions(weight: Tensor, bias: Tensor) -> Tensor:
-    """Return filters [O, 3, 3] and biases [O] for windows, float64 [4, O, 18].
-
-    Positions: upper left, upper right, lower left, lower right.
-    """
-    offsets = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
-    placed = torch.stack([functional.pad(weight.double(), offset) for offset in offsets])
-    biases = functional.pad(bias.double()[:, None], (0, _WINDOW - _ONE - 1))
-    return torch.cat((placed.flatten(2), biases.expand(4, -1, -1)), 2)
 
 
 def _second_moments(windows: Tensor) -> Tensor:
