@@ -130,7 +130,7 @@ def test_dropped_files_are_checked_compared_and_private(
 
 @pytest.fixture(scope="module")
 def page(browser: Any, app: App) -> Iterator[Any]:
-    """A page on which nothing was compared; two tests share it, as it takes seconds to load."""
+    """A page on which nothing was compared, for three tests: it takes seconds to load."""
     page = opened(browser, app)
     yield page
     assert page.problems == []
@@ -163,12 +163,9 @@ def test_a_file_dropped_on_the_selector_is_selected(page: Any, tmp_path: Path) -
     expect(chosen(page).first).to_have_text(re.compile(r"^mine .*this page only"))
 
 
-def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(
-    browser: Any, app: App
-) -> None:
-    page = browser.new_page(viewport={"width": 360, "height": 740})
-    page.goto(app.url)
-    page.locator("#learn-status .status-line").first.wait_for()
+def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(page: Any) -> None:
+    wide = page.viewport_size
+    page.set_viewport_size({"width": 360, "height": 740})
     tabs = page.get_by_role("tab", name="Train", exact=True).bounding_box()
     assert tabs["y"] + tabs["height"] < 740 / 2
     name_ends, arrow = page.locator("#model-select").evaluate(
@@ -180,7 +177,7 @@ def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(
         }"""
     )
     assert name_ends <= arrow
-    page.close()
+    page.set_viewport_size(wide)
 
 
 def test_the_selected_model_and_the_newest_other_are_compared_by_default(

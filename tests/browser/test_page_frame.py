@@ -40,19 +40,27 @@ def owner_link(app: App) -> str:
     return match[1]
 
 
-def opened(browser: Any, url: str, **viewport: int) -> Any:
+def opened(browser: Any, url: str) -> Any:
     """A new visitor's page, with the example that it shows answered."""
-    page = browser.new_context(viewport=viewport or None).new_page()
+    page = browser.new_context().new_page()
     page.goto(url)
     page.locator('#pad-answer[data-digit="7"]').wait_for()
     return page
 
 
+@pytest.fixture(scope="module")
+def page(browser: Any, shared: App) -> Iterator[Any]:
+    """A visitor's page, in windows of several sizes."""
+    page = opened(browser, shared.url)
+    yield page
+    page.context.close()
+
+
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
 def test_prediction_and_feedback_are_visible_without_scrolling(
-    browser: Any, shared: App, width: int, height: int
+    page: Any, width: int, height: int
 ) -> None:
-    page = opened(browser, shared.url, width=width, height=height)
+    page.set_viewport_size({"width": width, "height": height})
     nine = '#feedback-digit [data-digit="9"]'
     for part in ("#pad", "#pad-answer", "#feedback-right", "#feedback-wrong", nine):
         box = page.locator(part).bounding_box()
@@ -61,13 +69,11 @@ def test_prediction_and_feedback_are_visible_without_scrolling(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # An example gets no feedback.
     expect(page.locator("#feedback-right")).to_be_disabled()
-    page.context.close()
 
 
-def test_at_double_zoom_the_pad_fits_into_the_window(browser: Any, shared: App) -> None:
-    page = opened(browser, shared.url, width=683, height=384)
+def test_at_double_zoom_the_pad_fits_into_the_window(page: Any) -> None:
+    page.set_viewport_size({"width": 683, "height": 384})
     assert page.locator("#pad").bounding_box()["height"] < 384
-    page.context.close()
 
 
 def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: App) -> None:
@@ -100,8 +106,8 @@ def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None
     page.close()
 
 
-def test_the_arrow_keys_draw(browser: Any, shared: App) -> None:
-    page = opened(browser, shared.url)
+def test_the_arrow_keys_draw(page: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 720})
     canvas = page.locator("#pad canvas")
     canvas.focus()
     for _ in range(8):
@@ -115,7 +121,6 @@ def test_the_arrow_keys_draw(browser: Any, shared: App) -> None:
     page.locator('#pad-answer[data-digit="1"]').wait_for()
     canvas.press("1")
     expect(page.locator(".recorded")).to_contain_text("Saved: 1.")
-    page.context.close()
 
 
 def test_the_owners_wall_follows_a_visitor(browser: Any, shared: App) -> None:

@@ -497,10 +497,10 @@ def test_anything_may_be_posted_and_gets_one_sentence(pad: Sketchpad, pad_app: A
 
 
 def test_a_scribble_is_rejected_by_a_model_with_a_detector_and_others_show_a_note(
-    browser: Any, pad_app: App
+    pad: Sketchpad,
 ) -> None:
-    sketchpad = Sketchpad(browser, pad_app, "tells")
-    page = sketchpad.page
+    sketchpad, page = pad, pad.page
+    sketchpad.choose("tells")
     sketchpad.draw(BAR)
     sketchpad.answers("3")
     expect(page.locator(".note")).to_be_empty()
@@ -521,7 +521,6 @@ def test_a_scribble_is_rejected_by_a_model_with_a_detector_and_others_show_a_not
     expect(page.locator(".bars.muted")).to_have_count(0)
     page.locator("#feedback-digit button[data-digit=none]").click()
     sketchpad.says(".recorded", "Corrected: not a digit. The prediction 9 was wrong.")
-    sketchpad.close()
 
 
 # What is painted in a colour other than the ground's, or has an outline: seen in high contrast.
@@ -535,8 +534,9 @@ STANDS_OUT = """(selectors) => selectors.filter((selector) => {
 })"""
 
 
-def test_bars_tab_and_legend_are_seen_in_high_contrast(browser: Any, pad_app: App) -> None:
-    sketchpad = Sketchpad(browser, pad_app, forced_colors="active")
+def test_bars_tab_and_legend_are_seen_in_high_contrast(pad: Sketchpad) -> None:
+    sketchpad = pad
+    sketchpad.page.emulate_media(forced_colors="active")
     sketchpad.drawn()
     parts = [
         ".bars li.best .fill",
@@ -555,4 +555,4 @@ def test_bars_tab_and_legend_are_seen_in_high_contrast(browser: Any, pad_app: Ap
     sliders.first.wait_for()
     appearance = "all => all.map(slider => getComputedStyle(slider).appearance)"
     assert set(sliders.evaluate_all(appearance)) == {"auto"}
-    sketchpad.close()
+    sketchpad.page.emulate_media(forced_colors="null")
