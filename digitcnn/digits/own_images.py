@@ -14,7 +14,7 @@ from torch import Tensor
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.image_files import MAX_BYTES, grey_of, open_image
-from digitcnn.digits.own_arrays import WORDS, split_of
+from digitcnn.digits.own_values import WORDS, split_of
 from digitcnn.digits.sketch import from_image
 from digitcnn.errors import DigitSetError, SketchError
 

@@ -1,8 +1,8 @@
 """Turn a person's own files into a digit set.
 
 Files are recognised by content: an IDX pair, arrays (``.npz``, ``.npy``), a CSV table, or a folder
-of these or of images by digit. ``own_arrays`` and ``own_images`` read them; nothing in them is run
-and declared sizes are not trusted.
+of these or of images by digit. ``own_arrays``, ``own_table`` and ``own_images`` read them; nothing
+in them is run and declared sizes are not trusted.
 
 Ink: a digit set has high ink on paper 0, but most people's digits are dark on light. Arrays and
 IDX files are decided for the whole set, since its images have one origin: the paper is the median
@@ -31,7 +31,7 @@ from digitcnn.digits.framing import FAINT, frame_emnist, frame_mnist
 from digitcnn.digits.idx import GZIP_MAGIC, read_idx
 from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
-from digitcnn.digits.own_arrays import read_csv, read_npy, read_npz, split_of
+from digitcnn.digits.own_arrays import read_npy, read_npz
 from digitcnn.digits.own_images import (
     Progress,
     find_images,
@@ -39,6 +39,8 @@ from digitcnn.digits.own_images import (
     read_framed,
     read_unframed,
 )
+from digitcnn.digits.own_table import read_csv
+from digitcnn.digits.own_values import split_of
 from digitcnn.digits.set_files import file_names, find_file
 from digitcnn.errors import DigitSetError
 
