@@ -8,7 +8,7 @@ import pytest
 from running_app import ROOT
 
 # Modules that the others share.
-NO_COMMANDS = {"measuring", "number_kinds", "picture_kinds", "running_app"}
+NO_COMMANDS = {"measuring", "number_kinds", "picture_kinds", "random_networks", "running_app"}
 BENCHMARKS = sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - NO_COMMANDS)
 
 

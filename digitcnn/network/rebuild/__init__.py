@@ -4,6 +4,7 @@
     layers    names and shapes to layers in order, or what the network is instead
     plans     the padding, stride and pooling that the shapes allow
     guesses   what shapes do not tell: activations, kind of pooling, input scaling
+    statistics  finds them by what batch norms have stored
     search    scores guesses on digits
     decision  decides between guesses by their scores
     words     describes what was found
@@ -28,16 +29,16 @@ from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import Stack, norms_come_first, stack_of
 from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
-from digitcnn.network.rebuild.plans import geometries
+from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import CHANNELS, Recipe
 from digitcnn.network.rebuild.search import Scorer, search
 from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
 
-# Guesses are scored on so many images.
-IMAGES = 1000
-MAX_GEOMETRIES = 24
+# Guesses are scored on at most so many images; small networks on all of them.
+IMAGES = 4000
+MAX_GEOMETRIES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,9 @@ def rebuild(
     choices = Choices(stack, _facts(stack, state), found)
     scored_on = digits()
     scorer = Scorer(stack, tensors, scored_on.images[:IMAGES], scored_on.labels[:IMAGES].long())
-    outcome = search(choices, scorer)
+    has_norms = any(layer.name in stack.norms for layer in stack.convs)
+    ways = all_ways(stack, state) if has_norms and not choices.is_known else []
+    outcome = search(choices, scorer, ways)
     if outcome is None:
         raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
     if not outcome.accepted:

@@ -13,7 +13,9 @@ MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
 NEARLY_AS_USUAL = 0.1
-NEARLY_AS_CLOSE = 0.02
+NEARLY_AS_CLOSE = 0.04
+# What is so much more unusual than the best is no alternative, unless it is significantly likelier.
+IMPLAUSIBLE = 0.15
 # A wrong guess may be sure of a wrong digit; no image counts for more than this, in nats.
 WORST = 8.0
 
@@ -43,7 +45,7 @@ def likelihoods_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 class Score(Generic[G]):
     """How one guess does: log-likelihoods, float64 [N], and predicted digits, int64 [N].
 
-    divergence: of batch norm's inputs from its statistics (``RebuiltNetwork.divergence``).
+    divergence: of batch norm's inputs from its statistics, as ``logits_and_divergence`` gives it.
     """
 
     guess: G
@@ -106,7 +108,7 @@ def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]
 
 
 def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
-    """Compare the best with the next that is another function.
+    """Compare the best with the next that is another function, and plausible.
 
     Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
     significantly likelier one comes first.
@@ -124,6 +126,9 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
     accuracy, images = best.accuracy(labels), len(best.predicted)
     for other in scores:
         difference = best.likelihoods - other.likelihoods
+        is_plausible = other.guess.cost < best.guess.cost + IMPLAUSIBLE
+        if not is_plausible and _paired_p(-difference) >= P_VALUE:
+            continue
         if float(difference.abs().max()) > 1e-6:
             p_value = _paired_p(difference)
             return Outcome(best, accuracy, images, other, _agreement(best, other), p_value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD
 from digitcnn.network.rebuild.layers import Layer, Stack
-from digitcnn.network.rebuild.plans import Geometry
+from digitcnn.network.rebuild.plans import Geometry, Place
 from digitcnn.network.rebuild.recipe import ACTIVATIONS, InputForm, Recipe, Step
 
 # Mean and standard deviation, on pixels from 0 to 1, of the scalings that people train with.
@@ -65,6 +65,7 @@ class Guess:
     activation: after convolutions; linear_activation: after linear layers but the last; ``""`` is
     none. pool: ``max`` or ``avg``. order: after a convolution; linear_order: likewise without
     pooling. flatten: ``flatten`` or ``flatten_last``. final: how maps are pooled adaptively.
+    bare: whether convolutions without a batch norm, where others have one, have no activation.
     steps: where the file says them all; then nothing but the input is guessed.
     """
 
@@ -77,16 +78,19 @@ class Guess:
     linear_order: tuple[str, str] = ("norm", "act")
     flatten: str = "flatten"
     final: str = "adaptive_avg"
+    bare: bool = False
     steps: tuple[Step, ...] = ()
 
     @property
     def cost(self) -> float:
         """How unusual it is, on the scale of ``_COSTS``."""
-        cost = _GEOMETRY_COST * self.geometry.cost + input_cost(self.input)
+        # Of many convolutions, each may be a little unusual.
+        layers = max(1.0, len(self.geometry.places) / 2)
+        cost = _GEOMETRY_COST * self.geometry.cost / layers + input_cost(self.input)
         for name in {self.activation, self.linear_activation}:
             cost += _COSTS.get(name, _UNUSUAL_ACTIVATION)
         cost += 0.05 * (self.activation != self.linear_activation)
-        cost += 0.1 * (self.flatten == "flatten_last")
+        cost += 0.1 * (self.flatten == "flatten_last") + 0.01 * self.bare
         cost += 0.03 * (self.pool == "avg") + 0.1 * (self.final == "adaptive_max")
         usual = self.order in _ORDERS[:3] and self.linear_order == ("norm", "act")
         return cost + 0.03 * (not usual) + 0.01 * _ORDERS.index(self.order)
@@ -95,22 +99,27 @@ class Guess:
         """The network's input and steps."""
         return Recipe(self.input, self.steps or tuple(self._steps(stack)))
 
-    def _steps(self, stack: Stack) -> Iterator[Step]:
-        if "" in stack.norms:
+    def steps_around(self, stack: Stack, number: int, place: Place) -> Iterator[Step]:
+        """A convolution and what surrounds it; before the first one also a norm of the input."""
+        layer = stack.convs[number]
+        if number == 0 and "" in stack.norms:
             yield Step("norm", stack.norms[""].name)
-        for number, (layer, place) in enumerate(
-            zip(stack.convs, self.geometry.places, strict=True)
-        ):
-            numbers = (place.stride, place.padding, place.dilation, place.groups)
-            yield Step("conv", layer.name, numbers)
-            last = number == len(stack.convs) - 1 and not stack.linears
-            for part in self.order:
-                if part == "pool" and place.pool is not None:
-                    yield Step(f"{self.pool}_pool", "", place.pool)
-                elif part == "norm":
-                    yield from _norm(stack, layer)
-                elif part == "act" and not last:
-                    yield from _activation(stack, layer, self.activation)
+        yield Step("conv", layer.name, (place.stride, place.padding, place.dilation, place.groups))
+        last = number == len(stack.convs) - 1 and not stack.linears
+        is_bare = last or (self.bare and layer.name not in stack.norms)
+        for part in self.order:
+            if part == "pool" and place.pool is not None:
+                yield Step(f"{self.pool}_pool", "", place.pool)
+            elif part == "norm":
+                yield from _norm(stack, layer)
+            elif part == "act" and not is_bare:
+                yield from _activation(stack, layer, self.activation)
+
+    def _steps(self, stack: Stack) -> Iterator[Step]:
+        if not stack.convs and "" in stack.norms:
+            yield Step("norm", stack.norms[""].name)
+        for number, place in enumerate(self.geometry.places):
+            yield from self.steps_around(stack, number, place)
         if self.geometry.final:
             yield Step(self.final, "", (self.geometry.final,))
         yield Step(self.flatten)
@@ -156,7 +165,10 @@ class Choices:
         self.channels = channels
         self.activations = facts.activations or ("", *ACTIVATIONS[:7])
         self.pools = facts.pools or ("max", "avg")
-        self._has_norms = any(layer.name in stack.norms for layer in stack.convs)
+        normed = [layer.name in stack.norms for layer in stack.convs]
+        self._has_norms = any(normed)
+        # Of the last one, without linear layers behind it, no activation is expected anyway.
+        self._some_are_bare = self._has_norms and not all(normed if stack.linears else normed[:-1])
         self._linear_norms = any(
             layer.name in stack.norms or layer.name in stack.others for layer in stack.linears
         )
@@ -164,6 +176,11 @@ class Choices:
         self._flattens = bool(stack.linears) and (
             not stack.convs or stack.linears[0].inputs > stack.convs[-1].outputs
         )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the file says all steps."""
+        return bool(self._steps)
 
     def _orders(self, pool: str) -> tuple[Order, ...]:
         """Those that differ: a maximum commutes with an increasing activation."""
@@ -180,6 +197,11 @@ class Choices:
         )
         activation = "relu" if "relu" in self.activations else self.activations[0]
         return Guess(geometry, form, activation, activation, self.pools[0], steps=self._steps)
+
+    def moved(self, guess: Guess, geometry: Geometry) -> Guess:
+        """The same choices for another geometry."""
+        form = dataclasses.replace(guess.input, side=geometry.side, resized=geometry.resized)
+        return dataclasses.replace(guess, geometry=geometry, input=form)
 
     def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
         """The other scalings; turned: and inverted grounds and transposed images."""
@@ -222,6 +244,8 @@ class Choices:
             ]
             if self._flattens:
                 found.append(replace(guess, flatten="flatten_last"))
+        if self._some_are_bare:
+            found += [replace(other, bare=True) for other in (guess, *found)]
         if guess.geometry.final:
             found += [replace(guess, final=f) for f in ("adaptive_avg", "adaptive_max")]
         if self._linear_norms:

@@ -27,6 +27,9 @@ _POOLS: dict[Pool | None, float] = {
     (4, 4, 0, 0): 4.0, (2, 1, 0, 0): 4.0, (2, 2, 1, 0): 5.0, (3, 1, 1, 0): 5.0, (5, 5, 0, 0): 6.0,
 }  # fmt: skip
 _NO_POOL = 1.0
+# What it costs that neighbouring convolutions differ in style, and that maps become smaller where
+# their channels do not become more.
+_MIXED, _EARLY = 0.6, 0.5
 # No map of a digit is larger.
 MAX_SIDE = 64
 # How many beginnings of geometries are looked at, and how many poolings a pickled network may have.
@@ -65,76 +68,97 @@ def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
     if not stack.convs:
         into = stack.linears[0].inputs
         return [Geometry(math.isqrt(into), False, ())] if into in (784, 1024) else []
-    found: list[tuple[float, Geometry]] = []
-    for cost, side, resized in ((0.0, SIDE, False), (2.5, 32, False), (10.0, 32, True)):
-        for extra, geometry in itertools.islice(_ways(stack, state, side, resized), most):
-            found.append((cost + extra, geometry))
-    found.sort(key=lambda way: way[0])
-    least = found[0][0] if found else 0.0
-    return [dataclasses.replace(g, cost=cost - least) for cost, g in found[:most]]
+    found = [
+        geometry
+        for ways in all_ways(stack, state)
+        for geometry in itertools.islice(ways.geometries(), most)
+    ]
+    found.sort(key=lambda geometry: geometry.cost)
+    return [dataclasses.replace(g, cost=g.cost - found[0].cost) for g in found[:most]]
 
 
-def _ways(
-    stack: Stack, state: StateDict, side: int, resized: bool
-) -> Iterator[tuple[float, Geometry]]:
-    """Geometries for one side of the input, by cost: a best-first search, layer by layer.
+def all_ways(stack: Stack, state: StateDict) -> list[Ways]:
+    """The ways from each size of the input, for a network with convolutions."""
+    sides = ((0.0, SIDE, False), (1.2, 32, False), (4.0, 32, True))
+    return [Ways(stack, state, *side) for side in sides]
 
-    Only what can end is begun (``_Rest``): a deep network has too many beginnings.
+
+class Ways:
+    """The ways from an image to the linear layers, convolution by convolution.
+
+    cost, side, resized: of the input, as a ``Geometry`` has them.
     """
-    options = _options(stack, state)
-    channels = stack.convs[-1].outputs
-    into = stack.linears[0].inputs if stack.linears else 0
-    rest = _Rest(options, channels, into)
-    # Least cost in all, tie, cost so far, side, the places so far.
-    heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [(0.0, 0, 0.0, side, ())]
-    ties = itertools.count(1)
-    while heap:
-        _, _, cost, now, places = heapq.heappop(heap)
-        if len(places) == len(stack.convs):
-            yield from (
-                (cost + extra, Geometry(side, resized, places, final))
-                for extra, final in _ends(now, channels, into)
-            )
-            continue
-        for extra, place, after in rest.steps(len(places), now):
-            if places and _mixed(places[-1], place, stack.convs, len(places)):
-                extra += 0.6
-            tie = next(ties)
-            if tie > MAX_BEGINNINGS:
-                return
-            least = cost + extra + rest.cost(len(places) + 1, after)
-            heapq.heappush(heap, (least, tie, cost + extra, after, (*places, place)))
 
-
-class _Rest:
-    """What may follow the first ``number`` convolutions, given the side of their maps."""
-
-    def __init__(self, options: list[_Options], channels: int, into: int) -> None:
-        self._options, self._channels, self._into = options, channels, into
+    def __init__(
+        self, stack: Stack, state: StateDict, cost: float, side: int, resized: bool
+    ) -> None:
+        self.cost, self.side, self.resized = cost, side, resized
+        self._convs = stack.convs
+        self._options = _options(stack, state)
+        self._into = stack.linears[0].inputs if stack.linears else 0
         self._steps: dict[tuple[int, int], list[tuple[float, Place, int]]] = {}
         self._costs: dict[tuple[int, int], float] = {}
 
-    def steps(self, number: int, side: int) -> list[tuple[float, Place, int]]:
-        """Return the ways through the next convolution from which there is a way to the end."""
+    def steps(self, places: tuple[Place, ...], side: int) -> list[tuple[float, Place, int]]:
+        """Return the ways through the next convolution from which there is a way to the end.
+
+        places: of those before it. side: of their maps. Each way has its cost, what surrounds the
+        convolution, and the side of its maps.
+        """
+        return [
+            (cost + _MIXED * _is_mixed(places, place, self._convs), place, after)
+            for cost, place, after in self._possible(len(places), side)
+        ]
+
+    def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
+        """The geometries of these places, whose last maps have that side."""
+        for extra, final in _ends(side, self._convs[-1].outputs, self._into):
+            yield Geometry(self.side, self.resized, places, final, self.cost + cost + extra)
+
+    def geometries(self) -> Iterator[Geometry]:
+        """Geometries by cost: a best-first search, layer by layer.
+
+        Only what can end is begun (``_rest``): a deep network has too many beginnings.
+        """
+        # Least cost in all, tie, cost so far, side, the places so far.
+        heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [
+            (0.0, 0, 0.0, self.side, ())
+        ]
+        ties = itertools.count(1)
+        while heap:
+            _, _, cost, side, places = heapq.heappop(heap)
+            if len(places) == len(self._convs):
+                yield from self.ends(places, side, cost)
+                continue
+            for extra, place, after in self.steps(places, side):
+                tie = next(ties)
+                if tie > MAX_BEGINNINGS:
+                    return
+                least = cost + extra + self._rest(len(places) + 1, after)
+                # Of equal costs the latest first: that is the one that is nearest to its end.
+                heapq.heappush(heap, (least, -tie, cost + extra, after, (*places, place)))
+
+    def _possible(self, number: int, side: int) -> list[tuple[float, Place, int]]:
+        """``steps`` behind so many convolutions, whatever surrounds these."""
         key = number, side
         if key not in self._steps:
             self._steps[key] = [
                 step
                 for step in self._options[number](side)
-                if step[2] <= MAX_SIDE and math.isfinite(self.cost(number + 1, step[2]))
+                if step[2] <= MAX_SIDE and math.isfinite(self._rest(number + 1, step[2]))
             ]
         return self._steps[key]
 
-    def cost(self, number: int, side: int) -> float:
+    def _rest(self, number: int, side: int) -> float:
         """Return the least cost of a way to the last map; infinite where there is none."""
         key = number, side
         if key not in self._costs:
             if number == len(self._options):
-                costs = [0.0 for _ in _ends(side, self._channels, self._into)]
+                costs = [0.0 for _ in _ends(side, self._convs[-1].outputs, self._into)]
             else:
                 costs = [
-                    extra + self.cost(number + 1, after)
-                    for extra, _, after in self.steps(number, side)
+                    extra + self._rest(number + 1, after)
+                    for extra, _, after in self._possible(number, side)
                 ]
             self._costs[key] = min(costs, default=math.inf)
         return self._costs[key]
@@ -144,7 +168,7 @@ def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
     """How maps of that side may become the first linear layer's inputs, or the ten logits."""
     if into == 0:
         if side > 1:
-            yield 0.5, 1
+            yield 0.5 + _large(side), 1
         else:
             yield 0.0, 0
         return
@@ -157,17 +181,30 @@ def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
         yield 0.0, 0
     elif side > wanted:
         # AdaptiveAvgPool2d: global pooling is usual, other sides are not.
-        yield (0.7 if wanted == 1 else 3.5), wanted
+        yield (0.7 + _large(side) if wanted == 1 else 3.5), wanted
 
 
-def _mixed(before: Place, place: Place, convs: list[Layer], number: int) -> bool:
-    """Whether two convolutions in a row are padded or pooled in different styles."""
-    same = [
-        p.padding == convs[n].shape[2] // 2
-        for n, p in ((number - 1, before), (number, place))
-        if convs[n].shape[2] > 1
-    ]
-    return len(set(same)) > 1 or before.pool != place.pool
+def _large(side: int) -> float:
+    """What pooling a whole map of that side costs: it is usually small by then."""
+    return 0.15 * max(0, side - 8)
+
+
+def _is_mixed(places: tuple[Place, ...], place: Place, convs: list[Layer]) -> bool:
+    """Whether a convolution is padded or pooled in another style than those before it."""
+    if not places:
+        return False
+
+    def is_padded(number: int, at: Place) -> bool:
+        return at.padding == convs[number].shape[2] // 2
+
+    # A 1x1 convolution has no style of padding.
+    wide = [n for n in range(len(places)) if convs[n].shape[2] > 1]
+    padded = (
+        convs[len(places)].shape[2] == 1
+        or not wide
+        or (is_padded(wide[-1], places[wide[-1]]) == is_padded(len(places), place))
+    )
+    return not padded or places[-1].pool != place.pool
 
 
 class _Options:
@@ -179,8 +216,10 @@ class _Options:
         groups: int,
         facts: dict[str, int | None],
         pools: dict[Pool | None, float],
+        grows: bool,
     ) -> None:
         self.layer, self.groups, self.facts, self.pools = layer, groups, facts, pools
+        self.grows = grows
 
     def __call__(self, side: int) -> Iterator[tuple[float, Place, int]]:
         kernel = self.layer.shape[2]
@@ -194,6 +233,8 @@ class _Options:
                 # Pooling after a stride of 2 is unusual, not pooling after it is usual.
                 if stride[0] > 1:
                     cost = 1.5 if pool else 0.0
+                if not self.grows and (stride[0] > 1 or pool):
+                    cost += _EARLY
                 if pooled >= 1:
                     place = Place(stride[0], padding[0], dilation, self.groups, pool)
                     yield padding[1] + stride[1] + cost, place, pooled
@@ -237,7 +278,8 @@ def _options(stack: Stack, state: StateDict) -> list[_Options]:
             pools = {pool: cost + (3.0 if pool else -1.0) for pool, cost in pools.items()}
         elif slots is not None:
             pools = {pool: cost + (0.0 if pool else 1.0) for pool, cost in pools.items()}
-        options.append(_Options(layer, max(1, channels // layer.inputs), facts, pools))
+        grows = following is None or following.outputs > layer.outputs
+        options.append(_Options(layer, max(1, channels // layer.inputs), facts, pools, grows))
         channels = layer.outputs
     return options
 

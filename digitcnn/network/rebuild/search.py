@@ -9,7 +9,7 @@ all of them last.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,19 +25,23 @@ from digitcnn.network.rebuild.decision import (
 from digitcnn.network.rebuild.guesses import Choices, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.network import RebuiltNetwork
+from digitcnn.network.rebuild.plans import Ways
 from digitcnn.network.rebuild.recipe import Recipe
+from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
 
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
-# as CALL of them, an image as IMAGE, besides the network's own.
-WORK, CALL, IMAGE = 40e9, 10e6, 300e3
+# as CALL of them, besides the network's own.
+WORK, CALL = 70e9, 15e6
 # Processor time after which nothing more is tried: many times what WORK takes. On a busy machine
 # the same work takes longer, so from SOON on the search decides with what it has seen.
-MAX_SECONDS, SOON = 10.0, 0.6
-# Of the finalists together.
-LAST_WORK = 25e9
-FEW, SOME = 80, 300
-BEAM = 3
-FINALISTS = 4
+MAX_SECONDS, SOON = 4.5, 0.5
+# Of the finalists together, and of one guess on so many images as it may be scored on.
+LAST_WORK, MOST_WORK = 50e9, 12_000
+VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
+# In a map of all images together: dozens of maps are held at once.
+DECODED_NUMBERS = 600_000
+PROMISING, BEAM = 24, 3
+FINALISTS = 5
 # Below this, another ground, orientation or activation may hide the right geometry.
 DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
@@ -56,16 +60,28 @@ class Scorer:
         seconds: float = MAX_SECONDS,
     ) -> None:
         self._stack, self._tensors = stack, tensors
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         self.images, self.labels = images, labels
         self._scores: dict[Recipe, Score[Guess]] = {}
         self.left = WORK
         begins = time.thread_time()
         self._soon, self._ends = begins + SOON * seconds, begins + seconds
 
+    def decoded(
+        self, choices: Choices, ways: Sequence[Ways], starts: Sequence[Guess]
+    ) -> list[Guess]:
+        """The guesses that batch norms' statistics allow. starts: which fit the shapes."""
+        works = [start.recipe(self._stack).check(self._shapes) for start in starts[:8]]
+        cost = 4 * BEGINNINGS * max(work.cost for work in works)
+        largest = max(work.largest for work in works)
+        n = max(8, min(DECODED, int(WORK / 3 / cost), DECODED_NUMBERS // largest))
+        decoder = Decoder(self._stack, self._tensors, self.images[:n])
+        return decoder.guesses(choices, ways, PROMISING)
+
     def work(self, guess: Guess) -> int | None:
         """Multiplications per image; None where the guess does not fit the shapes."""
         try:
-            return self._network(guess.recipe(self._stack)).work.multiplications
+            return guess.recipe(self._stack).check(self._shapes).cost
         except ValueError:
             return None
 
@@ -88,14 +104,12 @@ class Scorer:
             raise InvalidCheckpoint(
                 "is a network that takes too long to rebuild; choose a smaller classifier"
             )
-        self.left -= CALL + (network.work.multiplications + IMAGE) * (n - done)
+        self.left -= CALL + network.work.cost * (n - done)
         with torch.inference_mode():
-            logits = network.logits(self.images[done:n])
+            logits, divergence = network.logits_and_divergence(self.images[done:n])
             likelihoods, predicted = likelihoods_of(logits, self.labels[done:n])
-            divergence = (
-                network.divergence(self.images[:FEW]) if known is None else known.divergence
-            )
         if known is not None:
+            divergence = (done * known.divergence + (n - done) * divergence) / n
             likelihoods = torch.cat([known.likelihoods, likelihoods])
             predicted = torch.cat([known.predicted, predicted])
         self._scores[recipe] = score = Score(guess, likelihoods, predicted, divergence)
@@ -118,13 +132,19 @@ class Scorer:
         return RebuiltNetwork(recipe, self._tensors)
 
 
-def search(choices: Choices, scorer: Scorer) -> Outcome[Guess] | None:
-    """Return the best guess; None where no geometry fits."""
+def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outcome[Guess] | None:
+    """Return the best guess; None where no geometry fits.
+
+    ways: for networks whose geometry batch norms can tell.
+    """
     starts = [choices.start(geometry) for geometry in choices.geometries]
     starts = [guess for guess in starts if scorer.work(guess) is not None]
     if not starts:
         return None
     few = _affordable(scorer, starts[0], FEW)
+    decoded = scorer.decoded(choices, ways, starts) if ways else []
+    every = [*starts[:1], *decoded, *starts[1:]]
+    starts = _promising(every, scorer, VERY_FEW, PROMISING)
     beam = scorer.best(starts, few, BEAM)
     if scorer.accuracy(beam[0]) < DOUBTFUL:
         varied = [
@@ -148,25 +168,37 @@ def search(choices: Choices, scorer: Scorer) -> Outcome[Guess] | None:
         if seen and scorer.left < WORK / 3:
             break
         seen |= dict.fromkeys(_climb(score.guess, choices, scorer, few, some))
+    # With the right activation and scaling, another geometry may do better.
+    leader = scorer.best(seen, some, 1)[0].guess
+    moved = [choices.moved(leader, start.geometry) for start in every]
+    seen |= dict.fromkeys(_promising([leader, *moved], scorer, few, 2 * FINALISTS))
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
-    work = scorer.work(best[0]) or 1
-    last = max(some, int(LAST_WORK / (2 * FINALISTS) / (work + IMAGE)))
     # Few images may have favoured a neighbour of the right guess.
     near = [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
-    top = scorer.best([*best, *near], last, 2 * FINALISTS)
+    best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
+    last = max(some, int(LAST_WORK / FINALISTS / (scorer.work(best[0]) or 1)))
+    top = scorer.best(best, last, FINALISTS)
     return decide(most_accurate_first(top, scorer.labels), scorer.labels)
+
+
+def _promising(guesses: list[Guess], scorer: Scorer, n: int, most: int) -> list[Guess]:
+    """The first guess, and those that do best on ``n`` images, of as many as a part allows."""
+    each = CALL + (scorer.work(guesses[0]) or 1) * n
+    affordable = max(PROMISING, int(WORK / 8 / each))
+    best = scorer.best(guesses[:affordable], n, most)
+    return list(dict.fromkeys([guesses[0], *(score.guess for score in best)]))
 
 
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
     """Fewer images for a large network."""
     work = scorer.work(guess) or 1
-    return max(24, min(n, int(WORK / 200 / (work + IMAGE))))
+    return max(VERY_FEW, min(n, int(n * WORK / MOST_WORK / work)))
 
 
 def _spread(guesses: list[Guess], scorer: Scorer, n: int) -> list[Guess]:
     """As many of the guesses, evenly taken, as half of the work allows."""
     work = scorer.work(guesses[0]) or 1
-    most = max(60, int(scorer.left / 4 / (CALL + (work + IMAGE) * n)))
+    most = max(60, int(scorer.left / 4 / (CALL + work * n)))
     return guesses[:: -(-len(guesses) // most)]
 
 
