@@ -22,8 +22,8 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist, frame_mnist
 from digitcnn.digits.idx import write_idx
-from digitcnn.digits.own_values import WORDS
 from digitcnn.digits.own_set import read_own_set
+from digitcnn.digits.own_values import WORDS
 from digitcnn.errors import DigitCNNError
 
 
