@@ -419,7 +419,7 @@ def test_digits_are_read_far_better_once_framed(real_data: Path, reader) -> None
 def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(
     real_data: Path, reader
 ) -> None:
-    images, truth = digits(real_data / "mnist", "t10k", 300)
+    images, truth = digits(real_data / "mnist", "t10k", 100)
     random = np.random.default_rng(0)
     redrawn = []
     for image in images:
