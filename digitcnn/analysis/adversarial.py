@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from digitcnn.analysis.shared_cache import Progress
-from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
@@ -72,10 +73,15 @@ def smallest_change(
         if not bool(found.any()):
             return None
         change = changes[int(found.nonzero()[0])]
-        lines = torch.linspace(0, 1, _ROWS + 1)[1:, None, None] * change
-        changed = classifier.logits((ink + lines).round()).argmax(1) != answer
-        # The line's end changes the prediction, as found above.
-        change = (ink + lines[int(changed.nonzero()[0])]).round() - ink
+        start, end = 0.0, 1.0
+        for _ in range(2):  # to an eighth of the change, then to a 64th
+            shares = torch.linspace(start, end, 9)
+            moved = ink + shares[1:, None, None] * change
+            changed = classifier.logits(moved.round()).argmax(1) != answer
+            changed[-1] = True  # as found above
+            first = int(changed.nonzero()[0])
+            start, end = shares[first : first + 2].tolist()
+        change = (ink + end * change).round() - ink
         size = float(change.norm()) / 255
         images, logits = _line(classifier, ink, change)
         noise = _noise(ink.expand(TRIES, -1, -1), size, seed)
@@ -103,29 +109,27 @@ def attack(
     """
     inks = images.float()
     reach = 255 * radii[:, None, None]
-    rows = torch.arange(len(inks), device=inks.device)
-    result = change = torch.zeros_like(inks)
-    broken = torch.zeros_like(answers, dtype=torch.bool)
+    changes = torch.zeros_like(inks)
+    left = torch.arange(len(inks), device=inks.device)  # whose predictions have not changed yet
     for _ in range(steps):
         # A change has to work in whole pixel values.
-        moved = (inks + change).round().requires_grad_()
+        moved = (inks[left] + changes[left]).round().requires_grad_()
         logits = classifier.logits(moved)
-        result = torch.where(broken[:, None, None], result, change)
-        broken = broken | (logits.argmax(1) != answers)
-        if bool(broken.all()):
-            return result
-        others = logits.clone()
-        others[rows, answers] = -torch.inf
-        lead = logits[rows, answers] - others.amax(1)
+        unchanged = logits.argmax(1) == answers[left]
+        if not bool(unchanged.any()):
+            break
+        own = functional.one_hot(answers[left], CLASSES).bool()
+        lead = logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
         (gradient,) = torch.autograd.grad(lead.sum(), moved)
+        left, moved, gradient = left[unchanged], moved[unchanged], gradient[unchanged]
         # Towards paper where there is none, and ink where it is full, there is no way.
         blocked = ((moved <= 0) & (gradient > 0)) | ((moved >= 255) & (gradient < 0))
         gradient = torch.where(blocked, 0.0, gradient)
         step = gradient / _norms(gradient).clamp(min=1e-12)
-        change = change - (2.5 / steps) * reach * step
-        change = change * (reach / _norms(change).clamp(min=1e-12)).clamp(max=1)
-        change = (inks + change).clamp(0, 255) - inks
-    return torch.where(broken[:, None, None], result, change)
+        change = changes[left] - (2.5 / steps) * reach[left] * step
+        change = change * (reach[left] / _norms(change).clamp(min=1e-12)).clamp(max=1)
+        changes[left] = (inks[left] + change).clamp(0, 255) - inks[left]
+    return changes
 
 
 @dataclass(frozen=True)
