@@ -76,8 +76,8 @@ class Tile(TypedDict):
 class Outcome(TypedDict):
     """What a finished experiment found; accuracies and differences are fractions.
 
-    difference, low, high: the answer to the first question. tests: titles. a, b: the two sides of
-    the first question. only_a, only_b: images that one of them gets right more often.
+    verdict, difference, low, high: the answer to the first question. tests: titles. a, b: the two
+    sides of the first question. only_a, only_b: images that one of them gets right more often.
     findings: further sentences.
     """
 
@@ -143,10 +143,10 @@ def conclude(
     tested: by training, one per test in the experiment's order.
     """
     sides = _Sides(experiment, tested)
-    verdict, estimate = sides.between_arms() if experiment.questions else sides.among_seeds()
+    answers, estimate = sides.between_arms() if experiment.questions else sides.among_seeds()
     arms = [sides.arm(label, histories) for label in sides.labels]
     return {
-        "verdict": verdict,
+        "verdict": answers[0],
         "difference": estimate.mean,
         "low": estimate.low,
         "high": estimate.high,
@@ -157,7 +157,7 @@ def conclude(
         "b": sides.b,
         "only_a": sides.tiles(1),
         "only_b": sides.tiles(-1),
-        "findings": [*sides.predicted_digits(), *findings],
+        "findings": [*answers[1:], *sides.predicted_digits(), *findings],
     }
 
 
@@ -194,7 +194,7 @@ class _Sides:
             "curve": curve(own, max(len(rows) for rows in own)),
         }
 
-    def between_arms(self) -> tuple[str, Estimate]:
+    def between_arms(self) -> tuple[list[str], Estimate]:
         """Answer the experiment's questions; the first one's difference is the verdict's."""
         sentences, estimates = [], []
         tests = [test.label for test in self.experiment.tests]
@@ -209,9 +209,9 @@ class _Sides:
         self.a, self.b = first.a, first.b
         test = tests.index(first.test)
         self.of_a, self.of_b = self.models(self.a, test), self.models(self.b, test)
-        return " ".join(sentences), estimates[0]
+        return sentences, estimates[0]
 
-    def among_seeds(self) -> tuple[str, Estimate]:
+    def among_seeds(self) -> tuple[list[str], Estimate]:
         """Compare the best and the worst model of the only arm on the first test."""
         seeds = [seed for _, seed in self.tested]
         models = self.models(self.labels[0], 0)
@@ -230,14 +230,15 @@ class _Sides:
         self.a, self.b = names[best], names[worst]
         self.of_a, self.of_b = [models[best]], [models[worst]]
         limit = 100 * detectable_between_single_runs(accuracies)
-        return (
+        return [
             f"Of {len(names)} trainings of one recipe, the best ({self.a}, "
             f"{100 * max(accuracies):.2f}%) and the worst ({self.b}, {100 * min(accuracies):.2f}%) "
             f"differ by {estimate.points} on {len(models[0].images):,} images of "
-            f"{self.titles[0]}, and it is luck: only the seed differs. The standard deviation is "
-            f"{100 * stdev(accuracies):.2f} points, so two single runs must differ by more "
-            f"than {limit:.2f} points before anything but the seed is a likely cause."
-        ), estimate
+            f"{self.titles[0]}, and it is luck: only the seed differs.",
+            f"The standard deviation is {100 * stdev(accuracies):.2f} points, so two single runs "
+            f"must differ by more than {limit:.2f} points before anything but the seed is a likely "
+            "cause.",
+        ], estimate
 
     def tiles(self, sign: int) -> list[Tile]:
         """Return images that a (sign 1) or b (sign -1) gets right more often, clearest first."""

@@ -126,8 +126,8 @@ def result(experiment: Experiment, group: Group) -> Markup:
             for place, (choice, count) in enumerate(zip(experiment.choices, counts, strict=False))
         ],
         sides=[
-            (f"Right only with {outcome['a']}", _tiles(outcome["only_a"])),
-            (f"Right only with {outcome['b']}", _tiles(outcome["only_b"])),
+            (f"Images that only “{outcome[side]}” gets right", _tiles(tiles))
+            for side, tiles in (("a", outcome["only_a"]), ("b", outcome["only_b"]))
         ],
         runs=table(
             ["Run", "Trained with", "Seed", f"Accuracy on {outcome['tests'][0]}", "Checkpoint"],
@@ -172,7 +172,7 @@ def _chart(experiment: Experiment, curves: Sequence[tuple[str, Sequence[Point]]]
             )
     shares = [(part, str(part)) for part in range(0, 101, 25)]
     return chart(
-        "Accuracy on the held-out images (%)",
+        f"Accuracy on the held-out{' and the training' * experiment.training_curve} images (%)",
         count_axis("Epoch", epochs) if same else Axis("Part of training (%)", 0, 100, shares),
         linear_axis("Accuracy (%)", [*(values or [90.0]), 100.0], bounds=(0, 100)),
         series,
