@@ -40,6 +40,8 @@ TERMS = {
     "support": "Number of images of the digit",
     "temperature": "Divides the model's scores before they become probabilities; above 1 it lowers "
     "the confidence",
+    "training accuracy": "On the training images as the last epoch showed them; augmentation makes "
+    "them harder",
     "upper bound": "The largest deviation that independent masks can cause on so many images",
 }
 

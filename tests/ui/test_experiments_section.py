@@ -88,7 +88,7 @@ def test_visitor_starts_stops_and_deletes_nothing(
 def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    updates = handlers["catch_up"](request(), "luck", ExperimentsView())[1:]
+    updates = handlers["refresh_all"](request(), "luck", ExperimentsView())[1:]
     shown = updates[RESULT]
     outcome = newest(workspace).outcome
     assert outcome is not None
@@ -99,7 +99,7 @@ def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     assert "ran on small digits" in shown
     assert newest(workspace).predictions == (0, 1, 0)
     assert "finished" in updates[STATUS]
-    again = handlers["catch_up"](request(), "luck", updates[VIEW])[1:]
+    again = handlers["refresh_all"](request(), "luck", updates[VIEW])[1:]
     assert again == [gr.skip()] * len(updates)
 
 
@@ -151,11 +151,11 @@ def test_runs_are_one_row_and_never_chosen_by_themselves(workspace: Workspace) -
 
     async def built() -> RunsSection:
         with gr.Blocks(analytics_enabled=False):
-            return RunsSection(workspace, access, gr.Textbox(), [])
+            return RunsSection(workspace, access, [])
 
-    table, choice, *_ = run_async(built())._all_updates(None)
-    assert f"{newest(workspace).name} (2 runs)" in table
-    assert choice.constructor_args["value"] is None
+    section = run_async(built())
+    assert f"{newest(workspace).name} (2 runs)" in section.html()
+    assert section.resumable() == ""
     with pytest.raises(Exception, match="delete its outcome in Experiments"):
         workspace.job.delete(workspace.runs.records()[0].name)
     models = Models(workspace)

@@ -139,13 +139,13 @@ def test_settings_of_a_run_are_reused(
 def test_table_is_sent_where_it_has_changed(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    updates = handlers["catch_up"](request(), TrainTabView(), *EXPERIMENTS)
+    updates = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
     assert "90.00% (76.95 to 96.04)" in updates[7]
     assert updates[6].value == "Resume mine", "an interrupted run can be resumed at once"
     seen = updates[9]
-    assert handlers["catch_up"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
+    assert handlers["refresh_all"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
     workspace.runs.create(dataclasses.replace(CONFIG, batch_size=32), "newer")
-    table = handlers["catch_up"](request(), seen, *EXPERIMENTS)[7]
+    table = handlers["refresh_all"](request(), seen, *EXPERIMENTS)[7]
     assert 'data-run="newer"' in table
     assert "Batch size" in table
 
@@ -165,12 +165,12 @@ def test_failing_update_is_a_status_line_and_logged_once(
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             # No view of a page: it raises.
-            updates = handlers["catch_up"](request(), None, *EXPERIMENTS)
+            updates = handlers["refresh_all"](request(), None, *EXPERIMENTS)
             assert "The status is unavailable" in updates[1]
     assert len(caplog.records) == 1
-    handlers["catch_up"](request(), TrainTabView(), *EXPERIMENTS)
+    handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
     with caplog.at_level(logging.ERROR):
-        handlers["catch_up"](request(), None, *EXPERIMENTS)
+        handlers["refresh_all"](request(), None, *EXPERIMENTS)
     assert len(caplog.records) == 2
 
 
