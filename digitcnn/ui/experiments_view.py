@@ -126,8 +126,11 @@ def result(experiment: Experiment, group: Group) -> Markup:
             for place, (choice, count) in enumerate(zip(experiment.choices, counts, strict=False))
         ],
         sides=[
-            (f"Images that only “{outcome[side]}” gets right", _tiles(tiles))
-            for side, tiles in (("a", outcome["only_a"]), ("b", outcome["only_b"]))
+            (f"Images that only “{side}” gets right", _tiles(tiles))
+            for side, tiles in (
+                (outcome["a"], outcome["only_a"]),
+                (outcome["b"], outcome["only_b"]),
+            )
         ],
         runs=table(
             ["Run", "Trained with", "Seed", f"Accuracy on {outcome['tests'][0]}", "Checkpoint"],
