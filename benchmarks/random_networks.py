@@ -251,5 +251,7 @@ def _operator(module: nn.Module) -> tuple[str, dict[str, Any]]:
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         kind = "MaxPool" if isinstance(module, nn.MaxPool2d) else "AveragePool"
         return kind, {"kernel_shape": [2, 2], "strides": [2, 2]}
-    names = {"ReLU": "Relu", "BatchNorm2d": "BatchNormalization", "Dropout": "Identity"}
+    names = {
+        "ReLU": "Relu", "ELU": "Elu", "BatchNorm2d": "BatchNormalization", "Dropout": "Identity",
+    }  # fmt: skip
     return names.get(type(module).__name__, type(module).__name__), {}

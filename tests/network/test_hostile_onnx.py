@@ -315,24 +315,58 @@ def test_a_model_that_computes_for_too_long_is_ended() -> None:
     assert workers.count() == 0
 
 
-def test_a_process_that_sleeps_or_babbles_is_ended(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    plain = program(saved(reshaping(("N", 784))))
-    script.write_text("import time\ntime.sleep(600)")
-    workers = Workers(limits=Limits(start=0.5), command=(sys.executable, str(script)))
-    with pytest.raises(InvalidCheckpoint, match=r"gave no answer within 0 s|within 1 s"):
-        workers.cost(plain)
+def fake(folder: Path, source: str, **limits: Any) -> Workers:
+    """Workers whose process runs ``source``, with its socket as ``s``, instead of a model."""
+    script = folder / "worker.py"
     script.write_text(
-        "import socket, sys, time\ns = socket.socket(fileno=int(sys.argv[1]))\n"
-        "s.sendall(b'{\"bytes\": 99999999}' * 20000)\ntime.sleep(600)"
+        f"import socket, sys, time\ns = socket.socket(fileno=int(sys.argv[1]))\n{source}"
     )
-    workers = Workers(command=(sys.executable, str(script)))
-    with pytest.raises(InvalidCheckpoint, match="unreadable answer"):
-        workers.cost(plain)
-    script.write_text("import sys\nsys.exit(3)")
-    with pytest.raises(InvalidCheckpoint, match="does not let digitcnn limit the memory"):
-        Workers(command=(sys.executable, str(script))).cost(plain)
+    return Workers(limits=Limits(**limits), command=(sys.executable, str(script)))
+
+
+LOADED = """s.sendall(b'{"cost": 1, "bytes": 0}\\n')\n"""
+SLEEP = "time.sleep(600)"
+FAKES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "never loads": (SLEEP, {"start": 0.5}, "gave no answer within 0 s"),
+    "never answers": (LOADED + SLEEP, {"wall": 0.5}, "gave no answer within 0 s"),
+    "a line without end": (
+        "s.sendall(b'{\"bytes\": 99999999}' * 20000)\n" + SLEEP, {"start": 30.0}, "unreadable",
+    ),
+    "a terabyte": (
+        "s.sendall(b'{\"bytes\": 1000000000000}\\n')\n" + SLEEP, {"start": 30.0}, "unreadable",
+    ),
+    "unlimited memory": ("sys.exit(3)", {}, "does not let digitcnn limit the memory"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_a_process_that_sleeps_or_babbles_is_ended(name: str, tmp_path: Path) -> None:
+    source, limits, reason = FAKES[name]
+    workers = fake(tmp_path, source, **limits)
+    with pytest.raises(InvalidCheckpoint, match=reason):
+        workers.run(program(saved(reshaping(("N", 784)))), IMAGES, 1, "logits")
     assert workers.count() == 0
+
+
+def test_nan_for_some_images_is_an_error_when_they_are_asked() -> None:
+    """0 / 0 for a blank image alone."""
+    value = reshaping(("N", 784))
+    value.graph.node.extend(
+        [
+            make("Add", ["images", "one"], ["ink"]),
+            make("ReduceMax", ["ink"], ["most"], axes=[1], keepdims=1),
+            make("Div", ["most", "most"], ["k"]),
+            make("Add", ["logits", "k"], ["sum"]),
+        ]
+    )
+    value.graph.initializer.append(helper.make_tensor("one", FLOAT, [1], [1.0]))
+    value.graph.output[0].name = "sum"
+    classifier = load(saved(value), "x.onnx", digits=training_digits).classifier
+    images = training_digits().images[:3].clone()
+    assert bool(classifier.logits(images).isfinite().all())
+    images[1] = 0
+    with pytest.raises(CheckpointError, match="NaN or infinite numbers for some images"):
+        classifier.logits(images)
 
 
 def test_at_most_two_processes_live_at_once_and_models_take_turns() -> None:

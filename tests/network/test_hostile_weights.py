@@ -258,5 +258,7 @@ def test_a_search_that_takes_too_long_ends() -> None:
     images, labels = torch.zeros(8, 28, 28), torch.zeros(8, dtype=torch.long)
     tensors = {"l.weight": torch.zeros(10, 784)}
     assert Scorer(stack, tensors, images, labels).score(guess, 8) is not None
+    late = Scorer(stack, tensors, images, labels, seconds=-1.0)
+    assert late.score(guess, 8) is None
     with pytest.raises(CheckpointError, match="too long"):
-        Scorer(stack, tensors, images, labels, seconds=-1.0).score(guess, 8)
+        late.best([guess], 8, 1)

@@ -119,13 +119,13 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
             other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
             and other.divergence <= best.divergence + NEARLY_AS_CLOSE
         )
-        lead = _paired_p(other.likelihoods - best.likelihoods)
+        lead = _paired_p(-_difference(best, other))
         if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
             best = other
             break
     accuracy, images = best.accuracy(labels), len(best.predicted)
     for other in scores:
-        difference = best.likelihoods - other.likelihoods
+        difference = _difference(best, other)
         is_plausible = other.guess.cost < best.guess.cost + IMPLAUSIBLE
         if not is_plausible and _paired_p(-difference) >= P_VALUE:
             continue
@@ -137,7 +137,14 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
 
 def _agreement(one: Score[G], other: Score[G]) -> float:
     """The share of images to which both give the same digit."""
-    return float((one.predicted == other.predicted).double().mean())
+    n = min(len(one.predicted), len(other.predicted))
+    return float((one.predicted[:n] == other.predicted[:n]).double().mean())
+
+
+def _difference(one: Score[G], other: Score[G]) -> Tensor:
+    """By how much the one is likelier, on each of the images that both were scored on."""
+    n = min(len(one.likelihoods), len(other.likelihoods))
+    return one.likelihoods[:n] - other.likelihoods[:n]
 
 
 def _paired_p(difference: Tensor) -> float:

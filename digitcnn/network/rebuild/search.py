@@ -32,11 +32,11 @@ from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
 # as CALL of them, besides the network's own.
 WORK, CALL = 70e9, 15e6
-# Processor time after which nothing more is tried: many times what WORK takes. On a busy machine
-# the same work takes longer, so from SOON on the search decides with what it has seen.
-MAX_SECONDS, SOON = 4.5, 0.5
+# Processor time after which nothing more is scored. On a busy machine the same work takes longer,
+# so from this share of it on, no further choices are tried.
+MAX_SECONDS, SOON = 4.0, 0.45
 # Of the finalists together, and of one guess on so many images as it may be scored on.
-LAST_WORK, MOST_WORK = 50e9, 12_000
+LAST_WORK, MOST_WORK = 35e9, 12_000
 VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
 # In a map of all images together: dozens of maps are held at once.
 DECODED_NUMBERS = 600_000
@@ -86,7 +86,10 @@ class Scorer:
             return None
 
     def score(self, guess: Guess, n: int) -> Score[Guess] | None:
-        """The score on at least the first ``n`` images; None for a guess that does not fit."""
+        """The score on at least the first ``n`` images; None for a guess that does not fit.
+
+        Once the time is up, what is known of it, or None.
+        """
         recipe = guess.recipe(self._stack)
         known = self._scores.get(recipe)
         done = 0 if known is None else len(known.likelihoods)
@@ -101,9 +104,7 @@ class Scorer:
         if now > self._soon:
             self.left = min(self.left, -1.0)
         if now > self._ends:
-            raise InvalidCheckpoint(
-                "is a network that takes too long to rebuild; choose a smaller classifier"
-            )
+            return known
         self.left -= CALL + network.work.cost * (n - done)
         with torch.inference_mode():
             logits, divergence = network.logits_and_divergence(self.images[done:n])
@@ -116,12 +117,19 @@ class Scorer:
         return score
 
     def best(self, guesses: Iterable[Guess], n: int, most: int) -> list[Score[Guess]]:
-        """The best of many guesses on ``n`` images, one of each recipe."""
+        """The best of many guesses on ``n`` images, one of each recipe.
+
+        Raises InvalidCheckpoint where there was no time for any.
+        """
         scores: dict[Recipe, Score[Guess]] = {}
         for guess in guesses:
             score = self.score(guess, n)
             if score is not None:
                 scores.setdefault(guess.recipe(self._stack), score)
+        if not scores:
+            raise InvalidCheckpoint(
+                "is a network that takes too long to rebuild; choose a smaller classifier"
+            )
         return sorted(scores.values(), key=lambda score: -score.fit(n))[:most]
 
     def accuracy(self, score: Score[Guess]) -> float:
