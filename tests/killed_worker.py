@@ -1,6 +1,6 @@
-"""A process that is to be killed: trains, keeps verdicts and downloads, and says what it has done.
+"""A process that is to be killed: trains, stores feedback and downloads, and reports what it did.
 
-Run with the folder and the address of a download; every line it prints was done before.
+Run with the folder and the address of a download. A line is printed after what it reports is done.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CONTENT = {
 _OUT = threading.Lock()
 
 
-def say(*words: object) -> None:
-    """One whole line: threads that print by themselves write into each other's."""
+def report(*words: object) -> None:
+    """Print one whole line: lines that threads print by themselves would mix."""
     with _OUT:
         sys.stdout.write(" ".join(map(str, words)) + "\n")
         sys.stdout.flush()
@@ -61,7 +61,7 @@ def open_workspace(folder: Path) -> Workspace:
 
 
 def train(workspace: Workspace, stamp: str) -> None:
-    """Go on with every run that was cut off, then train new ones."""
+    """Resume every run that was interrupted, then train new ones."""
     config = TrainingConfig(digits="small", epochs=2, train_images=64, batch_size=16)
     left = [record.name for record in workspace.runs.records() if record.state != FINISHED]
     for number in range(1000):
@@ -74,21 +74,21 @@ def train(workspace: Workspace, stamp: str) -> None:
         while (view := workspace.job.view()).state == RUNNING:
             if len(view.history) > seen:
                 seen = len(view.history)
-                say("seen", name, seen)
+                report("seen", name, seen)
             time.sleep(0.002)
         if view.state == FINISHED:
-            say("finished", name)
+            report("finished", name)
         else:
-            say("trouble", name, view.state, view.message)
+            report("trouble", name, view.state, view.message)
 
 
-def judge(workspace: Workspace, stamp: str) -> None:
+def give_feedback(workspace: Workspace, stamp: str) -> None:
     image = synthetic.draw("synthetic", "test", images=10).images[0]
     for number in range(1_000_000):
         workspace.feedback.record(
             sample(visitor="visitor", sketch_id=f"{stamp}-{number}", image=image)
         )
-        say("kept", f"{stamp}-{number}")
+        report("saved", f"{stamp}-{number}")
 
 
 def fetch(folder: Path, place: str) -> None:
@@ -98,7 +98,7 @@ def fetch(folder: Path, place: str) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for _ in source(place).fetch("train", target, 5.0):
             pass
-        say("fetched", target.name)
+        report("fetched", target.name)
         for file in target.iterdir():
             file.unlink()
 
@@ -106,7 +106,7 @@ def fetch(folder: Path, place: str) -> None:
 def main(folder: Path, place: str, stamp: str) -> None:
     torch.set_num_threads(1)
     workspace = open_workspace(folder)
-    threading.Thread(target=judge, args=(workspace, stamp), daemon=True).start()
+    threading.Thread(target=give_feedback, args=(workspace, stamp), daemon=True).start()
     threading.Thread(target=fetch, args=(folder, place), daemon=True).start()
     train(workspace, stamp)
 

@@ -291,7 +291,7 @@ def check_what_is_left(folder: Path, lines: list[list[str]]) -> None:
     for checkpoint in workspace.checkpoints.list():
         assert isinstance(checkpoint, Checkpoint), checkpoint
 
-    saved = {words[1] for words in lines if words[0] == "kept"}
+    saved = {words[1] for words in lines if words[0] == "saved"}
     assert saved <= {entry.sketch_id for entry in workspace.feedback.entries()}
     assert workspace.feedback.notice is None
 
