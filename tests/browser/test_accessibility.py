@@ -11,6 +11,8 @@ from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
+from digitcnn.web.terms import TERMS
+
 pytestmark = pytest.mark.browser
 
 TABS = ("Sketchpad", "Train", "Evaluate", "Compare", "Stability")
@@ -98,3 +100,21 @@ def test_nothing_moves_for_people_who_asked_for_no_motion(page: Any) -> None:
         }).map((element) => element.outerHTML.slice(0, 80))"""
     )
     assert moving == []
+
+
+def test_a_term_explains_itself_to_mouse_keyboard_and_finger(page: Any) -> None:
+    page.get_by_role("tab", name="Sketchpad", exact=True).click()
+    term = page.locator(".adapt .term")
+    tooltip = page.locator(".tooltip")
+    term.hover()
+    expect(tooltip).to_have_text(TERMS["held-out"])
+    page.keyboard.press("Escape")
+    expect(tooltip).to_be_hidden()
+    term.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    expect(tooltip).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(tooltip).to_be_hidden()
+    term.dispatch_event("click")  # as a finger's
+    expect(tooltip).to_be_visible()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+import pytest
 from coroutines import run_async
 
+from digitcnn.errors import ConfigError
 from digitcnn.ui.access import Access
 from digitcnn.ui.page import build_page
 from digitcnn.ui.toasts import toasting
@@ -34,3 +36,15 @@ def test_handlers_of_buttons_use_the_queue_since_gradio_shows_no_other_errors(
     assert len(pressed) > 15
     silent = [handler.fn.__qualname__ for handler in pressed if handler.queue is False]
     assert silent == []
+
+
+def test_the_error_of_a_field_names_it() -> None:
+    @toasting
+    def handler() -> None:
+        raise ConfigError("The <value> is 0; choose 1.", field="epochs")
+
+    with pytest.raises(gr.Error) as raised:
+        handler()
+    assert raised.value.message == (
+        '<span class="field-problem epochs">The &lt;value&gt; is 0; choose 1.</span>'
+    )

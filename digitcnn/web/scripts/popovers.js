@@ -10,6 +10,15 @@ const EDGE = 8; // between a popover and the window's edge
  */
 export function showAt(popover, anchor) {
   popover.showPopover();
+  placeAt(popover, anchor);
+}
+
+/**
+ * Places an open popover anew, as after scrolling.
+ * @param {HTMLElement} popover
+ * @param {Element} anchor
+ */
+export function placeAt(popover, anchor) {
   const box = anchor.getBoundingClientRect();
   const below = box.bottom + GAP;
   const fits = below + popover.offsetHeight + EDGE <= innerHeight;

@@ -2,7 +2,7 @@
 // the mouse alone, and late.
 
 import { make } from "./dom.js";
-import { showAt } from "./popovers.js";
+import { placeAt, showAt } from "./popovers.js";
 
 const TITLED = ":is(.term, .button, .badge, .table-view thead button)";
 const HOVER = 300; // milliseconds that the pointer rests before the tooltip comes
@@ -69,4 +69,11 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape") hide();
 });
-addEventListener("scroll", hide, { capture: true, passive: true });
+// Focus by keyboard scrolls to the element.
+addEventListener(
+  "scroll",
+  () => {
+    if (shown && tooltip?.matches(":popover-open")) placeAt(tooltip, shown);
+  },
+  { capture: true, passive: true },
+);
