@@ -338,10 +338,9 @@ class TrainTab:
         return gr.Button(f"Resume {run}", visible=bool(run))
 
     def _status(self, view: TrainingView, previous: RunRecord | None) -> Markup:
-        models = [] if previous is None else [model_of(previous)]
-        if view.ended is not None and view.ended.checkpoint is not None:
-            models.insert(0, view.ended.checkpoint.stem)
-        return training_status(view, str(self._workspace.compute), models)
+        saved = view.ended.checkpoint if view.ended else None
+        models = (saved.stem if saved else "", model_of(previous) if previous else "")
+        return training_status(view, str(self._workspace.compute), list(filter(None, models)))
 
 
 class _RepeatedFailure:
