@@ -55,7 +55,7 @@ PANELS = {
     "step_through": "#panel-step-through",
     "break_it": "#panel-break-it",
 }
-SEEN_AT = {"answer": "#pad-answer", **PANELS}
+SEEN_AT = {"predict": "#pad-answer", **PANELS}
 
 # Notes each position of the pen, and of each answer when it was asked for and when it was seen.
 WATCH_PAD = """(seenAt) => {
@@ -148,9 +148,9 @@ class Pad:
     def stroke(self, *others: str) -> dict[str, list[float]]:
         """Milliseconds from pen to answer, for every position of the pen.
 
-        Of the pad (``answer``) and of the panels named in ``others``.
+        Of the pad (``predict``) and of the panels named in ``others``.
         """
-        names = ["answer", *others]
+        names = ["predict", *others]
         draw(self.page, self.box, self.strokes)
         self.strokes += 1
         self.page.wait_for_function(ALL_SEEN, arg=names)
@@ -166,7 +166,7 @@ class Pad:
         }
 
     def draw(self, strokes: int, *others: str) -> dict[str, list[float]]:
-        waits: dict[str, list[float]] = {name: [] for name in ("answer", *others)}
+        waits: dict[str, list[float]] = {name: [] for name in ("predict", *others)}
         for _ in range(strokes):
             for name, found in self.stroke(*others).items():
                 waits[name] += found
@@ -259,7 +259,7 @@ def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], dict[str, li
     while len(app.epoch_seconds()) < EPOCHS:
         who = WHO_DRAWS[(len(app.epoch_seconds()) - 1) % len(WHO_DRAWS)]
         if who == HERE:
-            waits += pad.stroke()["answer"]
+            waits += pad.stroke()["predict"]
         elif who == ELSEWHERE:
             draw_elsewhere(app)
         else:
@@ -285,10 +285,10 @@ def beside_panel(pad: Pad, panel: str, strokes: int) -> dict[str, list[float]]:
     for _ in range(3):
         pad.choose()
         pad.stroke()  # what the panel was asked is answered
-        alone += pad.draw(strokes // 3)["answer"]
+        alone += pad.draw(strokes // 3)["predict"]
         pad.choose(panel)
         waits = pad.draw(strokes // 3, panel)
-        beside += waits["answer"]
+        beside += waits["predict"]
         own += waits[panel]
     return {f"without {panel}": alone, f"beside {panel}": beside, f"{panel}'s own answer": own}
 
@@ -327,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for _ in range(3):
             pad.page.bring_to_front()
             pad.stroke()  # the other page is closed, and its work done
-            ours += pad.draw(args.strokes // 3)["answer"]
+            ours += pad.draw(args.strokes // 3)["predict"]
             # Its canvas keeps the processor busy: it is open only while it is drawn on.
             stock = Stock(browser, url)
             theirs += stock.draw(max(1, args.strokes // 10))
