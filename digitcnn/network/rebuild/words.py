@@ -161,8 +161,11 @@ def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
         )
     assert outcome.runner_up is not None
     other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
+    one, two = _inferred(outcome, stack), _inferred(other, stack)
+    ways = (
+        f"{one}, or {two}," if one != two else f"{one}, pooled or padded in one place or another,"
+    )
     return (
-        f"is a {describe(stack)}, but its weights do not say how it computes: "
-        f"{_inferred(outcome, stack)}, or {_inferred(other, stack)}, read {where} equally well "
-        f"with different answers; save the whole module with torch.save"
+        f"is a {describe(stack)}, but its weights do not say how it computes: {ways} read {where} "
+        "equally well with different answers; save the whole module with torch.save"
     )
