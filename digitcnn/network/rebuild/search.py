@@ -35,13 +35,16 @@ WORK, CALL = 70e9, 15e6
 # Processor time after which nothing more is scored. On a busy machine the same work takes longer,
 # so from this share of it on, no further choices are tried.
 MAX_SECONDS, SOON = 4.0, 0.45
-# Of the finalists together, and of one guess on so many images as it may be scored on.
-LAST_WORK, MOST_WORK = 35e9, 12_000
+# Of the finalists together.
+LAST_WORK = 35e9
+# Of an image: a network that takes more is scored on fewer images.
+USUAL_WORK = 6e6
+# Images that guesses are scored on, more of them the fewer guesses are left.
 VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
-# In a map of all images together: dozens of maps are held at once.
+# Numbers in a map of all decoded images together: dozens of maps are held at once.
 DECODED_NUMBERS = 600_000
-PROMISING, BEAM = 24, 3
-FINALISTS = 5
+# Guesses that are left after a round.
+PROMISING, BEAM, FINALISTS = 24, 3, 5
 # Below this, another ground, orientation or activation may hide the right geometry.
 DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
@@ -200,7 +203,7 @@ def _promising(guesses: list[Guess], scorer: Scorer, n: int, most: int) -> list[
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
     """Fewer images for a large network."""
     work = scorer.work(guess) or 1
-    return max(VERY_FEW, min(n, int(n * WORK / MOST_WORK / work)))
+    return max(VERY_FEW, min(n, int(n * USUAL_WORK / work)))
 
 
 def _spread(guesses: list[Guess], scorer: Scorer, n: int) -> list[Guess]:
