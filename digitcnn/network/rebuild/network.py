@@ -31,8 +31,8 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hardswish": functional.hardswish,
     "mish": functional.mish,
 }
-# Numbers in the largest map of a batch: 40 MB in float32.
-BATCH_NUMBERS = 10_000_000
+# Numbers in the largest map of a batch: 16 MB in float32, and a layer needs several maps at once.
+BATCH_NUMBERS = 4_000_000
 
 
 class RebuiltNetwork(nn.Module):
