@@ -32,8 +32,10 @@ EXPERIMENT = Experiment(
         "Each step moves the weights against the gradient, by an amount that the learning rate "
         "sets. Steps that are too small go in the right direction, but five epochs end long before "
         "they arrive: the curve still rises at the end. Steps that are too large jump over the "
-        "valleys of the loss to where no gradient leads back, so the network ends as it began, at "
-        "the 10% of guessing."
+        "valleys of the loss, often to where no gradient leads back. Whether a network recovers "
+        "is then luck: one seed may end at the 10% of guessing, another far below the middle rate. "
+        "Seeds that differ so much make a wide interval, which can include zero although every "
+        "one of them is worse."
     ),
     next_steps=(
         "Train with 0.00003 for 40 epochs: does it catch up? Then look for the largest rate that "
