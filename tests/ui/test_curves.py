@@ -53,4 +53,6 @@ def test_samples_are_a_digit_of_each_kind_and_the_most_confident_errors() -> Non
     html = curves(dataclasses.replace(view_with(35), samples=samples))
     assert "digits after epoch 3, as the network sees and reads them" in html
     assert "A 7, predicted as 1 with " in html
+    right = dataclasses.replace(samples, errors=())
+    assert "No errors on" in curves(dataclasses.replace(view_with(35), samples=right))
     assert "appear here after the first epoch" in curves(view_with(35))
