@@ -51,13 +51,11 @@ def serve(*arguments: str) -> int:
 class App:
     """A running app with its own folders.
 
-    It is forked from a process that has imported everything, or, as a ``new_process``, started by
+    It is forked from a process that has imported everything or, with ``new_process``, started by
     ``python app.py``: for variables that libraries read when they are imported.
 
-    Args:
-        environment: Variables beside those of the tests.
-        port: That of an app that has ended.
-        target: What the fork runs.
+    environment: variables in addition to those of the tests. port: that of an app that has ended.
+    target: what the fork runs.
     """
 
     def __init__(

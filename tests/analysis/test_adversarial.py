@@ -122,7 +122,7 @@ def test_accuracy_falls_with_the_size_of_the_attack_and_less_with_noise() -> Non
     assert seen == [(4, 16), (8, 16), (12, 16), (16, 16)]
 
 
-def test_an_attack_ends_where_its_progress_raises() -> None:
+def test_an_attack_ends_when_its_progress_raises() -> None:
     def end(done: int, total: int) -> None:
         raise KeyboardInterrupt
 

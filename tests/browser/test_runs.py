@@ -113,7 +113,7 @@ def test_ticked_runs_are_compared(page: Any, app: App) -> None:
     expect(compare).to_be_disabled()
     for name in names:
         page.get_by_role("checkbox", name=f"Choose {name} to compare").check()
-    # The table comes anew with another run: what was ticked stays ticked.
+    # Another run renders the table again: ticked runs stay ticked.
     lay_run(app.folder, "another", TrainingConfig(digits="small"))
     page.locator("#runs-table").get_by_role("rowheader", name="another").wait_for()
     expect(page.locator("#runs-table input:checked")).to_have_count(2)

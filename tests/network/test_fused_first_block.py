@@ -26,7 +26,7 @@ def layers() -> tuple[nn.Conv2d, nn.BatchNorm2d]:
 
 @pytest.fixture
 def images() -> Tensor:
-    """More images than fit into one part, of which some are blank in places."""
+    """More images than fit into one part; ten of them are blank in the upper half."""
     torch.manual_seed(1)
     images = torch.randn(40, 1, 28, 28)
     images[:10, :, :13] = -0.4242
@@ -110,7 +110,7 @@ def test_weights_that_are_not_finite_give_nan_outputs(
         assert conv_norm_pool_relu(images, conv, norm).isnan().any()
 
 
-def test_other_uses_have_the_plain_layers(
+def test_block_applies_only_to_its_own_kind_of_layers_and_images(
     layers: tuple[nn.Conv2d, nn.BatchNorm2d], images: Tensor
 ) -> None:
     conv, norm = layers

@@ -348,8 +348,8 @@ def test_a_process_that_sleeps_or_babbles_is_ended(name: str, tmp_path: Path) ->
     assert workers.count() == 0
 
 
-def test_nan_for_some_images_is_an_error_when_they_are_asked() -> None:
-    """0 / 0 for a blank image alone."""
+def test_nan_for_some_images_is_an_error_when_they_are_classified() -> None:
+    """The model divides 0 by 0 for blank images only."""
     value = reshaping(("N", 784))
     value.graph.node.extend(
         [

@@ -62,7 +62,7 @@ def outcome(one: Sample) -> str:
 
 
 @pytest.mark.parametrize("form", ["whole", "safetensors"])
-def test_a_pickled_sequential_and_named_weights_are_rebuilt_exactly(form: str) -> None:
+def test_a_sequential_is_rebuilt_exactly_pickled_whole_or_from_its_weights(form: str) -> None:
     digits, network, scaling = training_digits(), trained_lenet(), SCALINGS["MNIST's"]
     one = Sample(network, scaling, in_file(network, form, "sequential"), form)
     loaded = load(one.data, "x", digits=lambda: digits)

@@ -73,7 +73,7 @@ def test_version_follows_the_key_and_marks_what_runs() -> None:
     assert page.version() == before
 
 
-def test_failing_version_is_a_new_version_once() -> None:
+def test_an_error_counts_as_one_new_version() -> None:
     working = True
 
     def version() -> Version:

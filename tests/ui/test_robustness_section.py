@@ -154,7 +154,7 @@ def test_the_table_puts_models_side_by_side() -> None:
     assert "Accuracy on 50 images of small test, 95% interval" in html
 
 
-def test_attacks_stand_beside_noise_and_in_words() -> None:
+def test_attack_table_compares_with_noise_and_has_a_sentence_per_model() -> None:
     blind = replace(falling(48), attack=None)
     html = attack_table([falling(48), blind], ["a", "b"])
     assert [html.count(f"a: {kind}") for kind in ("attack", "random noise")] == [1, 1]

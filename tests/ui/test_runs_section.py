@@ -136,7 +136,7 @@ def test_settings_of_a_run_are_reused(
         handlers["reuse_settings"](gr.EventData(None, {"run": "other"}))
 
 
-def test_table_is_sent_where_it_has_changed(
+def test_table_is_sent_only_when_it_has_changed(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     updates = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
