@@ -1,10 +1,10 @@
-"""Why a CNN? Accuracy of the networks that can be trained, unchanged and distorted, as one table.
+"""Why a CNN? Accuracy of the networks that can be trained, on unchanged and distorted images.
 
     python -m benchmarks.networks CHECKPOINT ... [--data-dir DIR]
 
-CHECKPOINT: of any networks and seeds, such as those of ``train --network mlp --seeds 3``. One row
-per network: MNIST's test images, and the same distorted by one strength each. The rows are for the
-record and choose nothing.
+CHECKPOINT: of any networks and seeds, such as those of ``train --network mlp --seeds 3``. Prints a
+table with one row per network: MNIST's test images, unchanged and with one distortion at a time. No
+choice is based on it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DISTORTIONS = (("shift", 4.0), ("rotation", 30.0), ("noise", 0.4))
 
 
 def columns(test: DigitSet) -> dict[str, DigitSet]:
-    """Title and images of each column: the test images unchanged, then distorted."""
+    """Return title and images of each column: the test images unchanged, then distorted."""
     axes = {axis.name: axis for axis in AXES}
     distorted = {
         f"{name} {axes[name].text(strength)}": replace(

@@ -2,13 +2,13 @@
 
     python -m benchmarks.pad_latency [--strokes N] [--data-dir DIR]
 
-Needs Chromium and Playwright. A person draws at a hundred points a second. For every position of
-the pen that the browser reported, the time until an answer to a drawing that holds it was on the
-screen (the frame after it was put there): with no panel in sight, beside each panel, of whose own
-answers the time is taken likewise, and while MNIST is trained on. Against gr.Sketchpad in the same
-browser, which answers only when the pen is lifted: from then on. Trained on are 20,000 images, in
-turn an epoch without, one with somebody drawing all the time, whose browser works on the same
-cores, and one with somebody who draws on another machine: only its page's questions are asked.
+Needs Chromium and Playwright. A person draws at a hundred points a second. Measured is
+the time from each position of the pen that the browser reports until an answer that includes it is
+on the screen (the frame after it was put there): with no panel shown, beside each panel, whose own
+answers are timed likewise, and during a training. For comparison: gr.Sketchpad in the same browser,
+which answers only when the pen is lifted, timed from then on. The training has 20,000 images, in
+turn for an epoch with nobody drawing, for one with somebody whose browser works on the same cores,
+and for one with somebody on another machine, of whom only the page's calls are simulated.
 """
 
 from __future__ import annotations
@@ -271,9 +271,9 @@ def trained_beside(app: RunningApp, pad: Pad) -> tuple[list[float], dict[str, li
 
 
 def beside_panel(pad: Pad, panel: str, strokes: int) -> dict[str, list[float]]:
-    """Milliseconds from pen to the pad's answer, in turn with and without a panel, and to its own.
+    """Return milliseconds from pen to the pad's answer, without and beside a panel, and to its own.
 
-    In six turns, so that a busy minute of the machine slows both.
+    Measured in six turns, so that a busy minute of the machine slows both.
     """
     own: list[float] = []
     beside: list[float] = []

@@ -1,7 +1,7 @@
-"""Random sequential digit classifiers, trained for a moment and saved as other people save theirs.
+"""Random sequential digit classifiers, trained briefly and saved as other people save theirs.
 
-A family of networks whose makers are known, to measure how they are rebuilt from their files:
-``benchmarks.rebuild``, and in small ``tests/network/test_rebuild.py``.
+``benchmarks.rebuild`` measures how well they are rebuilt from their files, and
+``tests/network/test_rebuild.py`` tries a few.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A network, how it scales its input, and its file. about: what was drawn, for people."""
+    """A network, how it scales its input, and its file. about: a description for people."""
 
     network: nn.Sequential
     scaling: tuple[float, float]
@@ -48,13 +48,13 @@ class Sample:
 
 
 def sample(seed: int, digits: DigitSet, steps: int) -> Sample:
-    """Draw a network, train it on so many batches of 64 and save it."""
+    """Draw a network, train it on ``steps`` batches of 64, and save it."""
     chance = random.Random(seed)
     network, about = random_network(chance)
     scaling, style, form = (chance.choice(list(each)) for each in (SCALINGS, STYLES, FORMS))
     train(network, SCALINGS[scaling], digits, steps, seed)
     if form == "float16":
-        network.half().float()  # its file cannot say more
+        network.half().float()  # its file stores no more digits
     data = in_file(network, form, style)
     return Sample(network, SCALINGS[scaling], data, f"{about}; {scaling}; {style}; {form}")
 
@@ -124,7 +124,7 @@ def train(
 
 
 class Tree(nn.Module):
-    """Modules by name, as a class of somebody's own registers them; its forward is not in files."""
+    """Modules by name, as somebody's own class registers them; its forward is not in files."""
 
 
 def renamed(network: nn.Sequential, style: str) -> nn.Module:
@@ -155,7 +155,7 @@ _WORDS = {
 
 
 def _layer_names(network: nn.Sequential, style: str) -> Iterator[tuple[str, nn.Module]]:
-    """``conv1``, ``bn1``, ``fc1``, or words; what has no weights is in ``forward`` alone."""
+    """``conv1``, ``bn1``, ``fc1``, or words; modules without weights appear only in ``forward``."""
     kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "bn", nn.Linear: "fc"}
     counts = dict.fromkeys(kinds.values(), 0)
     for module in network:
@@ -177,7 +177,7 @@ def _part_names(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 
 def in_file(network: nn.Sequential, form: str, style: str) -> bytes:
-    """The bytes of the network's file. form: of FORMS; style: of STYLES, which ONNX has not."""
+    """Return the network as a file. form: of FORMS. style: of STYLES, ignored for ONNX."""
     if form == "onnx":
         return as_onnx(network)
     module = renamed(network, style)

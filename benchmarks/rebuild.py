@@ -1,16 +1,17 @@
-"""How networks of known make are rebuilt from their files: a table of outcomes.
+"""Measure how well networks with a known original are rebuilt from their files.
 
     python -m benchmarks.rebuild [--networks N] [--first SEED] [--steps N] [--keep DIR]
 
-Each network of ``benchmarks.random_networks`` is trained on so many batches of MNIST's training
-images, saved, read as a stranger's file is, and compared with the original on MNIST's test images:
+Each network of ``benchmarks.random_networks`` is trained on --steps batches of MNIST's training
+images, saved, read like a stranger's file, and compared with the original on MNIST's test images:
 
-    same     logits equal to 1e-4
+    same     logits equal within 1e-4
     close    another function; the verdict names a runner-up, and the accuracy is within 0.3 points
     refused  the file does not say enough, and the error says so
     wrong    anything else
 
-One line for each that is not the same, then the table. DIR keeps trained networks for another time.
+Prints every network that is not the same, then a table of outcomes. DIR: stores the trained
+networks, for another run.
 """
 
 from __future__ import annotations
@@ -35,13 +36,17 @@ from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.rebuild import IMAGES
 
+# Of the accuracies of a network and its original, if they are close.
 MAX_DIFFERENCE = 0.003
 OUTCOMES = ("same", "close", "refused", "wrong")
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One network. seconds: of a core, to read its file. text: the verdict or the error."""
+    """The outcome of one network.
+
+    seconds: CPU time to read its file. text: the description or the error.
+    """
 
     outcome: str
     seconds: float
@@ -113,7 +118,7 @@ def _kept(folder: Path | None, seed: int, training: DigitSet, steps: int) -> Sam
 
 
 def table(results: Sequence[tuple[str, Result]]) -> list[str]:
-    """Outcomes by format and in all, in Markdown, and the seconds that reading took."""
+    """Return lines: a Markdown table of outcomes by format, and the CPU seconds of reading."""
     lines = [f"| format | networks | {' | '.join(OUTCOMES)} |", "|---" * 6 + "|"]
     for form in (*FORMS, "all"):
         counts = Counter(r.outcome for name, r in results if form in (name, "all"))

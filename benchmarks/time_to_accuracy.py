@@ -5,9 +5,9 @@
 From the start of the process, MNIST on the disk, on the CPU. Both train on the first 55,000 images
 and are evaluated on the last 5,000. Here: to the end of a short ``train`` for each seed, with its
 evaluation of the held-out and test images. The example (``mnist_example``): to the end of the first
-epoch after which it has 99.3%, with an evaluation of the held-out images after every epoch; where
-it does not get there in its epochs (14, or --epochs), their time is a lower bound. They
-take turns: a run of the example, then one of ours, as long as there are any of both.
+epoch after which it has 99.3%, with an evaluation of the held-out images after every epoch; if it
+does not get there within --epochs (14), their time is a lower bound. The two take turns: a run of
+the example, then one of ours, as long as there are any of both.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@
     ├── FeedbackError      feedback cannot be saved or read
     └── NotOwnerError      a visitor tried something that only the owner may do
 
-The command line prints the text and exits with 2; the page shows it as a toast, and beside the
-field that it concerns.
+The command line prints the text and exits with 2; the page shows it beside the field that
+it concerns, else as a toast.
 """
 
 
 class DigitCNNError(Exception):
     """Base of all errors that people read.
 
-    field: the setting that is wrong, named like the command's option; empty where it is none.
+    field: the setting that is wrong, named like the command's option; empty if it is not a setting.
     """
 
     def __init__(self, text: str = "", *, field: str = "") -> None:

@@ -36,7 +36,7 @@ FIGURES = (
     "09_stability_test",
 )
 
-# Of figures as files.
+# Formats of figure files.
 FileType = Literal["png", "svg", "pdf"]
 FILE_TYPES: tuple[FileType, ...] = get_args(FileType)
 

@@ -8,7 +8,7 @@ non-digits that score higher than a quarter of the digits are left out: such loo
 distinguished from digits.
 --leave-out: scripts of the fonts that are not trained on but scored at the end, as a stand-in for
 unknown scripts. --output: another file than the shipped one; then no model is refitted.
-Files by others chose nothing.
+No choice was based on other people's files.
 """
 
 from __future__ import annotations

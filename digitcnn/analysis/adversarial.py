@@ -137,7 +137,8 @@ class AttackCurve:
     """How many of ``n`` images are classified correctly after changes of each of ``sizes``.
 
     sizes: ascending, 0 first. attacked: each image under the worst change found of at most this
-    size. noise: each image under one random change of this size. ink: the images' mean norm.
+    size. noise: each image under one random change of this size. ink: the mean norm of the images,
+    in the unit of the sizes.
     """
 
     sizes: tuple[float, ...]
@@ -185,7 +186,7 @@ def accuracy_under_attack(
 
 @torch.no_grad()
 def _right(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image, rounded to whole pixel values, is classified as labelled: bool [N]."""
+    """Whether each image, rounded to whole pixel values, is classified correctly: bool [N]."""
     parts = [classifier.logits(rows.float().round()).argmax(1) for rows in images.split(_ROWS)]
     return torch.cat(parts) == labels
 

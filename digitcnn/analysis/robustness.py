@@ -142,8 +142,8 @@ def measure(
 ) -> Robustness:
     """Measure the accuracy along all axes and under attack, on ``sample(digit_set)``.
 
-    progress: called with changed images classified and such images in all, of which an attack that
-    succeeds early needs fewer; what it raises ends the measurement.
+    progress: called with the number of changed images classified so far and in all; images whose
+    attack succeeds early count in full. What it raises ends the measurement.
     """
     chosen = sample(digit_set)
     n = len(chosen)

@@ -175,7 +175,7 @@ def _inverted(x: Tensor, g: torch.Generator) -> Tensor:
 
 
 def _lines(x: Tensor, g: torch.Generator) -> Tensor:
-    """Draw up to two lines of up to five bends, some dashed; a fifth of the groups erase them."""
+    """Draw up to two lines of up to five bends, some dashed; a fifth of the groups erase ink."""
     rows, columns = _places(x)
     drawn = torch.zeros_like(x)
     for _ in range(2):

@@ -1,7 +1,7 @@
 """Dilation, box blur and affine sampling grids for batches of images.
 
-They give what ``max_pool2d``, ``avg_pool2d`` and ``affine_grid`` give, ten times as fast on a CPU:
-these spend their time on each window, or on a matrix product for each image.
+They return what PyTorch's ``max_pool2d``, ``avg_pool2d`` and ``affine_grid`` return, ten times as
+fast on a CPU: those process every window, or multiply every image's matrix, separately.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def dilate(pixels: Tensor) -> Tensor:
 
 
 def box_blur(pixels: Tensor) -> Tensor:
-    """Return the mean of each 3x3 neighbourhood, with zeros outside of the image, [N, 1, H, W]."""
+    """Return the mean of each 3x3 neighbourhood, with zeros outside the image, [N, 1, H, W]."""
     return _combine_3x3(pixels, torch.add, 0) / 9
 
 

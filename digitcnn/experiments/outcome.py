@@ -78,7 +78,7 @@ class Outcome(TypedDict):
 
     verdict, difference, low, high: the answer to the first question. tests: titles. a, b: the two
     sides of the first question. only_a, only_b: images that one of them gets right more often.
-    findings: further sentences.
+    findings: the answers to further questions, and other results, a sentence each.
     """
 
     verdict: str

@@ -25,7 +25,7 @@ def worksheet(experiment: Experiment) -> str:
 
 
 def _tables(experiment: Experiment) -> Iterator[Table]:
-    """Yield what the outcome gives numbers for."""
+    """Yield a table for each kind of number in the outcome."""
     measured = [f"Accuracy{_on(test.label)} (%)" for test in experiment.tests]
     measured += [
         f"The {test.digit}s are predicted as" for test in experiment.tests if test.digit is not None

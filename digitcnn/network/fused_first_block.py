@@ -27,8 +27,8 @@ from torch.nn import functional
 # Images at a time: 1.6 MB of products with 32 filters in bfloat16.
 _IMAGES = 32
 
-# Values of a patch: 3x3 pixels, and a one for the bias. Of a window: 4x4 pixels, and two ones, for
-# the bias and for what rounding the weights takes from the mean.
+# Values of a patch: 3x3 pixels, and a one for the bias. Of a window: 4x4 pixels, and two ones: for
+# the bias, and to make up for the change of the mean when the weights are rounded.
 _PATCH, _WINDOW = 10, 18
 
 # Integer types as large as one value, and as two.
@@ -70,7 +70,7 @@ def applies(x: Tensor, conv: nn.Module | None, norm: nn.Module | None) -> bool:
 
 
 def conv_norm_pool_relu(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
-    """Return relu(max_pool2d(norm(conv(x)), 2)); updates ``norm``'s running statistics as it does.
+    """Return relu(max_pool2d(norm(conv(x)), 2)) and update the running statistics of ``norm``.
 
     x: [N, 1, H, W]; it gets no gradient. Returns [N, O, H/2, W/2], stored channels last, in the
     dtype of autocast, else of ``x``. Requires ``applies``.
@@ -142,10 +142,10 @@ class _ProductPoolReLU(torch.autograd.Function):
 
 
 def _route(gradient: Tensor, difference: Tensor, first: Tensor, second: Tensor) -> None:
-    """Copy each gradient to ``first`` where ``difference`` is 0, to ``second`` where it is below.
+    """Copy each gradient to ``first`` where ``difference`` is 0, else to ``second``.
 
-    The other one of the two becomes 0. All are integers of one type and shape; ``difference`` is
-    overwritten.
+    The other of the two becomes 0. All are integers of one type and shape; ``difference`` is never
+    positive, and is overwritten.
     """
     # The sign bit, repeated over all bits.
     below = difference.bitwise_right_shift_(torch.iinfo(difference.dtype).bits - 1)
@@ -154,6 +154,7 @@ def _route(gradient: Tensor, difference: Tensor, first: Tensor, second: Tensor) 
 
 
 def _parts(rows: Tensor) -> Sequence[Tensor]:
+    """Split rows, one per pooling cell, into parts of ``_IMAGES`` images of 28x28."""
     parts: Sequence[Tensor] = rows.split(_IMAGES * 14 * 14)
     return parts
 
@@ -173,7 +174,7 @@ def _windows(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _second_moments(windows: Tensor) -> Tensor:
-    """Return the mean product of each two values of a window: float64 [18, 18]."""
+    """Return the mean product of every pair of values of a window: float64 [18, 18]."""
     total = torch.zeros(_WINDOW, _WINDOW, dtype=torch.double)
     for part in _parts(windows):
         # Float32 is exact enough for sums over one part.

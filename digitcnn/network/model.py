@@ -174,8 +174,9 @@ class Network(nn.Module):
         """Return a faster network with the same logits; this one is left alone.
 
         Batch norm is folded into the convolution before it, which saves a map as large as the
-        convolution's. Filters are stored channels last. 5,500 images/s on one core of an EPYC
-        instead of 1,500. Logits agree to float32 rounding. On mps the network itself is returned.
+        convolution's. Filters are stored channels last. On one core of an EPYC the copy
+        classifies 5,500 images/s instead of 1,500. Logits agree to float32 rounding. On mps the
+        network itself is returned.
         """
         if self.device.type == "mps":
             return self
@@ -299,7 +300,7 @@ def _in_channels_last(gradient: Tensor) -> Tensor:
 def channels_last_filters(filters: Tensor) -> Tensor:
     """Return filters [O, I, H, W] stored channels last, which decides the layout of the maps.
 
-    Pooling is eight times as fast on it.
+    Pooling is eight times as fast on that layout.
     """
     # contiguous(memory_format=...) would not do: with one input channel it finds nothing to change
     # and keeps strides that PyTorch takes for the other layout.

@@ -1,4 +1,4 @@
-"""The contents of digitcnn's own checkpoint files: put together for saving, checked when read.
+"""The contents of digitcnn's own checkpoint files: assembled for saving, checked when read.
 
 A file holds ``format``, ``format_version``, ``architecture``, ``weights``, ``details`` and, after a
 finished training, ``novelty``: the OOD detector.
@@ -48,7 +48,7 @@ class StoredModel:
     def content(self) -> dict[str, Any]:
         """Return the file's contents: plain values and tensors that own their memory.
 
-        For a network of ours without the digit set that it was trained on: its weights alone.
+        The weights alone for a network of ours whose training digit set is unknown.
         """
         content: dict[str, Any] = {
             "format": FORMAT,
@@ -219,8 +219,8 @@ def filled(
 ) -> Network:
     """Return a network of ours with these weights.
 
-    names: from the names of our tensors to those in ``tensors``. Raises InvalidCheckpoint for
-    weights that no working network has.
+    names: the name in ``tensors`` of each of our tensors; missing ones become 0. Raises
+    InvalidCheckpoint for weights that no working network has.
     """
     # Others' files may lack biases of convolutions and counters of batches.
     weights = {

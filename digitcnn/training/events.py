@@ -87,7 +87,7 @@ class Snapshot:
 class EpochEnd:
     """An epoch is finished; ``snapshot`` ends with its result.
 
-    network: its architecture. samples: held-out images as it reads them.
+    network: its architecture. samples: held-out images with its predictions.
     """
 
     snapshot: Snapshot

@@ -32,7 +32,7 @@ from digitcnn.training.step import (
 
 # Images for the batch-norm statistics of the averaged network.
 STATISTICS_IMAGES = 5000
-# Images at a time at an epoch's end; it takes no more memory than a step.
+# Images at a time at an epoch's end, which then takes no more memory than a step.
 EVALUATION_BATCH = 250
 
 

@@ -146,7 +146,7 @@ class PostTraining:
         from digitcnn.analysis import figures  # here, because it imports matplotlib
 
         self.findings.classifier.to(torch.device("cpu"))
-        release_freed_memory()  # figures take 60 MB, evaluation and passes have left as much
+        release_freed_memory()  # figures take 60 MB, as much as evaluation and passes have freed
         measured = bool(self.findings.stabilities)
         lacking = ""  # the same sentence for figures 5 and 6
         names = [name for name in FIGURES if measured or name != STABILITY_FIGURE]

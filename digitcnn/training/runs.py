@@ -88,7 +88,7 @@ class RunStore:
             raise _name_taken(name)
 
     def free_name(self, base: str, endings: Sequence[str] = ("",)) -> str:
-        """Return ``base``, or with a number, so that no run has the name with any ending."""
+        """Return ``base``, numbered if a run is already called ``base`` with one of the endings."""
         return next(
             name
             for name in numbered(base)

@@ -1,4 +1,4 @@
-"""Held-out images with the prediction after an epoch, for people who watch a training."""
+"""Held-out images with their predictions after an epoch, for people who watch a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class Samples:
 
 
 def samples_of(images: Tensor, labels: Tensor, logits: Tensor) -> Samples:
-    """Choose samples. images: uint8 [N, 28, 28]. labels: int64 [N]. logits: float32 [N, 10]."""
+    """Choose samples of held-out images.
+
+    images: uint8 [N, 28, 28]. labels: int64 [N]. logits: float32 [N, 10].
+    """
     confidences, predictions = logits.softmax(1).max(1)
 
     def read(indices: list[int]) -> Iterator[Sample]:

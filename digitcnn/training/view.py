@@ -56,7 +56,7 @@ class TrainingView(BackgroundView):
     """The state of a training at one moment.
 
     number, of: the run's number among those started together, and how many these are.
-    samples: held-out images as read after the last epoch that this process trained.
+    samples: held-out images with their predictions after the last epoch that this process trained.
     keeps_replay: whether to store the networks. replay: those after the epochs that this process
     trained.
     ended: how the run ended; None before that.

@@ -140,7 +140,7 @@ class ModelChoice:
 
     @toasting
     def choose(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
-        """Choose the models that a script names, ``{"models"}``."""
+        """Choose the models that a script's event names, ``{"models"}``."""
         available = self._models.choices(request.session_hash)
         chosen = names_in(event_data(event).get("models"))
         for name in chosen:

@@ -14,7 +14,7 @@ from digitcnn.ui.parts import image_address
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis, log_axis
 from digitcnn.web.templates import render
 
-# Side by side in the tab's wider column, their text is as large as it is drawn.
+# At this size both charts fit side by side into the tab's wider column without being scaled.
 WIDTH, HEIGHT = 350, 230
 
 

@@ -62,8 +62,8 @@ def progress_facts(progress: StepProgress) -> str:
 def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()) -> Markup:
     """Return the status of the training, and what it reached once it is finished.
 
-    compute: the device that a new one would use. models: the run's model and that of the run
-    before, to compare where there are both.
+    compute: the device that a new run would use. models: the names of the run's model and of the
+    previous run's; with both, a button offers to compare them.
     """
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}

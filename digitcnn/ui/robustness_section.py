@@ -47,8 +47,8 @@ class RobustnessSection:
             f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
             "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, or get "
             "noise, less contrast, fog, stripes or a covered square, one distortion at a time, to "
-            "see how well accuracy holds up. They are also attacked: changed slightly, in the "
-            "direction that misleads the model most. After `python -m digitcnn data download "
+            "see how well accuracy holds up. The images are also attacked: changed slightly, in "
+            "the direction that misleads the model most. After `python -m digitcnn data download "
             "mnist-c`, the fifteen corruptions of MNIST-C are measured as well."
         )
         self.run = gr.Button("Measure robustness", elem_id=f"{elem_id}-run")
@@ -185,7 +185,7 @@ def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> Mar
 
 
 def attack_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
-    """Render accuracies under attack and under noise of the same size, and what they come to."""
+    """Render accuracies under attack and under noise of the same size, and a sentence per model."""
     curves = [(name, one.attack) for name, one in zip(names, results, strict=True)]
     attacked = [(name, curve) for name, curve in curves if curve is not None]
     words = render("paragraphs.html", sentences=[_attack_sentence(*one) for one in curves])

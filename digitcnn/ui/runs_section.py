@@ -120,7 +120,7 @@ class RunsSection:
         return recipe_values(config)
 
     def previous(self, run: str) -> tuple[RunRecord | None, tuple[EpochResult, ...]]:
-        """Return the finished run before ``run`` and its epochs; none of an experiment."""
+        """Return the newest finished run but ``run``, and its epochs; experiments do not count."""
         for record in self._workspace.runs.records():
             if record.state == FINISHED and not record.group and record.name != run:
                 with contextlib.suppress(RunError):
@@ -161,9 +161,10 @@ class RunsSection:
 def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request], Payload]:
     """Return ``manage_run``, which does what a run's menu offers.
 
-    It takes ``{"owner", "run", "action"}``, any JSON, and never raises. ``resume``, ``rename`` to
-    ``{"name"}`` and ``delete`` are the owner's and return ``{"run"}``, the run's name now;
-    ``report``, ``model`` and ``files`` return a file as ``{"name", "type", "content": base64}``.
+    It takes ``{"owner", "run", "action"}``, accepts any JSON, and never raises. Only the owner may
+    ``resume``, ``rename`` to ``{"name"}`` and ``delete``, which return the run's new name as
+    ``{"run"}``; ``report``, ``model`` and ``files`` return a file as
+    ``{"name", "type", "content": base64}``.
     """
 
     def manage_run(payload: Any, request: gr.Request) -> Payload:

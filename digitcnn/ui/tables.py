@@ -95,14 +95,14 @@ def table(
 
 
 def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """Return a table as CSV; numbers, which have all digits then, and HTML as they are sorted."""
+    """Return a table as CSV. Numbers, with all digits, and HTML are written as their sort keys."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headers)
     for row in rows:
         pairs = [(*_text_and_key(value), _is_number(value)) for value in row]
         writer.writerow(
-            key if number or isinstance(text, Markup) else text for text, key, number in pairs
+            key if number or isinstance(shown, Markup) else shown for shown, key, number in pairs
         )
     return text.getvalue()
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def toast(text: str, field: str = "") -> gr.Error:
     """Return ``text`` as an error of the page, escaped, since a toast shows HTML.
 
-    field: of the open tab, that ``toasts.js`` repeats the text beside.
+    field: the field of the open tab beside which ``toasts.js`` shows the text instead.
     """
     html = escape(text)
     if field:  # in a class: Gradio removes other attributes

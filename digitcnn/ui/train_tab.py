@@ -44,7 +44,7 @@ from digitcnn.workspace import Workspace
 
 QUICK_LABEL, START_LABEL = "Quick training", "Start training"
 
-# Settings in the accordion, which a link that changes one of them opens.
+# Settings inside the accordion. A link that changes one of them opens it.
 FOLDED = ("network", "augmentation", "dropout", "train_images", "seed")
 
 UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."

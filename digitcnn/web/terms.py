@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 TERMS = {
     "accuracy (95% interval)": "Share of right predictions, and the range in which the accuracy on "
     "all such digits lies, with 95% confidence",
-    "augmentation": "Random changes of the training images, so that the model learns more forms",
+    "augmentation": "Random changes to the training images, so that the model learns more forms",
     "bfloat16": "A 16-bit number format: less exact than the usual 32 bits, and faster",
     "brier": "Brier score: squared error of the probabilities, from 0 (best) to 2",
     "calibrated": "Adjusted so that predictions of 90% confidence are right nine times in ten",
@@ -42,7 +42,7 @@ TERMS = {
     "the confidence",
     "training accuracy": "On the training images as the last epoch showed them; augmentation makes "
     "them harder",
-    "upper bound": "The largest deviation that independent masks can cause on so many images",
+    "upper bound": "The largest deviation that independent masks can cause on this many images",
 }
 
 _WORD = re.compile(
@@ -52,13 +52,13 @@ _WORD = re.compile(
 
 
 def meaning(header: str) -> str:
-    """Return what the term at the start of a header means; empty where there is none."""
+    """Return what the term at the start of a header means; empty for a header without one."""
     found = _WORD.match(header)
     return TERMS[found.group().lower()] if found else ""
 
 
 def explain(text: str) -> Markup:
-    """Return ``text`` as HTML in which each term explains itself where it first appears."""
+    """Return ``text`` as HTML in which each term has its explanation where it first appears."""
     parts, end, known = [], 0, set()
     for found in _WORD.finditer(text):
         term = found.group().lower()

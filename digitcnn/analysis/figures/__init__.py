@@ -5,8 +5,8 @@ Each figure is a function of results and computes no metric of its own; one modu
 (8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. Colours and text sizes are in
 ``style``. ``draw`` makes one of the nine from ``findings.Findings``.
 
-Matplotlib takes half a second to import, so the app and the commands import this package where they
-draw.
+Matplotlib takes half a second to import, so the app and the commands import this package only when
+they draw.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Rebuild a stranger's network from the names and shapes of its weights.
 
-    modules   the steps of a whole pickled Sequential
-    layers    names and shapes to layers in order, or what the network is instead
-    plans     the padding, stride and pooling that the shapes allow
-    guesses   what shapes do not tell: activations, kind of pooling, input scaling
-    statistics  finds them by what batch norms have stored
-    search    scores guesses on digits
-    decision  decides between guesses by their scores
-    words     describes what was found
-    recipe    the result as plain data
-    network   a ``Classifier`` from a recipe and weights
+    modules     the steps of a whole pickled Sequential
+    layers      names and shapes to layers in order, or what the network is instead
+    plans       the padding, stride and pooling that the shapes allow
+    guesses     what shapes do not tell: activations, kind of pooling, input scaling
+    statistics  finds likely guesses by the statistics that batch norms store
+    search      scores guesses on digits
+    decision    decides between guesses by their scores
+    words       describes what was found
+    recipe      the result as plain data
+    network     a ``Classifier`` from a recipe and weights
 
 Guesses are scored on training or generated digits, never on a test set.
 """
@@ -36,7 +36,7 @@ from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
 
-# Guesses are scored on at most so many images; small networks on all of them.
+# The most images that guesses are scored on, and the most geometries that are tried.
 IMAGES = 4000
 MAX_GEOMETRIES = 100
 

@@ -14,7 +14,7 @@ MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
 NEARLY_AS_USUAL = 0.1
 NEARLY_AS_CLOSE = 0.04
-# What is so much more unusual than the best is no alternative, unless it is significantly likelier.
+# A guess this much more unusual than the best is no alternative, unless significantly likelier.
 IMPLAUSIBLE = 0.15
 # A wrong guess may be sure of a wrong digit; no image counts for more than this, in nats.
 WORST = 8.0
@@ -108,7 +108,7 @@ def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]
 
 
 def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
-    """Compare the best with the next that is another function, and plausible.
+    """Compare the best guess with the next plausible one that is another function.
 
     Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
     significantly likelier one comes first.
@@ -142,7 +142,7 @@ def _agreement(one: Score[G], other: Score[G]) -> float:
 
 
 def _difference(one: Score[G], other: Score[G]) -> Tensor:
-    """By how much the one is likelier, on each of the images that both were scored on."""
+    """Return by how much ``one`` is likelier, in nats, on each image that both were scored on."""
     n = min(len(one.likelihoods), len(other.likelihoods))
     return one.likelihoods[:n] - other.likelihoods[:n]
 

@@ -100,7 +100,7 @@ class Guess:
         return Recipe(self.input, self.steps or tuple(self._steps(stack)))
 
     def steps_around(self, stack: Stack, number: int, place: Place) -> Iterator[Step]:
-        """A convolution and what surrounds it; before the first one also a norm of the input."""
+        """Yield a convolution and what surrounds it, and before the first a norm of the input."""
         layer = stack.convs[number]
         if number == 0 and "" in stack.norms:
             yield Step("norm", stack.norms[""].name)
@@ -167,7 +167,7 @@ class Choices:
         self.pools = facts.pools or ("max", "avg")
         normed = [layer.name in stack.norms for layer in stack.convs]
         self._has_norms = any(normed)
-        # Of the last one, without linear layers behind it, no activation is expected anyway.
+        # The last one has no activation anyway if no linear layer follows.
         self._some_are_bare = self._has_norms and not all(normed if stack.linears else normed[:-1])
         self._linear_norms = any(
             layer.name in stack.norms or layer.name in stack.others for layer in stack.linears
@@ -199,7 +199,7 @@ class Choices:
         return Guess(geometry, form, activation, activation, self.pools[0], steps=self._steps)
 
     def moved(self, guess: Guess, geometry: Geometry) -> Guess:
-        """The same choices for another geometry."""
+        """Return the same choices for another geometry."""
         form = dataclasses.replace(guess.input, side=geometry.side, resized=geometry.resized)
         return dataclasses.replace(guess, geometry=geometry, input=form)
 

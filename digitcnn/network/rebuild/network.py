@@ -72,9 +72,10 @@ class RebuiltNetwork(nn.Module):
         return torch.cat([self._forward(part, tensors) for part in self._batches(images)])
 
     def logits_and_divergence(self, images: Tensor) -> tuple[Tensor, float]:
-        """Logits, and how far batch norm's inputs are from those in training: 0 without batch norm.
+        """Return ``logits``, and how far batch norm's inputs are from those in training, in nats.
 
-        The sum over the batch norms of ``divergence_of``, for the first batch of the images.
+        The latter is the sum of ``divergence_of`` over the batch norms, 0 without any, for the
+        first batch of the images.
         """
         tensors = self.tensors
         first, *others = self._batches(images)

@@ -27,8 +27,8 @@ _POOLS: dict[Pool | None, float] = {
     (4, 4, 0, 0): 4.0, (2, 1, 0, 0): 4.0, (2, 2, 1, 0): 5.0, (3, 1, 1, 0): 5.0, (5, 5, 0, 0): 6.0,
 }  # fmt: skip
 _NO_POOL = 1.0
-# What it costs that neighbouring convolutions differ in style, and that maps become smaller where
-# their channels do not become more.
+# Costs of neighbouring convolutions in different styles, and of maps that become smaller without
+# more channels.
 _MIXED, _EARLY = 0.6, 0.5
 # No map of a digit is larger.
 MAX_SIDE = 64
@@ -111,14 +111,14 @@ class Ways:
         ]
 
     def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
-        """The geometries of these places, whose last maps have that side."""
+        """Yield the geometries with these places, whose last maps have that side."""
         for extra, final in _ends(side, self._convs[-1].outputs, self._into):
             yield Geometry(self.side, self.resized, places, final, self.cost + cost + extra)
 
     def geometries(self) -> Iterator[Geometry]:
-        """Geometries by cost: a best-first search, layer by layer.
+        """Yield geometries by cost: a best-first search, layer by layer.
 
-        Only what can end is begun (``_rest``): a deep network has too many beginnings.
+        Only beginnings that can be completed are pursued (``_rest``): a deep network has too many.
         """
         # Least cost in all, tie, cost so far, side, the places so far.
         heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [
@@ -135,11 +135,11 @@ class Ways:
                 if tie > MAX_BEGINNINGS:
                     return
                 least = cost + extra + self._rest(len(places) + 1, after)
-                # Of equal costs the latest first: that is the one that is nearest to its end.
+                # Of equal costs the latest comes first: it is the most complete.
                 heapq.heappush(heap, (least, -tie, cost + extra, after, (*places, place)))
 
     def _possible(self, number: int, side: int) -> list[tuple[float, Place, int]]:
-        """``steps`` behind so many convolutions, whatever surrounds these."""
+        """Return the ways after ``number`` convolutions, whatever surrounds these."""
         key = number, side
         if key not in self._steps:
             self._steps[key] = [
@@ -185,7 +185,7 @@ def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
 
 
 def _large(side: int) -> float:
-    """What pooling a whole map of that side costs: it is usually small by then."""
+    """Return the extra cost of pooling a whole map of that side, which is usually small by then."""
     return 0.15 * max(0, side - 8)
 
 

@@ -34,7 +34,7 @@ MAX_MAP = 1_000_000
 MAX_WORK = 400_000_000
 # Numbers in the maps of all steps: cheap layers on large maps cost without multiplying.
 MAX_NUMBERS_IN_ALL = 12_000_000
-# To write and read a number of a map takes as long as so many multiplications.
+# Writing and reading one number of a map takes as long as this many multiplications.
 NUMBER = 40
 
 
@@ -77,7 +77,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Work:
-    """What one image costs. largest: numbers in the largest map. cost: about in multiplications."""
+    """What one image costs. largest: numbers in the largest map. cost: in multiplications."""
 
     largest: int
     cost: int

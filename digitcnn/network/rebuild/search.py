@@ -35,11 +35,11 @@ WORK, CALL = 70e9, 15e6
 # Processor time after which nothing more is scored. On a busy machine the same work takes longer,
 # so from this share of it on, no further choices are tried.
 MAX_SECONDS, SOON = 4.0, 0.45
-# Of the finalists together.
+# What the finalists may cost together.
 LAST_WORK = 35e9
-# Of an image: a network that takes more is scored on fewer images.
+# What an image costs in a usual network; a network that costs more is scored on fewer images.
 USUAL_WORK = 6e6
-# Images that guesses are scored on, more of them the fewer guesses are left.
+# Images that guesses are scored on: the fewer guesses are left, the more images.
 VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
 # Numbers in a map of all decoded images together: dozens of maps are held at once.
 DECODED_NUMBERS = 600_000
@@ -73,7 +73,7 @@ class Scorer:
     def decoded(
         self, choices: Choices, ways: Sequence[Ways], starts: Sequence[Guess]
     ) -> list[Guess]:
-        """The guesses that batch norms' statistics allow. starts: which fit the shapes."""
+        """Return the guesses that fit batch norms' statistics best. starts: fit the shapes."""
         works = [start.recipe(self._stack).check(self._shapes) for start in starts[:8]]
         cost = 4 * BEGINNINGS * max(work.cost for work in works)
         largest = max(work.largest for work in works)
@@ -91,7 +91,7 @@ class Scorer:
     def score(self, guess: Guess, n: int) -> Score[Guess] | None:
         """The score on at least the first ``n`` images; None for a guess that does not fit.
 
-        Once the time is up, what is known of it, or None.
+        Once the time is up, the score on the images so far; None if there is none.
         """
         recipe = guess.recipe(self._stack)
         known = self._scores.get(recipe)
@@ -122,7 +122,7 @@ class Scorer:
     def best(self, guesses: Iterable[Guess], n: int, most: int) -> list[Score[Guess]]:
         """The best of many guesses on ``n`` images, one of each recipe.
 
-        Raises InvalidCheckpoint where there was no time for any.
+        Raises InvalidCheckpoint if none was scored in time.
         """
         scores: dict[Recipe, Score[Guess]] = {}
         for guess in guesses:
@@ -146,7 +146,7 @@ class Scorer:
 def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outcome[Guess] | None:
     """Return the best guess; None where no geometry fits.
 
-    ways: for networks whose geometry batch norms can tell.
+    ways: for networks whose batch norms reveal the geometry.
     """
     starts = [choices.start(geometry) for geometry in choices.geometries]
     starts = [guess for guess in starts if scorer.work(guess) is not None]
@@ -193,7 +193,7 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
 
 
 def _promising(guesses: list[Guess], scorer: Scorer, n: int, most: int) -> list[Guess]:
-    """The first guess, and those that do best on ``n`` images, of as many as a part allows."""
+    """Return the first guess and the best on ``n`` images, of as many as WORK / 8 allows."""
     each = CALL + (scorer.work(guesses[0]) or 1) * n
     affordable = max(PROMISING, int(WORK / 8 / each))
     best = scorer.best(guesses[:affordable], n, most)

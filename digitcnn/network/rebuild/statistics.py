@@ -1,8 +1,8 @@
-"""Find geometries layer by layer, by what batch norm has stored of its inputs in training.
+"""Find geometries layer by layer, by the statistics that batch norms stored in training.
 
-Under another padding, stride, pooling, order, activation or scaling, the maps have another mean or
-variance than the next batch norm has stored. So a deep network, which has too many geometries to
-try them all, is decided one convolution after the other; only a few beginnings are pursued.
+With a wrong padding, stride, pooling, order, activation or scaling, the maps differ in mean or
+variance from those that the next batch norm has stored. A deep network has too many geometries to
+try them all, so its convolutions are decided one after the other, and few beginnings are pursued.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from digitcnn.network.rebuild.network import divergence_of, prepare, run
 from digitcnn.network.rebuild.plans import Geometry, Place, Ways
 from digitcnn.network.rebuild.recipe import InputForm, Step
 
-# Beginnings that are pursued, of these with one side and stride, and the likely guesses and images
-# with which to begin.
+# The most beginnings that are pursued, and the most of them with the same side and stride; the
+# likely guesses to begin with, and the images that these are chosen on.
 BEGINNINGS, OF_ONE_KIND, LIKELY, FIRST_IMAGES = 18, 4, 8, 16
-# Of the ways through one convolution, the likelier.
+# The most ways through one convolution that are tried, the likeliest first.
 _WAYS = 14
-# What is unusual shows in the statistics, so its cost only decides where these are equal.
+# Weight of a guess's cost: the statistics decide, and the cost only where they are about equal.
 _COST = 0.1
 
 
@@ -50,7 +50,7 @@ class _Beginning:
 
     @property
     def total(self) -> float:
-        """How badly it fits and how unusual it is."""
+        """How badly it fits, and a little of how unusual it is."""
         cost = self.ways.cost + self.cost
         geometry = dataclasses.replace(self.guess.geometry, cost=cost)
         return self.divergence + _COST * dataclasses.replace(self.guess, geometry=geometry).cost
@@ -59,7 +59,7 @@ class _Beginning:
 class Decoder:
     """Finds likely guesses for a stack whose convolutions have batch norms.
 
-    tensors: as for ``RebuiltNetwork``. images: a few, [N, 28, 28], as they are in training.
+    tensors: as for ``RebuiltNetwork``. images: a few training images, [N, 28, 28], 0 to 255.
     """
 
     def __init__(self, stack: Stack, tensors: Mapping[str, Tensor], images: Tensor) -> None:
@@ -68,7 +68,7 @@ class Decoder:
 
     @torch.inference_mode()
     def guesses(self, choices: Choices, ways: Sequence[Ways], most: int) -> list[Guess]:
-        """The best guesses, with their geometries, the likeliest first."""
+        """Return at most ``most`` guesses with their geometries, the likeliest first."""
         likely = self._likely(choices, ways[0])
         beginnings = [
             _Beginning(guess, each, (), 0.0, each.side, self._prepared(guess, each))
@@ -86,7 +86,7 @@ class Decoder:
         return list(dict.fromkeys(found))[:most]
 
     def _likely(self, choices: Choices, ways: Ways) -> list[Guess]:
-        """The scalings and kinds of layers that agree best with the first batch norms."""
+        """Return the scalings and kinds of layers that agree best with the first batch norm."""
         usual = choices.start(Geometry(ways.side, ways.resized, ()))
         kinds = dict.fromkeys(
             other for kind in (usual, *choices.structures(usual)) for other in choices.main(kind)
@@ -109,7 +109,7 @@ class Decoder:
         return self._inputs[form]
 
     def _longer(self, one: _Beginning, most: int) -> Iterator[_Beginning]:
-        """A beginning with one more convolution, in each likely way, up to its batch norm."""
+        """Yield a beginning with one more convolution, in each likely way, up to its batch norm."""
         # Ways share their first steps; maps are large, so only those of one beginning are kept.
         known: dict[tuple[Step, ...], tuple[Tensor, float]] = {}
         ways = sorted(one.ways.steps(one.places, one.side), key=lambda way: way[0])
@@ -140,7 +140,7 @@ class Decoder:
 
 
 def _spread(beginnings: list[_Beginning]) -> list[_Beginning]:
-    """The best, few of one side and stride: how large maps are shows only further on."""
+    """Return the best, few of one side and stride: which size of maps is right shows only later."""
     best: list[_Beginning] = []
     alike: Counter[tuple[int, int]] = Counter()
     for one in sorted(beginnings, key=lambda one: one.total):

@@ -1,4 +1,4 @@
-// Opens a tab: <button data-open-tab="Sketchpad"> does.
+// Opens a tab, also by <button data-open-tab="Sketchpad">.
 
 /** @param {string} name */
 export function openTab(name) {

@@ -1,4 +1,4 @@
-// Places a popover of the browser's below the element that it belongs to, inside the window.
+// Places a popover below the element that it belongs to, inside the window.
 
 const GAP = 4; // pixels between the two
 const EDGE = 8; // between a popover and the window's edge
@@ -14,7 +14,7 @@ export function showAt(popover, anchor) {
 }
 
 /**
- * Places an open popover anew, as after scrolling.
+ * Places an open popover again, for example after scrolling.
  * @param {HTMLElement} popover
  * @param {Element} anchor
  */

@@ -7,7 +7,7 @@ import { showAt } from "./popovers.js";
 
 const MOST = 8; // models in one comparison
 
-/** @type {Set<string>} names of the runs that are ticked, for when the app renders the table anew */
+/** @type {Set<string>} names of the ticked runs, since a new table comes unticked */
 const ticked = new Set();
 
 class RunElement extends HTMLElement {
@@ -65,7 +65,7 @@ async function ask(payload, place) {
   const reply = await connection.call("manage_run", { owner: ownerToken(), ...payload });
   if (reply.error && place) place.textContent = reply.error;
   if (reply.error) return null;
-  document.getElementById("page-refresh")?.click(); // the table is brought up to date
+  document.getElementById("page-refresh")?.click(); // refreshes the table
   return reply;
 }
 

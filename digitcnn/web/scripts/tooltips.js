@@ -1,11 +1,11 @@
-// Shows what a title says on hover, on focus and, of a term, on touch. The browser shows titles to
-// the mouse alone, and late.
+// Shows titles as tooltips on hover and on focus, and those of terms on touch. Browsers show titles
+// only to the mouse, and late.
 
 import { make } from "./dom.js";
 import { placeAt, showAt } from "./popovers.js";
 
 const TITLED = ":is(.term, .button, .badge, .table-view thead button)";
-const HOVER = 300; // milliseconds that the pointer rests before the tooltip comes
+const HOVER = 300; // milliseconds that the pointer rests before the tooltip appears
 
 /** @type {HTMLElement | null} */
 let tooltip = null;
