@@ -31,7 +31,7 @@ def set_names(digits: str) -> list[str]:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    """Return ``a``, ``a and b`` or ``a, b and c``; ``names`` must not be empty."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 

@@ -1,8 +1,8 @@
 """The page's one clock: polls for changes of the app and refreshes stale components.
 
 Once a second the page asks for the version of what it shows, a call that costs browser and app
-next to nothing. Only if its own version differs does Gradio's event run, which takes the browser a
-hundred times as long. While something runs, its progress is refreshed every second where it is
+next to nothing. Gradio's event, which takes the browser a hundred times as long, runs only if the
+page's own version differs. While something runs, its progress is refreshed every second where it is
 visible, every fourth second elsewhere.
 """
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import joined
 from digitcnn.network.onnx_models.checks import CheckedModel, checked
 from digitcnn.network.onnx_models.layouts import Layout, layouts
 from digitcnn.network.onnx_models.model import (
@@ -30,7 +31,7 @@ from digitcnn.network.rebuild.decision import (
 )
 from digitcnn.network.rebuild.guesses import input_cost, inputs
 from digitcnn.network.rebuild.recipe import InputForm
-from digitcnn.network.rebuild.words import images_of, input_words, joined
+from digitcnn.network.rebuild.words import images_of, input_words
 
 # Images at once where a model takes any number of them.
 BATCH = 32

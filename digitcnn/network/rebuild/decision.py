@@ -136,7 +136,7 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
 
 
 def _agreement(one: Score[G], other: Score[G]) -> float:
-    """The share of images to which both give the same digit."""
+    """Return the share of images to which both give the same digit."""
     n = min(len(one.predicted), len(other.predicted))
     return float((one.predicted[:n] == other.predicted[:n]).double().mean())
 

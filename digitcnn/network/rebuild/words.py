@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from digitcnn.digits.digit_set import SIDE, DigitSet
+from digitcnn.digits.names import joined
 from digitcnn.network.rebuild.decision import MIN_ACCURACY, P_VALUE, Outcome
 from digitcnn.network.rebuild.guesses import INPUT_SCALINGS, Guess
 from digitcnn.network.rebuild.layers import Stack
@@ -48,11 +49,6 @@ def _kind(stack: Stack) -> str:
 
 def _size(kernel: int) -> str:
     return f"{kernel}x{kernel}"
-
-
-def joined(items: list[str]) -> str:
-    """``a, b and c``."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def images_of(digits: DigitSet, n: int) -> str:
