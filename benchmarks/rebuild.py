@@ -36,7 +36,7 @@ from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.rebuild import IMAGES
 
-# Of the accuracies of a network and its original, if they are close.
+# Two accuracies that differ by no more, as fractions, are close.
 MAX_DIFFERENCE = 0.003
 OUTCOMES = ("same", "close", "refused", "wrong")
 

@@ -1,4 +1,4 @@
-"""The worksheet to print: everything that the outcome gives numbers for has a place."""
+"""The worksheet to print has a place for every number of the outcome."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_a_network_in_training_has_the_gradients_of_the_plain_layers(
         learner(images.to(learner.output.weight.dtype)).pow(2).mean().backward()
     for (name, found), expected in zip(network.named_parameters(), exact.parameters(), strict=True):
         if name.startswith("conv") and name.endswith("bias"):
-            continue  # batch norm takes its effect back: the gradient is 0 but for rounding
+            continue  # batch norm cancels the bias: its gradient is 0 but for rounding
         assert found.grad is not None
         assert expected.grad is not None
         assert error(found.grad, expected.grad) < 1e-3, name

@@ -33,9 +33,9 @@ EXPERIMENT = Experiment(
         "sets. Steps that are too small go in the right direction, but five epochs end long before "
         "they arrive: the curve still rises at the end. Steps that are too large jump over the "
         "valleys of the loss, often to where no gradient leads back. Whether a network recovers "
-        "is then luck: one seed may end at the 10% of guessing, another far below the middle rate. "
-        "Seeds that differ so much make a wide interval, which can include zero although every "
-        "one of them is worse."
+        "is then luck: one seed may end at the 10% of guessing, another higher, but still far "
+        "below the accuracy of the middle rate. Seeds that differ so much make a wide interval, "
+        "which can include zero although every one of them is worse."
     ),
     next_steps=(
         "Train with 0.00003 for 40 epochs: does it catch up? Then look for the largest rate that "

@@ -32,8 +32,8 @@ from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
 # What the search may cost, in multiplications: about 1.5 seconds of one core. A call costs as much
 # as CALL of them, besides the network's own.
 WORK, CALL = 70e9, 15e6
-# Processor time after which nothing more is scored. On a busy machine the same work takes longer,
-# so from this share of it on, no further choices are tried.
+# Seconds of processor time after which nothing more is scored, and the share of them after which no
+# further choices are tried, since the same work takes longer on a busy machine.
 MAX_SECONDS, SOON = 4.0, 0.45
 # What the finalists may cost together.
 LAST_WORK = 35e9

@@ -110,7 +110,7 @@ class Decoder:
 
     def _longer(self, one: _Beginning, most: int) -> Iterator[_Beginning]:
         """Yield a beginning with one more convolution, in each likely way, up to its batch norm."""
-        # Ways share their first steps; maps are large, so only those of one beginning are kept.
+        # Ways share their first steps. Maps are large, so only those of one beginning are stored.
         known: dict[tuple[Step, ...], tuple[Tensor, float]] = {}
         ways = sorted(one.ways.steps(one.places, one.side), key=lambda way: way[0])
         for cost, place, side in ways[:most]:
