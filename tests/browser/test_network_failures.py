@@ -362,10 +362,24 @@ def test_logging_out_and_another_login_clear_the_sketch(
         assert pad.page.request.post(f"{app.url}/login", form=form).ok
 
     log_in("ann", "one")
+    held = []
+
+    def hold(route: Any) -> None:
+        if '"fn_name":"page_state"' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    # Drawn before the page knows who is logged in.
+    pad.page.route(CALLS, hold)
     pad.open()
     pad.draw()
     pad.predicts("7")
-    assert any(key.startswith("digitcnn-sketch") for key in pad.stored())
+    assert held
+    pad.page.unroute(CALLS, hold)  # which lets them go
+    pad.page.wait_for_function(
+        "Object.keys(sessionStorage).some(key => key.startsWith('digitcnn-sketch-'))"
+    )
     assert not any(text in str(pad.stored()) for text in ("ann", "access-token"))
 
     # In the same tab, without a word to the page.

@@ -542,7 +542,10 @@ function startPad(root) {
   if (modelName()) useModel();
   loginKnown.then(() => {
     const strokes = strokesOf(storedSketch());
-    if (!isBlank()) return;
+    if (!isBlank()) {
+      store(); // what was drawn before belongs to this login
+      return;
+    }
     if (strokes.length === 0) {
       if (isFirstVisit) showExample();
       return;
