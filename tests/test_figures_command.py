@@ -14,21 +14,30 @@ from digitcnn.folders import SHIPPED_FILE
 CHECKPOINT = str(SHIPPED_FILE)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "ending", "signature"),
+    [([], "png", b"\x89PNG\r\n"), (["--file-type", "pdf"], "pdf", b"%PDF")],
+)
 def test_nine_files_of_the_requested_type_are_written(
-    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    data_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    chosen: list[str],
+    ending: str,
+    signature: bytes,
 ) -> None:
     folder = tmp_path / "made"
     status = main(
         [
             *("figures", "--checkpoint", CHECKPOINT, "--digits", "small", "--passes", "2"),
             *("--data-dir", str(data_dir), "--output-dir", str(folder), "--device", "cpu"),
-            *("--json", "--file-type", "pdf"),
+            *("--json", *chosen),
         ]
     )
     assert status == 0
     paths = json.loads(capsys.readouterr().out)["figures"]
-    assert paths == [str(folder / f"{name}.pdf") for name in NAMES]
-    assert all(Path(path).read_bytes().startswith(b"%PDF") for path in paths)
+    assert paths == [str(folder / f"{name}.{ending}") for name in NAMES]
+    assert all(Path(path).read_bytes().startswith(signature) for path in paths)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def printed(app: App, matches: Callable[[str], bool]) -> str:
 
 
 def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: Path) -> None:
-    app = App(tmp_path, data_dir, "--share")
+    # Without a tunnel program that an earlier use has left in the home folder.
+    home = {"HF_HOME": str(tmp_path / "hf")}
+    app = App(tmp_path, data_dir, "--share", environment=home, new_process=True)
     try:
         line = printed(app, lambda line: line.startswith("Could not create a public link"))
         assert app.url in line
