@@ -114,6 +114,9 @@ def test_a_term_explains_itself_to_mouse_keyboard_and_finger(page: Any) -> None:
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
     expect(tooltip).to_be_visible()
+    page.mouse.move(2, 2)  # also what a scroll under a resting mouse looks like
+    page.mouse.move(4, 4)
+    expect(tooltip).to_be_visible()
     page.keyboard.press("Tab")
     expect(tooltip).to_be_hidden()
     term.dispatch_event("click")  # as a finger's

@@ -50,6 +50,8 @@ function hide() {
 document.addEventListener("pointerover", (event) => {
   const element = titled(event.target);
   if (event.pointerType === "touch" || element === shown) return;
+  // The page may have scrolled under a resting mouse, to what the keyboard focused.
+  if (!element && shown?.matches(":focus-visible")) return;
   hide();
   if (element) timer = setTimeout(show, HOVER, element);
 });
