@@ -59,8 +59,12 @@ def applies(x: Tensor, conv: nn.Module | None, norm: nn.Module | None) -> bool:
     return (
         isinstance(norm, nn.BatchNorm2d)
         and norm.training
+        and norm.affine
+        and norm.track_running_stats
         and isinstance(conv, nn.Conv2d)
         and (conv.in_channels, conv.kernel_size, conv.padding) == (1, (3, 3), (1, 1))
+        and (conv.stride, conv.dilation, conv.padding_mode) == ((1, 1), (1, 1), "zeros")
+        and conv.bias is not None
         and x.device.type == "cpu"
         and not x.requires_grad
         and _dtype(x) in _BITS

@@ -14,7 +14,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.digits.names import set_names
-from digitcnn.errors import DigitCNNError
+from digitcnn.errors import DigitCNNError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
@@ -286,7 +286,10 @@ class TrainTab:
     def resume_training(self, request: gr.Request, token: str) -> list[Any]:
         """Resume the newest run, which ended early."""
         self._access.require_owner(request, token)
-        self._workspace.job.resume(self.runs.resumable())
+        run = self.runs.resumable()
+        if not run:
+            raise RunError("No run can be resumed now.")
+        self._workspace.job.resume(run)
         return self._updates(TrainTabView())
 
     @toasting

@@ -113,6 +113,14 @@ def test_unexpected_json_is_refused_in_one_sentence(
     assert [record.name for record in workspace.runs.records()] == ["mine"]
 
 
+def test_nothing_to_resume_is_one_sentence(
+    manage: Callable[..., dict[str, Any]], handlers: dict[str, Callable[..., Any]]
+) -> None:
+    manage({"owner": TOKEN, "run": "mine", "action": "delete"})  # on another page
+    with pytest.raises(gr.Error, match="No run can be resumed now"):
+        handlers["resume_training"](request(), TOKEN)
+
+
 def test_files_of_a_run_are_offered(
     manage: Callable[..., dict[str, Any]], workspace: Workspace
 ) -> None:
