@@ -124,7 +124,7 @@ def train(
 
 
 class Tree(nn.Module):
-    """Modules by name, as somebody's own class registers them; its forward is not in files."""
+    """Modules by name, as a stranger's own class registers them; its forward is not in files."""
 
 
 def renamed(network: nn.Sequential, style: str) -> nn.Module:

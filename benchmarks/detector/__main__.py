@@ -3,7 +3,7 @@
     python -m benchmarks.detector [--data-dir DIR] [--steps N] [--leave-out SCRIPT ...] [--output F]
 
 The examples are MNIST's training images without the held-out ones, generated and printed digits,
-and generated non-digits (``examples``), distorted anew for each use. Before half of the steps,
+and generated non-digits (``examples``), distorted again for each use. Before half of the steps,
 non-digits that score higher than a quarter of the digits are left out: such look-alikes cannot be
 distinguished from digits.
 --leave-out: scripts of the fonts that are not trained on but scored at the end, as a stand-in for

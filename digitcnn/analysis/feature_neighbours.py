@@ -81,7 +81,7 @@ def build_index(
     progress: Progress | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FeatureIndex:
-    """Build the index at half speed: it runs while somebody draws.
+    """Build the index at half speed: it runs while someone draws.
 
     block: images at a time; after each block it sleeps for as long as the block took. progress:
     called with images done and images in all. Raises CapabilityError for a classifier without

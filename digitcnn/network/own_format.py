@@ -234,7 +234,7 @@ def filled(
     for ours, tensor in weights.items():
         _check_numbers(ours, names.get(ours, ours), tensor)
     # On the meta device no initial weights are drawn: that would cost time, and change the
-    # process-wide random numbers of whoever else uses them.
+    # process-wide random numbers, which other code may be using.
     with torch.device("meta"):
         network = network_class(*scaling)
     network.load_state_dict(weights, strict=True, assign=True)

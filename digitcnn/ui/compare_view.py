@@ -168,7 +168,7 @@ def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Mar
 
 
 def _is_chosen(row: Setting, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Return whether a setting was chosen by somebody and is not implied by another row."""
+    """Return whether a setting was chosen by a person and is not implied by another row."""
     name, values, _ = row
     if name == "epochs trained":
         return values != [checkpoint.details.config.get("epochs") for checkpoint in checkpoints]

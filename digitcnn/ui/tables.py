@@ -70,7 +70,7 @@ def table(
     """Render a table.
 
     headers: one per column; the first column names its row. rows: as many values each, in the
-    order shown until somebody sorts. label: what the table is, for screen readers and, with
+    order shown until someone sorts. label: what the table is, for screen readers and, with
     ``caption``, above it for everyone. footer: rows that stay last, such as a sum. advanced:
     headers of columns that are folded until they are requested. file_name: of a CSV file of
     the table that is offered below it; empty offers none.
