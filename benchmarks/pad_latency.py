@@ -151,12 +151,12 @@ class Pad:
         Of the pad (``predict``) and of the panels named in ``others``.
         """
         names = ["predict", *others]
+        if self.strokes % 3 == 0:
+            self.page.locator("#pad-clear").click()
         draw(self.page, self.box, self.strokes)
         self.strokes += 1
         self.page.wait_for_function(ALL_SEEN, arg=names)
         pen, answers = self.page.evaluate(FORGET)
-        if self.strokes % 3 == 0:
-            self.page.locator("#pad-clear").click()
         return {
             name: [
                 next(seen for asked, seen in answers[name] if asked >= moment) - moment
