@@ -20,8 +20,10 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
-RADII = tuple(0.25 * 24 ** (step / 11) for step in range(12))
+RADII = tuple(0.25 * 24 ** (step / 7) for step in range(8))
 STEPS = 12
+# For one image, while somebody draws: changes are 4% larger than with 12 radii and 12 steps.
+QUICK_STEPS = 10
 # Places of the line from the image to the changed one.
 PLACES = 21
 # Random changes of the same size, for contrast.
@@ -66,7 +68,11 @@ def smallest_change(
         answer = int(classifier.logits(image[None])[0].argmax())
     radii = torch.tensor(RADII)
     changes = attack(
-        classifier, ink.expand(len(radii), -1, -1), torch.full((len(radii),), answer), radii
+        classifier,
+        ink.expand(len(radii), -1, -1),
+        torch.full((len(radii),), answer),
+        radii,
+        steps=QUICK_STEPS,
     )
     with torch.inference_mode():
         found = classifier.logits((ink + changes).round()).argmax(1) != answer
