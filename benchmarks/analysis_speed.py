@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 
 from benchmarks.measuring import conditions, in_turn, lay_for_torchvision, repeated, seconds
 from digitcnn.analysis import figures
-from digitcnn.analysis.findings import gather
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import measure
 from digitcnn.digits.augment import Augmentation, augment
@@ -33,6 +33,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.options import FIGURES
 from digitcnn.training.config import TrainingConfig
 
 
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         def draw_nine() -> None:
             predictions = [predict(network, digits) for digits in sets]
             details = checkpoint.details
-            findings = gather(
+            findings = Findings(
                 checkpoint.name,
                 network,
                 sets,
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 history=details.history,
                 trained_on=details.digits,
             ).with_stability(12)
-            for name in figures.NAMES:
+            for name in FIGURES:
                 figures.save(name, findings, Path(folder))
 
         drawn = seconds(draw_nine)

@@ -15,7 +15,7 @@ from packaging.version import Version
 from running_app import ROOT
 
 from digitcnn import cli
-from digitcnn.analysis import figures
+from digitcnn.options import FIGURES
 
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {
@@ -55,7 +55,7 @@ def test_documented_options_of_the_app_exist() -> None:
 
 def test_the_nine_figures_are_documented_by_name() -> None:
     reference = PAGES["docs/reference.md"]
-    assert tuple(re.findall(r"^\d\. `(\d\d_\w+)`", reference, re.M)) == figures.NAMES
+    assert tuple(re.findall(r"^\d\. `(\d\d_\w+)`", reference, re.M)) == FIGURES
 
 
 def test_the_project_layout_names_existing_paths() -> None:

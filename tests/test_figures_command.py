@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from digitcnn.analysis.figures import NAMES
 from digitcnn.cli import main
 from digitcnn.folders import SHIPPED_FILE
+from digitcnn.options import FIGURES
 
 CHECKPOINT = str(SHIPPED_FILE)
 
@@ -36,7 +36,7 @@ def test_nine_files_of_the_requested_type_are_written(
     )
     assert status == 0
     paths = json.loads(capsys.readouterr().out)["figures"]
-    assert paths == [str(folder / f"{name}.{ending}") for name in NAMES]
+    assert paths == [str(folder / f"{name}.{ending}") for name in FIGURES]
     assert all(Path(path).read_bytes().startswith(signature) for path in paths)
 
 

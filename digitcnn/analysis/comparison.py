@@ -196,12 +196,12 @@ class Recipe:
 def compare(
     names: Sequence[str],
     predictions: Sequence[Predictions],
-    temperatures: Sequence[float | None],
+    temperatures: Sequence[float],
 ) -> Comparison:
     """Compare two to eight models on one digit set.
 
     names: all different. predictions: one per model, all for the same images. temperatures: what
-    each model's logits are divided by; None means 1.
+    each model's logits are divided by.
     Raises ConfigError for another number of models, ValueError for predictions for different
     images.
     """
@@ -216,7 +216,7 @@ def compare(
         names=tuple(names),
         predictions=tuple(predictions),
         evaluations=tuple(
-            evaluate(one, temperature or 1.0)
+            evaluate(one, temperature)
             for one, temperature in zip(predictions, temperatures, strict=True)
         ),
         pairs=tuple(

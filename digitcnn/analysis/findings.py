@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any
 
 from digitcnn.analysis.events import Notify, ignore
@@ -21,23 +22,28 @@ from digitcnn.options import MASKS, Masks
 class Findings:
     """Everything that the nine figures show of one model.
 
-    model: its name, for people. digit_sets, predictions, evaluations: one of each per set, in the
-    same order; single images come from the first. stabilities: over the last set, one per mask
-    type, empty until measured. temperature: None where unknown. history: a record per epoch, empty
-    where unknown. trained_on: name of the training set, None where unknown. example: index of the
-    image of the first set that is followed through the network.
+    model: its name, for people. digit_sets, predictions: one of each per set, in the same order;
+    single images come from the first. temperature: None where the model is not calibrated.
+    history: a record per epoch, empty where unknown. trained_on: name of the training set, None
+    where unknown. example: index of the image of the first set that is followed through the
+    network. stabilities: over the last set, one per mask type, empty until measured.
     """
 
     model: str
     classifier: Classifier
     digit_sets: Sequence[DigitSet]
     predictions: Sequence[Predictions]
-    evaluations: Sequence[Evaluation]
-    stabilities: Sequence[Stability] = ()
+    _: KW_ONLY
     temperature: float | None = None
     history: Sequence[Mapping[str, Any]] = ()
     trained_on: str | None = None
     example: int = 0
+    stabilities: Sequence[Stability] = ()
+
+    @cached_property
+    def evaluations(self) -> list[Evaluation]:
+        """The metrics of each digit set."""
+        return [evaluate(one, self.temperature or 1.0) for one in self.predictions]
 
     @property
     def network(self) -> Network:
@@ -57,35 +63,10 @@ class Findings:
             self.classifier,
             self.predictions[-1] if features is None else features,
             count,
-            temperature=self.temperature,
+            temperature=self.temperature or 1.0,
             notify=notify,
         )
         return dataclasses.replace(self, stabilities=measured)
-
-
-def gather(
-    model: str,
-    classifier: Classifier,
-    digit_sets: Sequence[DigitSet],
-    predictions: Sequence[Predictions],
-    *,
-    temperature: float | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-    trained_on: str | None = None,
-    example: int = 0,
-) -> Findings:
-    """Evaluate the predictions, one per digit set and in the same order; no passes are made."""
-    return Findings(
-        model=model,
-        classifier=classifier,
-        digit_sets=digit_sets,
-        predictions=predictions,
-        evaluations=[evaluate(one, temperature or 1.0) for one in predictions],
-        temperature=temperature,
-        history=history,
-        trained_on=trained_on,
-        example=example,
-    )
 
 
 def measure_stabilities(
@@ -94,7 +75,7 @@ def measure_stabilities(
     count: int,
     *,
     masks: Sequence[Masks] = MASKS,
-    temperature: float | None = None,
+    temperature: float = 1.0,
     notify: Notify = ignore,
 ) -> list[Stability]:
     """Measure ``count`` passes per mask type, in turn, and return one result per mask type.
@@ -105,8 +86,7 @@ def measure_stabilities(
     """
     network = _own_network(classifier, "dropout", "its stability cannot be measured")
     runs = [
-        passes(network, predictions, count, masks=kind, temperature=temperature or 1.0)
-        for kind in masks
+        passes(network, predictions, count, masks=kind, temperature=temperature) for kind in masks
     ]
     results = []
     for steps in zip(*runs, strict=True):

@@ -28,7 +28,7 @@ def compare_models(
         classify(predict, checkpoint, digit_set, name=name, notify=notify)
         for name, checkpoint in zip(names, checkpoints, strict=True)
     ]
-    return compare(names, predictions, [c.details.temperature for c in checkpoints])
+    return compare(names, predictions, [c.temperature for c in checkpoints])
 
 
 def names_of(checkpoints: Sequence[Checkpoint]) -> list[str]:

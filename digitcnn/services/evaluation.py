@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.findings import Findings, gather
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
@@ -39,7 +39,7 @@ def evaluate(
     """
     details = checkpoint.details
     features = features and "features" in checkpoint.classifier.capabilities
-    return gather(
+    return Findings(
         checkpoint.name,
         checkpoint.classifier,
         digit_sets,

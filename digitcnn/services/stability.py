@@ -36,7 +36,7 @@ def measure_stability(
         predictions,
         passes,
         masks=masks,
-        temperature=checkpoint.details.temperature,
+        temperature=checkpoint.temperature,
         notify=notify,
     )
 

@@ -40,7 +40,7 @@ def compare_models(
     title: str, before: Predictions, after: Predictions, *, decides: bool
 ) -> ComparisonRow:
     """Compare the models. Raises ValueError for predictions of different images."""
-    comparison = compare(("after", "before"), (after, before), (None, None))
+    comparison = compare(("after", "before"), (after, before), (1.0, 1.0))
     pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
     return ComparisonRow(
         title, decides, comparison.n, old.accuracy, new.accuracy, pair.difference, *pair.interval

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from digitcnn.analysis.findings import Findings
-from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import predict
 from digitcnn.analysis.stability import stability_text
 from digitcnn.digits.catalog import Catalog
@@ -115,14 +114,12 @@ class PostTraining:
             keep_features=self.config.stability,
             progress=self._check_stopped,
         )
-        evaluation = evaluate(predictions, self.findings.temperature or 1.0)
         self.findings = dataclasses.replace(
             self.findings,
             digit_sets=[*self.findings.digit_sets, digit_set],
             predictions=[*self.findings.predictions, predictions],
-            evaluations=[*self.findings.evaluations, evaluation],
         )
-        metrics = {name: evaluation.to_json()}
+        metrics = {name: self.findings.evaluations[-1].to_json()}
         self.run.results.write_metrics({**self.metrics, **metrics})
         self._change(metrics=metrics)
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from digitcnn.analysis.calibration import fit_temperature
-from digitcnn.analysis.findings import Findings, gather
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
@@ -234,7 +234,7 @@ class TrainingSession:
             # Figures must not call these images by the name of a whole training file.
             own_sets = [dataclasses.replace(images.held_out, split="held-out")]
             own = [dataclasses.replace(held_out, split="held-out")]
-        findings = gather(
+        findings = Findings(
             self.run.name,
             network,
             own_sets,

@@ -48,7 +48,7 @@ def with_counts(both: int, only_a: int, only_b: int, neither: int) -> Comparison
     b = [0] * both + [1] * only_a + [0] * only_b + [1] * neither
     labels = [0] * len(a)
     found = [answering(a, labels, "a"), answering(b, labels, "b")]
-    return compare(["first", "second"], found, [None, None])
+    return compare(["first", "second"], found, [1.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_disagreements_come_with_the_surest_mistakes_first() -> None:
     labels = [0, 1, 2, 3, 4, 5]
     a = answering([0, 1, 2, 3, 0, 5], labels)
     b = answering([9, 1, 9, 9, 4, 9], labels)
-    found = compare(["a", "b"], [a, b], [None, 0.5])
+    found = compare(["a", "b"], [a, b], [1.0, 0.5])
     assert found.only(0, 1).tolist() == [5, 3, 2, 0]
     assert found.only(1, 0).tolist() == [4]
 
@@ -205,14 +205,14 @@ def test_the_digits_add_up_to_the_pair() -> None:
 def test_fewer_than_two_or_more_than_eight_models_are_refused(number: int) -> None:
     same = answering([0], [0])
     with pytest.raises(ConfigError, match=f"Models chosen: {number}; choose 2 to 8"):
-        compare([str(i) for i in range(number)], [same] * number, [None] * number)
+        compare([str(i) for i in range(number)], [same] * number, [1.0] * number)
 
 
 def test_predictions_of_other_images_are_not_compared() -> None:
     a, b = answering([0], [0]), answering([0], [0])
     object.__setattr__(b, "fingerprint", "0" * 64)
     with pytest.raises(ValueError, match="the same images"):
-        compare(["a", "b"], [a, b], [None, None])
+        compare(["a", "b"], [a, b], [1.0, 1.0])
 
 
 CONFIG = {"digits": "small", "epochs": 2, "learning_rate": 0.01, "seed": 0}
@@ -232,7 +232,7 @@ def test_seeds_of_one_recipe_are_summarised() -> None:
     found = compare(
         "abcdef",
         [answering([0] * k + [1] * (100 - k), labels, str(k)) for k in right],
-        [None] * 6,
+        [1.0] * 6,
     )
     details = [
         said(0), said(1), said(2), said(2), Details(),

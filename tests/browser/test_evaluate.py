@@ -15,10 +15,10 @@ from running_app import App
 
 from digitcnn.analysis.adversarial import CURVE_SIZES
 from digitcnn.analysis.axes import AXES
-from digitcnn.analysis.figures import NAMES
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import FIGURES
 
 pytestmark = pytest.mark.browser
 
@@ -140,7 +140,7 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
 ) -> None:
     page = evaluated.page
     evaluated.open("Figures")
-    expect(evaluated.figures()).to_have_count(len(NAMES))
+    expect(evaluated.figures()).to_have_count(len(FIGURES))
     evaluated.figures().nth(6).click()
     viewer = page.locator("#evaluate-gallery .preview")
     shown = viewer.locator(".media-button img")
@@ -242,7 +242,7 @@ def test_tables_and_figures_can_be_downloaded(evaluated: EvaluatePage) -> None:
     with page.expect_download() as figures:
         page.locator("#evaluate-zip").click()
     with zipfile.ZipFile(figures.value.path()) as archive:
-        assert archive.namelist() == [f"{name}.png" for name in NAMES]
+        assert archive.namelist() == [f"{name}.png" for name in FIGURES]
 
 
 def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(

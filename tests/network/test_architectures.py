@@ -8,7 +8,7 @@ import pytest
 import torch
 from sample_networks import random_detector, random_network
 
-from digitcnn.analysis.findings import gather, measure_stabilities
+from digitcnn.analysis.findings import Findings, measure_stabilities
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, CheckpointError
@@ -84,7 +84,7 @@ def test_a_network_offers_its_capabilities_and_names_missing_ones(
     predictions = predict(network, images, keep_features=True)
     assert predictions.features is not None
     assert predictions.features.shape == (30, network.feature_count)
-    findings = gather("m", network, [images], [predictions])
+    findings = Findings("m", network, [images], [predictions])
     if name in ("digitcnn", "lenet", "deep"):
         assert findings.network is network
     else:

@@ -16,7 +16,6 @@ from digitcnn.analysis.events import (
     FigureUnavailable,
     ImagesProcessed,
 )
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.robustness import measure
 from digitcnn.analysis.stability import PassResult
 from digitcnn.digits.digit_set import DigitSet
@@ -25,6 +24,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import Capability, Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import FIGURES
 from digitcnn.services.comparison import compare_models
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate
 from digitcnn.services.predictors import predict_uncached
@@ -109,7 +109,7 @@ def test_figures_of_layers_and_dropout_report_missing_capabilities(
     assert set(missing) == {"05_conv_filters", "06_feature_maps", "09_stability_test"}
     assert "feature maps" in missing["05_conv_filters"]
     assert "dropout" in missing["09_stability_test"]
-    assert set(pngs) == set(NAMES) - set(missing)
+    assert set(pngs) == set(FIGURES) - set(missing)
 
 
 def test_stability_of_a_model_without_dropout_is_refused_before_anything_is_computed(
@@ -150,7 +150,7 @@ def test_figures_from_the_cache_are_not_drawn_again(ours: Checkpoint, digits: Di
     cache = FigureCache()
     events: list[Event] = []
     first = drawn_figures(ours, digits, cache, events)
-    assert sum(isinstance(event, FigureStarted) for event in events) == len(NAMES)
+    assert sum(isinstance(event, FigureStarted) for event in events) == len(FIGURES)
     events.clear()
     assert drawn_figures(ours, digits, cache, events) == first
-    assert events == [FigureDrawn(name, first[name]) for name in NAMES]
+    assert events == [FigureDrawn(name, first[name]) for name in FIGURES]

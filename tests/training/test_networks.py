@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from digitcnn.analysis import figures
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -17,7 +16,7 @@ from digitcnn.errors import ConfigError
 from digitcnn.network import checkpoint
 from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.device import Compute
-from digitcnn.options import NETWORKS
+from digitcnn.options import FIGURES, NETWORKS
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, RunEnd, Snapshot
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
@@ -83,7 +82,7 @@ def test_a_run_of_a_network_ends_with_its_checkpoint_and_figures(
     else:
         lacking = {"09_stability_test"}
         assert end.message.count("has no dropout layer") == 1
-    assert drawn == set(figures.NAMES) - lacking
+    assert drawn == set(FIGURES) - lacking
     assert len(end.stability) == (2 if name == "mlp" else 0)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digitcnn.analysis import figures, stability
+from digitcnn.analysis import stability
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog
@@ -23,6 +23,7 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import FIGURES
 from digitcnn.services.training_images import training_images
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, TrainingEvent
@@ -38,7 +39,7 @@ CONFIG = TrainingConfig(
     digits="small", epochs=1, batch_size=32, learning_rate=0.004, train_images=64
 )
 PASSES = PostTrainingConfig(figures=False)
-FIGURES = {f"{name}.png" for name in figures.NAMES}
+FIGURE_FILES = {f"{name}.png" for name in FIGURES}
 
 
 class Trial:
@@ -105,7 +106,7 @@ def test_finished_run_has_nine_figures_passes_and_metrics_of_the_other_set(trial
     run = trial.create(PostTrainingConfig(passes=3))
     end = trial.go(run)
     assert (end.state, end.message) == ("finished", "Finished 1 epoch.")
-    assert {path.name for path in (run.folder / "figures").iterdir()} == FIGURES
+    assert {path.name for path in (run.folder / "figures").iterdir()} == FIGURE_FILES
     metrics = read(run.folder / "metrics.json")
     assert list(metrics) == ["held_out", "small", "emnist-digits"]
     assert metrics == end.metrics
@@ -183,7 +184,7 @@ def test_skipped_parts_are_not_created(
     assert made & {"stability.json", "figures"} == files
     if "figures" in files:
         drawn = {path.name for path in (run.folder / "figures").iterdir()}
-        assert drawn == FIGURES - {"09_stability_test.png"}
+        assert drawn == FIGURE_FILES - {"09_stability_test.png"}
 
 
 def test_default_number_of_passes_is_the_number_of_epochs(trial: Trial) -> None:

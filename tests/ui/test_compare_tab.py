@@ -87,7 +87,7 @@ def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models
     digits = workspace.catalog.open("small", "test")
     both = [models.get(name) for name in ("first", "second")]
     answers = [predict(model.network, digits, digest=model.digest) for model in both]
-    found = compare(["first", "second"], answers, [None, None])
+    found = compare(["first", "second"], answers, [1.0, 1.0])
     for evaluation in found.evaluations:
         assert evaluation.accuracy_text in shown["table"]
     (pair,) = found.pairs

@@ -20,7 +20,6 @@ import pytest
 from matplotlib.text import Text
 
 from digitcnn.analysis import figures
-from digitcnn.analysis.figures import NAMES
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.metrics import Gap, decimal, gap_text
 from digitcnn.analysis.predictions import predict
@@ -35,6 +34,7 @@ from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.intervals import accuracy_text, newcombe_difference, percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
+from digitcnn.options import FIGURES
 from digitcnn.services.evaluation import FigureCache
 from digitcnn.ui.error_browser import ANY, ANY_ERROR, error_tiles, suspect_tiles
 from digitcnn.ui.evaluation_steps import (
@@ -252,9 +252,9 @@ def words_on(figure: Any) -> str:
 def test_a_runs_figures_are_on_the_page_and_in_its_folder(
     trained: Path, shown: dict[str, Any]
 ) -> None:
-    for name in NAMES:
+    for name in FIGURES:
         assert (trained / "figures" / f"{name}.png").read_bytes() == shown["figures"][name]
-    assert len(list((trained / "figures").iterdir())) == len(NAMES)
+    assert len(list((trained / "figures").iterdir())) == len(FIGURES)
 
 
 def test_a_second_evaluation_draws_nothing_and_a_model_without_a_run_writes_no_files(

@@ -30,10 +30,9 @@ from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
-from digitcnn.options import FIGURES, FileType
+from digitcnn.options import FileType
 
 __all__ = [
-    "NAMES",
     "confidence_analysis",
     "confusion_matrices",
     "conv_filters",
@@ -64,19 +63,22 @@ _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
     "04_cross_dataset_evaluation": lambda f: cross_dataset_evaluation(f.evaluations, model=f.model),
     "05_conv_filters": lambda f: conv_filters(f.network, model=f.model),
     "06_feature_maps": lambda f: feature_maps(
-        f.network, f.digit_sets[0], f.example, model=f.model, temperature=f.temperature or 1.0
+        f.network,
+        f.digit_sets[0],
+        f.example,
+        model=f.model,
+        temperature=f.evaluations[0].temperature,
     ),
     "07_confusion_matrix": lambda f: confusion_matrices(f.evaluations, model=f.model),
     "08_confidence_analysis": lambda f: confidence_analysis(
-        f.predictions, model=f.model, temperature=f.temperature
+        f.predictions, f.evaluations, model=f.model, temperature=f.temperature
     ),
     "09_stability_test": lambda f: stability_test(f.stabilities, model=f.model),
 }
-NAMES = FIGURES
 
 
 def draw(name: str, findings: Findings) -> Figure:
-    """Return the figure of that name, one of NAMES."""
+    """Return the figure of that name, one of FIGURES."""
     return _FIGURES[name](findings)
 
 

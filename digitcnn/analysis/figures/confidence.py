@@ -15,7 +15,7 @@ from digitcnn.analysis.calibration import (
     reliability,
 )
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import evaluate
+from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import percent, wilson_interval
 
@@ -28,7 +28,11 @@ Tables = Sequence[tuple[int, str, Sequence[ReliabilityBin]]]
 
 
 def confidence_analysis(
-    predictions: Sequence[Predictions], *, model: str, temperature: float | None
+    predictions: Sequence[Predictions],
+    evaluations: Sequence[Evaluation],
+    *,
+    model: str,
+    temperature: float | None,
 ) -> Figure:
     """Draw a row per set: reliability, images per bin, confidence of right and wrong predictions.
 
@@ -47,19 +51,18 @@ def confidence_analysis(
         0.9 + 3.5 * len(predictions),
     )
     panels = figure.subplots(len(predictions), 3, squeeze=False)
-    for row, one in zip(panels, predictions, strict=True):
+    for row, one, evaluation in zip(panels, predictions, evaluations, strict=True):
         before = reliability(one.logits, one.labels)
         tables: Tables = [(BEFORE, "Uncalibrated", before)]
         if temperature is not None:
             after = reliability(one.logits, one.labels, temperature)
             tables = [(BEFORE, "Before calibration", before), (AFTER, "After calibration", after)]
-        evaluation = evaluate(one, temperature or 1.0)
         errors = [percent(expected_calibration_error(table)) for _, _, table in tables]
         label = "{} uncalibrated" if temperature is None else "{} before, {} after calibration"
         title = f"{evaluation.title}: {evaluation.accuracy_text}\nECE {label.format(*errors)}"
         _reliability(row[0], tables, title)
         _counts(row[1], tables, len(one))
-        _right_and_wrong(row[2], one, temperature or 1.0)
+        _right_and_wrong(row[2], one, evaluation.temperature)
     return figure
 
 
