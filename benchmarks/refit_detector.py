@@ -16,7 +16,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.ood import OODDetector, shipped_detector
-from digitcnn.training.finetune import original_images
+from digitcnn.network.original_images import original_images
 
 SHIPPED = (Path("checkpoints/digitcnn-mnist.pt"), Path("checkpoints/digitcnn-hands.pt"))
 
@@ -24,8 +24,7 @@ SHIPPED = (Path("checkpoints/digitcnn-mnist.pt"), Path("checkpoints/digitcnn-han
 def refit(path: Path, catalog: Catalog, detector: OODDetector) -> None:
     """Replace the file by one with this detector, fitted to the model's held-out images."""
     checkpoint = load(path)
-    _, held_out = original_images(checkpoint, catalog)
-    detector = detector.fitted(held_out.images)
+    detector = detector.fitted(original_images(checkpoint, catalog).held_out.images)
     new = path.with_name(f"{path.stem}-refitted.pt")
     save(new, checkpoint.network, checkpoint.details, detector)
     new.replace(path)

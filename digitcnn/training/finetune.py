@@ -24,12 +24,12 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.names import listed, set_names
-from digitcnn.digits.training_images import open_training_images
-from digitcnn.errors import CheckpointError, DigitSetError
+from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import safe_filename, save_under_free_name
 from digitcnn.network.ood import OODDetector, shipped_detector
+from digitcnn.network.original_images import original_images
 from digitcnn.training.events import Phase, StepProgress
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow, compare_models, objections
@@ -40,29 +40,6 @@ from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.versions import versions
 
 _SUFFIX = "-hand-"
-
-
-def original_images(base: Checkpoint, catalog: Catalog) -> tuple[DigitSet, DigitSet]:
-    """Return the training and the held-out images of a model's training.
-
-    Raises CheckpointError for a model that does not record them, DigitSetError where they are not
-    available or have changed.
-    """
-    details = base.details
-    if details.digits is None or "train" not in details.fingerprints:
-        raise CheckpointError(
-            f"{base.name} does not record its training images, so fine-tuning cannot mix them in; "
-            "choose a model trained here."
-        )
-    count = details.config.get("train_images")
-    images = open_training_images(catalog, details.digits, count if type(count) is int else None)
-    for part, found in (("train", images.training), ("held_out", images.held_out)):
-        if details.fingerprints.get(part, found.fingerprint) != found.fingerprint:
-            raise DigitSetError(
-                f"The training images of {listed(details.digits)} here are not those that "
-                f"{base.name} was trained on; restore them, or choose another model."
-            )
-    return images.training, images.held_out
 
 
 @dataclass(frozen=True)
@@ -107,8 +84,10 @@ def fine_tune(
     """
     learning, testing = check_sketches(sketches)
     yield Phase(f"loading {listed(base.details.digits or '')}")
-    training, held_out = original_images(base, catalog)
-    session = _Session(base, learning, testing, training, held_out, compute, stop, config)
+    images = original_images(base, catalog)
+    session = _Session(
+        base, learning, testing, images.training, images.held_out, compute, stop, config
+    )
     try:
         yield from session.events(catalog, checkpoints)
     except _StoppedError:

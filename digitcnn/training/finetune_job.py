@@ -10,9 +10,10 @@ from pathlib import Path
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
+from digitcnn.network.original_images import original_images
 from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
 from digitcnn.training.events import Phase, StepProgress
-from digitcnn.training.finetune import FineTuningEnd, FineTuningEvent, fine_tune, original_images
+from digitcnn.training.finetune import FineTuningEnd, FineTuningEvent, fine_tune
 from digitcnn.training.finetune_training import FineTuningConfig
 from digitcnn.training.sketches import Sketches, check_sketches
 
@@ -67,7 +68,7 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
         """Start to fine-tune a copy of ``base`` in the background.
 
         Raises RunError during a training or another fine-tuning, FeedbackError for too few
-        sketches, CheckpointError or DigitSetError without the training images of ``base``.
+        sketches, DigitSetError without the training images of ``base``.
         """
         with self._lock:
             self.exclusive.require_free()

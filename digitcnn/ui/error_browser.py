@@ -14,7 +14,7 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.framing import frame_mnist
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.training_images import training_images
+from digitcnn.network.original_images import original_images
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
@@ -183,7 +183,7 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
             f"The model gets {errors:,} images of {digit_set.name} wrong, too many to judge "
             "labels; choose a more accurate one."
         )
-    training = training_images(workspace.catalog, checkpoint)
+    training = original_images(checkpoint, workspace.catalog).training
     suspects = label_suspects(
         predictions,
         _framed_like(training, digit_set, predictions),

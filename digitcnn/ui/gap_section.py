@@ -11,7 +11,7 @@ import gradio as gr
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.gap import Waterfall, waterfall
 from digitcnn.errors import DigitCNNError, DigitSetError
-from digitcnn.services.training_images import training_images
+from digitcnn.network.original_images import original_images
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
@@ -75,7 +75,7 @@ def gap_steps(
             f"{other.name} is the reference set; evaluate a second set to measure a gap."
         )
     reference = workspace.catalog.open(view.sets[0], "test")
-    training = training_images(workspace.catalog, checkpoint)
+    training = original_images(checkpoint, workspace.catalog).training
 
     def work(notify: Notify) -> Waterfall:
         task = f"Finding near duplicates in {other.name}"

@@ -19,7 +19,6 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import (
-    CheckpointError,
     ConfigError,
     DigitSetError,
     FeedbackError,
@@ -29,8 +28,9 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import Checkpoint, Details, digest, load
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import save_under_free_name
+from digitcnn.network.original_images import original_images
 from digitcnn.training.events import StepProgress
-from digitcnn.training.finetune import FineTuningEnd, fine_tune, fine_tuned_names, original_images
+from digitcnn.training.finetune import FineTuningEnd, fine_tune, fine_tuned_names
 from digitcnn.training.finetune_training import FineTuningConfig, MixedBatches, fine_tune_network
 from digitcnn.training.finetune_verdict import ComparisonRow, objections
 from digitcnn.training.run_record import FINISHED, STOPPED
@@ -150,18 +150,17 @@ def test_too_few_sketches_are_refused_with_the_number_needed(
 def test_original_images_exclude_the_held_out_ones(
     base: Checkpoint, folder: Path, many: DigitSet
 ) -> None:
-    training, held_out = original_images(base, Catalog(folder))
-    assert torch.equal(training.images, many.images[:440])
-    assert torch.equal(held_out.images, many.images[-1600:])
+    images = original_images(base, Catalog(folder))
+    assert torch.equal(images.training.images, many.images[:440])
+    assert torch.equal(images.held_out.images, many.images[-1600:])
     fewer = split_held_out(many, 500)[0]
     details = dataclasses.replace(
         base.details,
         config={**base.details.config, "train_images": 500},
         fingerprints={"train": fewer.fingerprint},
     )
-    assert len(original_images(dataclasses.replace(base, details=details), Catalog(folder))[0]) == (
-        500
-    )
+    recorded = dataclasses.replace(base, details=details)
+    assert len(original_images(recorded, Catalog(folder)).training) == 500
 
 
 def test_changed_images_and_weights_without_details_are_refused(
@@ -170,9 +169,9 @@ def test_changed_images_and_weights_without_details_are_refused(
     for part in ("train", "held_out"):
         prints = {**base.details.fingerprints, part: "0" * 64}
         details = dataclasses.replace(base.details, fingerprints=prints)
-        with pytest.raises(DigitSetError, match="not those that mine was trained on"):
+        with pytest.raises(DigitSetError, match="differ from those mine was trained on"):
             original_images(dataclasses.replace(base, details=details), Catalog(folder))
-    with pytest.raises(CheckpointError, match="does not record its training images"):
+    with pytest.raises(DigitSetError, match="does not record its training images"):
         original_images(dataclasses.replace(base, details=Details()), Catalog(folder))
     with pytest.raises(DigitSetError, match="Unknown digit set 'many'"):
         original_images(base, Catalog(tmp_path))
@@ -328,7 +327,7 @@ def test_improved_model_is_saved_with_its_origin(
         "tuned_seed": 0,
     }
     assert found.digest != base.digest
-    _, held_out = original_images(found, Catalog(folder))
+    held_out = original_images(found, Catalog(folder)).held_out
     answers = predict(found.network, held_out)
     assert found.details.temperature == fit_temperature(answers.logits, answers.labels)
     assert found.details.metrics["held_out"]["accuracy"] == end.rows[1].after

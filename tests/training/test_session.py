@@ -23,11 +23,10 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
+from digitcnn.network.original_images import original_images
 from digitcnn.options import FIGURES
-from digitcnn.services.training_images import training_images
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, TrainingEvent
-from digitcnn.training.finetune import original_images
 from digitcnn.training.post_training import other_test_set
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import INTERRUPTED, STOPPED
@@ -156,9 +155,8 @@ def test_run_on_several_sets_reports_each_of_them_and_resumes(trial: Trial) -> N
     assert "trained on small and other for 2 epochs" in loaded.details.claim()
     assert "on small test (claimed)" in loaded.details.claim()
     # What the panels and fine-tuning open: the same 64 images, four fifths of them small's.
-    training, held_out = original_images(loaded, trial.catalog)
-    assert training.fingerprint == training_images(trial.catalog, loaded).fingerprint
-    assert (len(training), len(held_out)) == (64, 50)
+    images = original_images(loaded, trial.catalog)
+    assert (len(images.training), len(images.held_out)) == (64, 50)
 
 
 def test_without_a_test_set_passes_use_the_held_out_images(trial: Trial) -> None:

@@ -13,7 +13,7 @@ from digitcnn.digits.set_files import or_download
 from digitcnn.digits.training_images import missing_sets
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.training_images import training_images
+from digitcnn.network.original_images import original_images
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.sketchpad_tab import Payload
@@ -108,7 +108,7 @@ def _opened(workspace: Workspace, checkpoint: Checkpoint, digits: str) -> DigitS
     """Open the training images. Errors name no folder, since visitors see them."""
     missing = missing_sets(workspace.catalog, digits)
     if not missing:
-        return training_images(workspace.catalog, checkpoint)
+        return original_images(checkpoint, workspace.catalog).training
     remedy = (
         or_download(missing[0], "train").removeprefix(", or ") or "restore them in the data folder"
     )
