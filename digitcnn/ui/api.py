@@ -6,7 +6,6 @@ changes are the owner's, on the page.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from digitcnn.errors import DigitSetError, SketchError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services import evaluation
 from digitcnn.ui.models import Models
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import predict_sketch
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -39,7 +39,7 @@ def build_api(workspace: Workspace, models: Models) -> None:
         if picture is None:
             raise SketchError("No image was received; send an image file.")
         try:
-            content = base64.b64encode(Path(picture).read_bytes()).decode("ascii")
+            content = base64_of(Path(picture).read_bytes())
         except OSError as error:
             raise SketchError("The upload has expired; send the image again.") from error
         answer = predict_sketch(models, {"model": model or models.default, "picture": content})

@@ -15,7 +15,8 @@ from digitcnn.services.comparison import names_of
 from digitcnn.services.prediction import AnyReading, Reading, digits_of, read_pieces
 from digitcnn.ui.compare_models import names_in
 from digitcnn.ui.models import Models
-from digitcnn.ui.sketchpad_tab import Payload, encoded, pieces_of, replying
+from digitcnn.ui.parts import base64_of
+from digitcnn.ui.sketchpad_tab import Payload, pieces_of, replying
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -64,7 +65,7 @@ def sketch_predictions(models: Models, payload: Payload) -> Payload:
     checkpoints = [models.get(key) for key in keys]
     readings = [read_pieces(checkpoint, pieces) for checkpoint in checkpoints]
     return {
-        "seen": [encoded(digit.seen) for digit in digits_of(readings[0])],
+        "seen": [base64_of(digit.seen) for digit in digits_of(readings[0])],
         "heads": ["Model", "Prediction", "Confidence", "Runner-up"],
         "rows": [
             [name, *_texts(reading)]

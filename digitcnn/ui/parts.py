@@ -34,9 +34,20 @@ def status_line(text: str, share: float | None = None) -> Markup:
     return render("status.html", text=text, share=share)
 
 
+def base64_of(content: bytes | Tensor) -> str:
+    """Encode bytes, or those of a tensor on the CPU, for the page."""
+    data = content if isinstance(content, bytes) else content.contiguous().numpy().tobytes()
+    return base64.b64encode(data).decode("ascii")
+
+
+def file_reply(name: str, media_type: str, content: bytes) -> dict[str, Any]:
+    """Return a file for the page's script to save."""
+    return {"name": name, "type": media_type, "content": base64_of(content)}
+
+
 def png_address(png: bytes) -> str:
     """Return the bytes of a PNG file as a data address."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return "data:image/png;base64," + base64_of(png)
 
 
 def image_address(image: Tensor) -> str:

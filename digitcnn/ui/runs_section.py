@@ -7,7 +7,6 @@ JSON. Files are read by ``read_file``: the page never serves a path of the outpu
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import math
@@ -30,7 +29,7 @@ from digitcnn.training.run_record import FINISHED, RunRecord
 from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.parts import PRIVATE, file_reply
 from digitcnn.ui.sketchpad_tab import Payload, replying
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
@@ -218,11 +217,7 @@ def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
         file, media_type, content = f"{name}.zip", "application/zip", _zip(run)
     else:
         raise RunError("This action is unknown; reload the page.")
-    return {
-        "name": file,
-        "type": media_type,
-        "content": base64.b64encode(content).decode("ascii"),
-    }
+    return file_reply(file, media_type, content)
 
 
 def model_of(record: RunRecord) -> str:

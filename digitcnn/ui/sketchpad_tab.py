@@ -40,7 +40,7 @@ from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
 from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import png_address
+from digitcnn.ui.parts import base64_of, png_address
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -140,7 +140,7 @@ def predict_sketch(models: Models, payload: Payload) -> Payload:
     values = {**reading.to_json(), "calibrated": checkpoint.calibrated}
     shown = values.get("parts", [values])
     for value, digit in zip(shown, digits_of(reading), strict=False):
-        value.update(seen=encoded(digit.seen), is_digit=digit.is_digit)
+        value.update(seen=base64_of(digit.seen), is_digit=digit.is_digit)
     if ink is not None:
         values["ink"] = png_address(_stencil(ink.shares))
     return values
@@ -255,11 +255,6 @@ def seen_of(payload: Payload) -> Tensor | None:
 
 def _strokes(payload: Payload) -> tuple[Any, Any]:
     return payload.get("strokes"), payload.get("width")
-
-
-def encoded(seen: Tensor) -> str:
-    """Return 28x28 pixels as the page's scripts read them."""
-    return base64.b64encode(seen.numpy().tobytes()).decode("ascii")
 
 
 def _decoded(encoded: Any) -> bytes:

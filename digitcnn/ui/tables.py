@@ -17,7 +17,6 @@ are folded, and a header that is one of ``web.terms`` explains itself.
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import math
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
+from digitcnn.ui.parts import base64_of
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.web.terms import meaning
@@ -118,7 +118,7 @@ def data_link(data: bytes, media_type: str, file_name: str, text: str) -> Markup
         "download.html",
         file_name=file_name,
         media_type=media_type,
-        data=base64.b64encode(data).decode("ascii"),
+        data=base64_of(data),
         text=text,
     )
 

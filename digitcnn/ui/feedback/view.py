@@ -7,7 +7,6 @@ whose browser sends its secret along, and by the owner.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access, owner_required
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
-from digitcnn.ui.parts import image_address
+from digitcnn.ui.parts import file_reply, image_address
 from digitcnn.ui.sketchpad_tab import Payload, replying, text_of
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
@@ -219,8 +218,4 @@ def file_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     which = FeedbackFilter(visitor=_author(payload, owner))
     kinds = {"set": export.digit_set_zip, "list": export.list_csv}
     file = _one_of(payload, "kind", kinds)(store, which)
-    return {
-        "name": file.name,
-        "type": file.kind,
-        "content": base64.b64encode(file.content).decode("ascii"),
-    }
+    return file_reply(file.name, file.kind, file.content)

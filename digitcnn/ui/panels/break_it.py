@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 
 import torch
@@ -12,6 +11,7 @@ from digitcnn.analysis.adversarial import RADII, TRIES, SmallestChange, smallest
 from digitcnn.errors import CheckpointError
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 
@@ -59,9 +59,9 @@ def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
         "answer": found.answer,
         "broken": found.broken,
         "sentence": sentence(found, reading.image),
-        "images": _base64(found.images),
+        "images": base64_of(found.images),
         "probabilities": _probabilities(found.logits, temperature),
-        "noise_images": _base64(found.noise_images),
+        "noise_images": base64_of(found.noise_images),
         "noise_probabilities": _probabilities(found.noise_logits, temperature),
     }
 
@@ -80,7 +80,3 @@ def sentence(found: SmallestChange, image: Tensor) -> str:
 def _probabilities(logits: Tensor, temperature: float) -> list[list[float]]:
     shares = torch.softmax(logits / temperature, dim=1)
     return [[round(share, 4) for share in row] for row in shares.tolist()]
-
-
-def _base64(images: Tensor) -> str:
-    return base64.b64encode(images.contiguous().numpy().tobytes()).decode("ascii")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
@@ -16,6 +14,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.original_images import original_images
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -74,7 +73,7 @@ def nearest_digits(
                 "label": int(training.labels[place]),
                 "distance": distance,
                 "place": place,
-                "image": base64.b64encode(training.images[place].numpy().tobytes()).decode(),
+                "image": base64_of(training.images[place]),
             }
             for place, distance in zip(places.tolist(), distances.tolist(), strict=True)
         ],

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from digitcnn.analysis.step_through import ConvBlock, step_through
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 
@@ -83,4 +83,4 @@ def _block(block: ConvBlock) -> dict[str, Any]:
 
 def _base64(values: Tensor) -> str:
     numbers = values.detach().cpu().float().contiguous().numpy().astype("<f4")
-    return base64.b64encode(numbers.tobytes()).decode("ascii")
+    return base64_of(numbers.tobytes())

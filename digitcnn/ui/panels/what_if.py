@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 
 from digitcnn.analysis.axes import SKETCH_AXES, Axis
@@ -10,6 +9,7 @@ from digitcnn.analysis.robustness import Perturbation, perturb
 from digitcnn.errors import SketchError
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 
@@ -52,7 +52,7 @@ def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
         "answer": perturbations[0].answer,
         "axes": [_axis(one) for one in perturbations],
         "axis": axis,
-        "images": base64.b64encode(images.numpy().tobytes()).decode("ascii"),
+        "images": base64_of(images),
     }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Any
 
@@ -26,6 +25,7 @@ from digitcnn.errors import CapabilityError, CheckpointError, SketchError
 from digitcnn.network.model import Network
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader
+from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload
 from digitcnn.web.templates import render
 
@@ -78,9 +78,9 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
         "digit": explanation.answer,
         "rival": explanation.rival,
         "sentence": sentence(explanation),
-        "seen": _base64(image),
-        "ink": _base64(_signed(along_ink(explanation.ink, image), 0.0)),
-        "gaps": _base64(_grid(explanation, across)),
+        "seen": base64_of(image),
+        "ink": base64_of(_signed(along_ink(explanation.ink, image), 0.0)),
+        "gaps": base64_of(_grid(explanation, across)),
         "grid": {"first": FIRST_PLACE, "step": SPACING, "across": across},
         **_maps(network, image),
     }
@@ -93,7 +93,7 @@ def _maps(network: Network, image: Tensor) -> Payload:
     except CapabilityError as error:
         return {"no_maps": str(error)}
     return {
-        "maps": [_base64(_scaled(maps)) for maps in layers],
+        "maps": [base64_of(_scaled(maps)) for maps in layers],
         "sizes": [{"count": maps.shape[0], "side": maps.shape[1]} for maps in layers],
     }
 
@@ -141,7 +141,3 @@ def _scaled(maps: Tensor) -> Tensor:
     The square root, because a few maps are strong and the others should be visible as well.
     """
     return ((maps / (float(maps.max()) or 1.0)).sqrt() * 255).round().byte()
-
-
-def _base64(values: Tensor) -> str:
-    return base64.b64encode(values.contiguous().numpy().tobytes()).decode("ascii")
