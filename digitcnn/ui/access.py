@@ -15,10 +15,12 @@ from typing import ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 import gradio as gr
+from markupsafe import Markup
 
 from digitcnn.errors import NotOwnerError
 from digitcnn.ui.address import is_loopback
 from digitcnn.web import bundle
+from digitcnn.web.templates import render
 
 # Headers that proxies and tunnels add: such a request came from another machine, although the
 # connection comes from this one.
@@ -38,7 +40,7 @@ _FORWARDING_FAMILIES = ("cf-", "fly-", "x-envoy-", "x-forwarded", "x-original-",
 EMBEDDED_HEADER = "x-digitcnn-embedded"
 
 # For ``launch(head=...)``. Gradio runs it before it builds the page, so before the first event.
-HEAD_SCRIPT = f"<script>{bundle.script('page.js')}</script>"
+HEAD_SCRIPT = str(render("page/script.html", script=Markup(bundle.script("page.js"))))
 
 # The ``js=`` of an event whose first input is the hidden text box: the token takes its place on
 # the way to the handler and is never written into the page. The other inputs pass unchanged.

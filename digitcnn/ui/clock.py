@@ -19,6 +19,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.errors import DigitCNNError
+from digitcnn.web.templates import render
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Clock:
         )
         progress = ", ".join(f"#{each.status_id}" for each in self._watchers if each.status_id)
         gr.HTML(
-            f'<digitcnn-clock hidden data-progress="{progress}"></digitcnn-clock>',
+            render("page/clock.html", progress=progress),
             apply_default_css=False,
             server_functions=[page_state],
             visible="hidden",

@@ -21,6 +21,7 @@ from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # The ``js=`` of an event whose first input is the hidden text box: this browser's secret takes its
@@ -86,7 +87,7 @@ class ExperimentsSection:
                 )
                 self.cancel = gr.Button("Cancel", elem_id="experiment-delete-no")
         self.to_delete = gr.State("")
-        self.status = gr.HTML('<div class="status"></div>', elem_id="experiment-status")
+        self.status = gr.HTML(render("train/no_status.html"), elem_id="experiment-status")
         self.result = gr.HTML(
             css_template=bundle.style(
                 "scroll_shadow.css", "tables.css", "tiles.css", "experiments.css"

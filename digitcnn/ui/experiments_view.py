@@ -86,8 +86,8 @@ def result(experiment: Experiment, group: Group) -> Markup:
         return Markup()
     note = Markup()
     if group.digits != "mnist":
-        text = "MNIST is not downloaded, so this ran on {} digits, which are easier."
-        note = Markup("<p>" + text + "</p>").format(group.digits)
+        text = f"MNIST is not downloaded, so this ran on {group.digits} digits, which are easier."
+        note = render("paragraphs.html", sentences=[text])
     rows: list[list[Value]] = [
         [
             arm["label"],

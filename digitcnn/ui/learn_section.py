@@ -68,7 +68,7 @@ def build_learn_section(
     )
     with gr.Row(elem_classes="adapt"):
         gr.HTML(render("train/fine_tuning.html", max_loss=MAX_LOSS))
-        status = gr.HTML('<div class="status"></div>', elem_id="learn-status")
+        status = gr.HTML(render("train/no_status.html"), elem_id="learn-status")
         start = gr.Button("Fine-tune on feedback", elem_id="learn-start", elem_classes="owner-only")
         stop = gr.Button(
             "Stop",
@@ -147,9 +147,7 @@ def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:
         or model not in (ended.base, ended.checkpoint.stem)
     ):
         return Markup()
-    return Markup('<span class="badge {}">{} in use</span>').format(
-        *(("", "Old model") if model == ended.base else ("good", "New model"))
-    )
+    return render("train/model_in_use.html", new=model != ended.base)
 
 
 def labelled_sketches(store: FeedbackStore) -> Sketches:

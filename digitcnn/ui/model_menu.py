@@ -176,7 +176,7 @@ class ModelMenu:
             text = self._models.drawing_warning(name)
         except CheckpointError:
             return ""  # the tabs say so
-        return Markup("<p>{}</p>").format(text) if text else ""
+        return render("paragraphs.html", sentences=[text] if text else [])
 
     def _close(self, request: gr.Request) -> None:
         self._models.dropped.forget(request.session_hash or "")

@@ -141,7 +141,7 @@ class RunsSection:
         """Render the table."""
         records = self._workspace.runs.records()
         if not records:
-            return "<p>No runs yet.</p>"
+            return render("paragraphs.html", sentences=["No runs yet."])
         groups: dict[str, list[RunRecord]] = {}
         own: list[tuple[RunRecord, RunResults]] = []
         for record in records:

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from digitcnn.errors import DigitCNNError
+from digitcnn.web.templates import render
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,9 +26,7 @@ def toast(text: str, field: str = "") -> gr.Error:
 
     field: the field of the open tab beside which ``toasts.js`` shows the text instead.
     """
-    html = escape(text)
-    if field:  # in a class: Gradio removes other attributes
-        html = f'<span class="field-problem {escape(field)}">{html}</span>'
+    html = render("page/field_problem.html", field=field, text=text) if field else escape(text)
     return gr.Error(html, print_exception=False)
 
 

@@ -131,7 +131,7 @@ class TrainTab:
                     )
             with gr.Column(scale=3, min_width=320):
                 # Filled when the page is loaded; content built in here would be outdated.
-                self.status = gr.HTML('<div class="status"></div>', elem_id="train-status")
+                self.status = gr.HTML(render("train/no_status.html"), elem_id="train-status")
                 self.chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
         self._experiments = ExperimentsSection(workspace, access, owner_token)
         self.runs = RunsSection(workspace, access, settings.recipe)
