@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 import gradio as gr
@@ -62,8 +61,6 @@ class Access:
     token: str = field(repr=False)  # never in a log
     local_is_owner: bool
     open_to_all: bool
-
-    WITH_TOKEN_JS: ClassVar[str] = WITH_TOKEN_JS
 
     @classmethod
     def from_settings(cls, *, public: bool, token: str | None, open_to_all: bool) -> Access:

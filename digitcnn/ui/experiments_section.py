@@ -16,7 +16,7 @@ from digitcnn.experiments.experiment import Experiment
 from digitcnn.feedback.entry import hash_of
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui import experiments_view
-from digitcnn.ui.access import Access
+from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
@@ -108,7 +108,7 @@ class ExperimentsSection:
 
     def connect(self, clock: Clock, page: gr.Blocks) -> None:
         """Connect the components to their handlers."""
-        owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
+        owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
         asking = [self.confirmation, self.question, self.to_delete]
         shown = [self.card, *self._watched, *asking]
         self.select.change(self.choose, self.select, shown, **PRIVATE)

@@ -21,7 +21,7 @@ from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
-from digitcnn.ui.access import Access
+from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
 from digitcnn.ui.models import Models
@@ -116,7 +116,7 @@ def build_learn_section(
 
         return choose_model
 
-    owner = {**PRIVATE, "js": access.WITH_TOKEN_JS}
+    owner = {**PRIVATE, "js": WITH_TOKEN_JS}
     start.click(start_fine_tuning, [owner_token, model_select], watched, **owner)
     stop.click(stop_fine_tuning, [owner_token], watched, **owner)
     gr.on(

@@ -19,7 +19,7 @@ from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
 from digitcnn.training.view import TrainingView
-from digitcnn.ui.access import Access
+from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.augmentation_preview import AugmentationPreview
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.curves import curves
@@ -155,7 +155,7 @@ class TrainTab:
         settings = self._settings
         self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
-        owner: dict[str, Any] = {**PRIVATE, "js": self._access.WITH_TOKEN_JS}
+        owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
         token = self._owner_token
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
             button.click(start, [token, settings.name, *values], self._watched, **owner).success(
@@ -308,9 +308,7 @@ class TrainTab:
         """Download MNIST and yield its progress."""
         self._access.require_owner(request, token, to="download a digit set")
         for progress in self._workspace.catalog.download("mnist"):
-            total = f" of {progress.total / 1e6:.1f}" if progress.total else ""
-            text = f"{progress.file}: {progress.done / 1e6:.1f}{total} MB {progress.message}"
-            yield [gr.Markdown(text, visible=True), gr.skip(), gr.skip()]
+            yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
         yield [
             gr.Markdown("MNIST is downloaded.", visible=True),
             gr.Button(visible=False),
