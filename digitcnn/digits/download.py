@@ -73,6 +73,20 @@ class _PublishedFiles:
 
 
 @dataclass(frozen=True)
+class ConvertedFile:
+    """One published file that ``fetch`` of a subclass converts to IDX. urls: of its mirrors."""
+
+    urls: tuple[str, ...]
+    file: RemoteFile
+
+    splits = ("test",)
+
+    def is_published(self, split: str, images: Path, labels: Path) -> bool:
+        """Return True: the files were converted, so there are no published ones to compare."""
+        return True
+
+
+@dataclass(frozen=True)
 class Mirrors(_PublishedFiles):
     """Files that are published one by one. urls: addresses of folders, with the final slash."""
 

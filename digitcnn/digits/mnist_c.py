@@ -12,16 +12,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
+from digitcnn.digits.download import ConvertedFile
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C
-from digitcnn.digits.transfer import DownloadProgress, RemoteFile, receive
+from digitcnn.digits.own_arrays import read_header
+from digitcnn.digits.own_values import Array
+from digitcnn.digits.transfer import DownloadProgress, receive
 from digitcnn.errors import DownloadError
 
 # Images per corruption at most; there are 10,000.
@@ -29,16 +31,11 @@ MOST_IMAGES = 100_000
 
 
 @dataclass(frozen=True)
-class CorruptionArchive:
+class CorruptionArchive(ConvertedFile):
     """A zip file with ``mnist_c/<corruption>/test_images.npy`` and ``test_labels.npy``.
 
-    urls: of the file. file: its size and digest; a transfer that breaks off is resumed.
+    A transfer that breaks off is resumed.
     """
-
-    urls: tuple[str, ...]
-    file: RemoteFile
-
-    splits = ("test",)
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         """Download the archive and write each corruption as a set beside ``folder``."""
@@ -59,10 +56,6 @@ class CorruptionArchive:
             ) from error
         # Kept until now, so that unpacking goes on where it was interrupted.
         part.unlink()
-
-    def is_published(self, split: str, images: Path, labels: Path) -> bool:
-        """Return True: the files were converted, so there are no published ones to compare."""
-        return True
 
 
 def write_corruption(archive: zipfile.ZipFile, corruption: str, target: Path) -> None:
@@ -88,28 +81,16 @@ def write_corruption(archive: zipfile.ZipFile, corruption: str, target: Path) ->
     write_idx(images_file, torch.from_numpy(images.reshape(-1, SIDE, SIDE).copy()))
 
 
-def _array(archive: zipfile.ZipFile, member: str, numbers: int) -> npt.NDArray[np.generic]:
+def _array(archive: zipfile.ZipFile, member: str, numbers: int) -> Array:
     """Read a NumPy file of N rows of so many numbers, whose size is bounded before it is read."""
     try:
         with archive.open(member) as stream:
-            shape, dtype = _header(stream, member)
-            rows = shape[0] if shape else 0
-            if not 0 < rows <= MOST_IMAGES or math.prod(shape[1:]) != numbers:
-                raise ValueError(f"{member} has the unexpected shape {shape}")
-            size = rows * numbers * dtype.itemsize
-            content = stream.read(size)
+            shape, dtype = read_header(cast(BinaryIO, stream))
+        if dtype.kind not in "buif":
+            raise ValueError(f"{member} is not a plain array of numbers")
+        if not (shape and 0 < shape[0] <= MOST_IMAGES) or math.prod(shape[1:]) != numbers:
+            raise ValueError(f"{member} has the unexpected shape {shape}")
+        with archive.open(member) as stream:
+            return cast(Array, np.load(cast(Any, stream), allow_pickle=False))
     except KeyError as error:
         raise ValueError(f"it has no {member}") from error
-    if len(content) < size:
-        raise ValueError(f"{member} ends too early")
-    return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _header(stream: IO[bytes], member: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    major, _ = np.lib.format.read_magic(stream)
-    headers = np.lib.format
-    read = headers.read_array_header_1_0 if major == 1 else headers.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if fortran or dtype.hasobject or dtype.itemsize > 8:
-        raise ValueError(f"{member} is not a plain array of small numbers")
-    return shape, dtype

@@ -119,7 +119,7 @@ def _npz_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
             f"{path} is encrypted or compressed in a way that numpy does not use; {_SAVE}."
         )
     with archive.open(info) as file:
-        shape, dtype = _read_header(cast(BinaryIO, file))
+        shape, dtype = read_header(cast(BinaryIO, file))
         start = file.tell()
 
     def read() -> Array:
@@ -132,7 +132,7 @@ def _npz_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
 
 def _npy_member(path: Path) -> _Member:
     with path.open("rb") as file:
-        shape, dtype = _read_header(file)
+        shape, dtype = read_header(file)
         stored = path.stat().st_size - file.tell()
 
     def read() -> Array:
@@ -142,7 +142,7 @@ def _npy_member(path: Path) -> _Member:
     return _Member(path.stem, shape, read)
 
 
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return the shape and type that an array declares. Raises one of _READ_ERRORS."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):

@@ -12,8 +12,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.download import ConvertedFile
 from digitcnn.digits.idx import write_idx
-from digitcnn.digits.transfer import DownloadProgress, RemoteFile, receive
+from digitcnn.digits.transfer import DownloadProgress, receive
 from digitcnn.errors import DigitSetError
 
 USPS_SIDE = 16
@@ -24,16 +25,11 @@ USPS_TEXT_LIMIT = 1 << 26
 
 
 @dataclass(frozen=True)
-class UspsText:
+class UspsText(ConvertedFile):
     """The USPS test digits as LIBSVM publishes them: bz2, a text line per image, 16x16.
 
-    They are written as IDX files, enlarged to 20x20 and padded to 28x28. urls: of the file.
+    They are written as IDX files, enlarged to 20x20 and padded to 28x28.
     """
-
-    urls: tuple[str, ...]
-    file: RemoteFile
-
-    splits = ("test",)
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
         """Download the text file and write its images and labels as IDX files."""
@@ -43,10 +39,6 @@ class UspsText:
         write_idx(folder / f"{split}-images-idx3-ubyte.gz", enlarge_usps(images))
         write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
         part.unlink()
-
-    def is_published(self, split: str, images: Path, labels: Path) -> bool:
-        """Return True: the files were converted, so there are no published ones to compare."""
-        return True
 
 
 def read_usps(path: Path) -> tuple[Tensor, Tensor]:
