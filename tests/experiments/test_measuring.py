@@ -12,13 +12,6 @@ from digitcnn.experiments.measuring import (
     difference,
     shifted,
 )
-from digitcnn.intervals import t_quantile
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 20, 1000])
-def test_t_quantile_agrees_with_scipy(freedom: int) -> None:
-    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
-    assert t_quantile(freedom + 0.5) >= 0.99 * stats.t.ppf(0.975, freedom + 0.5)
 
 
 def simulated(seeds: int, images: int, generator: torch.Generator) -> torch.Tensor:
