@@ -8,7 +8,6 @@ from pathlib import Path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions
 from digitcnn.analysis.robustness import Robustness, RobustnessCache
-from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
@@ -22,6 +21,7 @@ from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.rebuild import IMAGES
+from digitcnn.shared_cache import Progress
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore

@@ -11,7 +11,7 @@ import digitcnn
 PACKAGE = Path(digitcnn.__file__).parent
 
 # What each part may import besides itself, lowest layer first.
-SHARED = {"errors", "files", "folders", "intervals", "options"}
+SHARED = {"errors", "files", "folders", "intervals", "options", "shared_cache"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "folders": set(),
     "intervals": set(),
     "options": {"errors"},
+    "shared_cache": set(),
     "terminal": set(),
     "web": set(),
     "digits": SHARED,

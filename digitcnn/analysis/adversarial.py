@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
+from digitcnn.shared_cache import Progress
 
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
 RADII = tuple(0.25 * 24 ** (step / 7) for step in range(8))

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from digitcnn.analysis.disk_cache import DiskCache
 from digitcnn.analysis.predictions import predict
-from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.model import FEATURES, Network
+from digitcnn.shared_cache import Progress
 
 NEAREST = 9
 # MNIST's 55,000 training images take 35 MB on disk, as float16, and 70 MB in memory.

@@ -17,6 +17,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_mnist
 from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitSetError
+from digitcnn.shared_cache import Progress
 
 
 def own_kind_first(names: Sequence[str], trained_on: str | None) -> list[str]:
@@ -74,7 +75,7 @@ def waterfall(
     training: DigitSet,
     *,
     temperature: float = 1.0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Waterfall:
     """Compute the waterfall of one model.
 

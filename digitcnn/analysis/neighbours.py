@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from digitcnn.analysis.predictions import Predictions
-from digitcnn.analysis.shared_cache import Progress
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.shared_cache import Progress
 
 # 500 queries by 5,000 references are 10 MB of cosines; neither side is converted to floats whole.
 QUERIES, REFERENCES = 500, 5000

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from digitcnn.analysis.disk_cache import DiskCache
-from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 from digitcnn.network.model import Network
+from digitcnn.shared_cache import Progress, SharedCache
 
 # On one core of an EPYC in float32: 5,500 images/s in batches of 50 to 200, 3,700 in batches of 10
 # or 400. An accelerator needs more work at a time.

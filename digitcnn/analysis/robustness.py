@@ -20,9 +20,9 @@ from torch import Tensor
 from digitcnn.analysis.adversarial import CURVE_SIZES, STEPS, AttackCurve, accuracy_under_attack
 from digitcnn.analysis.axes import AXES, SKETCH_AXES, Axis
 from digitcnn.analysis.predictions import predict
-from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.classifier import Classifier
+from digitcnn.shared_cache import Progress, SharedCache
 
 # Accuracies are measured on at most this many images of a set.
 MOST_IMAGES = 1000

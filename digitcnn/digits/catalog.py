@@ -39,6 +39,7 @@ from digitcnn.digits.set_files import (
     own_sets,
 )
 from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError
+from digitcnn.shared_cache import SharedCache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,13 +104,12 @@ class Catalog:
         self.data_dir = data_dir
         self._live = dict(live or {})
         self._sources = sources
-        self._lock = threading.Lock()
-        # Guarded by _lock. Sets are opened by one thread at a time for each name and split.
-        self._opened: LRUCache[tuple[str, str], tuple[object, DigitSet]] = LRUCache(
-            cache_bytes, getsizeof=lambda opened: opened[1].images.numel()
+        # By name and split: the signature of what was read, and the set.
+        self._opened: SharedCache[tuple[str, str], tuple[object, DigitSet]] = SharedCache(
+            cache_bytes, lambda opened: opened[1].images.numel()
         )
-        self._opening: dict[tuple[str, str], threading.Lock] = {}
-        # Problems found only by reading whole files, by the files' signature.
+        self._lock = threading.Lock()
+        # Problems found only by reading whole files, by the files' signature. Guarded by _lock.
         self._problems: LRUCache[object, str] = LRUCache(256)
 
     # Open
@@ -162,20 +162,12 @@ class Catalog:
         self, name: str, split: str, signature: object, make: Callable[[], DigitSet]
     ) -> DigitSet:
         """Return the cached set while its signature is the same; concurrent callers make one."""
-        key = name, split
-        with self._lock:
-            opening = self._opening.setdefault(key, threading.Lock())
-        with opening:
-            with self._lock:
-                cached = self._opened.get(key)
-            if cached is not None and cached[0] == signature:
-                return cached[1]
-            digit_set = make()
-            with self._lock:
-                self._opened.pop(key, None)
-                if digit_set.images.numel() <= self._opened.maxsize:
-                    self._opened[key] = signature, digit_set
-            return digit_set
+        _, digit_set = self._opened.get(
+            (name, split),
+            lambda _: (signature, make()),
+            accept=lambda opened: opened[0] == signature,
+        )
+        return digit_set
 
     def _read(self, name: str, split: str, files: SetFiles, signature: object) -> DigitSet:
         try:

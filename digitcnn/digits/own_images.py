@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,7 @@ from digitcnn.digits.image_files import MAX_BYTES, grey_of, open_image
 from digitcnn.digits.own_values import WORDS, split_of
 from digitcnn.digits.sketch import from_image
 from digitcnn.errors import DigitSetError, SketchError
-
-# Called with the number of images done and of all images.
-Progress = Callable[[int, int], None]
+from digitcnn.shared_cache import Progress
 
 # Files and folders that operating systems leave behind.
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")

@@ -33,7 +33,6 @@ from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.own_arrays import read_npy, read_npz
 from digitcnn.digits.own_images import (
-    Progress,
     find_images,
     frame_one,
     read_framed,
@@ -43,6 +42,7 @@ from digitcnn.digits.own_table import read_csv
 from digitcnn.digits.own_values import split_of
 from digitcnn.digits.set_files import file_names, find_file
 from digitcnn.errors import DigitSetError
+from digitcnn.shared_cache import Progress
 
 _NPY_MAGIC = b"\x93NUMPY"
 

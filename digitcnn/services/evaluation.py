@@ -7,13 +7,13 @@ from pathlib import Path
 
 from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
 from digitcnn.analysis.findings import Findings
-from digitcnn.analysis.shared_cache import Progress, SharedCache
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
 from digitcnn.options import FIGURES, FileType
 from digitcnn.services.predictors import Predictor, classify
+from digitcnn.shared_cache import Progress, SharedCache
 
 Key = tuple[object, ...]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from digitcnn.analysis import predictions
@@ -10,6 +9,7 @@ from digitcnn.analysis.events import ImagesProcessed, Notify, ignore
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.shared_cache import Progress
 
 
 class Predictor(Protocol):
@@ -20,7 +20,7 @@ class Predictor(Protocol):
         checkpoint: Checkpoint,
         digit_set: DigitSet,
         *,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         features: bool = False,
     ) -> Predictions:
         """Return the predictions.
@@ -34,7 +34,7 @@ def predict_uncached(
     checkpoint: Checkpoint,
     digit_set: DigitSet,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     features: bool = False,
 ) -> Predictions:
     """Compute predictions on the device that the checkpoint's network is on. A ``Predictor``."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from digitcnn.analysis.shared_cache import Progress, SharedCache
+from digitcnn.shared_cache import Progress, SharedCache
 
 
 def test_the_least_recently_used_value_is_evicted() -> None:
