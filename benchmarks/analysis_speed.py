@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.rounds,
     )
     row("evaluating 50,000 images", times["plain"], times["ours"])
-    fast = predict(network, many, keep_features=False).answers
+    fast = predict(network, many, keep_features=False).predicted
     different = int((fast != plain_answers(network, many.images)).sum())
 
     predictions = predict(network, stable)

@@ -56,7 +56,7 @@ def answer_of(checkpoint: Checkpoint, pieces: Pieces | None) -> str:
     if isinstance(reading, NumberReading):
         return reading.number
     if isinstance(reading, Reading):
-        return "rejected" if reading.answer is None else str(reading.answer)
+        return "rejected" if reading.prediction is None else str(reading.prediction)
     return "nothing" if reading is None else "refused"
 
 

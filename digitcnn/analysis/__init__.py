@@ -1,1 +1,1 @@
-"""What a network's answers say."""
+"""What a network's predictions say."""

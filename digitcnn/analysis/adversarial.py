@@ -37,13 +37,13 @@ _ROWS = 64  # images that are attacked together
 class SmallestChange:
     """The smallest change found that changes the prediction, and random ones of the same size.
 
-    answer, broken: the digits predicted before and after. size: of the change. images: uint8
+    predicted, broken: the digits predicted before and after. size: of the change. images: uint8
     [PLACES, 28, 28], evenly from the image to the changed one. logits: float32 [PLACES, 10].
     noise_images, noise_logits: the same for a random change. noise_changed: how many of TRIES
     random changes of this size change the prediction.
     """
 
-    answer: int
+    predicted: int
     broken: int
     size: float
     images: Tensor
@@ -65,17 +65,17 @@ def smallest_change(
     require(classifier, "gradients", "Break it cannot be used")
     ink = image.float()
     with torch.inference_mode():
-        answer = int(classifier.logits(image[None])[0].argmax())
+        predicted = int(classifier.logits(image[None])[0].argmax())
     radii = torch.tensor(RADII)
     changes = attack(
         classifier,
         ink.expand(len(radii), -1, -1),
-        torch.full((len(radii),), answer),
+        torch.full((len(radii),), predicted),
         radii,
         steps=QUICK_STEPS,
     )
     with torch.inference_mode():
-        found = classifier.logits((ink + changes).round()).argmax(1) != answer
+        found = classifier.logits((ink + changes).round()).argmax(1) != predicted
         if not bool(found.any()):
             return None
         change = changes[int(found.nonzero()[0])]
@@ -83,7 +83,7 @@ def smallest_change(
         for _ in range(2):  # to an eighth of the change, then to a 64th
             shares = torch.linspace(start, end, 9)
             moved = ink + shares[1:, None, None] * change
-            changed = classifier.logits(moved.round()).argmax(1) != answer
+            changed = classifier.logits(moved.round()).argmax(1) != predicted
             changed[-1] = True  # as found above
             first = int(changed.nonzero()[0])
             start, end = shares[first : first + 2].tolist()
@@ -91,26 +91,26 @@ def smallest_change(
         size = float(change.norm()) / 255
         images, logits = _line(classifier, ink, change)
         noise = _noise(ink.expand(TRIES, -1, -1), size, seed)
-        noise_answers = classifier.logits((ink + noise).round()).argmax(1)
+        noise_predicted = classifier.logits((ink + noise).round()).argmax(1)
         noise_images, noise_logits = _line(classifier, ink, noise[0])
     return SmallestChange(
-        answer=answer,
+        predicted=predicted,
         broken=int(logits[-1].argmax()),
         size=size,
         images=images,
         logits=logits,
         noise_images=noise_images,
         noise_logits=noise_logits,
-        noise_changed=int((noise_answers != answer).sum()),
+        noise_changed=int((noise_predicted != predicted).sum()),
     )
 
 
 def attack(
-    classifier: Classifier, images: Tensor, answers: Tensor, radii: Tensor, *, steps: int = STEPS
+    classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor, *, steps: int = STEPS
 ) -> Tensor:
-    """Return changes, float32 [N, 28, 28], that lower the answers' lead within their radii.
+    """Return changes, float32 [N, 28, 28], that lower the digits' lead within their radii.
 
-    images: [N, 28, 28] from 0 to 255. answers: int64 [N], the digits to leave. radii: float32 [N].
+    images: [N, 28, 28] from 0 to 255. digits: int64 [N], the digits to leave. radii: float32 [N].
     The first change that succeeds is returned where there is one, else the last.
     """
     inks = images.float()
@@ -121,10 +121,10 @@ def attack(
         # A change has to work in whole pixel values.
         moved = (inks[left] + changes[left]).round().requires_grad_()
         logits = classifier.logits(moved)
-        unchanged = logits.argmax(1) == answers[left]
+        unchanged = logits.argmax(1) == digits[left]
         if not bool(unchanged.any()):
             break
-        own = functional.one_hot(answers[left], CLASSES).bool()
+        own = functional.one_hot(digits[left], CLASSES).bool()
         lead = logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
         (gradient,) = torch.autograd.grad(lead.sum(), moved)
         left, moved, gradient = left[unchanged], moved[unchanged], gradient[unchanged]
@@ -177,10 +177,10 @@ def accuracy_under_attack(
         for part in torch.arange(len(labels), device=device).split(_ROWS):
             rows = part[right[part]]
             if len(rows) > 0:
-                inks, answers = images[rows].float(), labels[rows]
+                inks, own = images[rows].float(), labels[rows]
                 radii = torch.full((len(rows),), size, device=device)
-                changes = attack(network, inks, answers, radii)
-                right[rows] = _right(network, inks + changes, answers)
+                changes = attack(network, inks, own, radii)
+                right[rows] = _right(network, inks + changes, own)
             if progress is not None:
                 progress((place - 1) * len(labels) + int(part[-1]) + 1, len(sizes) * len(labels))
         noisy = images + _noise(digits.images.float(), size, seed=place).to(device)

@@ -58,7 +58,7 @@ def feature_maps(network: Network, image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def integrated_gradients(
-    classifier: Classifier, image: Tensor, answer: int, rival: int, *, steps: int = STEPS
+    classifier: Classifier, image: Tensor, predicted: int, rival: int, *, steps: int = STEPS
 ) -> Tensor:
     """Return the points of the lead that each pixel contributes: float32 [28, 28].
 
@@ -69,7 +69,7 @@ def integrated_gradients(
     middles = (torch.arange(steps) + 0.5) / steps
     shares, widths = middles**CROWDING, CROWDING * middles ** (CROWDING - 1) / steps
     path = (shares[:, None, None] * ink).requires_grad_()
-    lead = _lead(classifier.logits(path), answer, rival)
+    lead = _lead(classifier.logits(path), predicted, rival)
     (gradients,) = torch.autograd.grad(lead.sum(), path)
     return ink * torch.einsum("s,shw->hw", widths, gradients)
 
@@ -87,7 +87,7 @@ class Gaps:
 
 
 @torch.inference_mode()
-def gap_effects(classifier: Classifier, image: Tensor, answer: int, rival: int) -> Gaps:
+def gap_effects(classifier: Classifier, image: Tensor, predicted: int, rival: int) -> Gaps:
     """Measure the effect of one dot of ink in every empty place. image: [28, 28]."""
     ink = image.float()
     line = torch.arange(FIRST_PLACE, LAST_PLACE + 1, SPACING)
@@ -97,12 +97,12 @@ def gap_effects(classifier: Classifier, image: Tensor, answer: int, rival: int) 
     added = (dotted - ink).sum(dim=(1, 2)) / dots.sum(dim=(1, 2))
     empty = added >= LEAST_ADDED
     batch = torch.cat([ink[None], dotted[empty]])
-    leads = _lead(classifier.logits(batch), answer, rival)
+    leads = _lead(classifier.logits(batch), predicted, rival)
     return Gaps(places[empty], leads[0] - leads[1:])
 
 
-def _lead(logits: Tensor, answer: int, rival: int) -> Tensor:
-    return logits[:, answer] - logits[:, rival]
+def _lead(logits: Tensor, predicted: int, rival: int) -> Tensor:
+    return logits[:, predicted] - logits[:, rival]
 
 
 def _dots(places: Tensor) -> Tensor:
@@ -118,11 +118,11 @@ def _dots(places: Tensor) -> Tensor:
 class Explanation:
     """Why this digit and not that one.
 
-    answer, rival: digits. lead: in points, not negative. image: uint8 [28, 28]. ink: from
+    predicted, rival: digits. lead: in points, not negative. image: uint8 [28, 28]. ink: from
     ``integrated_gradients``. gaps: from ``gap_effects``.
     """
 
-    answer: int
+    predicted: int
     rival: int
     lead: float
     image: Tensor
@@ -170,18 +170,18 @@ def explain(classifier: Classifier, image: Tensor, rival: int | None = None) -> 
     require(classifier, "gradients", "its predictions cannot be explained")
     with torch.inference_mode():
         logits = classifier.logits(image[None])[0]
-        answer, second = logits.topk(2).indices.tolist()
-    if rival is None or rival == answer:
+        predicted, second = logits.topk(2).indices.tolist()
+    if rival is None or rival == predicted:
         rival = second
     if not 0 <= rival < CLASSES:
         raise ValueError(f"expected a rival from 0 to 9, got {rival}")
     return Explanation(
-        answer,
+        predicted,
         rival,
-        float(logits[answer] - logits[rival]),
+        float(logits[predicted] - logits[rival]),
         image,
-        integrated_gradients(classifier, image, answer, rival),
-        gap_effects(classifier, image, answer, rival),
+        integrated_gradients(classifier, image, predicted, rival),
+        gap_effects(classifier, image, predicted, rival),
     )
 
 

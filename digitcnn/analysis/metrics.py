@@ -107,7 +107,7 @@ def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
     n = len(labels)
     log_probabilities = functional.log_softmax(predictions.logits.double() / temperature, dim=1)
     truth = functional.one_hot(labels, CLASSES)
-    counts = confusion(predictions.answers, labels)
+    counts = confusion(predictions.predicted, labels)
     right = int(counts.diagonal().sum())
     low, high = wilson_interval(right, n)
     per_digit = tuple(_per_digit(counts, digit) for digit in range(CLASSES))

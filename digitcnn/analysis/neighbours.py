@@ -43,14 +43,14 @@ class Neighbours:
 class LabelSuspect:
     """An image whose label contradicts both the model and its nearest training digits.
 
-    index: its place in the digit set. answer: what the model predicts and all its nearest training
-    digits show. confidence: the model's. nearest: places of those digits among the training
-    images.
+    index: its place in the digit set. predicted: what the model predicts and all its nearest
+    training digits show. confidence: the model's. nearest: places of those digits among the
+    training images.
     """
 
     index: int
     label: int
-    answer: int
+    predicted: int
     confidence: float
     nearest: tuple[int, ...]
 
@@ -119,7 +119,7 @@ def label_suspects(
     """
     errors = (~predictions.right).nonzero().squeeze(1)
     neighbours = nearest(digit_set.images[errors], training.images, k)
-    predicted = predictions.answers[errors]
+    predicted = predictions.predicted[errors]
     agree = (training.labels[neighbours.indices] == predicted[:, None]).all(dim=1)
     confidence = predictions.probabilities(temperature)[errors].max(dim=1).values
     order = [i for i in confidence.argsort(descending=True, stable=True).tolist() if bool(agree[i])]
@@ -127,7 +127,7 @@ def label_suspects(
         LabelSuspect(
             index=int(errors[i]),
             label=int(predictions.labels[errors[i]]),
-            answer=int(predicted[i]),
+            predicted=int(predicted[i]),
             confidence=float(confidence[i]),
             nearest=tuple(neighbours.indices[i].tolist()),
         )

@@ -49,14 +49,14 @@ class Predictions:
         return len(self.labels)
 
     @property
-    def answers(self) -> Tensor:
+    def predicted(self) -> Tensor:
         """The predicted digits: int64 [N]."""
         return self.logits.argmax(dim=1)
 
     @property
     def right(self) -> Tensor:
         """Whether each prediction equals its label: bool [N]."""
-        return self.answers == self.labels
+        return self.predicted == self.labels
 
     @property
     def size(self) -> int:

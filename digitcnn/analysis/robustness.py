@@ -37,7 +37,7 @@ RESULTS_HELD = 256
 class Perturbation:
     """The predictions for one sketch along one axis.
 
-    images: uint8 [V, 28, 28]. probabilities: float32 [V, 10]. answer: the prediction for the
+    images: uint8 [V, 28, 28]. probabilities: float32 [V, 10]. predicted: the digit for the
     unchanged sketch. rival: the other digit whose probability is highest anywhere on the axis.
     below, above: going away from the neutral strength, the first with another prediction; NaN
     where the prediction never changes.
@@ -46,7 +46,7 @@ class Perturbation:
     axis: Axis
     images: Tensor
     probabilities: Tensor
-    answer: int
+    predicted: int
     rival: int
     below: float
     above: float
@@ -70,17 +70,17 @@ def perturb(
 
 
 def _perturbation(axis: Axis, images: Tensor, probabilities: Tensor) -> Perturbation:
-    predicted = probabilities.argmax(dim=1).tolist()
+    digits = probabilities.argmax(dim=1).tolist()
     neutral = axis.values.index(axis.neutral)
-    answer = predicted[neutral]
+    predicted = digits[neutral]
     highest = probabilities.amax(dim=0)
-    highest[answer] = -1
-    changed = [v if p != answer else None for v, p in zip(axis.values, predicted, strict=True)]
+    highest[predicted] = -1
+    changed = [v if d != predicted else None for v, d in zip(axis.values, digits, strict=True)]
     return Perturbation(
         axis,
         images,
         probabilities,
-        answer,
+        predicted,
         int(highest.argmax()),
         _first(changed[neutral::-1]),
         _first(changed[neutral:]),

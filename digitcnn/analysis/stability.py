@@ -57,13 +57,13 @@ class PassResult:
 class UnstableImage:
     """One image whose prediction changes between passes.
 
-    index: its place in the digit set. answer: the prediction without dropout. votes: how many
+    index: its place in the digit set. predicted: the prediction without dropout. votes: how many
     passes predict each digit. predictive_entropy, mutual_information: in nats, see ``Stability``.
     """
 
     index: int
     label: int
-    answer: int
+    predicted: int
     votes: tuple[int, ...]
     predictive_entropy: float
     mutual_information: float
@@ -77,11 +77,11 @@ class Stability:
     dropout, with its 95% Wilson interval.
     accuracies: one per pass. std: their sample deviation (n - 1), NaN for one pass.
     chance: the deviation that independent masks alone give these images, sqrt(sum p(1-p)) / n,
-    where p is an image's chance of a right answer; estimated from the passes without bias, NaN
+    where p is an image's chance of a right prediction; estimated from the passes without bias, NaN
     for one pass. bound: 0.5 / sqrt(n), which no network's can exceed.
     flipped: share of images for which any pass predicts another digit than without dropout.
     flipped_by_digit: the same per true digit, NaN for a digit without images.
-    votes: int32 [n, 10], how many passes predict each digit. labels, answers: int64 [n], the
+    votes: int32 [n, 10], how many passes predict each digit. labels, predicted: int64 [n], the
     latter are the predictions without dropout.
     predictive_entropy: float64 [n], entropy of the mean probabilities, nats. mutual_information:
     float64 [n], that minus the mean entropy of a pass (Houlsby et al. 2011): the part of the
@@ -107,7 +107,7 @@ class Stability:
     flipped_by_digit: tuple[float, ...]
     votes: Tensor
     labels: Tensor
-    answers: Tensor
+    predicted: Tensor
     predictive_entropy: Tensor
     mutual_information: Tensor
 
@@ -144,7 +144,7 @@ class Stability:
             UnstableImage(
                 index=i,
                 label=int(self.labels[i]),
-                answer=int(self.answers[i]),
+                predicted=int(self.predicted[i]),
                 votes=tuple(self.votes[i].tolist()),
                 predictive_entropy=float(self.predictive_entropy[i]),
                 mutual_information=float(self.mutual_information[i]),
@@ -235,9 +235,9 @@ def _passes(
         for start in range(0, size, CHUNK):
             chunk = slice(start, min(start + CHUNK, size))
             logits = dropout.logits(features[chunk])
-            answers = logits.argmax(dim=1, keepdim=True)
-            right += int((answers.squeeze(1) == labels[chunk]).sum())
-            votes[chunk].scatter_add_(1, answers, torch.ones_like(answers, dtype=torch.int32))
+            predicted = logits.argmax(dim=1, keepdim=True)
+            right += int((predicted.squeeze(1) == labels[chunk]).sum())
+            votes[chunk].scatter_add_(1, predicted, torch.ones_like(predicted, dtype=torch.int32))
             log_p = torch.log_softmax(logits.div_(temperature), dim=1)
             p = log_p.exp()
             probabilities[chunk] += p
@@ -294,9 +294,9 @@ def _summary(
     entropies: Tensor,
 ) -> Stability:
     n, size = len(accuracies), len(votes)
-    labels, answers = predictions.labels.long(), predictions.answers
-    flipped = votes.gather(1, answers[:, None]).squeeze(1) < n
-    right = int((answers == labels).sum())
+    labels, predicted = predictions.labels.long(), predictions.predicted
+    flipped = votes.gather(1, predicted[:, None]).squeeze(1) < n
+    right = int((predicted == labels).sum())
     low, high = wilson_interval(right, size)
     p = votes.gather(1, labels[:, None]).squeeze(1).double() / n
     variance = float((p * (1 - p)).sum())
@@ -327,7 +327,7 @@ def _summary(
         ),
         votes=votes,
         labels=labels,
-        answers=answers,
+        predicted=predicted,
         predictive_entropy=predictive,
         mutual_information=mutual,
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from digitcnn.network.checkpoint import Checkpoint
 
 # A command's result: its JSON object, the same as text for people, and the exit status.
-Answer = tuple[dict[str, Any], str, int]
+Result = tuple[dict[str, Any], str, int]
 
 
 def folder_option(args: argparse.Namespace, name: str) -> Path | None:

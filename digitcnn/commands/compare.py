@@ -13,7 +13,7 @@ from digitcnn.analysis.comparison import (
     p_text,
     seeds_of_one_recipe,
 )
-from digitcnn.commands.base import Answer, opened_checkpoint, opened_test_sets
+from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.intervals import percent
@@ -22,7 +22,7 @@ from digitcnn.services.comparison import compare_models
 from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Compare checkpoints on one test set."""
     check_number(len(args.files))
     checkpoints = [opened_checkpoint(file, args) for file in args.files]

@@ -8,7 +8,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, advance, catalog_of, download
+from digitcnn.commands.base import Result, advance, catalog_of, download
 from digitcnn.digits.catalog import Entry
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
@@ -16,12 +16,12 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.terminal import log
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """List, download or add digit sets."""
     return {"list": _data_list, "download": _data_download, "add": _data_add}[args.action](args)
 
 
-def _data_list(args: argparse.Namespace) -> Answer:
+def _data_list(args: argparse.Namespace) -> Result:
     entries = catalog_of(args).entries(thorough=True)
     rows = [
         {
@@ -47,13 +47,13 @@ def _state(entry: Entry) -> str:
     return "damaged" if entry.problem else "missing"
 
 
-def _data_download(args: argparse.Namespace) -> Answer:
+def _data_download(args: argparse.Namespace) -> Result:
     catalog = catalog_of(args)
     download(catalog, args.name, args.split)
     return _data_list(args)
 
 
-def _data_add(args: argparse.Namespace) -> Answer:
+def _data_add(args: argparse.Namespace) -> Result:
     catalog = catalog_of(args)
     from digitcnn.digits.own_set import read_own_set  # NumPy, Pillow and PyTorch
 

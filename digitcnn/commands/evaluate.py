@@ -7,7 +7,7 @@ import argparse
 from digitcnn.analysis.metrics import decimal
 from digitcnn.analysis.mnist_c import summary_of
 from digitcnn.commands.base import (
-    Answer,
+    Result,
     opened_checkpoint,
     opened_test_sets,
 )
@@ -18,7 +18,7 @@ from digitcnn.services.evaluation import evaluate
 from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Evaluate a checkpoint on test sets."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     digit_sets = opened_test_sets(args)

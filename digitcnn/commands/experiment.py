@@ -8,14 +8,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, catalog_of, folder_option
+from digitcnn.commands.base import Result, catalog_of, folder_option
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.terminal import log
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """List the experiments, or run the named one."""
     if args.name == "list":
         known = [catalogue.find(name) for name in catalogue.names()]
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> Answer:
     return run_one(catalogue.find(args.name), args)
 
 
-def run_one(experiment: Experiment, args: argparse.Namespace) -> Answer:
+def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
     """Run an experiment. Raises a DigitCNNError for unusable arguments before any training."""
     # Imported here, because PyTorch takes seconds and ``experiment list`` does without.
     from digitcnn.commands.progress import show_training, stopping_on_ctrl_c

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, opened_checkpoint
+from digitcnn.commands.base import Result, opened_checkpoint
 from digitcnn.digits import synthetic
 from digitcnn.errors import ExportError
 from digitcnn.folders import checkpoint_file
@@ -15,7 +15,7 @@ from digitcnn.network.export import offline_page, onnx_model, write_file
 from digitcnn.terminal import log
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Export a checkpoint; raises ExportError for a file that cannot be written."""
     checkpoint = opened_checkpoint(args.checkpoint, args, "cpu")
     target = args.onnx or args.page

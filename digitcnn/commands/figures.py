@@ -6,7 +6,7 @@ import argparse
 
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.commands.base import (
-    Answer,
+    Result,
     folder_option,
     opened_checkpoint,
     opened_test_sets,
@@ -19,7 +19,7 @@ from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, wr
 from digitcnn.services.predictors import predict_uncached
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Draw a checkpoint's figures into a folder."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Answer, opened_checkpoint
+from digitcnn.commands.base import Result, opened_checkpoint
 from digitcnn.errors import SketchError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.prediction import AnyReading, Reading, Refusal, read_image_file
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Classify image files."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     readings = {image: _read(checkpoint, Path(image)) for image in args.images}
@@ -43,7 +43,7 @@ def _text(reading: AnyReading | None) -> str:
 
 
 def _digit_text(reading: Reading) -> str:
-    if reading.answer is None:
+    if reading.prediction is None:
         return f"not a digit, closest {reading.closest}"
     return f"{reading.closest} ({100 * reading.confidence:.1f}%)"
 

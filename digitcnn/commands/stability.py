@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.stability import Stability, stability_text
-from digitcnn.commands.base import Answer, catalog_of, opened_checkpoint
+from digitcnn.commands.base import Result, catalog_of, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
@@ -17,7 +17,7 @@ from digitcnn.services.stability import measure_stability
 from digitcnn.terminal import log
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Measure how accuracy varies with dropout on."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
     passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))

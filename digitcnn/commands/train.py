@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.commands.base import Answer, catalog_of, download, folder_option
+from digitcnn.commands.base import Result, catalog_of, download, folder_option
 from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.training_images import missing_sets, open_training_images
@@ -44,7 +44,7 @@ from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
 
-def run(args: argparse.Namespace) -> Answer:
+def run(args: argparse.Namespace) -> Result:
     """Train one run, or several with --seeds; only the first of several processes returns."""
     with distributed.joined() as processes:
         if processes.first:
@@ -62,7 +62,7 @@ def _assist(args: argparse.Namespace, processes: Processes) -> None:
             assist_training(processes, catalog=catalog_of(args), compute=compute, stop=stop)
 
 
-def _train(args: argparse.Namespace, processes: Processes) -> Answer:
+def _train(args: argparse.Namespace, processes: Processes) -> Result:
     catalog = catalog_of(args)
     compute = processes.together(devices.choose(args.device))
     if compute.note:

@@ -283,16 +283,16 @@ def _capital(text: str) -> str:
 
 def _usual(models: Sequence[Tested], place: int) -> int:
     """Return the digit that most of the models predict for an image."""
-    predicted = torch.stack([one.predictions.answers[place] for one in models])
+    predicted = torch.stack([one.predictions.predicted[place] for one in models])
     return int(predicted.mode().values)
 
 
 def _predicted_text(label: str, digit: int, models: Sequence[Tested]) -> str:
-    answers = torch.cat([one.predictions.answers for one in models])
+    everything = torch.cat([one.predictions.predicted for one in models])
     confidence = torch.cat(
         [one.predictions.probabilities(one.temperature).max(dim=1).values for one in models]
     )
-    shares = torch.bincount(answers, minlength=CLASSES) / max(1, len(answers))
+    shares = torch.bincount(everything, minlength=CLASSES) / max(1, len(everything))
     usual = [(int(i), float(shares[i])) for i in shares.argsort(descending=True)[:3]]
     named = ", ".join(f"{i} ({100 * share:.0f}%)" for i, share in usual if share >= 0.005)
     return (

@@ -50,8 +50,8 @@ from digitcnn.options import NETWORKS
 
 __all__ = [
     "INPUT_SCALINGS",
-    "Answers",
     "Checkpoint",
+    "Classification",
     "Details",
     "choose_scaling",
     "digest",
@@ -75,7 +75,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Classification:
     """A checkpoint's predictions for N images.
 
     probabilities: float32 [N, 10], calibrated. is_digit: bool [N], whether each is accepted as a
@@ -203,10 +203,10 @@ class Checkpoint:
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return calibrated probabilities, float32 [N, 10], for images [N, 28, 28], 0 to 255."""
-        return self.answers(images).probabilities
+        return self.classify(images).probabilities
 
     @torch.inference_mode()
-    def answers(self, images: Tensor) -> Answers:
+    def classify(self, images: Tensor) -> Classification:
         """Return probabilities and whether each image is a digit.
 
         images: [N, 28, 28] from 0 to 255, on the classifier's device.
@@ -217,7 +217,7 @@ class Checkpoint:
             is_digit = digit_score >= self.ood.threshold
         logits = self.classifier.logits(images)
         probabilities = torch.softmax(logits / self.temperature, dim=1)
-        return Answers(probabilities, is_digit, digit_score)
+        return Classification(probabilities, is_digit, digit_score)
 
 
 def digest_of(network: AnyNetwork) -> str:

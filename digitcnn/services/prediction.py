@@ -22,7 +22,7 @@ from digitcnn.digits.numbers import (
     pieces_of_ink,
     split,
 )
-from digitcnn.network.checkpoint import Answers, Checkpoint
+from digitcnn.network.checkpoint import Checkpoint, Classification
 
 # What it costs, in nats, to take for a digit what the OOD detector rejects.
 REJECTED_COST = 2.5
@@ -32,9 +32,9 @@ REJECTED_COST = 2.5
 class Reading:
     """A model's prediction for one digit.
 
-    probabilities: ten, calibrated. is_digit, digit_score: as in ``Answers``; None where the model
-    cannot reject non-digits. seen: what it was made from, uint8 [28, 28]. box: left, top, width and
-    height of the ink, in the picture's pixels or in sides of the pad; None for a 28x28.
+    probabilities: ten, calibrated. is_digit, digit_score: as in ``Classification``; None where the
+    model cannot reject non-digits. seen: what it was made from, uint8 [28, 28]. box: left, top,
+    width and height of the ink, in the picture's pixels or in sides of the pad; None for a 28x28.
     """
 
     probabilities: list[float]
@@ -54,7 +54,7 @@ class Reading:
         return self.probabilities[self.closest]
 
     @property
-    def answer(self) -> int | None:
+    def prediction(self) -> int | None:
         """The predicted digit; None for 'not a digit'."""
         return None if self.is_digit is False else self.closest
 
@@ -126,12 +126,12 @@ def read_pieces(checkpoint: Checkpoint, pieces: Pieces) -> AnyReading:
     """Split pieces of ink into digits, and read each."""
 
     def costs_of(images: Tensor) -> Doubles:
-        answers = _answers(checkpoint, images)
+        classified = _classify(checkpoint, images)
         costs: Doubles = -np.log(
-            answers.probabilities.cpu().numpy().max(axis=1).clip(1e-6).astype(float)
+            classified.probabilities.cpu().numpy().max(axis=1).clip(1e-6).astype(float)
         )
-        if answers.is_digit is not None:
-            costs += REJECTED_COST * ~answers.is_digit.cpu().numpy()
+        if classified.is_digit is not None:
+            costs += REJECTED_COST * ~classified.is_digit.cpu().numpy()
         return costs
 
     try:
@@ -142,16 +142,16 @@ def read_pieces(checkpoint: Checkpoint, pieces: Pieces) -> AnyReading:
     return readings[0] if len(readings) == 1 else NumberReading(readings)
 
 
-def _answers(checkpoint: Checkpoint, images: Tensor) -> Answers:
-    return checkpoint.answers(images.to(checkpoint.classifier.device))
+def _classify(checkpoint: Checkpoint, images: Tensor) -> Classification:
+    return checkpoint.classify(images.to(checkpoint.classifier.device))
 
 
 def _readings(checkpoint: Checkpoint, parts: Sequence[Part]) -> list[Reading]:
-    answers = _answers(checkpoint, torch.stack([part.image for part in parts]))
-    verdicts, scores = answers.is_digit, answers.digit_score
+    classified = _classify(checkpoint, torch.stack([part.image for part in parts]))
+    verdicts, scores = classified.is_digit, classified.digit_score
     return [
         Reading(
-            probabilities=answers.probabilities[index].tolist(),
+            probabilities=classified.probabilities[index].tolist(),
             is_digit=None if verdicts is None else bool(verdicts[index]),
             digit_score=None if scores is None else float(scores[index]),
             seen=part.image,

@@ -42,9 +42,9 @@ def build_api(workspace: Workspace, models: Models) -> None:
             content = base64_of(Path(picture).read_bytes())
         except OSError as error:
             raise SketchError("The upload has expired; send the image again.") from error
-        answer = predict_sketch(models, {"model": model or models.default, "picture": content})
-        answer.pop("ink", None)  # for the pad
-        return answer
+        prediction = predict_sketch(models, {"model": model or models.default, "picture": content})
+        prediction.pop("ink", None)  # for the pad
+        return prediction
 
     @toasting
     def list_models() -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ def _digit_texts(reading: Reading, short: bool) -> list[str]:
     first, second = sorted(range(CLASSES), key=probabilities.__getitem__, reverse=True)[:2]
     refused = f"({first}?)" if short else f"Not a digit (closest: {first})"
     return [
-        refused if reading.answer is None else str(first),
+        refused if reading.prediction is None else str(first),
         confidence_text(probabilities[first]),
         f"{second} ({confidence_text(probabilities[second])})",
     ]

@@ -146,7 +146,7 @@ def error_tiles(
     if true not in (ANY, *DIGITS) or predicted not in (ANY_ERROR, *DIGITS):
         raise DigitSetError("Unknown pair of digits; choose a true and a predicted digit.")
     errors = predicted == ANY_ERROR
-    selected = ~predictions.right if errors else predictions.answers == int(predicted)
+    selected = ~predictions.right if errors else predictions.predicted == int(predicted)
     if true != ANY:
         selected &= predictions.labels == int(true)
     indices = selected.nonzero().squeeze(1)

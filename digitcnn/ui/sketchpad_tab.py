@@ -190,7 +190,7 @@ def record_feedback(
             sketch_id=text_of(payload, "sketch"),
             model_digest=checkpoint.digest,
             model_name=checkpoint.name,
-            answer=reading.answer,
+            answer=reading.prediction,
             probabilities=reading.probabilities,
             true_digit=true_digit,
             strokes=None if "seen" in payload else payload.get("strokes"),
@@ -198,7 +198,7 @@ def record_feedback(
             now=now,
         )
     )
-    return {"answer": reading.answer, **scores_of(workspace, payload)}
+    return {"answer": reading.prediction, **scores_of(workspace, payload)}
 
 
 def scores_of(workspace: Workspace, payload: Payload) -> Payload:

@@ -155,7 +155,7 @@ def _image(image: UnstableImage, digit_set: DigitSet) -> dict[str, object]:
         "address": image_address(digit_set.images[image.index]),
         "index": image.index,
         "label": image.label,
-        "predicted": image.answer,
+        "predicted": image.predicted,
         "votes": _votes(image),
     }
 

@@ -54,7 +54,7 @@ def test_the_smallest_change_of_a_linear_model_is_close_to_the_known_one() -> No
     # few are blocked, the least norm is about 6 / sqrt(392 + 6), where paper cannot be lightened.
     found = smallest_change(Halves(), left_bar(6))
     assert found is not None
-    assert (found.answer, found.broken) == (3, 5)
+    assert (found.predicted, found.broken) == (3, 5)
     least = 6 / (392 + 6) ** 0.5
     assert least * 0.98 < found.size < least * 1.1
 

@@ -78,7 +78,7 @@ def test_removing_the_ink_that_contributes_most_loses_the_lead(
     def lead_without(pixels: Tensor) -> float:
         rest = image.clone().flatten()
         rest[pixels] = 0
-        return lead_of(network, rest.view(28, 28), found.answer, found.rival)
+        return lead_of(network, rest.view(28, 28), found.predicted, found.rival)
 
     strongest = found.ink.flatten()[inked].topk(fifth).indices
     generator = torch.Generator().manual_seed(0)
@@ -127,7 +127,7 @@ def test_gradients_stop_at_the_image(network: DigitCNN) -> None:
 def test_the_inference_copy_explains_the_same(network: DigitCNN) -> None:
     image = drawn(FIVE)
     slow, fast = explain(load(SHIPPED).network, image), explain(network, image)
-    assert (slow.answer, slow.rival) == (fast.answer, fast.rival) == (5, fast.rival)
+    assert (slow.predicted, slow.rival) == (fast.predicted, fast.rival) == (5, fast.rival)
     torch.testing.assert_close(slow.ink, fast.ink, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(slow.gaps.effects, fast.gaps.effects, rtol=1e-3, atol=1e-4)
 
@@ -156,7 +156,7 @@ def test_no_explained_gap_lies_on_ink(network: DigitCNN) -> None:
 
 def test_the_gap_at_the_top_distinguishes_an_open_four_from_a_nine(network: DigitCNN) -> None:
     found = explain(network, drawn(OPEN_FOUR), rival=9)
-    assert (found.answer, found.rival) == (4, 9)
+    assert (found.predicted, found.rival) == (4, 9)
     place, points = found.strongest_gap()
     assert place in ("at the top", "at the upper right")
     assert 1 < points < found.lead

@@ -86,7 +86,7 @@ def test_a_label_is_suspect_when_network_and_all_nearest_digits_agree_against_it
     logits = torch.eye(10)[[4, 7, 4, 2]] * 3
     predictions = Predictions("small", "test", "", "", logits, None, test.labels)
     (suspect,) = label_suspects(predictions, test, training, k=6)
-    assert (suspect.index, suspect.label, suspect.answer) == (0, 9, 4)
+    assert (suspect.index, suspect.label, suspect.predicted) == (0, 9, 4)
     assert sorted(suspect.nearest) == [0, 1, 2, 3, 4, 5]
     assert suspect.confidence == pytest.approx(float(torch.softmax(logits[0], 0).max()))
 

@@ -66,7 +66,7 @@ def test_predictions_and_probabilities_come_from_the_logits(
     network: DigitCNN, some: DigitSet
 ) -> None:
     found = predict(network, some)
-    assert torch.equal(found.answers, found.logits.argmax(1))
+    assert torch.equal(found.predicted, found.logits.argmax(1))
     assert torch.equal(found.right, found.logits.argmax(1) == some.labels.long())
     expected = torch.softmax(found.logits.double() / 2, 1)
     torch.testing.assert_close(found.probabilities(2.0), expected)

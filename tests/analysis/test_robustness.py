@@ -231,8 +231,8 @@ def test_perturb_classifies_each_distorted_image(shipped: Checkpoint, digits: Di
         )
         middle = one.axis.values.index(one.axis.neutral)
         assert torch.equal(one.images[middle], digits.images[3])
-        assert one.answer == int(one.probabilities[middle].argmax())
-        assert one.rival != one.answer
+        assert one.predicted == int(one.probabilities[middle].argmax())
+        assert one.rival != one.predicted
 
 
 def test_perturb_takes_less_than_60_ms_of_one_core(shipped: Checkpoint, digits: DigitSet) -> None:
@@ -255,15 +255,15 @@ def test_below_and_above_are_the_nearest_strengths_with_another_prediction(
             values, answers = one.axis.values, one.probabilities.argmax(dim=1).tolist()
             below, above = math.nan, math.nan
             for value, answer in zip(values, answers, strict=True):
-                if answer != one.answer and value < one.axis.neutral:
+                if answer != one.predicted and value < one.axis.neutral:
                     below = value
-                if answer != one.answer and value > one.axis.neutral and math.isnan(above):
+                if answer != one.predicted and value > one.axis.neutral and math.isnan(above):
                     above = value
             assert one.below == pytest.approx(below, nan_ok=True)
             assert one.above == pytest.approx(above, nan_ok=True)
             broken += not math.isnan(below)
             most = one.probabilities.amax(dim=0)
-            assert all(most[one.rival] >= most[d] for d in range(10) if d != one.answer)
+            assert all(most[one.rival] >= most[d] for d in range(10) if d != one.predicted)
     assert broken > 0
 
 
@@ -273,7 +273,7 @@ def test_a_constant_prediction_never_changes() -> None:
         network.output.weight.zero_()
         network.output.bias.copy_(torch.arange(10.0))
     for one in perturb(network, torch.zeros(28, 28, dtype=torch.uint8)):
-        assert (one.answer, one.rival) == (9, 8)
+        assert (one.predicted, one.rival) == (9, 8)
         assert math.isnan(one.below)
         assert math.isnan(one.above)
 

@@ -28,7 +28,7 @@ def network() -> DigitCNN:
 def predictions(network: DigitCNN, drawn: DigitSet) -> Predictions:
     """Labels are the network's own answers for two thirds of the images: an accuracy of 0.7."""
     found = predict(network, drawn.take(slice(0, 200)))
-    labels = found.answers.to(torch.uint8)
+    labels = found.predicted.to(torch.uint8)
     labels[::3] = (labels[::3] + 1) % 10
     return Predictions("small", "test", "", "", found.logits, found.features, labels)
 
@@ -53,8 +53,8 @@ def test_independent_passes_are_distributed_as_a_loop_over_the_whole_network(
     assert stats.ttest_ind(right.numpy(), ours.accuracies).pvalue > 0.01
     assert stats.levene(right.numpy(), ours.accuracies).pvalue > 0.01
     # Image by image, too: how often each keeps its answer differs by no more than chance does.
-    kept_naive = (naive == predictions.answers).sum(0).double()
-    kept_ours = ours.votes.gather(1, predictions.answers[:, None]).squeeze(1).double()
+    kept_naive = (naive == predictions.predicted).sum(0).double()
+    kept_ours = ours.votes.gather(1, predictions.predicted[:, None]).squeeze(1).double()
     p = (kept_naive + kept_ours) / (2 * n)
     uncertain = (p > 0.05) & (p < 0.95)
     assert uncertain.sum() > 50
@@ -130,7 +130,7 @@ def test_flips_are_images_that_any_pass_predicts_otherwise(
     found = measure(network, predictions, 6)
     flips = [
         int(votes[answer]) < 6
-        for votes, answer in zip(found.votes, predictions.answers, strict=True)
+        for votes, answer in zip(found.votes, predictions.predicted, strict=True)
     ]
     assert found.flipped == pytest.approx(np.mean(flips))
     labels = predictions.labels.tolist()

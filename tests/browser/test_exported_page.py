@@ -171,7 +171,7 @@ def test_the_page_frames_and_predicts_as_python_does(
     assert [reading["digit"] for reading in found] == probabilities.argmax(dim=1).tolist()
     answered = torch.tensor([reading["probabilities"] for reading in found])
     assert (answered - probabilities).abs().max() < 0.01
-    passes = shipped.answers(expected).is_digit
+    passes = shipped.classify(expected).is_digit
     assert passes is not None
     assert 20 < int(passes.sum()) < len(passes) - 20
     told = torch.tensor([reading["isDigit"] for reading in found])

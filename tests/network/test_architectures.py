@@ -58,7 +58,7 @@ def test_a_checkpoint_names_its_network(name: str, tmp_path: Path, drawn: DigitS
     assert loaded.verdict.startswith(f"{name} network")
     images = drawn.images[:50]
     assert torch.equal(loaded.network.logits(images), network.logits(images))
-    is_digit = loaded.answers(images).is_digit
+    is_digit = loaded.classify(images).is_digit
     assert is_digit is not None
     assert torch.equal(is_digit, detector.passes(images))
 

@@ -83,7 +83,7 @@ def test_the_page_predicts_like_the_network(name: str, tmp_path: Path, drawn: Di
     expected = checkpoint.classifier.logits(images)
     # The page's weights are float16.
     torch.testing.assert_close(logits, expected, rtol=0, atol=0.01 * float(expected.abs().max()))
-    is_digit = checkpoint.answers(images).is_digit
+    is_digit = checkpoint.classify(images).is_digit
     assert is_digit is not None
     assert 5 <= int(is_digit.sum()) <= 15
     assert [accepted for _, accepted in answers] == is_digit.tolist()

@@ -141,7 +141,7 @@ def test_detector_round_trips_and_is_not_part_of_the_digest(
     assert bare.ood is None
     image = torch.zeros(2, 28, 28, dtype=torch.uint8)
     image[0, 5:20, 9:12] = 255
-    assert bare.answers(image).is_digit is None
+    assert bare.classify(image).is_digit is None
     assert torch.equal(bare.probabilities(image), loaded.probabilities(image))
 
 
@@ -151,7 +151,7 @@ def test_predictions_carry_the_score_that_decides(
     scores = random_detector().scores(drawn.images)
     detector = random_detector().with_threshold(float(scores.median()))
     save(tmp_path / "a.pt", network, DETAILS, detector)
-    found = load(tmp_path / "a.pt").answers(drawn.images)
+    found = load(tmp_path / "a.pt").classify(drawn.images)
     assert found.digit_score is not None
     assert found.is_digit is not None
     assert torch.equal(found.digit_score, scores)

@@ -193,7 +193,7 @@ def test_a_saved_network_round_trips(rebuilt: Checkpoint, tmp_path: Path) -> Non
 def test_missing_capabilities_give_one_sentence(rebuilt: Checkpoint) -> None:
     with pytest.raises(CapabilityError, match=r"^The model mlp\.pth is not digitcnn's network"):
         _ = rebuilt.network
-    assert rebuilt.answers(generated_digits().images[:3]).is_digit is None
+    assert rebuilt.classify(generated_digits().images[:3]).is_digit is None
 
 
 def test_logits_are_differentiable_and_follow_any_number_type(rebuilt: Checkpoint) -> None:

@@ -301,7 +301,7 @@ def test_sets_of_one_image_or_one_class_show_dashes(
 
 def test_all_wrong_predictions_show_zeros_and_dashes(tmp_path: Path, drawn: DigitSet) -> None:
     network = checkpoint.load(SHIPPED_FILE).network
-    threes = drawn.take(predict(network, drawn).answers == 3)
+    threes = drawn.take(predict(network, drawn).predicted == 3)
     wrong = DigitSet(threes.images, threes.labels * 0 + 4, "wrong", "test")
     lay(tmp_path / "data", "wrong", wrong)
     shown = numbers(working_in(tmp_path, tmp_path / "data"), ["wrong"])
@@ -417,7 +417,7 @@ def test_wrong_labels_are_suspected_wherever_the_digit_is_in_the_image(
     html = suspect_tiles(working, models.get("small"), moved)
     heading = re.search(r"errors on moved test: (\d+)", html)
     assert heading
-    right = working.predict(models.get("small"), moved).answers == some.labels
+    right = working.predict(models.get("small"), moved).predicted == some.labels
     # All five neighbours agree for 60 of 189, since there are few to choose from; without framing
     # for one.
     assert int(right.sum()) / 4 <= int(heading[1]) <= int(right.sum())

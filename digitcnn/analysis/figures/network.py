@@ -52,12 +52,12 @@ def feature_maps(
     image, label = digit_set.images[index], int(digit_set.labels[index])
     maps = layer_outputs(network, image)
     probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
-    answer = int(probabilities.argmax())
-    confidence = confidence_text(float(probabilities[answer]))
+    predicted = int(probabilities.argmax())
+    confidence = confidence_text(float(probabilities[predicted]))
     figure = style.sheet(
         f"Feature maps of a {label}",
         f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "
-        f"predicted {answer} with {confidence} confidence; each panel has its own scale",
+        f"predicted {predicted} with {confidence} confidence; each panel has its own scale",
         5.8,
     )
     panels = figure.subplots(2, 4)
@@ -120,8 +120,8 @@ def _positive(axes: Axes, maps: Tensor, columns: int, title: str) -> None:
 def _bars(axes: Axes, probabilities: Tensor, label: int) -> None:
     style.dress(axes, x="Probability (%)", y="Digit", title="7  Prediction", grid="x")
     values = (100 * probabilities).tolist()
-    answer = int(probabilities.argmax())
-    colours = [style.COLOURS[0] if digit == answer else "#9aa1a9" for digit in range(CLASSES)]
+    predicted = int(probabilities.argmax())
+    colours = [style.COLOURS[0] if digit == predicted else "#9aa1a9" for digit in range(CLASSES)]
     axes.barh(range(CLASSES), values, color=colours)
     axes.set_yticks(range(CLASSES), [f"{d} (true)" if d == label else str(d) for d in range(10)])
     axes.set_xlim(0, 100)

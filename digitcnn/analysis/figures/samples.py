@@ -103,7 +103,7 @@ def _tiles(
     tiles[: len(places)] = digit_set.images[places].float()
     whole = style.mosaic(tiles, COLUMNS, GAP, below)
     axes.imshow(whole, cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
-    predicted = predictions.answers
+    predicted = predictions.predicted
     for position, place in enumerate(places.tolist()):
         left = (position % COLUMNS) * (SIDE + GAP)
         top = (position // COLUMNS) * (SIDE + GAP + below)

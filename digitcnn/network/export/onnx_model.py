@@ -130,7 +130,7 @@ def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
     agreement = Agreement(len(images), disagreements, difference, largest)
     if not agreement.holds:
         raise ExportError(
-            f"The ONNX model answers {disagreements} of {len(images)} images with another digit "
+            f"The ONNX model predicts another digit for {disagreements} of {len(images)} images "
             f"than the network, with logits up to {difference:.1e} apart, so it was not written; "
             f"try another version of onnxruntime than {onnxruntime.__version__}."
         )

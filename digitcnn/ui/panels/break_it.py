@@ -56,7 +56,7 @@ def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
         )
     temperature = reading.checkpoint.temperature
     return {
-        "answer": found.answer,
+        "answer": found.predicted,
         "broken": found.broken,
         "sentence": sentence(found, reading.image),
         "images": base64_of(found.images),
@@ -71,7 +71,7 @@ def sentence(found: SmallestChange, image: Tensor) -> str:
     ink = float(image.float().norm()) / 255
     share = found.size / ink
     return (
-        f"A change of {share:.0%} of your ink's size turns the {found.answer} into a "
+        f"A change of {share:.0%} of your ink's size turns the {found.predicted} into a "
         f"{found.broken}. Random noise of the same size changes the prediction in "
         f"{found.noise_changed or 'none'} of {TRIES} tries."
     )

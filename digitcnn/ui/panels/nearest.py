@@ -59,13 +59,13 @@ def nearest_digits(
     network = reading.network
     with torch.inference_mode():
         features = network.features(network.prepare(reading.image[None]))
-        answer = int(network.output(features)[0].argmax())
+        predicted = int(network.output(features)[0].argmax())
     if not bool(features.isfinite().all()):
         raise CheckpointError("This model's features are not finite numbers; choose another model.")
     places, distances = index.nearest(features[0])
     training = index.training
     return {
-        "digit": answer,
+        "digit": predicted,
         "of": len(training),
         "set": listed(training.name),
         "digits": [

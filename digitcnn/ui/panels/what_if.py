@@ -49,7 +49,7 @@ def perturbed_sketch(reader: SketchReader, payload: Payload) -> Payload:
     perturbations = perturb(reading.network, reading.image, reading.checkpoint.temperature)
     images = reading.image if axis is None else perturbations[axis].images
     return {
-        "answer": perturbations[0].answer,
+        "answer": perturbations[0].predicted,
         "axes": [_axis(one) for one in perturbations],
         "axis": axis,
         "images": base64_of(images),

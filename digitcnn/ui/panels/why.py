@@ -75,7 +75,7 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
         )
     across = (LAST_PLACE - FIRST_PLACE) // SPACING + 1
     return {
-        "digit": explanation.answer,
+        "digit": explanation.predicted,
         "rival": explanation.rival,
         "sentence": sentence(explanation),
         "seen": base64_of(image),
@@ -108,7 +108,7 @@ def sentence(explanation: Explanation) -> str:
         reasons.append(f"the ink {ink_place} adds {ink:.1f}")
     if gap >= least:
         reasons.append(f"a dot in the gap {gap_place} would cost {gap:.1f}")
-    start = f"{explanation.answer} scores {explanation.lead:.1f} higher than {explanation.rival}"
+    start = f"{explanation.predicted} scores {explanation.lead:.1f} higher than {explanation.rival}"
     return f"{start}: {', and '.join(reasons) or 'no single part decides it'}."
 
 
