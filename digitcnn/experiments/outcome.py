@@ -288,11 +288,11 @@ def _usual(models: Sequence[Tested], place: int) -> int:
 
 
 def _predicted_text(label: str, digit: int, models: Sequence[Tested]) -> str:
-    everything = torch.cat([one.predictions.predicted for one in models])
+    predicted = torch.cat([one.predictions.predicted for one in models])
     confidence = torch.cat(
         [one.predictions.probabilities(one.temperature).max(dim=1).values for one in models]
     )
-    shares = torch.bincount(everything, minlength=CLASSES) / max(1, len(everything))
+    shares = torch.bincount(predicted, minlength=CLASSES) / max(1, len(predicted))
     usual = [(int(i), float(shares[i])) for i in shares.argsort(descending=True)[:3]]
     named = ", ".join(f"{i} ({100 * share:.0f}%)" for i, share in usual if share >= 0.005)
     return (
