@@ -53,14 +53,11 @@ class SmallestChange:
     noise_changed: int
 
 
-def smallest_change(
-    classifier: Classifier, image: Tensor, *, seed: int = 0
-) -> SmallestChange | None:
+def smallest_change(classifier: Classifier, image: Tensor) -> SmallestChange | None:
     """Search for the smallest change of ``image``, uint8 [28, 28], that changes the prediction.
 
-    Returns None where no change up to the largest radius does. seed: of the random changes.
-    classifier: its ``inference_copy`` needs half the time. Raises CapabilityError for one without
-    gradients.
+    Returns None where no change up to the largest radius does. classifier: its ``inference_copy``
+    needs half the time. Raises CapabilityError for one without gradients.
     """
     require(classifier, "gradients", "Break it cannot be used")
     ink = image.float()
@@ -90,7 +87,7 @@ def smallest_change(
         change = (ink + end * change).round() - ink
         size = float(change.norm()) / 255
         images, logits = _line(classifier, ink, change)
-        noise = _noise(ink.expand(TRIES, -1, -1), size, seed)
+        noise = _noise(ink.expand(TRIES, -1, -1), size, seed=0)
         noise_predicted = classifier.logits((ink + noise).round()).argmax(1)
         noise_images, noise_logits = _line(classifier, ink, noise[0])
     return SmallestChange(
@@ -105,9 +102,7 @@ def smallest_change(
     )
 
 
-def attack(
-    classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor, *, steps: int = STEPS
-) -> Tensor:
+def attack(classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor) -> Tensor:
     """Return changes, float32 [N, 28, 28], that lower the digits' lead within their radii.
 
     images: [N, 28, 28] from 0 to 255. digits: int64 [N], the digits to leave. radii: float32 [N].
@@ -117,7 +112,7 @@ def attack(
     reach = 255 * radii[:, None, None]
     changes = torch.zeros_like(inks)
     left = torch.arange(len(inks), device=inks.device)  # whose predictions have not changed yet
-    for _ in range(steps):
+    for _ in range(STEPS):
         # A change has to work in whole pixel values.
         moved = (inks[left] + changes[left]).round().requires_grad_()
         logits = classifier.logits(moved)
@@ -132,7 +127,7 @@ def attack(
         blocked = ((moved <= 0) & (gradient > 0)) | ((moved >= 255) & (gradient < 0))
         gradient = torch.where(blocked, 0.0, gradient)
         step = gradient / _norms(gradient).clamp(min=1e-12)
-        change = changes[left] - (2.5 / steps) * reach[left] * step
+        change = changes[left] - (2.5 / STEPS) * reach[left] * step
         change = change * (reach[left] / _norms(change).clamp(min=1e-12)).clamp(max=1)
         changes[left] = (inks[left] + change).clamp(0, 255) - inks[left]
     return changes

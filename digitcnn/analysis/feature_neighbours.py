@@ -140,7 +140,6 @@ class FeatureIndexes:
         folder: Path,
         *,
         limit: int = CACHE_BYTES,
-        held: int = INDEXES_HELD,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -148,7 +147,7 @@ class FeatureIndexes:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         # Guarded by the lock: what is ready, what is being built, what failed last and when.
-        self._ready: LRUCache[str, FeatureIndex] = LRUCache(held)
+        self._ready: LRUCache[str, FeatureIndex] = LRUCache(INDEXES_HELD)
         self._building: str | None = None
         self._step = (0, 0)
         self._failed: tuple[str, float, Exception] | None = None

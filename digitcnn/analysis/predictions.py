@@ -126,13 +126,11 @@ class PredictionCache:
     """Predictions by classifier and digit set: logits in ``folder``, features in memory.
 
     Thread-safe. Requests for predictions that are being computed wait for them and get their
-    progress. At most ``limit`` bytes are stored on disk; see ``DiskCache``.
+    progress. See ``DiskCache``.
     """
 
-    def __init__(
-        self, folder: Path, limit: int = DISK_BYTES, memory_limit: int = MEMORY_BYTES
-    ) -> None:
-        self.files = DiskCache(folder, ".logits", MAGIC, limit, "predictions")
+    def __init__(self, folder: Path, memory_limit: int = MEMORY_BYTES) -> None:
+        self.files = DiskCache(folder, ".logits", MAGIC, DISK_BYTES, "predictions")
         self._memory: SharedCache[str, Predictions] = SharedCache(
             memory_limit, lambda predictions: predictions.size
         )

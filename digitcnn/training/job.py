@@ -25,7 +25,7 @@ from digitcnn.training.view import TrainingView
 class TrainingJob(BackgroundJob[TrainingView]):
     """Starts, stops and watches the one training that this process may run at a time.
 
-    exclusive: shared with the other jobs that must not run during a training.
+    ``exclusive`` is for the other jobs, which must not run during a training.
     """
 
     name = "training"
@@ -39,9 +39,8 @@ class TrainingJob(BackgroundJob[TrainingView]):
         checkpoints: Path,
         compute: Compute,
         post_training: PostTrainingConfig = PostTrainingConfig(),  # noqa: B008
-        exclusive: ExclusiveLock | None = None,
     ) -> None:
-        super().__init__(TrainingView(), exclusive or ExclusiveLock())
+        super().__init__(TrainingView(), ExclusiveLock())
         self._post_training = post_training
         self._catalog, self._runs = catalog, run_store
         self._checkpoints, self._compute = checkpoints, compute

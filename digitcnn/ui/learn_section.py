@@ -29,14 +29,13 @@ from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import duration
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # Every page asks once a second; the store is asked less often.
 SECONDS_BETWEEN_COUNTS = 2.0
 
-# Five columns side by side on a page of 1,200 pixels.
-_TIGHT = "th, td, thead button { padding: 6px 7px; }"
 
 HEADERS = ("Images", "Count", "Difference (points)", "Before", "After")
 
@@ -81,7 +80,7 @@ def build_learn_section(
             use_new = gr.Button("Use new model", elem_id="learn-use-new")
             use_old = gr.Button("Use old model", elem_id="learn-use-old")
         in_use = gr.HTML(elem_id="learn-in-use")
-    rows = table_view(elem_id="learn-table", style=_TIGHT)
+    rows = table_view(elem_id="learn-table", style=bundle.style("tight_table.css"))
     shown = gr.State(LearnView())
     watched = [status, rows, choice, start, stop, shown]
 

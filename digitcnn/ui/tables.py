@@ -47,10 +47,9 @@ Value = str | int | Cell
 DASH = Cell("–", math.nan)
 
 
-def table_view(value: str = "", *, elem_id: str, style: str = "") -> gr.HTML:
+def table_view(elem_id: str, style: str = "") -> gr.HTML:
     """Build a component for the result of ``table``. style: CSS for other content of it."""
     return gr.HTML(
-        value,
         css_template=bundle.style("scroll_shadow.css", "tables.css") + style,
         apply_default_css=False,
         elem_id=elem_id,

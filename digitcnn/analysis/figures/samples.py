@@ -17,7 +17,8 @@ from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.names import joined
 from digitcnn.intervals import confidence_text
 
-ROWS = 4
+# Of sample digits, and of predictions.
+ROWS, PREDICTION_ROWS = 4, 2
 COLUMNS = 10
 GAP = 3
 # Pixels below an image for one line of text, and for two.
@@ -61,14 +62,13 @@ def predictions_sample(
     evaluation: Evaluation,
     *,
     model: str,
-    rows: int = 2,
 ) -> Figure:
     """Draw the first images of a set with their predictions, then the most confident errors."""
-    count = rows * COLUMNS
+    count = PREDICTION_ROWS * COLUMNS
     first = torch.arange(min(count, len(digit_set)))
     errors = (~predictions.right).nonzero().squeeze(1)
     below = ONE_LINE if bool(predictions.right[first].all()) else TWO_LINES
-    heights = [rows * (SIDE + GAP + room) for room in (below, TWO_LINES)]
+    heights = [PREDICTION_ROWS * (SIDE + GAP + room) for room in (below, TWO_LINES)]
     figure = style.sheet(
         f"Predictions on {evaluation.title}",
         f"{model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
@@ -77,11 +77,11 @@ def predictions_sample(
     )
     top, bottom = figure.subplots(2, 1, height_ratios=heights)
     confidence = predictions.probabilities(evaluation.temperature).max(dim=1).values
-    _tiles(top, digit_set, predictions, confidence, first, rows, below)
+    _tiles(top, digit_set, predictions, confidence, first, below)
     style.image_panel(top, "First images; errors are framed and show the true digit")
     worst = errors[confidence[errors].argsort(descending=True, stable=True)][:count]
     if len(worst):
-        _tiles(bottom, digit_set, predictions, confidence, worst, rows, TWO_LINES)
+        _tiles(bottom, digit_set, predictions, confidence, worst, TWO_LINES)
         shown = f"The {len(worst)} most confident of {len(errors):,} errors"
         style.image_panel(bottom, shown if len(worst) < len(errors) else "All errors")
     else:
@@ -96,10 +96,9 @@ def _tiles(
     predictions: Predictions,
     confidence: Tensor,
     places: Tensor,
-    rows: int,
     below: int,
 ) -> None:
-    tiles = torch.full((rows * COLUMNS, SIDE, SIDE), math.nan)
+    tiles = torch.full((PREDICTION_ROWS * COLUMNS, SIDE, SIDE), math.nan)
     tiles[: len(places)] = digit_set.images[places].float()
     whole = style.mosaic(tiles, COLUMNS, GAP, below)
     axes.imshow(whole, cmap=style.INK_ON_WHITE, vmin=0, vmax=255)
