@@ -38,6 +38,7 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     opened.goto(f"{app.url}/?__theme=light")
     opened.locator("#learn-status .status-line").first.wait_for()
+    opened.evaluate(Axe().axe_script)
     yield opened
     opened.close()
 
@@ -50,6 +51,11 @@ def views(page: Any) -> Iterator[tuple[str, str]]:
         if tab == "Sketchpad":
             draw(page, ONE)  # for a prediction and panels
             page.locator("#pad-answer[data-digit='1']").wait_for()
+            for fold in ("#feedback-entries", "#feedback-numbers"):
+                page.locator(f"{fold} > summary").click()
+        elif tab == "Train":
+            page.get_by_role("button", name="More settings").click()
+            page.locator("#train-seed").wait_for()
         elif tab in ("Evaluate", "Stability"):
             press(page, tab)
         yield tab, "body"
@@ -57,18 +63,11 @@ def views(page: Any) -> Iterator[tuple[str, str]]:
             for panel in page.locator(".panel-tab").all()[1:]:
                 panel.click()
                 yield panel.inner_text(), "#panels"
-            for fold in ("#feedback-entries", "#feedback-numbers"):
-                page.locator(f"{fold} > summary").click()
-            yield "Feedback", "#feedback-view"
             for name in ("Invite", "Details"):
                 page.get_by_role("button", name=name, exact=True).click()
                 page.locator("dialog[open] p, dialog[open] dl").first.wait_for()
                 yield name, "dialog[open]"
                 page.keyboard.press("Escape")
-        elif tab == "Train":
-            page.get_by_role("button", name="More settings").click()
-            page.locator("#train-seed").wait_for()
-            yield "More settings", "#train-seed, #train-network, #train-device"
         elif tab == "Evaluate":
             for part in ("Errors", "Figures", "Gap and robustness"):
                 page.get_by_role("tab", name=part, exact=True).click()
@@ -81,7 +80,9 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
         for theme, options in OPTIONS.items():
             # What ``?__theme=dark`` does, without loading the page again.
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
-            problems = Axe().run(page, context=part, options=options).response["violations"]
+            problems = page.evaluate(
+                "async (given) => (await axe.run(...given)).violations", [part, options]
+            )
             found += [
                 f"{name}, {theme}: {problem['help']}: {node['html'][:120]}"
                 for problem in problems

@@ -24,8 +24,8 @@ UNCHANGED = """(wanted) => {
 class Panels:
     """What a person does below the pad."""
 
-    def __init__(self, browser: Any, app: App, width: int = 1300) -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
+    def __init__(self, browser: Any, app: App) -> None:
+        self.page = browser.new_page(viewport={"width": 1300, "height": 900})
         self.problems: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.calls = 0
@@ -49,7 +49,7 @@ class Panels:
         return panel
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def panels(browser: Any, app: App) -> Iterator[Panels]:
     opened = Panels(browser, app)
     yield opened
@@ -93,16 +93,15 @@ def test_sliders_distort_the_drawing_until_its_prediction_breaks(panels: Panels)
     assert panels.problems == []
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any, app: App) -> None:
-    opened = Panels(browser, app, width=360)
-    page = opened.page
+def test_on_a_phone_nothing_is_wider_than_the_screen(panels: Panels) -> None:
+    page = panels.page
+    page.set_viewport_size({"width": 360, "height": 900})
+    panels.draw()
+    panels.unfold("replay")
     expect(page.locator("#panel-what_if")).to_be_hidden()
-    opened.draw()
-    for name in ("replay", "what_if"):
-        opened.unfold(name)
+    panels.unfold("what_if")
     expect(page.locator("#panel-what_if .verdict")).to_contain_text("7, ")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.close()
 
 
 def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:

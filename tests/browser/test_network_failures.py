@@ -92,7 +92,7 @@ class Sketchpad:
         before, now = -1, 0
         while before != now or self.unanswered:
             before = now
-            self.page.wait_for_timeout(400)
+            self.page.wait_for_timeout(150)
             now = sum(name != "page_state" for name in self.requests)
 
     def fail(self, how: dict[str, Any], calls: str = CALLS) -> None:
@@ -356,7 +356,7 @@ def test_logging_out_and_another_login_clear_the_sketch(
     names = tmp_path / "names"
     names.write_text("ann:one\nbob:two\n")
     app = App(tmp_path, data_dir, "--auth-file", str(names))
-    pad = Sketchpad(browser, app)
+    pad = Sketchpad(browser, app, own_clock=True)
 
     def log_in(name: str, password: str) -> None:
         form = {"username": name, "password": password}
@@ -399,7 +399,7 @@ def test_logging_out_and_another_login_clear_the_sketch(
     expect(pad.page.locator(".sketchpad .message")).to_have_text(LOGGED_OUT)
     pad.predicts("")
     assert pad.stored() == {}
-    pad.page.wait_for_timeout(4000)
+    pad.pass_time(4)
     assert len(pad.requests) - before <= 4
     pad.close()
     app.end()

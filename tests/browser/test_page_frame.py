@@ -40,20 +40,23 @@ def owner_link(app: App) -> str:
     return match[1]
 
 
-def opened(browser: Any, url: str) -> Any:
-    """A new visitor's page, with the example that it shows answered."""
-    page = browser.new_context().new_page()
-    page.goto(url)
+@pytest.fixture(scope="module")
+def page(browser: Any, shared: App) -> Iterator[Any]:
+    """A visitor's page with an example's prediction, in windows of several sizes."""
+    page = browser.new_page()
+    page.goto(shared.url)
     page.locator('#pad-answer[data-digit="7"]').wait_for()
-    return page
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
-def page(browser: Any, shared: App) -> Iterator[Any]:
-    """A visitor's page, in windows of several sizes."""
-    page = opened(browser, shared.url)
+def owner(browser: Any, shared: App) -> Iterator[Any]:
+    """The owner's page, opened by the owner link."""
+    page = browser.new_page()
+    page.goto(owner_link(shared))
     yield page
-    page.context.close()
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
@@ -76,23 +79,22 @@ def test_at_double_zoom_the_pad_fits_into_the_window(page: Any) -> None:
     assert page.locator("#pad").bounding_box()["height"] < 384
 
 
-def test_a_visitor_sees_no_control_that_would_refuse_them(browser: Any, shared: App) -> None:
-    page = opened(browser, shared.url)
+def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
     expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
     expect(page.get_by_text("You are watching.")).to_be_visible()
     for control in OWNERS:
         expect(page.locator(control).first).to_be_hidden()
-    page.goto(owner_link(shared))
-    expect(page.locator("#train-start")).to_be_visible()
-    expect(page.get_by_text("You are watching.")).to_be_hidden()
-    page.get_by_role("button", name="Invite").click()
-    dialog = page.get_by_role("dialog")
+    page.get_by_role("tab", name="Sketchpad", exact=True).click()
+    owner.get_by_role("tab", name="Train", exact=True).click()
+    expect(owner.locator("#train-start")).to_be_visible()
+    expect(owner.get_by_text("You are watching.")).to_be_hidden()
+    owner.get_by_role("button", name="Invite").click()
+    dialog = owner.get_by_role("dialog")
     expect(dialog).to_contain_text("Visitors may")
-    page.keyboard.press("Escape")
+    owner.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    expect(page.get_by_role("button", name="Invite")).to_be_focused()
-    page.context.close()
+    expect(owner.get_by_role("button", name="Invite")).to_be_focused()
 
 
 def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None:
@@ -123,26 +125,23 @@ def test_the_arrow_keys_draw(page: Any) -> None:
     expect(page.locator(".recorded")).to_contain_text("Saved: 1.")
 
 
-def test_the_owners_wall_follows_a_visitor(browser: Any, shared: App) -> None:
-    owner = browser.new_page()
-    owner.goto(owner_link(shared))
+def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
+    owner.get_by_role("tab", name="Sketchpad", exact=True).click()
     owner.locator("#feedback-wall summary").click()
     before = owner.locator(".wall li").count()
-    visitor = opened(browser, shared.url)
-    draw(visitor, ONE)
-    visitor.locator('#pad-answer[data-digit="1"]').wait_for()
-    visitor.locator("#feedback-right").click()
+    page.locator("#pad-clear").click()
+    draw(page, ONE)
+    page.locator('#pad-answer[data-digit="1"]').wait_for()
+    page.locator("#feedback-right").click()
     expect(owner.locator(".wall li")).to_have_count(before + 1)
     expect(owner.locator(".wall li").first).to_contain_text("1 right")
     expect(owner.locator("#feedback-score")).to_contain_text(f"{before + 1} of {before + 1} right")
     owner.once("dialog", lambda dialog: dialog.accept())
     owner.locator("#feedback-erase-all").click()
     expect(owner.locator(".wall li")).to_have_count(0)
-    expect(visitor.locator("#feedback-score")).to_have_text(
+    expect(page.locator("#feedback-score")).to_have_text(
         "You–no feedback yetEveryone–no feedback yet"
     )
-    owner.close()
-    visitor.context.close()
 
 
 # --- Embedding ----------------------------------------------------------------------------------

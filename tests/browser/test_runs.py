@@ -32,15 +32,23 @@ def lay_run(folder: Path, name: str, config: TrainingConfig) -> None:
     write_report(run)
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Any, app: App) -> Iterator[Any]:
+    """The page that all tests share: it takes seconds to load."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(f"{app.url}/?tab=train")
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def page(browser: Any, app: App) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    opened = context.new_page()
-    opened.problems = []
-    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+def page(opened: Any) -> Iterator[Any]:
+    """The page, on the Train tab."""
+    opened.get_by_role("tab", name="Train", exact=True).click()
     yield opened
     assert opened.problems == []
-    context.close()
 
 
 def open_menu(page: Any, run: str) -> Any:
@@ -54,7 +62,6 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
         digits="small", epochs=3, batch_size=32, learning_rate=0.002, seed=11, augmentation=False
     )
     lay_run(app.folder, "old-name", config)
-    page.goto(f"{app.url}/?tab=train")
     row = page.locator("#runs-table tbody tr").filter(has_text="old-name")
     expect(row).to_contain_text("90.00% (76.95 to 96.04)")
 
@@ -108,7 +115,6 @@ def test_ticked_runs_are_compared(page: Any, app: App) -> None:
     for name in names:
         shutil.copy(shipped, shipped.with_name(f"{name}.pt"))
         lay_run(app.folder, name, TrainingConfig(digits="small"))
-    page.goto(f"{app.url}/?tab=train")
     compare = page.locator("#runs-compare")
     expect(compare).to_be_disabled()
     for name in names:
@@ -130,7 +136,6 @@ def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:
     for name, seed in (("b-run", 2), ("a-run", 10)):
         lay_run(app.folder, name, TrainingConfig(digits="small", seed=seed))
     page.set_viewport_size({"width": 360, "height": 800})
-    page.goto(f"{app.url}/?tab=train")
     page.locator("#runs-table").get_by_role("rowheader", name="a-run").wait_for()
     page.locator("#runs-table").get_by_role("button", name="Seed").click()
     names = page.locator("#runs-table tbody th").all_inner_texts()
