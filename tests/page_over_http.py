@@ -10,16 +10,17 @@ import json
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 JSON = {"Content-Type": "application/json"}
 
 
 class PageOverHttp:
-    """One page session, of whoever holds ``token``."""
+    """One page session, of whoever holds ``token``. headers: sent with every request."""
 
-    def __init__(self, url: str, token: str = "") -> None:
-        self.url, self.token = url, token
+    def __init__(self, url: str, token: str = "", headers: Mapping[str, str] | None = None) -> None:
+        self.url, self.token, self.headers = url, token, dict(headers or {})
         self.session = uuid.uuid4().hex
         self.config: dict[str, Any] = json.loads(self.get("/config"))
         self.parts = {part["id"]: part for part in self.config["components"]}
@@ -27,12 +28,14 @@ class PageOverHttp:
         self.ids = {part["props"].get("elem_id"): number for number, part in self.parts.items()}
 
     def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
+        request = urllib.request.Request(f"{self.url}{path}", headers=self.headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bytes(answer.read())
 
     def post(self, path: str, body: Any) -> Any:
         """Return the response's JSON, an HTTP error's as well."""
-        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), JSON)
+        headers = JSON | self.headers
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
@@ -94,7 +97,8 @@ class PageOverHttp:
         if "event_id" not in joined:
             return str(joined)
         address = f"{self.url}/gradio_api/queue/data?session_hash={self.session}"
-        with urllib.request.urlopen(address, timeout=120) as stream:
+        request = urllib.request.Request(address, headers=self.headers)
+        with urllib.request.urlopen(request, timeout=120) as stream:
             for line in stream:
                 message = json.loads(line[5:]) if line.startswith(b"data:") else {}
                 if message.get("msg") == "process_completed":
@@ -104,6 +108,11 @@ class PageOverHttp:
                     self._take(event["outputs"], output.get("data") or [])
                     return ""
         raise AssertionError("the stream ended without a result")
+
+    def press(self, element: str) -> str:
+        """Run what a click on an element runs; return its error or ""."""
+        click = [self.ids[element], "click"]
+        return self.run(next(event for event in self.events() if click in event["targets"]))
 
     def _take(self, outputs: list[int], data: list[Any]) -> None:
         for number, value in zip(outputs, data, strict=False):

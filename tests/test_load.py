@@ -87,8 +87,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Ap
     page = PageOverHttp(running.url)
     for name, value in {"digits": ["small"], "epochs": 200, "batch-size": 32}.items():
         page.values[page.ids[f"train-{name}"]] = value
-    start = [page.ids["train-start"], "click"]
-    assert page.run(next(event for event in page.events() if start in event["targets"])) == ""
+    assert page.press("train-start") == ""
     yield running
     running.end()
 

@@ -113,7 +113,6 @@ def test_visitors_change_nothing_but_feedback(shared: App, data_dir: Path) -> No
 
 def test_visitors_cannot_disturb_a_training(shared: App) -> None:
     owner = PageOverHttp(shared.url, owner_token(shared))
-    click = {tuple(target): event for event in owner.events() for target in event["targets"]}
     for name, value in {
         "train-digits": ["small"],
         "train-epochs": 200,
@@ -121,7 +120,7 @@ def test_visitors_cannot_disturb_a_training(shared: App) -> None:
         "train-images": 32,
     }.items():
         owner.values[owner.ids[name]] = value
-    assert owner.run(click[owner.ids["train-start"], "click"]) == ""
+    assert owner.press("train-start") == ""
 
     def state() -> str:
         return RunStore(shared.folder / "outputs").open("the-owners").record().state
@@ -130,7 +129,7 @@ def test_visitors_cannot_disturb_a_training(shared: App) -> None:
         run_everything(PageOverHttp(shared.url))
         assert state() == "running"
     finally:
-        owner.run(click[owner.ids["train-stop"], "click"])
+        owner.press("train-stop")
     deadline = time.monotonic() + 30
     while state() == "running":
         assert time.monotonic() < deadline
