@@ -11,15 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from digitcnn.analysis.events import (
-    Event,
-    FigureStarted,
-    FigureUnavailable,
-    ImagesProcessed,
-    Notify,
-)
-from digitcnn.analysis.stability import PassResult
-from digitcnn.options import FIGURES
+from digitcnn.analysis.events import Event, FigureUnavailable, Notify, step_of
 from digitcnn.terminal import log
 from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
@@ -31,21 +23,15 @@ def progress_bar() -> Iterator[Notify]:
     with tqdm(file=sys.stderr, disable=None, leave=False) as bar:
         current = ""
 
-        def show(task: str, unit: str, done: int, total: int) -> None:
-            nonlocal current
-            if task != current:
-                current, bar.unit = task, unit
-                bar.reset(total)
-                bar.set_description(task)
-            bar.update(done - bar.n)
-
         def notify(event: Event) -> None:
-            if isinstance(event, ImagesProcessed):
-                show(event.task, "image", event.done, event.total)
-            elif isinstance(event, PassResult):
-                show("dropout passes", "pass", event.index, event.passes)
-            elif isinstance(event, FigureStarted):
-                show("drawing figures", "figure", event.number - 1, len(FIGURES))
+            nonlocal current
+            step = step_of(event)
+            if step is not None:
+                if step.task != current:
+                    current, bar.unit = step.task, step.unit
+                    bar.reset(step.total)
+                    bar.set_description(step.task)
+                bar.update(step.done - bar.n)
             elif isinstance(event, FigureUnavailable):
                 log(f"{event.name}: {event.reason}")
 

@@ -11,9 +11,8 @@ from typing import Generic, TypeVar
 
 from markupsafe import Markup
 
-from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
+from digitcnn.analysis.events import Event, ImagesProcessed, Notify, step_of
 from digitcnn.analysis.stability import PassResult
-from digitcnn.options import FIGURES
 from digitcnn.ui.parts import ViewUpdate, status_line
 
 R = TypeVar("R")
@@ -91,15 +90,8 @@ def updates_of(
 
 def progress_line(event: Event) -> Markup | None:
     """Render an event of progress as a status line; None for any other event."""
-    if isinstance(event, ImagesProcessed):
-        text = f"{event.task}: {event.done:,} of {event.total:,} images."
-        return status_line(text, event.done / event.total)
-    if isinstance(event, PassResult):
-        return status_line(f"Pass {event.index} of {event.passes}.", event.index / event.passes)
-    if isinstance(event, FigureStarted):
-        text = f"Drawing figure {event.number} of {len(FIGURES)}."
-        return status_line(text, (event.number - 1) / len(FIGURES))
-    return None
+    step = step_of(event)
+    return None if step is None else status_line(step.text, step.done / step.total)
 
 
 def status_update(event: Event) -> ViewUpdate | None:
