@@ -11,8 +11,8 @@ from digitcnn.analysis.comparison import (
     check_number,
     difference_text,
     p_text,
-    seeds_of_one_recipe,
 )
+from digitcnn.analysis.recipes import seeds_of_one_recipe
 from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError

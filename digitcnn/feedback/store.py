@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Connection, Executable, delete, func, or_,
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import FeedbackError, NotOwnerError
-from digitcnn.feedback.database import open_database
 from digitcnn.feedback.entry import (
     EVERYTHING,
     FeedbackEntry,
@@ -28,6 +27,7 @@ from digitcnn.feedback.entry import (
     checked_token,
     hash_of,
 )
+from digitcnn.feedback.opening import open_database
 from digitcnn.feedback.table import DECISIVE, ENTRIES, REPLACED
 from digitcnn.intervals import wilson_interval
 

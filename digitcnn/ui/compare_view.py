@@ -13,9 +13,8 @@ from digitcnn.analysis.comparison import (
     Comparison,
     difference_text,
     p_text,
-    seeds_of_one_recipe,
-    settings_side_by_side,
 )
+from digitcnn.analysis.recipes import seeds_of_one_recipe, settings_side_by_side
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent

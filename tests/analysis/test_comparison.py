@@ -24,11 +24,10 @@ from digitcnn.analysis.comparison import (
     holm,
     mcnemar,
     p_text,
-    seeds_of_one_recipe,
-    settings_side_by_side,
     unique_names,
 )
 from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.recipes import seeds_of_one_recipe, settings_side_by_side
 from digitcnn.errors import ConfigError
 from digitcnn.network.details import Details
 

@@ -1,0 +1,76 @@
+"""What trained models have in common by their files: seeds of one recipe, settings side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from digitcnn.analysis.comparison import Comparison
+from digitcnn.network.details import Details
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Models that differ only in their seed, and their accuracy on one set.
+
+    members: their places. mean, deviation: mean and sample standard deviation of their accuracies,
+    fractions. title: of the set.
+    """
+
+    members: tuple[int, ...]
+    seeds: tuple[int, ...]
+    title: str
+    mean: float
+    deviation: float
+
+    @property
+    def text(self) -> str:
+        """Return the mean and deviation, as in ``99.55% ± 0.03 points``."""
+        return f"{100 * self.mean:.2f}% ± {100 * self.deviation:.2f} points"
+
+
+def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> tuple[Recipe, ...]:
+    """Return the groups of models whose files have the same configuration but for the seed.
+
+    details: of each model of the comparison. Models trained on different images, or stopped at
+    different epochs, are in different groups; a model that occurs twice counts once.
+    """
+    groups: dict[str, dict[int, int]] = {}
+    for place, one in enumerate(details):
+        if one.config and one.seed is not None:
+            settings = {k: v for k, v in one.config.items() if k != "seed"}
+            key = repr((sorted(settings.items(), key=str), one.epochs, one.fingerprints))
+            groups.setdefault(key, {}).setdefault(one.seed, place)
+    recipes = []
+    for members in groups.values():
+        if len(members) > 1:
+            accuracies = [comparison.evaluations[place].accuracy for place in members.values()]
+            recipes.append(
+                Recipe(
+                    tuple(members.values()),
+                    tuple(members),
+                    comparison.title,
+                    fmean(accuracies),
+                    stdev(accuracies),
+                )
+            )
+    return tuple(recipes)
+
+
+def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[Any], bool]]:
+    """Return each setting in the files: name, a value per model, whether the values differ.
+
+    A value that a file does not have is None.
+    """
+    names = list(dict.fromkeys(name for one in details for name in one.config))
+    rows = [(name, [one.config.get(name) for one in details]) for name in names]
+    rows += [
+        ("epochs trained", [one.epochs for one in details]),
+        ("training images", [one.fingerprints.get("train", "")[:12] or None for one in details]),
+        ("temperature", [one.temperature for one in details]),
+    ]
+    versions = list(dict.fromkeys(name for one in details for name in one.versions))
+    rows += [(f"{name} version", [one.versions.get(name) for one in details]) for name in versions]
+    return [(name, values, any(value != values[0] for value in values)) for name, values in rows]
