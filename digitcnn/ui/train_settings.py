@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -24,6 +23,8 @@ from digitcnn.workspace import Workspace
 # Epochs, batch size and training images of a first try.
 QUICK = (8, 64, 3_000)
 
+# The settings whose controls make up a recipe.
+RECIPE = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 # What each of NETWORKS is, for people.
 NETWORK_NAMES = {
     "digitcnn": "two convolutions",
@@ -135,67 +136,33 @@ class TrainingSettings:
 
     @property
     def recipe(self) -> list[Any]:
-        """Return the components that make up a recipe, in the order of ``config_of``."""
-        return [
-            self.digits,
-            self.epochs,
-            self.batch_size,
-            self.learning_rate,
-            self.seed,
-            self.train_images,
-            self.augmentation,
-            self.network,
-            self.dropout,
-        ]
+        """Return the components that make up a recipe, in the order of ``RECIPE``."""
+        return [getattr(self, name) for name in RECIPE]
 
 
 def recipe_values(config: TrainingConfig) -> list[Any]:
     """Return the values of the ``recipe`` controls for a configuration."""
-    return [
-        set_names(config.digits),
-        config.epochs,
-        config.batch_size,
-        config.learning_rate,
-        config.seed,
-        config.train_images or 0,
-        config.augmentation,
-        config.network,
-        config.dropout,
-    ]
+    values = config.to_json()
+    values |= {"digits": set_names(config.digits), "train_images": config.train_images or 0}
+    return list(values.values())
 
 
-def config_of(
-    digits: Sequence[str] | str,
-    epochs: float,
-    batch_size: float,
-    learning_rate: float,
-    seed: float,
-    train_images: float | None,
-    augmentation: bool,
-    network: str,
-    dropout: bool,
-    device: str,
-) -> tuple[TrainingConfig, str]:
-    """Return the controls' values as a configuration and a device. Raises ConfigError."""
-    config = TrainingConfig(
-        # A set's name, or the names that are chosen; anything else is refused as no name.
-        digits=digits if isinstance(digits, str) else ",".join(map(str, _listed(digits))),
-        epochs=_whole(epochs),
-        batch_size=_whole(batch_size),
-        learning_rate=learning_rate,
-        seed=_whole(seed),
-        # 0 means all: an emptied number field sends 0 as well.
-        train_images=_whole(train_images) if train_images else None,
-        augmentation=augmentation,
-        network=network,
-        dropout=dropout,
-    )
-    return config, device
+def config_of(*values: Any) -> tuple[TrainingConfig, str]:
+    """Return the values of the ``recipe`` controls and of the device, of any type, as settings.
 
-
-def _listed(value: Any) -> list[Any]:
-    """Return a list as it is, and nothing for anything else that a page may send."""
-    return value if isinstance(value, list) else []
+    Raises ConfigError.
+    """
+    *recipe, device = values
+    settings = dict(zip(RECIPE, recipe, strict=True))
+    digits = settings["digits"]
+    if not isinstance(digits, str):
+        # The names that are chosen; anything else is refused as no name.
+        settings["digits"] = ",".join(map(str, digits if isinstance(digits, list) else []))
+    # 0 means all: an emptied number field sends 0 as well.
+    settings["train_images"] = settings["train_images"] or None
+    for name in ("epochs", "batch_size", "seed", "train_images"):
+        settings[name] = _whole(settings[name])
+    return TrainingConfig(**settings), device
 
 
 def _whole(value: Any) -> Any:
