@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from digitcnn.digits import set_writer
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.idx import read_idx
+from digitcnn.digits.idx import explaining, read_idx
 from digitcnn.digits.names import (
     GENERATED,
     GENERATED_IMAGES,
@@ -131,12 +131,8 @@ class Catalog:
         files = self._find(name, split)
         if files is None:
             raise DigitSetError(missing_text(self.data_dir, name, split, self.names()))
-        try:
+        with explaining(files.images):
             signature = files.signature
-        except OSError as error:
-            raise DigitSetError(
-                f"{error.filename} cannot be read ({error.strerror}); check its permissions."
-            ) from error
         return self._cached(
             name, split, signature, partial(self._read, name, split, files, signature)
         )

@@ -125,28 +125,40 @@ def looks_like_html(start: bytes) -> bool:
 
 
 @contextmanager
+def explaining(path: Path, done: str = "read") -> Iterator[None]:
+    """Raise an OSError as a DigitSetError that says what cannot be done with the path."""
+    try:
+        yield
+    except OSError as error:
+        raise DigitSetError(
+            f"{error.filename or path} cannot be {done} ({error.strerror or error}); check its "
+            "permissions."
+        ) from error
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that may be compressed with gzip."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+
+
+@contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
     """Open a file, unpacking gzip; errors raised in the block become one sentence."""
     if not path.is_file():
         raise DigitSetError(f"{path} is not a file; put the IDX file there.")
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if not packed:
-                yield raw
-                return
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield cast(BinaryIO, unpacked)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DigitSetError(
-            f"{path} is a truncated or damaged gzip file ({error}); "
-            "delete it and download it again."
-        ) from error
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions."
-        ) from error
+    with explaining(path):
+        try:
+            with open_unpacked(path) as file:
+                yield file
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DigitSetError(
+                f"{path} is a truncated or damaged gzip file ({error}); "
+                "delete it and download it again."
+            ) from error
 
 
 def _read_shape(file: BinaryIO, path: Path, dimensions: int | None) -> Shape:

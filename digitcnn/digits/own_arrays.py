@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from digitcnn.digits.idx import DEFLATE_LIMIT, LARGEST
+from digitcnn.digits.idx import DEFLATE_LIMIT, LARGEST, explaining
 from digitcnn.digits.own_values import (
     LABEL_NAMES,
     Array,
@@ -100,11 +100,8 @@ def read_npy(path: Path, split: str) -> tuple[Bytes, Bytes]:
 @contextmanager
 def _one_sentence(path: Path) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions."
-        ) from error
+        with explaining(path):
+            yield
     except _READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120]
         raise DigitSetError(

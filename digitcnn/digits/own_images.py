@@ -13,6 +13,7 @@ from torch import Tensor
 
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.framing import frame_emnist
+from digitcnn.digits.idx import explaining
 from digitcnn.digits.image_files import MAX_BYTES, grey_of, open_image
 from digitcnn.digits.own_values import WORDS, split_of
 from digitcnn.digits.sketch import from_image
@@ -35,37 +36,32 @@ def find_images(folder: Path, split: str, depth: int = _DEPTH) -> list[LabelledP
     folders named by split. Empty where there are no such folders. Raises DigitSetError when the
     split is missing, an unexpected folder is in between, or a folder cannot be listed.
     """
-    try:
-        folders = [path for path in _visible(folder) if path.is_dir()]
-        digits = {path: digit for path in folders if (digit := _digit(path.name)) is not None}
-        if digits:
-            return _image_files(folder, folders, digits)
-        inside = {path: split_of(path.name) for path in folders} if depth else {}
-        stated = sorted({each for each in inside.values() if each})
-        if stated:
-            entered = [path for path, each in inside.items() if each == split]
-            others = [path for path, each in inside.items() if each and each != split]
-            for path in entered:
-                if images := find_images(path, split, depth - 1):
-                    return images
-            if any(find_images(path, split_of(path.name), depth - 1) for path in others):
-                raise DigitSetError(
-                    f"{folder} has no {split} images but {', '.join(stated)}; choose with --split."
-                )
-            return []
-        # A single folder around everything, as an archive unpacks to.
-        return find_images(folders[0], split, depth - 1) if len(inside) == 1 else []
-    except OSError as error:
-        raise DigitSetError(
-            f"{error.filename} cannot be listed ({error.strerror}); check its permissions."
-        ) from error
+    folders = [path for path in _visible(folder) if path.is_dir()]
+    digits = {path: digit for path in folders if (digit := _digit(path.name)) is not None}
+    if digits:
+        return _image_files(folder, folders, digits)
+    inside = {path: split_of(path.name) for path in folders} if depth else {}
+    stated = sorted({each for each in inside.values() if each})
+    if stated:
+        entered = [path for path, each in inside.items() if each == split]
+        others = [path for path, each in inside.items() if each and each != split]
+        for path in entered:
+            if images := find_images(path, split, depth - 1):
+                return images
+        if any(find_images(path, split_of(path.name), depth - 1) for path in others):
+            raise DigitSetError(
+                f"{folder} has no {split} images but {', '.join(stated)}; choose with --split."
+            )
+        return []
+    # A single folder around everything, as an archive unpacks to.
+    return find_images(folders[0], split, depth - 1) if len(inside) == 1 else []
 
 
 def _visible(folder: Path) -> list[Path]:
+    with explaining(folder, "listed"):
+        paths = sorted(folder.iterdir())
     return [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.name.lower() not in _LITTER
+        path for path in paths if not path.name.startswith(".") and path.name.lower() not in _LITTER
     ]
 
 
@@ -135,15 +131,12 @@ def _labels(images: Sequence[LabelledPath]) -> Tensor:
 
 def _open(path: Path) -> Image.Image:
     try:
-        # A pipe or a device has no end, and a file larger than any image need not be read.
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            raise DigitSetError(
-                f"{path} is not an image of at most {MAX_BYTES >> 20} MiB; remove it."
-            )
-        return open_image(path.read_bytes())
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror}); check its permissions."
-        ) from error
+        with explaining(path):
+            # A pipe or a device has no end, and a file larger than any image need not be read.
+            if not path.is_file() or path.stat().st_size > MAX_BYTES:
+                raise DigitSetError(
+                    f"{path} is not an image of at most {MAX_BYTES >> 20} MiB; remove it."
+                )
+            return open_image(path.read_bytes())
     except SketchError as error:
         raise SketchError(f"{path}: {error}") from error

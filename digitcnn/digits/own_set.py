@@ -15,7 +15,6 @@ size to that framing, as sketches are.
 
 from __future__ import annotations
 
-import gzip
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.framing import FAINT, frame_emnist, frame_mnist
-from digitcnn.digits.idx import GZIP_MAGIC, read_idx
+from digitcnn.digits.idx import explaining, open_unpacked, read_idx
 from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.own_arrays import read_npy, read_npz
@@ -157,28 +156,16 @@ def _read_arrays(path: Path, split: str) -> tuple[Tensor, Tensor]:
 def _first_bytes(path: Path) -> bytes:
     """Return the first bytes, unpacked, as far as they can be read."""
     try:
-        with path.open("rb") as file:
-            start = file.read(1024)
-            if start.startswith(GZIP_MAGIC):
-                file.seek(0)
-                start = gzip.GzipFile(fileobj=file).read(1024)
-        return start
-    except OSError as error:
-        raise DigitSetError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions."
-        ) from error
+        with explaining(path), open_unpacked(path) as file:
+            return file.read(1024)
     except (EOFError, zlib.error):
         return b""
 
 
 def _choose_file(folder: Path, split: str) -> Path:
     """Return the file in a folder that has the images of ``split``. Raises DigitSetError."""
-    try:
+    with explaining(folder, "listed"):
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise DigitSetError(
-            f"{folder} cannot be listed ({error.strerror}); check its permissions."
-        ) from error
     # One file per stem: Kaggle's archive has each file twice, plain and in a folder.
     files = {
         stem: file

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
-from digitcnn.digits.idx import GZIP_MAGIC
+from digitcnn.digits.idx import open_unpacked
 from digitcnn.digits.own_values import LABEL_NAMES, Bytes, square_side, to_labels, to_pixels
 from digitcnn.errors import DigitSetError
 
@@ -68,11 +66,8 @@ def read_csv(path: Path, split: str) -> tuple[Bytes, Bytes]:
 
 def _csv_text(path: Path) -> str:
     try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-            content = stream.read(MAX_CSV_BYTES + 1)
+        with open_unpacked(path) as file:
+            content = file.read(MAX_CSV_BYTES + 1)
         if len(content) > MAX_CSV_BYTES:
             raise DigitSetError(
                 f"{path} has more than {MAX_CSV_BYTES >> 20:,} MiB of text; save it in parts, or "
