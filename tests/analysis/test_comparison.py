@@ -166,7 +166,7 @@ def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -
     labels = [0] * 200
     networks = [[0] * 199 + [1], [0] * 198 + [1] * 2, [0] * 150 + [1] * 50]
     found = compare("abc", [answering(answers, labels, str(answers)) for answers in networks],
-                    [None] * 3)  # fmt: skip
+                    [1.0] * 3)  # fmt: skip
     assert [(pair.a, pair.b) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]
     assert [pair.p_holm for pair in found.pairs] == holm([pair.p_value for pair in found.pairs])
     assert found.among_the_best == (True, True, False)
