@@ -95,9 +95,14 @@ PAGES: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def clean() -> Tensor:
+    return seen(page())
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_the_surroundings_of_a_digit_hardly_change_it(name: str) -> None:
-    assert difference(seen(PAGES[name]()), seen(page())) < 7
+def test_the_surroundings_of_a_digit_hardly_change_it(name: str, clean: Tensor) -> None:
+    assert difference(seen(PAGES[name]()), clean) < 7
 
 
 @pytest.mark.parametrize("width", [2, 4])
