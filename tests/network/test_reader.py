@@ -241,8 +241,6 @@ def test_every_hostile_pickle_runs_code_in_plain_pickle(
 # Routes without a control: they need a registered extension, or a reader that answers ids.
 RUNNING_ELSEWHERE = {
     "extension 1": lambda: b"\x80\x02\x82\x01" + text(MARKER) + b"\x85R.",
-    "extension 2": lambda: b"\x80\x02\x83\x01\x00" + text(MARKER) + b"\x85R.",
-    "extension 4": lambda: b"\x80\x02\x84\x01\x00\x00\x00" + text(MARKER) + b"\x85R.",
     "persistent id as text": lambda: b"\x80\x02Pos.mkdir\n.",
     "a function as storage type": lambda: (
         b"\x80\x02(" + text("storage") + b"c" + MKDIR + text("0") + text("cpu") + b"K\x01tQ."
@@ -263,17 +261,6 @@ def truncated(end: Callable[[bytes], int]) -> Callable[[], bytes]:
     def make() -> bytes:
         data = good()
         return data[: end(data)]
-
-    return make
-
-
-def changed(find: bytes, put: bytes) -> Callable[[], bytes]:
-    """Our file with the last occurrence of some bytes replaced."""
-
-    def make() -> bytes:
-        data = good()
-        at = data.rindex(find)
-        return data[:at] + put + data[at + len(find) :]
 
     return make
 
@@ -380,13 +367,9 @@ PT: dict[str, Callable[[], bytes]] = {
     # archives
     "empty archive": lambda: archive({}),
     "archive of something else": lambda: archive({"word/document.xml": b"<xml/>"}),
-    "compressed records": lambda: archive(
-        {"a/data.pkl": pickled({}), "a/data/0": bytes(1000)}, zipfile.ZIP_DEFLATED
-    ),
     "zip bomb": lambda: archive(
         {"a/data.pkl": pickled({}) + bytes(20 * 2**20)}, zipfile.ZIP_DEFLATED
     ),
-    "lzma records": lambda: archive({"a/data.pkl": pickled({})}, zipfile.ZIP_LZMA),
     "overlapping records": overlapping,
     "record larger than the file": lying_directory,
     "two records of one name": doubled_record,
@@ -400,17 +383,11 @@ PT: dict[str, Callable[[], bytes]] = {
     "big-endian": lambda: archive({"a/data.pkl": pickled({}), "a/byteorder": b"big"}),
     # cut short
     "cut in the first header": truncated(lambda data: 20),
-    "cut in the pickle": truncated(lambda data: 500),
     "cut in the weights": truncated(lambda data: len(data) // 2),
-    "cut before the directory": truncated(lambda data: data.index(b"PK\x01\x02")),
-    "cut in the directory": truncated(lambda data: data.index(b"PK\x01\x02") + 100),
-    "cut before the end record": truncated(lambda data: data.rindex(b"PK\x05\x06")),
     "cut by one byte": truncated(lambda data: len(data) - 1),
-    "first half missing": lambda: good()[2_000_000:],
     "a flipped bit in the weights": lambda: (
         (data := bytearray(good())).__setitem__(2_000_000, data[2_000_000] ^ 1) or bytes(data)
     ),
-    "a directory that points elsewhere": changed(b"PK\x05\x06", b"PK\x05\x07"),
     # pickles that end badly
     "empty pickle": lambda: torch_file(b""),
     "pickle without end": lambda: torch_file(pickled({"a": 1})[:-1]),
@@ -490,9 +467,7 @@ PT: dict[str, Callable[[], bytes]] = {
     "a meta tensor": lambda: weights(output__bias=torch.zeros(10, device="meta")),
     "a complex tensor": lambda: weights(output__bias=torch.zeros(10, dtype=torch.complex64)),
     "a half-precision tensor": lambda: weights(output__bias=torch.zeros(10).half()),
-    "a double tensor": lambda: weights(output__bias=torch.zeros(10).double()),
     "a float8 tensor": lambda: weights(output__bias=torch.zeros(10).to(torch.float8_e4m3fn)),
-    "a whole-number tensor": lambda: weights(output__bias=torch.zeros(10, dtype=torch.int32)),
     "a stride-0 tensor of the right shape": lambda: weights(
         hidden__weight=torch.zeros(1, 1).expand(320, 3136)
     ),
@@ -508,13 +483,9 @@ PT: dict[str, Callable[[], bytes]] = {
     "missing tensor": lambda: weights(output__bias=None),
     "additional tensor": lambda: weights(surprise=torch.zeros(3)),
     "a number among the weights": lambda: weights(output__bias=3),
-    "weights under other names": lambda: saved(
-        own(weights={f"x{n}": value for n, value in enumerate(state().values())})
-    ),
     "weights as a list": lambda: saved(own(weights=list(state().values()))),
     "a perceptron": lambda: saved(perceptron()),
     "a perceptron in our format": lambda: saved(own(weights=perceptron())),
-    "another convolutional network": lambda: saved(lenet().state_dict()),
     "a network with a layer more": lambda: saved(
         {**state(), "extra.weight": torch.zeros(10, 10), "extra.bias": torch.zeros(10)}
     ),
@@ -525,9 +496,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "70 MB": lambda: saved({"fc.weight": torch.zeros(1000, 17_500)}),
     "a whole module": lambda: saved(lenet()),
     "a tensor alone": lambda: saved(torch.zeros(3)),
-    "weights without suffixes": lambda: saved(
-        {str(n): value for n, value in enumerate(state().values())}
-    ),
     "nothing": lambda: saved(None),
     "an empty dictionary": lambda: saved({}),
     # our format, wrongly filled
@@ -545,7 +513,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "no details": lambda: saved(own(details={})),
     "details as text": lambda: saved(own(details="trained well")),
     "negative epochs": lambda: details(epochs=-3),
-    "epochs as text": lambda: details(epochs="<b>2</b>"),
     "epochs as truth": lambda: details(epochs=True, planned_epochs=True),
     "a state that contradicts the epochs": lambda: details(state="stopped at epoch 1 of 2"),
     "no digit set": lambda: details(digits=None),
@@ -652,7 +619,6 @@ OTHER: dict[str, Callable[[], bytes]] = {
     "TensorFlow Lite": lambda: bytes(4) + b"TFL3" + bytes(100),
     "tar": lambda: bytes(257) + b"ustar" + bytes(300),
     "JSON": lambda: json.dumps({"weights": [1, 2, 3]}).encode(),
-    "two bytes": lambda: b"\r\n",
     "an optimizer": lambda: saved(
         torch.optim.Adam(lenet().parameters()).state_dict()
     ),
@@ -670,14 +636,10 @@ def self_containing() -> Any:
 ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 SAFETENSORS: dict[str, Callable[[], bytes]] = {
-    "empty": lambda: b"",
-    "text": lambda: b"not a safetensors file at all",
-    "seven bytes": lambda: bytes(7),
-    "a header of 8 exabytes": lambda: struct.pack("<Q", 2**63) + b"{}",
     "a header beyond the end": lambda: struct.pack("<Q", 1000) + b"{}",
     "a header of 1 MB": lambda: safe(b" " * 2**20),
     "a header that is no JSON": lambda: safe(b"{'a': 1}"),
-    "a header that is a list": lambda: safe([1, 2]),
+    "a header that is a list": lambda: safe(list(range(50))),
     "a header nested 100,000 deep": lambda: safe(b"[" * 100_000),
     "an entry that is a number": lambda: safe({"a.weight": 7}),
     "a negative side": lambda: safe({"a.weight": {**ENTRY, "shape": [-1]}}, bytes(4)),
@@ -737,7 +699,6 @@ PATHS: dict[str, Callable[[Path], Path]] = {
     "a sparse file of 5 GB": sparse,
     "no such file": lambda folder: folder / "gone.pt",
     "a folder that is a file": lambda folder: named_file(folder, "a", b"x") / "b.pt",
-    "a name of 300 characters": lambda folder: folder / ("x" * 300 + ".pt"),
     "a name of 200 characters": lambda folder: named_file(folder, "x" * 200 + ".pt", good()),
     "a name of two lines": lambda folder: named_file(folder, "one\ntwo.pt", good()),
     "a name with a zero byte": lambda folder: folder / "zero\0byte.pt",
