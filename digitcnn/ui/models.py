@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache, cachedmethod
 
-from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES
@@ -26,8 +27,10 @@ WARNINGS_HELD = 64
 class Models:
     """Finds a checkpoint by name: in the folder, or among those dropped on the page."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(
+        self, workspace: Workspace, check: Callable[[Checkpoint], DrawingCheck] = check_drawings
+    ) -> None:
+        self._workspace, self._check = workspace, check
         self.dropped = DroppedModels(digits=workspace.scoring_digits)
         self._warnings: LRUCache[tuple[str, str], str] = LRUCache(WARNINGS_HELD)
         self._checked = threading.Condition()
@@ -74,7 +77,7 @@ class Models:
         condition=lambda self: self._checked,
     )
     def _warning(self, checkpoint: Checkpoint) -> str:
-        return check_drawings(checkpoint).warning
+        return self._check(checkpoint).warning
 
     def choices(self, session: str | None = None) -> list[tuple[str, str]]:
         """Return label and name of every usable checkpoint, newest first, experiments' last.

@@ -26,7 +26,7 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.sources import SOURCES
 from digitcnn.errors import CheckpointError, DigitSetError
@@ -413,7 +413,8 @@ def test_wrong_labels_are_suspected_wherever_the_digit_is_in_the_image(
     working = working_in(tmp_path, tmp_path / "data")
     models = Models(working)
     network = models.get(SHIPPED).network
-    checkpoint.save(tmp_path / "checkpoints" / "small.pt", network, Details(digits="small"))
+    details = Details(digits="small", fingerprints={"train": split_held_out(drawn)[0].fingerprint})
+    checkpoint.save(tmp_path / "checkpoints" / "small.pt", network, details)
     html = suspect_tiles(working, models.get("small"), moved)
     heading = re.search(r"errors on moved test: (\d+)", html)
     assert heading
