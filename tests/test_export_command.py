@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -69,22 +68,15 @@ def test_an_onnx_model_agrees_with_pytorch_on_ten_thousand_images(
     assert found["bytes"] == target.stat().st_size
 
 
-def test_onnx_without_its_packages_names_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "onnx.py").write_text("raise ImportError('No module named onnx')")
+def test_onnx_without_its_packages_names_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
     target = tmp_path / "model.onnx"
-    command = [sys.executable, "-m", "digitcnn", "export", "--json"]
-    ended = subprocess.run(
-        [*command, "--checkpoint", str(SHIPPED), "--onnx", str(target)],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "pip install -e '.[onnx]'" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    status, out, err = run(capsys, "--checkpoint", str(SHIPPED), "--onnx", str(target), "--json")
+    assert (status, out) == (2, "")
+    assert "pip install -e '.[onnx]'" in err
+    assert len(err.splitlines()) == 1
     assert not target.exists()
 
 

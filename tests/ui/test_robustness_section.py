@@ -20,6 +20,8 @@ from digitcnn.analysis.adversarial import CURVE_SIZES, AttackCurve
 from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.robustness import Curve, Robustness
+from digitcnn.digits import synthetic
+from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import MNIST_C_SETS
 from digitcnn.errors import DigitSetError
@@ -33,16 +35,21 @@ from digitcnn.ui.results import Subject
 from digitcnn.ui.robustness_section import attack_table, robustness_steps, robustness_table
 from digitcnn.workspace import Workspace
 
+# Images in the set called ``small``: each is distorted and attacked 200 times.
+N = 25
+
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("robustness")
+    test = synthetic.draw("synthetic", "test", images=N)
+    Catalog(folder / "data").add(replace(test, name="small"))
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir()
     shutil.copy(SHIPPED_FILE, checkpoints)
     network = DigitCNN(generator=torch.Generator().manual_seed(3)).eval()
     save(checkpoints / "<b>other.pt", network, Details(digits="small", epochs=1))
-    return Workspace(data_dir, folder / "outputs", checkpoints, folder / "f.sqlite3", "cpu")
+    return Workspace(folder / "data", folder / "outputs", checkpoints, folder / "f.sqlite3", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +84,12 @@ def test_a_model_is_measured_once_and_shown_as_figure_and_table(
     assert is_png(last["figure"])
     table = last["table"]
     found = workspace.robustness(models.get(SHIPPED), workspace.catalog.open("small", "test"))
-    assert f"100 images of {found.title}" in table
-    assert accuracy_text(found.unchanged / 100, 100) in table
+    assert f"{N} images of {found.title}" in table
+    assert accuracy_text(found.unchanged / N, N) in table
     for curve in found.curves:
         for value in curve.axis.marked:
             assert f"{curve.axis.name} {curve.axis.text(value)}" in table
-            assert accuracy_text(curve.at(value) / 100, 100) in table
+            assert accuracy_text(curve.at(value) / N, N) in table
     again = list(robustness_steps(workspace, [checkpoint], [SHIPPED], small))
     assert again == [last]
 
@@ -176,7 +183,7 @@ def test_mnist_c_is_measured_where_it_is_downloaded(
         tmp_path / "data", tmp_path / "out", tmp_path, tmp_path / "f.sqlite3", "cpu"
     )
     for digit_set in sets.values():
-        workspace.catalog.add(digit_set.take(slice(0, 20)))
+        workspace.catalog.add(digit_set.take(slice(0, 5)))
     checkpoint = models.get(SHIPPED)
     fog = workspace.catalog.open("mnist-c-fog", "test")
     *_, last = robustness_steps(workspace, [checkpoint], ["mine"], fog)
