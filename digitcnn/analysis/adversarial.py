@@ -102,7 +102,9 @@ def smallest_change(classifier: Classifier, image: Tensor) -> SmallestChange | N
     )
 
 
-def attack(classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor) -> Tensor:
+def attack(
+    classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor, *, steps: int = STEPS
+) -> Tensor:
     """Return changes, float32 [N, 28, 28], that lower the digits' lead within their radii.
 
     images: [N, 28, 28] from 0 to 255. digits: int64 [N], the digits to leave. radii: float32 [N].
@@ -112,7 +114,7 @@ def attack(classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor
     reach = 255 * radii[:, None, None]
     changes = torch.zeros_like(inks)
     left = torch.arange(len(inks), device=inks.device)  # whose predictions have not changed yet
-    for _ in range(STEPS):
+    for _ in range(steps):
         # A change has to work in whole pixel values.
         moved = (inks[left] + changes[left]).round().requires_grad_()
         logits = classifier.logits(moved)
@@ -127,7 +129,7 @@ def attack(classifier: Classifier, images: Tensor, digits: Tensor, radii: Tensor
         blocked = ((moved <= 0) & (gradient > 0)) | ((moved >= 255) & (gradient < 0))
         gradient = torch.where(blocked, 0.0, gradient)
         step = gradient / _norms(gradient).clamp(min=1e-12)
-        change = changes[left] - (2.5 / STEPS) * reach[left] * step
+        change = changes[left] - (2.5 / steps) * reach[left] * step
         change = change * (reach[left] / _norms(change).clamp(min=1e-12)).clamp(max=1)
         changes[left] = (inks[left] + change).clamp(0, 255) - inks[left]
     return changes
