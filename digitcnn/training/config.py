@@ -40,7 +40,7 @@ class TrainingConfig:
     dropout: bool = True
 
     def __post_init__(self) -> None:
-        _check_whole("epochs", self.epochs, "epochs")
+        _check_whole("epochs", self.epochs, "number of epochs")
         _check_whole("batch_size", self.batch_size, "batch size")
         _check_whole("seed", self.seed, "seed")
         if self.train_images is not None:

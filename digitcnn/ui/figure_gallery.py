@@ -84,7 +84,6 @@ def build_figure_gallery(
             label="Image number",
             info="Counting from 0",
             precision=0,
-            minimum=0,
             elem_id="evaluate-example",
         )
         passes = gr.Slider(

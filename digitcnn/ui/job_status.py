@@ -60,7 +60,7 @@ def progress_facts(progress: StepProgress) -> str:
 
 
 def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()) -> Markup:
-    """Return the status of the training, and what it reached once it is finished.
+    """Return the status of the training, and below it the accuracy that it has reached.
 
     compute: the device that a new run would use. models: the names of the run's model and of the
     previous run's; with both, a button offers to compare them.
@@ -69,7 +69,7 @@ def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
         text = f"on {compute}. A training will appear here."
-        return job_status(view, text, bar=bar)
+        return job_status(view, text, bar=bar) + _result(view, models)
     text = view.message
     if view.state == RUNNING:
         phase = view.phase
@@ -81,24 +81,27 @@ def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()
 
 
 def _result(view: TrainingView, models: Sequence[str]) -> Markup:
-    """Return the accuracy on the run's own test set, else on its held-out images."""
-    if view.state != FINISHED or view.ended is None or view.config is None:
-        return Markup()
-    metrics = view.ended.metrics
-    own = [name for name in set_names(view.config.digits) if name in metrics]
-    name = own[0] if own else "held_out"
-    if name not in metrics:
-        return Markup()
-    accuracy, count = metrics[name]["accuracy"], metrics[name]["n"]
+    """Return the accuracy on the run's own test set, before that on its held-out images."""
+    if view.config is None or not view.history:
+        return render("train/result.html", percent="")
+    last, finished = view.history[-1], view.state == FINISHED
+    metrics = view.ended.metrics if view.ended and finished else {}
+    sets = set_names(view.config.digits)
+    tested = next((name for name in sets if name in metrics), None)
+    accuracy, count = last.accuracy, last.held_out
+    if tested:
+        accuracy, count = metrics[tested]["accuracy"], metrics[tested]["n"]
     low, high = wilson_interval(round(accuracy * count), count)
     return render(
         "train/result.html",
         percent=percent(accuracy),
         images=f"{count:,}",
-        digits=name if own else listed(view.config.digits),
-        test=bool(own),
+        digits=tested or listed(view.config.digits),
+        test=tested is not None,
+        epoch=last.epoch,
         low=percent(low),
         high=percent(high),
+        finished=finished,
         models=models,
     )
 
@@ -118,7 +121,7 @@ def _facts(view: TrainingView, left: float | None) -> str:
         facts = progress_facts(progress) if progress and view.phase == "training" else ""
         rest = f"about {duration(left)} left" if left is not None else ""
         return " · ".join(filter(None, (facts, rest)))
-    if view.history and view.config:
+    if view.state == FINISHED and view.history and view.config:
         last = view.history[-1]
         return (
             f"{accuracy_text(last.accuracy, last.held_out)} on the held-out images of "

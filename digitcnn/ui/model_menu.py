@@ -16,6 +16,7 @@ from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.models import Models, dropped_files_html
+from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -58,6 +59,10 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
 
 
+# Announces a model that the app has selected.
+_SWAPPED_JS = "(name) => { dispatchEvent(new CustomEvent('digitcnn-swap', { detail: name })); }"
+
+
 @dataclass(frozen=True)
 class SelectorView:
     """What the selector shows. trained: the checkpoint of the latest finished run, or ""."""
@@ -96,10 +101,13 @@ class ModelMenu:
     def connect(self, clock: Clock, page: gr.Blocks, notes: ModelNotes) -> None:
         """Connect the components to their handlers."""
         view = gr.State(SelectorView())
+        # A field of the page: a clock without queue cannot trigger the change of a gr.State.
+        swapped = gr.Textbox(visible="hidden", show_label=False)
+        swapped.change(None, swapped, js=_SWAPPED_JS, **PRIVATE)
         clock.watch(
             self._refresh,
             [view, self.select],
-            [self.select, view],
+            [self.select, view, swapped],
             version=self._version,
         )
         quiet: dict[str, Any] = {
@@ -136,19 +144,25 @@ class ModelMenu:
 
     def _refresh(
         self, request: gr.Request, view: SelectorView, selected: str | None
-    ) -> tuple[Any, SelectorView]:
-        """Offer new files, and select the checkpoint of a run that has just finished."""
+    ) -> tuple[Any, SelectorView, Any]:
+        """Offer new files, and select the checkpoint of a run that has just finished.
+
+        The last value is the name of a model that is selected after the page was opened.
+        """
         choices = self._models.choices(request.session_hash)
         latest = self._view_of(choices)
         if latest == view:
-            return gr.skip(), view
+            return gr.skip(), view, gr.skip()
         names = [name for _, name in choices]
         if latest.trained in names and latest.trained != view.trained:
-            return gr.Dropdown(choices, value=latest.trained), latest
-        if selected not in names:
-            return gr.Dropdown(choices, value=self._models.first_choice(choices)), latest
-        # Without a value: a choice made meanwhile stays.
-        return gr.Dropdown(choices), latest
+            new = latest.trained
+        elif selected not in names:
+            new = self._models.first_choice(choices)
+        else:
+            # Without a value: a choice made meanwhile stays.
+            return gr.Dropdown(choices), latest, gr.skip()
+        is_open = view != SelectorView()
+        return gr.Dropdown(choices, value=new), latest, new if is_open else gr.skip()
 
     @toasting
     def _receive(self, files: Any, request: gr.Request) -> list[Any]:

@@ -119,9 +119,12 @@ class RunsSection:
         return recipe_values(config)
 
     def previous(self, run: str) -> tuple[RunRecord | None, tuple[EpochResult, ...]]:
-        """Return the newest finished run but ``run``, and its epochs; experiments do not count."""
-        for record in self._workspace.runs.records():
-            if record.state == FINISHED and not record.group and record.name != run:
+        """Return the last finished run before ``run``, and its epochs; experiments do not count."""
+        records = iter(self._workspace.runs.records())
+        if not any(record.name == run for record in records):
+            return None, ()
+        for record in records:
+            if record.state == FINISHED and not record.group:
                 with contextlib.suppress(RunError):
                     return record, self._workspace.runs.open(record.name).results.history()
         return None, ()
@@ -154,7 +157,8 @@ class RunsSection:
         rows = [_row(record, results, settings) for record, results in own]
         rows += [_group_row(group, members, settings) for group, members in groups.items()]
         columns = (*COLUMNS[:3], *settings, *COLUMNS[3:])
-        return table(columns, rows, label="Runs, newest first, then experiments")
+        label = "Runs, newest first, then experiments"
+        return table(columns, rows, label=label, file_name="runs.csv")
 
 
 def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request], Payload]:
@@ -289,7 +293,7 @@ def _group_row(
         base_of(members[0].config.digits),
         *["–" for _ in settings],
         Cell("–", math.nan),
-        Cell(", ".join(map(str, seeds)), seeds[0]),
+        Cell(", ".join(map(str, seeds)), seeds[0] if len(seeds) == 1 else math.inf),
         Cell("–", math.nan),
         Cell("–", math.nan),
         members[-1].created[:16].replace("T", " "),

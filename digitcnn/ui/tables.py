@@ -94,14 +94,15 @@ def table(
 
 
 def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """Return a table as CSV. Numbers, with all digits, and HTML are written as their sort keys."""
+    """Return a table as CSV. Finite numbers, with all digits, and HTML are their sort keys."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headers)
     for row in rows:
         pairs = [(*_text_and_key(value), _is_number(value)) for value in row]
         writer.writerow(
-            key if number or isinstance(shown, Markup) else shown for shown, key, number in pairs
+            key if isinstance(shown, Markup) or (number and key != "inf") else shown
+            for shown, key, number in pairs
         )
     return text.getvalue()
 

@@ -114,7 +114,10 @@ class TrainTab:
                         min_width=70,
                         elem_id="train-stop",
                     )
-                self.resume = gr.Button("Resume", visible=False, elem_id="train-resume")
+                    # Its place stays empty while there is nothing to resume.
+                    self.resume = gr.Button(
+                        "Resume", interactive=False, min_width=70, elem_id="train-resume"
+                    )
                 settings.build_main()
                 self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
                 with gr.Accordion("More settings", open=False) as self.more:
@@ -176,6 +179,8 @@ class TrainTab:
             "fn": self.estimate_time,
             "inputs": [token, *values],
             "outputs": [self.estimate, self.quick, self.start],
+            # Else Gradio refuses a number that is still being typed, in a toast of its own.
+            "preprocess": False,
             **owner,
         }
         for control in (
@@ -325,7 +330,7 @@ class TrainTab:
         previous, epochs = self.runs.previous(view.run) if changed or new_runs else (None, ())
         return [
             self._status(view, previous) if changed or new_runs or running else gr.skip(),
-            curves(view, epochs) if changed else gr.skip(),
+            curves(view, epochs) if changed or new_runs else gr.skip(),
             *[gr.Button(interactive=not running) if changed else gr.skip()] * 2,
             gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
             self._resume_button(running) if changed or new_runs else gr.skip(),
@@ -336,7 +341,7 @@ class TrainTab:
 
     def _resume_button(self, running: bool) -> gr.Button:
         run = "" if running else self.runs.resumable()
-        return gr.Button(f"Resume {run}", visible=bool(run))
+        return gr.Button(f"Resume {run}", interactive=bool(run))
 
     def _status(self, view: TrainingView, previous: RunRecord | None) -> Markup:
         saved = view.ended.checkpoint if view.ended else None

@@ -141,6 +141,10 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     page = evaluated.page
     evaluated.open("Figures")
     expect(evaluated.figures()).to_have_count(len(FIGURES))
+    cut = page.locator("#evaluate-gallery .caption-label").evaluate_all(
+        "captions => captions.filter((each) => each.scrollWidth > each.clientWidth).length"
+    )
+    assert cut == 0
     evaluated.figures().nth(6).click()
     viewer = page.locator("#evaluate-gallery .preview")
     shown = viewer.locator(".media-button img")

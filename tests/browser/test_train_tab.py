@@ -82,9 +82,16 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
     page.locator("#train-start button, button#train-start").first.click()
     train_page.wait_for("running")
 
+    # A term keeps the focus and its tooltip while the status around it is rendered anew.
+    term = page.locator("#train-status .term").first
+    term.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
     text = page.locator("#train-status").inner_text()
     # The promise is a change at least every 5 seconds; the bound allows for a busy machine.
     expect(page.locator("#train-status")).not_to_have_text(text, timeout=15_000)
+    expect(term).to_be_focused()
+    expect(page.locator(".tooltip")).to_be_visible()
 
     # Another browser, and this one after a reload, see the same run.
     other = TrainPage(browser, own_app)
@@ -93,6 +100,7 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
     train_page.ready()
     assert train_page.state() == "running"
     train_page.wait_for_an_epoch()
+    expect(page.locator("#train-status .run-result")).to_contain_text("held-out images after epoch")
 
     other.page.locator("#train-stop").click()
     train_page.wait_for("stopped", "finished")
@@ -134,6 +142,12 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     assert train_page.state() == "idle"
     train_page.choose(learning_rate=0.002)
     expect(problem).to_have_count(0)
+    # While it is being typed, before the slider corrects it.
+    page.locator("#train-epochs [type=number]").fill("0")
+    expect(page.locator("#train-epochs .field-error")).to_contain_text("from 1 to 200")
+    expect(page.locator(".toast-body:visible")).to_have_count(0)
+    train_page.choose(epochs=3)
+    expect(page.locator("#train-epochs .field-error")).to_have_count(0)
     page.locator("#train-estimate").get_by_text("About").wait_for()
     expect(page.locator("#train-start")).to_contain_text("Start training (about")
 
@@ -141,10 +155,20 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
 def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPage) -> None:
     train_page, page = idle_page, idle_page.page
     train_page.choose(epochs=200)
+    curves_at = page.locator("#train-curves").bounding_box()
     page.locator("#train-quick").click()
     train_page.wait_for("finished")
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^small-"))
+    expect(page.locator(".swap-toast")).to_contain_text("The model in use is now small-")
+    assert page.locator("#train-curves").bounding_box()["y"] == curves_at["y"], "they moved"
+    # A page opened now has this model from the start.
+    later = page.context.browser.new_page()
+    later.goto(page.url)
+    expect(later.locator("#model-select input")).to_have_value(re.compile("^small-"))
+    later.locator("#train-estimate").get_by_text("About").wait_for()
+    assert later.locator(".swap-toast").count() == 0
+    later.close()
     page.locator("#train-estimate").get_by_text("About").wait_for()
     result = page.locator("#train-status .run-result")
     expect(result).to_contain_text("of 100 small test images")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import csv
 import dataclasses
 import io
 import logging
+import re
 import threading
 import zipfile
 from collections.abc import Callable
@@ -21,11 +23,12 @@ from digitcnn.network.device import Compute
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
+from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsView
 from digitcnn.ui.runs_section import manager
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
-from digitcnn.ui.train_tab import TrainTabView, build_train_tab
+from digitcnn.ui.train_tab import TrainTab, TrainTabView, build_train_tab
 from digitcnn.workspace import Workspace
 
 CONFIG = TrainingConfig(digits="small", epochs=3, seed=5, augmentation=False)
@@ -156,6 +159,44 @@ def test_table_is_sent_only_when_it_has_changed(
     table = handlers["refresh_all"](request(), seen, *EXPERIMENTS)[7]
     assert 'data-run="newer"' in table
     assert "Batch size" in table
+
+
+def test_table_is_offered_as_csv(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    workspace.runs.create(dataclasses.replace(CONFIG, train_images=64), "newer")
+    table = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)[7]
+    address = re.search(r'download="runs.csv" href="data:[^,]+,([^"]+)"', table)
+    assert address
+    lines = io.StringIO(base64.b64decode(address[1]).decode())
+    rows = {row["Run"]: row for row in csv.DictReader(lines)}
+    assert rows["newer"]["Images"] == "64"
+    assert rows["mine"]["Images"] == "all"
+    assert rows["mine"]["Held-out accuracy (95%)"] == "0.9"
+
+
+def test_previous_run_is_the_last_finished_one_before_and_of_no_experiment(
+    workspace: Workspace,
+) -> None:
+    stored = [("first", FINISHED, ""), ("second", STOPPED, ""), ("luck-1", FINISHED, "luck")]
+    stored += [("third", FINISHED, ""), ("fourth", FINISHED, "")]
+    for hour, (name, state, group) in enumerate(stored):
+        run = workspace.runs.create(CONFIG, name, group=group)
+        created = f"2026-01-01T0{hour}:00:00+00:00"
+        run.write(dataclasses.replace(run.record(), state=state, created=created))
+    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+    tabs: list[TrainTab] = []
+    handlers_of(
+        lambda clock, page: tabs.append(
+            build_train_tab(workspace, access, gr.Textbox(), clock, page)
+        )
+    )
+    for run, before in (("third", "first"), ("fourth", "third"), ("mine", "fourth")):
+        record, _ = tabs[0].runs.previous(run)
+        assert record is not None
+        assert record.name == before
+    for run in ("first", "deleted", ""):
+        assert tabs[0].runs.previous(run) == (None, ())
 
 
 def test_a_name_that_cannot_name_a_run_is_made_safe(

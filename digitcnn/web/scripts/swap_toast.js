@@ -4,19 +4,11 @@ import { make } from "./dom.js";
 
 const SHOWN = 8000; // milliseconds
 
-let before = "";
-
-addEventListener("digitcnn-model", (event) => {
-  const name = /** @type {CustomEvent} */ (event).detail ?? "";
-  const chosenHere = document.activeElement?.closest("#model-select, .adapt") ?? null;
-  if (before && name && name !== before && !chosenHere) show(`The model in use is now ${name}.`);
-  before = name;
-});
-
-/** @param {string} text */
-function show(text) {
-  const toast = make("div", "swap-toast", text);
+addEventListener("digitcnn-swap", (event) => {
+  const name = /** @type {CustomEvent} */ (event).detail;
+  if (!name) return;
+  const toast = make("div", "swap-toast", `The model in use is now ${name}.`);
   toast.role = "status";
   document.querySelector(".gradio-container")?.append(toast);
   setTimeout(() => toast.remove(), SHOWN);
-}
+});

@@ -39,11 +39,20 @@ function show(element) {
   tooltip.textContent = element.dataset.about ?? "";
   shown = element;
   showAt(tooltip, element);
+  rendered.observe(element, { attributeFilter: ["title"] });
 }
+
+// A status is rendered anew each second, and then the element may be that of another term.
+const rendered = new MutationObserver(() => {
+  if (!tooltip || !shown || !titled(shown)) return;
+  tooltip.textContent = shown.dataset.about ?? "";
+  placeAt(tooltip, shown);
+});
 
 function hide() {
   clearTimeout(timer);
   if (tooltip?.matches(":popover-open")) tooltip.hidePopover();
+  rendered.disconnect();
   shown = null;
 }
 
@@ -63,6 +72,7 @@ document.addEventListener("focusin", ({ target }) => {
 document.addEventListener("focusout", hide);
 document.addEventListener("click", (event) => {
   const element = titled(event.target);
+  if (!element && !event.isTrusted) return; // a script's, such as the clock's each second
   const again = element === shown && tooltip?.matches(":popover-open");
   hide();
   const explains = element?.matches(".term, .badge, thead button");
