@@ -104,8 +104,8 @@ def _build_results(
         gr.Markdown("### Where they differ")
         with gr.Row():
             set_of = gr.Dropdown([], label="Test set", min_width=140, elem_id="compare-set")
-            first = gr.Dropdown([], label="Model A", min_width=140, elem_id="compare-first")
-            second = gr.Dropdown([], label="Model B", min_width=140, elem_id="compare-second")
+            first = gr.Dropdown([], label="Model A", min_width=220, elem_id="compare-first")
+            second = gr.Dropdown([], label="Model B", min_width=220, elem_id="compare-second")
         images = gr.HTML(
             css_template=bundle.style("tiles.css"),
             apply_default_css=False,

@@ -154,13 +154,11 @@ class ModelMenu:
         if latest == view:
             return gr.skip(), view, gr.skip()
         names = [name for _, name in choices]
-        if latest.trained in names and latest.trained != view.trained:
-            new = latest.trained
-        elif selected not in names:
-            new = self._models.first_choice(choices)
-        else:
+        ended = latest.trained in names and latest.trained != view.trained
+        if not ended and selected in names:
             # Without a value: a choice made meanwhile stays.
             return gr.Dropdown(choices), latest, gr.skip()
+        new = latest.trained if ended else self._models.first_choice(choices)
         is_open = view != SelectorView()
         return gr.Dropdown(choices, value=new), latest, new if is_open else gr.skip()
 

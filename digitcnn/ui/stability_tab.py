@@ -74,6 +74,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             label="Digit set",
             info="Images to classify",
             scale=2,
+            min_width=240,
             elem_id="stability-digits",
         )
         passes = gr.Slider(
@@ -84,6 +85,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             label="Passes per mask type",
             info="Default: the model's training epochs",
             scale=3,
+            min_width=240,
             elem_id="stability-passes",
         )
     with gr.Row(elem_classes="primary-row"):

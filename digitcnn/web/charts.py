@@ -29,9 +29,9 @@ LEGEND_ROW = 20
 # Larger values are not drawn: arithmetic on them could overflow.
 LARGEST = 1e15
 # Text size on a narrow screen, in pixels of a chart of the usual width (it grows as the chart
-# shrinks), and the width of a character at that size.
+# shrinks), and the width of a character at that size in a wide font.
 NARROW_TEXT = 16
-CHARACTER = 0.525 * NARROW_TEXT
+CHARACTER = 0.6 * NARROW_TEXT
 
 Point = tuple[float, float]
 Marker = Literal["circle", "diamond"]
