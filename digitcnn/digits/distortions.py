@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from digitcnn.digits.image_ops import affine_grid, dilate
 
-# A batch is divided into this many groups, each with one kind of distortion: enough for variety,
-# few enough that the overhead of small operations does not dominate.
-_GROUPS = 8
+# Images that get the same kind of distortion: few enough for variety within a batch, enough that
+# the overhead of small operations does not dominate.
+_GROUP = 9
 
 # Number of points on the path of a motion blur.
 _PATH = 9
@@ -36,21 +36,19 @@ def distort(pixels: Tensor, generator: torch.Generator) -> Tensor:
     generator: on the device of ``pixels``. Shuffle the images first: neighbours get the same kind.
     """
     order = torch.rand(2, len(KINDS), device=pixels.device, generator=generator).argsort(1).tolist()
-    pixels = _in_groups(pixels, [KINDS[kind] for kind in order[0][:_GROUPS]], generator)
-    pixels[::_SECOND] = _in_groups(
-        pixels[::_SECOND], [KINDS[kind] for kind in order[1][: _GROUPS // _SECOND + 1]], generator
-    )
+    pixels = _in_groups(pixels, order[0], generator)
+    pixels[::_SECOND] = _in_groups(pixels[::_SECOND], order[1], generator)
     return pixels
 
 
 Kind = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def _in_groups(pixels: Tensor, kinds: Sequence[Kind], generator: torch.Generator) -> Tensor:
-    groups = zip(kinds, pixels.tensor_split(len(kinds)), strict=True)
-    return torch.cat(
-        [kind(group, generator).clamp(0, 1) if len(group) else group for kind, group in groups]
-    )
+def _in_groups(pixels: Tensor, kinds: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Distort equal parts of ``pixels`` by the first of ``kinds``, the places in KINDS."""
+    count = max(1, len(pixels) // _GROUP)
+    groups = zip(kinds[:count], pixels.tensor_split(min(count, len(kinds))), strict=True)
+    return torch.cat([KINDS[kind](group, generator).clamp(0, 1) for kind, group in groups])
 
 
 # Random values
