@@ -39,7 +39,7 @@ from digitcnn.network.reader import (
     shown,
 )
 from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
-from digitcnn.network.rebuild import IMAGES, RebuiltNetwork, Recipe, rebuild
+from digitcnn.network.rebuild import RebuiltNetwork, Recipe, rebuild
 from digitcnn.network.rebuild.own import (
     IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
@@ -61,6 +61,8 @@ __all__ = [
 ]
 
 MAX_NAME = 120
+# Generated digits that guesses about other networks are scored on; drawing them takes a while.
+GENERATED = 4000
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -277,7 +279,7 @@ def save(
 @functools.lru_cache(maxsize=1)
 def generated_digits() -> DigitSet:
     """Return images to score guesses about other networks on, where MNIST is not available."""
-    return synthetic.draw("synthetic", "train", images=IMAGES)
+    return synthetic.draw("synthetic", "train", images=GENERATED)
 
 
 def load(

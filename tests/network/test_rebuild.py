@@ -42,6 +42,7 @@ from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import stack_of
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
+from digitcnn.network.rebuild.scoring import Scorer
 from digitcnn.network.rebuild.statistics import Decoder
 
 # --- a family of networks -----------------------------------------------------------------------
@@ -136,6 +137,42 @@ def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:
         expected = network(scaled(images, scaling))
     found = [RebuiltNetwork(guess.recipe(stack), tensors).logits(images) for guess in guesses]
     assert any(torch.allclose(logits, expected, atol=1e-4, rtol=1e-4) for logits in found)
+
+
+def test_guesses_that_begin_alike_are_scored_as_each_alone() -> None:
+    network = trained_lenet()
+    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    stack = stack_of(state)
+    choices = Choices(stack, Facts(), geometries(stack, state, 3))
+    usual = choices.start(choices.geometries[0])
+    guesses = [*choices.functions(usual), *choices.structures(usual)]
+    digits, tensors = training_digits(), dict(named(network))
+
+    def scorer() -> Scorer:
+        return Scorer(stack, tensors, digits.images, digits.labels.long())
+
+    together = scorer()
+    together.scores(guesses[::2], 10)
+    for score in together.scores(guesses, 30):
+        (alone,) = scorer().scores([score.guess], 30)
+        assert torch.allclose(score.likelihoods, alone.likelihoods, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU()])
+def test_weights_that_relu_never_uses_tell_it_from_leaky_relu(activation: nn.Module) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(8 * 13 * 13, 10)
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), linear)
+    digits, scaling = training_digits(), SCALINGS["MNIST's"]
+    train(network, scaling, digits, 60)
+    network[1] = activation
+    # A long training moves the weights to negative numbers against the bias, and as far.
+    with torch.no_grad():
+        unused = ~network[:4](scaled(digits.images, scaling)).relu().any(dim=0)
+        against = -1.0 if isinstance(activation, nn.LeakyReLU) else 1.0
+        linear.weight[:, unused] += against * 5 * linear.bias[:, None]
+    one = Sample(network, scaling, in_file(network, "safetensors", "named"), "")
+    assert outcome(one) == "same"
 
 
 def named(network: nn.Sequential) -> list[tuple[str, Tensor]]:

@@ -5,7 +5,9 @@
     plans       the padding, stride and pooling that the shapes allow
     guesses     what shapes do not tell: activations, kind of pooling, input scaling
     statistics  finds likely guesses by the statistics that batch norms store
-    search      scores guesses on digits
+    scoring     scores guesses on digits
+    unused      tells ReLU from leaky ReLU by weights that ReLU never uses
+    search      goes from one guess to better ones
     decision    decides between guesses by their scores
     words       describes what was found
     recipe      the result as plain data
@@ -31,13 +33,14 @@ from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import CHANNELS, Recipe
-from digitcnn.network.rebuild.search import Scorer, search
+from digitcnn.network.rebuild.scoring import Scorer
+from digitcnn.network.rebuild.search import search
 from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
 
 # The most images that guesses are scored on, and the most geometries that are tried.
-IMAGES = 4000
+IMAGES = 10_000
 MAX_GEOMETRIES = 100
 
 

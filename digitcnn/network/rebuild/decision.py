@@ -6,18 +6,28 @@ import math
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
+# A p-value below which more images would hardly change the order of two guesses.
+BEATEN = 1e-4
+# A runner-up with this share of equal answers, or whose mean negative log-likelihood is larger by
+# no more than this logarithm of a ratio, is named.
+NEARLY_SAME, SMALL_LEAD = 0.98, 0.25
 NEARLY_AS_USUAL = 0.1
 NEARLY_AS_CLOSE = 0.04
-# A guess this much more unusual than the best is no alternative, unless significantly likelier.
-IMPLAUSIBLE = 0.15
+# A guess that costs this much more than the best is no alternative to it.
+IMPLAUSIBLE = 0.08
 # A wrong guess may be sure of a wrong digit; no image counts for more than this, in nats.
 WORST = 8.0
+# Differences below this, in nats, are nothing: a network may read all of the images.
+NOTHING = 0.002
+# By how much logits are multiplied at most before they are compared, and the steps to find it.
+MAX_GAIN, GAIN_STEPS = 1.25, 5
 
 
 class AnyGuess(Protocol):
@@ -32,20 +42,36 @@ G = TypeVar("G", bound=AnyGuess)
 
 
 def likelihoods_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log-likelihoods, float64 [N], and predicted digits, int64 [N].
+    """Return log-likelihoods, float64 [..., N], and predicted digits, int64 [..., N].
 
-    logits: [N, 10]. labels: int64 [N]. NaN and infinite logits count as zeros.
+    logits: [..., N, 10]. labels: int64 [N]. NaN and infinite logits count as zeros.
+
+    A network that was trained for a moment, or on harder images, is less sure than it could be.
+    Then every guess with larger logits would be the likelier one, such as maximum instead of
+    average pooling. So logits are first multiplied by the number from 1 to MAX_GAIN that makes
+    them likeliest.
     """
     logits = logits.double().nan_to_num(0.0, 0.0, 0.0)
-    ones = functional.log_softmax(logits, dim=1)
-    return ones.gather(1, labels[:, None])[:, 0].clamp(min=-WORST), logits.argmax(dim=1)
+    right = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    correct = logits.gather(-1, right).mean((-2, -1))
+    # The likelihood has one maximum, and the derivative tells on which side it is.
+    low = torch.zeros_like(correct)
+    width = math.log(MAX_GAIN)
+    for _ in range(GAIN_STEPS):
+        width /= 2
+        gain = (low + width).exp()[..., None, None]
+        expected = (torch.softmax(gain * logits, dim=-1) * logits).sum(-1).mean(-1)
+        low = torch.where(correct > expected, low + width, low)
+    ones = functional.log_softmax(low.exp()[..., None, None] * logits, dim=-1)
+    return ones.gather(-1, right)[..., 0].clamp(min=-WORST), logits.argmax(dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class Score(Generic[G]):
     """How one guess does: log-likelihoods, float64 [N], and predicted digits, int64 [N].
 
-    divergence: of batch norm's inputs from its statistics, as ``logits_and_divergence`` gives it.
+    divergence: how badly the guess fits what training left in the weights, in nats: the sum of
+    ``divergence_of`` over the batch norms, and more where ``unused`` weights were trained.
     """
 
     guess: G
@@ -55,12 +81,7 @@ class Score(Generic[G]):
 
     def fit(self, n: int) -> float:
         """How well the guess fits the first ``n`` images, less its cost; higher is better."""
-        # Differences below 0.002 nats are nothing: a network may read all of the images.
-        return (
-            -math.log(0.002 - float(self.likelihoods[:n].mean()))
-            - self.guess.cost
-            - self.divergence
-        )
+        return -_log_loss(self, n) - self.guess.cost - self.divergence
 
     def accuracy(self, labels: Tensor) -> float:
         """The share of right digits. labels: int64 [N] or more."""
@@ -72,7 +93,8 @@ class Outcome(Generic[G]):
     """The best guess, the next that is another function, and whether the best may be taken.
 
     agreement: the share of images to which both give the same digit. p_value: of the paired test
-    of their log-likelihoods; 1 where the next has the higher ones.
+    of their log-likelihoods; 1 where the next has the higher ones. unusual: whether the next is
+    much more unusual than the best, and no likelier by as much.
     """
 
     best: Score[G]
@@ -81,19 +103,32 @@ class Outcome(Generic[G]):
     runner_up: Score[G] | None
     agreement: float
     p_value: float
+    unusual: bool = False
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the best is clearly better than the runner-up, or either would do."""
+        return self.unusual or self.p_value < P_VALUE or self.agreement >= MIN_AGREEMENT
 
     @property
     def accepted(self) -> bool:
-        """Whether it reads enough digits and is clearly the best, or any choice would do."""
-        clear = self.p_value < P_VALUE or self.agreement >= MIN_AGREEMENT
-        return self.accuracy >= MIN_ACCURACY and clear
+        """Whether the best may be taken: it also reads enough digits."""
+        return self.accuracy >= MIN_ACCURACY and self.is_clear
+
+    @property
+    def is_close(self) -> bool:
+        """Whether a person should know the runner-up, however significant the lead."""
+        if self.runner_up is None:
+            return False
+        n = min(len(self.best.likelihoods), len(self.runner_up.likelihoods))
+        lead = _log_loss(self.best, n) - _log_loss(self.runner_up, n)
+        return self.agreement >= NEARLY_SAME or abs(lead) < SMALL_LEAD
 
 
 def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]]:
-    """Put behind the others what reads significantly fewer digits than the most accurate does.
+    """Put what leads by the statistics of batch norm behind what reads significantly more digits.
 
-    Training on augmented digits shifts batch norm's statistics, so these decide only among guesses
-    that read about as many digits: by McNemar's test, one-sided, at p = 0.01.
+    Training on augmented digits shifts these statistics. By McNemar's test, one-sided, at p = 0.01.
     """
     most = max(scores, key=lambda score: score.accuracy(labels))
 
@@ -102,7 +137,8 @@ def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]
         right = score.predicted[:n] == labels[:n]
         other = most.predicted[:n] == labels[:n]
         lost, won = int((other & ~right).sum()), int((right & ~other).sum())
-        return lost - won > 2.33 * math.sqrt(lost + won)
+        is_less_accurate = lost - won > 2.33 * math.sqrt(lost + won)
+        return is_less_accurate and score.divergence < most.divergence
 
     return sorted(scores, key=is_worse)
 
@@ -124,15 +160,41 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
             best = other
             break
     accuracy, images = best.accuracy(labels), len(best.predicted)
-    for other in scores:
-        difference = _difference(best, other)
-        is_plausible = other.guess.cost < best.guess.cost + IMPLAUSIBLE
-        if not is_plausible and _paired_p(-difference) >= P_VALUE:
-            continue
-        if float(difference.abs().max()) > 1e-6:
-            p_value = _paired_p(difference)
-            return Outcome(best, accuracy, images, other, _agreement(best, other), p_value)
-    return Outcome(best, accuracy, images, None, 1.0, 0.0)
+    others = [
+        Outcome(best, accuracy, images, other, *_compared(best, other), _is_unusual(best, other))
+        for other in scores
+        if not is_same(best, other)
+    ]
+    # One that forbids to take the best comes first, then the next best.
+    others.sort(key=lambda other: other.is_clear)
+    alone = Outcome(best, accuracy, images, None, 1.0, 0.0)
+    return (*others, alone)[0]
+
+
+def _is_unusual(best: Score[G], other: Score[G]) -> bool:
+    """Whether a guess is no alternative to one that it fits hardly better than."""
+    excess = other.guess.cost + other.divergence - best.guess.cost - best.divergence
+    return excess >= IMPLAUSIBLE
+
+
+def is_same(one: Score[G], other: Score[G]) -> bool:
+    """Whether two guesses are the same function on all images so far."""
+    return float(_difference(one, other).abs().max()) <= 1e-6
+
+
+def is_beaten(score: Score[G], best: Score[G]) -> bool:
+    """Whether more images would hardly make a guess the likelier one."""
+    return _paired_p(_difference(best, score)) < BEATEN
+
+
+def _compared(best: Score[G], other: Score[G]) -> tuple[float, float]:
+    """Return the agreement and the p-value of an outcome."""
+    return _agreement(best, other), _paired_p(_difference(best, other))
+
+
+def _log_loss(score: Score[G], n: int) -> float:
+    """Return the logarithm of the mean negative log-likelihood of the first ``n`` images."""
+    return math.log(NOTHING - float(score.likelihoods[:n].mean()))
 
 
 def _agreement(one: Score[G], other: Score[G]) -> float:

@@ -89,11 +89,11 @@ class Guess:
         cost = _GEOMETRY_COST * self.geometry.cost / layers + input_cost(self.input)
         for name in {self.activation, self.linear_activation}:
             cost += _COSTS.get(name, _UNUSUAL_ACTIVATION)
-        cost += 0.05 * (self.activation != self.linear_activation)
+        cost += 0.15 * (self.activation != self.linear_activation)
         cost += 0.1 * (self.flatten == "flatten_last") + 0.01 * self.bare
         cost += 0.03 * (self.pool == "avg") + 0.1 * (self.final == "adaptive_max")
         usual = self.order in _ORDERS[:3] and self.linear_order == ("norm", "act")
-        return cost + 0.03 * (not usual) + 0.01 * _ORDERS.index(self.order)
+        return cost + 0.12 * (not usual) + 0.01 * _ORDERS.index(self.order)
 
     def recipe(self, stack: Stack) -> Recipe:
         """The network's input and steps."""
@@ -216,7 +216,22 @@ class Choices:
         if self._has_convs and self._hidden:
             found += [replace(guess, activation=a) for a in self.activations[:4]]
             found += [replace(guess, linear_activation=a) for a in self.activations[:4]]
-        return found
+        # Nobody mixes these two, and they differ too little to be told apart layer by layer.
+        mixed = {"relu", "leaky_relu"}
+        return [each for each in found if {each.activation, each.linear_activation} != mixed]
+
+    def with_slope(self, guess: Guess, name: str) -> Guess:
+        """Return a guess with ReLU or leaky ReLU with that one instead, if the file allows it."""
+        slopes = {"relu", "leaky_relu"}
+        if guess.steps or not slopes <= set(self.activations):
+            return guess
+        return dataclasses.replace(
+            guess,
+            activation=name if guess.activation in slopes else guess.activation,
+            linear_activation=(
+                name if guess.linear_activation in slopes else guess.linear_activation
+            ),
+        )
 
     def main(self, guess: Guess) -> list[Guess]:
         """The usual activations, for all layers."""
@@ -226,8 +241,8 @@ class Choices:
         return [guess] if guess.steps else list(dict.fromkeys([guess, *others]))
 
     def together(self, guess: Guess) -> list[Guess]:
-        """Scalings, kinds of pooling and orders, in all combinations."""
-        kinds = [guess, *self.structures(guess)]
+        """Scalings, kinds of pooling, orders and usual activations, in all combinations."""
+        kinds = [other for kind in (guess, *self.structures(guess)) for other in self.main(kind)]
         return list(dict.fromkeys(form for kind in kinds for form in self.inputs(kind, False)))
 
     def structures(self, guess: Guess) -> list[Guess]:

@@ -27,9 +27,9 @@ _POOLS: dict[Pool | None, float] = {
     (4, 4, 0, 0): 4.0, (2, 1, 0, 0): 4.0, (2, 2, 1, 0): 5.0, (3, 1, 1, 0): 5.0, (5, 5, 0, 0): 6.0,
 }  # fmt: skip
 _NO_POOL = 1.0
-# Costs of neighbouring convolutions in different styles, and of maps that become smaller without
-# more channels.
-_MIXED, _EARLY = 0.6, 0.5
+# Costs of neighbouring convolutions in different styles, also where the image is padded besides,
+# and of maps that become smaller without more channels.
+_MIXED, _MIXED_AND_LARGE, _EARLY = 0.6, 3.0, 0.5
 # No map of a digit is larger.
 MAX_SIDE = 64
 # How many beginnings of geometries are looked at, and how many poolings a pickled network may have.
@@ -106,9 +106,17 @@ class Ways:
         convolution, and the side of its maps.
         """
         return [
-            (cost + _MIXED * _is_mixed(places, place, self._convs), place, after)
+            (cost + self._style(places, place), place, after)
             for cost, place, after in self._possible(len(places), side)
         ]
+
+    def _style(self, places: tuple[Place, ...], place: Place) -> float:
+        """Return what it costs that a convolution is surrounded otherwise than those before it."""
+        if not places:
+            return 0.0
+        if _is_padded_otherwise(places, place, self._convs):
+            return _MIXED if self.side == SIDE else _MIXED_AND_LARGE
+        return _MIXED * (places[-1].pool != place.pool)
 
     def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
         """Yield the geometries with these places, whose last maps have that side."""
@@ -189,22 +197,17 @@ def _large(side: int) -> float:
     return 0.15 * max(0, side - 8)
 
 
-def _is_mixed(places: tuple[Place, ...], place: Place, convs: list[Layer]) -> bool:
-    """Whether a convolution is padded or pooled in another style than those before it."""
-    if not places:
-        return False
+def _is_padded_otherwise(places: tuple[Place, ...], place: Place, convs: list[Layer]) -> bool:
+    """Whether a convolution is padded in another style than those before it."""
 
     def is_padded(number: int, at: Place) -> bool:
         return at.padding == convs[number].shape[2] // 2
 
     # A 1x1 convolution has no style of padding.
     wide = [n for n in range(len(places)) if convs[n].shape[2] > 1]
-    padded = (
-        convs[len(places)].shape[2] == 1
-        or not wide
-        or (is_padded(wide[-1], places[wide[-1]]) == is_padded(len(places), place))
-    )
-    return not padded or places[-1].pool != place.pool
+    if not wide or convs[len(places)].shape[2] == 1:
+        return False
+    return is_padded(wide[-1], places[wide[-1]]) != is_padded(len(places), place)
 
 
 class _Options:

@@ -23,6 +23,8 @@ ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu_0.1",
     "leaky_relu_0.2", "selu", "relu6", "softplus", "hardtanh", "hardswish", "mish",
 )  # fmt: skip
+# They take twice as long as the others.
+_SLOW = {"elu", "tanh", "selu", "softplus", "mish"}
 
 # Of an input: digits are grey, and some networks take them as colour images.
 CHANNELS = (1, 3)
@@ -34,11 +36,12 @@ MAX_MAP = 1_000_000
 MAX_WORK = 400_000_000
 # Numbers in the maps of all steps: cheap layers on large maps cost without multiplying.
 MAX_NUMBERS_IN_ALL = 12_000_000
-# Writing and reading one number of a map takes as long as this many multiplications.
-NUMBER = 40
+# Writing and reading one number of a map takes as long as this many multiplications. One of a
+# convolution of a single channel takes as long as NARROW of a wide one.
+NUMBER, NARROW = 80, 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class InputForm:
     """What the network expects of an image of 28x28.
 
@@ -57,7 +60,7 @@ class InputForm:
     channels: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Step:
     """One operation.
 
@@ -77,10 +80,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Work:
-    """What one image costs. largest: numbers in the largest map. cost: in multiplications."""
+    """What one image costs.
 
-    largest: int
-    cost: int
+    numbers: in all maps together. costs: of the steps, in multiplications of a wide convolution.
+    """
+
+    numbers: int
+    costs: tuple[int, ...]
+
+    @property
+    def cost(self) -> int:
+        """Of all steps together."""
+        return sum(self.costs)
 
 
 _NUMBERS = {
@@ -89,7 +100,7 @@ _NUMBERS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Recipe:
     """The input of a rebuilt network and its steps."""
 
@@ -100,20 +111,18 @@ class Recipe:
         """Follow the shapes through the steps. Raises ValueError where they do not fit."""
         form = self.input
         shape: tuple[int, ...] = (form.channels, form.side, form.side)
-        largest, multiplications, in_all = math.prod(shape), 0, 0
+        numbers, in_all, costs = math.prod(shape), 0, []
         for step in self.steps:
             shape, work = _apply(step, shape, shapes)
-            largest = max(largest, math.prod(shape))
-            multiplications += work
-            in_all += math.prod(shape)
-            if (
-                largest > MAX_MAP
-                or max(multiplications / MAX_WORK, in_all / MAX_NUMBERS_IN_ALL) > 1
-            ):
+            size = math.prod(shape)
+            numbers += size
+            in_all += work
+            costs.append(work + NUMBER * size)
+            if size > MAX_MAP or numbers > MAX_NUMBERS_IN_ALL or in_all > MAX_WORK:
                 raise ValueError("too much work")
         if math.prod(shape) != CLASSES or shape[0] != CLASSES:
             raise ValueError("not ten outputs")
-        return Work(largest, multiplications + NUMBER * in_all)
+        return Work(numbers, tuple(costs))
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON types, for a checkpoint."""
@@ -173,7 +182,7 @@ def _whole(value: Any) -> int:
 
 
 def _apply(step: Step, shape: tuple[int, ...], shapes: Shapes) -> tuple[tuple[int, ...], int]:
-    """The shape after a step, and its multiplications. Raises ValueError where it does not fit."""
+    """The shape after a step, and its work but for writing. Raises ValueError for a misfit."""
     if step.op == "conv":
         return _after_conv(step, shape, shapes)
     if step.op == "linear":
@@ -185,10 +194,11 @@ def _apply(step: Step, shape: tuple[int, ...], shapes: Shapes) -> tuple[tuple[in
     if step.op in ("flatten", "flatten_last"):
         return (math.prod(shape),), 0
     if "_" in step.op and step.op.endswith(("pool", "adaptive_max", "adaptive_avg")):
-        return _after_pool(step, shape), 0
+        return _after_pool(step, shape), NUMBER * math.prod(shape)
     if step.op == "activation":
         if step.name not in ACTIVATIONS:
             raise ValueError
+        return shape, NUMBER * math.prod(shape) * (step.name in _SLOW)
     else:
         _check_norm(step, shape, shapes)
     return shape, 0
@@ -238,7 +248,8 @@ def _after_conv(step: Step, shape: tuple[int, ...], shapes: Shapes) -> tuple[tup
     after = (side + 2 * padding - dilation * (high - 1) - 1) // stride + 1
     if after < 1:
         raise ValueError
-    return (out, after, after), out * into * high * wide * after * after
+    work = out * into * high * wide * after * after
+    return (out, after, after), work * (NARROW if into == 1 else 1)
 
 
 def pooled_side(side: int, kernel: int, stride: int, padding: int, ceil: bool) -> int:

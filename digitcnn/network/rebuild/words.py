@@ -6,13 +6,10 @@ import math
 
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.names import joined
-from digitcnn.network.rebuild.decision import MIN_ACCURACY, P_VALUE, Outcome
+from digitcnn.network.rebuild.decision import MIN_ACCURACY, Outcome
 from digitcnn.network.rebuild.guesses import INPUT_SCALINGS, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.recipe import InputForm
-
-# From this share of equal answers the verdict names the runner-up, however clear the lead.
-_NEARLY_SAME = 0.98
 
 
 def describe(stack: Stack) -> str:
@@ -112,13 +109,7 @@ def verdict(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     )
     # Even a significant lead does not tell two functions apart that give nearly the same answers,
     # such as ReLU and leaky ReLU.
-    other_guess = outcome.runner_up.guess if outcome.runner_up else outcome.best.guess
-    is_close = (
-        outcome.p_value >= P_VALUE
-        or outcome.agreement >= _NEARLY_SAME
-        or other_guess.cost < outcome.best.guess.cost
-    )
-    if outcome.runner_up is not None and is_close:
+    if outcome.runner_up is not None and outcome.is_close:
         other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
         text += (
             f"; runner-up with the same answer on {100 * outcome.agreement:.1f}%: "

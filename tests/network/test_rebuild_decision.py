@@ -1,0 +1,107 @@
+"""Which guess about a network is taken, and when a file is refused as ambiguous."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from digitcnn.network.rebuild.decision import Score, decide, likelihoods_of
+from digitcnn.network.rebuild.unused import were_trained
+
+N = 1000
+
+
+@dataclass(frozen=True)
+class Guess:
+    cost: float = 0.0
+
+
+def digits() -> Tensor:
+    return torch.arange(N) % 10
+
+
+def score(loss: Tensor | float, wrong: int = 0, cost: float = 0.0) -> Score[Guess]:
+    """A guess with this loss of each image, that reads the first ``wrong`` images wrong."""
+    predicted = digits()
+    predicted[:wrong] = (predicted[:wrong] + 1) % 10
+    losses = torch.as_tensor(loss, dtype=torch.float64).expand(N)
+    return Score(Guess(cost), -losses, predicted, 0.0)
+
+
+def noise(seed: int) -> Tensor:
+    return torch.rand(N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_a_clearly_likelier_guess_is_taken_and_a_distant_one_not_named() -> None:
+    outcome = decide([score(0.1 + 0.1 * noise(0)), score(1.0 + noise(1), wrong=300)], digits())
+    assert outcome.accepted
+    assert not outcome.is_close
+
+
+def test_a_guess_with_the_same_answers_is_taken_and_the_runner_up_named() -> None:
+    outcome = decide([score(0.1 * noise(0)), score(0.1 * noise(1), wrong=4)], digits())
+    assert outcome.accepted
+    assert outcome.agreement == pytest.approx(0.996)
+    assert outcome.is_close
+
+
+def test_the_runner_up_is_named_where_it_fits_nearly_as_well() -> None:
+    """A significant lead may be small, and the likelier of two guesses may be the wrong one."""
+    best = 0.3 + 0.3 * noise(0)
+    outcome = decide([score(best), score(best * 1.1, wrong=40)], digits())
+    assert outcome.accepted
+    assert outcome.p_value < 1e-6
+    assert outcome.is_close
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_equally_likely_guess_with_other_answers_forbids_acceptance(place: int) -> None:
+    """Also behind a runner-up that has the same answers as the best."""
+    best, other = noise(0), score(noise(1), wrong=200)
+    rivals = [score(best + 0.001)]
+    rivals.insert(place, other)
+    outcome = decide([score(best), *rivals], digits())
+    assert not outcome.accepted
+    assert outcome.runner_up is other
+
+
+def test_a_much_more_unusual_guess_has_to_fit_much_better() -> None:
+    best = noise(0)
+    likelier = score(0.9 * best, wrong=200, cost=0.3)
+    outcome = decide([score(best), likelier], digits())
+    assert outcome.accepted
+    assert outcome.is_close
+    assert not decide([score(best), score(noise(1), wrong=200, cost=0.05)], digits()).accepted
+
+
+def test_logits_that_are_too_small_are_as_likely_as_larger_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(N, 10, generator=generator)
+    logits[torch.arange(N), digits()] += 1.5
+    logits *= 1.5  # as sure as they are right
+    small, large, sure = (
+        likelihoods_of(gain * logits, digits())[0].mean() for gain in (0.85, 1, 4)
+    )
+    assert float(large - small) == pytest.approx(0.0, abs=1e-3)
+    assert float(large - sure) > 0.1  # too sure is never excused
+
+
+@pytest.mark.parametrize(("moved", "answer"), [(0.0, None), (-1.0, True), (0.5, False)])
+def test_unused_weights_that_moved_against_the_bias_were_trained(
+    moved: float, answer: bool | None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = 0.2 * torch.rand(10, 200, generator=generator) - 0.1
+    bias = 0.05 * torch.randn(10, generator=generator)
+    used = torch.arange(200) < 150
+    weight[:, used] -= 10 * bias[:, None]  # says nothing
+    weight[:, ~used] += moved * bias[:, None]
+    assert were_trained({"fc": used}, {"fc.weight": weight, "fc.bias": bias}) is answer
+
+
+def test_a_layer_whose_inputs_are_all_used_says_nothing() -> None:
+    tensors = {"fc.weight": torch.ones(10, 8), "fc.bias": torch.ones(10)}
+    assert were_trained({"fc": torch.arange(8) < 7}, tensors) is None
