@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from digitcnn.digits.digit_set import CLASSES
 from digitcnn.network.reader import InvalidCheckpoint
 from digitcnn.network.rebuild.decision import Score, likelihoods_of
 from digitcnn.network.rebuild.guesses import Guess
@@ -20,7 +21,7 @@ from digitcnn.network.rebuild.recipe import InputForm, Recipe, Step, Work
 
 # What the search may cost, in multiplications of a wide convolution: a second and a half of one
 # core. Not seconds: a slow machine decides as a fast one does.
-WORK = 180e9
+WORK = 150e9
 # What a step costs besides its multiplications, and what a guess costs besides its steps.
 STEP, GUESS = 3e6, 30e6
 # Images on which a ReLU has to give zero to count as unused.
@@ -43,19 +44,11 @@ class _Place:
 
 @dataclass(eq=False)
 class _Sums:
-    """What images so far gave. divergence: added up over them. logits: [N, 10], in parts."""
+    """What images so far gave. logits: [N, 10]. divergence: added up over the images."""
 
-    logits: list[Tensor] = field(default_factory=list)
+    logits: Tensor
     divergence: float = 0.0
     used: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, place: _Place) -> None:
-        """Add a batch, given the end of the way."""
-        if sum(map(len, self.logits)) < USED_IMAGES:
-            for name, used in place.used:
-                self.used[name] = used | self.used[name] if name in self.used else used
-        self.logits.append(place.x.flatten(1))
-        self.divergence += len(place.x) * place.divergence
 
 
 class Scorer:
@@ -151,12 +144,23 @@ class Scorer:
         """Score guesses, sorted by recipe, that were scored on ``done`` images, on ``n``."""
         works = [work for recipe in guesses if (work := self._work(recipe)) is not None]
         batch = max(1, BATCH_NUMBERS // max(work.numbers for work in works))
-        for part in self.images[done:n].split(batch):
+        # Made first: small tensors between the large ones of the batches would fragment the memory.
+        logits = torch.empty(len(guesses), n, CLASSES)
+        for recipe, rows in zip(guesses, logits, strict=True):
+            sums = self._sums.setdefault(recipe, _Sums(rows))
+            rows[:done] = sums.logits[:done]
+            sums.logits = rows
+        for begin in range(done, n, batch):
+            part = self.images[begin : min(begin + batch, n)]
             path: list[_Place] = []
             for recipe, work in zip(guesses, works, strict=True):
                 self._follow(recipe, part, path, work)
-                self._sums.setdefault(recipe, _Sums()).add(path[-1])
-        logits = torch.stack([torch.cat(self._sums[recipe].logits) for recipe in guesses])
+                place, sums = path[-1], self._sums[recipe]
+                sums.logits[begin : begin + len(part)] = place.x.flatten(1)
+                sums.divergence += len(part) * place.divergence
+                if begin < USED_IMAGES:
+                    for name, used in place.used:
+                        sums.used[name] = used | sums.used.get(name, used)
         results = zip(*likelihoods_of(logits, self.labels[:n]), strict=True)
         for (recipe, guess), result in zip(guesses.items(), results, strict=True):
             known = self._scores.get(recipe)

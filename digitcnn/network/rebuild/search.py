@@ -31,6 +31,8 @@ USUAL_WORK = 10e6
 VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
 # Numbers in all maps of all decoded images together: dozens of maps are held at once.
 DECODED_NUMBERS = 2_000_000
+# What of WORK is kept for the race of the finalists.
+LAST_WORK = WORK * 0.4
 # Guesses that are left after a round.
 PROMISING, BEAM, FINALISTS = 24, 3, 5
 # How many times as many images the next round of the race has.
@@ -52,6 +54,7 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     starts = [guess for guess in starts if scorer.work(guess) is not None]
     if not starts:
         return None
+    scorer.left -= LAST_WORK
     few, some = (_affordable(scorer, starts[0], n) for n in (FEW, SOME))
     every = [*starts[:1], *(_decoded(choices, scorer, ways, starts) if ways else []), *starts[1:]]
     starts = _promising(every, scorer, VERY_FEW, PROMISING)
@@ -62,21 +65,23 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
             return decide(beam, scorer.labels)
     leader, climbed = beam[0].guess, set[Geometry]()
     seen: dict[Guess, None] = {}
-    while leader.geometry not in climbed and (not seen or scorer.left > WORK / 3):
+    while leader.geometry not in climbed and (not seen or scorer.left > WORK / 5):
         climbed.add(leader.geometry)
         seen |= dict.fromkeys(_climb(leader, choices, scorer, few, some))
         # With the right activation and scaling, another geometry may do better; so may the other
-        # kind of pooling there.
+        # kind of pooling or activation there.
         leader = scorer.best(seen, some, 1)[0].guess
         others = [guess for guess in choices.structures(leader) if guess.pool != leader.pool]
-        kinds = [leader, *others[:1]]
+        kinds = dict.fromkeys([leader, *others[:1], *choices.main(leader)])
         moved = [choices.moved(kind, start.geometry) for start in every for kind in kinds]
         seen |= dict.fromkeys(_promising([leader, *moved], scorer, few // 2, FINALISTS))
         leader = scorer.best(seen, some, 1)[0].guess
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
     # Few images may have favoured a neighbour of the right guess.
     near = [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
-    finalists = _race([*best, *near], scorer, some)
+    best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
+    scorer.left += LAST_WORK
+    finalists = _race(best, scorer, some)
     finalists = _with_slopes(finalists, choices, scorer)
     return decide(most_accurate_first(finalists, scorer.labels), scorer.labels)
 
@@ -139,7 +144,7 @@ def _climb(start: Guess, choices: Choices, scorer: Scorer, few: int, some: int) 
             top = scorer.best([best, *(score.guess for score in top)], some, 3)
             seen += [score.guess for score in top]
             best = top[0].guess
-            if scorer.left < WORK / 4:
+            if scorer.left < WORK / 10:
                 return seen
         if best == before:
             break
