@@ -53,9 +53,6 @@ def views(page: Any) -> Iterator[tuple[str, str]]:
             page.locator("#pad-answer[data-digit='1']").wait_for()
             for fold in ("#feedback-entries", "#feedback-numbers"):
                 page.locator(f"{fold} > summary").click()
-        elif tab == "Train":
-            page.get_by_role("button", name="More settings").click()
-            page.locator("#train-seed").wait_for()
         elif tab in ("Evaluate", "Stability"):
             press(page, tab)
         yield tab, "body"
@@ -68,6 +65,10 @@ def views(page: Any) -> Iterator[tuple[str, str]]:
                 page.locator("dialog[open] p, dialog[open] dl").first.wait_for()
                 yield name, "dialog[open]"
                 page.keyboard.press("Escape")
+        elif tab == "Train":
+            page.get_by_role("button", name="More settings").click()
+            page.locator("#train-seed").wait_for()
+            yield "More settings", "#train-seed, #train-network, #train-device"
         elif tab == "Evaluate":
             for part in ("Errors", "Figures", "Gap and robustness"):
                 page.get_by_role("tab", name=part, exact=True).click()
