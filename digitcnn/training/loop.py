@@ -27,11 +27,10 @@ from digitcnn.training.step import (
     ProgressMeter,
     TrainingStep,
     autocast,
+    averaged_share,
     learning_rate_at,
 )
 
-# Steps of an epoch whose weights are averaged.
-AVERAGED_STEPS = 50
 # Images for the batch-norm statistics of the averaged network.
 STATISTICS_IMAGES = 5000
 # Images at a time at an epoch's end, which then takes no more memory than a step.
@@ -98,11 +97,6 @@ class _Trainer:
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.generator = torch.Generator(device)
         self.network.draw_dropout_from(self.generator)
-        # The average looks back about one epoch: long enough to smooth, short enough to end
-        # where the schedule ends. Fifty of its steps give the same average as all of them, and
-        # each update passes over all weights.
-        self.averaging_interval = max(1, self.steps_per_epoch // AVERAGED_STEPS)
-        self.decay = (1 - 1 / max(10, self.steps_per_epoch)) ** self.averaging_interval
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=WEIGHT_DECAY, fused=device.type != "mps"
         )
@@ -158,12 +152,10 @@ class _Trainer:
         labels = self.labels[batch]
         logits = self.step.update(step, self.images[batch], labels)
         with torch.no_grad():
-            updates, remainder = divmod(step + 1, self.averaging_interval)
-            if remainder == 0:
-                # Early on the average follows closely, so that the random start is forgotten.
-                decay = min(self.decay, updates / (9 + updates))
+            share = averaged_share(step, self.steps_per_epoch)
+            if share:
                 torch._foreach_lerp_(
-                    list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay
+                    list(self.averaged.parameters()), list(self.network.parameters()), share
                 )
             self.correct += (logits.argmax(1) == labels).sum()
             return self.processes.mean(functional.cross_entropy(logits, labels))

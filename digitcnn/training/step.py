@@ -36,6 +36,22 @@ def learning_rate_at(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
+def averaged_share(step: int, steps_per_epoch: int) -> float:
+    """Return how much of the weights after step number ``step``, from 0, goes into their average.
+
+    It is 0 for most steps: fifty of an epoch give the same average as all of them, and each update
+    passes over all weights. The average looks back about one epoch: long enough to smooth, short
+    enough to end where the schedule ends.
+    """
+    interval = max(1, steps_per_epoch // 50)
+    updates, others = divmod(step + 1, interval)
+    if others:
+        return 0
+    decay = (1 - 1 / max(10, steps_per_epoch)) ** interval
+    # Early on the average follows closely, so that the random start is forgotten.
+    return max(1 - decay, 9 / (9 + updates))
+
+
 def distorted_at(step: int, steps: int) -> float:
     """Return the part of the share of distorted images that step number ``step`` has, 0.5 to 1.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import pytest
@@ -14,6 +15,7 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochEnd, Snapshot, StepProgress
 from digitcnn.training.loop import train
+from digitcnn.training.step import averaged_share
 
 SHORT = TrainingConfig(digits="synthetic", epochs=3, batch_size=64, learning_rate=0.004)
 
@@ -121,6 +123,22 @@ def test_batch_norm_statistics_of_averaged_weights_match_the_training_images(
         network.norm1.running_mean, maps.mean((0, 2, 3)), rtol=0.01, atol=1e-4
     )
     torch.testing.assert_close(network.norm1.running_var, maps.var((0, 2, 3)), rtol=0.01, atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "updates"), [(6, 6), (99, 99), (214, 53), (859, 50)])
+def test_the_average_of_some_steps_is_that_of_all_steps_of_an_epoch(
+    steps_per_epoch: int, updates: int
+) -> None:
+    shares = [averaged_share(step, steps_per_epoch) for step in range(4 * steps_per_epoch)]
+    assert sum(share > 0 for share in shares[:steps_per_epoch]) == updates
+    assert shares[next(step for step, share in enumerate(shares) if share)] == 0.9
+    average = every = 0.0
+    for step, share in enumerate(shares):
+        weight = math.sin(step / steps_per_epoch)
+        average += share * (weight - average)
+        decay = min(1 - 1 / max(10, steps_per_epoch), (1 + step) / (10 + step))
+        every += (1 - decay) * (weight - every)
+    assert average == pytest.approx(every, abs=0.01)
 
 
 @pytest.mark.parametrize("dropout", [True, False])
