@@ -19,7 +19,7 @@ TUNNEL = """#!{python}
 import time
 print("login to server success", flush=True)
 print("start proxy success: http://0123456789abcdef.example", flush=True)
-time.sleep(1)
+time.sleep(0.2)
 """
 
 

@@ -62,16 +62,10 @@ class TrainPage:
         return self.state()
 
 
-@pytest.fixture
-def train_page(browser: Any, own_app: App) -> Any:
-    opened = TrainPage(browser, own_app)
-    yield opened
-    opened.page.close()
-
-
 def test_training_is_started_watched_reloaded_stopped_and_resumed(
-    browser: Any, own_app: App, train_page: TrainPage
+    browser: Any, own_app: App
 ) -> None:
+    train_page = TrainPage(browser, own_app)
     page = train_page.page
     assert train_page.state() == "idle"
     train_page.choose_set("small")
@@ -111,19 +105,23 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
     assert page.locator("#runs-table").get_by_text("from-the-page").count() > 0
     assert train_page.problems == []
     other.page.close()
+    page.close()
 
 
 @pytest.fixture(scope="module")
-def idle_page(
-    browser: Any, tmp_path_factory: pytest.TempPathFactory, data_dir: Path
-) -> Iterator[TrainPage]:
-    """A page that two tests use one after the other, the second to train."""
+def idle_app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
     app = App(tmp_path_factory.mktemp("idle"), data_dir)
-    opened = TrainPage(browser, app)
+    yield app
+    app.end()
+
+
+@pytest.fixture(scope="module")
+def idle_page(browser: Any, idle_app: App) -> Iterator[TrainPage]:
+    """A page that three tests use one after the other, the last to train until the app ends."""
+    opened = TrainPage(browser, idle_app)
     opened.choose_set("small")
     yield opened
     opened.page.close()
-    app.end()
 
 
 def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
@@ -177,16 +175,17 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
 
 
 def test_ending_the_app_keeps_the_resume_state(
-    browser: Any, own_app: App, train_page: TrainPage, tmp_path: Path, data_dir: Path
+    browser: Any, idle_app: App, idle_page: TrainPage, data_dir: Path
 ) -> None:
-    page = train_page.page
-    train_page.choose_set("small")
-    train_page.choose(epochs=200, batch_size=16)
+    page = idle_page.page
+    page.get_by_role("tab", name="Train", exact=True).click()
+    idle_page.choose(epochs=200, batch_size=16)
     page.locator("#train-start").click()
-    train_page.wait_for_an_epoch()
-    own_app.process.send_signal(signal.SIGTERM)
-    assert own_app.process.wait(30) == 0
-    again = App(tmp_path, data_dir)
+    # After an epoch there is something to resume.
+    expect(page.locator("#train-status")).to_contain_text(re.compile(r"epoch ([2-9]|\d\d) of 200"))
+    idle_app.process.send_signal(signal.SIGTERM)
+    assert idle_app.process.wait(30) == 0
+    again = App(idle_app.folder, data_dir)
     try:
         later = TrainPage(browser, again)
         later.page.locator("#runs-table").get_by_text("interrupted").filter(

@@ -1,4 +1,4 @@
-"""The panels 'What if' and 'During training' in a real browser."""
+"""The panels What if, Step through, Break it and While it trains in a real browser."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 from drawing import SEVEN, Stroke, draw
 from playwright.sync_api import expect
-from running_app import App
+from running_app import ROOT, App
+
+from digitcnn.network.checkpoint import load
 
 pytestmark = pytest.mark.browser
 
@@ -102,6 +105,58 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(panels: Panels) -> None:
     panels.unfold("what_if")
     expect(page.locator("#panel-what_if .verdict")).to_contain_text("7, ")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+NUMBER = r"(−?\d+\.\d\d)"
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+@pytest.fixture
+def seven(panels: Panels) -> Panels:
+    """The page with a seven alone on the pad, in a wide window."""
+    panels.page.set_viewport_size({"width": 1300, "height": 900})
+    panels.page.locator("#pad-clear").click()
+    panels.draw()
+    return panels
+
+
+def test_the_steps_of_a_place_add_up_to_the_networks_numbers(seven: Panels) -> None:
+    page, panel = seven.page, seven.unfold("step-through")
+    expect(panel.locator(".first .sum")).to_contain_text("bias")
+    panel.locator(".place").focus()
+    before = panel.locator(".first .sum").inner_text()
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    expect(panel.locator(".first .sum")).not_to_have_text(before)
+    cells = [
+        [number(text) for text in panel.locator(f".first .{table} td").all_inner_texts()]
+        for table in ("window", "kernel")
+    ]
+    found = re.match(
+        rf"{NUMBER} \+ bias {NUMBER} = {NUMBER}", panel.locator(".first .sum").inner_text()
+    )
+    assert found is not None
+    products, bias, total = map(number, found.groups())
+    # The numbers on the page are rounded to two places.
+    assert sum(a * b for a, b in zip(*cells, strict=True)) == pytest.approx(products, abs=0.15)
+    assert products + bias == pytest.approx(total, abs=0.011)
+    network = load(ROOT / "checkpoints" / "digitcnn-mnist.pt").network
+    kernel = torch.tensor(cells[1]).view(3, 3)
+    assert torch.allclose(kernel, network.conv1.weight[0, 0].detach(), atol=0.0051)
+
+
+def test_the_smallest_change_breaks_the_prediction_at_the_sliders_end(seven: Panels) -> None:
+    panel = seven.unfold("break-it")
+    broken, noise = (panel.locator(f".{kind} output.answer") for kind in ("change", "noise"))
+    expect(panel.locator(".sentence")).to_contain_text("turns the")
+    expect(broken).to_have_class(re.compile("broken"))
+    expect(noise).to_contain_text("7")
+    panel.locator("input").fill("0")
+    expect(broken).to_contain_text("7")
+    expect(broken).not_to_have_class(re.compile("broken"))
 
 
 def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:
