@@ -135,6 +135,7 @@ def _launch(page: gr.Blocks, settings: Settings, files: PageFiles) -> threading.
                 root_path=settings.root_path,
                 # Gradio awaits it, though its types do not say so.
                 auth=settings.logins.check if settings.logins else None,  # type: ignore[arg-type]
+                auth_message="digitcnn: log in with the name and password that you were given.",
                 prevent_thread_lock=True,
                 quiet=True,
                 **launch_options(page, files),

@@ -119,7 +119,7 @@ class TrainTab:
                         "Resume", interactive=False, min_width=70, elem_id="train-resume"
                     )
                 settings.build_main()
-                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=30)
+                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=76)
                 with gr.Accordion("More settings", open=False) as self.more:
                     settings.build_more()
                     self.preview = AugmentationPreview(workspace)
