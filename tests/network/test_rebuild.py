@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import io
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
 from digitcnn.network.rebuild.statistics import Decoder
+from digitcnn.network.rebuild.upright import upright
 
 # --- a family of networks -----------------------------------------------------------------------
 
@@ -106,6 +108,45 @@ def test_every_format_and_naming_style_gives_the_same_network(form: str, style: 
         network = copy.deepcopy(network).half().float()
     one = Sample(network, scaling, in_file(network, form, style), f"{form}, {style}")
     assert outcome(one) == "same"
+
+
+def by_hand(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``x @ W1 + b1``: outputs last, and biases as rows."""
+    return {
+        "W1": state["fc1.weight"].t().contiguous(), "b1": state["fc1.bias"][None],
+        "W2": state["fc2.weight"].t().contiguous(), "b2": state["fc2.bias"][None],
+    }  # fmt: skip
+
+
+STATES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
+    "outputs last": by_hand,
+    "a metric's counts": lambda state: {**state, "confusion": torch.zeros(10, 10)},
+    "buffers of the input's scaling": lambda state: {**state, "mean": torch.zeros(1, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_unusual_sets_of_weights_give_the_same_network(kind: str) -> None:
+    network, scaling = trained_perceptron(), SCALINGS["0 to 1"]
+    buffer = io.BytesIO()
+    torch.save(STATES[kind](dict(named(network))), buffer)
+    assert outcome(Sample(network, scaling, buffer.getvalue(), kind)) == "same"
+
+
+def test_convolutions_with_their_outputs_last_are_turned() -> None:
+    specs = dict(named_specs(trained_lenet()))
+    keras = {
+        name: dataclasses.replace(
+            spec,
+            shape=tuple(spec.shape[side] for side in (2, 3, 1, 0)),
+            stride=tuple(spec.stride[side] for side in (2, 3, 1, 0)),
+        )
+        if len(spec.shape) == 4
+        else dataclasses.replace(spec, shape=spec.shape[::-1], stride=spec.stride[::-1])
+        for name, spec in specs.items()
+    }
+    assert upright(reader.StateDict("", keras)).tensors == specs
+    assert upright(reader.StateDict("", specs)).tensors == specs
 
 
 def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:

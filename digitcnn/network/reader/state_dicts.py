@@ -58,7 +58,7 @@ def find_state_dicts(content: Any) -> list[StateDict]:
     Raises InvalidCheckpoint, saying what the file has instead, where there is none.
     """
     found: list[StateDict] = []
-    has_optimizer = False
+    has_optimizer = has_arrays = False
     seen: set[int] = set()
     budget = _Budget()
     # Iterative, and by identity: content may be nested without end, shared, or cyclic.
@@ -83,10 +83,11 @@ def find_state_dicts(content: Any) -> list[StateDict]:
         elif isinstance(value, (list, tuple)):
             pending += [(path, item) for item in reversed(value) if _nests(item)]
         elif isinstance(value, Placeholder):
+            has_arrays |= value.name.startswith("numpy.")
             parts = [value.state, value.entries, value.items, value.args]
             pending += [(path, part) for part in reversed(parts) if _nests(part)]
     if not found:
-        raise InvalidCheckpoint(_why_none(content, has_optimizer))
+        raise InvalidCheckpoint(_why_none(content, has_optimizer, has_arrays))
     return sorted(found, key=lambda state: -state.numbers)
 
 
@@ -133,10 +134,15 @@ def _is_optimizer(values: dict[Any, Any]) -> bool:
     return "param_groups" in values and "state" in values
 
 
-def _why_none(content: Any, has_optimizer: bool) -> str:
+def _why_none(content: Any, has_optimizer: bool, has_arrays: bool) -> str:
     save = "save the network's state_dict"
     if has_optimizer:
         return f"has only an optimizer's state, which has no weights; {save}"
+    if has_arrays:
+        return (
+            "has NumPy arrays, not PyTorch tensors; convert them with torch.from_numpy and save "
+            "them as a state_dict"
+        )
     if isinstance(content, TensorSpec):
         shape = "x".join(map(str, content.shape)) or "one number"
         return f"is a single tensor ({shown(shape)}), not a network; {save}"

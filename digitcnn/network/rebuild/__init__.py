@@ -1,6 +1,7 @@
 """Rebuild a stranger's network from the names and shapes of its weights.
 
     modules     the steps of a whole pickled Sequential
+    upright     turns weights that store their outputs last
     layers      names and shapes to layers in order, or what the network is instead
     plans       the padding, stride and pooling that the shapes allow
     guesses     what shapes do not tell: activations, kind of pooling, input scaling
@@ -35,6 +36,7 @@ from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import CHANNELS, Recipe
 from digitcnn.network.rebuild.scoring import Scorer
 from digitcnn.network.rebuild.search import search
+from digitcnn.network.rebuild.upright import upright
 from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
@@ -64,6 +66,7 @@ def rebuild(
     weights, if it was rebuilt before.
     Raises InvalidCheckpoint, saying what it is instead or why it is ambiguous.
     """
+    state = upright(state)
     stack = stack_of(state)
     if recipe is not None:
         try:

@@ -109,8 +109,8 @@ _PARTS = {
 }  # fmt: skip
 
 
-def _layers(tensors: Mapping[str, TensorSpec]) -> tuple[list[Layer], list[str]]:
-    """The layers in the file's order, and the names of tensors that belong to none."""
+def parts_of(tensors: Mapping[str, TensorSpec]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return the tensors' names by layer and part, and the names that belong to no layer."""
     grouped: dict[str, dict[str, str]] = {}
     ignored = []
     for name, spec in tensors.items():
@@ -127,6 +127,12 @@ def _layers(tensors: Mapping[str, TensorSpec]) -> tuple[list[Layer], list[str]]:
             ignored.append(name)
         else:
             grouped.setdefault(layer, {})[part] = name
+    return grouped, ignored
+
+
+def _layers(tensors: Mapping[str, TensorSpec]) -> tuple[list[Layer], list[str]]:
+    """The layers in the file's order, and the names of tensors that belong to none."""
+    grouped, ignored = parts_of(tensors)
     layers = []
     for name, parts in grouped.items():
         layer_kind = _kind(parts, tensors)
@@ -135,6 +141,11 @@ def _layers(tensors: Mapping[str, TensorSpec]) -> tuple[list[Layer], list[str]]:
         else:
             kind, shape = layer_kind
             layers.append(Layer(kind, name, parts, shape))
+    # A matrix by itself beside linear layers is something else, such as a metric's counts.
+    matrices = [x for x in layers if x.kind == "linear" and x.parts["weight"] == x.name]
+    if any(layer.kind == "linear" and layer not in matrices for layer in layers):
+        layers = [layer for layer in layers if layer not in matrices]
+        ignored += [matrix.name for matrix in matrices]
     return layers, ignored
 
 
