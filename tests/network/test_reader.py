@@ -961,6 +961,13 @@ def test_weights_are_found_wherever_they_are(place: str) -> None:
     assert list(found[0].tensors) == list(perceptron())
 
 
+def test_numpy_arrays_are_recognised() -> None:
+    arrays = {"fc.weight": torch.zeros(10, 784).numpy(), "fc.bias": torch.zeros(10).numpy()}
+    for data in (saved(arrays), pickle.dumps(list(arrays.values()))):
+        with pytest.raises(reader.InvalidCheckpoint, match=r"has NumPy arrays.*from_numpy"):
+            reader.find_state_dicts(reader.open_weights(data).content)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.net.model."])
 def test_prefixes_of_all_names_are_removed(prefix: str) -> None:
     file = reader.open_weights(saved({prefix + n: t for n, t in perceptron().items()}))

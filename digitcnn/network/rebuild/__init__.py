@@ -79,7 +79,8 @@ def rebuild(
             f"is a {describe(stack)}, whose first convolution takes {stack.convs[0].inputs} "
             "channels, but digits have one; choose a digit classifier"
         )
-    found = geometries(stack, state, MAX_GEOMETRIES)
+    # Each takes longer to find in a deep network, whose batch norms tell the geometry anyway.
+    found = geometries(stack, state, MAX_GEOMETRIES // max(1, len(stack.convs) // 4))
     if not found:
         raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
     tensors = _tensors(stack, state, file)

@@ -77,6 +77,12 @@ class Scorer:
         """Return what one image costs; None where the guess does not fit the shapes."""
         return self._work(guess.recipe(self.stack))
 
+    def cost(self, guess: Guess) -> float:
+        """Return what one of many images costs. The guess has to fit the shapes."""
+        work = self.work(guess)
+        assert work is not None
+        return work.cost + STEP * len(work.costs) * work.numbers / BATCH_NUMBERS
+
     def _work(self, recipe: Recipe) -> Work | None:
         if recipe not in self._works:
             try:
@@ -109,7 +115,8 @@ class Scorer:
             known = self._scores.get(recipe)
             done = 0 if known is None else len(known.predicted)
             if work is not None and done < n:
-                left -= GUESS + STEP * len(work.costs) + work.cost * (n - done)
+                batches = -(-(n - done) * work.numbers // BATCH_NUMBERS)
+                left -= GUESS + STEP * len(work.costs) * batches + work.cost * (n - done)
                 if left >= 0:
                     missing.setdefault(done, []).append(recipe)
         for done, together in missing.items():

@@ -88,9 +88,7 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
 
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
     """Fewer images for a large network."""
-    work = scorer.work(guess)
-    assert work is not None
-    return max(VERY_FEW, min(n, int(n * USUAL_WORK / work.cost)))
+    return max(VERY_FEW, min(n, int(n * USUAL_WORK / scorer.cost(guess))))
 
 
 def _decoded(
@@ -121,10 +119,8 @@ def _varied(starts: list[Guess], choices: Choices, scorer: Scorer, few: int) -> 
         for form in choices.inputs(kind, turned=True)
         for guess in choices.functions(form)[:6]
     ]
-    work = scorer.work(starts[0])
-    assert work is not None
     n = few // 2
-    most = max(60, int(scorer.left / 4 / (work.cost * n)))
+    most = max(60, int(scorer.left / 4 / (scorer.cost(starts[0]) * n)))
     beam = scorer.best(varied[:: -(-len(varied) // most)], n, 3 * BEAM, share=1 / 4)
     return scorer.best([*(score.guess for score in beam), *starts], few, BEAM)
 
@@ -168,9 +164,7 @@ def _race(guesses: list[Guess], scorer: Scorer, n: int) -> list[Score[Guess]]:
 
 def _next(n: int, racers: int, guess: Guess, scorer: Scorer) -> int:
     """Return how many images the next round of a race has, where ``n`` was the last."""
-    work = scorer.work(guess)
-    assert work is not None
-    affordable = int(0.7 * scorer.left / (racers * work.cost))
+    affordable = int(0.7 * scorer.left / (racers * scorer.cost(guess)))
     return min(MORE * n, n + max(0, affordable), len(scorer.images))
 
 
