@@ -11,13 +11,13 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
-from digitcnn.options import FIGURES, FileType
+from digitcnn.options import FIGURES, STABILITY_FIGURE, FileType
 from digitcnn.services.predictors import Predictor, classify
 from digitcnn.shared_cache import Progress, SharedCache
 
 Key = tuple[object, ...]
 
-FEATURE_MAPS, STABILITY = "06_feature_maps", "09_stability_test"
+FEATURE_MAPS = "06_feature_maps"
 # Some forty evaluations of nine figures each.
 CACHE_BYTES = 64 << 20
 
@@ -91,7 +91,7 @@ def draw_figures(
         def draw(_: Progress, name: str = name, number: int = number) -> bytes:
             notify(FigureStarted(name, number))
             shown = findings
-            if name == STABILITY:
+            if name == STABILITY_FIGURE:
                 shown = _with_stability(findings, checkpoint, passes, predict, notify)
             from digitcnn.analysis import figures  # here, because it imports matplotlib
 
@@ -120,7 +120,7 @@ def _with_stability(
 def _key(name: str, findings: Findings, digest: str, passes: int) -> Key:
     sets = tuple((d.name, d.split, d.fingerprint) for d in findings.digit_sets)
     example = findings.example if name == FEATURE_MAPS else None
-    count = passes if name == STABILITY else None
+    count = passes if name == STABILITY_FIGURE else None
     return name, findings.model, digest, findings.temperature, sets, example, count
 
 

@@ -22,13 +22,11 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.names import set_names
 from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
 from digitcnn.network.classifier import require
-from digitcnn.options import FIGURES, usual_passes
+from digitcnn.options import FIGURES, STABILITY_FIGURE, usual_passes
 from digitcnn.process import release_freed_memory
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.events import Phase
 from digitcnn.training.run import Run
-
-STABILITY_FIGURE = "09_stability_test"
 
 
 def other_test_set(digits: str) -> str:

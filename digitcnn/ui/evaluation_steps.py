@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable, Notify, ignore
+from digitcnn.analysis.events import Event, FigureDrawn, FigureUnavailable
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import gap
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.options import FIGURES, FileType, check_passes
+from digitcnn.options import check_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
@@ -82,37 +82,6 @@ class EvaluationRequest:
         digit_sets = [workspace.catalog.open(set_name, "test") for set_name in subject.sets]
         return cls(checkpoint, digit_sets, passes, example_of(digit_sets[0], digit, place))
 
-    def evaluate(self, workspace: Workspace, notify: Notify = ignore) -> Findings:
-        """Evaluate the model on the chosen sets; return the findings."""
-        return evaluate(
-            self.checkpoint,
-            self.digit_sets,
-            predict=workspace.predict,
-            example=self.example,
-            notify=notify,
-        )
-
-    def draw(
-        self,
-        workspace: Workspace,
-        findings: Findings,
-        cache: FigureCache,
-        names: Sequence[str] = FIGURES,
-        notify: Notify = ignore,
-        file_type: FileType = "png",
-    ) -> dict[str, bytes]:
-        """Return the figures called ``names`` as files, drawn where ``cache`` lacks them."""
-        return draw_figures(
-            findings,
-            self.checkpoint,
-            self.passes,
-            predict=workspace.predict,
-            cache=cache,
-            names=names,
-            notify=notify,
-            file_type=file_type,
-        )
-
 
 def evaluation_steps(
     workspace: Workspace, cache: FigureCache, request: EvaluationRequest, *, save: bool
@@ -124,7 +93,14 @@ def evaluation_steps(
     """
     yield {**dict.fromkeys((*_TEXTS, *_SECTIONS, "figures_note"), ""), "figures": {}}
     findings = yield from updates_of(
-        lambda notify: request.evaluate(workspace, notify), status_update
+        lambda notify: evaluate(
+            request.checkpoint,
+            request.digit_sets,
+            predict=workspace.predict,
+            example=request.example,
+            notify=notify,
+        ),
+        status_update,
     )
     yield _numbers(request, findings)
     folder = _run_folder(workspace, request.checkpoint.digest) if save else None
@@ -146,7 +122,15 @@ def evaluation_steps(
         return None if line is None else {**figures(), "status": line}
 
     yield from updates_of(
-        lambda notify: request.draw(workspace, findings, cache, notify=notify), show
+        lambda notify: draw_figures(
+            findings,
+            request.checkpoint,
+            request.passes,
+            predict=workspace.predict,
+            cache=cache,
+            notify=notify,
+        ),
+        show,
     )
     summary = view.summary_line(request.checkpoint, findings.evaluations)
     yield {**figures(), "status": status_line(summary)}

@@ -9,7 +9,7 @@ import gradio as gr
 
 from digitcnn.errors import DigitSetError
 from digitcnn.options import FIGURES, FILE_TYPES, MOST_PASSES, usual_passes
-from digitcnn.services.evaluation import FigureCache
+from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
 from digitcnn.ui.evaluation_steps import EvaluationRequest
 from digitcnn.ui.figure_view import caption, gallery_images, zip_of
@@ -100,8 +100,19 @@ def build_figure_gallery(
         if not subject.names:
             raise DigitSetError("There are no figures yet; press Evaluate first.")
         request = EvaluationRequest.check(workspace, models, subject, *further)
-        findings = request.evaluate(workspace)
-        return request.draw(workspace, findings, cache, names, file_type=kind)
+        predict = workspace.predict
+        findings = evaluate(
+            request.checkpoint, request.digit_sets, predict=predict, example=request.example
+        )
+        return draw_figures(
+            findings,
+            request.checkpoint,
+            request.passes,
+            predict=predict,
+            cache=cache,
+            names=names,
+            file_type=kind,
+        )
 
     @toasting
     def redraw(subject: Subject, *further: Any) -> Any:

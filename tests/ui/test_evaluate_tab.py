@@ -35,7 +35,7 @@ from digitcnn.intervals import accuracy_text, newcombe_difference, percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.options import FIGURES
-from digitcnn.services.evaluation import FigureCache
+from digitcnn.services.evaluation import FigureCache, evaluate
 from digitcnn.ui.error_browser import ANY, ANY_ERROR, error_tiles, suspect_tiles
 from digitcnn.ui.evaluation_steps import (
     EvaluationRequest,
@@ -118,7 +118,8 @@ def numbers(workspace: Workspace, sets: Any) -> dict[str, Any]:
 
 
 def findings_of(workspace: Workspace, sets: list[str], name: str) -> Findings:
-    return request_for(workspace, sets, name).evaluate(workspace)
+    request = request_for(workspace, sets, name)
+    return evaluate(request.checkpoint, request.digit_sets, predict=workspace.predict)
 
 
 @pytest.fixture(scope="module")
