@@ -48,6 +48,14 @@ def test_a_guess_with_the_same_answers_is_taken_and_the_runner_up_named() -> Non
     assert outcome.is_close
 
 
+def test_an_equally_likely_guess_is_named_before_a_worse_one() -> None:
+    best, alike = noise(0), score(noise(1), wrong=4)
+    outcome = decide([score(best), score(best + 1.0), alike], digits())
+    assert outcome.accepted
+    assert outcome.runner_up is alike
+    assert outcome.is_close
+
+
 def test_the_runner_up_is_named_where_it_fits_nearly_as_well() -> None:
     """A significant lead may be small, and the likelier of two guesses may be the wrong one."""
     best = 0.3 + 0.3 * noise(0)

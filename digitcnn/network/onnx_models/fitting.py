@@ -108,6 +108,11 @@ def open_onnx(
         f"{describe(model)}; {words[0]} inferred ({100 * outcome.accuracy:.1f}% of {where}), "
         f"gives {gives}"
     )
+    if outcome.runner_up is not None and outcome.is_close:
+        verdict += (
+            f"; runner-up with the same answer on {100 * outcome.agreement:.1f}%: "
+            f"{joined(input_words(outcome.runner_up.guess.form))}"
+        )
     return Opened(chosen, verdict)
 
 

@@ -93,8 +93,8 @@ class Outcome(Generic[G]):
     """The best guess, the next that is another function, and whether the best may be taken.
 
     agreement: the share of images to which both give the same digit. p_value: of the paired test
-    of their log-likelihoods; 1 where the next has the higher ones. unusual: whether the next is
-    much more unusual than the best, and no likelier by as much.
+    of their log-likelihoods; 1 where the next has the higher ones. unusual: whether the next costs
+    too much more to be an alternative.
     """
 
     best: Score[G]
@@ -165,14 +165,15 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
         for other in scores
         if not is_same(best, other)
     ]
-    # One that forbids to take the best comes first, then the next best.
-    others.sort(key=lambda other: other.is_clear)
+    # One that forbids to take the best comes first, then one that is as likely with the same
+    # answers, then the next best.
+    others.sort(key=lambda other: (other.is_clear, other.p_value < P_VALUE))
     alone = Outcome(best, accuracy, images, None, 1.0, 0.0)
     return (*others, alone)[0]
 
 
 def _is_unusual(best: Score[G], other: Score[G]) -> bool:
-    """Whether a guess is no alternative to one that it fits hardly better than."""
+    """Whether a guess costs too much more than the best to be an alternative."""
     excess = other.guess.cost + other.divergence - best.guess.cost - best.divergence
     return excess >= IMPLAUSIBLE
 
