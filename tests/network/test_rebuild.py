@@ -133,6 +133,22 @@ def test_unusual_sets_of_weights_give_the_same_network(kind: str) -> None:
     assert outcome(Sample(network, scaling, buffer.getvalue(), kind)) == "same"
 
 
+def test_norms_follow_their_layers_in_a_file_that_is_sorted_by_name() -> None:
+    """``10`` comes before ``2`` there, and all norms fit all convolutions."""
+    parts = [
+        part
+        for inputs in (1, 8, 8, 8)
+        for part in (nn.Conv2d(inputs, 8, 3), nn.ReLU(), nn.BatchNorm2d(8))
+    ]
+    network = nn.Sequential(*parts, nn.Flatten(), nn.Linear(8 * 20 * 20, 10))
+    file = reader.open_weights(in_file(network, "safetensors", "sequential"))
+    (state,) = reader.find_state_dicts(file.content)
+    norms = stack_of(state).norms
+    assert {layer: norm.name for layer, norm in norms.items()} == {
+        "0": "2", "3": "5", "6": "8", "9": "11",
+    }  # fmt: skip
+
+
 def test_convolutions_with_their_outputs_last_are_turned() -> None:
     specs = dict(named_specs(trained_lenet()))
     keras = {
