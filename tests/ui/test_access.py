@@ -214,8 +214,11 @@ STRANGERS = [
 ]
 
 
-@pytest.mark.parametrize("headers", STRANGERS, ids=str)
-@pytest.mark.parametrize("token", [None, "a guess"])
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [(STRANGERS[0], None), *((each, "a guess") for each in STRANGERS)],
+    ids=str,
+)
 def test_a_strangers_post_changes_nothing(
     local_page: GuardedPage, headers: dict[str, str], token: str | None
 ) -> None:
