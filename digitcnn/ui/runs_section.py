@@ -120,7 +120,7 @@ class RunsSection:
 
     def previous(self, run: str) -> tuple[RunRecord | None, tuple[EpochResult, ...]]:
         """Return the last finished run before ``run``, and its epochs; experiments do not count."""
-        records = iter(self._workspace.runs.records())
+        records = iter(self._workspace.runs.records())  # newest first
         if not any(record.name == run for record in records):
             return None, ()
         for record in records:
