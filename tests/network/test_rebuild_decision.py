@@ -85,6 +85,17 @@ def test_a_much_more_unusual_guess_has_to_fit_much_better() -> None:
     assert not decide([score(best), score(noise(1), wrong=200, cost=0.05)], digits()).accepted
 
 
+def test_an_unusual_guess_has_to_be_significantly_likelier() -> None:
+    """Here it misses two images of a thousand, the usual one four: its mean loss is half."""
+    two, four = torch.zeros(2, N, dtype=torch.float64)
+    two[:2], four[:4] = 8.0, 8.0
+    unusual, usual = score(two, wrong=2, cost=0.3), score(four, wrong=4)
+    assert unusual.fit(N) > usual.fit(N)
+    assert decide([unusual, usual], digits()).best is usual
+    clearly = score(0.5 * noise(0), cost=0.3)
+    assert decide([clearly, score(noise(0))], digits()).best is clearly
+
+
 def test_logits_that_are_too_small_are_as_likely_as_larger_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(N, 10, generator=generator)

@@ -147,7 +147,8 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
     """Compare the best guess with the next plausible one that is another function.
 
     Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
-    significantly likelier one comes first.
+    significantly likelier one comes first. One that is much more unusual has to be significantly
+    likelier: few images that a network reads nearly all tell little by their mean.
     """
     best = scores[0]
     for other in scores[1:]:
@@ -159,6 +160,12 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
         if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
             best = other
             break
+    usual = [
+        other
+        for other in scores
+        if _is_unusual(other, best) and _paired_p(_difference(best, other)) >= P_VALUE
+    ]
+    best = max(usual, key=lambda other: other.fit(len(other.likelihoods)), default=best)
     accuracy, images = best.accuracy(labels), len(best.predicted)
     others = [
         Outcome(best, accuracy, images, other, *_compared(best, other), _is_unusual(best, other))
