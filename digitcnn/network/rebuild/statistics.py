@@ -21,9 +21,9 @@ from digitcnn.network.rebuild.network import divergence_of, prepare, run
 from digitcnn.network.rebuild.plans import Geometry, Place, Ways
 from digitcnn.network.rebuild.recipe import InputForm, Step
 
-# The most beginnings that are pursued, and the most of them with the same side and stride; the
-# likely guesses to begin with, and the images that these are chosen on.
-BEGINNINGS, OF_ONE_KIND, LIKELY, FIRST_IMAGES = 18, 4, 8, 16
+# The most beginnings that are pursued, and the most of them with the same side, stride, pooling and
+# activation; the likely guesses to begin with, and the images that these are chosen on.
+BEGINNINGS, OF_ONE_KIND, LIKELY, FIRST_IMAGES = 24, 3, 12, 16
 # The most ways through one convolution that are tried, the likeliest first.
 _WAYS = 14
 # Weight of a guess's cost: the statistics decide, and the cost only where they are about equal.
@@ -140,11 +140,11 @@ class Decoder:
 
 
 def _spread(beginnings: list[_Beginning]) -> list[_Beginning]:
-    """Return the best, few of one side and stride: which size of maps is right shows only later."""
+    """Return the best, few of one kind: which maps, and what follows a norm, shows only later."""
     best: list[_Beginning] = []
-    alike: Counter[tuple[int, int]] = Counter()
+    alike: Counter[tuple[int, int, str, str]] = Counter()
     for one in sorted(beginnings, key=lambda one: one.total):
-        kind = one.side, one.places[-1].stride
+        kind = one.side, one.places[-1].stride, one.guess.pool, one.guess.activation
         alike[kind] += 1
         if alike[kind] <= OF_ONE_KIND:
             best.append(one)
