@@ -3,8 +3,8 @@
 The images are the same, so the predictions are paired: only images that one model gets right and
 the other wrong distinguish them. This compares trained models, not recipes: runs of one recipe with
 different seeds differ as well, so comparing recipes needs several seeds of each, which
-``recipes`` finds. Our own Holm, because only statsmodels has it, which is not installed
-with the app.
+``recipes`` finds. Our own Holm, because only statsmodels has it, which is not installed with the
+app.
 """
 
 from __future__ import annotations

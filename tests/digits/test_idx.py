@@ -13,7 +13,14 @@ import pytest
 import torch
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from digitcnn.digits.idx import LARGEST, looks_like_html, read_idx, read_shape, write_idx
+from digitcnn.digits.idx import (
+    LARGEST,
+    explaining,
+    looks_like_html,
+    read_idx,
+    read_shape,
+    write_idx,
+)
 from digitcnn.errors import DigitSetError
 
 PAGE = b"<!DOCTYPE html>\n<html><body>This page has moved.</body></html>"
@@ -223,3 +230,11 @@ def test_mnist_is_read_byte_for_byte_as_published(
     assert values.shape == shape
     assert hashlib.md5(header(*shape) + values.numpy().tobytes()).hexdigest() == md5
     assert read_shape(path) == shape
+
+
+def test_a_fault_of_the_file_system_gives_one_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DigitSetError, match=r"cannot be listed \(Input/output error\); check"),
+        explaining(tmp_path / "digits", "listed"),
+    ):
+        raise OSError(5, "Input/output error")
