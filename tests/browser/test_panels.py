@@ -61,6 +61,8 @@ def panels(browser: Any, app: App) -> Iterator[Panels]:
 
 def test_sliders_distort_the_drawing_until_its_prediction_breaks(panels: Panels) -> None:
     page = panels.page
+    page.locator("#pad.inked").wait_for()  # a new visitor finds an example
+    page.locator("#pad-clear").click()
     panel = panels.unfold("what_if")
     verdict = panel.locator(".verdict")
     expect(verdict).to_have_text("Draw a digit, then move a slider.")
