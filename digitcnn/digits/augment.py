@@ -24,7 +24,8 @@ class Augmentation:
     both axes: its size varies around ``size`` by ``scale``, as shares.
     shear: horizontal pixels per vertical pixel.
     thicken, blur: the shares of each batch whose strokes are thickened and blurred.
-    distorted: the share of each batch with noise, haze, lines and the like (``distortions``).
+    distorted: the share of each batch with noise, haze, lines and the like (``distortions``);
+    distorted_last: the same at the end of a training.
     far: the share that is turned, moved, shrunk and sheared as far as FAR says.
     """
 
@@ -35,6 +36,7 @@ class Augmentation:
     thicken: float = 1 / 3
     blur: float = 1 / 3
     distorted: float = 0.3
+    distorted_last: float = 0.15
     far: float = 0.05
     size: float = 1.0
 

@@ -4,7 +4,7 @@ digitcnn   two convolutions and a hidden layer: the default (``model``)
 lenet      LeNet-5 (LeCun et al. 1998) with ReLU and max pooling, as it is built today
 mlp        one hidden layer, about as many parameters as digitcnn
 linear     softmax regression
-deep       four 3x3 convolutions with batch norm, and a hidden layer
+deep       five 3x3 convolutions with batch norm, and a hidden layer
 """
 
 from __future__ import annotations
@@ -45,25 +45,29 @@ class SoftmaxRegression(Network):
 
 
 class Deep(Network):
-    """Four 3x3 convolutions with batch norm; 912,234 parameters.
+    """Five 3x3 convolutions with batch norm; 300,234 parameters.
 
-    The two added ones work on maps of 7x7, where a convolution costs a sixteenth of one on 28x28.
+    The third, without padding, makes maps of 12x12, which can be halved twice. All but the first
+    work on small maps, where a convolution costs little.
     """
 
     name = "deep"
     blocks = (
         (Conv("conv1", 1, 32, 3, 1, "norm1"), MaxPool(), ReLU()),
         (
-            Conv("conv2", 32, 64, 3, 1, "norm2"),
+            Conv("conv2", 32, 48, 3, 1, "norm2"),
+            ReLU(),
+            Conv("conv3", 48, 48, 3, 0, "norm3"),
             MaxPool(),
             ReLU(),
-            Conv("conv3", 64, 96, 3, 1, "norm3"),
+            Conv("conv4", 48, 96, 3, 1, "norm4"),
             ReLU(),
-            Conv("conv4", 96, 96, 3, 1, "norm4"),
+            Conv("conv5", 96, 96, 3, 1, "norm5"),
+            MaxPool(),
             ReLU(flat=True),
         ),
     )
-    head = (Linear("hidden", 96 * 7 * 7, 160), ReLU())
+    head = (Linear("hidden", 96 * 3 * 3, 160), ReLU())
     feature_count = 160
     dropout_rate = 0.4
 

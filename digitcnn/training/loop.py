@@ -23,6 +23,7 @@ from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
 from digitcnn.training.samples import samples_of
 from digitcnn.training.step import (
+    AUGMENTATIONS,
     WEIGHT_DECAY,
     ProgressMeter,
     TrainingStep,
@@ -113,7 +114,9 @@ class _Trainer:
             compute=compute,
             steps=self.steps,
             peak=config.learning_rate,
-            augmentation=Augmentation() if config.augmentation else None,
+            augmentation=(
+                AUGMENTATIONS.get(config.network, Augmentation()) if config.augmentation else None
+            ),
             generator=self.generator,
         )
         self.meter = ProgressMeter(

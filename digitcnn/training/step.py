@@ -19,6 +19,8 @@ from digitcnn.training.events import StepProgress
 REPORT_SECONDS = 0.5
 
 WEIGHT_DECAY = 0.01
+# The augmentation of a network that has one of its own: ``deep`` is for clean digits.
+AUGMENTATIONS = {"deep": Augmentation(distorted=0.15, distorted_last=0)}
 # Targets of 0.91 for the digit and 0.01 for each other (Szegedy et al. 2016, section 7). The loss
 # that is reported is the plain cross-entropy.
 LABEL_SMOOTHING = 0.1
@@ -52,12 +54,14 @@ def averaged_share(step: int, steps_per_epoch: int) -> float:
     return max(1 - decay, 9 / (9 + updates))
 
 
-def distorted_at(step: int, steps: int) -> float:
-    """Return the part of the share of distorted images that step number ``step`` has, 0.5 to 1.
+def distorted_at(augmentation: Augmentation, step: int, steps: int) -> float:
+    """Return the share of distorted images of step number ``step``, from 0.
 
     It falls over the last quarter, when the small steps settle on what images mostly look like.
     """
-    return min(1.0, 0.5 + 2 * (steps - step) / steps)
+    remaining = min(1.0, 4 * (steps - step) / steps)
+    last = augmentation.distorted_last
+    return last + (augmentation.distorted - last) * remaining
 
 
 def autocast(compute: Compute) -> torch.autocast:
@@ -73,8 +77,7 @@ class TrainingStep:
 
     network: prepares the images. learner: gives the logits; the network, or PyTorch's wrapper that
     averages gradients over processes. steps: of the whole schedule; peak: its highest rate.
-    augmentation: None leaves the images as they are; its share of distorted images falls towards
-    the end. generator: draws the augmentation.
+    augmentation: None leaves the images as they are. generator: draws the augmentation.
     """
 
     network: Network
@@ -108,7 +111,7 @@ class TrainingStep:
         """Augment images as step number ``step`` does; float32 where they are augmented."""
         if self.augmentation is None:
             return images
-        share = self.augmentation.distorted * distorted_at(step, self.steps)
+        share = distorted_at(self.augmentation, step, self.steps)
         return augment(images, replace(self.augmentation, distorted=share), self.generator)
 
 

@@ -31,7 +31,7 @@ NETWORK_NAMES = {
     "lenet": "LeNet-5",
     "mlp": "one hidden layer",
     "linear": "softmax regression",
-    "deep": "four convolutions",
+    "deep": "five convolutions",
 }
 
 

@@ -23,7 +23,7 @@ PARAMETERS = {
     "lenet": 61_706,
     "mlp": 1_025_560,
     "linear": 7_850,
-    "deep": 912_234,
+    "deep": 300_234,
 }
 
 

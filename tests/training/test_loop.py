@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from digitcnn.digits.augment import Augmentation
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
@@ -15,7 +16,7 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochEnd, Snapshot, StepProgress
 from digitcnn.training.loop import train
-from digitcnn.training.step import averaged_share
+from digitcnn.training.step import averaged_share, distorted_at
 
 SHORT = TrainingConfig(digits="synthetic", epochs=3, batch_size=64, learning_rate=0.004)
 
@@ -129,7 +130,7 @@ def test_batch_norm_statistics_of_averaged_weights_match_the_training_images(
 def test_the_average_of_some_steps_is_that_of_all_steps_of_an_epoch(
     steps_per_epoch: int, updates: int
 ) -> None:
-    shares = [averaged_share(step, steps_per_epoch) for step in range(4 * steps_per_epoch)]
+    shares = [averaged_share(step, steps_per_epoch) for step in range(20 * steps_per_epoch)]
     assert sum(share > 0 for share in shares[:steps_per_epoch]) == updates
     assert shares[next(step for step, share in enumerate(shares) if share)] == 0.9
     average = every = 0.0
@@ -139,6 +140,12 @@ def test_the_average_of_some_steps_is_that_of_all_steps_of_an_epoch(
         decay = min(1 - 1 / max(10, steps_per_epoch), (1 + step) / (10 + step))
         every += (1 - decay) * (weight - every)
     assert average == pytest.approx(every, abs=0.01)
+
+
+def test_the_share_of_distorted_images_falls_over_the_last_quarter() -> None:
+    augmentation = Augmentation(distorted=0.4, distorted_last=0.2)
+    shares = [distorted_at(augmentation, step, 200) for step in (0, 150, 175, 200)]
+    assert shares == pytest.approx([0.4, 0.4, 0.3, 0.2])
 
 
 @pytest.mark.parametrize("dropout", [True, False])
