@@ -17,7 +17,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class PageOverHttp:
-    """One page session, of whoever holds ``token``. headers: sent with every request."""
+    """One page session of the holder of ``token``. headers: sent with every request."""
 
     def __init__(self, url: str, token: str = "", headers: Mapping[str, str] | None = None) -> None:
         self.url, self.token, self.headers = url, token, dict(headers or {})

@@ -22,7 +22,7 @@ from digitcnn.shared_cache import Progress
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
 RADII = tuple(0.25 * 24 ** (step / 7) for step in range(8))
 STEPS = 12
-# For one image, while somebody draws: changes are 4% larger than with 12 radii and 12 steps.
+# For one image, while a person draws: changes are 4% larger than with 12 radii and 12 steps.
 QUICK_STEPS = 10
 # Places of the line from the image to the changed one.
 PLACES = 21

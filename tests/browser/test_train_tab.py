@@ -76,7 +76,7 @@ def test_training_is_started_watched_reloaded_stopped_and_resumed(
     page.locator("#train-start button, button#train-start").first.click()
     train_page.wait_for("running")
 
-    # A term keeps the focus and its tooltip while the status around it is rendered anew.
+    # A term keeps the focus and its tooltip while the status around it is rendered again.
     term = page.locator("#train-status .term").first
     term.focus()
     page.keyboard.press("Shift+Tab")

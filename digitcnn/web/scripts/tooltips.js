@@ -42,7 +42,7 @@ function show(element) {
   rendered.observe(element, { attributeFilter: ["title"] });
 }
 
-// A status is rendered anew each second, and then the element may be that of another term.
+// A status is rendered again each second, and then the element may be that of another term.
 const rendered = new MutationObserver(() => {
   if (!tooltip || !shown || !titled(shown)) return;
   tooltip.textContent = shown.dataset.about ?? "";
