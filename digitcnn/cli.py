@@ -16,14 +16,17 @@ from digitcnn import terminal
 from digitcnn.commands.arguments import add_commands
 from digitcnn.errors import DigitCNNError
 from digitcnn.files import without_nan
-from digitcnn.process import share_cores
+from digitcnn.process import end_at_once, share_cores, started_by_torchrun
 
 PROGRAM = "python -m digitcnn"
 
 
 def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run one command; return the exit status. program: what was typed to run it."""
-    return terminal.run(lambda: _main(parser(program).parse_args(arguments)))
+    status = terminal.run(lambda: _main(parser(program).parse_args(arguments)))
+    if started_by_torchrun():
+        end_at_once(status)
+    return status
 
 
 def _main(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Process-wide settings for memory and cores, on systems that have them."""
+"""The process: its memory, its cores, and how it ends as one of several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 # Parameters of glibc's mallopt.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
@@ -81,3 +82,20 @@ def retain_freed_memory() -> Iterator[None]:
         libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM)
         libc.mallopt(M_TOP_PAD, 0)
         release_freed_memory()
+
+
+def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether torchrun started this process, perhaps as one of several."""
+    return "TORCHELASTIC_RUN_ID" in environment
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End the process with ``status`` after flushing its output, without dismantling Python.
+
+    Even after ``destroy_process_group`` a thread of gloo may still drop a tensor, for which it
+    needs the interpreter. Where that is being dismantled, the process aborts although its work is
+    done (pytorch/pytorch#179291).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,7 +1,8 @@
-"""Memory that a training step frees is reused by the next step, and released at the end."""
+"""Freed memory is reused by the next step; one of several processes ends at once."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,25 @@ except RuntimeError:
 print((held - resident()) / BLOCK / BLOCKS)
 """)
     assert released > 0.5
+
+
+@pytest.mark.parametrize(
+    ("launcher", "torn_down"), [({}, True), ({"TORCHELASTIC_RUN_ID": "1"}, False)]
+)
+def test_a_command_under_torchrun_prints_and_ends_without_dismantling_python(
+    launcher: dict[str, str], torn_down: bool
+) -> None:
+    program = (
+        "import atexit, sys; from digitcnn import cli; "
+        "atexit.register(print, 'torn down'); sys.exit(cli.main(['data', 'list']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | launcher,
+    )
+    assert "synthetic" in done.stdout
+    assert ("torn down" in done.stdout) == torn_down

@@ -23,6 +23,7 @@ from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
+from digitcnn.process import end_at_once
 from digitcnn.services.train import (
     PlannedRun,
     SeedSummary,
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> Result:
         if processes.first:
             return _train(args, processes)
         _assist(args, processes)
-    raise SystemExit(0)  # the first process prints for all
+    end_at_once(0)  # the first process prints for all
 
 
 def _assist(args: argparse.Namespace, processes: Processes) -> None:

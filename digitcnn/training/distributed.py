@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
+from digitcnn.process import started_by_torchrun
 
 # The other processes wait this long while the first evaluates and draws at a run's end.
 PATIENCE = timedelta(hours=2)
@@ -129,7 +130,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     Each uses the GPU of its number on its machine. Raises ConfigError where a machine has fewer
     GPUs than processes.
     """
-    if "TORCHELASTIC_RUN_ID" not in environment:
+    if not started_by_torchrun(environment):
         yield ALONE
         return
     cuda = torch.cuda.is_available()
