@@ -8,7 +8,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from digitcnn.analysis.comparison import Comparison
+from digitcnn.analysis.settings_text import setting_name, setting_text, value_text
 from digitcnn.network.details import Details
+
+# Rows of ``settings_side_by_side`` that nobody chose.
+EPOCHS_TRAINED = "Epochs trained"
+IMAGES_DIGEST = "Digest of the training images"
+TEMPERATURE = "Temperature"
 
 
 @dataclass(frozen=True)
@@ -59,18 +65,21 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
     return tuple(recipes)
 
 
-def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[Any], bool]]:
+def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[str], bool]]:
     """Return each setting in the files: name, a value per model, whether the values differ.
 
-    A value that a file does not have is None.
+    A value that a file does not have is a dash.
     """
-    names = list(dict.fromkeys(name for one in details for name in one.config))
-    rows = [(name, [one.config.get(name) for one in details]) for name in names]
-    rows += [
-        ("epochs trained", [one.epochs for one in details]),
-        ("training images", [one.fingerprints.get("train", "")[:12] or None for one in details]),
-        ("temperature", [one.temperature for one in details]),
+    keys = list(dict.fromkeys(key for one in details for key in one.config))
+    rows = [(setting_name(key), [setting_text(one.config, key) for one in details]) for key in keys]
+    others: list[tuple[str, list[Any]]] = [
+        (EPOCHS_TRAINED, [one.epochs for one in details]),
+        (IMAGES_DIGEST, [one.fingerprints.get("train", "")[:12] for one in details]),
+        (TEMPERATURE, [one.temperature for one in details]),
     ]
     versions = list(dict.fromkeys(name for one in details for name in one.versions))
-    rows += [(f"{name} version", [one.versions.get(name) for one in details]) for name in versions]
-    return [(name, values, any(value != values[0] for value in values)) for name, values in rows]
+    others += [
+        (f"Version of {name}", [one.versions.get(name) for one in details]) for name in versions
+    ]
+    rows += [(name, [value_text(value) for value in values]) for name, values in others]
+    return [(name, texts, any(text != texts[0] for text in texts)) for name, texts in rows]

@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from digitcnn import web
+from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import listed
 from digitcnn.intervals import accuracy_text
 from digitcnn.web.charts import STYLE as CHART_STYLE
@@ -85,7 +86,9 @@ def report(facts: RunFacts) -> str:
         "charts": _charts(epochs, facts.config),
         "epochs": _epochs(epochs),
         "stabilities": _stabilities(facts.stabilities),
-        "settings": [[_text(k.replace("_", " ")), _text(v)] for k, v in facts.config.items()],
+        "settings": [
+            [_text(setting_name(k)), _text(setting_text(facts.config, k))] for k in facts.config
+        ],
         "versions": [[_text(key), _text(value)] for key, value in facts.versions.items()],
         "provenance": _provenance(facts),
         "command": _text(training_command(facts.config)),

@@ -14,7 +14,14 @@ from digitcnn.analysis.comparison import (
     difference_text,
     p_text,
 )
-from digitcnn.analysis.recipes import seeds_of_one_recipe, settings_side_by_side
+from digitcnn.analysis.recipes import (
+    EPOCHS_TRAINED,
+    IMAGES_DIGEST,
+    TEMPERATURE,
+    seeds_of_one_recipe,
+    settings_side_by_side,
+)
+from digitcnn.analysis.settings_text import setting_text
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
@@ -29,7 +36,7 @@ MOST_IMAGES, FIRST_IMAGES = 24, 6
 BEST = "●"
 
 # Name, a value per model, whether they differ.
-Setting = tuple[str, list[Any], bool]
+Setting = tuple[str, list[str], bool]
 
 NETWORKS_NOT_RECIPES = (
     "These results compare trained networks, not recipes: another seed of the same recipe gives "
@@ -51,7 +58,7 @@ def models_table(
         claimed = "" if checkpoint.digest in trained_here or not details.digits else " (claimed)"
         row: list[Value] = [
             comparisons[0].names[place],
-            f"{listed(details.digits)}{claimed}" if details.digits else "weights only",
+            f"{listed(details.digits)}{claimed}" if details.digits else "not recorded",
             DASH if details.epochs is None else details.epochs,
             DASH if details.seed is None else details.seed,
         ]
@@ -169,9 +176,9 @@ def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Mar
 def _is_chosen(row: Setting, checkpoints: Sequence[Checkpoint]) -> bool:
     """Return whether a setting was chosen by a person and is not implied by another row."""
     name, values, _ = row
-    if name == "epochs trained":
-        return values != [checkpoint.details.config.get("epochs") for checkpoint in checkpoints]
-    return name not in ("training images", "temperature") and not name.endswith(" version")
+    if name == EPOCHS_TRAINED:
+        return values != [setting_text(one.details.config, "epochs") for one in checkpoints]
+    return name not in (IMAGES_DIGEST, TEMPERATURE) and not name.startswith("Version of ")
 
 
 def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
@@ -188,8 +195,8 @@ def _settings(checkpoints: Sequence[Checkpoint]) -> list[Setting]:
 def _settings_table(names: Sequence[str], settings: Sequence[Setting], label: str) -> Markup:
     rows: list[list[Value]] = [
         [
-            f"{setting.replace('_', ' ')}{' ≠' * differs}",
-            *(_setting(setting, value) for value in values),
+            f"{setting}{' ≠' * differs}",
+            *values,
         ]
         for setting, values, differs in settings
     ]
@@ -290,14 +297,6 @@ def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
         caption=True,
         file_name="confusion-difference.csv",
     )
-
-
-def _setting(name: str, value: Any) -> str:
-    if value is None:
-        return "all" if name == "train_images" else "–"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _finite(value: Any) -> bool:

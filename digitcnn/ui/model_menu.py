@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
 from digitcnn.intervals import accuracy_text
@@ -40,9 +41,9 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     if details.epochs is not None:
         facts.append(("Training", f"{details.epochs} epochs, {details.state}"))
     facts += [
-        (title, f"{config[key]}")
-        for key, title in (("batch_size", "Batch size"), ("learning_rate", "Learning rate"))
-        if config.get(key) is not None
+        (setting_name(key), setting_text(config, key))
+        for key in ("train_images", "batch_size", "learning_rate")
+        if key in config
     ]
     if details.seed is not None:
         facts.append(("Seed", str(details.seed)))

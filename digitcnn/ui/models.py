@@ -114,7 +114,7 @@ def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     """Return the name and one accuracy; the rest is in the model's details."""
     details = checkpoint.details
     if not details.digits:
-        return f"{checkpoint.name} · weights only"
+        return f"{checkpoint.name} · no training details"
     parts = [checkpoint.name]
     which, where = details.first_result
     test = details.metrics.get(which)

@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 
+from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
@@ -50,18 +51,7 @@ COLUMNS = (
 )
 
 # Columns that are shown where the runs differ in them, before the epochs.
-SETTINGS: Mapping[str, Callable[[TrainingConfig], Value]] = {
-    "Network": lambda config: config.network,
-    "Learning rate": lambda config: Cell(f"{config.learning_rate:g}", config.learning_rate),
-    "Batch size": lambda config: Cell(str(config.batch_size), config.batch_size),
-    "Images": lambda config: (
-        Cell(f"{config.train_images:,}", config.train_images)
-        if config.train_images
-        else Cell("all", math.inf)
-    ),
-    "Augmentation": lambda config: "on" if config.augmentation else "off",
-    "Dropout": lambda config: "on" if config.dropout else "off",
-}
+SETTINGS = ("network", "learning_rate", "batch_size", "train_images", "augmentation", "dropout")
 
 # What ``runs.js`` reports: settings to fill in, and models to compare.
 EVENTS_JS = """
@@ -156,7 +146,7 @@ class RunsSection:
         settings = _differing([record.config for record, _ in own])
         rows = [_row(record, results, settings) for record, results in own]
         rows += [_group_row(group, members, settings) for group, members in groups.items()]
-        columns = (*COLUMNS[:3], *settings, *COLUMNS[3:])
+        columns = (*COLUMNS[:3], *map(setting_name, settings), *COLUMNS[3:])
         label = "Runs, newest first, then experiments"
         return table(columns, rows, label=label, file_name="runs.csv")
 
@@ -243,20 +233,18 @@ def _zip(run: Run) -> bytes:
     return file.getvalue()
 
 
-def _differing(configs: Sequence[TrainingConfig]) -> dict[str, Callable[[TrainingConfig], Value]]:
+def _differing(configs: Sequence[TrainingConfig]) -> list[str]:
     """Return those of SETTINGS in which the runs differ."""
-    return {
-        name: read
-        for name, read in SETTINGS.items()
-        if len({str(read(config)) for config in configs}) > 1
-    }
+    return [key for key in SETTINGS if len({getattr(config, key) for config in configs}) > 1]
 
 
-def _row(
-    record: RunRecord,
-    results: RunResults,
-    settings: Mapping[str, Callable[[TrainingConfig], Value]],
-) -> list[Value]:
+def _setting(config: TrainingConfig, key: str) -> Cell:
+    value, text = getattr(config, key), setting_text(config.to_json(), key)
+    order = math.inf if value is None else text if isinstance(value, bool) else value
+    return Cell(text, order)
+
+
+def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> list[Value]:
     history, metrics = results.history(), results.metrics()
     held_out = Cell("–", math.nan)
     if history:
@@ -270,7 +258,7 @@ def _row(
         Cell(render("train/run_cell.html", run=record, model=model_of(record)), record.name),
         record.state,
         listed(record.config.digits),
-        *(read(record.config) for read in settings.values()),
+        *(_setting(record.config, key) for key in settings),
         Cell(f"{len(history)} of {record.config.epochs}", len(history)),
         Cell(str(record.config.seed), record.config.seed),
         test,
@@ -282,7 +270,7 @@ def _row(
 def _group_row(
     group: str,
     members: Sequence[RunRecord],
-    settings: Mapping[str, Callable[[TrainingConfig], Value]],
+    settings: Sequence[str],
 ) -> list[Value]:
     """Return one row for the runs of an experiment, newest first."""
     seeds = sorted({record.config.seed for record in members})

@@ -28,8 +28,10 @@ from digitcnn.analysis.comparison import (
 )
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.analysis.recipes import seeds_of_one_recipe, settings_side_by_side
+from digitcnn.analysis.settings_text import setting_text
 from digitcnn.errors import ConfigError
 from digitcnn.network.details import Details
+from digitcnn.training.config import TrainingConfig
 
 
 def answering(answers: Sequence[int], labels: Sequence[int], digest: str = "") -> Predictions:
@@ -262,10 +264,23 @@ def test_settings_side_by_side_mark_what_differs() -> None:
     rows = {name: (values, differ) for name, values, differ in settings_side_by_side(
         [said(0, versions={"torch": "2.9"}), said(1), Details()]
     )}  # fmt: skip
-    assert rows["seed"] == ([0, 1, None], True)
-    assert rows["temperature"] == ([None, None, None], False)
-    assert rows["training images"] == (["a" * 12, "a" * 12, None], True)
-    assert rows["torch version"] == (["2.9", None, None], True)
+    assert rows["Seed"] == (["0", "1", "–"], True)
+    assert rows["Temperature"] == (["–", "–", "–"], False)
+    assert rows["Digest of the training images"] == (["a" * 12, "a" * 12, "–"], True)
+    assert rows["Version of torch"] == (["2.9", "–", "–"], True)
+
+
+def test_settings_are_worded_the_same_everywhere_and_unknown_ones_are_not_made_up() -> None:
+    config = TrainingConfig(
+        digits="mnist,synthetic", learning_rate=1e-5, batch_size=1024, seed=4096
+    )
+    texts = {key: setting_text(config.to_json(), key) for key in config.to_json()}
+    assert texts["digits"] == "mnist and synthetic"
+    assert texts["learning_rate"] == "0.00001"
+    assert (texts["batch_size"], texts["seed"]) == ("1,024", "4096")
+    assert (texts["train_images"], texts["augmentation"]) == ("all", "on")
+    assert setting_text({"train_images": 3000}, "train_images") == "3,000"
+    assert setting_text({}, "train_images") == "–"
 
 
 def test_names_are_made_different_by_their_digests() -> None:

@@ -171,8 +171,8 @@ def test_table_is_offered_as_csv(
     assert address
     lines = io.StringIO(base64.b64decode(address[1]).decode())
     rows = {row["Run"]: row for row in csv.DictReader(lines)}
-    assert rows["newer"]["Images"] == "64"
-    assert rows["mine"]["Images"] == "all"
+    assert rows["newer"]["Training images"] == "64"
+    assert rows["mine"]["Training images"] == "all"
     assert rows["mine"]["Held-out accuracy (95%)"] == "0.9"
 
 
