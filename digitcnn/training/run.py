@@ -7,7 +7,7 @@ import json
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,8 +28,10 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results = RunResults(folder)
-        # Not per thread: a generator holds it, and may be closed by another thread.
+        # Two locks, because a probe takes the first for a moment: the second decides whether the
+        # run is in use. Not per thread: a generator holds them, and another thread may close it.
         self._lock = FileLock(folder / "run.lock", thread_local=False)
+        self._in_use = FileLock(folder / "use.lock", thread_local=False)
 
     @property
     def name(self) -> str:
@@ -43,21 +45,20 @@ class Run:
         The system releases the lock when the process dies, however it dies.
         Raises RunError when the run is held already or was deleted.
         """
-        try:
-            # A probe takes the lock for a moment.
-            self._lock.acquire(timeout=2)
-        except Timeout as error:
-            raise RunError(f"Run '{self.name}' is in use; wait for it or stop it.") from error
-        except OSError as error:
-            raise RunError(
-                f"The folder of run '{self.name}' cannot be written ({error.strerror})."
-            ) from error
-        try:
+        with ExitStack() as locks:
+            try:
+                locks.enter_context(self._in_use.acquire(blocking=False))
+                # Only probes can have it now.
+                locks.enter_context(self._lock.acquire(timeout=10, poll_interval=0.01))
+            except Timeout as error:
+                raise RunError(f"Run '{self.name}' is in use; wait for it or stop it.") from error
+            except OSError as error:
+                raise RunError(
+                    f"The folder of run '{self.name}' cannot be written ({error.strerror})."
+                ) from error
             if self._was_deleted():
                 raise RunError(f"Run '{self.name}' was deleted; choose another.")
             yield
-        finally:
-            self._lock.release()
 
     def record(self) -> RunRecord:
         """Return the record; a run marked running whose lock is free was interrupted.
@@ -108,7 +109,8 @@ class Run:
         if (self.folder / "run.json").exists():
             return False
         with suppress(OSError):
-            (self.folder / "run.lock").unlink()
+            for lock in (self._in_use, self._lock):
+                Path(lock.lock_file).unlink(missing_ok=True)
             self.folder.rmdir()
         return True
 

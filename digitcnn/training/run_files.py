@@ -33,7 +33,7 @@ class RunFile:
 
 
 def list_files(run: Run) -> list[RunFile]:
-    """Return the run's regular files by name, without links, hidden files and the lock.
+    """Return the run's regular files by name, without links, hidden files and locks.
 
     Raises RunError when the folder is gone or cannot be listed.
     """
@@ -45,7 +45,7 @@ def list_files(run: Run) -> list[RunFile]:
                 continue
             for path in folder.iterdir():
                 status = path.lstat()
-                hidden = path.name.startswith(".") or path.name == "run.lock"
+                hidden = path.name.startswith(".") or path.suffix == ".lock"
                 if stat.S_ISREG(status.st_mode) and not hidden and path.name.isprintable():
                     files.append(RunFile(prefix + path.name, status.st_size))
     except OSError as error:

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from digitcnn.errors import RunError
 from digitcnn.training.config import TrainingConfig
@@ -135,6 +137,33 @@ def test_run_is_held_until_its_process_is_killed(store: RunStore) -> None:
     process.kill()
     process.join()
     assert run.record().state == INTERRUPTED
+
+
+def test_a_probe_delays_a_writer_and_never_refuses_it(store: RunStore) -> None:
+    run = store.create(CONFIG)
+    entered = threading.Event()
+
+    def write() -> None:
+        with run.held():
+            entered.set()
+
+    writer = threading.Thread(target=write)
+    with FileLock(run.folder / "run.lock"):  # as a probe does
+        writer.start()
+        while not (run.folder / "use.lock").exists():
+            time.sleep(0.001)
+        assert not entered.is_set()
+    writer.join(30)
+    assert entered.is_set()
+
+
+def test_a_second_writer_is_refused_at_once(store: RunStore) -> None:
+    run = store.create(CONFIG)
+    with run.held():
+        began = time.monotonic()
+        with pytest.raises(RunError, match="is in use"), Run(run.folder).held():
+            pass
+        assert time.monotonic() - began < 1
 
 
 def test_other_folders_are_not_listed(store: RunStore) -> None:
