@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.distortions import KINDS, Kind, distort
+from digitcnn.digits.distortions import _GROUP, KINDS, Kind, _in_groups, distort
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -38,6 +38,21 @@ def test_the_same_generator_draws_the_same_distortions(digits: Tensor) -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
 def test_a_few_images_can_be_distorted(digits: Tensor, count: int) -> None:
     assert len(distort(digits[:count], generator())) == count
+
+
+@pytest.mark.parametrize("count", [1, _GROUP, 2 * _GROUP - 1, 2 * _GROUP, 3 * _GROUP + 1])
+def test_a_small_batch_has_fewer_and_not_smaller_groups(digits: Tensor, count: int) -> None:
+    order, draw = list(range(len(KINDS))), generator()
+    parts = digits[:count].tensor_split(max(1, count // _GROUP))
+    expected = [KINDS[kind](part, draw).clamp(0, 1) for kind, part in enumerate(parts)]
+    assert torch.equal(_in_groups(digits[:count], order, generator()), torch.cat(expected))
+
+
+def test_a_large_batch_has_a_group_of_each_kind(digits: Tensor) -> None:
+    many, draw = digits.repeat(-(-_GROUP * (len(KINDS) + 2) // len(digits)), 1, 1, 1), generator()
+    parts = many.tensor_split(len(KINDS))
+    expected = [kind(part, draw).clamp(0, 1) for kind, part in zip(KINDS, parts, strict=True)]
+    assert torch.equal(_in_groups(many, range(len(KINDS)), generator()), torch.cat(expected))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.strip("_"))

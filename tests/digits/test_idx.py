@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -232,9 +233,17 @@ def test_mnist_is_read_byte_for_byte_as_published(
     assert read_shape(path) == shape
 
 
-def test_a_fault_of_the_file_system_gives_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (OSError(5, "Input/output error"), "digits cannot be listed (Input/output error)"),
+        (OSError(5, "Input/output error", "inner"), "inner cannot be listed (Input/output error)"),
+        (OSError("no more memory"), "digits cannot be listed (no more memory)"),
+    ],
+)
+def test_a_fault_of_the_file_system_gives_one_sentence(error: OSError, what: str) -> None:
     with (
-        pytest.raises(DigitSetError, match=r"cannot be listed \(Input/output error\); check"),
-        explaining(tmp_path / "digits", "listed"),
+        pytest.raises(DigitSetError, match=rf"^{re.escape(what)}; check its permissions\.$"),
+        explaining(Path("digits"), "listed"),
     ):
-        raise OSError(5, "Input/output error")
+        raise error
