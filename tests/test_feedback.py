@@ -186,10 +186,6 @@ for _ in range(100_000):
         ({"strokes": [[math.inf, 0.0]]}, "finite coordinates"),
         ({"strokes": DEEP}, "cannot be stored as JSON"),
         ({"strokes": ["x" * MAX_STROKES_BYTES]}, "fewer strokes"),
-        ({"image": torch.zeros(28, 28)}, "float32"),
-        ({"image": torch.zeros(1, 28, 28, dtype=torch.uint8)}, r"\[1, 28, 28\]"),
-        ({"image": b"\0" * 784}, "uint8 tensor"),
-        ({"now": NOON.replace(tzinfo=None)}, "a time with its zone"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
@@ -255,9 +251,6 @@ def test_pages_cover_the_list_without_gap_or_repeat(filled: FeedbackStore) -> No
         ["s0"],
         [],
     ]
-    for wrong in ({"offset": -1}, {"limit": -1}):
-        with pytest.raises(FeedbackError, match="request 0 or more"):
-            filled.entries(**wrong)
 
 
 def test_a_clock_that_goes_backwards_does_not_change_the_order(store: FeedbackStore) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from dropout_passes import measure
 
-from digitcnn.analysis import stability
 from digitcnn.analysis.predictions import predict
-from digitcnn.analysis.stability import stability_text
+from digitcnn.analysis.stability import STABLE_BELOW, stability_text
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.intervals import percent
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
+from digitcnn.options import MASKS, Masks
 
 Run = tuple[int, str, str]
 
@@ -56,14 +57,14 @@ def commands(tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str])
     return Commands(tmp_path, data_dir, capsys)
 
 
-@pytest.mark.parametrize("masks", stability.MASKS)
-def test_json_and_text_match_the_analysis(commands: Commands, masks: stability.Masks) -> None:
+@pytest.mark.parametrize("masks", MASKS)
+def test_json_and_text_match_the_analysis(commands: Commands, masks: Masks) -> None:
     arguments = ["--digits", "small", "--passes", "4", "--masks", masks]
     result = commands.json(*arguments)
     assert list(result) == ["passes", "masks", "accuracies", "mean", "std", "min", "max"]
     loaded = checkpoint.load(commands.network)
     predictions = predict(loaded.network, Catalog(commands.data).open("small", "test"))
-    expected = stability.measure(loaded.network, predictions, 4, masks=masks, temperature=0.8)
+    expected = measure(loaded.network, predictions, 4, masks=masks, temperature=0.8)
     assert result == expected.to_json()
     _, text, _ = commands.stability(*arguments)
     assert stability_text(expected) in text
@@ -120,7 +121,7 @@ def test_train_measures_stability_at_the_end(commands: Commands) -> None:
     assert status == 0, err
     saved = json.loads((commands.folder / "out" / "mine" / "stability.json").read_text())
     commands.network = commands.folder / "mine.pt"
-    for masks in stability.MASKS:
+    for masks in MASKS:
         result = commands.json("--digits", "small", "--passes", "4", "--masks", masks)
         assert saved[masks].items() >= result.items()
         assert f"mean {percent(result['mean'])}" in out
@@ -151,4 +152,4 @@ def test_the_shipped_model_is_stable_on_mnist(
     result = json.loads(capsys.readouterr().out)
     assert (status, result["passes"]) == (0, checkpoint.load(shipped).details.epochs)
     assert result["mean"] > 0.99
-    assert result["std"] < stability.STABLE_BELOW
+    assert result["std"] < STABLE_BELOW

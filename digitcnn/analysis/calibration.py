@@ -71,19 +71,17 @@ class ReliabilityBin:
 
 
 def reliability(
-    logits: Tensor, labels: Tensor, temperature: float = 1.0, bins: int = BINS
+    logits: Tensor, labels: Tensor, temperature: float = 1.0
 ) -> tuple[ReliabilityBin, ...]:
     """Return accuracy by confidence, the largest probability after ``temperature``.
 
     logits: [N, 10]; labels: [N]. Bins as in ``reliability_of``.
     """
     confidence = torch.softmax(logits.double() / temperature, dim=1).max(dim=1).values
-    return reliability_of(confidence, logits.argmax(dim=1) == labels, bins)
+    return reliability_of(confidence, logits.argmax(dim=1) == labels, BINS)
 
 
-def reliability_of(
-    confidence: Tensor, right: Tensor, bins: int = BINS
-) -> tuple[ReliabilityBin, ...]:
+def reliability_of(confidence: Tensor, right: Tensor, bins: int) -> tuple[ReliabilityBin, ...]:
     """Return accuracy by confidence.
 
     confidence: float64 [N], 0 to 1; right: bool [N]. Bins have equal width and include their upper

@@ -25,11 +25,10 @@ from torch.nn import functional
 
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.errors import ConfigError
 from digitcnn.files import without_nan
 from digitcnn.intervals import percent, wilson_interval
 from digitcnn.network.model import Network
-from digitcnn.options import MASKS, Masks, check_passes
+from digitcnn.options import Masks, check_passes
 
 KINDS = {
     "independent": "independent masks",
@@ -187,41 +186,13 @@ def passes(
     thread's random numbers change. Everything runs on the CPU and takes some 200 bytes per image.
     temperature: divides the logits where probabilities are needed.
 
-    Raises ConfigError for a number of passes outside 1 to 200 or unknown masks, ValueError for
-    predictions without features.
+    Raises ConfigError for a number of passes outside 1 to 200, ValueError for predictions without
+    features.
     """
     check_passes(n)
-    if masks not in MASKS:
-        raise ConfigError(f"The masks are '{masks}'; choose {' or '.join(MASKS)}.")
-    if predictions.features is None:
+    features = predictions.features
+    if features is None:
         raise ValueError("stability needs predictions with features: predict with features=True")
-    return _passes(network, predictions, predictions.features, n, masks, seed, temperature)
-
-
-def measure(
-    network: Network,
-    predictions: Predictions,
-    n: int,
-    *,
-    masks: Masks = "independent",
-    seed: int = 0,
-    temperature: float = 1.0,
-) -> Stability:
-    """Run ``passes`` to the end and return the summary."""
-    *_, last = passes(network, predictions, n, masks=masks, seed=seed, temperature=temperature)
-    assert isinstance(last, Stability)
-    return last
-
-
-def _passes(
-    network: Network,
-    predictions: Predictions,
-    features: Tensor,
-    n: int,
-    masks: Masks,
-    seed: int,
-    temperature: float,
-) -> Iterator[PassResult | Stability]:
     dropout = _Dropout(network, masks, seed)
     labels = predictions.labels.long()
     size = len(labels)
@@ -323,7 +294,7 @@ def _summary(
         bound=0.5 / math.sqrt(size),
         flipped=float(flipped.double().mean()),
         flipped_by_digit=tuple(
-            _share(flipped[labels == digit].tolist()) for digit in range(CLASSES)
+            float(flipped[labels == digit].double().mean()) for digit in range(CLASSES)
         ),
         votes=votes,
         labels=labels,
@@ -331,7 +302,3 @@ def _summary(
         predictive_entropy=predictive,
         mutual_information=mutual,
     )
-
-
-def _share(values: list[bool]) -> float:
-    return sum(values) / len(values) if values else math.nan

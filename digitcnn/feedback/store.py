@@ -23,9 +23,9 @@ from digitcnn.feedback.entry import (
     NewFeedback,
     Score,
     checked_digit,
-    checked_time,
     checked_token,
     hash_of,
+    stored_time,
 )
 from digitcnn.feedback.opening import open_database
 from digitcnn.feedback.table import DECISIVE, ENTRIES, REPLACED
@@ -95,7 +95,7 @@ class FeedbackStore:
         FeedbackError for one that no longer exists.
         """
         digit = checked_digit("true digit", true_digit)
-        changed = {"true_digit": digit, "corrected_at": checked_time(now)}
+        changed = {"true_digit": digit, "corrected_at": stored_time(now)}
         with self._changing(entry_id, visitor) as (connection, this):
             different = _COLUMN.true_digit.is_distinct_from(digit)
             connection.execute(update(ENTRIES).where(this, different).values(**changed))
@@ -188,14 +188,7 @@ class FeedbackStore:
     def entries(
         self, which: FeedbackFilter = EVERYTHING, *, offset: int = 0, limit: int | None = None
     ) -> list[FeedbackEntry]:
-        """Return the entries from ``offset`` on, the newest sketch first, by id and not by clock.
-
-        Raises FeedbackError for a negative offset or limit.
-        """
-        if offset < 0 or (limit is not None and limit < 0):
-            raise FeedbackError(
-                f"{limit} entries from number {offset} on were requested; request 0 or more."
-            )
+        """Return the entries from ``offset`` on, the newest sketch (by id) first."""
         columns = [column for column in _COLUMN if column.name not in ("probabilities", "strokes")]
         query = select(*columns).where(*_conditions(which)).order_by(_COLUMN.id.desc())
         return [_entry(row) for row in self._select(query.offset(offset).limit(limit))]

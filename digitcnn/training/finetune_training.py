@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from digitcnn.digits.augment import Augmentation
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.errors import ConfigError, TrainingError
+from digitcnn.errors import TrainingError
 from digitcnn.network.device import Compute
 from digitcnn.network.model import Network
 from digitcnn.training.events import StepProgress
@@ -34,8 +34,6 @@ class FineTuningConfig:
     share: of the fine-tuned weights in the result, the rest being the old ones. A mixture keeps
     most of what was learned and loses little of what was known (Wortsman et al. 2022, Robust
     fine-tuning of zero-shot models, arXiv 2109.01903).
-
-    Raises ConfigError where nothing would be learned or mixed.
     """
 
     epochs: int = 2
@@ -45,19 +43,6 @@ class FineTuningConfig:
     originals: int = 6_000
     seed: int = 0
     share: float = 0.5
-
-    def __post_init__(self) -> None:
-        sketches = round(self.batch_size * self.sketch_share)
-        if min(self.epochs, self.originals, sketches) < 1 or not 0 < sketches < self.batch_size:
-            raise ConfigError(
-                f"Fine-tuning for {self.epochs} epochs on {self.originals} images with {sketches} "
-                f"sketches in a batch of {self.batch_size} mixes nothing; use at least 1 of each."
-            )
-        if not self.learning_rate > 0 or not 0 < self.share <= 1:
-            raise ConfigError(
-                f"The learning rate of the fine-tuning is {self.learning_rate}, its share "
-                f"{self.share}; use a rate above 0 and a share up to 1."
-            )
 
 
 def fine_tune_network(

@@ -87,7 +87,7 @@ class Series:
 class Box:
     """A box plot of ``values`` with one marker per value: quartiles, whiskers to 1.5 box heights.
 
-    at: its place on the horizontal axis. note: shown on the box. notes: shown on the markers.
+    at: its place on the horizontal axis. notes: shown on the markers.
     """
 
     name: str
@@ -95,7 +95,6 @@ class Box:
     at: float
     colour: int = 1
     marker: Marker = "circle"
-    note: str = ""
     notes: Sequence[str] = ()
 
 
@@ -142,14 +141,13 @@ def linear_axis(
     *,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     span: float = 0.0,
-    exact: bool = False,
     intervals: int = 5,
 ) -> Axis:
     """Return an axis with round ticks (steps of 1, 2, 2.5 or 5 times a power of ten) over values.
 
     bounds: the axis never exceeds them. span: the axis covers at least this much, so that noise
-    does not look large. exact: the axis ends at the extreme values instead of at ticks.
-    intervals: the most between the ends. Values that cannot be drawn are ignored.
+    does not look large. intervals: the most between the ends. Values that cannot be drawn are
+    ignored.
     """
     drawn = [value for value in values if _drawable(value)]
     low, high = min(drawn, default=0.0), max(drawn, default=1.0)
@@ -164,8 +162,7 @@ def linear_axis(
         m * power for m in (1, 2, 2.5, 5, 10) if m * power * intervals >= 0.999 * (high - low)
     )
     numbers = range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
-    ends = (low, high) if exact else (numbers[0] * step, numbers[-1] * step)
-    ends = (max(ends[0], bounds[0]), min(ends[1], bounds[1]))
+    ends = (max(numbers[0] * step, bounds[0]), min(numbers[-1] * step, bounds[1]))
     decimals = next(d for d in range(16) if abs(round(step * 10**d) - step * 10**d) < 1e-6)
     slack = 1e-6 * step
     ticks = [n * step for n in numbers if ends[0] - slack <= n * step <= ends[1] + slack]
@@ -184,10 +181,10 @@ def log_axis(label: str, values: Iterable[float]) -> Axis:
     return Axis(label, low, high, [(tick, f"{tick:g}") for tick in inside], logarithmic=True)
 
 
-def count_axis(label: str, last: int, intervals: int = 8) -> Axis:
+def count_axis(label: str, last: int) -> Axis:
     """Return an axis for whole numbers from 1 to ``last``, such as epochs or passes."""
     last = max(last, 1)
-    step = max(1, math.ceil(last / intervals))
+    step = max(1, math.ceil(last / 8))
     ticks = list(range(step, last + 1, step))
     if ticks[0] > 1 and (ticks[0] - 1) / last > 1 / 20:
         ticks.insert(0, 1)
@@ -348,13 +345,7 @@ def _box(box: Box, place: Callable[[Point], Point], room: float) -> dict[str, ob
         }
         for index, value in enumerate(box.values)
     ]
-    return {
-        "box": box,
-        "middle": middle,
-        "half": half,
-        "heights": heights,
-        "dots": dots,
-    }
+    return {"box": box, "middle": middle, "half": half, "heights": heights, "dots": dots}
 
 
 def _description(series: Sequence[Series], boxes: Sequence[Box], x: Axis) -> str:

@@ -15,6 +15,7 @@ from digitcnn.analysis.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability,
+    reliability_of,
 )
 
 
@@ -61,17 +62,17 @@ def test_the_reliability_table_agrees_with_scikit_learn() -> None:
     labels = torch.randint(10, (4000,), generator=generator)
     logits = torch.randn(4000, 10, generator=generator)
     logits[torch.arange(4000), labels] += 2
-    table = reliability(logits, labels, temperature=0.6, bins=10)
+    table = reliability(logits, labels, temperature=0.6)
     probabilities = torch.softmax(logits.double() / 0.6, 1)
     confidence, answers = probabilities.max(1)
     accuracies, confidences = calibration_curve(
-        (answers == labels).numpy(), confidence.numpy(), n_bins=10
+        (answers == labels).numpy(), confidence.numpy(), n_bins=15
     )
     filled = [row for row in table if row.count]
     np.testing.assert_allclose([row.accuracy for row in filled], accuracies, atol=1e-12)
     np.testing.assert_allclose([row.confidence for row in filled], confidences, atol=1e-12)
     assert sum(row.count for row in table) == 4000
-    assert [row.high for row in table] == pytest.approx([i / 10 for i in range(1, 11)])
+    assert [row.high for row in table] == pytest.approx([i / 15 for i in range(1, 16)])
 
 
 def test_a_confidence_of_exactly_one_belongs_to_the_last_bin() -> None:
@@ -86,10 +87,8 @@ def test_a_confidence_of_exactly_one_belongs_to_the_last_bin() -> None:
 
 
 def test_an_edge_belongs_to_the_bin_below_and_an_empty_bin_is_undefined() -> None:
-    # Two equal logits far above the others: a confidence of exactly one half.
-    logits = torch.full((1, 10), -1e4)
-    logits[0, :2] = 0
-    table = reliability(logits, torch.tensor([0]), bins=2)
+    half = torch.tensor([0.5], dtype=torch.float64)
+    table = reliability_of(half, torch.tensor([True]), bins=2)
     assert [row.count for row in table] == [1, 0]
     assert (table[0].confidence, table[0].accuracy) == (0.5, 1.0)
     assert math.isnan(table[1].accuracy)

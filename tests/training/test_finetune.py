@@ -19,7 +19,6 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.idx import write_idx
 from digitcnn.errors import (
-    ConfigError,
     DigitSetError,
     FeedbackError,
     TrainingError,
@@ -243,16 +242,6 @@ def test_every_sketch_comes_once_before_any_comes_again(sketches: Sketches, cpu:
     assert len(set(originals[:120])) == 120
     few = MixedBatches(training, sketches.take(range(12)), config, cpu.device, generator)
     assert (few.sketches_per_batch, few.originals_per_batch) == (12, 38)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("epochs", 0), ("sketch_share", 1.0), ("sketch_share", 0.0), ("batch_size", 1),
-     ("originals", 0), ("learning_rate", 0.0), ("share", 0.0), ("share", 1.1)],
-)  # fmt: skip
-def test_settings_that_mix_nothing_are_refused(setting: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=r"[Ff]ine-tuning"):
-        dataclasses.replace(QUICK, **{setting: value})
 
 
 def test_diverging_loss_raises_a_training_error(

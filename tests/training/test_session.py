@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from dropout_passes import measure
 
-from digitcnn.analysis import stability
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog
@@ -24,7 +24,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.original_images import original_images
-from digitcnn.options import FIGURES
+from digitcnn.options import FIGURES, MASKS
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, TrainingEvent
 from digitcnn.training.post_training import other_test_set
@@ -115,10 +115,8 @@ def test_finished_run_has_nine_figures_passes_and_metrics_of_the_other_set(trial
     emnist = trial.catalog.open("emnist-digits", "test")
     predictions = predict(loaded.network, emnist, digest=loaded.digest)
     kept = read(run.folder / "stability.json")
-    for masks in stability.MASKS:
-        found = stability.measure(
-            loaded.network, predictions, 3, masks=masks, temperature=loaded.temperature
-        )
+    for masks in MASKS:
+        found = measure(loaded.network, predictions, 3, masks=masks, temperature=loaded.temperature)
         assert kept[masks].items() >= found.to_json().items()
         assert (kept[masks]["digits"], kept[masks]["n"]) == ("emnist-digits", 60)
     log = (run.folder / "log.txt").read_text()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from dropout_passes import measure
 
-from digitcnn.analysis import stability
 from digitcnn.analysis.stability import Stability
 from digitcnn.cli import main
 from digitcnn.digits import synthetic
@@ -71,7 +71,7 @@ def measured(workspace: Workspace, masks: Masks) -> Stability:
     """The analysis of five passes over ``few``."""
     loaded = workspace.checkpoints.get("net")
     predictions = workspace.predict(loaded, workspace.catalog.open("few", "test"), features=True)
-    return stability.measure(loaded.network, predictions, 5, masks=masks, temperature=0.8)
+    return measure(loaded.network, predictions, 5, masks=masks, temperature=0.8)
 
 
 def rows(html: str) -> list[list[str]]:

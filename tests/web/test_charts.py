@@ -70,9 +70,6 @@ def test_an_axis_stays_within_its_bounds_and_covers_its_span() -> None:
         axis = linear_axis("Accuracy (%)", [value], bounds=(0, 100), span=0.2)
         assert 0 <= axis.low <= value <= axis.high <= 100
         assert axis.high - axis.low >= 0.2 - 1e-9
-    exact = linear_axis("Step", [0, 940], exact=True)
-    assert (exact.low, exact.high) == (0, 940)
-    assert [tick for tick, _ in exact.ticks] == [0, 200, 400, 600, 800]
 
 
 def test_a_logarithmic_axis_has_ticks_at_one_and_three() -> None:
@@ -94,7 +91,7 @@ def test_a_count_axis_shows_whole_numbers_that_do_not_overlap() -> None:
         "10",
         "12",
     ]
-    assert [text for _, text in count_axis("Pass", 100, 10).ticks][:2] == ["1", "10"]
+    assert [text for _, text in count_axis("Pass", 100).ticks][:2] == ["1", "13"]
 
 
 def test_points_are_where_their_values_are() -> None:
@@ -166,7 +163,7 @@ def test_an_empty_chart_has_a_placeholder() -> None:
 def test_every_text_is_escaped() -> None:
     evil = "<b>&\"'"
     series = Series(name=evil, points=[(1, 1)], marker="diamond", notes=[evil])
-    boxes = [Box(name=evil, values=[1.0], at=1, note=evil, notes=[evil])]
+    boxes = [Box(name=evil, values=[1.0], at=1, notes=[evil])]
     axis = Axis(evil, 0, 2, [(1, evil)])
     svg = chart(evil, axis, axis, [series, series], boxes, empty=evil)
     assert "<b>" not in svg
