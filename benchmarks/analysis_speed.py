@@ -27,7 +27,7 @@ from benchmarks.measuring import conditions, in_turn, lay_for_torchvision, repea
 from digitcnn.analysis import figures
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import predict
-from digitcnn.analysis.stability import measure
+from digitcnn.analysis.stability import passes
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import SHIPPED_FILE, data_folder
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "plain": lambda: (
                 32 * seconds(lambda: full_passes(network, stable.images, stable.labels.long(), 1))
             ),
-            "ours": lambda: seconds(lambda: measure(network, predictions, 32)),
+            "ours": lambda: seconds(lambda: list(passes(network, predictions, 32))),
         },
         1,
     )
