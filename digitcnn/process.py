@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
+from threadpoolctl import ThreadpoolController
+
 # Parameters of glibc's mallopt.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 
@@ -59,6 +61,23 @@ def share_cores() -> None:
     slower alone: by 2% with this number.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
+
+@functools.cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Let PyTorch compute on one core within the block; other threads of the process keep theirs.
+
+    For one sketch at a time: a second thread makes the forward pass no faster, but takes half as
+    much processor time again, and beside a training both wait for each other. PyTorch's own
+    ``set_num_threads`` would also apply to threads that start meanwhile, such as a training's.
+    """
+    with _openmp().limit(limits=1):
+        yield
 
 
 @contextmanager

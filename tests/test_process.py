@@ -1,13 +1,18 @@
-"""Freed memory is reused by the next step; one of several processes ends at once."""
+"""Freed memory is reused by the next step; a process ends at once; sketches are read on one core."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
+from threadpoolctl import ThreadpoolController
+
+from digitcnn.process import on_one_core
 
 if sys.platform != "linux":
     pytest.skip("glibc is Linux's", allow_module_level=True)
@@ -53,6 +58,25 @@ def measured(program: str) -> float:
         check=True,
     )
     return float(done.stdout)
+
+
+def two_cores() -> None:
+    """Let PyTorch use two in this thread, as in the app; the tests have one."""
+    torch.get_num_threads()  # else a first computation would apply the tests' number
+    ThreadpoolController().limit(limits=2, user_api="openmp")
+
+
+def test_one_core_is_a_limit_of_the_calling_thread_within_the_block() -> None:
+    with ThreadPoolExecutor(1) as caller, ThreadPoolExecutor(1) as other:
+        for thread in (caller, other):
+            thread.submit(two_cores).result()
+
+        def threads_within() -> tuple[int, int]:
+            with on_one_core():
+                return torch.get_num_threads(), other.submit(torch.get_num_threads).result()
+
+        assert caller.submit(threads_within).result() == (1, 2)
+        assert caller.submit(torch.get_num_threads).result() == 2
 
 
 @pytest.mark.parametrize(("kept", "least", "most"), [(True, 0, 0.1), (False, 0.5, 1.1)])

@@ -37,6 +37,7 @@ from digitcnn.digits.ink import Ink
 from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
 from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
+from digitcnn.process import on_one_core
 from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.models import Models
@@ -223,7 +224,8 @@ def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
         if not isinstance(payload, dict):
             return {"error": "The pad sent an invalid sketch; reload the page."}
         try:
-            return handler(payload)
+            with on_one_core():
+                return handler(payload)
         except DigitCNNError as error:
             return {"error": str(error)}
         except Exception:

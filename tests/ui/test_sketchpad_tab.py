@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from sample_networks import random_detector
+from threadpoolctl import ThreadpoolController
 
 from digitcnn.errors import CheckpointError, DigitCNNError, FeedbackError, SketchError
 from digitcnn.network.checkpoint import Checkpoint, save
@@ -224,3 +225,10 @@ def test_errors_are_sentences_and_unexpected_ones_are_logged(
     reply = broken(DRAWN)
     assert "secret" not in reply["error"]
     assert "the secret inside" in caplog.text
+
+
+def test_the_page_s_calls_compute_on_one_core() -> None:
+    threads = sketchpad_tab.replying(lambda _: {"threads": torch.get_num_threads()})
+    torch.get_num_threads()
+    with ThreadpoolController().limit(limits=2, user_api="openmp"):
+        assert threads({}) == {"threads": 1}

@@ -54,17 +54,17 @@ export function createCanvas(canvas, { strokes, image = () => null, onStart, onE
 
   /**
    * Beyond the edge the pen follows it: a circle that leaves the pad stays closed.
-   * @param {PointerEvent} event
-   * @returns {Point}
+   * @param {PointerEvent[]} events
+   * @returns {Point[]}
    */
-  function place(event) {
+  function places(events) {
     const box = canvas.getBoundingClientRect();
     /** @param {number} value */
     const inside = (value) => Math.min(1, Math.max(0, value));
-    return [
-      inside((event.clientX - box.left) / box.width),
-      inside((event.clientY - box.top) / box.height),
-    ];
+    return events.map(({ clientX, clientY }) => [
+      inside((clientX - box.left) / box.width),
+      inside((clientY - box.top) / box.height),
+    ]);
   }
 
   /** Ends the stroke that is being drawn. */
@@ -79,12 +79,12 @@ export function createCanvas(canvas, { strokes, image = () => null, onStart, onE
     event.preventDefault();
     pointer = event.pointerId;
     canvas.setPointerCapture(pointer);
-    onStart(place(event));
+    onStart(places([event])[0]);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    onExtend((events.length ? events : [event]).map(place));
+    onExtend(places(events.length ? events : [event]));
   });
   /** @param {PointerEvent} event */
   const onEnd = (event) => {

@@ -40,7 +40,12 @@ export const labelText = (label) =>
 export const largest = (shares) => shares.indexOf(Math.max(...shares));
 
 /** @param {string} base64 */
-export const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+export function bytesOf(base64) {
+  const letters = atob(base64);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i += 1) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
 
 /**
  * Saves a file that the app sent as base64.
@@ -64,9 +69,8 @@ export function drawGrey(canvas, pixels) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (!pixels) return;
   const image = context.createImageData(canvas.width, canvas.height);
-  for (let i = 0; i < pixels.length; i += 1) {
-    image.data.set([pixels[i], pixels[i], pixels[i], 255], 4 * i);
-  }
+  image.data.fill(255);
+  for (let i = 0; i < pixels.length; i += 1) image.data.fill(pixels[i], 4 * i, 4 * i + 3);
   context.putImageData(image, 0, 0);
 }
 

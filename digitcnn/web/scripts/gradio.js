@@ -10,9 +10,13 @@ const page = window;
 /** @typedef {{ base: string, session: string }} Place the app's address and the page's session */
 /** @type {(place: Place) => void} */
 let setPlace;
+let isPlaced = false;
 /** The address and session of Gradio's first requests, known from no other source. */
 const place = new Promise((/** @type {(place: Place) => void} */ resolve) => {
-  setPlace = resolve;
+  setPlace = (found) => {
+    isPlaced = true;
+    resolve(found);
+  };
 });
 const PATIENCE = 5000; // milliseconds for these; without them calls have a session of their own
 let waits = false; // for these
@@ -62,7 +66,7 @@ export function watchGradio(connection, mayReload) {
     const { origin, pathname } = new URL(address, location.href);
     const route = /\/gradio_api\/(\w+)/.exec(pathname)?.[1];
     if (origin !== location.origin || !route) return plain(input, init);
-    const named = /session_hash\W+(\w+)/.exec(`${address} ${init?.body}`);
+    const named = isPlaced ? null : /session_hash\W+(\w+)/.exec(`${address} ${init?.body}`);
     if (named) setPlace({ base: address.split("/gradio_api/")[0], session: named[1] });
     if (embedded) {
       const given = init?.headers ?? (input instanceof Request ? input.headers : undefined);

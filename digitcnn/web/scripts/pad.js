@@ -29,8 +29,9 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
 /** @typedef {import("./prediction.js").Prediction} Prediction */
 
 /**
- * One digit that was read. content: how calls send it.
- * @typedef {Prediction & { content: object }} Part
+ * One digit that was read. content: how calls send it; null for the
+ * sketch's own strokes, of which the newest are sent.
+ * @typedef {Prediction & { content: object | null }} Part
  */
 
 // done: feedback was given, so the next stroke starts a new sketch; so does one on an example, which
@@ -244,7 +245,7 @@ function startPad(root) {
         calibrated: reply.calibrated,
         pixels: bytesOf(part.seen),
         // A drawing is kept as strokes; a picture is sent once, and never again for the panels.
-        content: reply.parts || sketch.picture ? { seen: part.seen } : wholeSketch(),
+        content: reply.parts || sketch.picture ? { seen: part.seen } : null,
       })),
       isBlank() ? undefined : reply.reason ? "Not one row of digits" : "No prediction",
     );
@@ -375,7 +376,7 @@ function startPad(root) {
     const corrects = given.has(name);
     let waited = false;
     const model = modelName();
-    const payload = { model, ...part.content, visitor, sketch: name };
+    const payload = { model, ...(part.content ?? wholeSketch()), visitor, sketch: name };
     const reply = await connection.deliver(
       "give_feedback",
       { ...payload, digit: label === NONE ? null : label },

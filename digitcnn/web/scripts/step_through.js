@@ -2,7 +2,7 @@
 // what goes into every layer; the arithmetic between is done here, in conv_steps.js.
 
 import { dot, floatsOf, kernelOf, stepsAt, windowAt } from "./conv_steps.js";
-import { DIGITS, find, largest, make, onThemeChange } from "./dom.js";
+import { DIGITS, drawGrey, find, largest, make, onThemeChange } from "./dom.js";
 import { connection } from "./page_state.js";
 import { registerPanel } from "./panels.js";
 
@@ -28,22 +28,24 @@ const weightsOf = ({ blocks, weights, bias }) => ({
 
 /** @param {HTMLTableElement} table @param {ArrayLike<number>} numbers @param {number} size */
 function fillTable(table, numbers, size) {
-  table.replaceChildren(
-    ...Array.from({ length: size }, (_, row) => {
-      const line = make("tr");
-      for (let i = row * size; i < (row + 1) * size; i += 1) {
-        const cell = make("td", "", text(numbers[i]));
-        cell.classList.toggle("negative", numbers[i] < 0);
-        line.append(cell);
-      }
-      return line;
-    }),
-  );
+  if (table.rows.length !== size) {
+    table.replaceChildren();
+    for (let i = 0; i < size * size; i += 1) {
+      (i % size === 0 ? table.insertRow() : table.rows[table.rows.length - 1]).insertCell();
+    }
+  }
+  for (const [i, cell] of table.querySelectorAll("td").entries()) {
+    cell.textContent = text(numbers[i]);
+    cell.classList.toggle("negative", numbers[i] < 0);
+  }
 }
 
 /** @param {HTMLElement} root */
 export function startStepThrough(root) {
   const canvas = find(root, ".place");
+  const image = make("canvas");
+  [image.width, image.height] = [SIDE, SIDE];
+  let frameColour = ""; // until it is read: that takes milliseconds after a change of the page
   const none = find(root, ".none");
   const layers = [find(root, ".first"), find(root, ".second")];
   const bars = DIGITS.map((digit) => {
@@ -67,13 +69,15 @@ export function startStepThrough(root) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!steps || !known) return;
     const [low, high] = [Math.min(...steps.input), Math.max(...steps.input)];
-    steps.input.forEach((value, i) => {
-      const grey = Math.round((255 * (value - low)) / (high - low || 1));
-      context.fillStyle = `rgb(${grey}, ${grey}, ${grey})`;
-      context.fillRect((i % SIDE) * size, Math.floor(i / SIDE) * size, size, size);
-    });
+    drawGrey(
+      image,
+      steps.input.map((value) => Math.round((255 * (value - low)) / (high - low || 1))),
+    );
+    context.imageSmoothingEnabled = false;
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
     const { size: kernel, padding } = known.weights.blocks[0];
-    context.strokeStyle = getComputedStyle(root).getPropertyValue("--against");
+    frameColour ||= getComputedStyle(root).getPropertyValue("--against");
+    context.strokeStyle = frameColour;
     context.lineWidth = 2.5;
     context.strokeRect(
       (column - padding) * size,
@@ -256,5 +260,8 @@ export function startStepThrough(root) {
       showPlace();
     });
   });
-  onThemeChange(paint);
+  onThemeChange(() => {
+    frameColour = "";
+    paint();
+  });
 }
