@@ -90,12 +90,13 @@ def pieces_of_strokes(strokes: Sequence[Sequence[Sequence[float]]], width: float
 
     strokes, width: as ``from_strokes`` takes them. Raises SketchError for unusable strokes.
     """
-    from_strokes(strokes, width)  # validates them
+    whole = from_strokes(strokes, width)
     ends = [(np.min(stroke, axis=0), np.max(stroke, axis=0)) for stroke in strokes]
     boxes = [np.concatenate([low - width / 2, high + width / 2]) for low, high in ends]
 
     def frame(chosen: Sequence[int]) -> Tensor:
-        image = from_strokes([strokes[index] for index in chosen], width)
+        one_digit = len(chosen) == len(strokes)
+        image = whole if one_digit else from_strokes([strokes[i] for i in chosen], width)
         assert image is not None  # no stroke is empty
         return image
 
