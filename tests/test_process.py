@@ -1,4 +1,4 @@
-"""Freed memory is reused by the next step; a process ends at once; sketches are read on one core."""
+"""Freed memory is reused; one of several processes ends at once; a sketch takes one core."""
 
 from __future__ import annotations
 
