@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, fields
 from typing import Any
 
+from digitcnn.analysis.settings_text import value_text
 from digitcnn.digits.names import set_names
 from digitcnn.errors import ConfigError
 from digitcnn.options import NETWORKS, check_passes
@@ -49,7 +50,8 @@ class TrainingConfig:
         low, high = RANGES["learning_rate"]
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
             raise ConfigError(
-                f"The learning rate is {rate}; choose one from {low:g} to {high:g}.",
+                f"The learning rate is {rate}; choose one from {value_text(low)} to "
+                f"{value_text(high)}.",
                 field="learning-rate",
             )
         for name in ("augmentation", "dropout"):

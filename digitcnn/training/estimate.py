@@ -1,4 +1,4 @@
-"""Estimate how long a training will take, from a short trial on this device."""
+"""How fast this device trains: measured by a short trial, and by every training after it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,32 @@ from collections.abc import Callable
 
 import torch
 
-from digitcnn.digits.digit_set import CLASSES, HELD_OUT_SHARE, SIDE, DigitSet
+from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.network.device import Compute
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import StepProgress
-from digitcnn.training.loop import STATISTICS_IMAGES, train
+from digitcnn.training.loop import train
+from digitcnn.training.view import TrainingView
 
-# An image that is only evaluated costs about a third of one that is trained on: the backward pass
-# multiplies twice as much as the forward pass.
-FORWARD_SHARE = 1 / 3
 TRIAL_STEPS = 3
 
 
 class Stopwatch:
-    """Training speed by batch size and network, each measured once per process and device."""
+    """Training speed by device, batch size, augmentation and network."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rates: dict[tuple[str, int, bool, str], float] = {}
 
-    def seconds(
+    def images_per_second(
         self,
         config: TrainingConfig,
-        training_file: int,
         compute: Compute,
         *,
         may_try: bool = True,
         undisturbed: Callable[[], bool] = lambda: True,
     ) -> float | None:
-        """Return the seconds for ``config`` on a training file of ``training_file`` images.
+        """Return the speed of training with ``config``.
 
         The first call for a batch size trains a few steps on noise, about a second of work, one
         call at a time.
@@ -44,24 +41,8 @@ class Stopwatch:
         undisturbed: whether nothing else is training; the result of a disturbed trial is dropped,
         and None is returned.
         """
-        held_out = max(1, training_file // HELD_OUT_SHARE)
-        images = config.train_images or max(1, training_file - held_out)
-        evaluated = min(images, STATISTICS_IMAGES) + held_out
-        rate = self._images_per_second(config, compute, may_try, undisturbed)
-        if rate is None:
-            return None
-        return config.epochs * (images + FORWARD_SHARE * evaluated) / rate
-
-    def _images_per_second(
-        self,
-        config: TrainingConfig,
-        compute: Compute,
-        may_try: bool,
-        undisturbed: Callable[[], bool],
-    ) -> float | None:
-        # The speed hardly changes within a factor of two of the batch size.
-        batch_size = 1 << (config.batch_size - 1).bit_length()
-        key = (str(compute), batch_size, config.augmentation, config.network)
+        batch_size = _rounded(config.batch_size)
+        key = _key(config, str(compute))
         if key in self._rates or not may_try:
             return self._rates.get(key)
         with self._lock:
@@ -71,6 +52,20 @@ class Stopwatch:
                 if undisturbed():
                     self._rates[key] = rate
             return self._rates.get(key)
+
+    def learn(self, view: TrainingView) -> None:
+        """Take the speed of a training, which says more than a trial of a few steps."""
+        if view.config is not None and view.progress is not None:
+            self._rates[_key(view.config, view.compute)] = view.progress.images_per_second
+
+
+def _rounded(batch_size: int) -> int:
+    """Return the next power of two: within a factor of two the speed hardly changes."""
+    return 1 << (batch_size - 1).bit_length()
+
+
+def _key(config: TrainingConfig, compute: str) -> tuple[str, int, bool, str]:
+    return compute, _rounded(config.batch_size), config.augmentation, config.network
 
 
 def _trial(config: TrainingConfig, compute: Compute) -> float:

@@ -30,7 +30,7 @@ class StepProgress:
 
     epoch, step: counted from 1; ``step`` runs over the whole training, to ``steps``.
     losses: the training loss (mean cross-entropy, nats) of each step since the last event.
-    images_per_second, seconds_left: measured in this process.
+    images_per_second: of the steps alone; seconds_left: with the evaluation after each epoch.
     """
 
     epoch: int
@@ -102,9 +102,13 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class Phase:
-    """Work other than training steps begins; ``text`` is for people."""
+    """Work other than training steps begins.
+
+    text: for people; what follows a comma changes within a phase. done: its share so far, 0 to 1.
+    """
 
     text: str
+    done: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from digitcnn.network.device import Compute
 from digitcnn.training.background import BackgroundJob, ExclusiveLock
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochResult, TrainingEvent
+from digitcnn.training.remaining import remaining
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RUNNING
+from digitcnn.training.run_work import RunWork
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
 from digitcnn.training.view import TrainingView
@@ -104,9 +106,12 @@ class TrainingJob(BackgroundJob[TrainingView]):
                 self._view = replace(change(self._view), version=version)
 
     def _after(self, view: TrainingView, event: TrainingEvent) -> TrainingView:
-        after = view.after(event)
-        if after.phase != view.phase:
-            after = replace(after, phase_started=datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        # An event that makes the time left longer must not make the bar shorter.
+        after = replace(view.after(event), least_share=remaining(view, now)[0])
+        # "drawing figures, 2 of 9" is still the phase of "drawing figures, 1 of 9".
+        if after.phase.partition(",")[0] != view.phase.partition(",")[0]:
+            after = replace(after, phase_started=now)
         return after
 
     def _running_text(self, view: TrainingView, since: str) -> str:
@@ -124,6 +129,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
             started=datetime.now(timezone.utc),
             phase="starting",
             history=history,
+            work=RunWork.of(config, run.record().post_training, self._catalog),
         )
         training = partial(
             run_training,

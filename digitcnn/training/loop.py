@@ -24,6 +24,7 @@ from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgre
 from digitcnn.training.samples import samples_of
 from digitcnn.training.step import (
     AUGMENTATIONS,
+    STATISTICS_IMAGES,
     WEIGHT_DECAY,
     ProgressMeter,
     TrainingStep,
@@ -32,8 +33,6 @@ from digitcnn.training.step import (
     learning_rate_at,
 )
 
-# Images for the batch-norm statistics of the averaged network.
-STATISTICS_IMAGES = 5000
 # Images at a time at an epoch's end, which then takes no more memory than a step.
 EVALUATION_BATCH = 250
 
@@ -124,11 +123,13 @@ class _Trainer:
             self.steps_per_epoch,
             self.batch_size,
             first=len(self.history) * self.steps_per_epoch,
+            evaluated=min(len(training), STATISTICS_IMAGES) + len(held_out),
         )
 
     def run_epoch(self, epoch: int, stopped: Callable[[], bool]) -> Iterator[StepProgress]:
         self.network.train()
         self.epoch_started = time.monotonic()
+        self.meter.start_epoch()
         self.generator.manual_seed(_epoch_seed(self.config.seed, epoch))
         order = self.processes.same(
             torch.randperm(len(self.images), device=self.images.device, generator=self.generator)

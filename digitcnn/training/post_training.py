@@ -147,7 +147,8 @@ class PostTraining:
         names = [name for name in FIGURES if measured or name != STABILITY_FIGURE]
         for number, name in enumerate(names, 1):
             self._check_stopped()
-            yield Phase(f"drawing figures, {number} of {len(names)}")
+            done = (number - 1) / len(names)
+            yield Phase(f"drawing figures, {number} of {len(names)}", done)
             try:
                 figures.save(name, self.findings, self.run.folder / "figures")
             except CapabilityError as error:

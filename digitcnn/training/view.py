@@ -17,6 +17,7 @@ from digitcnn.training.events import (
 )
 from digitcnn.training.replay import TrainingReplay
 from digitcnn.training.run_record import RUNNING
+from digitcnn.training.run_work import RunWork
 from digitcnn.training.samples import Samples
 
 # A chart has no more pixels.
@@ -59,6 +60,8 @@ class TrainingView(BackgroundView):
     samples: held-out images with their predictions after the last epoch that this process trained.
     keeps_replay: whether to store the networks. replay: those after the epochs that this process
     trained.
+    phase_done: the share of the phase that was done when its text last changed.
+    work: what the run consists of, to tell how much is left; least_share: what was done before.
     ended: how the run ended; None before that.
     """
 
@@ -72,6 +75,9 @@ class TrainingView(BackgroundView):
     samples: Samples = field(default_factory=Samples)
     keeps_replay: bool = True
     replay: TrainingReplay = field(default_factory=TrainingReplay)
+    work: RunWork = field(default_factory=RunWork)
+    phase_done: float = 0.0
+    least_share: float = 0.0
     ended: RunEnd | None = None
 
     def after(self, event: TrainingEvent) -> TrainingView:
@@ -98,8 +104,8 @@ class TrainingView(BackgroundView):
                     return view
                 replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged, network)
                 return replace(view, replay=replay)
-            case Phase(text=text):
-                return replace(self, phase=text)
+            case Phase():
+                return replace(self, phase=event.text, phase_done=event.done)
             case RunEnd():
                 return replace(
                     self, state=event.state, message=event.message, ended=event, stopping=False

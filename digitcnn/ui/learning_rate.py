@@ -6,6 +6,7 @@ import math
 
 import gradio as gr
 
+from digitcnn.analysis.settings_text import value_text
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -30,7 +31,7 @@ def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
     template = render(
         "train/learning_rate.html",
         exponents={name: math.log10(number) for name, number in numbers.items()},
-        **{name: f"{number:g}" for name, number in numbers.items()},
+        **{name: value_text(number) for name, number in numbers.items()},
     )
     return gr.HTML(
         rate,

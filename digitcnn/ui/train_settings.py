@@ -13,11 +13,11 @@ from digitcnn.digits.names import set_names
 from digitcnn.errors import ConfigError
 from digitcnn.network import device as devices
 from digitcnn.options import DEVICES, NETWORKS
-from digitcnn.training.config import RANGES, TrainingConfig
+from digitcnn.training.config import RANGES, PostTrainingConfig, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
-from digitcnn.training.remaining import AFTER_SECONDS, REFERENCE
+from digitcnn.training.run_work import RunWork
 from digitcnn.ui.learning_rate import learning_rate_slider
-from digitcnn.ui.wording import duration, rough_duration
+from digitcnn.ui.wording import rough_duration
 from digitcnn.workspace import Workspace
 
 # Epochs, batch size and training images of a first try.
@@ -72,7 +72,7 @@ class TrainingSettings:
             training_sets(self._workspace),
             value=[default_set(self._workspace)],
             label="Digit sets",
-            info="Images to train on, of several sets in proportion to their sizes",
+            info="Images to train on; of two sets, the larger one gives more",
             elem_id="train-digits",
         )
         self.download = gr.Button(
@@ -188,13 +188,11 @@ def default_set(workspace: Workspace) -> str:
     return "mnist" if mnist.present or mnist.problem is not None else "synthetic"
 
 
-def quick(config: TrainingConfig, images: int) -> TrainingConfig:
-    """Return the settings of a first try: a minute or two on two cores.
-
-    images: of the training files; where they are few, all are used.
-    """
+def quick(config: TrainingConfig, workspace: Workspace) -> TrainingConfig:
+    """Return the settings of a first try, a minute on two cores; few images are all used."""
     epochs, batch_size, most = QUICK
-    few = most if images - max(1, images // HELD_OUT_SHARE) > most else None
+    files = [workspace.catalog.entry(name, "train").n or 0 for name in set_names(config.digits)]
+    few = most if sum(count - max(1, count // HELD_OUT_SHARE) for count in files) > most else None
     return dataclasses.replace(config, epochs=epochs, batch_size=batch_size, train_images=few)
 
 
@@ -225,61 +223,46 @@ class Devices:
 
 
 class TimeEstimate:
-    """How long a training with the chosen settings would take, as a sentence in Markdown."""
+    """How long a quick training and one with the chosen settings would take, in all."""
 
     def __init__(self, workspace: Workspace, computes: Devices) -> None:
         self._workspace, self._computes = workspace, computes
         self._stopwatch = Stopwatch()
 
-    def durations(self, config: TrainingConfig, device: str) -> list[str]:
-        """Return how long a quick and this training take, from what is measured; else empty."""
-        compute = self._computes.get(device)
-        entries = [
-            self._workspace.catalog.entry(name, "train") for name in set_names(config.digits)
-        ]
-        images = sum(entry.n or 0 for entry in entries)
-        texts = []
-        for each in (quick(config, images), config):
-            seconds = None
-            if images and self._workspace.job.exclusive.free:
-                # Of the same batch size, so that no other trial is needed.
-                timed = dataclasses.replace(each, batch_size=config.batch_size)
-                seconds = self._stopwatch.seconds(timed, images, compute, may_try=False)
-            if seconds:
-                used = each.train_images or images
-                seconds += AFTER_SECONDS * REFERENCE * seconds / (each.epochs * used)
-            texts.append(f" (about {rough_duration(seconds)})" if seconds else "")
-        return texts
-
-    def text(self, config: TrainingConfig, device: str, *, may_try: bool) -> str:
-        """Return the sentence; empty when a trial was disturbed.
+    def texts(
+        self, config: TrainingConfig, device: str, *, may_try: bool
+    ) -> tuple[str, tuple[str, str]]:
+        """Return what both trainings are, as Markdown, and what to write on their buttons.
 
         may_try: whether to run a trial if needed. Raises ConfigError for a bad device.
         """
-        if not self._workspace.job.exclusive.free:
-            return "A time estimate appears when the current job ends."
         compute = self._computes.get(device)
-        images = 0
+        problem = self._problem(config)
+        if problem:
+            return problem, ("", "")
+        job = self._workspace.job
+        self._stopwatch.learn(job.view())
+        trainings = {"Quick training": quick(config, self._workspace), "Start training": config}
+        lines, labels = [], []
+        for name, each in trainings.items():
+            work = RunWork.of(each, PostTrainingConfig(), self._workspace.catalog)
+            rate = self._stopwatch.images_per_second(
+                each, compute, may_try=may_try, undisturbed=lambda: job.exclusive.free
+            )
+            time = rough_duration(work.seconds(each.epochs, rate)) if rate else ""
+            epochs = f"{each.epochs} epoch{'s' * (each.epochs > 1)}"
+            lines.append(
+                f"**{name}**: {work.images:,} images, {epochs}, batches of {each.batch_size:,}"
+            )
+            labels.append(f" (about {time})" if time else "")
+        return "  \n".join(lines), (labels[0], labels[1])
+
+    def _problem(self, config: TrainingConfig) -> str:
+        """Return why these sets cannot be trained on, in a sentence; empty where they can."""
         for name in set_names(config.digits):
             entry = self._workspace.catalog.entry(name, "train")
             if entry.problem is not None:
                 return entry.problem
             if entry.n is None:
                 return f"{name} is not downloaded yet; download it or use synthetic."
-            images += entry.n
-        seconds = self._stopwatch.seconds(
-            config,
-            images,
-            compute,
-            may_try=may_try,
-            undisturbed=lambda: self._workspace.job.exclusive.free,
-        )
-        if seconds is None:
-            if may_try:
-                return ""
-            return "No time estimate yet; it is measured when the owner opens this tab."
-        images = config.train_images or images - max(1, images // HELD_OUT_SHARE)
-        return (
-            f"About **{duration(seconds)}** for {images:,} images per epoch on {compute}, plus up "
-            "to a minute or so for evaluation and figures."
-        )
+        return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +12,6 @@ from urllib.parse import urlencode
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.digits.names import set_names
 from digitcnn.errors import DigitCNNError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
@@ -118,8 +116,8 @@ class TrainTab:
                     self.resume = gr.Button(
                         "Resume", interactive=False, min_width=70, elem_id="train-resume"
                     )
+                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=48)
                 settings.build_main()
-                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=76)
                 with gr.Accordion("More settings", open=False) as self.more:
                     settings.build_more()
                     self.preview = AugmentationPreview(workspace)
@@ -268,11 +266,7 @@ class TrainTab:
         """Start a short run: few images and epochs, the other settings as on the page."""
         self._access.require_owner(request, token)
         config, device = config_of(*values)
-        entries = map(
-            partial(self._workspace.catalog.entry, split="train"), set_names(config.digits)
-        )
-        images = sum(entry.n or 0 for entry in entries)
-        return self._start(name, quick(config, images), device)
+        return self._start(name, quick(config, self._workspace), device)
 
     def _start(self, name: str | None, config: TrainingConfig, device: str) -> list[Any]:
         self._workspace.job.start(
@@ -299,13 +293,13 @@ class TrainTab:
 
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
-        """Return the estimated time of a run, as Markdown, and both start buttons with theirs."""
+        """Return what both start buttons start, as Markdown, and the buttons with their times."""
         if not values[0]:  # as between two choices
             return ["Choose at least one digit set.", gr.skip(), gr.skip()]
         config, device = config_of(*values)
         may_try = self._access.is_owner(request, token)
-        text = escape(self._estimate.text(config, device, may_try=may_try), quote=False)
-        of_quick, of_this = self._estimate.durations(config, device)
+        text, (of_quick, of_this) = self._estimate.texts(config, device, may_try=may_try)
+        text = escape(text, quote=False)
         return [text, gr.Button(QUICK_LABEL + of_quick), gr.Button(START_LABEL + of_this)]
 
     @toasting

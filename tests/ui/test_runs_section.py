@@ -238,12 +238,14 @@ SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "digitcnn", True, "cpu"]
 def test_visitor_sees_the_estimate_but_starts_no_trial(
     handlers: dict[str, Callable[..., Any]],
 ) -> None:
-    assert "when the owner opens this tab" in handlers["estimate_time"](request(), "", *SETTINGS)[0]
+    assert handlers["estimate_time"](request(), "", *SETTINGS)[1].value == "Quick training"
     text, quick, start = handlers["estimate_time"](request(), TOKEN, *SETTINGS)
-    assert text.startswith("About **")
+    first, second = text.splitlines()
+    assert re.match(r"\*\*Quick training\*\*: .* images, 8 epochs, batches of 64", first)
+    assert re.match(r"\*\*Start training\*\*: .* images, 3 epochs, batches of 64", second)
     assert quick.value.startswith("Quick training (about ")
     assert start.value.startswith("Start training (about ")
-    assert handlers["estimate_time"](request(), "", *SETTINGS)[0].startswith("About **")
+    assert handlers["estimate_time"](request(), "", *SETTINGS)[0] == text
     none = handlers["estimate_time"](request(), TOKEN, [], *SETTINGS[1:])
     assert none[0] == "Choose at least one digit set."
 
@@ -252,11 +254,11 @@ def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:
     stopwatch = Stopwatch()
     states = iter([True, False])
     config = TrainingConfig(batch_size=16)
-    assert stopwatch.seconds(config, 480, cpu, undisturbed=lambda: next(states)) is None
-    assert stopwatch.seconds(config, 480, cpu, may_try=False) is None
-    measured = stopwatch.seconds(config, 480, cpu)
+    assert stopwatch.images_per_second(config, cpu, undisturbed=lambda: next(states)) is None
+    assert stopwatch.images_per_second(config, cpu, may_try=False) is None
+    measured = stopwatch.images_per_second(config, cpu)
     assert measured is not None
-    assert stopwatch.seconds(config, 480, cpu, may_try=False) == measured
+    assert stopwatch.images_per_second(config, cpu, may_try=False) == measured
 
 
 def test_waiting_callers_share_one_trial(cpu: Compute) -> None:
@@ -271,7 +273,7 @@ def test_waiting_callers_share_one_trial(cpu: Compute) -> None:
 
     def measure() -> None:
         config = TrainingConfig(batch_size=16)
-        found.append(stopwatch.seconds(config, 480, cpu, undisturbed=undisturbed))
+        found.append(stopwatch.images_per_second(config, cpu, undisturbed=undisturbed))
 
     threads = [threading.Thread(target=measure) for _ in range(4)]
     for thread in threads:
@@ -295,6 +297,6 @@ def test_damaged_mnist_stays_the_default_and_its_problem_is_shown(tmp_path: Path
     estimate = TimeEstimate(workspace, Devices(workspace))
     problem = workspace.catalog.entry("mnist", "train").problem
     assert problem is not None
-    assert estimate.text(TrainingConfig(), "cpu", may_try=True) == problem
+    assert estimate.texts(TrainingConfig(), "cpu", may_try=True) == (problem, ("", ""))
     with pytest.raises(DigitSetError):
         workspace.job.start(TrainingConfig())
