@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 from digitcnn.errors import RunError
 from digitcnn.experiments.experiment import Experiment
@@ -107,8 +106,6 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
                 group=group.name,
                 seed=seed,
                 compute=str(self._runner.compute),
-                started=datetime.now(timezone.utc),
-                phase="starting",
             )
             self._launch(view, lambda stop: self._events(experiment, group, stop))
         return group.name
@@ -134,9 +131,6 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
                 if latest is not None and latest.name == group.name:
                     groups.write(dataclasses.replace(latest, predictions=counts))
             yield event
-
-    def _after(self, view: ExperimentView, event: ExperimentEvent) -> ExperimentView:
-        return view.after(event)
 
     def _running_text(self, view: ExperimentView, since: str) -> str:
         name = view.experiment.name if view.experiment else ""

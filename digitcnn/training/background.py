@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -38,6 +38,10 @@ class BackgroundView:
     phase_started: datetime | None = None
     stopping: bool = False
     message: str = ""
+
+    def after(self: V, event: Any) -> V:
+        """Return the view after one more event of the job's work; each kind of job has its own."""
+        return self
 
 
 V = TypeVar("V", bound=BackgroundView)
@@ -100,17 +104,19 @@ class BackgroundJob(ABC, Generic[V]):
         return self._running_text(view, view.started.astimezone().strftime("%H:%M:%S"))
 
     @abstractmethod
-    def _after(self, view: V, event: Any) -> V:
-        """Return the view after an event of the job's work."""
-
-    @abstractmethod
     def _running_text(self, view: V, since: str) -> str:
         """Return why no other job can start, in a sentence. since: when this one started."""
 
     def _launch(self, view: V, work: Callable[[StopSignal], Iterator[Any]]) -> None:
         """Start the thread, with ``_lock`` held. work: yields the events that change the view."""
         self._stop = StopSignal()
-        self._view = replace(view, version=self._view.version + 1, state=RUNNING)
+        self._view = replace(
+            view,
+            version=self._view.version + 1,
+            state=RUNNING,
+            started=datetime.now(timezone.utc),
+            phase="starting",
+        )
         self._thread = threading.Thread(
             target=self._run, args=(work, self._stop), name=self.name, daemon=True
         )
@@ -124,6 +130,9 @@ class BackgroundJob(ABC, Generic[V]):
             log.error("The %s failed: %s", self.name, error, exc_info=error)
             message = str(error) if isinstance(error, DigitCNNError) else self.unexpected
             self._change(lambda view: replace(view, state=FAILED, message=message, stopping=False))
+
+    def _after(self, view: V, event: Any) -> V:
+        return view.after(event)
 
     def _change(self, change: Callable[[V], V]) -> None:
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -78,11 +77,7 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
         with self._lock:
             self.exclusive.require_free()
             view = FineTuningView(
-                base=base.name,
-                compute=str(self._compute),
-                started=datetime.now(timezone.utc),
-                phase="starting",
-                ended=self._view.ended,
+                base=base.name, compute=str(self._compute), ended=self._view.ended
             )
             work = partial(
                 fine_tune,
@@ -94,9 +89,6 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
                 config=self._config,
             )
             self._launch(view, lambda stop: work(stop=stop))
-
-    def _after(self, view: FineTuningView, event: FineTuningEvent) -> FineTuningView:
-        return view.after(event)
 
     def _running_text(self, view: FineTuningView, since: str) -> str:
         return (

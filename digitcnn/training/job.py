@@ -126,8 +126,6 @@ class TrainingJob(BackgroundJob[TrainingView]):
             run=run.name,
             config=config,
             compute=str(compute),
-            started=datetime.now(timezone.utc),
-            phase="starting",
             history=history,
             work=RunWork.of(config, run.record().post_training, self._catalog),
         )

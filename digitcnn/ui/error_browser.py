@@ -18,10 +18,9 @@ from digitcnn.network.original_images import original_images
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.parts import PRIVATE, html_view, status_line
 from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.toasts import toasting
-from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
 # In all, and before more are requested.
@@ -66,11 +65,8 @@ def build_error_browser(workspace: Workspace, models: Models, results: Results) 
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
             gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
-            matrices = gr.HTML(
-                css_template=style("scroll_shadow.css", "matrices.css"),
-                js_on_load=CHOOSE_CELL_JS,
-                apply_default_css=False,
-                elem_id="evaluate-matrices",
+            matrices = html_view(
+                "evaluate-matrices", "scroll_shadow.css", "matrices.css", js_on_load=CHOOSE_CELL_JS
             )
         with gr.Column(scale=6, min_width=300, elem_classes="beside-matrices"):
             with gr.Row(equal_height=True):
@@ -91,9 +87,7 @@ def build_error_browser(workspace: Workspace, models: Models, results: Results) 
                     min_width=90,
                     elem_id="evaluate-predicted",
                 )
-            images = gr.HTML(
-                css_template=style("tiles.css"), apply_default_css=False, elem_id="evaluate-errors"
-            )
+            images = html_view("evaluate-errors", "tiles.css")
             suspects = gr.Button("Find label errors", size="sm", elem_id="evaluate-suspects")
 
     def browse(subject: Subject, name: Any, true: Any, predicted: Any) -> str:

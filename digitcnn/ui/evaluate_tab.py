@@ -21,7 +21,7 @@ from digitcnn.ui.figure_gallery import build_figure_gallery
 from digitcnn.ui.figure_view import gallery_images
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, status_line
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
 from digitcnn.ui.results import Results, Subject, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_set_chooser
@@ -129,19 +129,13 @@ def build_evaluate_tab(
 def _build_summary() -> dict[str, Any]:
     """Build what is seen first: accuracies, errors per digit and the worst errors."""
     with gr.Column(elem_classes="summary"):
-        summary = gr.HTML(
-            css_template=style("summary.css"), apply_default_css=False, elem_id="evaluate-summary"
-        )
+        summary = html_view("evaluate-summary", "summary.css")
         table = table_view(elem_id="evaluate-table")
         with gr.Row(equal_height=False):
             with gr.Column(scale=6, min_width=300):
-                bars = gr.HTML(apply_default_css=False, elem_id="evaluate-bars")
+                bars = html_view("evaluate-bars")
             with gr.Column(scale=5, min_width=300):
-                worst = gr.HTML(
-                    css_template=style("tiles.css"),
-                    apply_default_css=False,
-                    elem_id="evaluate-worst",
-                )
+                worst = html_view("evaluate-worst", "tiles.css")
         with gr.Accordion("Calibration, per digit, CSV files", open=False):
             words = gr.HTML(css_template=style("downloads.css"), elem_id="evaluate-words")
             per_digit = table_view(elem_id="evaluate-per-digit")

@@ -11,8 +11,7 @@ from markupsafe import Markup
 
 from digitcnn.options import FIGURES, FileType
 from digitcnn.ui.gradio_private import save_bytes_to_cache
-from digitcnn.ui.parts import png_address
-from digitcnn.web.bundle import style
+from digitcnn.ui.parts import html_view, png_address
 from digitcnn.web.templates import render
 
 CAPTIONS = {
@@ -51,11 +50,7 @@ def figures_note(missing: Mapping[str, str]) -> Markup:
 
 def figure_place(elem_id: str) -> gr.HTML:
     """Build an empty place for a figure."""
-    return gr.HTML(
-        css_template=style("figures.css"),
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
+    return html_view(elem_id, "figures.css")
 
 
 def opening_figure(name: str, alt: str, png: bytes) -> Markup:

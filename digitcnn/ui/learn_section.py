@@ -29,7 +29,6 @@ from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import duration
-from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -80,7 +79,7 @@ def build_learn_section(
             use_new = gr.Button("Use new model", elem_id="learn-use-new")
             use_old = gr.Button("Use old model", elem_id="learn-use-old")
         in_use = gr.HTML(elem_id="learn-in-use")
-    rows = table_view(elem_id="learn-table", style=bundle.style("tight_table.css"))
+    rows = table_view("learn-table", "tight_table.css")
     shown = gr.State(LearnView())
     watched = [status, rows, choice, start, stop, shown]
 

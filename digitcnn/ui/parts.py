@@ -15,6 +15,7 @@ from torch import Tensor
 from digitcnn.errors import CheckpointError
 from digitcnn.options import usual_passes
 from digitcnn.ui.models import Models
+from digitcnn.web.bundle import style
 from digitcnn.web.templates import render
 
 # For every event of the page: no public API, and progress is shown in a status line of our own.
@@ -22,6 +23,13 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 # New values for some components, by the names that a tab gives them; the others stay as they are.
 ViewUpdate = dict[str, Any]
+
+
+def html_view(elem_id: str, *styles: str, value: str | None = None, **options: Any) -> gr.HTML:
+    """Build a component for rendered HTML, with these style sheets instead of Gradio's own."""
+    return gr.HTML(
+        value, css_template=style(*styles), apply_default_css=False, elem_id=elem_id, **options
+    )
 
 
 def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:

@@ -26,7 +26,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.comparison import names_of
 from digitcnn.ui.access import WITH_TOKEN_JS
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, html_view, outputs, status_line
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -114,7 +114,7 @@ class Results:
         self.tab, self.task, self.action = tab, task, action
         self.view = gr.State(Subject())
         self._running = gr.State(value=False)
-        self._choice = gr.HTML(apply_default_css=False, elem_id=f"{tab}-choice")
+        self._choice = html_view(f"{tab}-choice")
         self._cached: LRUCache[str, ViewUpdate] = LRUCache(MOST_CACHED)
         self._lock = threading.Lock()
         self._counter = itertools.count()

@@ -35,7 +35,6 @@ from digitcnn.ui.sketchpad_tab import Payload, replying
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
-from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -88,7 +87,7 @@ class RunsSection:
             server_functions=[manager(workspace, access)],
             elem_id="runs-tools",
         )
-        self.table = table_view(elem_id="runs-table", style=bundle.style("runs.css"))
+        self.table = table_view("runs-table", "runs.css")
         self.tools.click(self.reuse_settings, None, list(settings), **PRIVATE).success(
             None, js="() => document.getElementById('train-start')?.focus()", **PRIVATE
         )

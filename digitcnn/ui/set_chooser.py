@@ -16,7 +16,7 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.parts import PRIVATE, html_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -67,7 +67,7 @@ def build_set_chooser(
     """Build the choice of sets, advice on them, and a button that downloads EMNIST's test set."""
     checks = OrientationChecks(_shipped_model)
     digits = build_sets(workspace, page, "evaluate-digits")
-    about = gr.HTML(apply_default_css=False, elem_id="evaluate-digits-notes")
+    about = html_view("evaluate-digits-notes")
     fetch = gr.Button(
         "Download EMNIST test set (10 MB)",
         size="sm",

@@ -16,7 +16,7 @@ from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
 from digitcnn.services.stability import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, status_line
+from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
 from digitcnn.ui.results import Results, Subject, results_view
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
@@ -31,7 +31,6 @@ from digitcnn.ui.stability_view import (
 )
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
-from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace
 
 # Measurements at a time, for all pages together; the others wait in the queue.
@@ -93,21 +92,15 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
     results = Results("stability", "Measurement", "Measure")
     with results_view("stability-results"):
-        components["badge"] = gr.HTML(
-            css_template=style("stability.css"), apply_default_css=False, elem_id="stability-badge"
-        )
+        components["badge"] = html_view("stability-badge", "stability.css")
         with gr.Row(equal_height=False, elem_classes="stability-charts"):
             # As wide as the charts, so that their letters have one size.
             with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
-                components["line"] = gr.HTML(apply_default_css=False, elem_id="stability-line")
+                components["line"] = html_view("stability-line")
             with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
-                components["box"] = gr.HTML(apply_default_css=False, elem_id="stability-box")
+                components["box"] = html_view("stability-box")
         components["table"] = table_view(elem_id="stability-table")
-        components["gallery"] = gr.HTML(
-            css_template=style("stability.css"),
-            apply_default_css=False,
-            elem_id="stability-gallery",
-        )
+        components["gallery"] = html_view("stability-gallery", "stability.css")
         with gr.Accordion("The two kinds of mask, per digit, entropy", open=False):
             gr.Markdown(KINDS)
             components["words"] = gr.HTML(elem_id="stability-words")

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.ui.parts import base64_of
-from digitcnn.web import bundle
+from digitcnn.ui.parts import base64_of, html_view
 from digitcnn.web.templates import render
 from digitcnn.web.terms import meaning
 
@@ -47,13 +46,9 @@ Value = str | int | Cell
 DASH = Cell("–", math.nan)
 
 
-def table_view(elem_id: str, style: str = "") -> gr.HTML:
-    """Build a component for the result of ``table``. style: CSS for other content of it."""
-    return gr.HTML(
-        css_template=bundle.style("scroll_shadow.css", "tables.css") + style,
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
+def table_view(elem_id: str, *styles: str) -> gr.HTML:
+    """Build a component for the result of ``table``. styles: sheets for other content of it."""
+    return html_view(elem_id, "scroll_shadow.css", "tables.css", *styles)
 
 
 def table(

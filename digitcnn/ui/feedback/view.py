@@ -20,9 +20,8 @@ from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access, owner_required
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
-from digitcnn.ui.parts import file_reply, image_address
+from digitcnn.ui.parts import file_reply, html_view, image_address
 from digitcnn.ui.sketchpad_tab import Payload, replying, text_of
-from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -33,12 +32,11 @@ WALL = 40
 
 def build_feedback_view(workspace: Workspace, access: Access) -> None:
     """Build the section inside the Sketchpad's open ``gr.Tab``, below the pad."""
-    gr.HTML(
-        render("feedback/view.html"),
-        css_template=bundle.style("feedback_view.css"),
-        apply_default_css=False,
+    html_view(
+        "feedback-view",
+        "feedback_view.css",
+        value=render("feedback/view.html"),
         server_functions=feedback_functions(workspace.feedback, access),
-        elem_id="feedback-view",
     )
 
 
