@@ -12,20 +12,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from digitcnn.analysis.calibration import fit_temperature
-from digitcnn.analysis.findings import Findings
-from digitcnn.analysis.metrics import evaluate
-from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.names import listed
 from digitcnn.digits.training_images import TrainingImages, open_training_images
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
@@ -36,6 +30,7 @@ from digitcnn.network.model import Network
 from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
+from digitcnn.training.final_evaluation import details_of, evaluate_run
 from digitcnn.training.loop import train
 from digitcnn.training.post_training import PostTraining, PostTrainingResult
 from digitcnn.training.run import Run
@@ -180,7 +175,9 @@ class TrainingSession:
         network = _averaged_network(snapshot, self.config.network).to(self.compute.device)
         ood = None
         try:
-            findings, metrics = self._evaluate(network, images, snapshot)
+            findings, metrics = evaluate_run(
+                self.record, network, images, snapshot, self.catalog, self._check_interrupted
+            )
             if self.record.saves and self.record.post_training.ood_detector:
                 yield Phase("fitting the OOD detector's threshold")
                 ood = shipped_detector().fitted(images.held_out.images)
@@ -189,7 +186,7 @@ class TrainingSession:
             yield self._end_early(snapshot, images)
             return
         self.run.results.write_metrics(metrics)
-        details = self._details(snapshot, images, metrics, findings.temperature)
+        details = details_of(self.config, snapshot, images, metrics, findings.temperature)
         epochs = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
         path, digest = self._save(snapshot, self.run.name, details, ood)
         end = self._end(FINISHED, snapshot, f"Finished {epochs}.", path, digest, metrics)
@@ -203,50 +200,6 @@ class TrainingSession:
         )
         for event in post_training.events():
             yield event if isinstance(event, Phase) else self._completed(end, event)
-
-    def _evaluate(
-        self, network: Network, images: TrainingImages, snapshot: Snapshot
-    ) -> tuple[Findings, dict[str, Any]]:
-        """Evaluate the held-out images, which the temperature is fitted to, and the test sets.
-
-        Returns the findings for post-training and the metrics by set. Raises _InterruptedError.
-        """
-        predictions = partial(
-            predict,
-            network,
-            keep_features=self.record.post_training.stability,
-            progress=self._check_interrupted,
-        )
-        held_out = predictions(images.held_out)
-        temperature = fit_temperature(held_out.logits, held_out.labels)
-        metrics = {"held_out": evaluate(held_out, temperature).to_json()}
-        if len(images.held_out_of) > 1:
-            for part in images.held_out_of:
-                evaluation = evaluate(predictions(part), temperature)
-                metrics[f"held_out {part.name}"] = evaluation.to_json()
-        tested = self.record.post_training.test_sets
-        names = set_names(self.config.digits) if tested else []
-        own_sets = [
-            self.catalog.open(name, "test") for name in names if self.catalog.has(name, "test")
-        ]
-        own = [predictions(own_set) for own_set in own_sets]
-        if not own_sets:
-            # Figures must not call these images by the name of a whole training file.
-            own_sets = [dataclasses.replace(images.held_out, split="held-out")]
-            own = [dataclasses.replace(held_out, split="held-out")]
-        findings = Findings(
-            self.run.name,
-            network,
-            own_sets,
-            own,
-            temperature=temperature,
-            history=_rows(snapshot),
-            trained_on=self.config.digits,
-        )
-        for own_set, evaluation in zip(own_sets, findings.evaluations, strict=True):
-            if own_set.split == "test":
-                metrics[own_set.name] = evaluation.to_json()
-        return findings, metrics
 
     def _check_interrupted(self, *_: int) -> None:
         if self.stop.interrupted:
@@ -280,7 +233,7 @@ class TrainingSession:
             return self._end(state, snapshot, message)
         accuracy = snapshot.history[-1].accuracy
         metrics = {"held_out": {"n": len(images.held_out), "accuracy": accuracy}}
-        details = self._details(snapshot, images, metrics, None)
+        details = details_of(self.config, snapshot, images, metrics)
         path, digest = self._save(snapshot, f"{self.run.name}-epoch{snapshot.epoch}", details)
         return self._end(state, snapshot, message, path, digest, metrics)
 
@@ -329,32 +282,6 @@ class TrainingSession:
             metrics=metrics or {},
         )
 
-    def _details(
-        self,
-        snapshot: Snapshot,
-        images: TrainingImages,
-        metrics: dict[str, Any],
-        temperature: float | None,
-    ) -> checkpoint.Details:
-        done, planned = snapshot.epoch, self.config.epochs
-        return checkpoint.Details(
-            digits=self.config.digits,
-            epochs=done,
-            planned_epochs=planned,
-            state="finished" if done == planned else f"stopped at epoch {done} of {planned}",
-            seed=self.config.seed,
-            config=self.config.to_json(),
-            history=_rows(snapshot),
-            fingerprints={
-                "train": images.training.fingerprint,
-                "held_out": images.held_out.fingerprint,
-            },
-            metrics=metrics,
-            temperature=temperature,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=versions(),
-        )
-
     def _write(self, **changes: Any) -> None:
         self.record = dataclasses.replace(self.record, **changes)
         self.run.write(self.record)
@@ -384,10 +311,6 @@ class TrainingSession:
 
 class _InterruptedError(Exception):
     """The process is about to end."""
-
-
-def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(result) for result in snapshot.history]
 
 
 def _averaged_network(snapshot: Snapshot, name: str) -> Network:
