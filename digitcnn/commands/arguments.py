@@ -7,6 +7,7 @@ to run that command: PyTorch takes seconds to import.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,40 +52,39 @@ def _add_command(
         name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    _add_optional(
-        parser,
-        "--data-dir",
-        "digit-set folder (default: DIGITCNN_DATA, else the cache folder)",
-        Path,
-    )
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    about = "digit-set folder (default: DIGITCNN_DATA, else the cache folder)"
+    _add_option(parser, "--data-dir", about, kind=Path)
+    _add_option(parser, "--device", "where to compute", "auto", choices=DEVICES)
     parser.set_defaults(module=module or name)
     return parser
 
 
-def _add_optional(
-    parser: argparse.ArgumentParser, flag: str, about: str, kind: type = str, **options: Any
+def _add_option(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    about: str,
+    default: Any = argparse.SUPPRESS,
+    kind: type = str,
+    **more: Any,
 ) -> None:
-    """Add an option that is absent from the arguments unless given; ``about`` says what then."""
-    parser.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=about, **options)
+    """Add an option of the default's type.
+
+    Without a default it is absent from the arguments unless given; ``about`` says what then, and
+    ``kind`` is its type.
+    """
+    if default is not argparse.SUPPRESS:
+        kind = type(default)
+    parser.add_argument(flag, type=kind, default=default, help=about, **more)
 
 
 def _add_output_dir(parser: argparse.ArgumentParser) -> None:
-    _add_optional(
-        parser,
-        "--output-dir",
-        "folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)",
-        Path,
-    )
+    about = "folder of runs and feedback (default: DIGITCNN_OUTPUT_DIR, else outputs)"
+    _add_option(parser, "--output-dir", about, kind=Path)
 
 
 def _add_checkpoint_dir(parser: argparse.ArgumentParser) -> None:
-    _add_optional(
-        parser,
-        "--checkpoint-dir",
-        "checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)",
-        Path,
-    )
+    about = "checkpoint folder (default: DIGITCNN_CHECKPOINT_DIR, else checkpoints)"
+    _add_option(parser, "--checkpoint-dir", about, kind=Path)
 
 
 def _add_checkpoint(
@@ -94,21 +94,16 @@ def _add_checkpoint(
 
 
 def _add_test_sets(parser: argparse.ArgumentParser) -> None:
-    _add_optional(
-        parser,
-        "--digits",
+    about = (
         "comma-separated test sets, mnist-c for all of MNIST-C "
-        "(default: mnist,emnist-digits if available)",
+        "(default: mnist,emnist-digits if available)"
     )
+    _add_option(parser, "--digits", about)
 
 
 def _add_passes(parser: argparse.ArgumentParser) -> None:
-    _add_optional(
-        parser,
-        "--passes",
-        f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)",
-        int,
-    )
+    about = f"dropout passes, 1 to {MOST_PASSES} (default: the model's training epochs)"
+    _add_option(parser, "--passes", about, kind=int)
 
 
 def _train(commands: Commands) -> None:
@@ -119,69 +114,48 @@ def _train(commands: Commands) -> None:
         help="train a network",
         description="Train a network. The defaults are the default recipe.",
     )
-    option = parser.add_argument
-    option("--epochs", type=int, default=recipe.epochs, help="passes over the training images")
-    option("--network", choices=NETWORKS, default=recipe.network, help="architecture to train")
-    option("--batch-size", type=int, default=recipe.batch_size, help="images per step")
+    option, switch = partial(_add_option, parser), partial(parser.add_argument, action="store_true")
+    option("--epochs", "passes over the training images", recipe.epochs)
+    option("--network", "architecture to train", recipe.network, choices=NETWORKS)
+    option("--batch-size", "images per step", recipe.batch_size)
+    option("--learning-rate", "peak of the one-cycle schedule", recipe.learning_rate)
     option(
-        "--learning-rate",
-        type=float,
-        default=recipe.learning_rate,
-        help="peak of the one-cycle schedule",
-    )
-    _add_optional(
-        parser,
         "--digits",
         "comma-separated digit sets to train on (default: mnist, downloaded if missing; synthetic "
         "if that fails)",
         metavar="A,B",
     )
-    option(
-        "--seed",
-        type=int,
-        default=recipe.seed,
-        help="random seed for weights, image order, dropout and augmentation",
-    )
+    option("--seed", "random seed for weights, image order, dropout and augmentation", recipe.seed)
     option(
         "--seeds",
-        type=int,
-        metavar="K",
-        default=1,
-        help=f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named "
+        f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named "
         "NAME-seed0 and so on",
+        1,
+        metavar="K",
     )
-    _add_optional(parser, "--name", "name of run and checkpoint (default: digit set and time)")
+    option("--name", "name of run and checkpoint (default: digit set and time)")
     _add_output_dir(parser)
     _add_checkpoint_dir(parser)
-    option("--no-save", action="store_true", help="write neither checkpoint nor resume state")
-    option("--no-viz", action="store_true", help="skip the figures")
-    option("--no-stability", action="store_true", help="skip the dropout passes and their figure")
-    _add_optional(
-        parser,
+    switch("--no-save", help="write neither checkpoint nor resume state")
+    switch("--no-viz", help="skip the figures")
+    switch("--no-stability", help="skip the dropout passes and their figure")
+    option(
         "--stability-passes",
         f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)",
-        int,
+        kind=int,
     )
+    on_off = {True: "on", False: "off"}
+    for flag, about, default in (
+        ("--augmentation", "change each batch at random", recipe.augmentation),
+        ("--dropout", "use dropout during training", recipe.dropout),
+    ):
+        option(flag, about, on_off[default], choices=tuple(on_off.values()))
     option(
-        "--augmentation",
-        choices=("on", "off"),
-        default="on" if recipe.augmentation else "off",
-        help="change each batch at random",
-    )
-    option(
-        "--dropout",
-        choices=("on", "off"),
-        default="on" if recipe.dropout else "off",
-        help="use dropout during training",
-    )
-    _add_optional(
-        parser,
         "--train-images",
         "train on this many images (default: all except the held-out ones)",
-        int,
+        kind=int,
     )
-    _add_optional(
-        parser,
+    option(
         "--resume",
         "resume a run after its last finished epoch, with its own settings",
         metavar="RUN",
@@ -206,7 +180,7 @@ def _compare(commands: Commands) -> None:
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST_COMPARED} checkpoints"
     )
-    _add_optional(parser, "--digits", "test set (default: emnist-digits if available, else mnist)")
+    _add_option(parser, "--digits", "test set (default: emnist-digits if available, else mnist)")
     _add_output_dir(parser)
 
 
@@ -218,18 +192,11 @@ def _stability(commands: Commands) -> None:
         description="Classify a test set repeatedly with dropout on.",
     )
     _add_checkpoint(parser)
-    _add_optional(
-        parser,
-        "--digits",
-        "test set (default: mnist if available, else the model's own, else synthetic)",
-    )
+    about = "test set (default: mnist if available, else the model's own, else synthetic)"
+    _add_option(parser, "--digits", about)
     _add_passes(parser)
-    parser.add_argument(
-        "--masks",
-        choices=MASKS,
-        default="independent",
-        help="one mask per image, or one mask per pass",
-    )
+    about = "one mask per image, or one mask per pass"
+    _add_option(parser, "--masks", about, "independent", choices=MASKS)
     _add_output_dir(parser)
 
 
@@ -242,20 +209,16 @@ def _figures(commands: Commands) -> None:
     )
     _add_checkpoint(parser)
     _add_test_sets(parser)
-    _add_optional(
+    _add_option(
         parser,
         "--output-dir",
         "folder of the figures (default: NAME/figures in the folder of runs, after the "
         "checkpoint's name)",
-        Path,
+        kind=Path,
     )
     _add_passes(parser)
-    parser.add_argument(
-        "--example", type=int, default=0, help="index of the example image in figure 6, from 0"
-    )
-    parser.add_argument(
-        "--file-type", choices=FILE_TYPES, default="png", help="format of the figures"
-    )
+    _add_option(parser, "--example", "index of the example image in figure 6, from 0", 0)
+    _add_option(parser, "--file-type", "format of the figures", "png", choices=FILE_TYPES)
 
 
 def _predict(commands: Commands) -> None:
@@ -279,9 +242,7 @@ def _experiment(commands: Commands) -> None:
     parser.add_argument(
         "name", metavar="NAME", help=f"list, or one of {', '.join(experiment_names())}"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="first random seed; the others count up from it"
-    )
+    _add_option(parser, "--seed", "first random seed; the others count up from it", 0)
     _add_output_dir(parser)
     _add_checkpoint_dir(parser)
 
@@ -342,14 +303,9 @@ def _data(commands: Commands) -> None:
         "0 to 9",
     )
     own.add_argument("--name", required=True, help="the set's name")
-    own.add_argument("--split", choices=SPLITS, default="test", help="what it is for")
-    own.add_argument(
-        "--frame",
-        choices=FRAMINGS,
-        default="none",
-        help="none keeps 28x28 images as they are; mnist and emnist convert any size to that "
-        "framing",
-    )
+    _add_option(own, "--split", "what it is for", "test", choices=SPLITS)
+    about = "none keeps 28x28 images as they are; mnist and emnist convert any size to that framing"
+    _add_option(own, "--frame", about, "none", choices=FRAMINGS)
     own.add_argument(
         "--transpose", action="store_true", help="exchange rows and columns, as for EMNIST's files"
     )
