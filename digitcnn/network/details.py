@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -111,14 +112,36 @@ class Details:
         return "held_out", f"held-out {listed(self.digits or '')}"
 
 
+# What each value has to be, in code and in words.
+_EXPECTED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "digits": (lambda value: value is None or (_is_text(value) and value), "a set's name"),
+    "epochs": (lambda value: _is_whole(value, MAX_EPOCHS), "a whole number"),
+    "planned_epochs": (lambda value: _is_whole(value, MAX_EPOCHS), "a whole number"),
+    "seed": (lambda value: _is_whole(value, 2**63 - 1), "a whole number"),
+    "temperature": (
+        lambda value: value is None or (_is_number(value) and 1e-2 <= value <= 1e2),
+        "a number from 0.01 to 100",
+    ),
+    "created": (lambda value: value is None or _is_utc(value), "a time in UTC"),
+    "config": (lambda value: type(value) is dict, "a dictionary"),
+    "versions": (lambda value: _is_dict_of(_is_text, value), "a text for each name"),
+    "fingerprints": (
+        lambda value: _is_dict_of(_is_sha256, value),
+        "a SHA-256 in hex for each name",
+    ),
+    "history": (
+        lambda value: type(value) is list and all(type(row) is dict for row in value),
+        "a list of rows",
+    ),
+    "metrics": (lambda value: type(value) is dict, "a dictionary"),
+}
+
+
 def _check(values: dict[str, Any]) -> None:
     """Raise InvalidCheckpoint, naming the value, for values that people or the page cannot use."""
     _check_plain(values, _Budget())
-    digits = values["digits"]
-    _expect(digits is None or (_is_text(digits) and digits), "digits", digits, "a set's name")
-    for name in ("epochs", "planned_epochs"):
-        _expect(_is_whole(values[name], MAX_EPOCHS), name, values[name], "a whole number")
-    _expect(_is_whole(values["seed"], 2**63 - 1), "seed", values["seed"], "a whole number")
+    for name, (is_usable, expected) in _EXPECTED.items():
+        _expect(is_usable(values[name]), name, values[name], expected)
     epochs, planned = values["epochs"], values["planned_epochs"]
     if epochs is None or planned is None:
         state = ""
@@ -127,60 +150,12 @@ def _check(values: dict[str, Any]) -> None:
     else:
         state = f"stopped at epoch {epochs} of {planned}"
     _expect(values["state"] == state, "state", values["state"], f"{state!r}")
-    temperature = values["temperature"]
-    _expect(
-        temperature is None or (_is_number(temperature) and 1e-2 <= temperature <= 1e2),
-        "temperature",
-        temperature,
-        "a number from 0.01 to 100",
-    )
-    created = values["created"]
-    _expect(created is None or _is_utc(created), "created", created, "a time in UTC")
-    _check_collections(values)
-
-
-def _check_collections(values: dict[str, Any]) -> None:
-    config, versions = values["config"], values["versions"]
-    _expect(type(config) is dict, "config", config, "a dictionary")
-    _expect(
-        type(versions) is dict and all(_is_text(v) for v in versions.values()),
-        "versions",
-        versions,
-        "a text for each name",
-    )
-    prints = values["fingerprints"]
-    _expect(
-        type(prints) is dict and all(_is_sha256(value) for value in prints.values()),
-        "fingerprints",
-        prints,
-        "a SHA-256 in hex for each name",
-    )
-    history = values["history"]
-    _expect(
-        type(history) is list and all(type(row) is dict for row in history),
-        "history",
-        history,
-        "a list of rows",
-    )
-    for row in history:
+    for row in values["history"]:
         for name in ("epoch", "loss", "accuracy"):
             _expect(_is_number(row.get(name)), f"history's {name}", row.get(name), "a number")
-    metrics = values["metrics"]
-    _expect(type(metrics) is dict, "metrics", metrics, "a dictionary")
-    for name, result in metrics.items():
-        usable = (
-            type(result) is dict
-            and _is_whole(result.get("n"), 10**9)
-            and result.get("n")
-            and _is_number(result.get("accuracy"))
-            and 0 <= result["accuracy"] <= 1
-        )
-        _expect(
-            usable,
-            f"metrics of {shown(name, 30)}",
-            result,
-            "a number of images and an accuracy from 0 to 1",
-        )
+    for name, result in values["metrics"].items():
+        expected = "a number of images and an accuracy from 0 to 1"
+        _expect(_is_result(result), f"metrics of {shown(name, 30)}", result, expected)
 
 
 def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
@@ -240,6 +215,18 @@ def _is_number(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_dict_of(is_usable: Callable[[Any], bool], value: Any) -> bool:
+    return type(value) is dict and all(map(is_usable, value.values()))
+
+
+def _is_result(value: Any) -> bool:
+    """Return whether a value has a number of images above 0, and an accuracy."""
+    if type(value) is not dict or not _is_whole(value.get("n"), 10**9) or not value.get("n"):
+        return False
+    accuracy: Any = value.get("accuracy")
+    return _is_number(accuracy) and 0 <= accuracy <= 1
 
 
 def _is_sha256(value: Any) -> bool:
