@@ -24,14 +24,7 @@ def run(args: argparse.Namespace) -> Result:
 def _data_list(args: argparse.Namespace) -> Result:
     entries = catalog_of(args).entries(thorough=True)
     rows = [
-        {
-            "name": entry.name,
-            "split": entry.split,
-            "n": entry.n,
-            "present": entry.present,
-            "path": None if entry.path is None else str(entry.path),
-            "problem": entry.problem,
-        }
+        {**vars(entry), "path": None if entry.path is None else str(entry.path)}
         for entry in entries
     ]
     lines = [

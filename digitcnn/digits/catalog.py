@@ -320,13 +320,9 @@ class Catalog:
             return
         for each in LAYOUTS[name].default_splits if split is None else (split,):
             folder = self.data_dir / LAYOUTS[name].folders[0]
-            try:
-                available = self._available_text(name, each, source)
-                if available is None:
-                    with set_writer.exclusive(self.data_dir, folder, name, "being downloaded to"):
-                        yield from source.fetch(each, folder, timeout)
-            except OSError as error:
-                raise DownloadError(set_writer.cannot_write(name, folder, error)) from error
+            available = self._available_text(name, each, source)
+            if available is None:
+                yield from self._fetch(source, name, each, folder, timeout)
             n = len(self.open(name, each))
             text = available or f"{name} ({each}): {n:,} images in {folder}."
             yield DownloadProgress(name, n, n, text)
@@ -335,17 +331,22 @@ class Catalog:
         """Download the archive, which becomes a set for each corruption, where one is missing."""
         from digitcnn.digits.transfer import DownloadProgress
 
-        folder = self.data_dir / MNIST_C
         available = "is already" if self.has_mnist_c() else "is now"
         if not self.has_mnist_c():
-            try:
-                with set_writer.exclusive(self.data_dir, folder, MNIST_C, "being downloaded to"):
-                    yield from source.fetch("test", folder, timeout)
-            except OSError as error:
-                raise DownloadError(set_writer.cannot_write(MNIST_C, folder, error)) from error
+            folder = self.data_dir / MNIST_C
+            yield from self._fetch(source, MNIST_C, "test", folder, timeout)
         n = sum(len(self.open(name, "test")) for name in MNIST_C_SETS)
         text = f"{MNIST_C} {available} available: {n:,} images in {len(MNIST_C_SETS)} sets."
         yield DownloadProgress(MNIST_C, n, n, text)
+
+    def _fetch(
+        self, source: Source, name: str, split: str, folder: Path, timeout: float
+    ) -> Iterator[DownloadProgress]:
+        try:
+            with set_writer.exclusive(self.data_dir, folder, name, "being downloaded to"):
+                yield from source.fetch(split, folder, timeout)
+        except OSError as error:
+            raise DownloadError(set_writer.cannot_write(name, folder, error)) from error
 
     def has_mnist_c(self) -> bool:
         """Return whether every set of MNIST-C can be used."""
@@ -361,7 +362,9 @@ class Catalog:
         except DigitSetError:
             return None
         text = f"{name} ({split}) is already available: {n:,} images in {files.images.parent}."
-        if not source.is_published(split, files.images, files.labels):
+        with explaining(files.images):
+            published = source.is_published(split, files.images, files.labels)
+        if not published:
             text += (
                 " These files differ from the published ones. Move them away to download the "
                 "originals."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -45,23 +45,13 @@ DIGITS = [str(digit) for digit in range(CLASSES)]
 ANY_DIGIT_CHOICES = [("Any", ANY), *((digit, digit) for digit in DIGITS)]
 
 
-@dataclass(frozen=True)
-class ErrorBrowser:
-    """The components that a new evaluation fills.
+def build_error_browser(
+    workspace: Workspace, models: Models, results: Results
+) -> dict[str, gr.HTML | gr.Dropdown]:
+    """Build the section: confusion matrices, and beside them the images of a chosen cell.
 
-    digits, true, predicted: dropdowns of the set, its label (or ANY) and the prediction (or
-    ANY_ERROR).
+    Returns the components that a new evaluation fills, by the names in its updates.
     """
-
-    matrices: gr.HTML
-    digits: gr.Dropdown
-    true: gr.Dropdown
-    predicted: gr.Dropdown
-    images: gr.HTML
-
-
-def build_error_browser(workspace: Workspace, models: Models, results: Results) -> ErrorBrowser:
-    """Build the section: confusion matrices, and beside them the images of a chosen cell."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
             gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
@@ -121,7 +111,13 @@ def build_error_browser(workspace: Workspace, models: Models, results: Results) 
     suspects.click(suspect, [results.view, digits], images, **PRIVATE)
     # Suspects are of all digits, whatever cell was chosen before.
     suspects.click(lambda: [ANY, ANY_ERROR], None, [true, predicted], queue=False, **PRIVATE)
-    return ErrorBrowser(matrices, digits, true, predicted, images)
+    return {
+        "matrices": matrices,
+        "error_set": digits,
+        "true": true,
+        "predicted": predicted,
+        "errors": images,
+    }
 
 
 def error_tiles(

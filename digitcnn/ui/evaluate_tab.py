@@ -60,27 +60,20 @@ def build_evaluate_tab(
         with gr.Tab("Summary"):
             components = _build_summary()
         with gr.Tab("Errors"):
-            browser = build_error_browser(workspace, models, results)
+            components |= build_error_browser(workspace, models, results)
         with gr.Tab("Figures"):
             figures = build_figure_gallery(workspace, models, cache, results)
         with gr.Tab("Gap and robustness"):
             part_set = gr.Dropdown([], label="Test set", elem_id="evaluate-gap-digits")
-            gap = build_gap_section(workspace, models, results, part_set)
+            components |= build_gap_section(workspace, models, results, part_set)
             robustness = RobustnessSection(results, "test set chosen above")
             robustness.connect(workspace, models, part_set)
 
     components |= {
         "status": status,
-        "matrices": browser.matrices,
-        "error_set": browser.digits,
-        "true": browser.true,
-        "predicted": browser.predicted,
-        "errors": browser.images,
         "figures": figures.gallery,
         "figures_note": figures.note,
         "part_set": part_set,
-        "gap_status": gap.status,
-        "gap": gap.figure,
         "robustness_status": robustness.status,
         "robustness": robustness.figure,
         "robustness_table": robustness.table,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -22,18 +21,13 @@ from digitcnn.web.terms import explain
 from digitcnn.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class GapSection:
-    """The components that a new evaluation empties."""
-
-    status: gr.HTML
-    figure: gr.HTML
-
-
 def build_gap_section(
     workspace: Workspace, models: Models, results: Results, digits: gr.Dropdown
-) -> GapSection:
-    """Build the section. digits: its value is the name of the other set."""
+) -> dict[str, gr.HTML]:
+    """Build the section; return the components that a new evaluation empties, by their names.
+
+    digits: its value is the name of the other set.
+    """
     gr.Markdown("### What causes the gap")
     gr.HTML(
         explain(
@@ -55,7 +49,7 @@ def build_gap_section(
             yield [status_line(str(error)), ""]
 
     run.click(break_down, [results.view, digits], [status, figure], **PRIVATE)
-    return GapSection(status, figure)
+    return {"gap_status": status, "gap": figure}
 
 
 def gap_steps(
