@@ -204,7 +204,8 @@ class _Sides:
             estimate = difference(right_a, right_b)
             estimates.append(estimate)
             images = f"{self.sizes[test]:,} images of {self.titles[test]}"
-            sentences.append(_sentence(question.a, question.b, images, estimate, self.seeds))
+            ahead = (right_a.double() - right_b.double()).mean(dim=1).tolist()
+            sentences.append(verdict(question.a, question.b, images, estimate, ahead))
         first = self.experiment.questions[0]
         self.a, self.b = first.a, first.b
         test = tests.index(first.test)
@@ -268,13 +269,23 @@ class _Sides:
         ]
 
 
-def _sentence(a: str, b: str, images: str, estimate: Estimate, seeds: int) -> str:
-    where = f"on {images}, over {seeds} seeds"
+def verdict(a: str, b: str, images: str, estimate: Estimate, ahead: Sequence[float]) -> str:
+    """Answer a question. ahead: by how much ``a`` is more accurate with each seed, fractions."""
+    measured = f"{estimate.points} on {images}, over {len(ahead)} seeds"
     if estimate.low > 0:
-        return f"{_capital(a)}: more accurate than {b}, {estimate.points} {where}."
+        return f"{_capital(a)}: more accurate than {b}, {measured}."
     if estimate.high < 0:
-        return f"{_capital(a)}: less accurate than {b}, {estimate.points} {where}."
-    return f"No difference between {a} and {b} can be shown: {estimate.points} {where}."
+        return f"{_capital(a)}: less accurate than {b}, {measured}."
+    wins = sum(value > 0 for value in ahead)
+    if wins not in (0, len(ahead)):
+        seen = f"{_capital(a)} was more accurate than {b} with {wins} of {len(ahead)} seeds"
+        return f"{seen}, so no difference can be shown: {measured}."
+    word = "more" if wins else "less"
+    least, most = (100 * value for value in sorted((min(ahead), max(ahead)), key=abs))
+    return (
+        f"{_capital(a)} was {word} accurate than {b} with every seed, by {abs(least):.2f} to "
+        f"{abs(most):.2f} points, but {len(ahead)} seeds are too few to rule out luck: {measured}."
+    )
 
 
 def _capital(text: str) -> str:

@@ -42,6 +42,12 @@ class PeoplesPredictions:
             chosen[visitor] = choice
             self._write(known)
 
+    def of(self, experiment: Experiment, visitor: str) -> int | None:
+        """Return the place of a visitor's prediction; None without one."""
+        with self._lock:
+            made = self._read().get(experiment.name, {}).get(visitor)
+        return made if made is not None and 0 <= made < len(experiment.choices) else None
+
     def counts(self, experiment: Experiment) -> tuple[int, ...]:
         """Return how many visitors made each prediction, in the order of the choices."""
         with self._lock:

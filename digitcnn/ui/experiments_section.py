@@ -41,6 +41,7 @@ class ExperimentsView:
     job: tuple[Any, ...] = ()
     groups: int = -1
     people: tuple[int, ...] = ()
+    is_open: bool = True
 
 
 class ExperimentsSection:
@@ -111,7 +112,15 @@ class ExperimentsSection:
         owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
         asking = [self.confirmation, self.question, self.to_delete]
         shown = [self.card, *self._watched, *asking]
-        self.select.change(self.choose, self.select, shown, **PRIVATE)
+        own: dict[str, Any] = {
+            "fn": self.own_prediction,
+            "inputs": [self._token, self.select],
+            "outputs": self.predict,
+            **PRIVATE,
+            "js": WITH_VISITOR_JS,
+        }
+        self.select.change(self.choose, self.select, shown, **PRIVATE).then(**own)
+        page.load(**own)
         self.predict.input(
             self.make_prediction,
             [self._token, self.select, self.predict],
@@ -167,6 +176,14 @@ class ExperimentsSection:
             *self._updates(experiment, ExperimentsView()),
             *_not_asking(),
         ]
+
+    @toasting
+    def own_prediction(self, visitor: Any, name: Any) -> gr.Radio:
+        """Offer an experiment's choices, with the one ticked that this visitor has made."""
+        experiment = catalogue.find(name)
+        people = self._workspace.peoples_predictions
+        made = people.of(experiment, hash_of(visitor)) if visitor else None
+        return gr.Radio(_choices(experiment), value=made, info=experiment.predict)
 
     @toasting
     def make_prediction(self, visitor: Any, name: Any, choice: Any) -> list[Any]:
@@ -229,11 +246,11 @@ class ExperimentsSection:
         counts = workspace.peoples_predictions.counts(experiment)
         epochs = (view.training.number, len(view.training.history)) if here else ()
         version = workspace.groups.version
-        now = ExperimentsView(experiment.name, (view.state, *epochs), version, counts)
-        if now == shown and not running:
-            return [gr.skip()] * len(self._watched)
         group = workspace.groups.latest(experiment.name)
         known = group is not None and group.outcome is not None
+        now = ExperimentsView(experiment.name, (view.state, *epochs), version, counts, not known)
+        if now == shown and not running:
+            return [gr.skip()] * len(self._watched)
         if here:
             result: Any = experiments_view.running(view)
         else:
@@ -241,24 +258,20 @@ class ExperimentsSection:
         return [
             experiments_view.status(view, group, 0 if known else sum(counts)),
             result if now != shown else gr.skip(),
-            self._prediction(experiment, shown, open_=not known),
+            _prediction(shown, now),
             gr.Button(interactive=not running),
             gr.Button(interactive=running and not view.stopping),
             gr.Button(interactive=group is not None and not here),
             now,
         ]
 
-    def _prediction(self, experiment: Experiment, shown: ExperimentsView, *, open_: bool) -> Any:
-        label = "Predict first" if open_ else "Predictions are closed: the outcome is known"
-        if shown.chosen == experiment.name:
-            return gr.Radio(label=label, interactive=open_)
-        return gr.Radio(
-            _choices(experiment),
-            value=None,
-            label=label,
-            info=experiment.predict,
-            interactive=open_,
-        )
+
+def _prediction(shown: ExperimentsView, now: ExperimentsView) -> gr.Radio:
+    """Open or close the predictions; the choice that was made stays ticked."""
+    label = "Predict first" if now.is_open else "Your prediction; the outcome is known"
+    if now.is_open and not shown.is_open:  # a new run starts without predictions
+        return gr.Radio(label=label, interactive=True, value=None)
+    return gr.Radio(label=label, interactive=now.is_open)
 
 
 def _choices(experiment: Experiment) -> list[tuple[str, int]]:

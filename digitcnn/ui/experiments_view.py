@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from markupsafe import Markup
 
-from digitcnn.digits.digit_set import SIDE
+from digitcnn.digits.digit_set import HELD_OUT_SHARE, SIDE
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.experiments.groups import Group
 from digitcnn.experiments.job import ExperimentView
@@ -115,6 +115,7 @@ def result(experiment: Experiment, group: Group) -> Markup:
         outcome=outcome,
         experiment=experiment,
         note=note,
+        held_out=f"{experiment.images // HELD_OUT_SHARE:,}",
         chart=_chart(experiment, [(arm["label"], arm["curve"]) for arm in outcome["arms"]]),
         table=table(
             ["Trained with", *headers, "Held-out accuracy", "Training accuracy"],

@@ -64,9 +64,15 @@ def test_experiment_is_predicted_run_reloaded_stopped_and_deleted(
     page: Any, own_app: App, data_dir: Path
 ) -> None:
     status, result = page.locator("#experiment-status"), page.locator("#experiment-result")
-    group = lay_outcome(own_app, data_dir)
     choose(page, "augmentation")
     expect(page.locator("#experiment-card")).to_contain_text("Does augmentation help")
+    page.locator("#experiment-predict").get_by_text("By up to 10 points").click()
+    expect(status).to_contain_text("1 prediction so far")
+    group = lay_outcome(own_app, data_dir)
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    choose(page, "augmentation")
+    expect(page.locator("#experiment-predict input").nth(1)).to_be_checked()
     expect(result.locator(".verdict")).to_contain_text("small test")
     expect(result.locator(".curves svg")).to_have_count(1)
     expect(page.locator("#experiment-predict input").first).to_be_disabled()

@@ -113,6 +113,9 @@ def test_predictions_are_closed_once_the_outcome_is_known_and_open_before(
         handlers["make_prediction"](visitor, "overfitting", choice)
     counts = workspace.peoples_predictions.counts(catalogue.find("overfitting"))
     assert counts == (0, 0, 1)
+    assert handlers["own_prediction"](visitor, "overfitting").value == 2
+    for other in ("somebody-else", ""):
+        assert handlers["own_prediction"](other, "overfitting").value is None
     for odd in (3, -1, "1", None, True, [0]):
         with pytest.raises(gr.Error, match="Unknown prediction"):
             handlers["make_prediction"](visitor, "overfitting", odd)
