@@ -59,17 +59,20 @@ def progress_facts(progress: StepProgress) -> str:
     )
 
 
-def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()) -> Markup:
+def training_status(
+    view: TrainingView, compute: str, models: Sequence[str] = (), sketches: str = ""
+) -> Markup:
     """Return the status of the training, and below it the accuracy that it has reached.
 
     compute: the device that a new run would use. models: the names of the run's model and of the
-    previous run's; with both, a button offers to compare them.
+    previous run's; with both, a button offers to compare them. sketches: how many of the built-in
+    sketches the run's model reads.
     """
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
         text = f"on {compute}. A training will appear here."
-        return job_status(view, text, bar=bar) + _result(view, models)
+        return job_status(view, text, bar=bar) + _result(view, models, sketches)
     text = view.message
     if view.state == RUNNING:
         phase = view.phase
@@ -77,10 +80,10 @@ def training_status(view: TrainingView, compute: str, models: Sequence[str] = ()
             stepping = phase in ("starting", "training")
             phase = "stopping after this batch" if stepping else f"{phase}, then stopping"
         text = elapsed_text(view, phase)
-    return job_status(view, text, subject=view.run, bar=bar) + _result(view, models)
+    return job_status(view, text, subject=view.run, bar=bar) + _result(view, models, sketches)
 
 
-def _result(view: TrainingView, models: Sequence[str]) -> Markup:
+def _result(view: TrainingView, models: Sequence[str], sketches: str) -> Markup:
     """Return the accuracy on the run's own test set, before that on its held-out images."""
     if view.config is None or not view.history:
         return render("train/result.html", percent="")
@@ -103,6 +106,7 @@ def _result(view: TrainingView, models: Sequence[str]) -> Markup:
         high=percent(high),
         finished=finished,
         models=models,
+        sketches=sketches if finished else "",
     )
 
 

@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import gradio as gr
 from markupsafe import Markup
 
-from digitcnn.errors import DigitCNNError, RunError
+from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.errors import CheckpointError, DigitCNNError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
@@ -91,6 +92,8 @@ class TrainTab:
         computes = Devices(workspace)
         self._devices, self._estimate = computes, TimeEstimate(workspace, computes)
         self._failures = _RepeatedFailure()
+        # Digest of the model that read the sketches last, and the result in words.
+        self._checked = ("", "")
         gr.Markdown(
             "Train a model and watch it learn. One run trains at a time; it continues when you "
             "close this page, and everyone with the link sees it.",
@@ -340,7 +343,20 @@ class TrainTab:
     def _status(self, view: TrainingView, previous: RunRecord | None) -> Markup:
         saved = view.ended.checkpoint if view.ended else None
         models = (saved.stem if saved else "", model_of(previous) if previous else "")
-        return training_status(view, str(self._workspace.compute), list(filter(None, models)))
+        sketches = self._sketches_read(models[0]) if models[0] else ""
+        return training_status(
+            view, str(self._workspace.compute), list(filter(None, models)), sketches
+        )
+
+    def _sketches_read(self, model: str) -> str:
+        """Return how many of the built-in sketches a model reads; empty where it is gone."""
+        try:
+            checkpoint = self._workspace.checkpoints.get(model)
+        except CheckpointError:
+            return ""
+        if checkpoint.digest != self._checked[0]:
+            self._checked = checkpoint.digest, check_drawings(checkpoint).score
+        return self._checked[1]
 
 
 class _RepeatedFailure:

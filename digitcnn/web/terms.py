@@ -40,6 +40,7 @@ TERMS = {
     "support": "Number of images of the digit",
     "temperature": "Divides the model's scores before they become probabilities; above 1 it lowers "
     "the confidence",
+    "test sketches": "Twenty built-in drawings, two of each digit: whether the model suits the pad",
     "training accuracy": "On the training images as the last epoch showed them; augmentation makes "
     "them harder",
     "upper bound": "The largest deviation that independent masks can cause on this many images",
