@@ -15,8 +15,8 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.network.device import Compute
 
-# Two workers run the files; more threads would only keep each other waiting. In this process and
-# in those that the tests start.
+# Workers run the files side by side; more threads would only keep each other waiting. In this
+# process and in those that the tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 

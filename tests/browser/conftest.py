@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 from running_app import CHROMIUM_FLAGS, App, system_chromium
 
-# Two workers on two cores, each with an app and a browser: a condition may take its time.
+# Three workers on two cores, each with an app and a browser: a condition may take its time.
 expect.set_options(timeout=30_000)
 
 
