@@ -48,18 +48,6 @@ from digitcnn.network.rebuild.own import (
 )
 from digitcnn.options import NETWORKS
 
-__all__ = [
-    "INPUT_SCALINGS",
-    "Checkpoint",
-    "Classification",
-    "Details",
-    "choose_scaling",
-    "digest",
-    "digest_of",
-    "load",
-    "save",
-]
-
 MAX_NAME = 120
 # Generated digits that guesses about other networks are scored on; drawing them takes a while.
 GENERATED = 4000

@@ -24,6 +24,7 @@ from digitcnn.digits.training_images import TrainingImages, open_training_images
 from digitcnn.errors import DigitCNNError, RunError, TrainingError
 from digitcnn.network import checkpoint
 from digitcnn.network.architectures import ARCHITECTURES
+from digitcnn.network.details import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import Network
@@ -241,7 +242,7 @@ class TrainingSession:
         self,
         snapshot: Snapshot,
         name: str,
-        details: checkpoint.Details,
+        details: Details,
         ood: OODDetector | None = None,
     ) -> tuple[Path | None, str | None]:
         """Write the checkpoint; returns its path and digest, or nothing for ``--no-save``."""

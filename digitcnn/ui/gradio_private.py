@@ -13,18 +13,8 @@ from typing import Any
 import gradio as gr
 import httpx
 from gradio import networking, tunneling
-from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
-
-__all__ = [
-    "ShareServer",
-    "ShareTunnel",
-    "event_data",
-    "find_share_server",
-    "pending_calls",
-    "save_bytes_to_cache",
-    "save_file_to_cache",
-    "share_secret",
-]
+from gradio.processing_utils import save_bytes_to_cache as save_bytes_to_cache
+from gradio.processing_utils import save_file_to_cache as save_file_to_cache
 
 # The tunnel's program prints this before the link.
 SUCCESS = "start proxy success: "

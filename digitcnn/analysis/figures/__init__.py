@@ -22,35 +22,15 @@ from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
-from digitcnn.analysis.figures.gap import gap_waterfall
+from digitcnn.analysis.figures.gap import gap_waterfall as gap_waterfall
 from digitcnn.analysis.figures.network import conv_filters, feature_maps
-from digitcnn.analysis.figures.robustness import robustness_curves
+from digitcnn.analysis.figures.robustness import robustness_curves as robustness_curves
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data
 from digitcnn.analysis.figures.stability import stability_test
 from digitcnn.analysis.figures.training import training_history
 from digitcnn.analysis.findings import Findings
 from digitcnn.files import atomic_write
 from digitcnn.options import FileType
-
-__all__ = [
-    "confidence_analysis",
-    "confusion_matrices",
-    "conv_filters",
-    "cross_dataset_evaluation",
-    "draw",
-    "feature_maps",
-    "gap_waterfall",
-    "png",
-    "predictions_sample",
-    "rendered",
-    "robustness_curves",
-    "sample_data",
-    "save",
-    "stability_test",
-    "training_history",
-    "write",
-]
-
 
 _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
     "01_training_history": lambda f: training_history(
