@@ -203,7 +203,7 @@ class _Sides:
             right_a, right_b = self.right(question.a, test), self.right(question.b, test)
             estimate = difference(right_a, right_b)
             estimates.append(estimate)
-            images = f"{self.sizes[test]:,} images of {self.titles[test]}"
+            images = f"{self.sizes[test]:,} {self.titles[test]}"
             ahead = (right_a.double() - right_b.double()).mean(dim=1).tolist()
             sentences.append(verdict(question.a, question.b, images, estimate, ahead))
         first = self.experiment.questions[0]
@@ -234,7 +234,7 @@ class _Sides:
         return [
             f"Of {len(names)} trainings of one recipe, the best ({self.a}, "
             f"{100 * max(accuracies):.2f}%) and the worst ({self.b}, {100 * min(accuracies):.2f}%) "
-            f"differ by {estimate.points} on {len(models[0].images):,} images of "
+            f"differ by {estimate.points} on {len(models[0].images):,} "
             f"{self.titles[0]}, and it is luck: only the seed differs.",
             f"The standard deviation is {100 * stdev(accuracies):.2f} points, so two single runs "
             f"must differ by more than {limit:.2f} points before anything but the seed is a likely "
@@ -314,7 +314,7 @@ def _predicted_text(label: str, digit: int, models: Sequence[Tested]) -> str:
 
 def test_images(digit_set: DigitSet, test: TestImages, predictions: Predictions) -> Tested:
     """Return the part of a test split that a test is about; the images are shifted already."""
-    title = f"{digit_set.title}, {test.label}" if test.label else digit_set.title
+    title = f"{digit_set.title} images{f', {test.label}' if test.label else ''}"
     chosen = slice(None) if test.digit is None else digit_set.labels == test.digit
     part = Predictions(
         predictions.digits,

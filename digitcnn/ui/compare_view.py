@@ -40,7 +40,7 @@ Setting = tuple[str, list[str], bool]
 
 NETWORKS_NOT_RECIPES = (
     "These results compare trained networks, not recipes: another seed of the same recipe gives "
-    "another result. To compare recipes, train several seeds of each (train --seeds 3)."
+    "another result. To compare recipes, train each with several seeds."
 )
 
 
@@ -234,7 +234,9 @@ def differences(comparison: Comparison, digit_set: DigitSet, a: int, b: int) -> 
 
     a, b: places of the models, different.
     """
-    return _only_right(comparison, digit_set, a, b) + _only_right(comparison, digit_set, b, a)
+    images = _only_right(comparison, digit_set, a, b) + _only_right(comparison, digit_set, b, a)
+    same = f"{comparison.names[a]} and {comparison.names[b]} are right on the same images."
+    return images or render("paragraphs.html", sentences=[same])
 
 
 def digit_tables(comparison: Comparison, a: int, b: int) -> Markup:
@@ -247,6 +249,8 @@ def digit_tables(comparison: Comparison, a: int, b: int) -> Markup:
 
 def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: int) -> Markup:
     indices = comparison.only(right, wrong)
+    if not len(indices):
+        return Markup()
     shown = indices[:MOST_IMAGES]
     more = ""
     if len(indices) > MOST_IMAGES:

@@ -233,8 +233,13 @@ def _zip(run: Run) -> bytes:
 
 
 def _differing(configs: Sequence[TrainingConfig]) -> list[str]:
-    """Return those of SETTINGS in which the runs differ."""
-    return [key for key in SETTINGS if len({getattr(config, key) for config in configs}) > 1]
+    """Return those of SETTINGS in which the runs differ, and the images in any case."""
+    return [
+        key
+        for key in SETTINGS
+        # How many images is always asked: a quick training uses few.
+        if key == "train_images" or len({getattr(config, key) for config in configs}) > 1
+    ]
 
 
 def _setting(config: TrainingConfig, key: str) -> Cell:

@@ -31,8 +31,8 @@ EXPERIMENT = Experiment(
         "would make it."
     ),
     next_steps=(
-        "Repeat it from the command line with --seed 5: do the best and the worst lie as far "
-        "apart? Then open all five in Compare."
+        "Open the best and the worst in Compare. Then train the default recipe twice on this tab "
+        "with another Seed (More settings): how far apart are those two?"
     ),
     discussion=(
         "A paper reports 0.1 points more than the last one, with one training each. What do you "
