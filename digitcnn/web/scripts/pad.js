@@ -3,6 +3,7 @@
 import { createArrowPen } from "./arrow_pen.js";
 import { createCanvas } from "./canvas.js";
 import { bytesOf, DIGITS, find, labelText, make, NONE, percent } from "./dom.js";
+import { createFollower } from "./newest.js";
 import {
   connection,
   holdReload,
@@ -191,44 +192,25 @@ function startPad(root) {
 
   // ---- Predictions: one call at a time, for the newest state of the sketch ---------------------
 
-  let version = 0; // of what is to be predicted: sketch and model
-  let predicted = 0; // the version that is shown
-  /** @type {Promise<void> | null} */
-  let asking = null;
-  let earliest = 0; // no call before this moment
-
-  function predictAgain() {
-    version += 1;
-    keepAsking();
-  }
-
-  function keepAsking() {
-    asking ??= ask().finally(() => {
-      asking = null;
-      if (predicted !== version) keepAsking();
-    });
-  }
-
-  async function ask() {
-    while (predicted !== version) {
-      const early = earliest - performance.now();
-      if (early > 0) await new Promise((done) => setTimeout(done, early));
-      const [asked, lineage, began] = [version, sketch.lineage, performance.now()];
+  const { changed: predictAgain, settled } = createFollower({
+    pace: BUSY_PACE,
+    async ask() {
+      const { lineage } = sketch;
       const late = setTimeout(() => show([], "No prediction"), LATE);
+      // One that the app could not give is asked for when it is back.
       const reply = isBlank()
         ? { digit: null }
         : await connection.call("predict", { model: modelName(), ...wholeSketch() });
       clearTimeout(late);
-      if (reply.busy) earliest = began + BUSY_PACE;
-      predicted = asked; // one that the app could not give is asked for when it is back
-      // A prediction for an earlier state of this sketch is news; one for another sketch is not.
-      if (lineage === sketch.lineage) showReply(reply);
-    }
-  }
-
-  async function settled() {
-    while (asking) await asking;
-  }
+      return {
+        busy: reply.busy,
+        show() {
+          // A prediction for an earlier state of this sketch is news; one for another sketch is not.
+          if (lineage === sketch.lineage) showReply(reply);
+        },
+      };
+    },
+  });
 
   /** @param {import("./calls.js").Reply} reply */
   function showReply(reply) {
