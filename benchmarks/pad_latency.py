@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, TimeoutError, sync_playwright
 
 from benchmarks.measuring import conditions
 from benchmarks.running_app import RunningApp
@@ -61,7 +61,7 @@ SEEN_AT = {"predict": "#pad-answer", **PANELS}
 WATCH_PAD = """(seenAt) => {
     window.pen = [];
     window.answers = {};
-    const asked = {};
+    const asked = (window.asked = {});
     const plain = window.fetch;
     window.fetch = async (...request) => {
         const about = request[1]?.body;
@@ -76,6 +76,9 @@ WATCH_PAD = """(seenAt) => {
         canvas.addEventListener(type, (event) => {
             if (event.buttons) window.pen.push(event.timeStamp);
         });
+    window.presses = [];
+    for (const type of ["pointerdown", "pointerup", "pointercancel", "lostpointercapture"])
+        addEventListener(type, (event) => window.presses.push([type, event.timeStamp]), true);
     for (const [name, place] of Object.entries(seenAt)) {
         window.answers[name] = [];
         new MutationObserver(() => {
@@ -95,10 +98,18 @@ ALL_SEEN = """(names) => names.every((name) =>
 FORGET = """() => {
     const seen = [window.pen, window.answers];
     const found = JSON.parse(JSON.stringify(seen));
-    window.pen.length = 0;
+    window.pen.length = window.presses.length = 0;
     for (const answers of Object.values(window.answers)) answers.length = 0;
     return found;
 }"""
+
+# What may explain that they have not.
+STATE = """() => JSON.stringify({
+    now: performance.now(), hidden: document.hidden, pen: [pen.length, pen[0], pen[pen.length - 1]],
+    presses, asked: window.asked, answers,
+    shown: document.querySelector("#pad-answer").innerText,
+    message: document.querySelector(".message").textContent,
+})"""
 
 # Notes when the pen was lifted and when the next answer was seen.
 WATCH_STOCK = """() => {
@@ -155,7 +166,11 @@ class Pad:
             self.page.locator("#pad-clear").click()
         draw(self.page, self.box, self.strokes)
         self.strokes += 1
-        self.page.wait_for_function(ALL_SEEN, arg=names)
+        try:
+            self.page.wait_for_function(ALL_SEEN, arg=names)
+        except TimeoutError as error:
+            state = self.page.evaluate(STATE)
+            raise SystemExit(f"Stroke {self.strokes} was not answered: {state}") from error
         pen, answers = self.page.evaluate(FORGET)
         return {
             name: [
