@@ -8,7 +8,7 @@ EXPERIMENT = Experiment(
     name="learning-rate",
     question="Learning rate: too small, right, too large?",
     procedure=(
-        "Train five times each with a peak learning rate of 0.00003, of 0.001 and of 0.1, all "
+        "Train four times each with a peak learning rate of 0.00003, of 0.001 and of 0.1, all "
         "else being equal: 1,000 images, batches of 16 and 4 epochs."
     ),
     predict="How far ahead of the smallest rate is the middle one?",
@@ -23,7 +23,7 @@ EXPERIMENT = Experiment(
         Arm(label="rate 0.001", settings={**COMMON, "learning_rate": 1e-3}),
         Arm(label="rate 0.1", settings={**COMMON, "learning_rate": 0.1}),
     ),
-    seeds=5,
+    seeds=4,
     questions=(
         Question("rate 0.001", "rate 0.00003"),
         Question("rate 0.001", "rate 0.1"),
@@ -35,7 +35,7 @@ EXPERIMENT = Experiment(
         "valleys of the loss, often to where no gradient leads back. Whether a network recovers "
         "is then luck: one seed may end at the 10% of guessing, another higher, but still far "
         "below the accuracy of the middle rate. Seeds that differ so much make a wide interval, "
-        "which is why this experiment trains five times with each rate."
+        "which is why this experiment trains four times with each rate."
     ),
     next_steps=(
         "Train with 0.00003 for 40 epochs: does it catch up? Then look for the largest rate that "
