@@ -268,7 +268,7 @@ class ExperimentsSection:
 
 def _prediction(shown: ExperimentsView, now: ExperimentsView) -> gr.Radio:
     """Open or close the predictions; the choice that was made stays ticked."""
-    label = "Predict first" if now.is_open else "Your prediction; the outcome is known"
+    label = "Predict first" if now.is_open else "Predictions are closed: the outcome is known"
     if now.is_open and not shown.is_open:  # a new run starts without predictions
         return gr.Radio(label=label, interactive=True, value=None)
     return gr.Radio(label=label, interactive=now.is_open)
