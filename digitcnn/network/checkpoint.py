@@ -39,7 +39,7 @@ from digitcnn.network.reader import (
     shown,
 )
 from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
-from digitcnn.network.rebuild import RebuiltNetwork, Recipe, rebuild
+from digitcnn.network.rebuild import RebuiltNetwork, Recipe, SearchedInVain, rebuild
 from digitcnn.network.rebuild.own import (
     IMAGES_TO_CHOOSE_ON,
     INPUT_SCALINGS,
@@ -370,6 +370,8 @@ def _read_other(
             return dataclasses.replace(loaded, part=state.path if len(states) > 1 else "")
         except InvalidCheckpoint as error:
             reason = reason or error
+            if isinstance(error, SearchedInVain):
+                break  # a second search would take as long again
     assert reason is not None
     raise reason
 

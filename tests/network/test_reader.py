@@ -961,6 +961,30 @@ def test_weights_are_found_wherever_they_are(place: str) -> None:
     assert list(found[0].tensors) == list(perceptron())
 
 
+@pytest.mark.parametrize("kind", ["pairs", "parameters", "without biases"])
+def test_lists_of_weights_are_read_by_name_or_order(kind: str) -> None:
+    tensors = perceptron()
+    lists: dict[str, list[Any]] = {
+        "pairs": list(tensors.items()),
+        "parameters": list(tensors.values()),
+        "without biases": [t for t in tensors.values() if t.dim() > 1],
+    }
+    (found,) = reader.find_state_dicts(reader.open_weights(saved(lists[kind])).content)
+    assert [spec.shape for spec in found.tensors.values()] == [
+        tuple(t.shape) for t in (dict(lists[kind]).values() if kind == "pairs" else lists[kind])
+    ]
+    names = list(tensors) if kind == "pairs" else ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert list(found.tensors) == (names[::2] if kind == "without biases" else names)
+
+
+def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
+    images_and_labels = (torch.zeros(20, 28, 28), torch.zeros(20, dtype=torch.int64))
+    norm = [torch.zeros(10, 784), torch.zeros(10), torch.ones(10), torch.zeros(10)]
+    for content in (images_and_labels, norm):
+        with pytest.raises(reader.InvalidCheckpoint, match="no named weights"):
+            reader.find_state_dicts(reader.open_weights(saved(content)).content)
+
+
 def test_numpy_arrays_are_recognised() -> None:
     arrays = {"fc.weight": torch.zeros(10, 784).numpy(), "fc.bias": torch.zeros(10).numpy()}
     for data in (saved(arrays), pickle.dumps(list(arrays.values()))):

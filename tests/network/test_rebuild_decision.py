@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digitcnn.network.rebuild.decision import Score, decide, likelihoods_of
 from digitcnn.network.rebuild.unused import were_trained
@@ -96,6 +97,14 @@ def test_an_unusual_guess_has_to_be_significantly_likelier() -> None:
     assert decide([clearly, score(noise(0))], digits()).best is clearly
 
 
+def test_a_usual_guess_that_fits_as_well_forbids_a_likelier_one_with_other_answers() -> None:
+    likelier = score(0.94 * noise(0), cost=0.07)
+    outcome = decide([likelier, score(noise(0), wrong=20)], digits())
+    assert outcome.p_value < 0.05
+    assert not outcome.accepted
+    assert decide([likelier, score(noise(0), wrong=4)], digits()).accepted
+
+
 def test_logits_that_are_too_small_are_as_likely_as_larger_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(N, 10, generator=generator)
@@ -108,19 +117,41 @@ def test_logits_that_are_too_small_are_as_likely_as_larger_ones() -> None:
     assert float(large - sure) > 0.1  # too sure is never excused
 
 
-@pytest.mark.parametrize(("moved", "answer"), [(0.0, None), (-1.0, True), (0.5, False)])
-def test_unused_weights_that_moved_against_the_bias_were_trained(
-    moved: float, answer: bool | None
+INPUTS, UNUSED = 400, torch.arange(400) < 40
+
+
+def trained_layer(unused_moved: float, init: str = "PyTorch's") -> Tensor:
+    """Weights [32, 400] after a training; unused inputs' moved by so much of the bound."""
+    torch.manual_seed(0)
+    linear = nn.Linear(INPUTS, 32)
+    if init == "normal":
+        nn.init.kaiming_normal_(linear.weight)
+    weight = linear.weight.detach()
+    scale = torch.where(UNUSED, unused_moved, 0.6) / math.sqrt(INPUTS)
+    return weight + scale * torch.randn(weight.shape)
+
+
+@pytest.mark.parametrize("behind_maps", ["fc", ""])
+@pytest.mark.parametrize(("moved", "answer"), [(0.0, False), (0.3, True)])
+def test_weights_that_relu_never_uses_tell_whether_they_were_trained(
+    moved: float, answer: bool, behind_maps: str
 ) -> None:
-    generator = torch.Generator().manual_seed(0)
-    weight = 0.2 * torch.rand(10, 200, generator=generator) - 0.1
-    bias = 0.05 * torch.randn(10, generator=generator)
-    used = torch.arange(200) < 150
-    weight[:, used] -= 10 * bias[:, None]  # says nothing
-    weight[:, ~used] += moved * bias[:, None]
-    assert were_trained({"fc": used}, {"fc.weight": weight, "fc.bias": bias}) is answer
+    tensors = {"fc.weight": trained_layer(moved)}
+    assert were_trained({"fc": UNUSED}, tensors, behind_maps) is answer
+
+
+def test_half_precision_tells_only_by_weights_beyond_the_bound() -> None:
+    for moved, answer in ((0.0, False), (0.3, True)):
+        tensors = {"fc.weight": trained_layer(moved).half().float()}
+        assert were_trained({"fc": UNUSED}, tensors) is answer
+        assert were_trained({"fc": UNUSED}, tensors, behind_maps="fc") is None
+
+
+@pytest.mark.parametrize("behind_maps", ["fc", ""])
+def test_weights_of_another_initialisation_say_nothing(behind_maps: str) -> None:
+    tensors = {"fc.weight": trained_layer(0.0, "normal")}
+    assert were_trained({"fc": UNUSED}, tensors, behind_maps) is None
 
 
 def test_a_layer_whose_inputs_are_all_used_says_nothing() -> None:
-    tensors = {"fc.weight": torch.ones(10, 8), "fc.bias": torch.ones(10)}
-    assert were_trained({"fc": torch.arange(8) < 7}, tensors) is None
+    assert were_trained({"fc": UNUSED & False}, {"fc.weight": trained_layer(0.0)}) is None

@@ -1,7 +1,8 @@
 """Find the sets of weights in a file's content, wherever they are.
 
-A set is a dictionary with tensors, as ``state_dict()`` gives it, or a whole pickled module, which
-is a tree of ``_modules`` and ``_parameters``. What an optimizer remembers is not a set of weights.
+A set is a dictionary with tensors, as ``state_dict()`` gives it, a list of its items or of unnamed
+weights and biases in order, or a whole pickled module, which is a tree of ``_modules`` and
+``_parameters``. What an optimizer remembers is not a set of weights.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from digitcnn.network.reader.pickle_reader import OTHER_TENSORS, Hidden, Placeholder
-from digitcnn.network.reader.tensors import InvalidCheckpoint, TensorSpec, shown
+from digitcnn.network.reader.tensors import FLOATS, InvalidCheckpoint, TensorSpec, shown
 
 MAX_TENSORS = 1000
 MAX_PATH = 200
@@ -81,6 +82,9 @@ def find_state_dicts(content: Any) -> list[StateDict]:
                 (_join(path, key), item) for key, item in reversed(value.items()) if _nests(item)
             ]
         elif isinstance(value, (list, tuple)):
+            tensors = _tensors_of(_named(value))
+            if tensors:
+                found.append(StateDict(path, _unprefixed(tensors)))
             pending += [(path, item) for item in reversed(value) if _nests(item)]
         elif isinstance(value, Placeholder):
             has_arrays |= value.name.startswith("numpy.")
@@ -116,6 +120,38 @@ def _tensors_of(values: dict[Any, Any]) -> dict[str, TensorSpec]:
             "file"
         )
     return tensors
+
+
+def _named(items: list[Any] | tuple[Any, ...]) -> dict[str, TensorSpec]:
+    """A list's tensors by name: those of pairs; or ``0.weight``, ``0.bias``, ``1.weight``, ...
+
+    Empty where it is neither of pairs nor of weights, each followed by its bias or none.
+    """
+    if all(_is_named_tensor(item) for item in items):
+        return dict(items)
+    named: dict[str, TensorSpec] = {}
+    layer, sides = -1, (-1, -1)  # outputs first or last
+    for item in items:
+        if not isinstance(item, TensorSpec) or item.dtype not in FLOATS or not item.shape:
+            return {}
+        if item.numbers == item.shape[-1]:
+            name = f"{layer}.bias"
+            if item.numbers not in sides or name in named:
+                return {}
+        else:
+            layer, sides = layer + 1, (item.shape[0], item.shape[-1])
+            name = f"{layer}.weight"
+        named[name] = item
+    return named
+
+
+def _is_named_tensor(item: Any) -> bool:
+    return (
+        isinstance(item, (list, tuple))
+        and len(item) == 2
+        and type(item[0]) is str
+        and isinstance(item[1], TensorSpec)
+    )
 
 
 def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:

@@ -39,11 +39,15 @@ from digitcnn.network.rebuild.search import search
 from digitcnn.network.rebuild.upright import upright
 from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
 
-__all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "rebuild"]
+__all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "SearchedInVain", "rebuild"]
 
 # The most images that guesses are scored on, and the most geometries that are tried.
 IMAGES = 10_000
 MAX_GEOMETRIES = 100
+
+
+class SearchedInVain(InvalidCheckpoint):
+    """A set of weights that was searched, which takes a second or two, without a clear result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,7 @@ def rebuild(
     if outcome is None:
         raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
     if not outcome.accepted:
-        raise InvalidCheckpoint(refusal(stack, outcome, scored_on))
+        raise SearchedInVain(refusal(stack, outcome, scored_on))
     network = RebuiltNetwork(outcome.best.guess.recipe(stack), tensors)
     return Rebuilt(network, verdict(stack, outcome, scored_on))
 

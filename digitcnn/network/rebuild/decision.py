@@ -13,6 +13,8 @@ from torch.nn import functional
 MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
+# A wrong guess may be significantly likelier than the right one, if that is the more usual.
+MIN_LEAD = 0.02
 # A p-value below which more images would hardly change the order of two guesses.
 BEATEN = 1e-4
 # A runner-up with this share of equal answers, or whose mean negative log-likelihood is larger by
@@ -93,8 +95,8 @@ class Outcome(Generic[G]):
     """The best guess, the next that is another function, and whether the best may be taken.
 
     agreement: the share of images to which both give the same digit. p_value: of the paired test
-    of their log-likelihoods; 1 where the next has the higher ones. unusual: whether the next costs
-    too much more to be an alternative.
+    of their log-likelihoods; 1 where the next has the higher ones. lead: by how much the best fits
+    better, its cost included. unusual: whether the next costs too much more to be an alternative.
     """
 
     best: Score[G]
@@ -103,12 +105,15 @@ class Outcome(Generic[G]):
     runner_up: Score[G] | None
     agreement: float
     p_value: float
+    lead: float = math.inf
     unusual: bool = False
 
     @property
     def is_clear(self) -> bool:
         """Whether the best is clearly better than the runner-up, or either would do."""
-        return self.unusual or self.p_value < P_VALUE or self.agreement >= MIN_AGREEMENT
+        if self.unusual or self.agreement >= MIN_AGREEMENT:
+            return True
+        return self.p_value < P_VALUE and self.lead >= MIN_LEAD
 
     @property
     def accepted(self) -> bool:
@@ -195,9 +200,11 @@ def is_beaten(score: Score[G], best: Score[G]) -> bool:
     return _paired_p(_difference(best, score)) < BEATEN
 
 
-def _compared(best: Score[G], other: Score[G]) -> tuple[float, float]:
-    """Return the agreement and the p-value of an outcome."""
-    return _agreement(best, other), _paired_p(_difference(best, other))
+def _compared(best: Score[G], other: Score[G]) -> tuple[float, float, float]:
+    """Return the agreement, the p-value and the lead of an outcome."""
+    n = min(len(best.likelihoods), len(other.likelihoods))
+    lead = best.fit(n) - other.fit(n)
+    return _agreement(best, other), _paired_p(_difference(best, other)), lead
 
 
 def _log_loss(score: Score[G], n: int) -> float:

@@ -114,9 +114,10 @@ class Ways:
         """Return what it costs that a convolution is surrounded otherwise than those before it."""
         if not places:
             return 0.0
+        cost = _MIXED * (places[-1].pool != place.pool)
         if _is_padded_otherwise(places, place, self._convs):
-            return _MIXED if self.side == SIDE else _MIXED_AND_LARGE
-        return _MIXED * (places[-1].pool != place.pool)
+            cost += _MIXED if self.side == SIDE else _MIXED_AND_LARGE
+        return cost
 
     def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
         """Yield the geometries with these places, whose last maps have that side."""

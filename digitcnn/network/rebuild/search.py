@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from digitcnn.network.rebuild.decision import (
     Outcome,
     Score,
@@ -20,6 +22,7 @@ from digitcnn.network.rebuild.decision import (
     most_accurate_first,
 )
 from digitcnn.network.rebuild.guesses import Choices, Guess
+from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.plans import Geometry, Ways
 from digitcnn.network.rebuild.scoring import USED_IMAGES, WORK, Scorer
 from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
@@ -35,6 +38,8 @@ DECODED_NUMBERS = 2_000_000
 LAST_WORK = WORK * 0.4
 # Guesses that are left after a round.
 PROMISING, BEAM, FINALISTS = 24, 3, 5
+# Geometries that are tried with other choices than the usual ones at once.
+MOST_USUAL = 3
 # How many times as many images the next round of the race has.
 MORE = 4
 # Below this, another ground, orientation or activation may hide the right geometry.
@@ -57,8 +62,12 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     scorer.left -= LAST_WORK
     few, some = (_affordable(scorer, starts[0], n) for n in (FEW, SOME))
     every = [*starts[:1], *(_decoded(choices, scorer, ways, starts) if ways else []), *starts[1:]]
+    # The usual choices may be so wrong that another geometry does better with them.
+    varied = [guess for start in starts[:MOST_USUAL] for guess in choices.together(start)]
+    varied.sort(key=lambda guess: guess.cost)
+    together = scorer.best(varied, VERY_FEW, BEAM, share=1 / 8)
     starts = _promising(every, scorer, VERY_FEW, PROMISING)
-    beam = scorer.best(starts, few, BEAM)
+    beam = scorer.best([*starts, *(score.guess for score in together)], few, BEAM)
     if scorer.accuracy(beam[0]) < DOUBTFUL:
         beam = _varied(starts, choices, scorer, few)
         if max(scorer.accuracy(score) for score in beam) < HOPELESS:
@@ -178,7 +187,7 @@ def _with_slopes(
         return finalists
     n = _next(USED_IMAGES, 2, best, scorer)
     scores = scorer.best([relu, leaky], max(n, len(finalists[0].predicted)), 2)
-    trained = were_trained(scorer.used(relu), scorer.tensors)
+    trained = were_trained(_unused(relu, leaky, scorer), scorer.tensors, _behind_maps(scorer.stack))
     if trained is not None:
         refuted = (relu if trained else leaky).recipe(scorer.stack)
         scores = [
@@ -190,3 +199,14 @@ def _with_slopes(
     scores.sort(key=lambda score: -score.fit(n))
     others = [score for score in finalists if score.guess not in (relu, leaky)]
     return [*scores, *others]
+
+
+def _unused(relu: Guess, leaky: Guess, scorer: Scorer) -> dict[str, Tensor]:
+    """Return, by linear layer, which inputs are always zero with ReLU and not with leaky ReLU."""
+    other = scorer.used(leaky)
+    return {name: ~used & other[name] for name, used in scorer.used(relu).items() if name in other}
+
+
+def _behind_maps(stack: Stack) -> str:
+    """Return the name of the linear layer that takes the maps."""
+    return stack.linears[0].name if stack.convs and stack.linears else ""

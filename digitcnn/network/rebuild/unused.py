@@ -1,11 +1,13 @@
 """Tell ReLU from leaky ReLU by the weights that ReLU never uses.
 
 Both give nearly the same logits, so images hardly tell them apart. But a ReLU that never fires
-gives only zeros: the weights that these are multiplied by have no gradient, and stay as they were
-initialised, independent of each other. A leaky ReLU gives small negative numbers there. Optimizers
-that divide gradients by their size, such as Adam, then move all weights of an output against its
-bias, and as far. (Others move them too little to see. Where a ReLU fired early in the training,
-they were moved with the bias.)
+gives only zeros: the weights that these are multiplied by have no gradient, and stay as PyTorch
+initialised them. A leaky ReLU gives small negative numbers there, and optimizers that divide
+gradients by their size, such as Adam, then move these weights nearly as far as others.
+
+PyTorch draws a linear layer's weights from 2**24 equally spaced numbers within a bound of
+1 / sqrt(inputs). So weights that nothing moved are on that grid, which others are by chance only,
+and within the bound.
 """
 
 from __future__ import annotations
@@ -16,23 +18,77 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# How many unused weights each output needs; and up to which z-score of the correlation of their
-# means with the biases they were trained since, and from which on they were not. Of 21 networks
-# with leaky ReLU, 7 have less than the first, none more than the second; of 10 with ReLU, 0 and 2.
-LEAST, TRAINED, UNTOUCHED = 2, -3.0, 2.0
+# A float32 is on the grid by chance with a probability of at most this, if it is small enough.
+_BY_CHANCE = 0.25
+# From which z-score on more weights are on the grid than by chance.
+_ON_GRID = 3.3
+# Unused inputs of the first layer behind the maps that would include some that never fired.
+_MANY = 20
+# How much of the share of used weights beyond the bound unused ones reach: with ReLU, which may
+# fire early in the training, and with leaky ReLU; the log-likelihood ratio that decides; and that
+# of many inputs of the first layer without one weight on the grid.
+_WITH_RELU, _WITH_LEAKY, _DECIDES, _NONE_ON_GRID = 0.12, 0.5, 3.0, 3.5
+# Above these shares of the unused weights beyond the bound and twice the bound, another
+# initialisation is likelier.
+_MOST_BEYOND, _MOST_FAR_BEYOND = 0.46, 0.05
 
 
-def were_trained(used: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> bool | None:
+def were_trained(
+    unused: Mapping[str, Tensor], tensors: Mapping[str, Tensor], behind_maps: str = ""
+) -> bool | None:
     """Whether training changed weights that ReLU never uses; None where that cannot be told.
 
-    used: of linear layers by name, in order, which inputs were ever not zero with ReLU, bool
-    [inputs]. The first with unused ones counts. tensors: as for ``RebuiltNetwork``.
+    unused: of linear layers by name, which inputs are always zero with ReLU and not with leaky
+    ReLU, bool [inputs]. tensors: as for ``RebuiltNetwork``. behind_maps: the layer that takes maps:
+    in it, a ReLU that fires early fires for many inputs at once.
     """
-    for name, mask in used.items():
-        if int((~mask).sum()) >= LEAST and f"{name}.bias" in tensors:
-            means = tensors[f"{name}.weight"][:, ~mask].double().mean(dim=1)
-            both = torch.stack([means, tensors[f"{name}.bias"].double()])
-            correlation = float(torch.corrcoef(both)[0, 1].nan_to_num().clamp(-0.999, 0.999))
-            z = math.atanh(correlation) * math.sqrt(max(1, len(means) - 3))
-            return True if z < TRAINED else False if z > UNTOUCHED else None
-    return None
+    evidence = 0.0
+    for name, mask in unused.items():
+        weight = tensors[f"{name}.weight"].double()
+        if not mask.any():
+            continue
+        dead, live = weight[:, mask], weight[:, ~mask]
+        bound = 1 / math.sqrt(weight.shape[1])
+        beyond = dead.abs() > bound
+        is_other = beyond.double().mean() > _MOST_BEYOND or (
+            (dead.abs() > 2 * bound).double().mean() > _MOST_FAR_BEYOND
+        )
+        grid = None if _is_half(tensors[f"{name}.weight"]) else _on_grid(dead, bound)
+        if grid is not None and grid > _ON_GRID:
+            return False
+        if is_other:
+            continue
+        if name != behind_maps:
+            evidence += _moved(int(beyond.sum()), beyond.numel(), live.abs() > bound)
+        elif grid is not None and int(mask.sum()) >= _MANY:
+            evidence += _NONE_ON_GRID
+    return evidence > 0 if abs(evidence) > _DECIDES else None
+
+
+def _is_half(weight: Tensor) -> bool:
+    """Whether all numbers have at most the bits of float16 or bfloat16."""
+    return not bool((weight.contiguous().view(torch.int32) & 0x1FFF).any())
+
+
+def _on_grid(weights: Tensor, bound: float) -> float | None:
+    """Return the z-score of how many are on the grid; None where none is small enough to tell."""
+    edge = float(torch.tensor(bound, dtype=torch.float32))
+    step = 2 * edge / 2**24
+    small = weights[weights != 0]
+    spacing = torch.exp2(small.abs().log2().floor() - 23)  # of float32 at these numbers
+    chance = spacing / step
+    tells = chance < _BY_CHANCE
+    small, spacing, chance = small[tells], spacing[tells], chance[tells]
+    if not len(small):
+        return None
+    places = (small + edge) / step
+    on_grid = (places - places.round()).abs() * step <= 0.51 * spacing
+    excess = float((on_grid.double() - chance).sum())
+    return excess / math.sqrt(float((chance * (1 - chance)).sum()))
+
+
+def _moved(beyond: int, n: int, used_beyond: Tensor) -> float:
+    """Return the log-likelihood ratio of leaky ReLU to ReLU for so many of n beyond the bound."""
+    share = float(used_beyond.double().mean()) if used_beyond.numel() else 0.0
+    relu, leaky = (max(part * share, 1e-3) for part in (_WITH_RELU, _WITH_LEAKY))
+    return beyond * math.log(leaky / relu) + (n - beyond) * math.log((1 - leaky) / (1 - relu))
