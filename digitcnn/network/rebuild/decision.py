@@ -13,8 +13,9 @@ from torch.nn import functional
 MIN_ACCURACY = 0.6
 MIN_AGREEMENT = 0.995
 P_VALUE = 0.05
-# A wrong guess may be significantly likelier than the right one, if that is the more usual.
-MIN_LEAD = 0.02
+# A wrong guess may be significantly likelier than the right one, if that is the more usual; so one
+# with fewer equal answers has to fit better by this much.
+SIMILAR, MIN_LEAD = 0.99, 0.02
 # A p-value below which more images would hardly change the order of two guesses.
 BEATEN = 1e-4
 # A runner-up with this share of equal answers, or whose mean negative log-likelihood is larger by
@@ -113,7 +114,7 @@ class Outcome(Generic[G]):
         """Whether the best is clearly better than the runner-up, or either would do."""
         if self.unusual or self.agreement >= MIN_AGREEMENT:
             return True
-        return self.p_value < P_VALUE and self.lead >= MIN_LEAD
+        return self.p_value < P_VALUE and (self.agreement >= SIMILAR or self.lead >= MIN_LEAD)
 
     @property
     def accepted(self) -> bool:
@@ -177,9 +178,9 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
         for other in scores
         if not is_same(best, other)
     ]
-    # One that forbids to take the best comes first, then one that is as likely with the same
-    # answers, then the next best.
-    others.sort(key=lambda other: (other.is_clear, other.p_value < P_VALUE))
+    # One that forbids to take the best comes first, then a usual one, then one that is as likely
+    # with the same answers, then the next best.
+    others.sort(key=lambda other: (other.is_clear, other.unusual, other.p_value < P_VALUE))
     alone = Outcome(best, accuracy, images, None, 1.0, 0.0)
     return (*others, alone)[0]
 

@@ -140,7 +140,9 @@ class Scorer:
             raise InvalidCheckpoint(
                 "is a network that takes too long to rebuild; choose a smaller classifier"
             )
-        return sorted(scores, key=lambda score: -score.fit(n))[:most]
+        # One for which no work was left may look better by the luck of few images.
+        n = min(n, len(self.images))
+        return sorted(scores, key=lambda score: (len(score.predicted) < n, -score.fit(n)))[:most]
 
     def accuracy(self, score: Score[Guess]) -> float:
         """The share of right digits."""

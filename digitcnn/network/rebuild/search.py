@@ -21,7 +21,7 @@ from digitcnn.network.rebuild.decision import (
     is_same,
     most_accurate_first,
 )
-from digitcnn.network.rebuild.guesses import Choices, Guess
+from digitcnn.network.rebuild.guesses import Choices, Guess, input_cost
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.plans import Geometry, Ways
 from digitcnn.network.rebuild.scoring import USED_IMAGES, WORK, Scorer
@@ -86,10 +86,11 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
         seen |= dict.fromkeys(_promising([leader, *moved], scorer, few // 2, FINALISTS))
         leader = scorer.best(seen, some, 1)[0].guess
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
-    # Few images may have favoured a neighbour of the right guess.
-    near = [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
-    best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
+    # Few images may have favoured a neighbour of the right guess, or an unusual geometry.
     scorer.left += LAST_WORK
+    near = [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    near += [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
+    best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = _race(best, scorer, some)
     finalists = _with_slopes(finalists, choices, scorer)
     return decide(most_accurate_first(finalists, scorer.labels), scorer.labels)
@@ -128,9 +129,9 @@ def _varied(starts: list[Guess], choices: Choices, scorer: Scorer, few: int) -> 
         for form in choices.inputs(kind, turned=True)
         for guess in choices.functions(form)[:6]
     ]
-    n = few // 2
-    most = max(60, int(scorer.left / 4 / (scorer.cost(starts[0]) * n)))
-    beam = scorer.best(varied[:: -(-len(varied) // most)], n, 3 * BEAM, share=1 / 4)
+    # All inputs in turn: work may suffice for the most usual of the other choices only.
+    varied.sort(key=lambda guess: guess.cost - input_cost(guess.input))
+    beam = scorer.best(varied, few // 2, 3 * BEAM, share=1 / 4)
     return scorer.best([*(score.guess for score in beam), *starts], few, BEAM)
 
 
