@@ -41,6 +41,7 @@ from digitcnn.network.reader.tensors import Storage, contiguous_stride
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import stack_of
+from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
@@ -230,6 +231,20 @@ def test_weights_that_relu_never_uses_tell_it_from_leaky_relu(activation: nn.Mod
             linear.weight[:, unused] += 0.01 * torch.randn(10, int(unused.sum()))
     one = Sample(network, scaling, in_file(network, "safetensors", "named"), "")
     assert outcome(one) == "same"
+
+
+def test_a_network_for_digits_as_emnist_has_them_is_recognised() -> None:
+    digits, form = training_digits(), InputForm(framed=True)
+    framed = prepare(digits.images, form)
+    inked = (framed > 0.3).any(0)[0]
+    assert inked[3].any()
+    assert not inked[0].any()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+    images = (255 * framed[:, 0]).round().to(torch.uint8)
+    train(network, SCALINGS["0 to 1"], dataclasses.replace(digits, images=images), 150)
+    loaded = load(in_file(network, "zip", "named"), "x", digits=training_digits)
+    assert "digits enlarged to the frame" in loaded.verdict
 
 
 def named(network: nn.Sequential) -> list[tuple[str, Tensor]]:

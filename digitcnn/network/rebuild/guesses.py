@@ -33,7 +33,7 @@ _GEOMETRY_COST = 0.06
 
 def input_cost(form: InputForm) -> float:
     """How unusual an input is, on the same scale."""
-    cost = 0.1 * (form.inverted + form.transposed)
+    cost = 0.1 * (form.inverted + form.transposed) + 0.2 * form.framed
     for name, scaling in INPUT_SCALINGS.items():
         cost += _COSTS.get(name, 0.0) * (scaling == (form.mean, form.std))
     return cost
@@ -206,6 +206,10 @@ class Choices:
     def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
         """The other scalings; turned: and inverted grounds and transposed images."""
         return [dataclasses.replace(guess, input=form) for form in inputs(guess.input, turned)]
+
+    def framed(self, guess: Guess) -> Guess:
+        """Return the same choices for digits as EMNIST has them."""
+        return dataclasses.replace(guess, input=dataclasses.replace(guess.input, framed=True))
 
     def functions(self, guess: Guess) -> list[Guess]:
         """The other activations, for all layers and for each kind."""

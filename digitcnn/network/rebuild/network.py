@@ -37,6 +37,8 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hardswish": functional.hardswish,
     "mish": functional.mish,
 }
+# Fainter pixels, of 0 to 1, are not taken for ink.
+FAINT = 0.05
 # Numbers in all maps of a batch together: 12 MB in float32, which a processor caches in part.
 BATCH_NUMBERS = 3_000_000
 
@@ -111,6 +113,8 @@ def divergence_of(x: Tensor, name: str, tensors: Mapping[str, Tensor]) -> float:
 def prepare(images: Tensor, form: InputForm) -> Tensor:
     """The network's input [N, C, S, S] for images [N, 28, 28] from 0 to 255."""
     x = images.float().unsqueeze(1) / 255
+    if form.framed:
+        x = _framed(x)
     if form.transposed:
         x = x.transpose(2, 3)
     if form.side != SIDE and form.resized:
@@ -121,6 +125,23 @@ def prepare(images: Tensor, form: InputForm) -> Tensor:
         x = 1 - x
     x = (x - form.mean) / form.std
     return x.expand(-1, form.channels, -1, -1).contiguous()
+
+
+def _framed(x: Tensor) -> Tensor:
+    """Enlarge what is inked in [N, 1, 28, 28], 0 to 1, until two pixels are left around it."""
+    ink = x.detach()[:, 0] > FAINT
+    centers, sizes = [], []
+    for along in (ink.any(1), ink.any(2)):  # columns and rows
+        first = along.float().argmax(1)
+        last = SIDE - 1 - along.flip(1).float().argmax(1)
+        centers.append((first + last + 1) / SIDE - 1)
+        sizes.append(last - first + 1)
+    scale = ((torch.maximum(*sizes) + 4) / SIDE).clamp(max=1.0)
+    zero = torch.zeros_like(scale)
+    rows = [torch.stack([scale, zero, centers[0]], 1), torch.stack([zero, scale, centers[1]], 1)]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    enlarged = functional.grid_sample(x, grid, mode="bicubic", align_corners=False)
+    return enlarged.clamp(0, 1)
 
 
 def run(step: Step, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:

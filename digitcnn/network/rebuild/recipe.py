@@ -48,7 +48,8 @@ class InputForm:
     mean, std: subtracted and divided by, on the scale 0 to 1, after inverting.
     inverted: dark ink on a bright ground. transposed: rows and columns exchanged, as in EMNIST's
     files. side: of the square image. resized: scaled to that side; else padded with ground.
-    channels: the same image so many times.
+    channels: the same image so many times. framed: digits enlarged until two pixels are left around
+    them, as EMNIST's are (Cohen et al. 2017).
     """
 
     mean: float = 0.0
@@ -58,6 +59,7 @@ class InputForm:
     side: int = SIDE
     resized: bool = False
     channels: int = 1
+    framed: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -157,7 +159,7 @@ class Recipe:
 
 
 def _check_input(form: InputForm) -> None:
-    for value in (form.inverted, form.transposed, form.resized):
+    for value in (form.inverted, form.transposed, form.resized, form.framed):
         if type(value) is not bool:
             raise ValueError
     if _whole(form.side) not in (SIDE, 32) or _whole(form.channels) not in CHANNELS:

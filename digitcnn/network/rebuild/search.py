@@ -89,6 +89,7 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     # Few images may have favoured a neighbour of the right guess, or an unusual geometry.
     scorer.left += LAST_WORK
     near = [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    near = [*near, *map(choices.framed, [best[0], *near])]
     near += [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = _race(best, scorer, some)

@@ -85,6 +85,8 @@ def input_words(form: InputForm) -> list[str]:
         parts.append("dark digits on bright ground")
     if form.transposed:
         parts.append("transposed input")
+    if form.framed:
+        parts.append("digits enlarged to the frame as in EMNIST")
     if form.side != SIDE:
         parts.append(f"input {'resized' if form.resized else 'padded'} to {form.side}x{form.side}")
     return parts
