@@ -114,8 +114,8 @@ def percent(fraction: float) -> str:
 
 
 def confidence_text(probability: float) -> str:
-    """Return a confidence in percent, never rounded up to certainty: ``97.3%``, ``> 99.9%``."""
-    return "> 99.9%" if probability > 0.999 else f"{100 * probability:.1f}%"
+    """Return a model's probability in percent as everywhere on the page: ``97.3%``, ``100.0%``."""
+    return f"{100 * probability:.1f}%"
 
 
 def accuracy_text(accuracy: float, n: int) -> str:

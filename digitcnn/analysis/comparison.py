@@ -107,7 +107,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The set and its split, such as ``mnist test``."""
+        """The set and its split, such as ``MNIST test``."""
         return self.evaluations[0].title
 
     @property
@@ -136,20 +136,24 @@ class Comparison:
         if self.predictions[pair.a].digest == self.predictions[pair.b].digest:
             return f"{a} and {b} are the same model"
         if pair.better is not None:
+            better, other = (a, b) if pair.better == pair.a else (b, a)
             adjusted = ", Holm-adjusted" if len(self.pairs) > 1 else ""
-            better = self.names[pair.better]
-            return f"{better} is better on {self.title} ({p_text(pair.p_holm)}{adjusted})"
+            p_value = p_text(pair.p_holm)
+            return f"{better} is better than {other} on {self.title} images ({p_value}{adjusted})"
+        return f"no difference can be shown: {self.doubt(pair)}"
+
+    def doubt(self, pair: Pair) -> str:
+        """Return why these images show no difference between a pair, in words."""
+        a, b = self.names[pair.a], self.names[pair.b]
         images = f"these {pair.n:,} images"
         if not pair.discordant:
-            reason = f"{a} and {b} get the same ones of {images} right"
-        elif math.isnan(pair.detectable):
-            reason = (
+            return f"{a} and {b} get the same ones of {images} right"
+        if math.isnan(pair.detectable):
+            return (
                 f"only one of {a} and {b} is right on just {pair.discordant:,} of {images}, too "
                 "few to tell"
             )
-        else:
-            reason = f"{images} cannot reveal one below {pair.detectable:.2f} points"
-        return f"no evidence of a difference: {reason}"
+        return f"a difference below {pair.detectable:.2f} points cannot be seen in {images}"
 
     def only(self, right: int, wrong: int) -> Tensor:
         """Return the places of the images that only one of the two gets right: int64 [K].

@@ -17,7 +17,7 @@ from digitcnn.options import FIGURES
 class ImagesProcessed:
     """Some images of a task are done.
 
-    task: for people, such as ``digitcnn-mnist on usps test``. done, total: images.
+    task: for people, such as ``digitcnn-mnist on USPS test``. done, total: images.
     """
 
     task: str

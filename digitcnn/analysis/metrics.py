@@ -20,6 +20,7 @@ from torch.nn import functional
 from digitcnn.analysis.calibration import expected_calibration_error, reliability
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
+from digitcnn.digits.names import set_title
 from digitcnn.files import without_nan
 from digitcnn.intervals import accuracy_text, newcombe_difference, wilson_interval
 
@@ -68,8 +69,8 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """The set and its split, such as ``mnist test``."""
-        return f"{self.digits} {self.split}"
+        """The set and its split, such as ``MNIST test``."""
+        return set_title(self.digits, self.split)
 
     @property
     def accuracy_text(self) -> str:

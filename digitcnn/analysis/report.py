@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from digitcnn import web
 from digitcnn.analysis.settings_text import setting_name, setting_text
-from digitcnn.digits.names import listed
+from digitcnn.digits.names import listed, set_title
 from digitcnn.intervals import accuracy_text
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
@@ -312,4 +312,4 @@ def _set_title(name: object, config: Json) -> str:
         return f"held-out images of {listed(_text(config.get('digits')))}"
     if isinstance(name, str) and name.startswith("held_out "):
         return f"held-out images of {_text(name.removeprefix('held_out '))}"
-    return f"{_text(name)} test"
+    return set_title(_text(name), "test")

@@ -21,6 +21,7 @@ from digitcnn.analysis.adversarial import CURVE_SIZES, STEPS, AttackCurve, accur
 from digitcnn.analysis.axes import AXES, SKETCH_AXES, Axis
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import set_title
 from digitcnn.network.classifier import Classifier
 from digitcnn.shared_cache import Progress, SharedCache
 
@@ -122,8 +123,8 @@ class Robustness:
 
     @property
     def title(self) -> str:
-        """The set and its split, such as ``mnist test``."""
-        return f"{self.digits} {self.split}"
+        """The set and its split, such as ``MNIST test``."""
+        return set_title(self.digits, self.split)
 
     @property
     def unchanged(self) -> int:

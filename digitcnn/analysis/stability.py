@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
+from digitcnn.digits.names import set_title
 from digitcnn.files import without_nan
 from digitcnn.intervals import percent, wilson_interval
 from digitcnn.network.model import Network
@@ -112,8 +113,8 @@ class Stability:
 
     @property
     def title(self) -> str:
-        """The set and its split, such as ``mnist test``."""
-        return f"{self.digits} {self.split}"
+        """The set and its split, such as ``MNIST test``."""
+        return set_title(self.digits, self.split)
 
     @property
     def verdict(self) -> str:

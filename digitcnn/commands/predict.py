@@ -8,6 +8,7 @@ from typing import Any
 
 from digitcnn.commands.base import Result, opened_checkpoint
 from digitcnn.errors import SketchError
+from digitcnn.intervals import confidence_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.prediction import AnyReading, Reading, Refusal, read_image_file
 
@@ -45,7 +46,7 @@ def _text(reading: AnyReading | None) -> str:
 def _digit_text(reading: Reading) -> str:
     if reading.prediction is None:
         return f"not a digit, closest {reading.closest}"
-    return f"{reading.closest} ({100 * reading.confidence:.1f}%)"
+    return f"{reading.closest} ({confidence_text(reading.confidence)})"
 
 
 def _json(reading: AnyReading | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from digitcnn.commands.base import Result, catalog_of, download, folder_option
 from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
 from digitcnn.digits.catalog import Catalog
+from digitcnn.digits.names import set_title
 from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
 from digitcnn.folders import checkpoint_folder, output_folder
@@ -204,4 +205,4 @@ def _summary_text(summary: SeedSummary, planned: int) -> str:
 def _set_title(name: str) -> str:
     if name.startswith("held_out"):
         return f"held-out images {name.removeprefix('held_out').strip()}".strip()
-    return f"{name} test"
+    return set_title(name, "test")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from digitcnn.digits.names import listed
+from digitcnn.digits.names import listed, set_title
 from digitcnn.errors import DigitSetError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class DigitSet:
 
     @property
     def title(self) -> str:
-        """The set and its split, such as ``mnist test``."""
-        return f"{self.name} {self.split}"
+        """The set and its split, such as ``MNIST test``."""
+        return set_title(self.name, self.split)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -20,6 +20,13 @@ CORRUPTIONS = (
 )  # fmt: skip
 MNIST_C_SETS = tuple(f"{MNIST_C}-{corruption}" for corruption in CORRUPTIONS)
 
+_WRITTEN: Mapping[str, str] = {
+    "mnist": "MNIST",
+    "emnist-digits": "EMNIST digits",
+    "usps": "USPS",
+    **{f"{MNIST_C}-{one}": f"MNIST-C {one.replace('_', ' ')}" for one in CORRUPTIONS},
+}
+
 # Sets that ``synthetic`` generates, and how many images each has by split.
 GENERATED = ("synthetic", "synthetic-other-writers")
 GENERATED_IMAGES: Mapping[str, int] = {"train": 16_000, "test": 4_000}
@@ -36,9 +43,20 @@ def joined(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def written(name: str) -> str:
+    """Return a published set's name as people write it, ``EMNIST digits``; others as they are."""
+    base, separator, changes = name.partition(SEPARATOR)
+    return _WRITTEN.get(base, base) + separator + changes
+
+
+def set_title(name: str, split: str) -> str:
+    """Return a set and its split for people: ``MNIST test``, as in "MNIST test images"."""
+    return f"{written(name)} {split}"
+
+
 def listed(digits: str) -> str:
-    """Return the names in a comma-separated list for people: ``mnist and synthetic``."""
-    return joined(set_names(digits) or [digits])
+    """Return the names in a comma-separated list for people: ``MNIST and synthetic``."""
+    return joined([written(name) for name in set_names(digits) or [digits]])
 
 
 def base_of(name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.names import listed, set_names, set_title
 from digitcnn.errors import CheckpointError
 from digitcnn.files import without_nan
 from digitcnn.intervals import accuracy_text
@@ -20,6 +20,10 @@ MAX_EPOCHS = 100_000
 MAX_VALUES = 50_000
 MAX_DEPTH = 6
 MAX_TEXT = 200
+
+
+# After what is said by a file and was not measured here.
+CLAIMED = " (claimed by its file)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class Details:
         if which in self.metrics:
             claimed = self.metrics[which]
             accuracy = accuracy_text(claimed["accuracy"], claimed["n"])
-            parts.append(f"{accuracy} on {where} (claimed)")
+            parts.append(f"{accuracy} on {where} images{CLAIMED}")
         return ", ".join(parts)
 
     @property
@@ -108,7 +112,7 @@ class Details:
         names = set_names(self.digits or "")
         tested = next((name for name in names if name in self.metrics), None)
         if tested is not None:
-            return tested, f"{tested} test"
+            return tested, set_title(tested, "test")
         return "held_out", f"held-out {listed(self.digits or '')}"
 
 

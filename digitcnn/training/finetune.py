@@ -145,7 +145,7 @@ class _Session:
             yield Phase(f"evaluating {name}")
             try:
                 digit_set = catalog.open(name, "test")
-                after, row = self._compare(f"{name} test", digit_set, decides=False)
+                after, row = self._compare(digit_set.title, digit_set, decides=False)
             except DigitSetError as error:
                 problem = f" {error}"
                 continue

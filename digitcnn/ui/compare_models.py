@@ -157,7 +157,7 @@ class ModelChoice:
         chosen_now = [name for name in [*names_in(chosen), *good] if name in names]
         dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
         return [
-            dropped_files_html(results),
+            dropped_files_html(results, "compared"),
             gr.Dropdown(available, value=list(dict.fromkeys(chosen_now)), multiselect=True),
             None,
             gr.Row(visible=bool(dropped)),

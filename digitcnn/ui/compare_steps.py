@@ -61,7 +61,7 @@ def comparison_steps(
     names = comparisons[0].names
     titles = ", ".join(comparison.title for comparison in comparisons)
     yield {
-        "status": status_line(f"Compared {len(names)} models on {titles}."),
+        "status": status_line(f"Compared {len(names)} models on {titles} images."),
         "differs": view.what_differs(names, checkpoints),
         "verdicts": view.verdicts(comparisons, checkpoints),
         "accuracies": view.accuracies(comparisons),

@@ -14,6 +14,7 @@ from digitcnn.analysis.comparison import (
     difference_text,
     p_text,
 )
+from digitcnn.analysis.comparison_words import conclusion
 from digitcnn.analysis.recipes import (
     EPOCHS_TRAINED,
     IMAGES_DIGEST,
@@ -26,8 +27,10 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.details import CLAIMED
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import DASH, Cell, Value, table
+from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
@@ -55,7 +58,7 @@ def models_table(
     rows: list[list[Value]] = []
     for place, checkpoint in enumerate(checkpoints):
         details = checkpoint.details
-        claimed = "" if checkpoint.digest in trained_here or not details.digits else " (claimed)"
+        claimed = "" if checkpoint.digest in trained_here else CLAIMED
         row: list[Value] = [
             comparisons[0].names[place],
             f"{listed(details.digits)}{claimed}" if details.digits else "not recorded",
@@ -81,7 +84,7 @@ def models_table(
     return table(
         [*about, *itertools.chain(*sets), *origin],
         rows,
-        label=f"Models ({BEST} not significantly worse than the best in its column)",
+        label=f"Models ({BEST} marks the best on a set, and all that are not shown to be worse)",
         caption=True,
         advanced=["Epochs", "Seed", *(ece for _, ece in sets), *origin],
         file_name="models.csv",
@@ -109,7 +112,7 @@ def pairs_table(comparison: Comparison) -> Markup:
     return table(
         [*headers, "Difference (95%)", "McNemar", "Holm-adjusted"],
         rows,
-        label=f"Model pairs on {comparison.n:,} images of {comparison.title}",
+        label=f"Model pairs on {comparison.n:,} {comparison.title} images",
         caption=True,
         file_name=f"pairs-{comparison.evaluations[0].digits}.csv",
     )
@@ -119,13 +122,14 @@ def verdicts(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint
     """Render the verdicts in sentences, a summary of seeds of one recipe, and a caveat."""
     details = [checkpoint.details for checkpoint in checkpoints]
     recipes = [
-        f"Same recipe, seeds {', '.join(map(str, recipe.seeds))}: {recipe.text} on {recipe.title}."
+        f"Same recipe, seeds {', '.join(map(str, recipe.seeds))}: {recipe.text} on {recipe.title} "
+        "images."
         for comparison in comparisons
         for recipe in seeds_of_one_recipe(details, comparison)
     ]
     return render(
         "compare/verdicts.html",
-        verdicts=[_verdict_on(one) for one in comparisons],
+        verdicts=[conclusion(one) for one in comparisons],
         notes=[*recipes, NETWORKS_NOT_RECIPES],
     )
 
@@ -134,7 +138,7 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
     """Draw each model's accuracy with its 95% interval, a chart per set."""
     return Markup("").join(
         intervals(
-            f"Accuracy on {one.title} (%), with 95% intervals",
+            f"Accuracy on {one.title} images (%), with 95% intervals",
             [
                 Interval(
                     name,
@@ -149,20 +153,6 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
         )
         for one in comparisons
     )
-
-
-def _verdict_on(comparison: Comparison) -> str:
-    verdict = _verdict(comparison)
-    return f"{verdict}." if comparison.title in verdict else f"{comparison.title}: {verdict}."
-
-
-def _verdict(comparison: Comparison) -> str:
-    best = list(itertools.compress(comparison.names, comparison.among_the_best))
-    if len(comparison.pairs) == 1:
-        return comparison.verdict(comparison.pairs[0])
-    if len(best) == len(comparison.names):
-        return "no evidence that any model is better than another"
-    return f"not significantly worse than the best: {', '.join(best)}"
 
 
 def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
@@ -221,7 +211,7 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
     ]
     points = [point for one in series for point in one.points]
     return chart(
-        "Held-out accuracy per epoch (%), as claimed",
+        "Held-out accuracy per epoch (%), as recorded in the files",
         count_axis("Epoch", int(max((epoch for epoch, _ in points), default=1.0))),
         linear_axis("%", [accuracy for _, accuracy in points] or [90.0, 100.0], bounds=(0, 100)),
         series,
@@ -258,7 +248,7 @@ def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: 
     temperature = comparison.evaluations[wrong].temperature
     a, b = comparison.names[right], comparison.names[wrong]
     return tiles(
-        f"{a} right, {b} wrong: {len(indices):,} images",
+        f"{a} right, {b} wrong: {counted(len(indices), 'image')}",
         digit_set,
         shown.tolist(),
         comparison.predictions[wrong].probabilities(temperature)[shown],
@@ -282,7 +272,7 @@ def _digits_table(comparison: Comparison, a: int, b: int) -> Markup:
     return table(
         ["Digit", "Images", f"Only {first}", f"Only {second}", "Difference (95%)"],
         rows,
-        label=f"{first} minus {second} per digit of {comparison.title}",
+        label=f"{first} minus {second} per digit of the {comparison.title} images",
         caption=True,
         file_name="per-digit-difference.csv",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from digitcnn.intervals import percent
+from digitcnn.intervals import confidence_text
 from digitcnn.training.events import EpochResult
 from digitcnn.training.samples import Sample
 from digitcnn.training.view import TrainingView
@@ -51,7 +51,7 @@ def _tiles(samples: Sequence[Sample]) -> list[dict[str, object]]:
             "label": sample.label,
             "prediction": sample.prediction,
             "right": sample.right,
-            "confidence": percent(sample.confidence),
+            "confidence": confidence_text(sample.confidence),
         }
         for sample in samples
     ]

@@ -31,11 +31,13 @@ class DroppedFile:
     """The result of reading one dropped file. key: its model's name on this page; None if refused.
 
     file: its name as the visitor sees it. sentence: a description of the model, or the problem.
+    same_as: the name of an earlier file with the same model, whose key this one has.
     """
 
     file: str
     sentence: str
     key: str | None
+    same_as: str = ""
 
 
 @dataclasses.dataclass
@@ -72,9 +74,19 @@ class DroppedModels:
     def receive(self, paths: Sequence[Path], session: str) -> list[DroppedFile]:
         """Read each file at once and hold the usable ones. Returns one verdict per file.
 
-        A session has up to eight models; more push out its oldest.
+        A session has up to eight models; more push out its oldest, and each of these has a verdict
+        of its own after the files'.
         """
-        return [self._receive_one(path, session) for path in paths]
+        before = self.of(session)
+        verdicts = [self._receive_one(path, session) for path in paths]
+        held = {key for key, _ in self.of(session)}
+        return [
+            *(
+                _removed(one.file) if one.key is not None and one.key not in held else one
+                for one in verdicts
+            ),
+            *(_removed(checkpoint.name) for key, checkpoint in before if key not in held),
+        ]
 
     def _receive_one(self, path: Path, session: str) -> DroppedFile:
         try:
@@ -87,9 +99,10 @@ class DroppedModels:
             self._drop_old()
             mine = [key for key, held in self._held.items() if held.session == session]
             for key in mine:
-                if self._held[key].checkpoint.digest == checkpoint.digest:
-                    del self._held[key]  # the same model again replaces itself
-            mine = [key for key in mine if key in self._held]
+                other = self._held[key].checkpoint
+                if (other.key, other.details) == (checkpoint.key, checkpoint.details):
+                    self._held.move_to_end(key)
+                    return DroppedFile(path.name, _described(other), key, same_as=other.name)
             for key in mine[: max(0, len(mine) - PER_SESSION + 1)]:
                 del self._held[key]
             key = PREFIX + secrets.token_urlsafe(16)
@@ -97,8 +110,7 @@ class DroppedModels:
             self._changes += 1
             while len(self._held) > HELD or self._bytes() > self._most_bytes:
                 self._held.popitem(last=False)
-        verdict = checkpoint.verdict
-        return DroppedFile(path.name, f"{verdict[:1].upper()}{verdict[1:]}.", key)
+        return DroppedFile(path.name, _described(checkpoint), key)
 
     def get(self, key: str) -> Checkpoint | None:
         """Return the model with that key; None if it is unknown or has expired."""
@@ -132,6 +144,15 @@ class DroppedModels:
         for key in [key for key, held in self._held.items() if held.last_used < oldest]:
             del self._held[key]
             self._changes += 1
+
+
+def _described(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.verdict[:1].upper()}{checkpoint.verdict[1:]}."
+
+
+def _removed(name: str) -> DroppedFile:
+    sentence = f"removed to make room: a page holds {PER_SESSION} dropped models; drop it again."
+    return DroppedFile(name, sentence, None)
 
 
 def keep(checkpoint: Checkpoint, folder: Path) -> Path:

@@ -21,6 +21,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, html_view, status_line
 from digitcnn.ui.results import Results, Subject
 from digitcnn.ui.toasts import toasting
+from digitcnn.ui.wording import counted
 from digitcnn.workspace import Workspace
 
 # In all, and before more are requested.
@@ -148,7 +149,7 @@ def error_tiles(
         digit = "Any digit" if true == ANY else f"Digit {true}"
         as_what = "misclassified" if errors else f"predicted as {predicted}"
         heading = f"{digit} {as_what} on {digit_set.title}"
-    count = f"{len(indices):,} image{'s' * (len(indices) != 1)}"
+    count = counted(len(indices), "image")
     if len(order) < len(indices):
         count = f"{len(order)} of {count}"
     return tiles(

@@ -57,8 +57,8 @@ def gap_sentence(gap: Gap) -> str:
     than = "less" if gap.points > 0 else "more"
     low, high = sorted((abs(gap.low), abs(gap.high)))
     return (
-        f"On {gap.second} the model is {abs(gap.points):.2f} points {than} accurate than on "
-        f"{gap.first} (95% interval {low:.2f} to {high:.2f})."
+        f"On {gap.second} images the model is {abs(gap.points):.2f} points {than} accurate than on "
+        f"{gap.first} images (95% interval {low:.2f} to {high:.2f})."
     )
 
 

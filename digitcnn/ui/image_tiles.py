@@ -49,5 +49,7 @@ def _tile(digit_set: DigitSet, index: int, probabilities: list[float]) -> dict[s
         "predicted": probabilities.index(confidence),
         "confidence": confidence_text(confidence),
         "probabilities": probabilities,
-        "listed": ", ".join(f"{digit}: {100 * p:.1f}%" for digit, p in enumerate(probabilities)),
+        "listed": ", ".join(
+            f"{digit}: {confidence_text(p)}" for digit, p in enumerate(probabilities)
+        ),
     }

@@ -99,7 +99,7 @@ def _result(view: TrainingView, models: Sequence[str], sketches: str) -> Markup:
         "train/result.html",
         percent=percent(accuracy),
         images=f"{count:,}",
-        digits=tested or listed(view.config.digits),
+        digits=listed(tested or view.config.digits),
         test=tested is not None,
         epoch=last.epoch,
         low=percent(low),

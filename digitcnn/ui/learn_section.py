@@ -183,7 +183,10 @@ def _status(view: FineTuningView, sketches: int) -> Markup:
         return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
     available, bar = f"{sketches:,} labelled sketches", None
     if sketches < FEWEST_SKETCHES:
-        available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches"
+        available = (
+            f"{sketches} of {FEWEST_SKETCHES} labelled sketches needed; those labelled “not a "
+            "digit” do not count"
+        )
         bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": ""}
     if not view.message:
         return job_status(view, f"{available}.", bar=bar, live=True)

@@ -9,10 +9,11 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.settings_text import setting_name, setting_text
-from digitcnn.digits.names import listed
+from digitcnn.digits.names import listed, set_title
 from digitcnn.errors import CheckpointError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.details import CLAIMED
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.gradio_private import save_file_to_cache
@@ -26,7 +27,7 @@ from digitcnn.workspace import Workspace
 def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     """Return all that is known of a model as a list; claims of its file are marked."""
     details = checkpoint.details
-    claimed = "" if trained_here else " (claimed)"
+    claimed = "" if trained_here else CLAIMED
     config = details.config
     facts = [
         ("Name", checkpoint.name),
@@ -35,7 +36,11 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     if details.digits:
         facts.append(("Trained on", listed(details.digits)))
     for digits, metrics in details.metrics.items():
-        title = "Held-out accuracy" if digits == "held_out" else f"Accuracy on {digits} test"
+        title = (
+            "Held-out accuracy"
+            if digits == "held_out"
+            else f"Accuracy on {set_title(digits, 'test')} images"
+        )
         accuracy = accuracy_text(metrics["accuracy"], metrics["n"])
         facts.append((title, f"{accuracy}, n = {metrics['n']:,}{claimed}"))
     if details.epochs is not None:
@@ -170,7 +175,7 @@ class ModelMenu:
         results = self._models.receive(files, session)
         keys = [result.key for result in results if result.key is not None]
         chosen = gr.Dropdown(self._models.choices(session), value=keys[-1]) if keys else gr.skip()
-        return [dropped_files_html(results), chosen]
+        return [dropped_files_html(results, "open"), chosen]
 
     @toasting
     def _offer_download(self, name: str | None) -> Any:

@@ -15,6 +15,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.details import CLAIMED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -105,9 +106,9 @@ class Models:
         return self.dropped.receive(paths, session)
 
 
-def dropped_files_html(files: list[DroppedFile]) -> str:
-    """Return a line per dropped file, accepted or refused."""
-    return render("models/dropped_files.html", files=files) if files else ""
+def dropped_files_html(files: list[DroppedFile], already: str) -> str:
+    """Return a line per dropped file, accepted or refused. already: what its twin is, if any."""
+    return render("models/dropped_files.html", files=files, already=already) if files else ""
 
 
 def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
@@ -119,8 +120,8 @@ def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     which, where = details.first_result
     test = details.metrics.get(which)
     if test:
-        claimed = "" if trained_here else " (claimed)"
-        parts.append(f"{percent(test['accuracy'])} on {where}{claimed}")
+        claimed = "" if trained_here else CLAIMED
+        parts.append(f"{percent(test['accuracy'])} on {where} images{claimed}")
     else:
         parts.append(f"trained on {listed(details.digits)}")
     if details.state != "finished":

@@ -18,6 +18,7 @@ from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.parts import PRIVATE, html_view
 from digitcnn.ui.toasts import toasting
+from digitcnn.ui.wording import counted
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -103,7 +104,10 @@ def build_set_chooser(
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Return label and name of every test set whose files exist; damaged ones are marked."""
     return [
-        (f"{entry.name} ({'damaged' if entry.n is None else f'{entry.n:,} images'})", entry.name)
+        (
+            f"{entry.name} ({'damaged' if entry.n is None else counted(entry.n, 'image')})",
+            entry.name,
+        )
         for entry in _test_entries(workspace)
     ]
 

@@ -13,6 +13,7 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.parts import image_address
 from digitcnn.ui.stability_charts import NAMES
 from digitcnn.ui.tables import DASH, Cell, Value, table
+from digitcnn.ui.wording import counted
 from digitcnn.web.templates import render
 
 # Images shown, and images in the folded tables of entropy.
@@ -24,7 +25,7 @@ _LOOKS = {"stable": "good", "depends on single neurons": "bad"}
 def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
     """Render the verdict on the thinned networks with its number, and what it means."""
     result = next(result for result in results if result.masks == "shared")
-    images = _count(result.n, "image", "images")
+    images = counted(result.n, "image")
     meaning = (
         f"{checkpoint.name} reads {accuracy_text(result.accuracy, result.n)} of {images} of "
         f"{result.title} right with all its neurons"
@@ -47,7 +48,7 @@ def summary_line(checkpoint: Checkpoint, result: Stability) -> str:
     """Return the accuracy without dropout in a sentence."""
     return (
         f"{checkpoint.name} without dropout: {accuracy_text(result.accuracy, result.n)} on "
-        f"{_count(result.n, 'image', 'images')} of {result.title}."
+        f"{counted(result.n, 'image')} of {result.title}."
     )
 
 
@@ -73,8 +74,8 @@ def summary_table(results: Sequence[Stability]) -> str:
         rows,
         advanced=("Chance level", "Upper bound"),
         file_name="stability.csv",
-        label=f"Accuracy over {_count(result.passes, 'pass', 'passes')} per mask type on "
-        f"{_count(result.n, 'image', 'images')} of {result.title}; deviations in percentage points",
+        label=f"Accuracy over {counted(result.passes, 'pass', 'passes')} per mask type on "
+        f"{counted(result.n, 'image')} of {result.title}; deviations in percentage points",
         caption=True,
     )
 
@@ -100,7 +101,7 @@ def bound_sentence(result: Stability) -> str:
         )
     sentence = (
         f"With independent masks, no network can deviate by more than {bound:.2f} points on "
-        f"{_count(result.n, 'image', 'images')} (50 / √n), {marks}"
+        f"{counted(result.n, 'image')} (50 / √n), {marks}"
     )
     if result.chance == result.chance:  # not NaN
         sentence += f"; chance alone accounts for {100 * result.chance:.2f} points on these images"
@@ -134,7 +135,7 @@ def flips_table(results: Sequence[Stability]) -> str:
         rows,
         footer=[["all", first.n, *(_share(result.flipped) for result in results)]],
         label=f"Images of {first.title} whose prediction changes in at least one of "
-        f"{_count(first.passes, 'pass', 'passes')}",
+        f"{counted(first.passes, 'pass', 'passes')}",
         caption=True,
         file_name="stability-per-digit.csv",
     )
@@ -196,7 +197,3 @@ def _share(fraction: float) -> Cell:
 def _points(fraction: float) -> Cell:
     """Return a deviation in points; ``table`` shows a dash for NaN."""
     return Cell(f"{100 * fraction:.2f}", fraction)
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"

@@ -21,3 +21,8 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 image``, ``2,007 images``. many: default ``one`` + s."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"

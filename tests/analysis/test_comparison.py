@@ -127,7 +127,7 @@ def test_a_pair_has_counts_and_the_better_model() -> None:
     assert pair.difference == pytest.approx(-2.5)
     assert pair.better == 1
     assert pair.p_holm == pair.p_value == mcnemar(5, 30)
-    assert found.verdict(pair) == "second is better on small test (p < 0.001)"
+    assert found.verdict(pair) == "second is better than first on small test images (p < 0.001)"
     assert found.among_the_best == (False, True)
 
 
@@ -137,7 +137,8 @@ def test_without_evidence_the_verdict_names_the_detectable_difference() -> None:
     assert pair.better is None
     assert pair.detectable == pytest.approx(100 * detectable_difference(1000, 22))
     assert found.verdict(pair) == (
-        "no evidence of a difference: these 1,000 images cannot reveal one below 1.31 points"
+        "no difference can be shown: a difference below 1.31 points cannot be seen in these 1,000 "
+        "images"
     )
     assert found.among_the_best == (True, True)
 
@@ -155,7 +156,7 @@ def test_the_verdict_mentions_too_few_discordant_images(
 ) -> None:
     found = with_counts(*counts)
     verdict = found.verdict(found.pairs[0])
-    assert verdict.startswith(f"no evidence of a difference: {words}")
+    assert verdict.startswith(f"no difference can be shown: {words}")
 
 
 def test_the_same_network_twice_is_named_as_such() -> None:

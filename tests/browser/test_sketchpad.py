@@ -516,7 +516,7 @@ def test_a_scribble_is_rejected_by_a_model_with_a_detector_and_others_show_a_not
     expect(page.locator(".bars.muted li.best .percent")).to_have_text(re.compile(r"\d%$"))
     sketchpad.canvas.focus()
     page.keyboard.press("n")
-    sketchpad.says(".recorded", "Saved: not a digit. The prediction not a digit was right.")
+    sketchpad.says(".recorded", "Saved: not a digit. The prediction “not a digit” was right.")
     expect(page.locator("#feedback-digit button[data-digit=none]")).to_have_class(
         "button chosen right"
     )

@@ -270,7 +270,7 @@ def test_details_that_cannot_be_read_back_are_refused_on_creation(
         (
             DETAILS,
             "digitcnn network, trained on synthetic for 12 epochs, seed 0, "
-            "99.60% (98.98 to 99.84) on synthetic test (claimed)",
+            "99.60% (98.98 to 99.84) on synthetic test images (claimed by its file)",
         ),
         (
             dataclasses.replace(
@@ -280,7 +280,8 @@ def test_details_that_cannot_be_read_back_are_refused_on_creation(
                 metrics={"held_out": {"n": 40, "accuracy": 0.975}},
             ),
             "digitcnn network, trained on synthetic for 1 epoch, seed 0, "
-            "stopped at epoch 1 of 12, 97.50% (87.12 to 99.56) on held-out synthetic (claimed)",
+            "stopped at epoch 1 of 12, 97.50% (87.12 to 99.56) on held-out synthetic images "
+            "(claimed by its file)",
         ),
         (
             dataclasses.replace(DETAILS, metrics={}),

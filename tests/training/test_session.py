@@ -151,7 +151,7 @@ def test_run_on_several_sets_reports_each_of_them_and_resumes(trial: Trial) -> N
     loaded = checkpoint.load(trial.checkpoints / "mine.pt")
     assert loaded.details.digits == loaded.details.config["digits"] == "small,other"
     assert "trained on small and other for 2 epochs" in loaded.details.claim()
-    assert "on small test (claimed)" in loaded.details.claim()
+    assert "on small test images (claimed by its file)" in loaded.details.claim()
     # What the panels and fine-tuning open: the same 64 images, four fifths of them small's.
     images = original_images(loaded, trial.catalog)
     assert (len(images.training), len(images.held_out)) == (64, 50)

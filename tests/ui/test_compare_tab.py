@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from digitcnn.analysis.comparison import compare
+from digitcnn.analysis.comparison_words import conclusion
 from digitcnn.analysis.predictions import predict
 from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import save
@@ -93,9 +94,9 @@ def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models
     (pair,) = found.pairs
     for count in (pair.both_right, pair.only_a_right, pair.only_b_right, pair.both_wrong):
         assert f">{count}<" in shown["pairs"]
-    assert found.verdict(pair) in shown["verdicts"]
+    assert f"{conclusion(found)[0]}</p>" in shown["verdicts"]
     assert "not recipes" in shown["verdicts"]
-    assert "(claimed)" in shown["table"]
+    assert "(claimed by its file)" in shown["table"]
 
 
 def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:

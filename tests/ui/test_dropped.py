@@ -120,17 +120,28 @@ def test_a_page_holds_eight_and_all_pages_together_a_bounded_number(
 ) -> None:
     files = [network_file(tmp_path / str(seed), seed) for seed in range(PER_SESSION + 1)]
     verdicts = dropped.receive(files, "page")
+    *_, removed = verdicts = [*verdicts[1:], verdicts[0]]
     keys = [key for key, _ in dropped.of("page")]
-    assert keys == [verdict.key for verdict in reversed(verdicts[1:])]
+    assert keys == [verdict.key for verdict in reversed(verdicts[:-1])]
+    assert removed.key is None
+    assert "removed to make room" in removed.sentence
+    *_, removed = dropped.receive([network_file(tmp_path / "more", 99, "more.pt")], "page")
+    assert (removed.file, removed.key) == ("mine", None)
     for number in range(HELD):
         dropped.receive([files[0]], f"page {number}")
     assert dropped.of("page") == []
 
 
-def test_the_same_network_again_replaces_itself(dropped: DroppedModels, tmp_path: Path) -> None:
-    path = network_file(tmp_path)
-    dropped.receive([path, path], "page")
-    assert len(dropped.of("page")) == 1
+def test_the_same_model_again_says_so_and_leaves_the_first(
+    dropped: DroppedModels, tmp_path: Path
+) -> None:
+    first, *others = [network_file(tmp_path, name=f"{name}.pt") for name in "abc"]
+    one, two = dropped.receive([first, others[0]], "page")
+    (three,) = dropped.receive([others[1]], "page")
+    assert [key for key, _ in dropped.of("page")] == [one.key] == [two.key] == [three.key]
+    assert (one.same_as, two.same_as, three.same_as) == ("", "a", "a")
+    html = dropped_files_html([two], "compared")
+    assert "<strong>b.pt</strong> holds the same model as a, which is already compared." in html
 
 
 def test_saving_a_rebuilt_network_never_overwrites_a_file(
@@ -193,7 +204,7 @@ def test_too_many_files_at_a_time_give_one_sentence(tmp_path: Path) -> None:
 def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.pt"
     path.write_text("no network")
-    shown = dropped_files_html(dropped.receive([path], "page"))
+    shown = dropped_files_html(dropped.receive([path], "page"), "open")
     assert "<img" not in shown
     assert "&lt;img" in shown
 

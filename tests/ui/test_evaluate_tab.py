@@ -28,6 +28,7 @@ from digitcnn.digits import synthetic
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.digits.idx import write_idx
+from digitcnn.digits.names import set_title
 from digitcnn.digits.sources import SOURCES
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
@@ -188,7 +189,7 @@ def test_numbers_agree_on_page_json_csv_run_and_figures(
     bars = words_on(figures.draw("04_cross_dataset_evaluation", findings))
     names = ["small", "emnist-digits"]
 
-    assert [row[0] for row in rows(shown["table"])] == [f"{name} test" for name in names]
+    assert [row[0] for row in rows(shown["table"])] == [set_title(name, "test") for name in names]
     for name, row, line in zip(names, rows(shown["table"]), table, strict=False):
         assert row[1:3] == [f"{json_output[name]['n']:,}", line["errors"]]
         for values in (json_output[name], written[name], line):
@@ -196,7 +197,7 @@ def test_numbers_agree_on_page_json_csv_run_and_figures(
         assert row[3] in bars
         assert row[3] in words(shown["status"])
     for name in names:
-        page = [row[2:] for row in rows(shown["per_digit"]) if row[0] == f"{name} test"]
+        page = [row[2:] for row in rows(shown["per_digit"]) if row[0] == set_title(name, "test")]
         file = [row for row in per_digit if row["digits"] == name]
         for numbers in (json_output[name]["per_digit"], written[name]["per_digit"], file):
             ratios = ("precision", "recall", "f1")
@@ -227,7 +228,7 @@ def test_numbers_agree_on_page_json_csv_run_and_figures(
 def test_the_gap_agrees_on_page_csv_and_figure(
     workspace: Workspace, shown: dict[str, Any], json_output: dict[str, Any]
 ) -> None:
-    title = "small test minus emnist-digits test"
+    title = "small test minus EMNIST digits test"
     ((name, *cells),) = rows(shown["table"], "tfoot")
     n, m = json_output["small"]["n"], json_output["emnist-digits"]["n"]
     accuracies = json_output["small"]["accuracy"], json_output["emnist-digits"]["accuracy"]
@@ -378,7 +379,7 @@ def test_every_available_set_names_its_writers(workspace: Workspace) -> None:
     [
         (
             Gap("a test", "b test", 2.5, 1.0, 4.0),
-            "On b test the model is 2.50 points less",
+            "On b test images the model is 2.50 points less",
         ),
         (
             Gap("a test", "b test", -2.5, -4.0, -1.0),

@@ -113,7 +113,7 @@ def test_a_blank_pad_starts_no_index(workspace: Workspace, indexes: FeatureIndex
     [
         ("bare", "does not record its training images"),
         ("no-print", "does not record its training images"),
-        ("elsewhere", "was trained on mnist.*data download mnist`"),
+        ("elsewhere", "was trained on MNIST.*data download mnist`"),
         ("gone", "was trained on mine.*restore them in the data folder"),
         ("other-images", "differ from those other-images was trained on"),
     ],
@@ -143,7 +143,7 @@ def test_the_page_draws_the_explanation(workspace: Workspace) -> None:
     assert (gaps == -128).any()
     assert [len(pixels(maps)) for maps in reply["maps"]] == [32 * 14 * 14, 64 * 7 * 7]
     assert all(pixels(maps).max() == 255 for maps in reply["maps"])
-    assert reply["sentence"].startswith(f"{reply['digit']} scores ")
+    assert reply["sentence"].startswith(f"{reply['digit']} is ")
 
 
 def test_the_rival_is_the_persons_choice(workspace: Workspace) -> None:
@@ -177,13 +177,17 @@ def explanation(ink: float, gap: float) -> Explanation:
 
 
 def test_the_sentence_names_only_parts_that_matter() -> None:
-    start = "4 scores 6.5 higher than 9: "
+    score = "before scores become percentages, its score is 6.5 higher. Of these points,"
+    start = f"4 is 26 times as likely as 9: {score} "
     ink = "the ink on the left adds 3.1"
     gap = "a dot in the gap at the top would cost 2.5"
-    assert sentence(explanation(3.1, 2.5)) == f"{start}{ink}, and {gap}."
-    assert sentence(explanation(3.1, 0.3)) == f"{start}{ink}."
-    assert sentence(explanation(-1.0, 2.5)) == f"{start}{gap}."
-    assert sentence(explanation(0.2, -2.0)) == f"{start}no single part decides it."
+    assert sentence(explanation(3.1, 2.5), 2.0) == f"{start}{ink}, and {gap}."
+    assert sentence(explanation(3.1, 0.3), 2.0) == f"{start}{ink}."
+    assert sentence(explanation(-1.0, 2.5), 2.0) == f"{start}{gap}."
+    assert sentence(explanation(0.2, -2.0), 2.0) == f"{start}no single part decides it."
+    assert sentence(explanation(0.0, 0.0), 10.0).startswith("4 is 1.9 times as likely as 9: ")
+    assert sentence(explanation(0.0, 0.0), 1e3).startswith("4 is as likely as 9: ")
+    assert sentence(explanation(0.0, 0.0), 0.1).startswith("4 is more than 10,000 times as likely")
 
 
 def test_a_sketch_is_framed_once_and_inference_copies_are_held(workspace: Workspace) -> None:

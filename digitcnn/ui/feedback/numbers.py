@@ -17,7 +17,7 @@ from digitcnn.analysis.calibration import (
 )
 from digitcnn.feedback.entry import FeedbackFilter, ModelScore, Score
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.intervals import accuracy_text, percent, wilson_interval
+from digitcnn.intervals import accuracy_text, confidence_text, percent, wilson_interval
 from digitcnn.web.charts import Series, chart, share_axis
 
 # With little feedback, narrower bins would be empty.
@@ -46,7 +46,7 @@ def numbers_of(store: FeedbackStore, which: FeedbackFilter) -> dict[str, Any]:
             [
                 f"{one.low:.0%} to {one.high:.0%}",
                 f"{one.count:,}",
-                percent(one.confidence),
+                confidence_text(one.confidence),
                 accuracy_text(one.accuracy, one.count),
             ]
             for one in bins
@@ -73,7 +73,7 @@ def calibration_sentence(bins: Sequence[ReliabilityBin]) -> str:
     confidence = sum(one.count * one.confidence for one in bins) / n
     accuracy = sum(one.count * one.accuracy for one in bins) / n
     return (
-        f"{n:,} digit prediction{'s' * (n != 1)}: mean confidence {percent(confidence)}, "
+        f"{n:,} digit prediction{'s' * (n != 1)}: mean confidence {confidence_text(confidence)}, "
         f"{accuracy_text(accuracy, n)} rated right; expected calibration error "
         f"{percent(expected_calibration_error(bins))}."
     )
@@ -94,7 +94,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
         line=False,
         radii=[3 + 5 * (one.count / most) ** 0.5 for one in bins],
         notes=[
-            f"{one.count:,} predictions, mean confidence {percent(one.confidence)}: "
+            f"{one.count:,} predictions, mean confidence {confidence_text(one.confidence)}: "
             f"{accuracy_text(one.accuracy, one.count)} right"
             for one in bins
         ],

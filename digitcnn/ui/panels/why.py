@@ -31,6 +31,7 @@ from digitcnn.web.templates import render
 
 # Smaller effects, as a share of the lead and in points, are not worth a word or a dot.
 LEAST_SHARE, LEAST_POINTS = 0.1, 0.5
+MOST_LOG_ODDS = math.log(10_000)
 # Marks a place of the grid that has ink.
 INKED = -128
 
@@ -77,7 +78,7 @@ def explain_sketch(reader: SketchReader, payload: Payload) -> Payload:
     return {
         "digit": explanation.predicted,
         "rival": explanation.rival,
-        "sentence": sentence(explanation),
+        "sentence": sentence(explanation, reading.checkpoint.temperature),
         "seen": base64_of(image),
         "ink": base64_of(_signed(along_ink(explanation.ink, image), 0.0)),
         "gaps": base64_of(_grid(explanation, across)),
@@ -98,8 +99,11 @@ def _maps(network: Network, image: Tensor) -> Payload:
     }
 
 
-def sentence(explanation: Explanation) -> str:
-    """Return a sentence on the parts that favour the prediction most."""
+def sentence(explanation: Explanation, temperature: float) -> str:
+    """Say how much likelier the prediction is than the rival, and which parts favour it most.
+
+    temperature: what the model's logits are divided by before they become probabilities.
+    """
     ink_place, ink = explanation.strongest_ink()
     gap_place, gap = explanation.strongest_gap()
     least = max(LEAST_POINTS, LEAST_SHARE * explanation.lead)
@@ -108,8 +112,22 @@ def sentence(explanation: Explanation) -> str:
         reasons.append(f"the ink {ink_place} adds {ink:.1f}")
     if gap >= least:
         reasons.append(f"a dot in the gap {gap_place} would cost {gap:.1f}")
-    start = f"{explanation.predicted} scores {explanation.lead:.1f} higher than {explanation.rival}"
-    return f"{start}: {', and '.join(reasons) or 'no single part decides it'}."
+    because = ", and ".join(reasons) or "no single part decides it"
+    return (
+        f"{explanation.predicted} is {_times(explanation.lead / temperature)}as likely as "
+        f"{explanation.rival}: before scores become percentages, its score is "
+        f"{explanation.lead:.1f} higher. Of these points, {because}."
+    )
+
+
+def _times(log_odds: float) -> str:
+    """Return what goes before "as likely": ``1.3 times ``, ``790 times ``, or nothing for 1."""
+    if log_odds > MOST_LOG_ODDS:
+        return "more than 10,000 times "
+    odds = math.exp(log_odds)
+    if odds < 1.05:
+        return ""
+    return f"{odds:.1f} times " if odds < 10 else f"{float(f'{odds:.2g}'):,.0f} times "
 
 
 def _rival(value: Any) -> int | None:

@@ -1,4 +1,5 @@
-// The Compare tab's "one sketch, every model": calls the app and fills the table.
+// The Compare tab: names for the buttons of the choice of models, and "one sketch, every model",
+// which calls the app and fills the table.
 
 import { bytesOf, drawGrey, find, make } from "./dom.js";
 import { isBlank, wholeSketch } from "./pad.js";
@@ -54,5 +55,22 @@ function tableOf({ seen, heads, rows }) {
   }
   return [images, table];
 }
+
+/** Names the buttons that take a model out: Gradio names them by the place in its list. */
+function nameRemoveButtons() {
+  for (const token of document.querySelectorAll("#compare-models .token")) {
+    const name = token.querySelector("span")?.textContent?.split(" · ")[0].trim();
+    const button = token.querySelector("[title]");
+    const text = `Remove ${name} from the comparison`;
+    if (!button || button.ariaLabel === text) continue;
+    button.ariaLabel = text;
+    button.setAttribute("title", text);
+  }
+}
+new MutationObserver(nameRemoveButtons).observe(document.documentElement, {
+  childList: true,
+  subtree: true,
+  characterData: true,
+});
 
 customElements.define("digitcnn-compare", CompareElement);

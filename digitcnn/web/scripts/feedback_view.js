@@ -104,12 +104,19 @@ function startFeedback(root) {
     }
     page = reply.page;
     showModels(reply.models);
+    const focused = /** @type {HTMLButtonElement | null} */ (document.activeElement);
+    const edited = body.querySelector("tr.editing")?.dataset.id;
+    const wasInList = body.contains(focused);
     body.replaceChildren(...(reply.rows.length ? reply.rows.map(entryRow) : [emptyRow()]));
     const first = page * PAGE + 1;
     const last = first + reply.rows.length - 1;
     find(root, ".place").textContent = reply.total ? `${first} to ${last} of ${reply.total}` : "";
     find(root, "#feedback-page-newer").disabled = page === 0;
     find(root, "#feedback-page-older").disabled = page + 1 >= reply.pages;
+    // What had the focus may be gone or disabled now.
+    if (wasInList)
+      (body.querySelector(`[data-id="${edited}"] .edit`) ?? find(root, ".list")).focus();
+    else if (focused?.disabled && root.contains(focused)) find(root, ".list").focus();
     if (reply.notice) say(reply.notice, true);
     if (statistics.open) showStatistics();
   }
@@ -142,6 +149,7 @@ function startFeedback(root) {
   /** @param {any} entry */
   function entryRow(entry) {
     const row = make("tr");
+    row.dataset.id = String(entry.id);
     const predicted = make("td");
     const image = make("img");
     image.src = entry.image;
@@ -339,6 +347,7 @@ function startFeedback(root) {
     const reply = await call("feedback_erase_all", {});
     say(reply.error ?? reply.done, Boolean(reply.error));
     if (reply.error) return;
+    find(wall, "summary").focus(); // the button is disabled now
     showWall();
     refresh();
     dispatchEvent(new Event("digitcnn-correction"));

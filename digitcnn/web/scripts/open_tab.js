@@ -1,4 +1,4 @@
-// Opens a tab, also by <button data-open-tab="Sketchpad">.
+// Opens a tab, also by <button data-open-tab="Sketchpad">, which clears the pad.
 
 /** @param {string} name */
 export function openTab(name) {
@@ -12,5 +12,7 @@ export function openTab(name) {
 
 document.addEventListener("click", (event) => {
   const button = /** @type {Element} */ (event.target).closest?.("[data-open-tab]");
-  if (button instanceof HTMLElement) openTab(button.dataset.openTab ?? "");
+  if (!(button instanceof HTMLElement)) return;
+  openTab(button.dataset.openTab ?? "");
+  if (button.dataset.openTab === "Sketchpad") dispatchEvent(new Event("digitcnn-draw"));
 });

@@ -256,6 +256,7 @@ function startPad(root) {
   function choose(place) {
     sketch.chosen = place;
     tell();
+    if (truth.classList.contains("asking")) askForLabel();
   }
 
   /** @param {string} [words] */
@@ -292,12 +293,21 @@ function startPad(root) {
   });
 
   function showTools() {
+    const focused = document.activeElement;
     const isUnknown = isBlank() || sketch.parts.length === 0 || sketch.isExample;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
     for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
-    const known = given.get(namesOfParts(sketchId())[sketch.chosen]) ?? null;
-    const feedback = known?.model === modelName() ? known : null;
+    const judged = namesOfParts(sketchId()).map((name) => {
+      const known = given.get(name);
+      return known?.model === modelName() ? known : null;
+    });
+    const feedback = judged[sketch.chosen] ?? null;
     const right = feedback !== null && feedback.label === feedback.predicted;
+    [...find(root, ".parts").children].forEach((part, place) => {
+      const about = judged[place];
+      part.classList.toggle("right", Boolean(about && about.label === about.predicted));
+      part.classList.toggle("wrong", Boolean(about && about.label !== about.predicted));
+    });
     rightButton.classList.toggle("chosen", feedback !== null && right);
     wrongButton.classList.toggle("chosen", feedback !== null && !right);
     for (const button of labelButtons) {
@@ -308,6 +318,16 @@ function startPad(root) {
       button.setAttribute("aria-pressed", String(chosen));
     }
     if (feedback !== null || isUnknown) truth.classList.remove("asking");
+    // A button that is disabled by its own press would lose the focus to nothing.
+    if (focused instanceof HTMLButtonElement && focused.disabled && root.contains(focused)) {
+      canvas.focus({ preventScroll: true });
+    }
+  }
+
+  /** Says what became of the feedback, where it can be read. @param {string} text */
+  function say(text) {
+    recorded.textContent = text;
+    recorded.scrollIntoView({ block: "nearest" });
   }
 
   // One at a time: the last one holds.
@@ -325,7 +345,7 @@ function startPad(root) {
     saving = saving
       .then(() => holdReload(save(label, id)))
       .catch(() => {
-        recorded.textContent = "Your feedback was not saved; give it again.";
+        say("Your feedback was not saved; give it again.");
       });
   }
 
@@ -345,7 +365,7 @@ function startPad(root) {
       if (sketchId() === id) sketch.done = names.every((name) => given.has(name));
     }
     if (label === null && parts.length > 1 && sketchId() === id) {
-      recorded.textContent = `Saved: all ${parts.length} digits right. Draw the next.`;
+      say(`Saved: all ${parts.length} digits right. Draw the next.`);
     }
   }
 
@@ -365,14 +385,12 @@ function startPad(root) {
       {
         onWait: ({ error }) => {
           waited = true;
-          recorded.textContent = `Feedback not saved yet. ${error}`;
+          say(`Feedback not saved yet. ${error}`);
         },
       },
     );
     if (reply.error) {
-      recorded.textContent = reply.unavailable
-        ? "Your feedback was not saved; give it again."
-        : reply.error;
+      say(reply.unavailable ? "Your feedback was not saved; give it again." : reply.error);
       return false;
     }
     showScores(reply);
@@ -382,17 +400,30 @@ function startPad(root) {
     const isThere = sketchId() === id;
     if (isThere) showTools();
     else if (!waited) return false;
-    recorded.textContent =
-      `${corrects ? "Corrected" : "Saved"}: ${labelText(label)}. ` +
-      `The prediction ${labelText(predictedLabel)} was ` +
-      `${label === predictedLabel ? "right" : "wrong"}. Draw the next digit.`;
+    const isOneOfMany = sketch.parts.length > 1 && isThere;
+    const about = isOneOfMany ? `${whichPart(sketch.parts.indexOf(part))}: ` : "";
+    const predictedText = predictedLabel === NONE ? "“not a digit”" : predictedLabel;
+    say(
+      `${corrects ? "Corrected" : "Saved"}: ${about}${labelText(label)}. ` +
+        `The prediction ${predictedText} was ${label === predictedLabel ? "right" : "wrong"}. ` +
+        (isOneOfMany ? "Choose another digit, or draw the next." : "Draw the next digit."),
+    );
     if (waited) holdReload(new Promise((done) => setTimeout(done, CONFIRMED)));
     return isThere;
   }
 
+  /** @param {number} place */
+  const whichPart = (place) => `digit ${place + 1} of ${sketch.parts.length}`;
+
   function askForLabel() {
     truth.classList.add("asking");
-    recorded.textContent = "Which digit is it? Choose it or press its key.";
+    const { parts, chosen } = sketch;
+    say(
+      parts.length > 1
+        ? `Which digit is ${whichPart(chosen)}, predicted ${labelText(labelOf(parts[chosen]))}? ` +
+            "Choose it or press its key. If another one is wrong, choose that first."
+        : "Which digit is it? Choose it or press its key.",
+    );
     canvas.focus({ preventScroll: true });
   }
 
@@ -510,6 +541,11 @@ function startPad(root) {
   };
   addEventListener("digitcnn-model", useModel);
   addEventListener("digitcnn-correction", refreshScores);
+  // From a result of another tab: the sketch of before was for the model of before.
+  addEventListener("digitcnn-draw", () => {
+    clear();
+    canvas.focus({ preventScroll: true });
+  });
   addEventListener("pagehide", store);
   onConnection((notice) => {
     message.textContent = notice;

@@ -109,7 +109,7 @@ export function startWhy(root) {
       last = reply;
       paint();
       sentence.textContent = refused
-        ? `Not a digit (closest match: ${reply.sentence.replace(/\.$/, "")}).`
+        ? `Not a digit. Among the digits, ${reply.sentence}`
         : reply.sentence;
       noMaps.textContent = reply.no_maps ?? "";
       noMaps.hidden = !reply.no_maps;
