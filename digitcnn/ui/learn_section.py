@@ -183,11 +183,9 @@ def _status(view: FineTuningView, sketches: int) -> Markup:
         return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
     available, bar = f"{sketches:,} labelled sketches", None
     if sketches < FEWEST_SKETCHES:
-        available = (
-            f"{sketches} of {FEWEST_SKETCHES} labelled sketches needed; those labelled “not a "
-            "digit” do not count"
-        )
-        bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": ""}
+        available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches"
+        facts = "Needed to fine-tune. Sketches that are not a digit do not count."
+        bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": facts}
     if not view.message:
         return job_status(view, f"{available}.", bar=bar, live=True)
     return job_status(view, f"{view.message} ({available}.)", subject=view.base, bar=bar, live=True)
