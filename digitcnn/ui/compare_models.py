@@ -61,7 +61,7 @@ class ModelChoice:
             elem_id="compare-files",
         )
         self._verdicts = gr.HTML(elem_id="compare-verdicts")
-        with gr.Row(visible=False) as self._saving:
+        with gr.Row(visible=False, elem_classes="owner-only") as self._saving:
             self._dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
             self._save = gr.Button("Save", scale=0, min_width=120, elem_id="compare-keep")
 

@@ -15,7 +15,6 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.network.details import CLAIMED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -120,8 +119,8 @@ def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     which, where = details.first_result
     test = details.metrics.get(which)
     if test:
-        claimed = "" if trained_here else CLAIMED
-        parts.append(f"{percent(test['accuracy'])} on {where} images{claimed}")
+        claims = "" if trained_here else "claims "
+        parts.append(f"{claims}{percent(test['accuracy'])} on {where}")
     else:
         parts.append(f"trained on {listed(details.digits)}")
     if details.state != "finished":

@@ -81,7 +81,7 @@ def export_opens_without_the_app(browser: Any, page: Any, folder: Path) -> None:
     requests: list[str] = []
     other.on("request", lambda request: requests.append(request.url))
     other.goto(exported.as_uri())
-    other.get_by_text("digitcnn-mnist is better on small test").first.wait_for()
+    other.get_by_text("digitcnn-mnist is better than mine on small test images").first.wait_for()
     assert other.locator("ol.tiles img").first.evaluate("image => image.naturalWidth") == 28
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     context.close()
@@ -105,7 +105,9 @@ def test_dropped_files_are_checked_compared_and_private(
     small.check()
     page.locator("#compare-run").click()
     page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
-    page.locator("#compare-words").get_by_text("digitcnn-mnist is better on small test").wait_for()
+    verdict = "digitcnn-mnist is better than mine on small test images"
+    page.locator("#compare-words").get_by_text(verdict).wait_for()
+    page.get_by_role("button", name="Remove mine from the comparison").wait_for()
     page.locator("#compare-images").get_by_text("right, mine wrong").wait_for()
     page.locator("#compare-differs").get_by_text("Settings that differ").wait_for()
     export_opens_without_the_app(browser, page, tmp_path)

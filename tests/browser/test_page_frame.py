@@ -139,6 +139,7 @@ def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
     owner.once("dialog", lambda dialog: dialog.accept())
     owner.locator("#feedback-erase-all").click()
     expect(owner.locator(".wall li")).to_have_count(0)
+    expect(owner.locator("#feedback-wall > summary")).to_be_focused()
     expect(page.locator("#feedback-score")).to_have_text(
         "You–no feedback yetEveryone–no feedback yet"
     )

@@ -424,6 +424,23 @@ def test_digit_keys_give_feedback_while_the_pad_has_focus(pad: Sketchpad) -> Non
     assert pad.counts() == (right, total + 1)
 
 
+def test_feedback_on_a_number_names_the_digit_and_marks_each(pad: Sketchpad) -> None:
+    for x in (0.25, 0.7):
+        pad.draw([(x, 0.2), (x, 0.8)])
+    parts = pad.page.locator(".parts .part")
+    expect(parts).to_have_count(2)
+    pad.page.locator("#feedback-wrong").click()
+    pad.says(".recorded", "Digit 1 of 2 was predicted as 2: which digit is it?")
+    parts.nth(1).click()
+    pad.says(".recorded", "Digit 2 of 2 was predicted as 2: which digit is it?")
+    pad.page.keyboard.press("1")
+    pad.says(".recorded", "Saved: Digit 2 of 2 is 1. The prediction 2 was wrong.")
+    expect(parts).to_have_class([re.compile("part$"), re.compile("part wrong")])
+    pad.page.locator("#feedback-right").click()
+    pad.says(".recorded", "Saved: all 2 digits right.")
+    expect(parts).to_have_class([re.compile("part right"), re.compile("part right")])
+
+
 def test_another_model_classifies_the_present_sketch_again(pad: Sketchpad) -> None:
     pad.drawn()
     pad.choose("says-9")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -170,8 +171,14 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
     page.locator("#train-estimate").get_by_text("About").wait_for()
     result = page.locator("#train-status .run-result")
     expect(result).to_contain_text("of 100 small test images")
+    page.get_by_role("tab", name="Sketchpad", exact=True).click()
+    draw(page, ONE)
+    expect(page.locator("#pad-clear")).to_be_enabled()
+    page.get_by_role("tab", name="Train", exact=True).click()
     result.get_by_role("button", name="Draw a digit").click()
     expect(page.locator("#pad canvas").first).to_be_visible()
+    expect(page.locator("#pad-clear")).to_be_disabled()
+    expect(page.locator("#pad-answer")).to_have_attribute("data-digit", "")
 
 
 def test_ending_the_app_keeps_the_resume_state(

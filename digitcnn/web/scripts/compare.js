@@ -62,9 +62,9 @@ function nameRemoveButtons() {
     const name = token.querySelector("span")?.textContent?.split(" · ")[0].trim();
     const button = token.querySelector("[title]");
     const text = `Remove ${name} from the comparison`;
-    if (!button || button.ariaLabel === text) continue;
-    button.ariaLabel = text;
+    if (!button || button.getAttribute("title") === text) continue;
     button.setAttribute("title", text);
+    button.ariaLabel = text;
   }
 }
 new MutationObserver(nameRemoveButtons).observe(document.documentElement, {

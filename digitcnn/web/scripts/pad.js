@@ -401,7 +401,7 @@ function startPad(root) {
     if (isThere) showTools();
     else if (!waited) return false;
     const isOneOfMany = sketch.parts.length > 1 && isThere;
-    const about = isOneOfMany ? `${whichPart(sketch.parts.indexOf(part))}: ` : "";
+    const about = isOneOfMany ? `${whichPart(sketch.parts.indexOf(part))} is ` : "";
     const predictedText = predictedLabel === NONE ? "“not a digit”" : predictedLabel;
     say(
       `${corrects ? "Corrected" : "Saved"}: ${about}${labelText(label)}. ` +
@@ -413,15 +413,15 @@ function startPad(root) {
   }
 
   /** @param {number} place */
-  const whichPart = (place) => `digit ${place + 1} of ${sketch.parts.length}`;
+  const whichPart = (place) => `Digit ${place + 1} of ${sketch.parts.length}`;
 
   function askForLabel() {
     truth.classList.add("asking");
     const { parts, chosen } = sketch;
     say(
       parts.length > 1
-        ? `Which digit is ${whichPart(chosen)}, predicted ${labelText(labelOf(parts[chosen]))}? ` +
-            "Choose it or press its key. If another one is wrong, choose that first."
+        ? `${whichPart(chosen)} was predicted as ${labelText(labelOf(parts[chosen]))}: which digit ` +
+            "is it? Choose it or press its key. If another one is wrong, choose that first."
         : "Which digit is it? Choose it or press its key.",
     );
     canvas.focus({ preventScroll: true });
