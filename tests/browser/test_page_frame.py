@@ -128,6 +128,7 @@ def test_the_arrow_keys_draw(page: Any) -> None:
 def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
     owner.get_by_role("tab", name="Sketchpad", exact=True).click()
     owner.locator("#feedback-wall summary").click()
+    expect(owner.locator(".wall-count")).to_contain_text("with feedback")
     before = owner.locator(".wall li").count()
     page.locator("#pad-clear").click()
     draw(page, ONE)

@@ -31,7 +31,7 @@ from digitcnn.network.rebuild.decision import (
 )
 from digitcnn.network.rebuild.guesses import input_cost, inputs
 from digitcnn.network.rebuild.recipe import InputForm
-from digitcnn.network.rebuild.words import images_of, input_words
+from digitcnn.network.rebuild.words import images_of, input_words, share_read
 
 # Images at once where a model takes any number of them.
 BATCH = 32
@@ -105,8 +105,7 @@ def open_onnx(
     chosen = chosen.with_form(probabilities=are_probabilities(chosen.scores(scored_on.images[:24])))
     gives = "probabilities" if chosen.form.probabilities else "logits"
     verdict = (
-        f"{describe(model)}; {words[0]} inferred ({100 * outcome.accuracy:.1f}% of {where}), "
-        f"gives {gives}"
+        f"{describe(model)}; {words[0]} inferred ({share_read(outcome, scored_on)}), gives {gives}"
     )
     if outcome.runner_up is not None and outcome.is_close:
         verdict += (
