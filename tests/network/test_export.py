@@ -224,7 +224,7 @@ def test_the_page_names_its_network(shipped: Checkpoint) -> None:
     page = offline_page.to_page(shipped)
     assert shipped.digest in page
     assert shipped.details.claim() in page
-    assert re.search(r"\d\d\.\d\d% \(\d\d\.\d\d to \d\d\.\d\d\) on mnist test", page)
+    assert re.search(r"\d\d\.\d\d% \(\d\d\.\d\d to \d\d\.\d\d\) on MNIST test images", page)
     bare = offline_page.to_page(random_checkpoint(temperature=None))
     assert "not calibrated" in bare
     model = re.search(r'id="model">(.*?)</script>', bare)

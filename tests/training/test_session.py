@@ -121,7 +121,7 @@ def test_finished_run_has_nine_figures_passes_and_metrics_of_the_other_set(trial
         assert (kept[masks]["digits"], kept[masks]["n"]) == ("emnist-digits", 60)
     log = (run.folder / "log.txt").read_text()
     assert len(end.stability) == 2
-    assert all(text in log and text.startswith("emnist-digits test") for text in end.stability)
+    assert all(text in log and text.startswith("EMNIST digits test") for text in end.stability)
 
 
 def test_run_on_several_sets_reports_each_of_them_and_resumes(trial: Trial) -> None:
