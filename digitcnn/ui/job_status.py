@@ -71,7 +71,7 @@ def training_status(
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
-        text = f"on {compute}. A training will appear here."
+        text = f"on {compute}. The next run appears here."
         return job_status(view, text, bar=bar) + _result(view, models, sketches)
     text = view.message
     if view.state == RUNNING:

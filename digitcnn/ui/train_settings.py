@@ -72,7 +72,7 @@ class TrainingSettings:
             training_sets(self._workspace),
             value=[default_set(self._workspace)],
             label="Digit sets",
-            info="Images to train on; of two sets, the larger one gives more",
+            info="Images to train on; those of several sets are pooled",
             elem_id="train-digits",
         )
         self.download = gr.Button(

@@ -119,7 +119,7 @@ class TrainTab:
                     self.resume = gr.Button(
                         "Resume", interactive=False, min_width=70, elem_id="train-resume"
                     )
-                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=48)
+                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=52)
                 settings.build_main()
                 with gr.Accordion("More settings", open=False) as self.more:
                     settings.build_more()

@@ -21,16 +21,16 @@ EXPERIMENT = Experiment(
     images=2_400,
     arms=(
         Arm(label="no 7s", settings=COMMON, changes=("keep-7-0",)),
-        Arm(label="20 7s", settings=COMMON, changes=("keep-7-20",)),
-        Arm(label="100 7s", settings=COMMON, changes=("keep-7-100",)),
+        Arm(label="twenty 7s", settings=COMMON, changes=("keep-7-20",)),
+        Arm(label="a hundred 7s", settings=COMMON, changes=("keep-7-100",)),
         Arm(label="all 7s", settings=COMMON),
     ),
     seeds=3,
     tests=(TestImages(label="the 7s", digit=7), TestImages()),
     questions=(
-        Question("20 7s", "no 7s", "the 7s"),
-        Question("100 7s", "20 7s", "the 7s"),
-        Question("all 7s", "100 7s", "the 7s"),
+        Question("twenty 7s", "no 7s", "the 7s"),
+        Question("a hundred 7s", "twenty 7s", "the 7s"),
+        Question("all 7s", "a hundred 7s", "the 7s"),
     ),
     why=(
         "A classifier of ten digits has to name one of them, and one that it never saw is never "
