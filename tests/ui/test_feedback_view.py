@@ -195,7 +195,7 @@ def test_accuracies_come_with_their_intervals(call: Call) -> None:
     spread = f"({100 * third.low:.2f} to {100 * third.high:.2f})"
     assert numbers["models"] == [["mnist-seed0 (dddddddd)", "1 of 3", f"33.33% {spread}"]]
     assert numbers["bins"] == [["90% to 100%", "3", "91.0%", f"33.33% {spread}"]]
-    assert numbers["calibration"].startswith("3 digit predictions: mean confidence 91.00%, 33.33%")
+    assert numbers["calibration"].startswith("3 digit predictions: mean confidence 91.0%, 33.33%")
     assert f"expected calibration error {100 * (0.91 - 1 / 3):.2f}%." in numbers["calibration"]
     assert numbers["chart"].count("<circle") == 1
 
