@@ -233,6 +233,20 @@ def test_weights_that_relu_never_uses_tell_it_from_leaky_relu(activation: nn.Mod
     assert outcome(one) == "same"
 
 
+def test_a_file_with_two_sets_of_weights_is_searched_once_where_that_is_in_vain() -> None:
+    state = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10)).state_dict()
+    buffer, asked = io.BytesIO(), []
+    torch.save({"model": state, "ema": {name: 2 * value for name, value in state.items()}}, buffer)
+
+    def digits() -> DigitSet:
+        asked.append(True)
+        return training_digits()
+
+    with pytest.raises(CheckpointError, match="reads at best"):
+        load(buffer.getvalue(), "x", digits=digits)
+    assert len(asked) == 1
+
+
 def test_a_network_for_digits_as_emnist_has_them_is_recognised() -> None:
     digits, form = training_digits(), InputForm(framed=True)
     framed = prepare(digits.images, form)
