@@ -153,13 +153,14 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
 def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPage) -> None:
     train_page, page = idle_page, idle_page.page
     train_page.choose(epochs=200)
-    curves_at = page.locator("#train-curves").bounding_box()
+    top_of_page = "element => element.getBoundingClientRect().top + scrollY"
+    curves_at = page.locator("#train-curves").evaluate(top_of_page)
     page.locator("#train-quick").click()
     train_page.wait_for("finished")
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^small-"))
     expect(page.locator(".swap-toast")).to_contain_text("The model in use is now small-")
-    assert page.locator("#train-curves").bounding_box()["y"] == curves_at["y"], "they moved"
+    assert page.locator("#train-curves").evaluate(top_of_page) == curves_at, "they moved"
     # A page opened now has this model from the start.
     later = page.context.browser.new_page()
     later.goto(page.url)
