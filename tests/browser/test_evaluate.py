@@ -155,6 +155,14 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     expect(shown).to_have_attribute("src", re.compile("08_confidence_analysis.png$"))
     viewer.get_by_role("button", name="Close").click()
     expect(viewer).to_have_count(0)
+    # The focus goes back to the figure.
+    figures = page.locator("#evaluate-gallery .grid-container button")
+    expect(figures.nth(7)).to_be_focused()
+    page.keyboard.press("Enter")
+    viewer.wait_for()
+    page.keyboard.press("Escape")
+    expect(viewer).to_have_count(0)
+    expect(figures.nth(7)).to_be_focused()
 
 
 @pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF")])

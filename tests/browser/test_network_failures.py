@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawing import SEVEN, Stroke, draw
+from drawing import ONE, SEVEN, Stroke, draw
 from playwright.sync_api import expect
 from running_app import App
 
@@ -327,19 +327,27 @@ def test_a_reload_keeps_tab_strokes_and_feedback_until_clear(browser: Any, app: 
     ink = pad.ink()
     stored = pad.stored()
     assert set(stored) == {"digitcnn-tab", "digitcnn-sketch"}
-    assert [set(stroke) for stroke in json.loads(stored["digitcnn-sketch"])] == [
-        {"began", "points"}
-    ]
+    strokes = json.loads(stored["digitcnn-sketch"])["strokes"]
+    assert [set(stroke) for stroke in strokes] == [{"began", "points"}]
     page.locator("#feedback-right").click()
     expect(page.locator(".recorded")).to_contain_text("Saved: 7")
 
     page.reload()
     pad.predicts("7")
     assert pad.ink() == ink
+    expect(page.locator(".recorded")).to_contain_text("Saved: 7")
+    expect(page.locator("#feedback-right")).to_have_class(re.compile("chosen"))
     # Feedback on the same sketch again counts once.
     page.locator("#feedback-right").click()
-    expect(page.locator(".recorded")).to_contain_text("Saved: 7")
+    expect(page.locator(".recorded")).to_contain_text("Corrected: 7")
     pad.has_score(1, 1)
+
+    # The next stroke replaces a sketch that has its feedback.
+    page.reload()
+    pad.predicts("7")
+    pad.draw(ONE)
+    pad.predicts("1")
+    expect(page.locator(".recorded")).to_be_empty()
 
     page.locator("#pad-clear").click()
     assert set(pad.stored()) == {"digitcnn-tab"}

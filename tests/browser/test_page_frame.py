@@ -108,6 +108,27 @@ def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None
     page.close()
 
 
+def test_the_model_list_closes_when_tab_leaves_it(page: Any) -> None:
+    options = page.get_by_role("listbox")
+    for keys in (["Tab"], ["Escape", "Tab"], ["Escape", "Shift+Tab"]):
+        page.locator("#model-select input").focus()
+        options.wait_for()
+        for key in keys:
+            page.keyboard.press(key)
+        expect(page.locator("#model-select input")).not_to_be_focused()
+        expect(options).to_have_count(0)
+
+
+def test_the_details_give_the_focus_back_to_the_menu_on_a_phone(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#model-menu-button").click()
+    page.get_by_role("button", name="Details", exact=True).click()
+    expect(page.locator("#model-details")).to_contain_text("Digest")
+    page.keyboard.press("Escape")
+    expect(page.locator("#model-details")).to_be_hidden()
+    expect(page.locator("#model-menu-button")).to_be_focused()
+
+
 def test_the_arrow_keys_draw(page: Any) -> None:
     page.set_viewport_size({"width": 1280, "height": 720})
     canvas = page.locator("#pad canvas")

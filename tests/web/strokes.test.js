@@ -6,6 +6,7 @@ import {
   extendStroke,
   idOf,
   linesOf,
+  sketchOf,
   smooth,
   startStroke,
   strokesOf,
@@ -79,6 +80,22 @@ test("stored strokes come back, and anything else is an empty pad", () => {
     [stroke, 3],
   ];
   for (const other of others) assert.deepEqual(strokesOf(other), []);
+});
+
+test("a stored sketch comes back with its feedback, and anything else has none", () => {
+  const strokes = strokesOf([{ began: 1000, points: [[0.1, 0.2]] }]);
+  const feedback = { label: 7, predicted: 7, model: "mnist" };
+  const stored = { strokes, done: true, given: { "1000-1": feedback }, said: "Saved: 7." };
+  const kept = { strokes, done: true, given: [["1000-1", feedback]], said: "Saved: 7." };
+  assert.deepEqual(sketchOf(JSON.parse(JSON.stringify(stored))), kept);
+  const unrated = { strokes, done: false, given: [], said: "" };
+  for (const given of [undefined, null, 3, "x", [], {}, { "1000-1": null }, { "1000-1": {} }]) {
+    assert.deepEqual(sketchOf({ ...stored, given }), unrated);
+  }
+  const blank = { ...unrated, strokes: [] };
+  for (const other of [null, undefined, 3, "x", [], strokes, {}, { ...stored, strokes: [] }]) {
+    assert.deepEqual(sketchOf(other), blank);
+  }
 });
 
 test("every change makes another sketch, and being stored does not", () => {

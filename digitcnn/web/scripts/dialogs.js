@@ -36,6 +36,7 @@ document.addEventListener("click", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   const button = /** @type {HTMLElement | null} */ (target.closest?.(".opens, .closes, .copies"));
   if (button?.matches(".opens")) {
+    closeMenu(); // first, so that the dialog gives the focus back to a button that is there
     open(/** @type {HTMLDialogElement} */ (document.getElementById(button.dataset.dialog ?? "")));
   } else if (button?.matches(".closes")) button.closest("dialog")?.close();
   else if (button?.matches(".copies")) copy(button);
@@ -57,6 +58,11 @@ const NARROW = matchMedia("(max-width: 1023px)");
 const menu = () => document.getElementById("model-menu");
 const menuButton = () => document.getElementById("model-menu-button");
 
+function closeMenu() {
+  const list = menu();
+  if (list?.matches(":popover-open")) list.hidePopover();
+}
+
 function placeMenu() {
   if (NARROW.matches) menu()?.setAttribute("popover", "auto");
   else menu()?.removeAttribute("popover");
@@ -70,12 +76,10 @@ document.addEventListener("click", (event) => {
   if (!button || !list) return;
   if (button.contains(target)) {
     placeMenu();
-    if (list.matches(":popover-open")) list.hidePopover();
+    if (list.matches(":popover-open")) closeMenu();
     else showAt(list, button);
     button.setAttribute("aria-expanded", String(list.matches(":popover-open")));
-  } else if (list.matches(":popover-open") && target.closest("#model-menu button")) {
-    list.hidePopover();
-  }
+  } else if (target.closest("#model-menu button")) closeMenu();
 });
 document.addEventListener(
   "toggle",
@@ -88,15 +92,13 @@ document.addEventListener(
 document.addEventListener("focusout", (event) => {
   const list = menu();
   const to = /** @type {Node | null} */ (event.relatedTarget);
-  if (to && list?.matches(":popover-open") && !list.contains(to) && to !== menuButton()) {
-    list.hidePopover();
-  }
+  if (to && !list?.contains(to) && to !== menuButton()) closeMenu();
 });
 
-// Gradio's lists stay open when Tab leaves them, over what follows.
+// Gradio's lists open at any key but Escape, also at the Tab that leaves them, and then stay.
 document.addEventListener("keydown", (event) => {
   const field = /** @type {Element} */ (event.target);
-  if (event.key === "Tab" && field.matches('input[role="combobox"][aria-expanded="true"]')) {
+  if (event.key === "Tab" && field.matches('input[role="combobox"]')) {
     field.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
   }
 });

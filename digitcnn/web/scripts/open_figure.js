@@ -16,3 +16,22 @@ document.addEventListener("click", (event) => {
   dialog.querySelector("a")?.setAttribute("href", address);
   dialog.showModal();
 });
+
+// The viewer of Gradio's gallery takes the focus with it when it closes: it goes back to the figure.
+for (const kind of ["keydown", "click"]) {
+  document.addEventListener(
+    kind,
+    (event) => {
+      const viewer = /** @type {Element} */ (event.target).closest(".gallery-container > .preview");
+      if (!viewer) return;
+      const thumbnails = [...viewer.querySelectorAll(".thumbnail-small")];
+      const place = thumbnails.findIndex((thumbnail) => thumbnail.matches(".selected"));
+      const figures = viewer.parentElement?.querySelectorAll("button.thumbnail-lg");
+      requestAnimationFrame(() => {
+        const figure = /** @type {HTMLElement | undefined} */ (figures?.[place]);
+        if (!viewer.isConnected && document.activeElement === document.body) figure?.focus();
+      });
+    },
+    true, // before the viewer is gone
+  );
+}

@@ -18,7 +18,7 @@ import {
 } from "./page_state.js";
 import { readPicture, withInk } from "./picture.js";
 import { createPredictionView } from "./prediction.js";
-import { extendStroke, idOf, linesOf, PEN, smooth, startStroke, strokesOf } from "./strokes.js";
+import { extendStroke, idOf, linesOf, PEN, sketchOf, smooth, startStroke } from "./strokes.js";
 
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
 const BUSY_PACE = 90;
@@ -144,7 +144,13 @@ function startPad(root) {
   }
 
   function store() {
-    storeSketch(sketch.isExample ? [] : sketch.strokes);
+    const id = idOf(sketch.strokes);
+    storeSketch({
+      strokes: sketch.isExample ? [] : sketch.strokes,
+      done: sketch.done,
+      given: [...given].filter(([name]) => name === id || name.startsWith(`${id}-`)),
+      said: recorded.textContent,
+    });
   }
 
   function empty() {
@@ -275,7 +281,7 @@ function startPad(root) {
   /**
    * The last feedback on each digit, by its name in the store, which keeps one for each. Another
    * prediction for the same sketch leaves it, be it another model's or one after an outage.
-   * @type {Map<string, { label: number | string, predicted: number | string, model: string }>}
+   * @type {Map<string, import("./strokes.js").Feedback>}
    */
   const given = new Map();
 
@@ -363,6 +369,7 @@ function startPad(root) {
       const wanted = label ?? labelOf(parts[place]);
       if (!(await saveOne(parts[place], wanted, id, names[place]))) return;
       if (sketchId() === id) sketch.done = names.every((name) => given.has(name));
+      store();
     }
     if (label === null && parts.length > 1 && sketchId() === id) {
       say(`Saved: all ${parts.length} digits right. Draw the next.`);
@@ -560,16 +567,19 @@ function startPad(root) {
   if (!connection.notice) refreshScores();
   if (modelName()) useModel();
   loginKnown.then(() => {
-    const strokes = strokesOf(storedSketch());
+    const kept = sketchOf(storedSketch());
     if (!isBlank()) {
       store(); // what was drawn before belongs to this login
       return;
     }
-    if (strokes.length === 0) {
+    if (kept.strokes.length === 0) {
       if (isFirstVisit) showExample();
       return;
     }
-    sketch.strokes = strokes;
+    sketch.strokes = kept.strokes;
+    sketch.done = kept.done;
+    for (const [name, feedback] of kept.given) given.set(name, feedback);
+    recorded.textContent = kept.said;
     paint();
     showTools();
     predictAgain();

@@ -155,12 +155,16 @@ addEventListener("digitcnn-model", (event) => {
 
 const sketchKey = () => SKETCH_KEY + (login && `-${login}`);
 
-/** @param {import("./strokes.js").Stroke[]} strokes */
-export function storeSketch(strokes) {
+/** @param {import("./strokes.js").Kept} sketch */
+export function storeSketch({ strokes, given, ...rest }) {
   whereAllowed(() => {
     if (strokes.length === 0 || connection.state === "logged out") forgetSketch();
     else {
-      const stored = strokes.map(({ began, points }) => ({ began, points }));
+      const stored = {
+        ...rest,
+        strokes: strokes.map(({ began, points }) => ({ began, points })),
+        given: Object.fromEntries(given),
+      };
       sessionStorage.setItem(sketchKey(), JSON.stringify(stored));
     }
   });

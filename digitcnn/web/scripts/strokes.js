@@ -105,3 +105,23 @@ export function strokesOf(stored) {
   if (!Array.isArray(stored) || !stored.every(isStroke)) return [];
   return stored.map(({ began, points }) => ({ began, points, line: smooth(points) }));
 }
+
+/** @typedef {{ label: number | string, predicted: number | string, model: string }} Feedback */
+/**
+ * A sketch as it outlasts a reload. done: all of it has feedback. given: the feedback by the names
+ * of its digits. said: the sentence about the feedback.
+ * @typedef {{ strokes: Stroke[], done: boolean, given: [string, Feedback][], said: string }} Kept
+ */
+
+/**
+ * Returns the sketch that was stored, a blank one for anything else.
+ * @param {any} stored
+ * @returns {Kept}
+ */
+export function sketchOf(stored) {
+  const strokes = strokesOf(stored?.strokes);
+  const isFeedback = (/** @type {any} */ [, feedback]) => typeof feedback?.model === "string";
+  const given = strokes.length > 0 ? Object.entries(stored.given ?? {}).filter(isFeedback) : [];
+  if (given.length === 0) return { strokes, done: false, given, said: "" };
+  return { strokes, done: stored.done === true, given, said: String(stored.said ?? "") };
+}
