@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from digitcnn.analysis.comparison import Comparison
-from digitcnn.analysis.settings_text import setting_name, setting_text, value_text
+from digitcnn.analysis.settings_text import UNKNOWN, setting_name, setting_text, value_text
 from digitcnn.network.details import Details
 
 # Rows of ``settings_side_by_side`` that nobody chose.
@@ -66,9 +66,9 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
 
 
 def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[str], bool]]:
-    """Return each setting in the files: name, a value per model, whether the values differ.
+    """Return each setting in the files: name, a value per model, whether two values differ.
 
-    A value that a file does not have is a dash.
+    A value that a file does not have is a dash, and differs from none.
     """
     keys = list(dict.fromkeys(key for one in details for key in one.config))
     rows = [(setting_name(key), [setting_text(one.config, key) for one in details]) for key in keys]
@@ -82,4 +82,4 @@ def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[st
         (f"Version of {name}", [one.versions.get(name) for one in details]) for name in versions
     ]
     rows += [(name, [value_text(value) for value in values]) for name, values in others]
-    return [(name, texts, any(text != texts[0] for text in texts)) for name, texts in rows]
+    return [(name, texts, len({*texts} - {UNKNOWN}) > 1) for name, texts in rows]

@@ -23,6 +23,7 @@ MNIST_C_SETS = tuple(f"{MNIST_C}-{corruption}" for corruption in CORRUPTIONS)
 _WRITTEN: Mapping[str, str] = {
     "mnist": "MNIST",
     "emnist-digits": "EMNIST digits",
+    "femnist-digits": "FEMNIST digits",
     "usps": "USPS",
     **{f"{MNIST_C}-{one}": f"MNIST-C {one.replace('_', ' ')}" for one in CORRUPTIONS},
 }

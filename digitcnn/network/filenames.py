@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from digitcnn.network.own_format import AnyNetwork
 def safe_filename(name: str, default: str) -> str:
     """Reduce an untrusted name to at most 60 letters, digits, ``.``, ``_`` and ``-``.
 
-    default: returned where nothing is left.
+    Letters lose their accents. default: returned where nothing is left.
     """
+    name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:60] or default
 
 

@@ -26,8 +26,8 @@ from digitcnn.workspace import Workspace
 AT_A_TIME = 2
 
 NO_RESULTS = (
-    "No results yet. Choose at least two models (train one or drop a file here) and press Compare "
-    "to see what differs in their settings, which is better, and the images they disagree on."
+    "No results yet. Press Compare to see what differs in the models' settings, which is better, "
+    "and the images they disagree on."
 )
 
 

@@ -84,7 +84,7 @@ def models_table(
     return table(
         [*about, *itertools.chain(*sets), *origin],
         rows,
-        label=f"Models ({BEST} marks the best on a set, and all that are not shown to be worse)",
+        label=f"Models ({BEST} marks the best model on a set and those not shown to be worse)",
         caption=True,
         advanced=["Epochs", "Seed", *(ece for _, ece in sets), *origin],
         file_name="models.csv",
@@ -156,10 +156,10 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
 
 
 def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
-    """Render the training settings in which the files differ, or a sentence that none does."""
+    """Render the training settings in which files differ, or a sentence that they do in none."""
     rows = [row for row in _settings(checkpoints) if row[2] and _is_chosen(row, checkpoints)]
     if not rows:
-        return render("paragraphs.html", sentences=["These files record the same settings."])
+        return render("paragraphs.html", sentences=["No setting recorded in these files differs."])
     return _settings_table(names, rows, "Settings that differ")
 
 

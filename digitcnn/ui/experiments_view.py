@@ -18,7 +18,7 @@ from digitcnn.experiments.outcome import Point, Tile, curve
 from digitcnn.experiments.worksheet import worksheet
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
-from digitcnn.ui.parts import image_address
+from digitcnn.ui.parts import image_address, status_line
 from digitcnn.ui.tables import Cell, Value, data_link, table
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
@@ -49,7 +49,7 @@ def status(view: ExperimentView, group: Group | None, people: int) -> Markup:
         line = elapsed_text(view, "stopping" if view.stopping else text) + "." + predicted
         return job_status(view, line, subject=view.experiment.name, bar=bar, live=True)
     if group is None:
-        return job_status(ExperimentView(), f"not run yet.{predicted}", live=True)
+        return status_line(f"Not run yet.{predicted}")
     ended = ExperimentView(state="interrupted" if group.state == RUNNING else group.state)
     message = group.message or "The process ended during the experiment; run it again."
     when = group.created[:16].replace("T", " ")

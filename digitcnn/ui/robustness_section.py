@@ -224,7 +224,8 @@ def _attack_sentence(name: str, curve: AttackCurve | None) -> str:
         if size > 0 and right <= curve.attacked[0] / 2:
             return (
                 f"Attacks of size {_size_text(size, curve.ink)} take at least half of {name}'s "
-                f"accuracy; with random noise of that size it is {percent(noise / curve.n)}."
+                f"accuracy; with random noise of that size the accuracy is still "
+                f"{percent(noise / curve.n)}."
             )
     return f"No attack up to size {curve.sizes[-1]:g} takes half of {name}'s accuracy."
 

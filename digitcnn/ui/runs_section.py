@@ -35,6 +35,7 @@ from digitcnn.ui.sketchpad_tab import Payload, replying
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
+from digitcnn.ui.wording import counted
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -280,7 +281,7 @@ def _group_row(
     seeds = sorted({record.config.seed for record in members})
     states = ", ".join(sorted({record.state for record in members}))
     return [
-        f"{group} ({len(members)} runs)",
+        f"{group} ({counted(len(members), 'run')})",
         states,
         base_of(members[0].config.digits),
         *["–" for _ in settings],

@@ -265,10 +265,11 @@ def test_settings_side_by_side_mark_what_differs() -> None:
     rows = {name: (values, differ) for name, values, differ in settings_side_by_side(
         [said(0, versions={"torch": "2.9"}), said(1), Details()]
     )}  # fmt: skip
+    # What a file does not say is unknown, not different.
     assert rows["Seed"] == (["0", "1", "–"], True)
     assert rows["Temperature"] == (["–", "–", "–"], False)
-    assert rows["Digest of the training images"] == (["a" * 12, "a" * 12, "–"], True)
-    assert rows["Version of torch"] == (["2.9", "–", "–"], True)
+    assert rows["Digest of the training images"] == (["a" * 12, "a" * 12, "–"], False)
+    assert rows["Version of torch"] == (["2.9", "–", "–"], False)
 
 
 def test_settings_are_worded_the_same_everywhere_and_unknown_ones_are_not_made_up() -> None:

@@ -93,6 +93,7 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     field.fill("new name")
     field.press("Enter")
     expect(dialog).to_be_hidden()
+    expect(page.locator("#run-renamed")).to_have_text("Renamed to new-name.")
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for()
     expect(page.locator("#runs-table").get_by_role("rowheader", name="old-name")).to_have_count(0)
 

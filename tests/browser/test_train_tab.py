@@ -198,7 +198,9 @@ def test_ending_the_app_keeps_the_resume_state(
         later.page.locator("#runs-table").get_by_text("interrupted").filter(
             visible=True
         ).first.wait_for()
-        later.page.locator("#train-resume").click()
+        resume = later.page.locator("#train-resume")
+        assert resume.evaluate("one => one.scrollWidth <= one.clientWidth")  # its whole text shows
+        resume.click()
         later.wait_for("running")
         later.page.close()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 import re
 import threading
 import time
@@ -177,17 +178,37 @@ def explanation(ink: float, gap: float) -> Explanation:
 
 
 def test_the_sentence_names_only_parts_that_matter() -> None:
-    score = "before scores become percentages, its score is 6.5 higher. Of these points,"
-    start = f"4 is 26 times as likely as 9: {score} "
-    ink = "the ink on the left adds 3.1"
-    gap = "a dot in the gap at the top would cost 2.5"
-    assert sentence(explanation(3.1, 2.5), 2.0) == f"{start}{ink}, and {gap}."
-    assert sentence(explanation(3.1, 0.3), 2.0) == f"{start}{ink}."
-    assert sentence(explanation(-1.0, 2.5), 2.0) == f"{start}{gap}."
-    assert sentence(explanation(0.2, -2.0), 2.0) == f"{start}no single part decides it."
+    start = (
+        "4 is 26 times as likely as 9: before scores become percentages, its score is 3.3 higher."
+    )
+    ink = "Of these points, the ink on the left adds 1.5."
+    gap = "A dot in the gap at the top would cost 1.2."
+    assert sentence(explanation(3.1, 2.5), 2.0) == f"{start} {ink} {gap}"
+    assert sentence(explanation(3.1, 0.3), 2.0) == f"{start} {ink}"
+    assert sentence(explanation(-1.0, 2.5), 2.0) == f"{start} {gap}"
+    assert sentence(explanation(0.2, -2.0), 2.0) == f"{start} No single part decides it."
+    alone = "The ink on the left alone adds 5.1, the rest takes away 1.8."
+    assert sentence(explanation(10.2, 0.0), 2.0) == f"{start} {alone}"
     assert sentence(explanation(0.0, 0.0), 10.0).startswith("4 is 1.9 times as likely as 9: ")
     assert sentence(explanation(0.0, 0.0), 1e3).startswith("4 is as likely as 9: ")
     assert sentence(explanation(0.0, 0.0), 0.1).startswith("4 is more than 10,000 times as likely")
+
+
+def test_the_lead_and_the_ratio_agree_with_the_probabilities(workspace: Workspace) -> None:
+    plain = Models(workspace).get("a")
+    details = dataclasses.replace(plain.details, temperature=0.531)
+    checkpoint = dataclasses.replace(plain, details=details)
+    reader = SketchReader(OneCheckpoint(workspace, checkpoint))
+    reply, reading = explain_sketch(reader, DRAWN), reader.read(DRAWN)
+    assert reading is not None
+    scores = reading.network.logits(reading.image[None])[0]
+    shown = (scores / checkpoint.temperature).softmax(0)
+    ratio = float(shown[reply["digit"]] / shown[reply["rival"]])
+    lead = re.search(r"its score is ([0-9.]+) higher", reply["sentence"])
+    assert lead is not None
+    assert float(lead[1]) == pytest.approx(math.log(ratio), abs=0.051)
+    if 1.05 < ratio < 10:
+        assert f" is {ratio:.1f} times as likely" in reply["sentence"]
 
 
 def test_a_sketch_is_framed_once_and_inference_copies_are_held(workspace: Workspace) -> None:

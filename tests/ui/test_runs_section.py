@@ -83,7 +83,7 @@ def test_owner_renames_and_deletes(
     manage: Callable[..., dict[str, Any]], workspace: Workspace
 ) -> None:
     rename = {"owner": TOKEN, "run": "mine", "action": "rename"}
-    assert manage({**rename, "name": " your's / "}) == {"run": "your-s"}
+    assert manage({**rename, "name": " yoür's / "}) == {"run": "your-s"}
     assert "not valid" in manage({**rename, "run": "your-s", "name": "///"})["error"]
     assert [record.name for record in workspace.runs.records()] == ["your-s"]
     assert manage({"owner": TOKEN, "run": "your-s", "action": "delete"}) == {"run": ""}

@@ -127,7 +127,8 @@ def verdict(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     if outcome.runner_up is not None and outcome.is_close:
         other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
         text += (
-            f"; runner-up with the same answer on {100 * outcome.agreement:.1f}%: "
+            f"; runner-up with the same answer for {100 * outcome.agreement:.1f}% of the "
+            "images: "
             f"{_inferred(other, stack)}"
         )
     return text

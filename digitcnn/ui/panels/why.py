@@ -106,17 +106,23 @@ def sentence(explanation: Explanation, temperature: float) -> str:
     """
     ink_place, ink = explanation.strongest_ink()
     gap_place, gap = explanation.strongest_gap()
-    least = max(LEAST_POINTS, LEAST_SHARE * explanation.lead)
+    # All on the scale on which exp(lead) is the ratio of the probabilities.
+    lead, ink, gap = (points / temperature for points in (explanation.lead, ink, gap))
+    least = max(LEAST_POINTS, LEAST_SHARE * lead)
     reasons = []
     if ink >= least:
-        reasons.append(f"the ink {ink_place} adds {ink:.1f}")
+        rest = round(ink, 1) - round(lead, 1)
+        reasons.append(
+            f"The ink {ink_place} alone adds {ink:.1f}, the rest takes away {rest:.1f}."
+            if rest > 0
+            else f"Of these points, the ink {ink_place} adds {ink:.1f}."
+        )
     if gap >= least:
-        reasons.append(f"a dot in the gap {gap_place} would cost {gap:.1f}")
-    because = ", and ".join(reasons) or "no single part decides it"
+        reasons.append(f"A dot in the gap {gap_place} would cost {gap:.1f}.")
+    because = " ".join(reasons) or "No single part decides it."
     return (
-        f"{explanation.predicted} is {_times(explanation.lead / temperature)}as likely as "
-        f"{explanation.rival}: before scores become percentages, its score is "
-        f"{explanation.lead:.1f} higher. Of these points, {because}."
+        f"{explanation.predicted} is {_times(lead)}as likely as {explanation.rival}: before scores "
+        f"become percentages, its score is {lead:.1f} higher. {because}"
     )
 
 

@@ -132,6 +132,9 @@ document.addEventListener("submit", async (event) => {
   );
   if (done) dialog.close();
   else dialog.querySelector("input")?.focus();
+  // The name is a folder's, which may not be what was typed.
+  const renamed = document.getElementById("run-renamed");
+  if (done && renamed) renamed.textContent = action === "rename" ? `Renamed to ${done.run}.` : "";
 });
 
 document.addEventListener("click", (event) => {
