@@ -135,5 +135,6 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
     def _running_text(self, view: ExperimentView, since: str) -> str:
         name = view.experiment.name if view.experiment else ""
         return (
-            f"Experiment {name} has been running since {since}; stop it or wait for it to finish."
+            f"Experiment {name} has been running since {since}; stop it in Experiments or "
+            "wait for it to finish."
         )

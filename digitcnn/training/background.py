@@ -61,10 +61,15 @@ class ExclusiveLock:
             self._jobs.append(refusal)
 
     @property
+    def refusal(self) -> str:
+        """Why no job can start now, in a sentence; empty where one can."""
+        with self.lock:
+            return next(filter(None, (refusal() for refusal in self._jobs)), "")
+
+    @property
     def free(self) -> bool:
         """Whether no job is running."""
-        with self.lock:
-            return not any(refusal() for refusal in self._jobs)
+        return not self.refusal
 
     def require_free(self) -> None:
         """Raise RunError while a job is running. Call with ``lock`` held."""

@@ -46,12 +46,14 @@ class TrainingConfig:
         _check_whole("seed", self.seed, "seed")
         if self.train_images is not None:
             _check_whole("train_images", self.train_images, "number of training images")
-        rate = self.learning_rate
+        rate: object = self.learning_rate
         low, high = RANGES["learning_rate"]
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
+            problem = "Enter a learning rate"
+            if rate not in ("", None):
+                problem = f"The learning rate is {rate}; choose one"
             raise ConfigError(
-                f"The learning rate is {rate}; choose one from {value_text(low)} to "
-                f"{value_text(high)}.",
+                f"{problem} from {value_text(low)} to {value_text(high)}.",
                 field="learning-rate",
             )
         for name in ("augmentation", "dropout"):

@@ -18,6 +18,9 @@ from digitcnn.training.view import TrainingView
 from digitcnn.ui.wording import duration
 from digitcnn.web.templates import render
 
+# The state of the training while another job, such as an experiment, runs.
+BUSY = "busy"
+
 
 def job_status(
     view: BackgroundView,
@@ -60,14 +63,23 @@ def progress_facts(progress: StepProgress) -> str:
 
 
 def training_status(
-    view: TrainingView, compute: str, models: Sequence[str] = (), sketches: str = ""
+    view: TrainingView,
+    compute: str,
+    models: Sequence[str] = (),
+    sketches: str = "",
+    other: str = "",
 ) -> Markup:
     """Return the status of the training, and below it the accuracy that it has reached.
 
     compute: the device that a new run would use. models: the names of the run's model and of the
     previous run's; with both, a button offers to compare them. sketches: how many of the built-in
-    sketches the run's model reads.
+    sketches the run's model reads. other: the sentence on another running job, as no run can start.
     """
+    if other:
+        bar = {"label": "Training progress", "share": 0.0, "facts": ""}
+        return job_status(BackgroundView(state=BUSY), other, bar=bar) + _result(
+            view, models, sketches
+        )
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:

@@ -14,12 +14,14 @@ from digitcnn.web.templates import render
 _CONNECT_JS = """
 const [slider, number] = element.querySelectorAll("input");
 const follow = () => { slider.value = Math.log10(Number(number.value)); };
+// An emptied field is "" rather than 0, so that it is refused as empty.
+const typed = () => (number.value === "" ? "" : Number(number.value));
 slider.addEventListener("input", () => {
   number.value = Number((10 ** Number(slider.value)).toPrecision(2));
   props.value = Number(number.value);
 });
 slider.addEventListener("change", () => trigger("change"));
-number.addEventListener("input", () => { follow(); props.value = Number(number.value); });
+number.addEventListener("input", () => { follow(); props.value = typed(); });
 number.addEventListener("change", () => trigger("change"));
 watch("value", () => { number.value = props.value; follow(); });
 """

@@ -13,6 +13,7 @@ import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -59,6 +60,14 @@ element.addEventListener("digitcnn-repeat", (event) => trigger("click", event.de
 element.addEventListener("digitcnn-compare-runs", (event) => trigger("select", event.detail));"""
 
 
+# The settings are above the runs, often out of sight.
+_SHOW_SETTINGS_JS = """() => {
+    const start = document.getElementById("train-start");
+    start?.scrollIntoView({ block: "center" });
+    start?.focus({ preventScroll: true });
+}"""
+
+
 @dataclass(frozen=True)
 class RunsView:
     """What a page shows of the runs: their names and states, and the epochs of the running one.
@@ -90,7 +99,7 @@ class RunsSection:
         )
         self.table = table_view("runs-table", "runs.css")
         self.tools.click(self.reuse_settings, None, list(settings), **PRIVATE).success(
-            None, js="() => document.getElementById('train-start')?.focus()", **PRIVATE
+            None, js=_SHOW_SETTINGS_JS, **PRIVATE
         )
 
     @toasting
@@ -106,6 +115,8 @@ class RunsSection:
                 f"Digit set {gone[0]} of run '{name}' is no longer available; restore it or "
                 "choose another run."
             )
+        text = f"Settings of {escape(str(name))} are filled in; press Start training."
+        gr.Info(text)
         return recipe_values(config)
 
     def previous(self, run: str) -> tuple[RunRecord | None, tuple[EpochResult, ...]]:

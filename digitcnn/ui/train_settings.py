@@ -255,6 +255,7 @@ class TimeEstimate:
                 f"**{name}**: {work.images:,} images, {epochs}, batches of {each.batch_size:,}"
             )
             labels.append(f" (about {time})" if time else "")
+        lines[0] += "; other settings as below"
         return "  \n".join(lines), (labels[0], labels[1])
 
     def _problem(self, config: TrainingConfig) -> str:

@@ -23,7 +23,7 @@ from digitcnn.ui.augmentation_preview import AugmentationPreview
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
-from digitcnn.ui.job_status import training_status
+from digitcnn.ui.job_status import BUSY, training_status
 from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.runs_section import RunsSection, RunsView, model_of
@@ -119,7 +119,7 @@ class TrainTab:
                     self.resume = gr.Button(
                         "Resume", interactive=False, min_width=70, elem_id="train-resume"
                     )
-                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=52)
+                self.estimate = gr.Markdown(elem_id="train-estimate", min_height=76)
                 settings.build_main()
                 with gr.Accordion("More settings", open=False) as self.more:
                     settings.build_more()
@@ -231,7 +231,9 @@ class TrainTab:
         view = self._workspace.job.view()
         running = view.state == RUNNING
         at = view.stopping if running else view.version
-        return Version((view.state, at, self.runs.view(len(view.history))), in_progress=running)
+        other = "" if running else self._workspace.job.exclusive.refusal
+        key = (view.state, at, other, self.runs.view(len(view.history)))
+        return Version(key, in_progress=running)
 
     def opening_values(self, request: gr.Request) -> list[Any]:
         """Return the sets available now, not at the app's start, and the settings of the link."""
@@ -321,31 +323,33 @@ class TrainTab:
         """Return the updates for ``_watched``."""
         view = self._workspace.job.view()
         running = view.state == RUNNING
-        changed = view.version != shown.version
-        now = TrainTabView(view.version, view.state, self.runs.view(len(view.history)))
+        other = "" if running else self._workspace.job.exclusive.refusal
+        state = BUSY if other else view.state
+        changed = (view.version, state) != (shown.version, shown.state)
+        now = TrainTabView(view.version, state, self.runs.view(len(view.history)))
         new_runs = now.runs != shown.runs
         previous, epochs = self.runs.previous(view.run) if changed or new_runs else (None, ())
         return [
-            self._status(view, previous) if changed or new_runs or running else gr.skip(),
+            self._status(view, previous, other) if changed or new_runs or running else gr.skip(),
             curves(view, epochs) if changed or new_runs else gr.skip(),
-            *[gr.Button(interactive=not running) if changed else gr.skip()] * 2,
+            *[gr.Button(interactive=not (running or other)) if changed else gr.skip()] * 2,
             gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
-            self._resume_button(running) if changed or new_runs else gr.skip(),
+            self._resume_button(bool(running or other)) if changed or new_runs else gr.skip(),
             self.runs.html() if new_runs else gr.skip(),
-            view.state if view.state != shown.state else gr.skip(),
+            state if state != shown.state else gr.skip(),
             now if now != shown else gr.skip(),
         ]
 
-    def _resume_button(self, running: bool) -> gr.Button:
-        run = "" if running else self.runs.resumable()
+    def _resume_button(self, busy: bool) -> gr.Button:
+        run = "" if busy else self.runs.resumable()
         return gr.Button(f"Resume {run}", interactive=bool(run))
 
-    def _status(self, view: TrainingView, previous: RunRecord | None) -> Markup:
+    def _status(self, view: TrainingView, previous: RunRecord | None, other: str) -> Markup:
         saved = view.ended.checkpoint if view.ended else None
         models = (saved.stem if saved else "", model_of(previous) if previous else "")
         sketches = self._sketches_read(models[0]) if models[0] else ""
         return training_status(
-            view, str(self._workspace.compute), list(filter(None, models)), sketches
+            view, str(self._workspace.compute), list(filter(None, models)), sketches, other
         )
 
     def _sketches_read(self, model: str) -> str:

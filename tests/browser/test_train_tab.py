@@ -30,7 +30,7 @@ class TrainPage:
     def ready(self) -> None:
         self.page.locator("#train-status [data-state]").wait_for()
 
-    def choose(self, **numbers: float) -> None:
+    def choose(self, **numbers: float | str) -> None:
         for name, value in numbers.items():
             field = self.page.locator(f"#train-{name.replace('_', '-')} input[type=number]").first
             field.fill(str(value))
@@ -139,6 +139,18 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
         "aria-invalid", "true"
     )
     assert train_page.state() == "idle"
+    # Pressing again, with the sentence there already, leads to the field again.
+    for button in ("quick", "start"):
+        rate = page.locator("#learning-rate-value")
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.locator(f"#train-{button}").evaluate(
+            "button => { button.focus({ preventScroll: true }); button.click(); }"
+        )
+        expect(rate).to_be_focused()
+        expect(rate).to_be_in_viewport()
+    train_page.choose(learning_rate="")
+    page.locator("#train-start").click()
+    expect(problem).to_contain_text("Enter a learning rate from 0.00001 to 0.1.")
     train_page.choose(learning_rate=0.002)
     expect(problem).to_have_count(0)
     # While it is being typed, before the slider corrects it.

@@ -162,6 +162,25 @@ def test_table_is_sent_only_when_it_has_changed(
     assert "Batch size" in table
 
 
+def test_while_an_experiment_runs_the_tab_says_so_and_starts_nothing(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    idle = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
+    assert "The next run appears here" in idle[1]
+    assert idle[3].interactive
+    sentences = ["Experiment luck has been running since 12:00:00."]
+    workspace.job.exclusive.register(lambda: sentences[0])
+    updates = handlers["refresh_all"](request(), idle[9], *EXPERIMENTS)
+    assert "<strong>busy</strong>" in updates[1]
+    assert sentences[0] in updates[1]
+    assert [button.interactive for button in updates[3:7]] == [False] * 4
+    assert updates[0] != idle[0], "the page would not be refreshed"
+    sentences[0] = ""
+    later = handlers["refresh_all"](request(), updates[9], *EXPERIMENTS)
+    assert "The next run appears here" in later[1]
+    assert [button.interactive for button in later[3:7]] == [True, True, False, True]
+
+
 def test_table_is_offered_as_csv(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
@@ -241,7 +260,10 @@ def test_visitor_sees_the_estimate_but_starts_no_trial(
     assert handlers["estimate_time"](request(), "", *SETTINGS)[1].value == "Quick training"
     text, quick, start = handlers["estimate_time"](request(), TOKEN, *SETTINGS)
     first, second = text.splitlines()
-    assert re.match(r"\*\*Quick training\*\*: .* images, 8 epochs, batches of 64", first)
+    assert re.fullmatch(
+        r"\*\*Quick training\*\*: .* images, 8 epochs, batches of 64; other settings as below *",
+        first,
+    )
     assert re.match(r"\*\*Start training\*\*: .* images, 3 epochs, batches of 64", second)
     assert quick.value.startswith("Quick training (about ")
     assert start.value.startswith("Start training (about ")

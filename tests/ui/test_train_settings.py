@@ -39,6 +39,14 @@ def test_the_train_tab_offers_every_network(tmp_path: Path, data_dir: Path) -> N
         assert config_of(*values, "cpu") == (config, "cpu")
 
 
+def test_an_empty_learning_rate_is_asked_for() -> None:
+    values = [*recipe_values(TrainingConfig()), "cpu"]
+    for empty in ("", None):
+        values[3] = empty
+        with pytest.raises(ConfigError, match=r"^Enter a learning rate from 0.00001 to 0.1\.$"):
+            config_of(*values)
+
+
 @pytest.mark.parametrize("digits", [None, [], 7, {"small": 1}])
 def test_digit_sets_that_are_not_names_are_refused_in_one_sentence(digits: Any) -> None:
     values = recipe_values(TrainingConfig())[1:]

@@ -32,16 +32,29 @@ function place(problem) {
     }
   };
   for (const event of ["input", "change"]) block.addEventListener(event, clear, { once: true });
-  if (!block.contains(document.activeElement)) block.scrollIntoView({ block: "center" });
+  if (block.contains(document.activeElement)) return;
+  block.scrollIntoView({ block: "center" });
+  // Whoever pressed a button is led to the field; whoever types in another one goes on.
+  if (document.activeElement?.closest("button")) focusOn(fields);
 }
 
-/** Hides a message in its toast, and the toast with its last one. @param {HTMLElement} problem */
+/** Focuses the number rather than the slider beside it. @param {NodeListOf<Element>} fields */
+function focusOn(fields) {
+  const all = /** @type {HTMLInputElement[]} */ ([...fields]);
+  const field = all.find((each) => each.type !== "range") ?? all[0];
+  field?.focus({ preventScroll: true });
+}
+
+/** Hides a message in its toast, and closes the toast with its last one. @param {HTMLElement} problem */
 function withdraw(problem) {
   const message = /** @type {HTMLElement | null} */ (problem.closest(".toast-message-item"));
   const toast = /** @type {HTMLElement | null} */ (problem.closest(".toast-body"));
   problem.textContent = "";
   if (message) message.hidden = true;
-  if (toast && !toast.querySelector(".toast-message-item:not([hidden])")) toast.hidden = true;
+  if (!toast || toast.querySelector(".toast-message-item:not([hidden])")) return;
+  toast.hidden = true;
+  // Else Gradio adds the next message to this toast, which nobody would see.
+  /** @type {HTMLElement | null} */ (toast.querySelector(".toast-close"))?.click();
 }
 
 new MutationObserver((mutations) => {
@@ -50,6 +63,9 @@ new MutationObserver((mutations) => {
       if (!(node instanceof HTMLElement)) continue;
       const problem = node.matches(PROBLEM) ? node : node.querySelector(PROBLEM);
       if (problem instanceof HTMLElement) place(problem);
+      // Gradio heads it "Error" whatever title it is given; most of them refuse what was asked.
+      const title = node.querySelector(".toast-title.error")?.firstChild;
+      if (title) title.textContent = "Not done";
       // Gradio's toast is a button with another one inside, which screen readers cannot reach.
       const header = node.querySelector(".toast-header");
       for (const name of ["role", "tabindex"]) header?.removeAttribute(name);
