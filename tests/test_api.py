@@ -123,4 +123,4 @@ def test_the_example_of_the_reference_runs(
     exec(compile(code, "reference.md", "exec"), {})
     printed = capsys.readouterr().out
     assert f"{picture[1]} [" in printed
-    assert "digitcnn-mnist digitcnn network, trained on mnist" in printed
+    assert "digitcnn-mnist digitcnn network, trained on MNIST" in printed

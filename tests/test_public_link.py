@@ -25,7 +25,14 @@ MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 
 # These take the token because the owner gets more (a trial run, cached results, the link), or the
 # visitor's id in its field.
-ANSWER_ALL = ("estimate_time", "evaluate_steps", "compare_steps", "show_link", "make_prediction")
+ANSWER_ALL = (
+    "estimate_time",
+    "evaluate_steps",
+    "compare_steps",
+    "show_link",
+    "make_prediction",
+    "own_prediction",
+)
 
 STROKE = [[[0.5, 0.2], [0.5, 0.8]]]
 PAYLOADS: list[Any] = [

@@ -132,10 +132,10 @@ def used(long_open: Panels) -> Iterator[Panels]:
 
 def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
     used.draw(FOUR[:1], lift=False)
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d scores .* than \d: "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d is .*as likely as \d: "))
     used.page.mouse.up()
     used.draw(FOUR[1:])
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     coloured = used.why.locator(".overlay").evaluate(
         """overlay => overlay.getContext("2d").getImageData(0, 0, 336, 336).data
             .filter((value, i) => i % 4 === 3 && value > 0).length"""
@@ -154,19 +154,21 @@ def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
 
 def test_the_rival_is_chosen_with_the_keyboard(used: Panels) -> None:
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     select = used.why.get_by_label("Rival digit")
     select.focus()
     select.press("9")  # as in any list: goes to the entry that begins so
     select.select_option("9")
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores .* than 9: .* top"))
+    expect(used.why.locator(".sentence")).to_have_text(
+        re.compile(r"^4 is .*as likely as 9: .* top")
+    )
     select.select_option("4")  # the answer itself is no rival
     expect(used.why.locator(".sentence")).not_to_have_text(re.compile("not a 9"))
 
 
 def test_a_rejected_sketch_is_explained_as_not_a_digit(used: Panels) -> None:
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     used.page.evaluate(
         """() => {
             window.stopRefusing = new AbortController();
@@ -177,7 +179,7 @@ def test_a_rejected_sketch_is_explained_as_not_a_digit(used: Panels) -> None:
     )
     used.page.evaluate('dispatchEvent(new CustomEvent("digitcnn-model", { detail: "known" }))')
     expect(used.why.locator(".sentence")).to_have_text(
-        re.compile(r"^Not a digit \(closest match: 4 scores ")
+        re.compile(r"^Not a digit\. Among the digits, 4 is .*as likely as ")
     )
     used.show("nearest")
     expect(used.nearest.locator(".agree")).to_have_text(re.compile(r"match the closest digit 4\.$"))
@@ -186,7 +188,7 @@ def test_a_rejected_sketch_is_explained_as_not_a_digit(used: Panels) -> None:
 
 def test_an_empty_pad_empties_the_panels(used: Panels) -> None:
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     used.show("nearest")
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
     used.page.locator("#pad-clear").click()
@@ -197,7 +199,7 @@ def test_an_empty_pad_empties_the_panels(used: Panels) -> None:
 
 def test_a_panel_that_is_not_shown_asks_for_nothing_and_catches_up(used: Panels) -> None:
     used.draw()
-    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     assert not {"nearest", "what_if", "replay"} & set(used.asked)
     button = used.page.locator("#tab-nearest")
     button.focus()
@@ -227,7 +229,7 @@ def test_nothing_on_the_page_moves_when_panels_are_filled(panels: Panels) -> Non
             return [box.left, box.top, box.height].map(Math.round); })"""
     before = panels.page.evaluate(places)
     panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 scores "))
+    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     assert panels.page.evaluate(places) == before
     panels.show("nearest")
     expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))

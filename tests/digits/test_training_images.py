@@ -85,4 +85,4 @@ def test_too_many_images_and_missing_sets_give_one_sentence(catalog: Catalog) ->
 def test_names_are_read_with_spaces_and_repetitions_and_listed_for_people() -> None:
     assert set_names(" mnist, synthetic ,,mnist") == ["mnist", "synthetic"]
     assert listed("a,b,c") == "a, b and c"
-    assert listed("mnist") == "mnist"
+    assert listed("mnist") == "MNIST"
