@@ -35,7 +35,7 @@ from digitcnn.training.step import learning_rate_at
 def test_setting_outside_its_range_is_refused_in_one_sentence(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         TrainingConfig(**{setting: value})
-    assert str(value) in str(caught.value)
+    assert ("Enter a" if value is None else str(value)) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -373,6 +373,6 @@ def test_new_models_get_the_next_free_name(base: Checkpoint, tmp_path: Path) -> 
     assert save("mine", 1) == "mine-hand-1.pt"
     # A fine-tuned model can be fine-fine_tuned again; its name does not grow.
     assert save("mine-hand-2", 3) == "mine-hand-3.pt"
-    assert save("../über alles", 4) == "ber-alles-hand-1.pt"
+    assert save("../über alles", 4) == "uber-alles-hand-1.pt"
     assert save("...", 5) == "model-hand-1.pt"
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
