@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from digitcnn.analysis.comparison import mcnemar
 from digitcnn.analysis.predictions import predict
+from digitcnn.analysis.significance import mcnemar
 from digitcnn.cli import main
 from digitcnn.digits.catalog import Catalog
 from digitcnn.network.checkpoint import load, save

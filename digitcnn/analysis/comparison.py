@@ -3,8 +3,7 @@
 The images are the same, so the predictions are paired: only images that one model gets right and
 the other wrong distinguish them. This compares trained models, not recipes: runs of one recipe with
 different seeds differ as well, so comparing recipes needs several seeds of each, which
-``recipes`` finds. Our own Holm, because only statsmodels has it, which is not installed with the
-app.
+``recipes`` finds. ``comparison_words`` puts the results into sentences.
 """
 
 from __future__ import annotations
@@ -14,20 +13,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from torch import Tensor
 
 from digitcnn.analysis.metrics import Evaluation, evaluate
 from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.significance import LEVEL, detectable_difference, holm, mcnemar
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import ConfigError
-from digitcnn.intervals import Z_95, newcombe_paired_difference
+from digitcnn.intervals import newcombe_paired_difference
 from digitcnn.options import FEWEST_COMPARED, MOST_COMPARED
-
-LEVEL = 0.05  # of the test
-POWER = 0.8
-Z_POWER = NormalDist().inv_cdf(POWER)
 
 
 @dataclass(frozen=True)
@@ -130,31 +125,6 @@ class Comparison:
         }
         return tuple(place not in worse for place in range(len(self.names)))
 
-    def verdict(self, pair: Pair) -> str:
-        """Return the conclusion about a pair, in words."""
-        a, b = self.names[pair.a], self.names[pair.b]
-        if self.predictions[pair.a].digest == self.predictions[pair.b].digest:
-            return f"{a} and {b} are the same model"
-        if pair.better is not None:
-            better, other = (a, b) if pair.better == pair.a else (b, a)
-            adjusted = ", Holm-adjusted" if len(self.pairs) > 1 else ""
-            p_value = p_text(pair.p_holm)
-            return f"{better} is better than {other} on {self.title} images ({p_value}{adjusted})"
-        return f"no difference can be shown: {self.doubt(pair)}"
-
-    def doubt(self, pair: Pair) -> str:
-        """Return why these images show no difference between a pair, in words."""
-        a, b = self.names[pair.a], self.names[pair.b]
-        images = f"these {pair.n:,} images"
-        if not pair.discordant:
-            return f"{a} and {b} get the same ones of {images} right"
-        if math.isnan(pair.detectable):
-            return (
-                f"only one of {a} and {b} is right on just {pair.discordant:,} of {images}, too "
-                "few to tell"
-            )
-        return f"a difference below {pair.detectable:.2f} points cannot be seen in {images}"
-
     def only(self, right: int, wrong: int) -> Tensor:
         """Return the places of the images that only one of the two gets right: int64 [K].
 
@@ -229,62 +199,6 @@ def _counts(right_a: Tensor, right_b: Tensor) -> Counts:
     )
 
 
-# Tests
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the p-value of the exact two-sided McNemar test from the discordant counts.
-
-    Under equal accuracy each discordant image is a fair coin's toss: twice the smaller tail of the
-    binomial distribution, at most 1. Without discordant images it is 1.
-
-    McNemar, Q. (1947), Note on the sampling error of the difference between correlated proportions
-    or percentages, Psychometrika 12, 153-157.
-    """
-    from scipy.special import bdtr  # here, because the import takes a tenth of a second
-
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the Holm-adjusted p-values, in the same order.
-
-    The probability of at least one false positive among all of them stays below the level.
-
-    Holm, S. (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal
-    of Statistics 6, 65-70.
-    """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, (len(p_values) - rank) * p_values[place])
-        adjusted[place] = min(1.0, largest)
-    return adjusted
-
-
-def detectable_difference(n: int, discordant: int) -> float:
-    """Return the difference of accuracies that a McNemar test of ``n`` images detects, a fraction.
-
-    At 80% power and the 5% level, with ``discordant`` images that one model gets right and the
-    other wrong: the sample size n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2 for a difference d at
-    a share p of discordant images, solved for d. NaN where d would be larger than p: then even all
-    discordant images in favour of one model would not suffice.
-
-    Miettinen, O. S. (1968), The matched pairs design in the case of all-or-none responses,
-    Biometrics 24, 339-352. Connor, R. J. (1987), Sample size for testing differences in
-    proportions for the paired-sample design, Biometrics 43, 207-211.
-    """
-    if n == 0:
-        return math.nan
-    share = discordant / n
-    # (z_a sqrt(p) - d sqrt(n))^2 = z_b^2 (p - d^2), a quadratic in d; the larger root.
-    a = n + Z_POWER**2
-    half_b = math.sqrt(n * share) * Z_95
-    c = (Z_95**2 - Z_POWER**2) * share
-    difference = (half_b + math.sqrt(max(0.0, half_b**2 - a * c))) / a
-    return difference if 0 < difference <= share else math.nan
-
-
 def unique_names(names: Sequence[str], digests: Sequence[str]) -> list[str]:
     """Return the names; repeated ones get the start of their digest, then a number."""
     occurrences = Counter(names)
@@ -297,19 +211,3 @@ def unique_names(names: Sequence[str], digests: Sequence[str]) -> list[str]:
             candidate = f"{base} #{number}"
         unique.append(candidate)
     return unique
-
-
-# Text
-
-
-def p_text(p_value: float) -> str:
-    """Return ``p = 0.003`` with three decimals, or ``p < 0.001``."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
-def difference_text(counts: Counts) -> str:
-    """Return a difference with sign and 95% interval: ``+0.12 points (-0.03 to +0.27)``."""
-    if not counts.n:
-        return "–"
-    low, high = counts.interval
-    return f"{counts.difference:+.2f} points ({low:+.2f} to {high:+.2f})"

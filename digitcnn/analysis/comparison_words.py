@@ -3,11 +3,38 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 
-from digitcnn.analysis.comparison import Comparison, Pair, p_text
+from digitcnn.analysis.comparison import Comparison, Counts, Pair
 from digitcnn.digits.names import joined
+
+
+def p_text(p_value: float) -> str:
+    """Return ``p = 0.003`` with three decimals, or ``p < 0.001``."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def difference_text(counts: Counts) -> str:
+    """Return a difference with sign and 95% interval: ``+0.12 points (-0.03 to +0.27)``."""
+    if not counts.n:
+        return "–"
+    low, high = counts.interval
+    return f"{counts.difference:+.2f} points ({low:+.2f} to {high:+.2f})"
+
+
+def verdict(comparison: Comparison, pair: Pair) -> str:
+    """Return the conclusion about a pair, in words."""
+    a, b = _names(comparison, pair)
+    if comparison.predictions[pair.a].digest == comparison.predictions[pair.b].digest:
+        return f"{a} and {b} are the same model"
+    if pair.better is None:
+        return f"no difference can be shown: {_doubt(comparison, pair)}"
+    better, other = (a, b) if pair.better == pair.a else (b, a)
+    adjusted = ", Holm-adjusted" if len(comparison.pairs) > 1 else ""
+    where = f"on {comparison.title} images"
+    return f"{better} is better than {other} {where} ({p_text(pair.p_holm)}{adjusted})"
 
 
 def conclusion(comparison: Comparison) -> list[str]:
@@ -39,9 +66,27 @@ def conclusion(comparison: Comparison) -> list[str]:
     return [f"{re.sub('^no ', 'No ', sentence)}." for sentence in sentences]
 
 
+def _names(comparison: Comparison, pair: Pair) -> tuple[str, str]:
+    return comparison.names[pair.a], comparison.names[pair.b]
+
+
+def _doubt(comparison: Comparison, pair: Pair) -> str:
+    """Return why the images show no difference between a pair, in words."""
+    a, b = _names(comparison, pair)
+    images = f"these {pair.n:,} images"
+    if not pair.discordant:
+        return f"{a} and {b} get the same ones of {images} right"
+    if math.isnan(pair.detectable):
+        return (
+            f"only one of {a} and {b} is right on just {pair.discordant:,} of {images}, too "
+            "few to tell"
+        )
+    return f"a difference below {pair.detectable:.2f} points cannot be seen in {images}"
+
+
 def _lead(comparison: Comparison, pair: Pair) -> tuple[str, str, str]:
     """Return the more accurate model, the other, and by how much, with an open bracket."""
-    a, b = comparison.names[pair.a], comparison.names[pair.b]
+    a, b = _names(comparison, pair)
     low, high = pair.interval
     if pair.difference < 0:
         a, b, low, high = b, a, -high, -low
@@ -50,7 +95,7 @@ def _lead(comparison: Comparison, pair: Pair) -> tuple[str, str, str]:
 
 def _how_close(comparison: Comparison, pair: Pair) -> str:
     """Say how far two models are apart, and why that shows no difference."""
-    doubt = comparison.doubt(pair)
+    doubt = _doubt(comparison, pair)
     first, second, text = _lead(comparison, pair)
     if not pair.discordant:
         return f"{doubt}."

@@ -6,12 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from digitcnn.analysis.comparison import (
-    Comparison,
-    check_number,
-    difference_text,
-    p_text,
-)
+from digitcnn.analysis.comparison import Comparison, check_number
+from digitcnn.analysis.comparison_words import difference_text, p_text, verdict
 from digitcnn.analysis.recipes import seeds_of_one_recipe
 from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
@@ -76,7 +72,7 @@ def _to_json(
             "difference": pair.difference / 100,
             "difference_low": pair.interval[0] / 100,
             "difference_high": pair.interval[1] / 100,
-            "verdict": comparison.verdict(pair),
+            "verdict": verdict(comparison, pair),
         }
         for pair in comparison.pairs
     ]
@@ -107,7 +103,7 @@ def _text(comparison: Comparison, checkpoints: list[Checkpoint]) -> str:
             f"only {b} {pair.only_b_right:,}, both wrong {pair.both_wrong:,}",
             f"  {difference_text(pair)}, {p_text(pair.p_value)}"
             + (f", {p_text(pair.p_holm)} Holm-adjusted" if len(comparison.pairs) > 1 else ""),
-            f"  {comparison.verdict(pair)}",
+            f"  {verdict(comparison, pair)}",
         ]
     for recipe in seeds_of_one_recipe(
         [checkpoint.details for checkpoint in checkpoints], comparison

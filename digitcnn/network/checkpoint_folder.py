@@ -93,6 +93,23 @@ class CheckpointFolder:
             f"{'available: ' + known if known else 'train one'}."
         )
 
+    def delete(self, name: str) -> None:
+        """Delete the file of a checkpoint; not one of the second folder.
+
+        Raises CheckpointError where there is none of that name or its file cannot be deleted.
+        """
+        for entry in self.list():
+            if entry.name == name and entry.path is not None and entry.path.parent == self.folder:
+                try:
+                    entry.path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise CheckpointError(
+                        f"{entry.path.name} cannot be deleted ({error.strerror}); check the "
+                        "permissions of its folder."
+                    ) from error
+                return
+        raise CheckpointError(f"There is no file of checkpoint {shown(name)} to delete.")
+
     def _unchanged(self, name: str) -> Checkpoint | BadCheckpoint | None:
         """Return the entry of that name if its file is unchanged; checks only that file."""
         with self._lock:

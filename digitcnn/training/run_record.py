@@ -49,6 +49,11 @@ class RunRecord:
         """Return whether the run ended early and saved the state to resume from."""
         return self.state in (STOPPED, INTERRUPTED, FAILED) and self.saves
 
+    @property
+    def model(self) -> str:
+        """Return the name of the run's model in the list of models; empty where none was saved."""
+        return (self.checkpoint or "").removesuffix(".pt")
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain values; the keys are those of the file format."""
         values = dataclasses.asdict(self)

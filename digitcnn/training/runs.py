@@ -181,8 +181,7 @@ class RunStore:
 
     def grouped_checkpoints(self) -> set[str]:
         """Return the names of the checkpoints of groups' runs, which are never chosen unasked."""
-        files = [record.checkpoint for record in self.records() if record.group]
-        return {Path(file).stem for file in files if file}
+        return {record.model for record in self.records() if record.group and record.model}
 
 
 def _name_taken(name: str) -> RunError:

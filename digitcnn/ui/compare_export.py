@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from digitcnn.errors import ConfigError
 from digitcnn.services.comparison import compare_models
+from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.models import Models
 from digitcnn.ui.results import Subject
@@ -53,20 +54,14 @@ def export_page(
             style=Markup(bundle.style(*STYLES)),
             title=", ".join(names),
             created=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-            differs=view.what_differs(names, checkpoints),
-            verdicts=view.verdicts(comparisons, checkpoints),
-            accuracies=view.accuracies(comparisons),
-            models=view.models_table(comparisons, checkpoints, workspace.runs.digests()),
+            **view.overview(comparisons, checkpoints, workspace.runs.digests()),
             differences=[
-                view.differences(last, digit_sets[-1], pair.a, pair.b) for pair in last.pairs
+                pair_view.differences(last, digit_sets[-1], pair.a, pair.b) for pair in last.pairs
             ],
             robustness=[
                 Markup(measured[part]) for part in ("figure", "table") if measured.get(part)
             ],
-            pairs=[view.pairs_table(comparison) for comparison in comparisons],
-            digits=[view.digit_tables(last, pair.a, pair.b) for pair in last.pairs],
-            settings=view.settings_table(names, checkpoints),
-            history=view.history_chart(names, checkpoints),
+            digits=[pair_view.digit_tables(last, pair.a, pair.b) for pair in last.pairs],
             provenance=[
                 (name, checkpoint.digest, checkpoint.details.created or "–")
                 for name, checkpoint in zip(names, checkpoints, strict=True)

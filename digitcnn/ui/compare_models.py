@@ -8,10 +8,12 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.errors import CheckpointError
+from digitcnn.options import MOST_COMPARED
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.dropped import PREFIX, keep
+from digitcnn.ui.drop_results import DropResults
+from digitcnn.ui.dropped import PREFIX, DroppedFile, keep
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.models import Models, dropped_files_html
+from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace
@@ -44,7 +46,7 @@ class ModelChoice:
         self._workspace, self._models = workspace, models
         available = models.choices()
         at_first = self._suggested(models.own_names(available), models.default)
-        self._suggestion = gr.State(at_first)
+        self._suggestion = gr.State(None)  # until the page is open
         self.chosen = gr.Dropdown(
             available,
             value=at_first,
@@ -60,10 +62,14 @@ class ModelChoice:
             height=120,
             elem_id="compare-files",
         )
-        self._verdicts = gr.HTML(elem_id="compare-verdicts")
+        self._drops = DropResults(models, "compare-verdicts", "compared")
         with gr.Row(visible=False, elem_classes="owner-only") as self._saving:
             self._dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
             self._save = gr.Button("Save", scale=0, min_width=120, elem_id="compare-keep")
+
+    def build_offer(self) -> None:
+        """Build the button that adds the model selected above the tabs, inside an open row."""
+        self._add_selected = gr.Button(visible=False, scale=0, elem_id="compare-add")
 
     def connect(
         self,
@@ -93,9 +99,25 @@ class ModelChoice:
         )
         self._files.upload(
             toasting(self._receive),
-            [self._files, self.chosen],
-            [self._verdicts, self.chosen, self._files, self._saving, self._dropped],
+            [self._files, self.chosen, self._drops.files],
+            [
+                *(self._drops.files, self._drops.html, self.chosen),
+                *(self._files, self._saving, self._dropped),
+            ],
             **PRIVATE,
+        )
+        self._drops.connect(self.chosen)
+        gr.on(
+            [self.chosen.change, model_select.change],
+            self._offer,
+            [self.chosen, model_select],
+            self._add_selected,
+            trigger_mode="always_last",
+            queue=False,
+            **PRIVATE,
+        )
+        self._add_selected.click(
+            self._add, [self.chosen, model_select], self.chosen, queue=False, **PRIVATE
         )
 
         @toasting
@@ -129,14 +151,35 @@ class ModelChoice:
         )
 
     def _follow(
-        self, chosen: Any, selected: Any, suggestion: list[str], request: gr.Request
+        self, chosen: Any, selected: Any, suggestion: list[str] | None, request: gr.Request
     ) -> tuple[Any, list[str]]:
-        """Follow the selector above the tabs, until a choice is made here."""
+        """Follow the selector above the tabs, until a choice is made here.
+
+        A model that the app selects, since its run has just finished, is only offered: it would
+        take the place of another without anybody's doing.
+        """
+        if suggestion is not None and (
+            names_in(chosen) != suggestion or selected == self._models.just_trained
+        ):
+            return self._refresh(chosen, selected, request), suggestion
         available = self._models.choices(request.session_hash)
         new = self._suggested(self._models.own_names(available, selected), selected)
-        if names_in(chosen) != suggestion or new == suggestion:
-            return self._refresh(chosen, selected, request), suggestion
         return gr.Dropdown(available, value=new, multiselect=True), new
+
+    def _offer(self, chosen: Any, selected: Any) -> Any:
+        """Offer to add the model selected above the tabs where it is not chosen."""
+        names = names_in(chosen)
+        if not names or len(names) == MOST_COMPARED or selected in names:
+            return gr.Button(visible=False)
+        try:
+            name = self._models.get(selected).name
+        except CheckpointError:
+            return gr.Button(visible=False)  # the selector follows within a second
+        return gr.Button(f"Add {name}", visible=True)
+
+    def _add(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
+        available = self._models.choices(request.session_hash)
+        return gr.Dropdown(available, value=[*names_in(chosen), selected], multiselect=True)
 
     @toasting
     def choose(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
@@ -147,18 +190,20 @@ class ModelChoice:
             self._models.get(name)  # raises for one that is gone
         return gr.Dropdown(available, value=chosen, multiselect=True)
 
-    def _receive(self, files: Any, chosen: Any, request: gr.Request) -> list[Any]:
+    def _receive(
+        self, files: Any, chosen: Any, earlier: tuple[DroppedFile, ...], request: gr.Request
+    ) -> list[Any]:
         """Read dropped files and choose the good ones."""
         session = request.session_hash or ""
         results = self._models.receive(files, session)
         good = [result.key for result in results if result.key is not None]
         available = self._models.choices(session)
         names = [name for _, name in available]
-        chosen_now = [name for name in [*names_in(chosen), *good] if name in names]
+        now = dict.fromkeys(name for name in [*names_in(chosen), *good] if name in names)
         dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
         return [
-            dropped_files_html(results, "compared"),
-            gr.Dropdown(available, value=list(dict.fromkeys(chosen_now)), multiselect=True),
+            *self._drops.after(earlier, results, list(now)),
+            gr.Dropdown(available, value=list(now), multiselect=True),
             None,
             gr.Row(visible=bool(dropped)),
             gr.Dropdown(dropped, value=dropped[0][1] if dropped else None),

@@ -15,6 +15,7 @@ from digitcnn.analysis.comparison import Comparison, check_number
 from digitcnn.analysis.events import Notify
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.services.comparison import compare_models
+from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.compare_models import names_in
@@ -62,18 +63,12 @@ def comparison_steps(
     titles = ", ".join(comparison.title for comparison in comparisons)
     yield {
         "status": status_line(f"Compared {len(names)} models on {titles} images."),
-        "differs": view.what_differs(names, checkpoints),
-        "verdicts": view.verdicts(comparisons, checkpoints),
-        "accuracies": view.accuracies(comparisons),
-        "table": view.models_table(comparisons, checkpoints, workspace.runs.digests()),
-        "pairs": Markup("").join(view.pairs_table(comparison) for comparison in comparisons),
-        "settings": view.settings_table(names, checkpoints),
-        "history": view.history_chart(names, checkpoints),
+        **view.overview(comparisons, checkpoints, workspace.runs.digests()),
         "set": gr.Dropdown(list(subject.sets), value=subject.sets[-1]),
         "first": gr.Dropdown(list(names), value=names[0]),
         "second": gr.Dropdown(list(names), value=names[1]),
-        "images": view.differences(comparisons[-1], digit_sets[-1], 0, 1),
-        "digit_tables": view.digit_tables(comparisons[-1], 0, 1),
+        "images": pair_view.differences(comparisons[-1], digit_sets[-1], 0, 1),
+        "digit_tables": pair_view.digit_tables(comparisons[-1], 0, 1),
         **dict.fromkeys(ROBUSTNESS, ""),
     }
 
@@ -95,6 +90,6 @@ def differences_of(
     comparison = compare_models(checkpoints, digit_set, predict=workspace.predict)
     places = shown.names.index(a), shown.names.index(b)
     return (
-        view.differences(comparison, digit_set, *places),
-        view.digit_tables(comparison, *places),
+        pair_view.differences(comparison, digit_set, *places),
+        pair_view.digit_tables(comparison, *places),
     )

@@ -60,6 +60,7 @@ def build_compare_tab(
                 digits = build_sets(workspace, page, "compare-digits")
         with gr.Row(elem_classes="primary-row"):
             run = gr.Button("Compare", variant="primary", elem_id="compare-run")
+            choice.build_offer()
         status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
         choice.connect(access, owner_token, model_select, status, page)
         results = Results("compare", "Comparison", "Compare")

@@ -1,4 +1,4 @@
-"""Render the results of the Compare tab: tables, verdicts, curves, images."""
+"""Render what Compare shows of all its models: verdicts, accuracies, tables, curves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.analysis.comparison import (
-    Comparison,
-    difference_text,
-    p_text,
-)
-from digitcnn.analysis.comparison_words import conclusion
+from digitcnn.analysis.comparison import Comparison
+from digitcnn.analysis.comparison_words import conclusion, difference_text, p_text, verdict
 from digitcnn.analysis.recipes import (
     EPOCHS_TRAINED,
     IMAGES_DIGEST,
@@ -23,19 +19,14 @@ from digitcnn.analysis.recipes import (
     settings_side_by_side,
 )
 from digitcnn.analysis.settings_text import setting_text
-from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.details import CLAIMED
-from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import DASH, Cell, Value, table
-from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
-# In all, and before more are requested.
-MOST_IMAGES, FIRST_IMAGES = 24, 6
 BEST = "●"
 
 # Name, a value per model, whether they differ.
@@ -45,6 +36,25 @@ NETWORKS_NOT_RECIPES = (
     "These results compare trained networks, not recipes: another seed of the same recipe gives "
     "another result. To compare recipes, train each with several seeds."
 )
+
+
+def overview(
+    comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint], trained_here: set[str]
+) -> dict[str, Markup]:
+    """Render all that the tab and the exported page both show, by the names of its places.
+
+    comparisons: one per digit set, of the same models. trained_here: as for ``models_table``.
+    """
+    names = comparisons[0].names
+    return {
+        "differs": what_differs(names, checkpoints),
+        "verdicts": verdicts(comparisons, checkpoints),
+        "accuracies": accuracies(comparisons),
+        "table": models_table(comparisons, checkpoints, trained_here),
+        "pairs": Markup("").join(pairs_table(comparison) for comparison in comparisons),
+        "settings": settings_table(names, checkpoints),
+        "history": history_chart(names, checkpoints),
+    }
 
 
 def models_table(
@@ -96,7 +106,7 @@ def pairs_table(comparison: Comparison) -> Markup:
     rows: list[list[Value]] = [
         [
             f"{comparison.names[pair.a]} – {comparison.names[pair.b]}",
-            comparison.verdict(pair),
+            verdict(comparison, pair),
             pair.both_right,
             pair.only_a_right,
             pair.only_b_right,
@@ -216,80 +226,6 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
         linear_axis("%", [accuracy for _, accuracy in points] or [90.0, 100.0], bounds=(0, 100)),
         series,
         empty="These files contain no training history.",
-    )
-
-
-def differences(comparison: Comparison, digit_set: DigitSet, a: int, b: int) -> Markup:
-    """Render the images that only one of two models gets right.
-
-    a, b: places of the models, different.
-    """
-    images = _only_right(comparison, digit_set, a, b) + _only_right(comparison, digit_set, b, a)
-    same = f"{comparison.names[a]} and {comparison.names[b]} are right on the same images."
-    return images or render("paragraphs.html", sentences=[same])
-
-
-def digit_tables(comparison: Comparison, a: int, b: int) -> Markup:
-    """Render how two models differ per digit, and their confusion matrices' difference."""
-    first, second = sorted((a, b))
-    return _digits_table(comparison, first, second) + _confusion_difference(
-        comparison, first, second
-    )
-
-
-def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: int) -> Markup:
-    indices = comparison.only(right, wrong)
-    if not len(indices):
-        return Markup()
-    shown = indices[:MOST_IMAGES]
-    more = ""
-    if len(indices) > MOST_IMAGES:
-        more = f"; the {MOST_IMAGES} most confident errors are shown"
-    temperature = comparison.evaluations[wrong].temperature
-    a, b = comparison.names[right], comparison.names[wrong]
-    return tiles(
-        f"{a} right, {b} wrong: {counted(len(indices), 'image')}",
-        digit_set,
-        shown.tolist(),
-        comparison.predictions[wrong].probabilities(temperature)[shown],
-        note=f"Predictions and probabilities are those of {b}{more}.",
-        first=FIRST_IMAGES,
-    )
-
-
-def _digits_table(comparison: Comparison, a: int, b: int) -> Markup:
-    rows: list[list[Value]] = [
-        [
-            str(digit),
-            counts.n,
-            counts.only_a_right,
-            counts.only_b_right,
-            Cell(difference_text(counts), counts.difference),
-        ]
-        for digit, counts in enumerate(comparison.per_digit(a, b))
-    ]
-    first, second = comparison.names[a], comparison.names[b]
-    return table(
-        ["Digit", "Images", f"Only {first}", f"Only {second}", "Difference (95%)"],
-        rows,
-        label=f"{first} minus {second} per digit of the {comparison.title} images",
-        caption=True,
-        file_name="per-digit-difference.csv",
-    )
-
-
-def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
-    first, second = comparison.evaluations[a].confusion, comparison.evaluations[b].confusion
-    rows: list[list[Value]] = []
-    for digit in range(CLASSES):
-        changes = [x - y for x, y in zip(first[digit], second[digit], strict=True)]
-        rows.append([str(digit), *(Cell(f"{c:+d}" if c else "·", c) for c in changes)])
-    return table(
-        ["True \\ predicted", *map(str, range(CLASSES))],
-        rows,
-        label=f"Prediction counts: {comparison.names[a]} minus {comparison.names[b]}",
-        caption=True,
-        file_name="confusion-difference.csv",
     )
 
 

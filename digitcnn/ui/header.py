@@ -9,6 +9,7 @@ import gradio as gr
 
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock
+from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.invite import Invite
 from digitcnn.ui.model_menu import ModelMenu, ModelNotes
 from digitcnn.ui.models import Models
@@ -34,7 +35,9 @@ def build_header(
             elem_classes="header-end",
             server_functions=header_functions(access, invite, menu.facts),
         )
-    notes = ModelNotes(gr.HTML(elem_id="model-verdicts"), gr.HTML(elem_id="model-check"))
+    notes = ModelNotes(
+        DropResults(models, "model-verdicts", "open"), gr.HTML(elem_id="model-check")
+    )
     menu.connect(clock, page, notes)
     return menu.select
 

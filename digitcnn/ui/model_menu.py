@@ -14,10 +14,11 @@ from digitcnn.errors import CheckpointError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.details import CLAIMED
-from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.clock import Clock, Version
+from digitcnn.ui.drop_results import DropResults
+from digitcnn.ui.dropped import DroppedFile
 from digitcnn.ui.gradio_private import save_file_to_cache
-from digitcnn.ui.models import Models, dropped_files_html
+from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
@@ -81,7 +82,7 @@ class SelectorView:
 class ModelNotes:
     """Places below the header: what became of dropped files, and a warning about the model."""
 
-    outcome: gr.HTML
+    drops: DropResults
     warning: gr.HTML
 
 
@@ -124,13 +125,25 @@ class ModelMenu:
         for event in (page.load, self.select.change):
             event(self._offer_download, self.select, self.download, **quiet)
             event(self._warn, self.select, notes.warning, **quiet)
+
+        @toasting
+        def receive(request: gr.Request, files: Any, earlier: tuple[DroppedFile, ...]) -> list[Any]:
+            """Select the last good file, on this page alone."""
+            session = request.session_hash or ""
+            results = self._models.receive(files, session)
+            keys = [result.key for result in results if result.key is not None]
+            choices = self._models.choices(session)
+            chosen = gr.Dropdown(choices, value=keys[-1]) if keys else gr.skip()
+            return [*notes.drops.after(earlier, results), chosen]
+
         self.add.upload(
-            self._receive,
-            self.add,
-            [notes.outcome, self.select],
+            receive,
+            [self.add, notes.drops.files],
+            [notes.drops.files, notes.drops.html, self.select],
             api_visibility="private",
             show_progress="minimal",
         )
+        notes.drops.connect()
         page.unload(self._close)
 
     def facts(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -143,10 +156,7 @@ class ModelMenu:
         return Version((self._view_of(self._models.choices()), self._models.dropped.changes))
 
     def _view_of(self, choices: list[tuple[str, str]]) -> SelectorView:
-        ended = self._workspace.job.view().ended
-        finished = ended is not None and ended.state == FINISHED
-        trained = ended.checkpoint.stem if ended and finished and ended.checkpoint else ""
-        return SelectorView(trained, tuple(label for label, _ in choices))
+        return SelectorView(self._models.just_trained, tuple(label for label, _ in choices))
 
     def _refresh(
         self, request: gr.Request, view: SelectorView, selected: str | None
@@ -167,15 +177,6 @@ class ModelMenu:
         new = latest.trained if ended else self._models.first_choice(choices)
         is_open = view != SelectorView()
         return gr.Dropdown(choices, value=new), latest, new if is_open else gr.skip()
-
-    @toasting
-    def _receive(self, files: Any, request: gr.Request) -> list[Any]:
-        """Select the last good file, on this page alone."""
-        session = request.session_hash or ""
-        results = self._models.receive(files, session)
-        keys = [result.key for result in results if result.key is not None]
-        chosen = gr.Dropdown(self._models.choices(session), value=keys[-1]) if keys else gr.skip()
-        return [dropped_files_html(results, "open"), chosen]
 
     @toasting
     def _offer_download(self, name: str | None) -> Any:

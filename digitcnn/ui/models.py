@@ -15,8 +15,8 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
-from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # As many as Compare takes.
@@ -64,6 +64,13 @@ class Models:
             return dropped
         return self._workspace.checkpoints.get(name)
 
+    @property
+    def just_trained(self) -> str:
+        """The model of the latest finished run since the app started; empty without one."""
+        ended = self._workspace.job.view().ended
+        finished = ended is not None and ended.state == FINISHED
+        return ended.checkpoint.stem if ended and finished and ended.checkpoint else ""
+
     def drawing_warning(self, name: str | None) -> str:
         """Return a warning if a model misreads too many built-in sketches, else "".
 
@@ -103,11 +110,6 @@ class Models:
                 f"{len(paths)} files were dropped; drop up to {MOST_FILES} at a time."
             )
         return self.dropped.receive(paths, session)
-
-
-def dropped_files_html(files: list[DroppedFile], already: str) -> str:
-    """Return a line per dropped file, accepted or refused. already: what its twin is, if any."""
-    return render("models/dropped_files.html", files=files, already=already) if files else ""
 
 
 def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:

@@ -1,17 +1,14 @@
-"""The Runs section of the Train tab: a table of all runs, and a menu for each.
+"""The Runs section of the Train tab: a table of all runs, and a menu for each (``run_actions``).
 
 Everyone may look at runs and download their files; only the owner may resume, rename and delete
-them. The section's script, ``runs.js``, calls ``manage_run`` as a plain POST, so it accepts any
-JSON. Files are read by ``read_file``: the page never serves a path of the output folder.
+them. The section's script is ``runs.js``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -22,17 +19,14 @@ from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import base_of, listed, set_names
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
-from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
-from digitcnn.training.run import Run
-from digitcnn.training.run_files import REPORT, list_files, read_file
 from digitcnn.training.run_record import FINISHED, RunRecord
 from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.parts import PRIVATE, file_reply
-from digitcnn.ui.sketchpad_tab import Payload, replying
+from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.run_actions import manager
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
@@ -162,88 +156,6 @@ class RunsSection:
         return table(columns, rows, label=label, file_name="runs.csv")
 
 
-def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request], Payload]:
-    """Return ``manage_run``, which does what a run's menu offers.
-
-    It takes ``{"owner", "run", "action"}``, accepts any JSON, and never raises. Only the owner may
-    ``resume``, ``rename`` to ``{"name"}`` and ``delete``, which return the run's new name as
-    ``{"run"}``; ``report``, ``model`` and ``files`` return a file as
-    ``{"name", "type", "content": base64}``.
-    """
-
-    def manage_run(payload: Any, request: gr.Request) -> Payload:
-        def handle(sent: Payload) -> Payload:
-            name, action = sent.get("run"), sent.get("action")
-            if isinstance(action, str) and action in OWNER_ACTIONS:
-                access.require_owner(request, sent.get("owner"), to=f"{action} a run")
-                return {"run": OWNER_ACTIONS[action](workspace, str(name), sent)}
-            return file_of(workspace, str(name), action)
-
-        return replying(handle)(payload)
-
-    return manage_run
-
-
-def _resume(workspace: Workspace, name: str, _: Payload) -> str:
-    return workspace.job.resume(name)
-
-
-def _rename(workspace: Workspace, name: str, sent: Payload) -> str:
-    new = sent.get("name")
-    return workspace.job.rename(name, safe_filename(new if isinstance(new, str) else "", ""))
-
-
-def _delete(workspace: Workspace, name: str, _: Payload) -> str:
-    workspace.job.delete(name)
-    return ""
-
-
-OWNER_ACTIONS: Mapping[str, Callable[[Workspace, str, Payload], str]] = {
-    "resume": _resume,
-    "rename": _rename,
-    "delete": _delete,
-}
-
-
-def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
-    """Return a run's ``report``, its ``model`` or a zip of all ``files``. Raises DigitCNNError."""
-    run = workspace.runs.open(name)
-    if kind == "report":
-        if REPORT not in [file.name for file in list_files(run)]:
-            raise RunError(f"Run '{name}' has no report; it is written when a run ends.")
-        file, media_type, content = f"{name}.html", "text/html", read_file(run, REPORT)
-    elif kind == "model":
-        checkpoint = run.record().checkpoint
-        if checkpoint is None:
-            raise RunError(f"Run '{name}' has no model; it is saved when a run ends.")
-        file, media_type = checkpoint, "application/octet-stream"
-        content = _model_file(workspace, model_of(run.record()))
-    elif kind == "files":
-        file, media_type, content = f"{name}.zip", "application/zip", _zip(run)
-    else:
-        raise RunError("This action is unknown; reload the page.")
-    return file_reply(file, media_type, content)
-
-
-def model_of(record: RunRecord) -> str:
-    """Return the name of a run's model in the list of models; empty where none was saved."""
-    return (record.checkpoint or "").removesuffix(".pt")
-
-
-def _model_file(workspace: Workspace, name: str) -> bytes:
-    path = workspace.checkpoints.get(name).path
-    assert path is not None, "a checkpoint of the folder is a file"
-    return path.read_bytes()
-
-
-def _zip(run: Run) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for each in list_files(run):
-            archive.writestr(each.name, read_file(run, each.name))
-    return file.getvalue()
-
-
 def _differing(configs: Sequence[TrainingConfig]) -> list[str]:
     """Return those of SETTINGS in which the runs differ, and the images in any case."""
     return [
@@ -271,7 +183,7 @@ def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> lis
     if tested:
         test = Cell(accuracy_text(tested["accuracy"], tested["n"]), tested["accuracy"])
     return [
-        Cell(render("train/run_cell.html", run=record, model=model_of(record)), record.name),
+        Cell(render("train/run_cell.html", run=record), record.name),
         record.state,
         listed(record.config.digits),
         *(_setting(record.config, key) for key in settings),

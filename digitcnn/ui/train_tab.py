@@ -26,7 +26,7 @@ from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import BUSY, training_status
 from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.runs_section import RunsSection, RunsView, model_of
+from digitcnn.ui.runs_section import RunsSection, RunsView
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import (
     Devices,
@@ -346,7 +346,7 @@ class TrainTab:
 
     def _status(self, view: TrainingView, previous: RunRecord | None, other: str) -> Markup:
         saved = view.ended.checkpoint if view.ended else None
-        models = (saved.stem if saved else "", model_of(previous) if previous else "")
+        models = (saved.stem if saved else "", previous.model if previous else "")
         sketches = self._sketches_read(models[0]) if models[0] else ""
         return training_status(
             view, str(self._workspace.compute), list(filter(None, models)), sketches, other

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 
-from digitcnn.analysis import comparison
-from digitcnn.analysis.comparison import (
-    Comparison,
-    Counts,
-    compare,
-    detectable_difference,
-    difference_text,
-    holm,
-    mcnemar,
-    p_text,
-    unique_names,
-)
+from digitcnn.analysis.comparison import Comparison, Counts, compare, unique_names
+from digitcnn.analysis.comparison_words import difference_text, p_text, verdict
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.analysis.recipes import seeds_of_one_recipe, settings_side_by_side
 from digitcnn.analysis.settings_text import setting_text
+from digitcnn.analysis.significance import detectable_difference, holm, mcnemar
 from digitcnn.errors import ConfigError
 from digitcnn.network.details import Details
 from digitcnn.training.config import TrainingConfig
@@ -52,72 +38,6 @@ def with_counts(both: int, only_a: int, only_b: int, neither: int) -> Comparison
     return compare(["first", "second"], found, [1.0, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [(0, 1), (1, 1), (0, 6), (3, 14), (16, 10), (60, 105), (400, 401), (4_000, 4_321)]
-)
-def test_mcnemar_agrees_with_scipy_and_statsmodels(a: int, b: int) -> None:
-    assert mcnemar(a, b) == pytest.approx(binomtest(a, a + b).pvalue, rel=1e-9)
-    expected = statsmodels_mcnemar([[50, a], [b, 7]], exact=True).pvalue
-    assert mcnemar(a, b) == pytest.approx(expected, rel=1e-9)
-    assert mcnemar(a, b) == mcnemar(b, a)
-
-
-def test_mcnemar_without_discordant_images_is_one_and_far_apart_is_not_below_zero() -> None:
-    assert mcnemar(0, 0) == 1
-    assert mcnemar(0, 5_000) == 0
-    assert mcnemar(0, 1_000) == pytest.approx(2.0**-999)
-
-
-@pytest.fixture
-def little_garbage() -> Iterator[None]:
-    """Statsmodels collects garbage at every call: not among all that the tests have imported."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("little_garbage")
-def test_holm_agrees_with_statsmodels() -> None:
-    generator = torch.Generator().manual_seed(3)
-    for count in range(1, 29):
-        values = torch.rand(count, generator=generator).pow(4).double().tolist()
-        expected = multipletests(values, method="holm")[1]
-        assert holm(values) == pytest.approx(expected.tolist())
-    assert holm([]) == []
-
-
-@pytest.mark.parametrize(("n", "discordant"), [(10_000, 26), (10_000, 300), (100, 40), (280, 9)])
-def test_the_detectable_difference_solves_connors_sample_size(n: int, discordant: int) -> None:
-    share = discordant / n
-
-    def size(d: float) -> float:
-        root = math.sqrt(share - d * d)
-        return ((norm.ppf(0.975) * math.sqrt(share) + norm.ppf(0.8) * root) / d) ** 2
-
-    expected = brentq(lambda d: size(d) - n, 1e-9, share)
-    assert detectable_difference(n, discordant) == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_detectable_difference_is_seen_four_times_in_five() -> None:
-    n, discordant = 2_000, 200
-    d = detectable_difference(n, discordant)
-    p, seen = discordant / n, 0
-    shares = torch.tensor([1 - p, (p + d) / 2, (p - d) / 2])
-    draws = torch.multinomial(
-        shares, 400 * n, replacement=True, generator=torch.Generator().manual_seed(0)
-    ).view(400, n)
-    for draw in draws:
-        seen += mcnemar(int((draw == 1).sum()), int((draw == 2).sum())) < 0.05
-    assert 0.72 < seen / 400 < 0.88
-
-
-def test_too_few_discordant_images_detect_nothing() -> None:
-    assert [math.isnan(detectable_difference(10_000, k)) for k in (0, 1, 5, 7, 8)] == [
-        True, True, True, True, False,
-    ]  # fmt: skip
-    assert math.isnan(detectable_difference(0, 0))
-
-
 def test_a_pair_has_counts_and_the_better_model() -> None:
     found = with_counts(900, 5, 30, 65)
     (pair,) = found.pairs
@@ -127,7 +47,7 @@ def test_a_pair_has_counts_and_the_better_model() -> None:
     assert pair.difference == pytest.approx(-2.5)
     assert pair.better == 1
     assert pair.p_holm == pair.p_value == mcnemar(5, 30)
-    assert found.verdict(pair) == "second is better than first on small test images (p < 0.001)"
+    assert verdict(found, pair) == "second is better than first on small test images (p < 0.001)"
     assert found.among_the_best == (False, True)
 
 
@@ -136,7 +56,7 @@ def test_without_evidence_the_verdict_names_the_detectable_difference() -> None:
     (pair,) = found.pairs
     assert pair.better is None
     assert pair.detectable == pytest.approx(100 * detectable_difference(1000, 22))
-    assert found.verdict(pair) == (
+    assert verdict(found, pair) == (
         "no difference can be shown: a difference below 1.31 points cannot be seen in these 1,000 "
         "images"
     )
@@ -155,14 +75,14 @@ def test_the_verdict_mentions_too_few_discordant_images(
     counts: tuple[int, int, int, int], words: str
 ) -> None:
     found = with_counts(*counts)
-    verdict = found.verdict(found.pairs[0])
-    assert verdict.startswith(f"no difference can be shown: {words}")
+    text = verdict(found, found.pairs[0])
+    assert text.startswith(f"no difference can be shown: {words}")
 
 
 def test_the_same_network_twice_is_named_as_such() -> None:
     same = answering([0, 1], [0, 0], "d" * 64)
     found = compare(["a", "b"], [same, same], [1.0, 1.0])
-    assert found.verdict(found.pairs[0]) == "a and b are the same model"
+    assert verdict(found, found.pairs[0]) == "a and b are the same model"
 
 
 def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -> None:
@@ -174,7 +94,7 @@ def test_holm_covers_all_pairs_and_only_the_significantly_worse_are_unmarked() -
     assert [pair.p_holm for pair in found.pairs] == holm([pair.p_value for pair in found.pairs])
     assert found.among_the_best == (True, True, False)
     assert found.pair(1, 2) == found.pairs[2]
-    assert found.verdict(found.pairs[1]).endswith("(p < 0.001, Holm-adjusted)")
+    assert verdict(found, found.pairs[1]).endswith("(p < 0.001, Holm-adjusted)")
 
 
 def test_disagreements_come_with_the_surest_mistakes_first() -> None:
@@ -296,7 +216,3 @@ def test_numbers_are_worded() -> None:
         "p = 1.000", "p = 0.003", "p < 0.001", "p < 0.001",
     ]  # fmt: skip
     assert difference_text(Counts(940, 30, 10, 20)) == "+2.00 points (+0.76 to +3.35)"
-
-
-def test_the_level_and_power_match_the_verdict() -> None:
-    assert (comparison.LEVEL, comparison.POWER) == (0.05, 0.8)

@@ -163,6 +163,10 @@ def test_a_file_dropped_on_the_selector_is_selected(page: Any, tmp_path: Path) -
     expect(page.locator("#model-select input")).to_have_value(re.compile("this page only"))
     # Nobody has chosen on Compare yet, so it goes with the selector.
     expect(chosen(page).first).to_have_text(re.compile(r"^mine .*this page only"))
+    lines = page.locator("#model-verdicts li")
+    expect(lines).to_have_text([re.compile("^bad.pt"), re.compile("^mine.pt")])
+    lines.get_by_role("button", name="Dismiss the line on bad.pt").click()
+    expect(lines).to_have_text([re.compile("^mine.pt")])
 
 
 def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(page: Any) -> None:
@@ -201,5 +205,10 @@ def test_the_selected_model_and_the_newest_other_are_compared_by_default(
     page.get_by_role("option", name=re.compile("older ·")).click()
     expect(page.locator("#model-select input")).to_have_value(re.compile("^older"))
     expect(chosen(page).first).to_have_text(re.compile("^digitcnn-mnist ·"))
+    page.get_by_role("button", name="Add older", exact=True).click()
+    expect(chosen(page)).to_have_count(4)
+    expect(page.locator("#compare-add")).to_be_hidden()
+    page.get_by_role("button", name="Remove mine from the comparison").click()
+    expect(page.locator("#compare-verdicts li")).to_have_count(0)
     assert page.problems == []
     page.close()

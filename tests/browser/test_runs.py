@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 from running_app import App
 
+from digitcnn.network.checkpoint import load
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
 from digitcnn.training.run_files import write_report
@@ -25,8 +26,11 @@ pytestmark = pytest.mark.browser
 def lay_run(folder: Path, name: str, config: TrainingConfig) -> None:
     """Create a finished run as a training leaves it, without the training."""
     run = RunStore(folder / "outputs").create(config, name)
+    model = folder / "checkpoints" / f"{name}.pt"
     values = json.loads((run.folder / "run.json").read_text())
-    ended = {"state": FINISHED, "checkpoint": f"{name}.pt", "message": "Finished 3 epochs."}
+    ended = {"state": FINISHED, "checkpoint": model.name, "message": "Finished 3 epochs."}
+    if model.exists():
+        ended["digest"] = load(model).digest
     (run.folder / "run.json").write_text(json.dumps({**values, **ended}))
     run.results.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
     write_report(run)
@@ -61,6 +65,8 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     config = TrainingConfig(
         digits="small", epochs=3, batch_size=32, learning_rate=0.002, seed=11, augmentation=False
     )
+    shipped = app.folder / "checkpoints" / "digitcnn-mnist.pt"
+    model = shutil.copy(shipped, shipped.with_name("old-name.pt"))
     lay_run(app.folder, "old-name", config)
     row = page.locator("#runs-table tbody tr").filter(has_text="old-name")
     expect(row).to_contain_text("90.00% (76.95 to 96.04)")
@@ -103,15 +109,18 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
 
     open_menu(page, "new-name").get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete run")
-    expect(dialog).to_contain_text("Checkpoint old-name.pt is kept.")
+    expect(dialog.get_by_label("Also delete its model, old-name.pt")).not_to_be_checked()
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()
     assert (app.folder / "outputs" / "new-name").is_dir()
     open_menu(page, "new-name").get_by_role("button", name="Delete").click()
+    dialog.get_by_label("Also delete its model").check()
     dialog.get_by_role("button", name="Delete run").click()
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for(state="detached")
     assert not (app.folder / "outputs" / "new-name").exists()
     assert (app.folder / "outputs" / "kept").is_dir()
+    assert shipped.exists()
+    assert not model.exists()
 
 
 def test_ticked_runs_are_compared(page: Any, app: App) -> None:

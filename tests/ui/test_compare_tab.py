@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
+from tab_handlers import Handlers, handlers_of
 
 from digitcnn.analysis.comparison import compare
 from digitcnn.analysis.comparison_words import conclusion
@@ -19,7 +21,9 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import EpochResult
-from digitcnn.ui.compare_models import suggested
+from digitcnn.ui.access import Access
+from digitcnn.ui.clock import Clock
+from digitcnn.ui.compare_models import ModelChoice, suggested
 from digitcnn.ui.compare_sketch import sketch_predictions
 from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
@@ -72,6 +76,83 @@ def test_fine_tuned_copies_are_compared_only_if_selected() -> None:
     names = ["mine-hand-1", "mine", "shipped"]
     assert suggested(names, "shipped", {"mine-hand-1"}) == ["shipped", "mine"]
     assert suggested(names, "mine-hand-1", {"mine-hand-1"}) == ["mine-hand-1", "mine"]
+
+
+class JustTrained(Models):
+    """The models after the run of ``second`` has finished."""
+
+    just_trained = "second"
+
+
+def visitor() -> Any:
+    return type("Request", (), {"session_hash": "me", "headers": {}})()
+
+
+def handlers(workspace: Workspace, models: Models) -> Handlers:
+    """The handlers of the tab's choice of models, by their names."""
+    access = Access.from_settings(public=True, token=None, open_to_all=False)
+
+    def build(_: Clock, page: gr.Blocks) -> None:
+        choice = ModelChoice(workspace, models)
+        choice.build_offer()
+        choice.connect(access, gr.Textbox(), gr.Dropdown(), gr.HTML(), page)
+
+    return handlers_of(build)
+
+
+def test_the_choice_follows_the_selector_but_not_a_run_that_has_finished(
+    workspace: Workspace,
+) -> None:
+    follow = handlers(workspace, Models(workspace))["_follow"]
+    _, opened = follow(["anything"], "first", None, visitor())
+    assert opened[0] == "first"
+    update, suggestion = follow(opened, "second", opened, visitor())
+    assert update.value == suggestion == ["second", "first"]
+    _, suggestion = follow(["<b>third<_b>", "first"], "second", opened, visitor())
+    assert suggestion == opened
+    follow = handlers(workspace, JustTrained(workspace))["_follow"]
+    update, suggestion = follow(opened, "second", opened, visitor())
+    assert (update.value, suggestion) == (None, opened)
+
+
+def test_the_selected_model_is_offered_while_it_is_not_chosen(
+    workspace: Workspace, models: Models
+) -> None:
+    choice = handlers(workspace, models)
+    offer = choice["_offer"](["first"], "second")
+    assert (offer.value, offer.visible) == ("Add second", True)
+    for chosen, selected in (
+        (["first", "second"], "second"),
+        (["first"], "gone"),
+        (["first"], {"odd": []}),
+        ([], "second"),
+        (list("abcdefgh"), "second"),
+    ):
+        assert not choice["_offer"](chosen, selected).visible, (chosen, selected)
+    assert choice["_add"](["first"], "second", visitor()).value == ["first", "second"]
+
+
+def test_lines_on_dropped_files_stay_while_their_models_are_chosen(
+    workspace: Workspace, models: Models, tmp_path: Path
+) -> None:
+    choice = handlers(workspace, models)
+    good, bad = tmp_path / "good.pt", tmp_path / "bad.pt"
+    save(good, DigitCNN(generator=torch.Generator().manual_seed(7)).eval(), Details())
+    bad.write_text("no network")
+    files, html, chosen, *_ = choice["_receive"]([str(bad)], ["first"], (), visitor())
+    assert "bad.pt" in html
+    files, html, chosen, *_ = choice["_receive"]([str(good)], ["first"], files, visitor())
+    assert "bad.pt" in html
+    assert "good.pt" in html
+    assert "good.pt" not in choice["_html"](files, ["first"])
+    assert choice["_html"](files, chosen.value) == html
+    _, html = choice["_dismiss"](
+        gr.EventData(None, {"file": "bad.pt", "key": ""}), files, chosen.value
+    )
+    assert "bad.pt" not in html
+    assert "good.pt" in html
+    models.dropped.forget("me")
+    assert "good.pt" not in choice["_html"](files, chosen.value)
 
 
 def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:

@@ -13,8 +13,16 @@ from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
-from digitcnn.ui.dropped import HELD, PER_SESSION, SECONDS_HELD, DroppedModels, keep
-from digitcnn.ui.models import Models, dropped_files_html
+from digitcnn.ui.drop_results import MOST_LINES, results_html, with_new
+from digitcnn.ui.dropped import (
+    HELD,
+    PER_SESSION,
+    SECONDS_HELD,
+    DroppedFile,
+    DroppedModels,
+    keep,
+)
+from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 
 
@@ -140,8 +148,19 @@ def test_the_same_model_again_says_so_and_leaves_the_first(
     (three,) = dropped.receive([others[1]], "page")
     assert [key for key, _ in dropped.of("page")] == [one.key] == [two.key] == [three.key]
     assert (one.same_as, two.same_as, three.same_as) == ("", "a", "a")
-    html = dropped_files_html([two], "compared")
+    html = results_html([two], "compared")
     assert "<strong>b.pt</strong> holds the same model as a, which is already compared." in html
+
+
+def test_a_file_dropped_again_has_no_second_line_about_its_refusal() -> None:
+    refused = DroppedFile("a.pt", "a.pt is truncated.", None)
+    other = DroppedFile("b.pt", "b.pt is empty.", None)
+    read = DroppedFile("a.pt", "DigitCNN.", "dropped-1")
+    twin = DroppedFile("c.pt", "DigitCNN.", "dropped-1", same_as="a")
+    assert with_new((refused, other), (read,)) == (other, read)
+    assert with_new((read,), (twin,)) == (read, twin)
+    assert with_new((read,), (refused,)) == (read, refused)
+    assert len(with_new((), [other] * 100)) == MOST_LINES
 
 
 def test_saving_a_rebuilt_network_never_overwrites_a_file(
@@ -204,7 +223,7 @@ def test_too_many_files_at_a_time_give_one_sentence(tmp_path: Path) -> None:
 def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.pt"
     path.write_text("no network")
-    shown = dropped_files_html(dropped.receive([path], "page"), "open")
+    shown = results_html(dropped.receive([path], "page"), "open")
     assert "<img" not in shown
     assert "&lt;img" in shown
 

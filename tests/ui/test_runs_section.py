@@ -17,17 +17,21 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import torch
 from tab_handlers import handlers_of, request
 
 from digitcnn.errors import ConfigError, DigitSetError
+from digitcnn.network.checkpoint import save
+from digitcnn.network.details import Details
 from digitcnn.network.device import Compute
+from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.events import EpochResult
 from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsView
-from digitcnn.ui.runs_section import manager
+from digitcnn.ui.run_actions import manager
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
 from digitcnn.ui.train_tab import TrainTab, TrainTabView, build_train_tab
 from digitcnn.workspace import Workspace
@@ -84,10 +88,53 @@ def test_owner_renames_and_deletes(
 ) -> None:
     rename = {"owner": TOKEN, "run": "mine", "action": "rename"}
     assert manage({**rename, "name": " yoür's / "}) == {"run": "your-s"}
-    assert "not valid" in manage({**rename, "run": "your-s", "name": "///"})["error"]
+    for nothing in ("///", "七", None):
+        assert "no letters" in manage({**rename, "run": "your-s", "name": nothing})["error"]
+    assert manage({**rename, "run": "your-s", "name": "your-s"}) == {"run": "your-s"}
     assert [record.name for record in workspace.runs.records()] == ["your-s"]
     assert manage({"owner": TOKEN, "run": "your-s", "action": "delete"}) == {"run": ""}
     assert workspace.runs.records() == []
+
+
+def give_model(workspace: Workspace, run: str, file: str, seed: int = 0) -> Path:
+    """Give a run a model as if it had been trained, and return its file."""
+    path = workspace.checkpoints.folder / file
+    path.parent.mkdir(exist_ok=True)
+    network = DigitCNN(generator=torch.Generator().manual_seed(seed)).eval()
+    digest = save(path, network, Details())
+    record = workspace.runs.open(run).record()
+    workspace.runs.open(run).write(dataclasses.replace(record, checkpoint=file, digest=digest))
+    return path
+
+
+def test_the_model_of_a_deleted_run_stays_unless_it_is_deleted_too(
+    manage: Callable[..., dict[str, Any]], workspace: Workspace
+) -> None:
+    workspace.runs.create(CONFIG, "other")
+    delete = {"owner": TOKEN, "action": "delete"}
+    stays = give_model(workspace, "mine", "mine.pt")
+    goes = give_model(workspace, "other", "other.pt")
+    assert manage({**delete, "run": "mine", "with_model": "yes"}) == {"run": ""}
+    assert manage({**delete, "run": "other", "with_model": True}) == {"run": ""}
+    assert (stays.exists(), goes.exists()) == (True, False)
+    assert workspace.runs.records() == []
+
+
+def test_only_what_the_run_saved_is_deleted_with_it(
+    manage: Callable[..., dict[str, Any]], workspace: Workspace
+) -> None:
+    path = give_model(workspace, "mine", "mine.pt")
+    delete = {"owner": TOKEN, "action": "delete", "run": "mine", "with_model": True}
+    twin = workspace.runs.create(CONFIG, "twin")
+    twin.write(dataclasses.replace(twin.record(), checkpoint="mine.pt"))
+    assert "is also the model of run 'twin'" in manage(delete)["error"]
+    workspace.runs.delete("twin")
+    path.unlink()
+    save(path, DigitCNN(generator=torch.Generator().manual_seed(1)).eval(), Details())
+    assert "is no longer the model" in manage(delete)["error"]
+    assert path.exists()
+    path.unlink()
+    assert manage(delete) == {"run": ""}
 
 
 def test_run_in_use_is_not_deleted(

@@ -14,6 +14,6 @@ export function isInForeignFrame(view) {
 }
 
 export const embedded =
-  new URLSearchParams(location.search).get("embed") === "1" || isInForeignFrame(window);
+  new URLSearchParams(location.search).getAll("embed").includes("1") || isInForeignFrame(window);
 
 if (embedded) document.documentElement.dataset.embedded = "true";

@@ -100,9 +100,12 @@ async function choose(action) {
     field.value = run;
     field.select();
   } else if (action === "delete") {
-    const kept = checkpoint ? ` Checkpoint ${checkpoint} is kept.` : "";
-    const question = `Permanently delete run ${run} and all its files?${kept}`;
-    find(openDialog("run-delete"), ".question").textContent = question;
+    const dialog = openDialog("run-delete");
+    find(dialog, ".question").textContent = `Permanently delete run ${run} and all its files?`;
+    find(dialog, "label").hidden = !checkpoint;
+    find(dialog, "input").checked = false;
+    const model = `Also delete its model, ${checkpoint}; otherwise it stays in the list of models`;
+    find(dialog, "label span").textContent = model;
   } else if (action === "repeat") report("digitcnn-repeat", { run });
   else {
     const reply = await ask({ run, action }, place);
@@ -125,13 +128,14 @@ document.addEventListener("submit", async (event) => {
   if (!(dialog instanceof HTMLDialogElement)) return;
   event.preventDefault();
   const action = dialog.id.replace("run-", "");
-  const name = dialog.querySelector("input")?.value;
+  const field = find(dialog, "input");
+  const chosen = action === "rename" ? { name: field.value } : { with_model: field.checked };
   const done = await ask(
-    { run: dialog.dataset.run, action, name },
+    { run: dialog.dataset.run, action, ...chosen },
     dialog.querySelector(".field-error"),
   );
   if (done) dialog.close();
-  else dialog.querySelector("input")?.focus();
+  else field.focus();
   // The name is a folder's, which may not be what was typed.
   const renamed = document.getElementById("run-renamed");
   if (done && renamed) renamed.textContent = action === "rename" ? `Renamed to ${done.run}.` : "";

@@ -1,0 +1,86 @@
+"""What became of dropped files: a line for each, until it is dismissed or its model leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from digitcnn.ui.dropped import DroppedFile
+from digitcnn.ui.gradio_private import event_data
+from digitcnn.ui.models import Models
+from digitcnn.ui.parts import PRIVATE
+from digitcnn.web.templates import render
+
+# A page holds eight models; the other lines are of refused files.
+MOST_LINES = 24
+
+# A line's button reports the line. Focus stays on the buttons while there are any.
+_DISMISS_JS = """
+element.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-file]");
+    if (!button) return;
+    button.closest("li").previousElementSibling?.querySelector("button").focus();
+    trigger("select", { file: button.dataset.file, key: button.dataset.key });
+});"""
+
+
+def with_new(earlier: Sequence[DroppedFile], new: Sequence[DroppedFile]) -> tuple[DroppedFile, ...]:
+    """Return the lines after another drop: a file that was refused is replaced by its name."""
+    again = {one.file for one in new}
+    stay = [one for one in earlier if one not in new and (one.key or one.file not in again)]
+    return (*stay, *new)[-MOST_LINES:]
+
+
+def results_html(files: Sequence[DroppedFile], already: str) -> str:
+    """Render a line per file, accepted or refused. already: what the twin of a file is, if any."""
+    return render("models/dropped_files.html", files=files, already=already) if files else ""
+
+
+class DropResults:
+    """The component and its state, inside an open layout; ``connect`` adds its events."""
+
+    def __init__(self, models: Models, elem_id: str, already: str) -> None:
+        self._models, self._already = models, already
+        self.files = gr.State(())
+        self.html = gr.HTML(js_on_load=_DISMISS_JS, elem_id=elem_id)
+
+    def connect(self, chosen: gr.Dropdown | None = None) -> None:
+        """Add the events.
+
+        chosen: its value names the models in use, if the lines of others are hidden.
+        """
+        quiet: dict[str, Any] = {**PRIVATE, "queue": False}
+        inputs = [self.files, *([chosen] if chosen is not None else [])]
+        self.html.select(self._dismiss, inputs, [self.files, self.html], **quiet)
+        if chosen is not None:
+            chosen.change(self._html, inputs, self.html, trigger_mode="always_last", **quiet)
+
+    def after(
+        self, earlier: Sequence[DroppedFile], new: Sequence[DroppedFile], chosen: Any = None
+    ) -> tuple[tuple[DroppedFile, ...], str]:
+        """Return the new values of ``files`` and ``html`` after a drop."""
+        files = with_new(earlier, new)
+        return files, self._html(files, chosen)
+
+    def _dismiss(
+        self, event: gr.EventData, files: Sequence[DroppedFile], chosen: Any = None
+    ) -> tuple[tuple[DroppedFile, ...], str]:
+        line = event_data(event)
+        gone = line.get("file"), line.get("key")
+        stay = tuple(one for one in files if (one.file, one.key or "") != gone)
+        return stay, self._html(stay, chosen)
+
+    def _html(self, files: Sequence[DroppedFile], chosen: Any = None) -> str:
+        """Render the lines, without those of models that have left the page or the choice."""
+        shown = [
+            one
+            for one in files
+            if one.key is None
+            or (
+                self._models.dropped.get(one.key) is not None
+                and (not isinstance(chosen, list) or one.key in chosen)
+            )
+        ]
+        return results_html(shown, self._already)
