@@ -14,6 +14,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import base_of, listed, set_names
@@ -177,11 +178,11 @@ def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> lis
     held_out = Cell("–", math.nan)
     if history:
         last = history[-1]
-        held_out = Cell(accuracy_text(last.accuracy, last.held_out), last.accuracy)
+        held_out = _accuracy(last.accuracy, last.held_out)
     tested = next((metrics[n] for n in set_names(record.config.digits) if n in metrics), None)
     test = Cell("–", math.nan)
     if tested:
-        test = Cell(accuracy_text(tested["accuracy"], tested["n"]), tested["accuracy"])
+        test = _accuracy(tested["accuracy"], tested["n"])
     return [
         Cell(render("train/run_cell.html", run=record), record.name),
         record.state,
@@ -191,8 +192,23 @@ def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> lis
         Cell(str(record.config.seed), record.config.seed),
         test,
         held_out,
-        record.created[:16].replace("T", " "),
+        _time(record),
     ]
+
+
+def _accuracy(accuracy: float, n: int) -> Cell:
+    number, interval = accuracy_text(accuracy, n).split(" ", 1)
+    return Cell(_two_lines(number, interval), accuracy)
+
+
+def _time(record: RunRecord) -> Cell:
+    day, time = record.created[:10], record.created[11:16]
+    return Cell(_two_lines(day, time), f"{day} {time}")
+
+
+def _two_lines(first: str, second: str) -> Markup:
+    """Return a cell of two lines: the table has many columns."""
+    return Markup("{} <br>{}").format(first, second)
 
 
 def _group_row(
@@ -212,5 +228,5 @@ def _group_row(
         Cell(", ".join(map(str, seeds)), seeds[0] if len(seeds) == 1 else math.inf),
         Cell("–", math.nan),
         Cell("–", math.nan),
-        members[-1].created[:16].replace("T", " "),
+        _time(members[-1]),
     ]
