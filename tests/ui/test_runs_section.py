@@ -199,7 +199,7 @@ def test_table_is_sent_only_when_it_has_changed(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
     updates = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
-    assert "90.00% (76.95 to 96.04)" in updates[7]
+    assert "90.00% <br>(76.95 to 96.04)" in updates[7]
     assert updates[6].value == "Resume mine", "an interrupted run can be resumed at once"
     seen = updates[9]
     assert handlers["refresh_all"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
