@@ -78,7 +78,10 @@ WATCH_PAD = """(seenAt) => {
         });
     window.presses = [];
     for (const type of ["pointerdown", "pointerup", "pointercancel", "lostpointercapture"])
-        addEventListener(type, (event) => window.presses.push([type, event.timeStamp]), true);
+        addEventListener(type, (event) => {
+            const { id, className, nodeName } = event.target;
+            window.presses.push([type, event.timeStamp, `${nodeName} ${id} ${className}`]);
+        }, true);
     for (const [name, place] of Object.entries(seenAt)) {
         window.answers[name] = [];
         new MutationObserver(() => {
