@@ -56,8 +56,8 @@ def serve_and_ask() -> Any:
     ) as process:
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith("digitcnn is running at "), line
+            lines = [process.stdout.readline(), line := process.stdout.readline()]
+            assert line.startswith("digitcnn is running at "), lines
             client = Client(line.split()[-1], verbose=False)
             models = [model["name"] for model in client.predict(api_name="/models")]
             assert sorted(models) == MODELS, models

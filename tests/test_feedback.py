@@ -139,7 +139,7 @@ def test_queries_of_a_store_without_feedback_are_empty(store: FeedbackStore) -> 
     assert store.count() == store.count_labelled() == 0
     assert store.scores_by_digit() == {}
     assert store.scores_by_model() == []
-    assert [len(part) for part in (*store.labelled(), *store.confidences())] == [0] * 4
+    assert [len(part) for part in (*store.labelled(), *store.confidences())] == [0] * 5
     assert store.labelled()[0].shape == (0, 28, 28)
     score = store.score()
     assert score.total == 0
@@ -297,7 +297,7 @@ def test_confidences_leave_out_non_digits(filled: FeedbackStore) -> None:
 
 
 def test_only_sketches_of_a_digit_are_labelled(filled: FeedbackStore) -> None:
-    images, labels = filled.labelled()
+    images, labels, _ = filled.labelled()
     assert labels.dtype == images.dtype == torch.uint8
     assert labels.tolist() == [7, 7, 1, 3]
     assert torch.equal(images[3], sample().image)

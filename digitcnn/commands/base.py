@@ -59,7 +59,7 @@ def _feedback_set(place: Path | str) -> LiveSet:
         store()  # raises ConfigError for an invalid address
     return LiveSet(
         count=count,
-        read=lambda: store().labelled(),
+        read=lambda: store().labelled()[:2],
         how="draw digits on the Sketchpad and label them",
     )
 

@@ -74,6 +74,7 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
     name = "experiment"
     unexpected = "The experiment failed unexpectedly; the terminal running digitcnn shows why."
     not_running = "No experiment is running."
+    how_to_stop = "stop it in Experiments"
 
     def __init__(
         self, runner: ExperimentRunner, people: PeoplesPredictions, exclusive: ExclusiveLock
@@ -134,7 +135,4 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
 
     def _running_text(self, view: ExperimentView, since: str) -> str:
         name = view.experiment.name if view.experiment else ""
-        return (
-            f"Experiment {name} has been running since {since}; stop it in Experiments or "
-            "wait for it to finish."
-        )
+        return f"Experiment {name} has been running since {since}"

@@ -199,20 +199,23 @@ class FeedbackStore:
         rows = self._select(query)
         return int(rows[0][0]) if rows else 0
 
-    def labelled(self, which: FeedbackFilter = EVERYTHING) -> tuple[torch.Tensor, torch.Tensor]:
+    def labelled(
+        self, which: FeedbackFilter = EVERYTHING
+    ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
         """Return the sketches that show one of the ten digits, the oldest first.
 
-        Images uint8 [N, 28, 28], ink high, and true digits uint8 [N].
+        Images uint8 [N, 28, 28], ink high, true digits uint8 [N], and who drew each, hashed.
         """
         rows = self._select(
-            select(_COLUMN.image, _COLUMN.true_digit)
+            select(_COLUMN.image, _COLUMN.true_digit, _COLUMN.visitor_hash)
             .where(_COLUMN.true_digit.is_not(None), *_conditions(which))
             .order_by(_COLUMN.id)
         )
         images = torch.empty(len(rows), SIDE, SIDE, dtype=torch.uint8)
         for place, row in enumerate(rows):
             images[place] = _image(row.image)
-        return images, torch.tensor([row.true_digit for row in rows], dtype=torch.uint8)
+        digits = torch.tensor([row.true_digit for row in rows], dtype=torch.uint8)
+        return images, digits, [row.visitor_hash for row in rows]
 
     def _select(self, query: Executable) -> Sequence[Any]:
         """Return the rows; none while there is no feedback yet."""

@@ -53,41 +53,46 @@ class ExclusiveLock:
     def __init__(self) -> None:
         # Guards the views of all jobs, so that checking the others and starting are one step.
         self.lock = threading.Lock()
-        self._jobs: list[Callable[[], str]] = []
+        self._jobs: list[tuple[Callable[[], str], str]] = []
 
-    def register(self, refusal: Callable[[], str]) -> None:
-        """Add a job. refusal: why no other job can start, in a sentence; empty where one can."""
+    def register(self, running_text: Callable[[], str], how_to_stop: str = "stop it") -> None:
+        """Add a job.
+
+        running_text: what runs, in a sentence without a full stop; empty while it does not.
+        how_to_stop: advice for the owner, as part of a sentence.
+        """
         with self.lock:
-            self._jobs.append(refusal)
+            self._jobs.append((running_text, how_to_stop))
 
     @property
-    def refusal(self) -> str:
-        """Why no job can start now, in a sentence; empty where one can."""
+    def busy(self) -> str:
+        """What is running, in a sentence without a full stop; empty while nothing is."""
         with self.lock:
-            return next(filter(None, (refusal() for refusal in self._jobs)), "")
+            return next(filter(None, (running_text() for running_text, _ in self._jobs)), "")
 
     @property
     def free(self) -> bool:
         """Whether no job is running."""
-        return not self.refusal
+        return not self.busy
 
     def require_free(self) -> None:
         """Raise RunError while a job is running. Call with ``lock`` held."""
-        for refusal in self._jobs:
-            if sentence := refusal():
-                raise RunError(sentence)
+        for running_text, how_to_stop in self._jobs:
+            if text := running_text():
+                raise RunError(f"{text}; {how_to_stop} or wait for it to finish.")
 
 
 class BackgroundJob(ABC, Generic[V]):
     """One kind of work in a thread of its own; a subclass defines the work.
 
     unexpected: the message for an error without a sentence for people.
-    not_running: the message for a stop while nothing runs.
+    not_running: the message for a stop while nothing runs. how_to_stop: as ``ExclusiveLock.register``.
     """
 
     name = "background"
     unexpected = "It failed unexpectedly; the terminal running digitcnn shows the details."
     not_running = "Nothing is running."
+    how_to_stop = "stop it"
 
     def __init__(self, idle: V, exclusive: ExclusiveLock) -> None:
         self.exclusive = exclusive
@@ -95,14 +100,14 @@ class BackgroundJob(ABC, Generic[V]):
         self._thread: threading.Thread | None = None
         self._stop = StopSignal()
         self._view = idle
-        exclusive.register(self._refusal)
+        exclusive.register(self._text_if_running, self.how_to_stop)
 
     def view(self) -> V:
         """Return a consistent view of the job's state."""
         with self._lock:
             return self._view
 
-    def _refusal(self) -> str:
+    def _text_if_running(self) -> str:
         view = self._view
         if view.state != RUNNING or view.started is None:
             return ""
@@ -110,7 +115,7 @@ class BackgroundJob(ABC, Generic[V]):
 
     @abstractmethod
     def _running_text(self, view: V, since: str) -> str:
-        """Return why no other job can start, in a sentence. since: when this one started."""
+        """Return what is running, in a sentence without a full stop. since: when it started."""
 
     def _launch(self, view: V, work: Callable[[StopSignal], Iterator[Any]]) -> None:
         """Start the thread, with ``_lock`` held. work: yields the events that change the view."""

@@ -50,6 +50,7 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
     name = "fine-tuning"
     unexpected = "Fine-tuning failed unexpectedly; the terminal running digitcnn shows the details."
     not_running = "Fine-tuning is not running."
+    how_to_stop = "stop it on the Sketchpad tab"
 
     def __init__(
         self,
@@ -91,7 +92,4 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
             self._launch(view, lambda stop: work(stop=stop))
 
     def _running_text(self, view: FineTuningView, since: str) -> str:
-        return (
-            f"{view.base} has been fine-tuned since {since}; stop it on the Sketchpad tab or wait "
-            "for it to finish."
-        )
+        return f"{view.base} has been fine-tuned since {since}"

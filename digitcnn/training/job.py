@@ -115,9 +115,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
         return after
 
     def _running_text(self, view: TrainingView, since: str) -> str:
-        return (
-            f"Run '{view.run}' has been training since {since}; stop it or wait for it to finish."
-        )
+        return f"Run '{view.run}' has been training since {since}"
 
     def _begin(
         self, run: Run, config: TrainingConfig, history: tuple[EpochResult, ...], compute: Compute

@@ -64,7 +64,7 @@ def comparison_steps(
     yield {
         "status": status_line(f"Compared {len(names)} models on {titles} images."),
         **view.overview(comparisons, checkpoints, workspace.runs.digests()),
-        "set": gr.Dropdown(list(subject.sets), value=subject.sets[-1]),
+        "set": gr.Dropdown(subject.set_choices, value=subject.sets[-1]),
         "first": gr.Dropdown(list(names), value=names[0]),
         "second": gr.Dropdown(list(names), value=names[1]),
         "images": pair_view.differences(comparisons[-1], digit_sets[-1], 0, 1),

@@ -15,6 +15,7 @@ from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, diff
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_sets
 from digitcnn.ui.tables import data_link, table_view
@@ -58,8 +59,8 @@ def build_compare_tab(
                 choice = ModelChoice(workspace, models)
             with gr.Column(scale=1, min_width=300):
                 digits = build_sets(workspace, page, "compare-digits")
-        with gr.Row(elem_classes="primary-row"):
-            run = gr.Button("Compare", variant="primary", elem_id="compare-run")
+        buttons = RunButtons("Compare", "compare", "primary")
+        with buttons.row:
             choice.build_offer()
         status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
         choice.connect(access, owner_token, model_select, status, page)
@@ -67,7 +68,7 @@ def build_compare_tab(
         components, robustness = _build_results(workspace, models, results)
 
         results.connect(
-            run,
+            buttons,
             {"status": status, **components},
             selection=[choice.chosen, digits],
             subject_of=partial(comparison_subject, workspace, models),

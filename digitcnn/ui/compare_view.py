@@ -27,7 +27,7 @@ from digitcnn.ui.tables import DASH, Cell, Value, table
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
-BEST = "●"
+BEST = "· best"
 
 # Name, a value per model, whether they differ.
 Setting = tuple[str, list[str], bool]
@@ -94,7 +94,7 @@ def models_table(
     return table(
         [*about, *itertools.chain(*sets), *origin],
         rows,
-        label=f"Models ({BEST} marks the best model on a set and those not shown to be worse)",
+        label="Models (best: the most accurate one on a set, and those not shown to be worse)",
         caption=True,
         advanced=["Epochs", "Seed", *(ece for _, ece in sets), *origin],
         file_name="models.csv",

@@ -27,7 +27,7 @@ def curves(view: TrainingView, previous: Sequence[EpochResult] = ()) -> Markup:
         "train/curves.html",
         loss=_loss_chart(view),
         accuracy=_accuracy_chart(view, previous),
-        augmentation=view.config is not None and _augmented(view),
+        augmentation=_augmented(view),
         samples=_samples(view),
     )
 
@@ -82,9 +82,9 @@ def _loss_chart(view: TrainingView) -> Markup:
     steps = view.progress.steps if view.progress else 1
     ticks = [(steps * part / 4, f"{round(steps * part / 4):,}") for part in range(5) if points]
     return chart(
-        "Training loss per step (nats)",
+        "Training loss per step",
         Axis("Step", 0, steps, ticks),
-        log_axis("Training loss (nats)", [loss for _, loss in points]),
+        log_axis("Training loss", [loss for _, loss in points]),
         [Series(name="Training", points=points)],
         empty="Training loss will appear here",
         legend=True,

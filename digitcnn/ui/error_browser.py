@@ -54,7 +54,8 @@ def build_error_browser(
     Returns the components that a new evaluation fills, by the names in its updates.
     """
     with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=300):
+        # As wide as a matrix.
+        with gr.Column(scale=5, min_width=470):
             gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
             matrices = html_view(
                 "evaluate-matrices", "scroll_shadow.css", "matrices.css", js_on_load=CHOOSE_CELL_JS

@@ -23,6 +23,7 @@ from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
 from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.tables import table_view
@@ -52,8 +53,7 @@ def build_evaluate_tab(
         "How accurate is the model on digits that it was not trained on?", elem_classes="lead-in"
     )
     digits = build_set_chooser(workspace, access, owner_token, page)
-    with gr.Row(elem_classes="primary-row"):
-        run = gr.Button("Evaluate", variant="primary", elem_id="evaluate-run")
+    buttons = RunButtons("Evaluate", "evaluate", "primary")
     status = gr.HTML(status_line(NO_RESULTS), elem_id="evaluate-status")
     results = Results("evaluate", "Evaluation", "Evaluate")
     with results_view("evaluate-results"), gr.Tabs(elem_classes="sub-tabs"):
@@ -83,12 +83,12 @@ def build_evaluate_tab(
         request: gr.Request, subject: Subject, token: str, *further: Any
     ) -> Iterator[ViewUpdate]:
         checked = EvaluationRequest.check(workspace, models, subject, *further)
-        names = list(subject.sets)
+        first, last = subject.sets[0], subject.sets[-1]
         yield {
             "true": ANY,
             "predicted": ANY_ERROR,
-            "error_set": gr.Dropdown(names, value=names[0]),
-            "part_set": gr.Dropdown(names, value=names[-1]),
+            "error_set": gr.Dropdown(subject.set_choices, value=first),
+            "part_set": gr.Dropdown(subject.set_choices, value=last),
         }
         save = access.is_owner(request, token)
         yield from evaluation_steps(workspace, cache, checked, save=save)
@@ -105,10 +105,11 @@ def build_evaluate_tab(
         model_select,
         figures.passes,
         queue=False,
+        trigger_mode="always_last",
         **PRIVATE,
     )
     results.connect(
-        run,
+        buttons,
         components,
         selection=[model_select, digits],
         subject_of=partial(evaluation_subject, workspace, models),

@@ -33,15 +33,31 @@ WITH_VISITOR_JS = """(_, ...inputs) => {
 }"""
 
 
+# Whoever runs an experiment without a prediction is led to it: the outcome is still unknown.
+_ASK_FOR_PREDICTION_JS = """() => {
+    const predict = document.getElementById("experiment-predict");
+    const first = predict?.querySelector("input:enabled");
+    if (!first || predict.querySelector("input:checked")) return;
+    predict.scrollIntoView({ block: "nearest" });
+    first.focus({ preventScroll: true });
+}"""
+
+
 @dataclass(frozen=True)
 class ExperimentsView:
-    """What a page shows: the chosen experiment, how far it is, and the version of the outcomes."""
+    """What a page shows: the chosen experiment, how far it is, and the version of the outcomes.
+
+    other: the job that keeps experiments from running. is_open: whether the outcome can still be
+    predicted.
+    """
 
     chosen: str = ""
     job: tuple[Any, ...] = ()
+    other: str = ""
     groups: int = -1
     people: tuple[int, ...] = ()
     is_open: bool = True
+    running: bool = False
 
 
 class ExperimentsSection:
@@ -49,6 +65,8 @@ class ExperimentsSection:
 
     def __init__(self, workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
         self._workspace, self._access, self._token = workspace, access, owner_token
+        # What pages without a choice of their own show.
+        self._announced = ""
         known = [catalogue.find(name) for name in catalogue.names()]
         first = known[0]
         gr.Markdown(
@@ -97,6 +115,8 @@ class ExperimentsSection:
             elem_id="experiment-result",
         )
         self.view = gr.State(ExperimentsView())
+        # Whether the page's user has chosen an experiment.
+        self.has_chosen = gr.State(value=False)
         self._watched = [
             self.status,
             self.result,
@@ -120,6 +140,9 @@ class ExperimentsSection:
             "js": WITH_VISITOR_JS,
         }
         self.select.change(self.choose, self.select, shown, **PRIVATE).then(**own)
+        self.select.input(
+            self.take_choice, [self._token, self.select], self.has_chosen, queue=False, **owner
+        )
         page.load(**own)
         self.predict.input(
             self.make_prediction,
@@ -128,7 +151,9 @@ class ExperimentsSection:
             **PRIVATE,
             js=WITH_VISITOR_JS,
         )
-        self.run.click(self.start_experiment, [self._token, self.select], self._watched, **owner)
+        self.run.click(
+            self.start_experiment, [self._token, self.select], self._watched, **owner
+        ).success(None, js=_ASK_FOR_PREDICTION_JS)
         self.stop.click(self.stop_experiment, [self._token, self.select], self._watched, **owner)
         self.delete.click(self.ask_about_outcome, self.select, asking, **PRIVATE)
         self.cancel.click(_not_asking, None, asking, queue=False, **PRIVATE)
@@ -138,11 +163,10 @@ class ExperimentsSection:
             [*self._watched, *asking],
             **owner,
         )
-        page.load(self.running_one, None, self.select, queue=False, **PRIVATE)
         clock.watch(
             self.watch_experiments,
-            [self.select, self.view],
-            self._watched,
+            [self.select, self.has_chosen, self.view],
+            [self.select, *self._watched],
             version=self.version,
             status_id="experiment-status",
         )
@@ -152,20 +176,33 @@ class ExperimentsSection:
         view = self._workspace.experiment_job.view()
         running = view.state == RUNNING
         at = (view.stopping, view.training.number, len(view.training.history))
-        groups = self._workspace.groups.version
-        return Version((view.state, at if running else view.version, groups), in_progress=running)
-
-    def running_one(self) -> Any:
-        """Choose the running experiment on a page that is loaded meanwhile."""
-        view = self._workspace.experiment_job.view()
-        running = view.state == RUNNING and view.experiment is not None
-        return view.experiment.name if running and view.experiment else gr.skip()
+        key = (
+            view.state,
+            at if running else view.version,
+            "" if running else self._workspace.job.exclusive.busy,
+            self._workspace.groups.version,
+            self._announced,
+        )
+        return Version(key, in_progress=running)
 
     def watch_experiments(
-        self, request: gr.Request, chosen: Any, shown: ExperimentsView
+        self, request: gr.Request, chosen: Any, has_chosen: Any, shown: ExperimentsView
     ) -> list[Any]:
-        """Bring a page up to date."""
-        return self._updates(catalogue.find(chosen), shown)
+        """Bring a page up to date: the experiment first, if it changes, which shows the rest."""
+        if self._announced not in ("", chosen) and not has_chosen:
+            return [self._announced, *[gr.skip()] * len(self._watched)]
+        return [gr.skip(), *self._updates(catalogue.find(chosen), shown)]
+
+    @toasting
+    def take_choice(self, request: gr.Request, token: Any, name: Any) -> bool:
+        """Note that the page's user has chosen; show the owner's choice to those who have not.
+
+        While an experiment runs, they keep watching that one.
+        """
+        running = self._workspace.experiment_job.view().state == RUNNING
+        if self._access.is_owner(request, token) and not running:
+            self._announced = catalogue.find(name).name
+        return True
 
     @toasting
     def choose(self, name: Any) -> list[Any]:
@@ -203,6 +240,7 @@ class ExperimentsSection:
         self._access.require_owner(request, token, to="run an experiment")
         experiment = catalogue.find(name)
         self._workspace.experiment_job.start(experiment)
+        self._announced = experiment.name
         return self._updates(experiment, ExperimentsView())
 
     @toasting
@@ -248,7 +286,10 @@ class ExperimentsSection:
         version = workspace.groups.version
         group = workspace.groups.latest(experiment.name)
         known = group is not None and group.outcome is not None
-        now = ExperimentsView(experiment.name, (view.state, *epochs), version, counts, not known)
+        other = "" if running else workspace.job.exclusive.busy
+        now = ExperimentsView(
+            experiment.name, (view.state, *epochs), other, version, counts, not known, here
+        )
         if now == shown and not running:
             return [gr.skip()] * len(self._watched)
         if here:
@@ -256,10 +297,10 @@ class ExperimentsSection:
         else:
             result = "" if group is None else experiments_view.result(experiment, group)
         return [
-            experiments_view.status(view, group, 0 if known else sum(counts)),
+            experiments_view.status(view, group, None if known else sum(counts), other),
             result if now != shown else gr.skip(),
             _prediction(shown, now),
-            gr.Button(interactive=not running),
+            gr.Button(interactive=not (running or other)),
             gr.Button(interactive=running and not view.stopping),
             gr.Button(interactive=group is not None and not here),
             now,
@@ -268,7 +309,9 @@ class ExperimentsSection:
 
 def _prediction(shown: ExperimentsView, now: ExperimentsView) -> gr.Radio:
     """Open or close the predictions; the choice that was made stays ticked."""
-    label = "Predict first" if now.is_open else "Predictions are closed: the outcome is known"
+    label = "Predict now, while the outcome is unknown" if now.running else "Predict first"
+    if not now.is_open:
+        label = "Predictions are closed: the outcome is known"
     if now.is_open and not shown.is_open:  # a new run starts without predictions
         return gr.Radio(label=label, interactive=True, value=None)
     return gr.Radio(label=label, interactive=now.is_open)

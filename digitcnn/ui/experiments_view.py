@@ -18,25 +18,32 @@ from digitcnn.experiments.outcome import Point, Tile, curve
 from digitcnn.experiments.worksheet import worksheet
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
-from digitcnn.ui.parts import image_address, status_line
-from digitcnn.ui.tables import Cell, Value, data_link, table
+from digitcnn.ui.parts import base64_of, image_address, status_line
+from digitcnn.ui.tables import Cell, Value, table
+from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
+
+_NO_PREDICTION = " Nobody has predicted the outcome yet: choose above what will come out."
 
 
 def card(experiment: Experiment) -> Markup:
     """Return the question, what is done, and a link to the worksheet."""
     page = worksheet(experiment).encode("utf-8")
-    link = data_link(page, "text/html", f"worksheet-{experiment.name}.html", "Worksheet to print")
-    return render("experiments/card.html", experiment=experiment, worksheet=link)
+    return render("experiments/card.html", experiment=experiment, worksheet=base64_of(page))
 
 
-def status(view: ExperimentView, group: Group | None, people: int) -> Markup:
+def status(
+    view: ExperimentView, group: Group | None, people: int | None, other: str = ""
+) -> Markup:
     """Return a line on the experiment: running, waiting for another, or how it ended.
 
-    people: how many predictions there are.
+    people: how many predictions there are, None once the outcome is known. other: as
+    ``ExclusiveLock.busy`` while another kind of job runs.
     """
-    predicted = f" {people} prediction{'s' * (people != 1)} so far." if people else ""
+    predicted = ""
+    if people is not None:
+        predicted = f" {counted(people, 'prediction')} so far." if people else _NO_PREDICTION
     if view.state == RUNNING and view.experiment is not None:
         training = view.training
         of = len(view.experiment.trainings(view.seed))
@@ -48,12 +55,13 @@ def status(view: ExperimentView, group: Group | None, people: int) -> Markup:
         }
         line = elapsed_text(view, "stopping" if view.stopping else text) + "." + predicted
         return job_status(view, line, subject=view.experiment.name, bar=bar, live=True)
+    waits = f" {other}; an experiment can start once it has finished." if other else ""
     if group is None:
-        return status_line(f"Not run yet.{predicted}")
+        return status_line(f"Not run yet.{predicted}{waits}")
     ended = ExperimentView(state="interrupted" if group.state == RUNNING else group.state)
     message = group.message or "The process ended during the experiment; run it again."
     when = group.created[:16].replace("T", " ")
-    return job_status(ended, f"{message} Started {when} UTC.{predicted}", live=True)
+    return job_status(ended, f"{message} Started {when} UTC.{predicted}{waits}", live=True)
 
 
 def _facts(view: ExperimentView) -> str:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.analysis.events import ImagesProcessed, Notify
 from digitcnn.analysis.gap import Waterfall, waterfall
-from digitcnn.errors import DigitCNNError, DigitSetError
+from digitcnn.digits.names import written
+from digitcnn.errors import DigitSetError
 from digitcnn.network.original_images import original_images
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
+from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.results import Results, Subject
-from digitcnn.ui.toasts import toasting
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.web.terms import explain
 from digitcnn.workspace import Workspace
 
@@ -35,20 +37,15 @@ def build_gap_section(
             "MNIST framing, and without near duplicates of training images."
         )
     )
-    run = gr.Button("Break down the gap", elem_id="evaluate-gap-run")
+    buttons = RunButtons("Break down the gap", "evaluate-gap")
     status = gr.HTML(elem_id="evaluate-gap-status")
     figure = figure_place("evaluate-gap")
-
-    @toasting
-    def break_down(view: Subject, name: Any) -> Iterator[list[Any]]:
-        try:
-            for update in gap_steps(workspace, models, view, name):
-                stamped = {key: results.stamped(view, html) for key, html in update.items()}
-                yield outputs(stamped, ("status", "figure"))
-        except DigitCNNError as error:
-            yield [status_line(str(error)), ""]
-
-    run.click(break_down, [results.view, digits], [status, figure], **PRIVATE)
+    results.connect_part(
+        buttons,
+        {"status": status, "figure": figure},
+        digits,
+        partial(gap_steps, workspace, models),
+    )
     return {"gap_status": status, "gap": figure}
 
 
@@ -72,7 +69,7 @@ def gap_steps(
     training = original_images(checkpoint, workspace.catalog).training
 
     def work(notify: Notify) -> Waterfall:
-        task = f"Finding near duplicates in {other.name}"
+        task = f"Finding near duplicates in {written(other.name)}"
         return waterfall(
             lambda digit_set: workspace.predict(checkpoint, digit_set),
             reference,
@@ -82,7 +79,7 @@ def gap_steps(
             progress=lambda done, total: notify(ImagesProcessed(task, done, total)),
         )
 
-    yield {"status": status_line(f"Converting {other.name} to MNIST framing.", 0.0), "figure": ""}
+    yield {"status": status_line(f"Converting {written(other.name)} to MNIST framing.", 0.0)}
     result = yield from updates_of(work, status_update)
     from digitcnn.analysis import figures  # here, because it imports matplotlib
 

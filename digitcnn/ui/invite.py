@@ -58,8 +58,11 @@ class Invite:
             "",
             notes
             or [
-                "Only this computer can open the page now. Restart digitcnn with --host 0.0.0.0 to "
-                f"invite others on this network{where}, or with --share for a public link."
+                Markup(
+                    "Only this computer can open the page now. Restart digitcnn with "
+                    "<code>--host 0.0.0.0</code> to invite others on this network{}, or with "
+                    "<code>--share</code> for a public link."
+                ).format(where)
             ],
         )
 

@@ -68,22 +68,27 @@ def training_status(
     models: Sequence[str] = (),
     sketches: str = "",
     other: str = "",
+    resumable: str = "",
 ) -> Markup:
     """Return the status of the training, and below it the accuracy that it has reached.
 
     compute: the device that a new run would use. models: the names of the run's model and of the
     previous run's; with both, a button offers to compare them. sketches: how many of the built-in
-    sketches the run's model reads. other: the sentence on another running job, as no run can start.
+    sketches the run's model reads. other: as ``ExclusiveLock.busy`` while another job runs.
+    resumable: the run that can be resumed, if there is one.
     """
     if other:
         bar = {"label": "Training progress", "share": 0.0, "facts": ""}
-        return job_status(BackgroundView(state=BUSY), other, bar=bar) + _result(
+        text = f"{other}. A training can start once it has finished."
+        return job_status(BackgroundView(state=BUSY), text, bar=bar) + _result(
             view, models, sketches
         )
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
         text = f"on {compute}. The next run appears here."
+        if resumable:
+            text += f" Run {resumable} can be resumed."
         return job_status(view, text, bar=bar) + _result(view, models, sketches)
     text = view.message
     if view.state == RUNNING:

@@ -90,6 +90,8 @@ def _serve(args: argparse.Namespace) -> None:
     address = choose_address(args.host, args.port)
     token = _owner_token()
     logins = _logins(args.auth_file)
+    # The imports take seconds, on a busy machine half a minute.
+    terminal.announce("Starting digitcnn; its address follows in a few seconds.")
     share_heaps()
     prepare_libraries()
     try:

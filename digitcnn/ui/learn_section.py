@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import torch
 from cachetools import TTLCache, cached
 from markupsafe import Markup
 
 from digitcnn.errors import DigitCNNError, FeedbackError
-from digitcnn.feedback.store import FeedbackStore
 from digitcnn.intervals import accuracy_text
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.finetune import FineTuningEnd
@@ -28,7 +26,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.tables import Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
-from digitcnn.ui.wording import duration
+from digitcnn.ui.wording import counted, duration
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -94,7 +92,7 @@ def build_learn_section(
     @toasting
     def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> list[Any]:
         access.require_owner(request, token, to="fine-tune a model")
-        job.start(models.get(model), labelled_sketches(workspace.feedback))
+        job.start(models.get(model), Sketches(*workspace.feedback.labelled()))
         return updates(job.view(), count(), LearnView())
 
     @toasting
@@ -148,18 +146,6 @@ def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:
     return render("train/model_in_use.html", new=model != ended.base)
 
 
-def labelled_sketches(store: FeedbackStore) -> Sketches:
-    """Return every sketch labelled with a digit, oldest first. Raises FeedbackError."""
-    sketches = [entry for entry in reversed(store.entries()) if entry.true_digit is not None]
-    return Sketches(
-        torch.stack([sketch.image for sketch in sketches])
-        if sketches
-        else torch.empty(0, 28, 28, dtype=torch.uint8),
-        torch.tensor([sketch.true_digit for sketch in sketches], dtype=torch.uint8),
-        [sketch.visitor_hash for sketch in sketches],
-    )
-
-
 def updates(view: FineTuningView, sketches: int, shown: LearnView) -> list[Any]:
     """Return the updates for status, table, choice, start, stop and the page's view."""
     running = view.state == RUNNING
@@ -181,10 +167,10 @@ def _status(view: FineTuningView, sketches: int) -> Markup:
     if view.state == RUNNING:
         text = elapsed_text(view, "stopping" if view.stopping else view.phase)
         return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
-    available, bar = f"{sketches:,} labelled sketches", None
+    available, bar = counted(sketches, "labelled sketch", "labelled sketches"), None
     if sketches < FEWEST_SKETCHES:
-        available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches"
-        facts = "Needed to fine-tune. Sketches that are not a digit do not count."
+        available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches needed to fine-tune"
+        facts = "Sketches that are not a digit do not count."
         bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": facts}
     if not view.message:
         return job_status(view, f"{available}.", bar=bar, live=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +68,11 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
 
 
+# Lets the browser keep what is selected, and which run had finished then.
+_KEEP_JS = """(model, trained) => {
+    dispatchEvent(new CustomEvent("digitcnn-keep", { detail: { model, trained } }));
+}"""
+
 # Announces a model that the app has selected.
 _SWAPPED_JS = "(name) => { dispatchEvent(new CustomEvent('digitcnn-swap', { detail: name })); }"
 
@@ -76,6 +83,15 @@ class SelectorView:
 
     trained: str = ""
     labels: tuple[str, ...] = ()
+
+
+def _kept(text: Any) -> tuple[str, str] | None:
+    """Return the selected model and the newest finished run's that a browser kept, if it did."""
+    with contextlib.suppress(TypeError, ValueError, KeyError, RecursionError):
+        kept = json.loads(text)
+        if isinstance(kept, dict):
+            return str(kept["model"]), str(kept["trained"])
+    return None
 
 
 @dataclass(frozen=True)
@@ -111,20 +127,30 @@ class ModelMenu:
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         swapped = gr.Textbox(visible="hidden", show_label=False)
         swapped.change(None, swapped, js=_SWAPPED_JS, **PRIVATE)
+        trained = gr.Textbox(visible="hidden", show_label=False)
+        gr.on(
+            [self.select.change, trained.change],
+            inputs=[self.select, trained],
+            js=_KEEP_JS,
+            **PRIVATE,
+        )
         clock.watch(
             self._refresh,
-            [view, self.select],
-            [self.select, view, swapped],
+            [view, self.select, clock.kept],
+            [self.select, view, trained, swapped],
             version=self._version,
         )
-        quiet: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "queue": False,
-        }
-        for event in (page.load, self.select.change):
-            event(self._offer_download, self.select, self.download, **quiet)
-            event(self._warn, self.select, notes.warning, **quiet)
+        for handler, output in ((self._offer_download, self.download), (self._warn, notes.warning)):
+            gr.on(
+                [page.load, self.select.change],
+                handler,
+                self.select,
+                output,
+                queue=False,
+                # The reply on the model that was selected before must not come last.
+                trigger_mode="always_last",
+                **PRIVATE,
+            )
 
         @toasting
         def receive(request: gr.Request, files: Any, earlier: tuple[DroppedFile, ...]) -> list[Any]:
@@ -159,24 +185,37 @@ class ModelMenu:
         return SelectorView(self._models.just_trained, tuple(label for label, _ in choices))
 
     def _refresh(
-        self, request: gr.Request, view: SelectorView, selected: str | None
-    ) -> tuple[Any, SelectorView, Any]:
+        self, request: gr.Request, view: SelectorView, selected: str | None, kept: Any
+    ) -> tuple[Any, SelectorView, str, Any]:
         """Offer new files, and select the checkpoint of a run that has just finished.
 
-        The last value is the name of a model that is selected after the page was opened.
+        A page that is loaded again has its model back under the same rule: unless a run has
+        finished meanwhile, or the model is gone. The last two values are the newest finished run's
+        checkpoint, and the name of a model that is selected after the page was opened.
         """
         choices = self._models.choices(request.session_hash)
         latest = self._view_of(choices)
         if latest == view:
-            return gr.skip(), view, gr.skip()
+            return gr.skip(), view, gr.skip(), gr.skip()
         names = [name for _, name in choices]
-        ended = latest.trained in names and latest.trained != view.trained
-        if not ended and selected in names:
+        before, trained = selected, view.trained
+        earlier = _kept(kept) if view == SelectorView() else None
+        if earlier is not None:
+            before, trained = earlier
+        ended = latest.trained in names and latest.trained != trained
+        if not ended and before in names:
             # Without a value: a choice made meanwhile stays.
-            return gr.Dropdown(choices), latest, gr.skip()
+            same = before == selected
+            updated = gr.Dropdown(choices) if same else gr.Dropdown(choices, value=before)
+            return updated, latest, latest.trained, gr.skip()
         new = latest.trained if ended else self._models.first_choice(choices)
-        is_open = view != SelectorView()
-        return gr.Dropdown(choices, value=new), latest, new if is_open else gr.skip()
+        is_first = view == SelectorView() and earlier is None
+        return (
+            gr.Dropdown(choices, value=new),
+            latest,
+            latest.trained,
+            gr.skip() if is_first else new,
+        )
 
     @toasting
     def _offer_download(self, name: str | None) -> Any:
@@ -195,7 +234,7 @@ class ModelMenu:
             text = self._models.drawing_warning(name)
         except CheckpointError:
             return ""  # the tabs say so
-        return render("paragraphs.html", sentences=[text] if text else [])
+        return render("models/warning.html", text=text)
 
     def _close(self, request: gr.Request) -> None:
         self._models.dropped.forget(request.session_hash or "")

@@ -94,6 +94,8 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
         "state_session_capacity": MAX_SESSIONS,
         "enable_monitoring": False,
         "ssr_mode": False,
+        # Gradio lacks this text, and screen readers would read its key.
+        "i18n": gr.I18n(en={"common.complete": "Done"}),
         "num_workers": 0,  # they would serve files past the request guard
         "mcp_server": False,
         "app_kwargs": {

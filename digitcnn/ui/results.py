@@ -20,13 +20,14 @@ from cachetools import LRUCache
 from markupsafe import Markup
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import joined
+from digitcnn.digits.names import joined, written
 from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.comparison import names_of
 from digitcnn.ui.access import WITH_TOKEN_JS
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, html_view, outputs, status_line
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -77,9 +78,19 @@ class Subject:
         return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
     @property
+    def titles(self) -> list[str]:
+        """Return the sets' names as people write them."""
+        return [written(name) for name in self.sets]
+
+    @property
+    def set_choices(self) -> list[tuple[str, str]]:
+        """Return the sets as the choices of a list."""
+        return list(zip(self.titles, self.sets, strict=True))
+
+    @property
     def text(self) -> str:
         """Return the models and sets as text for people."""
-        return f"{joined(self.names)} on {joined(self.sets)}" if self.names else ""
+        return f"{joined(self.names)} on {joined(self.titles)}" if self.names else ""
 
     def open(
         self, workspace: Workspace, models: Models, name: Any
@@ -133,7 +144,7 @@ class Results:
 
     def connect(
         self,
-        button: gr.Button,
+        buttons: RunButtons,
         components: Mapping[str, Any],
         *,
         selection: Sequence[Any],
@@ -144,7 +155,7 @@ class Results:
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
         at_a_time: int | Literal["default"] = "default",
     ) -> None:
-        """Run ``steps`` and show its updates when the button is pressed; it is disabled meanwhile.
+        """Run ``steps`` and show its updates when the button is pressed, until Stop is.
 
         components: by the names in the updates, ``status`` among them. selection: the components
         whose values say what is chosen; ``subject_of`` turns these into a Subject or raises
@@ -155,39 +166,44 @@ class Results:
         shown = {
             **components,
             "view": self.view,
-            "button": button,
+            "run": buttons.run,
+            "stop": buttons.stop,
             "running": self._running,
             "choice": self._choice,
         }
-        html = {name for name, part in components.items() if isinstance(part, gr.HTML)}
         tokens = [owner_token] if owner_token is not None else []
-        # An update rather than a Button: constructing one here would add it to the page.
-        ready: ViewUpdate = {"button": gr.update(interactive=True), "running": False}
+        buttons.connect(components["status"])
 
-        def begin(*chosen: Any) -> list[Any]:
+        def begin(request: gr.Request, *chosen: Any) -> list[Any]:
             waiting = {"status": status_line("Waiting in the queue."), "running": True}
-            waiting["button"] = gr.Button(interactive=False)
-            return outputs({**waiting, "choice": self._choice_html(subject_of, chosen)[0]}, shown)
+            choice = self._choice_html(subject_of, chosen)[0]
+            return outputs({**waiting, **buttons.start(request), "choice": choice}, shown)
 
         @toasting
         def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
             token, rest = values[: len(tokens)], values[len(tokens) :]
             chosen, others = rest[: len(selection)], rest[len(selection) :]
             whole: ViewUpdate = {}
+            ready = {**buttons.ready(), "running": False}
+
+            def updates() -> Iterator[list[Any]]:
+                for update in steps(request, subject, *token, *others):
+                    stamped = self._all_stamped(subject, update, components)
+                    whole.update(view=subject, **stamped)
+                    yield outputs({"view": subject, **prepare(stamped)}, shown)
+
             try:
                 subject = subject_of(*chosen)
-                for update in steps(request, subject, *token, *others):
-                    stamped = {
-                        name: self.stamped(subject, value) if name in html else value
-                        for name, value in update.items()
-                    }
-                    whole |= {"view": subject, **stamped}
-                    yield outputs({"view": subject, **prepare(stamped)}, shown)
+                stopped = yield from buttons.until_stopped(request, updates())
             except Exception:
                 # Gradio runs no further step after one that fails, so the button is enabled here.
-                stopped = status_line(f"{self.task} stopped; see the error message.")
-                yield outputs({"status": stopped, **ready}, shown)
+                failed = status_line(f"{self.task} stopped; see the error message.")
+                yield outputs({"status": failed, **ready}, shown)
                 raise
+            if stopped:
+                text = f"{self.task} stopped before its end, so results are missing."
+                yield outputs({"status": status_line(text), **ready}, shown)
+                return
             with self._lock:
                 self._cached[subject.stamp] = whole
             yield outputs(ready, shown)
@@ -213,7 +229,7 @@ class Results:
         run.__name__ = f"{self.tab}_steps"  # what the event is called in Gradio's configuration
         everything = list(shown.values())
         now = [self.view, self._running, *selection]
-        button.click(begin, list(selection), everything, queue=False, **PRIVATE).then(
+        buttons.run.click(begin, list(selection), everything, queue=False, **PRIVATE).then(
             run,
             [*tokens, *selection, *further],
             everything,
@@ -236,6 +252,55 @@ class Results:
             queue=False,
             **PRIVATE,
         )
+
+    def connect_part(
+        self,
+        buttons: RunButtons,
+        components: Mapping[str, Any],
+        digits: gr.Dropdown,
+        steps: Callable[[Subject, Any], Iterator[ViewUpdate]],
+    ) -> None:
+        """Compute something further of the results that are shown when the button is pressed.
+
+        components: by the names in the updates, ``status`` among them. digits: names one of the
+        test sets. steps: called with the subject of the results and that name. What is shown is
+        emptied at the start.
+        """
+        shown = {**components, "run": buttons.run, "stop": buttons.stop}
+        empty = {name: "" for name, part in components.items() if isinstance(part, gr.HTML)}
+        buttons.connect(components["status"])
+
+        @toasting
+        def run(request: gr.Request, subject: Subject, name: Any) -> Iterator[list[Any]]:
+            def updates() -> Iterator[list[Any]]:
+                for update in steps(subject, name):
+                    yield outputs(self._all_stamped(subject, update, components), shown)
+
+            waiting = {**empty, "status": status_line("Starting.")}
+            yield outputs({**waiting, **buttons.start(request)}, shown)
+            end: ViewUpdate = {}
+            try:
+                if (yield from buttons.until_stopped(request, updates())):
+                    end = {"status": status_line("Stopped.")}
+            except DigitCNNError as error:
+                end = {"status": status_line(str(error))}
+            except Exception:
+                yield outputs({**empty, **buttons.ready()}, shown)
+                raise
+            yield outputs({**end, **buttons.ready()}, shown)
+
+        buttons.run.click(run, [self.view, digits], list(shown.values()), **PRIVATE)
+
+    def _all_stamped(
+        self, subject: Subject, update: ViewUpdate, components: Mapping[str, Any]
+    ) -> ViewUpdate:
+        """Return an update in which the HTML is marked as results of ``subject``."""
+        return {
+            name: self.stamped(subject, value)
+            if isinstance(components.get(name), gr.HTML)
+            else value
+            for name, value in update.items()
+        }
 
     def _choice_html(
         self, subject_of: Callable[..., Subject], chosen: Sequence[Any]

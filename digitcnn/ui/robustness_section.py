@@ -18,18 +18,17 @@ from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.mnist_c import CorruptionSummary, plain_errors, summary_of
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
-from digitcnn.errors import DigitCNNError
+from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS, written
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.predictors import classify
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, outputs, status_line
+from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.tables import Cell, Value, table, table_view
-from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -51,7 +50,7 @@ class RobustnessSection:
             "the direction that misleads the model most. After `python -m digitcnn data download "
             "mnist-c`, the fifteen corruptions of MNIST-C are measured as well."
         )
-        self.run = gr.Button("Measure robustness", elem_id=f"{elem_id}-run")
+        self._buttons = RunButtons("Measure robustness", elem_id)
         self.status = gr.HTML(elem_id=f"{elem_id}-status")
         self.figure = figure_place(elem_id)
         self.table = table_view(elem_id=f"{elem_id}-table")
@@ -61,26 +60,19 @@ class RobustnessSection:
     def connect(self, workspace: Workspace, models: Models, digits: gr.Dropdown) -> None:
         """Measure the models shown when the button is pressed. digits: names the set."""
 
-        @toasting
-        def measure(view: Subject, name: Any) -> Iterator[list[Any]]:
-            names = ("status", "figure", "table")
-            try:
-                checkpoints, digit_set = view.open(workspace, models, name)
-                for update in robustness_steps(workspace, checkpoints, view.names, digit_set):
-                    stamped = {
-                        key: self._results.stamped(view, html) for key, html in update.items()
-                    }
-                    measured = {**update, "stamp": view.stamp}
-                    yield [*outputs(stamped, names), measured]
-            except DigitCNNError as error:
-                yield [status_line(str(error)), "", "", {}]
+        def measure(view: Subject, name: Any) -> Iterator[ViewUpdate]:
+            yield {"shown": {}}
+            checkpoints, digit_set = view.open(workspace, models, name)
+            for update in robustness_steps(workspace, checkpoints, view.names, digit_set):
+                yield {**update, "shown": {**update, "stamp": view.stamp}}
 
-        self.run.click(
-            measure,
-            [self._results.view, digits],
-            [self.status, self.figure, self.table, self.shown],
-            **PRIVATE,
-        )
+        components = {
+            "status": self.status,
+            "figure": self.figure,
+            "table": self.table,
+            "shown": self.shown,
+        }
+        self._results.connect_part(self._buttons, components, digits, measure)
 
 
 def robustness_steps(
@@ -96,7 +88,7 @@ def robustness_steps(
         results: list[Robustness] = []
         summaries: list[CorruptionSummary] = []
         for checkpoint, name in zip(checkpoints, names, strict=True):
-            task = f"{name} on distorted and attacked {digit_set.name} images"
+            task = f"{name} on distorted and attacked {written(digit_set.name)} images"
 
             def progress(done: int, total: int, task: str = task) -> None:
                 notify(ImagesProcessed(task, done, total))
@@ -179,7 +171,7 @@ def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> Mar
     return table(
         ["Distortion", *names],
         rows,
-        label=f"Accuracy on {first.n:,} images of {first.title}, 95% interval",
+        label=f"Accuracy on {first.n:,} images of the {first.title} set, 95% interval",
         caption=True,
     )
 
@@ -210,7 +202,7 @@ def attack_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
             *(f"{name}: {kind}" for name, _ in attacked for kind in ("attack", "random noise")),
         ],
         rows,
-        label=f"Accuracy under attack on {first.n:,} images of {results[0].title}, 95% interval",
+        label=f"Accuracy under attack on {first.n:,} images of the {results[0].title} set, 95% interval",
         caption=True,
     )
     return cells + words

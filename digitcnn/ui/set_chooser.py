@@ -10,7 +10,7 @@ import gradio as gr
 
 from digitcnn.analysis.orientation import OrientationChecks
 from digitcnn.digits.catalog import Entry
-from digitcnn.digits.names import GENERATED, MNIST_C_SETS
+from digitcnn.digits.names import GENERATED, MNIST_C_SETS, written
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
@@ -105,7 +105,7 @@ def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Return label and name of every test set whose files exist; damaged ones are marked."""
     return [
         (
-            f"{entry.name} ({'damaged' if entry.n is None else counted(entry.n, 'image')})",
+            f"{written(entry.name)} ({'damaged' if entry.n is None else counted(entry.n, 'image')})",
             entry.name,
         )
         for entry in _test_entries(workspace)

@@ -18,6 +18,7 @@ from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
 from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
 from digitcnn.ui.stability_view import (
@@ -87,8 +88,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
             min_width=240,
             elem_id="stability-passes",
         )
-    with gr.Row(elem_classes="primary-row"):
-        run = gr.Button("Measure", variant="primary", elem_id="stability-run")
+    buttons = RunButtons("Measure", "stability", "primary")
     components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
     results = Results("stability", "Measurement", "Measure")
     with results_view("stability-results"):
@@ -115,9 +115,17 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
 
     # Without triggers: when the page loads and whenever an input changes.
     gr.on(None, available_sets, [], digits, queue=False, **PRIVATE)
-    gr.on(None, partial(default_passes, models), model_select, passes, queue=False, **PRIVATE)
+    gr.on(
+        None,
+        partial(default_passes, models),
+        model_select,
+        passes,
+        queue=False,
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
     results.connect(
-        run,
+        buttons,
         components,
         selection=[model_select, digits],
         subject_of=partial(stability_subject, workspace, models),

@@ -28,7 +28,7 @@ def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
     images = counted(result.n, "image")
     meaning = (
         f"{checkpoint.name} reads {accuracy_text(result.accuracy, result.n)} of {images} of "
-        f"{result.title} right with all its neurons"
+        f"the {result.title} set right with all its neurons"
     )
     if result.verdict:
         meaning += (
@@ -48,7 +48,7 @@ def summary_line(checkpoint: Checkpoint, result: Stability) -> str:
     """Return the accuracy without dropout in a sentence."""
     return (
         f"{checkpoint.name} without dropout: {accuracy_text(result.accuracy, result.n)} on "
-        f"{counted(result.n, 'image')} of {result.title}."
+        f"{counted(result.n, 'image')} of the {result.title} set."
     )
 
 
@@ -75,7 +75,7 @@ def summary_table(results: Sequence[Stability]) -> str:
         advanced=("Chance level", "Upper bound"),
         file_name="stability.csv",
         label=f"Accuracy over {counted(result.passes, 'pass', 'passes')} per mask type on "
-        f"{counted(result.n, 'image')} of {result.title}; deviations in percentage points",
+        f"{counted(result.n, 'image')} of the {result.title} set; deviations in percentage points",
         caption=True,
     )
 
@@ -134,7 +134,7 @@ def flips_table(results: Sequence[Stability]) -> str:
         ["Digit", "Images", *(NAMES[result.masks] for result in results)],
         rows,
         footer=[["all", first.n, *(_share(result.flipped) for result in results)]],
-        label=f"Images of {first.title} whose prediction changes in at least one of "
+        label=f"Images of the {first.title} set whose prediction changes in at least one of "
         f"{counted(first.passes, 'pass', 'passes')}",
         caption=True,
         file_name="stability-per-digit.csv",
@@ -182,7 +182,7 @@ def entropy_tables(results: Sequence[Stability]) -> Markup:
                 ]
                 for image in result.least_stable(IN_TABLE)
             ],
-            label=f"Least stable images of {result.title}, {NAMES[result.masks].lower()}",
+            label=f"Least stable images of the {result.title} set, {NAMES[result.masks].lower()}",
             caption=True,
             file_name=f"least-stable-{result.masks}.csv",
         )

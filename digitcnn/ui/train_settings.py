@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.digits.digit_set import HELD_OUT_SHARE
-from digitcnn.digits.names import set_names
+from digitcnn.digits.names import set_names, written
 from digitcnn.errors import ConfigError
 from digitcnn.network import device as devices
 from digitcnn.options import DEVICES, NETWORKS
@@ -178,7 +178,7 @@ def training_sets(workspace: Workspace) -> list[tuple[str, str]]:
             state = f"{entry.n:,} images" if entry.present else "not downloaded"
             if entry.problem is not None:
                 state = "damaged"
-            choices.append((f"{entry.name} ({state})", entry.name))
+            choices.append((f"{written(entry.name)} ({state})", entry.name))
     return choices
 
 

@@ -231,7 +231,7 @@ class TrainTab:
         view = self._workspace.job.view()
         running = view.state == RUNNING
         at = view.stopping if running else view.version
-        other = "" if running else self._workspace.job.exclusive.refusal
+        other = "" if running else self._workspace.job.exclusive.busy
         key = (view.state, at, other, self.runs.view(len(view.history)))
         return Version(key, in_progress=running)
 
@@ -323,7 +323,7 @@ class TrainTab:
         """Return the updates for ``_watched``."""
         view = self._workspace.job.view()
         running = view.state == RUNNING
-        other = "" if running else self._workspace.job.exclusive.refusal
+        other = "" if running else self._workspace.job.exclusive.busy
         state = BUSY if other else view.state
         changed = (view.version, state) != (shown.version, shown.state)
         now = TrainTabView(view.version, state, self.runs.view(len(view.history)))
@@ -342,14 +342,19 @@ class TrainTab:
 
     def _resume_button(self, busy: bool) -> gr.Button:
         run = "" if busy else self.runs.resumable()
-        return gr.Button(f"Resume {run}", interactive=bool(run))
+        return gr.Button(interactive=bool(run))
 
     def _status(self, view: TrainingView, previous: RunRecord | None, other: str) -> Markup:
         saved = view.ended.checkpoint if view.ended else None
         models = (saved.stem if saved else "", previous.model if previous else "")
         sketches = self._sketches_read(models[0]) if models[0] else ""
         return training_status(
-            view, str(self._workspace.compute), list(filter(None, models)), sketches, other
+            view,
+            str(self._workspace.compute),
+            list(filter(None, models)),
+            sketches,
+            other,
+            self.runs.resumable(),
         )
 
     def _sketches_read(self, model: str) -> str:

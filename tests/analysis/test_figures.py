@@ -4,6 +4,7 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -332,8 +333,11 @@ def test_the_waterfall_leads_from_the_total_gap_to_the_rest(findings: Findings) 
     assert duplicates.get_height() == pytest.approx(found.near_duplicates)
     assert remains.get_height() == pytest.approx(found.remains.points)
     text = words(figure)
-    assert "points hidden" in text
+    assert f"{found.near_duplicates:+.2f} points" in text
     assert gap_text(found.total) in text
+    figure.draw_without_rendering()
+    labels = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(one.x1 + 5 < other.x0 for one, other in pairwise(labels))
 
 
 def extreme(findings: Findings, kind: str) -> Findings:

@@ -44,7 +44,7 @@ class StabilityPage:
 
     def wait_for_results(self, digits: str) -> None:
         """Wait until the page shows the results on this set; others may have been there before."""
-        expect(self.page.locator("#stability-status")).to_contain_text(f"images of {digits} test")
+        expect(self.page.locator("#stability-status")).to_contain_text(f"images of the {digits} test set")
         self.page.locator("#stability-table table").wait_for()
         expect(self.page.locator("#stability-run")).to_be_enabled()
 
@@ -74,7 +74,7 @@ def test_results_are_lines_boxes_tables_and_the_least_stable_images(
         assert points.count() == 20
         assert page.locator("#stability-table tbody th", has_text=name).count() == 1
     assert page.locator("#stability-box rect").count() == 2
-    assert "on 100 images of small test" in page.locator("#stability-status").inner_text()
+    assert "on 100 images of the small test set" in page.locator("#stability-status").inner_text()
     page.get_by_role("button", name="The two kinds of mask, per digit, entropy").click()
     page.locator("#stability-words p").first.wait_for()
     assert (

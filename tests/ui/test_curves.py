@@ -32,7 +32,7 @@ def test_loss_of_a_resumed_run_starts_with_the_means_of_earlier_epochs() -> None
 
 def test_curves_show_both_charts_and_explain_augmentation() -> None:
     html = curves(view_with(35))
-    for text in ("Training loss per step (nats)", "Held-out images", "which are harder"):
+    for text in ("Training loss per step", ">nats</button>", "Held-out images", "which are harder"):
         assert text in html
     plain = curves(TrainingView(config=TrainingConfig(augmentation=False)))
     assert "Training loss will appear here" in plain

@@ -359,7 +359,7 @@ def test_the_gap_of_the_first_set_is_that_of_the_last(workspace: Workspace, trai
     models = Models(workspace)
     view = Subject.of(workspace, models, ["mine"], ["small", "emnist-digits"])
     update = next(gap_steps(workspace, models, view, "small"))
-    assert "Converting emnist-digits to MNIST framing" in update["status"]
+    assert "Converting EMNIST digits to MNIST framing" in update["status"]
     with pytest.raises(DigitSetError, match="evaluate a second set"):
         next(gap_steps(workspace, models, replace(view, sets=("small",)), "small"))
 

@@ -88,7 +88,7 @@ def test_visitor_starts_stops_and_deletes_nothing(
 def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     handlers: dict[str, Callable[..., Any]], workspace: Workspace
 ) -> None:
-    updates = handlers["refresh_all"](request(), "luck", ExperimentsView())[1:]
+    updates = handlers["refresh_all"](request(), "luck", False, ExperimentsView())[2:]
     shown = updates[RESULT]
     outcome = newest(workspace).outcome
     assert outcome is not None
@@ -99,7 +99,7 @@ def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     assert "ran on small digits" in shown
     assert newest(workspace).predictions == (0, 1, 0)
     assert "finished" in updates[STATUS]
-    again = handlers["refresh_all"](request(), "luck", updates[VIEW])[1:]
+    again = handlers["refresh_all"](request(), "luck", False, updates[VIEW])[2:]
     assert again == [gr.skip()] * len(updates)
 
 
@@ -137,6 +137,38 @@ def test_unknown_experiment_is_refused_in_one_sentence(
             call()
     with pytest.raises(gr.Error, match="There is no outcome"):
         handlers["delete_outcome"](request(), TOKEN, "luck", odd)
+
+
+def test_pages_follow_the_owner_until_they_choose_for_themselves(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    def experiment_of(*, has_chosen: bool) -> Any:
+        return handlers["refresh_all"](request(), "luck", has_chosen, ExperimentsView())[1]
+
+    assert handlers["take_choice"](request(), "", "augmentation") is True
+    assert experiment_of(has_chosen=False) == gr.skip(), "a visitor has chosen"
+    before = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
+    handlers["take_choice"](request(), TOKEN, "augmentation")
+    assert experiment_of(has_chosen=False) == "augmentation"
+    assert experiment_of(has_chosen=True) == gr.skip()
+    after = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
+    assert before != after, "the pages would not be refreshed"
+    handlers["take_choice"](request(), TOKEN, "luck")
+
+
+def test_an_experiment_waits_for_another_job_and_asks_for_predictions(
+    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+) -> None:
+    sentences = ["Run 'mine' has been training since 12:00:00"]
+    workspace.job.exclusive.register(lambda: sentences[0])
+    updates = handlers["choose"]("few-images")[1:]
+    assert f"{sentences[0]}; an experiment can start" in updates[STATUS].unescape()
+    assert "stop it" not in updates[STATUS]
+    assert "Nobody has predicted" in updates[STATUS]
+    assert not updates[RUN].interactive
+    sentences[0] = ""
+    later = handlers["refresh_all"](request(), "few-images", True, updates[VIEW])[2:]
+    assert later[RUN].interactive
 
 
 def test_number_of_predictions_is_bounded(workspace: Workspace) -> None:

@@ -14,12 +14,8 @@ from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import ComparisonRow
-from digitcnn.ui.learn_section import (
-    LearnView,
-    comparison_table,
-    labelled_sketches,
-    updates,
-)
+from digitcnn.training.sketches import Sketches
+from digitcnn.ui.learn_section import LearnView, comparison_table, updates
 
 ROWS = (
     ComparisonRow("feedback, other half", True, 90, 0.9222, 0.9444, 2.22, -2.45, 7.71),
@@ -30,7 +26,7 @@ ROWS = (
 
 def test_status_counts_sketches_and_those_still_needed() -> None:
     status, _, _, start, stop, seen = updates(FineTuningView(), 39, LearnView())
-    assert "39 of 40 labelled sketches." in status
+    assert "39 of 40 labelled sketches needed to fine-tune." in status
     assert 'data-state="idle"' in status
     assert (start.interactive, stop.interactive) == (False, False)
     assert seen == LearnView(0, 39)
@@ -98,7 +94,7 @@ def test_result_has_its_table_and_only_a_saved_model_can_be_chosen() -> None:
 
 def test_non_digits_are_left_out(tmp_path: Path) -> None:
     store = FeedbackStore(tmp_path / "feedback.sqlite3")
-    assert len(labelled_sketches(store)) == 0
+    assert len(Sketches(*store.labelled())) == 0
     for number, true_digit in enumerate([3, None, 8]):
         store.record(
             sample(
@@ -107,7 +103,7 @@ def test_non_digits_are_left_out(tmp_path: Path) -> None:
                 image=torch.full((28, 28), number + 1, dtype=torch.uint8),
             )
         )
-    found = labelled_sketches(store)
+    found = Sketches(*store.labelled())
     assert found.digits.tolist() == [3, 8]
     assert found.images[:, 0, 0].tolist() == [1, 3]
     assert len(set(found.visitors)) == 1

@@ -13,7 +13,9 @@ from coroutines import run_async
 
 from digitcnn.errors import DigitSetError
 from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.run_buttons import RunButtons
 
+REQUEST: Any = type("Request", (), {"session_hash": "this page"})()
 MODELS = {"a": "1" * 64, "b": "2" * 64}
 
 
@@ -32,9 +34,10 @@ class Page:
             with gr.Blocks(analytics_enabled=False) as self.blocks:
                 model, sets = gr.Dropdown(["a", "b"]), gr.CheckboxGroup(["x", "y"])
                 self.results = Results("evaluate", "Evaluation", "Evaluate")
-                self.names = ["status", "table", "view", "button", "running", "choice"]
+                self.names = ["status", "table", "view", "run", "stop", "running", "choice"]
+                self.buttons = RunButtons("Evaluate", "evaluate")
                 self.results.connect(
-                    gr.Button(),
+                    self.buttons,
                     {"status": gr.HTML(), "table": gr.HTML()},
                     selection=[model, sets],
                     subject_of=subject_of,
@@ -43,7 +46,7 @@ class Page:
 
         run_async(build())
         events = self.blocks.fns.values()
-        self._begin, self._run, self._catch_up, self._follow, *_ = [
+        self._stop, self._begin, self._run, self._catch_up, self._follow, *_ = [
             event.fn for event in events if event.fn
         ]
 
@@ -52,9 +55,12 @@ class Page:
         return {name: value for name, value in pairs if value != gr.skip()}
 
     def press(self, model: str, sets: list[str]) -> Iterator[dict[str, Any]]:
-        yield self._named(self._begin(model, sets))
-        for values in self._run(None, model, sets):
+        yield self._named(self._begin(REQUEST, model, sets))
+        for values in self._run(REQUEST, model, sets):
             yield self._named(values)
+
+    def stop(self, request: Any) -> None:
+        self._stop(request)
 
     def choose(
         self, model: str, sets: list[str], view: Subject, *, running: bool = False
@@ -82,7 +88,7 @@ def test_results_and_the_choice_they_were_computed_for_have_one_stamp() -> None:
     assert empty["view"] == last["view"] == subject_of("a", ["x", "y"])
     assert empty["table"] == ""
     assert 'data-text="a on x and y"' in last["table"]
-    assert end["button"]["interactive"] is True
+    assert (end["run"]["interactive"], end["stop"]["interactive"]) == (True, False)
     assert end["running"] is False
 
 
@@ -144,7 +150,7 @@ def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
     assert "working" in next(shown)["status"]
     stopped = next(shown)
     assert "Evaluation stopped; see the error message." in stopped["status"]
-    assert stopped["button"]["interactive"] is True
+    assert stopped["run"]["interactive"] is True
     assert stopped["running"] is False
     with pytest.raises(gr.Error):
         next(shown)
@@ -152,6 +158,35 @@ def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
     assert page.choose("a", ["x"], subject_of("b", ["x"])).keys() == {"choice"}
 
 
-def test_results_have_exactly_one_button() -> None:
+def test_stop_ends_the_work_of_its_own_page_and_what_is_incomplete_is_not_cached() -> None:
+    ended: list[str] = []
+
+    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+        try:
+            for number in range(5):
+                yield {"status": f"step {number}"}
+        finally:
+            ended.append(subject.text)
+
+    page = Page(steps)
+    page.stop(REQUEST)  # before the start: forgotten
+    shown = page.press("a", ["x"])
+    begun = next(shown)
+    assert (begun["run"]["interactive"], begun["stop"]["interactive"]) == (False, True)
+    assert "step 0" in next(shown)["status"]
+    page.stop(type("Request", (), {"session_hash": "another page"})())
+    assert "step 1" in next(shown)["status"]
+    assert ended == []
+    page.stop(REQUEST)
+    last = next(shown)
+    assert ended == ["a on x"]
+    assert "Evaluation stopped before its end" in last["status"]
+    assert (last["run"]["interactive"], last["stop"]["interactive"]) == (True, False)
+    assert last["running"] is False
+    assert list(shown) == []
+    assert page.choose("a", ["x"], subject_of("b", ["x"])).keys() == {"choice"}
+
+
+def test_results_have_exactly_two_buttons() -> None:
     blocks = Page(measured).blocks.blocks.values()
-    assert [type(block) for block in blocks if isinstance(block, gr.Button)] == [gr.Button]
+    assert sum(isinstance(block, gr.Button) for block in blocks) == 2

@@ -84,7 +84,7 @@ def test_a_model_is_measured_once_and_shown_as_figure_and_table(
     assert is_png(last["figure"])
     table = last["table"]
     found = workspace.robustness(models.get(SHIPPED), workspace.catalog.open("small", "test"))
-    assert f"{N} images of {found.title}" in table
+    assert f"{N} images of the {found.title} set" in table
     assert accuracy_text(found.unchanged / N, N) in table
     for curve in found.curves:
         for value in curve.axis.marked:
@@ -158,7 +158,7 @@ def test_the_table_puts_models_side_by_side() -> None:
     html = robustness_table([falling(48), falling(30)], ["a", "b"])
     assert accuracy_text(48 / 50, 50) in html
     assert accuracy_text(30 / 50, 50) in html
-    assert "Accuracy on 50 images of small test, 95% interval" in html
+    assert "Accuracy on 50 images of the small test set, 95% interval" in html
 
 
 def test_attack_table_compares_with_noise_and_has_a_sentence_per_model() -> None:

@@ -39,7 +39,7 @@ from digitcnn.workspace import Workspace
 CONFIG = TrainingConfig(digits="small", epochs=3, seed=5, augmentation=False)
 TOKEN = "a-token-that-is-long-enough-for-the-owner"
 # The inputs of the Experiments section, which follow those of the tab.
-EXPERIMENTS = ("luck", ExperimentsView())
+EXPERIMENTS = ("luck", False, ExperimentsView())
 ODD: list[Any] = [None, "", "../mine", "a\0b", 7, ["mine"], {"a": 1}, "x" * 10_000]
 
 
@@ -200,7 +200,8 @@ def test_table_is_sent_only_when_it_has_changed(
 ) -> None:
     updates = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
     assert "90.00% <br>(76.95 to 96.04)" in updates[7]
-    assert updates[6].value == "Resume mine", "an interrupted run can be resumed at once"
+    assert updates[6].interactive, "an interrupted run can be resumed at once"
+    assert "Run mine can be resumed." in updates[1]
     seen = updates[9]
     assert handlers["refresh_all"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
     workspace.runs.create(dataclasses.replace(CONFIG, batch_size=32), "newer")
@@ -215,7 +216,7 @@ def test_while_an_experiment_runs_the_tab_says_so_and_starts_nothing(
     idle = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
     assert "The next run appears here" in idle[1]
     assert idle[3].interactive
-    sentences = ["Experiment luck has been running since 12:00:00."]
+    sentences = ["Experiment luck has been running since 12:00:00"]
     workspace.job.exclusive.register(lambda: sentences[0])
     updates = handlers["refresh_all"](request(), idle[9], *EXPERIMENTS)
     assert "<strong>busy</strong>" in updates[1]
@@ -362,7 +363,7 @@ def test_damaged_mnist_stays_the_default_and_its_problem_is_shown(tmp_path: Path
         tmp_path / "data", tmp_path / "o", tmp_path / "c", tmp_path / "f.sqlite3", "cpu"
     )
     assert default_set(workspace) == "mnist"
-    assert ("mnist (damaged)", "mnist") in training_sets(workspace)
+    assert ("MNIST (damaged)", "mnist") in training_sets(workspace)
     estimate = TimeEstimate(workspace, Devices(workspace))
     problem = workspace.catalog.entry("mnist", "train").problem
     assert problem is not None

@@ -39,7 +39,7 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
 ) -> None:
     assert defaults(workspace) == ["synthetic", "synthetic-other-writers"]
     add(workspace, "mnist", "t10k", drawn, cut=5)
-    assert ("mnist (damaged)", "mnist") in choices(workspace)
+    assert ("MNIST (damaged)", "mnist") in choices(workspace)
     (label,) = [label for label, name in explained(workspace) if name == "mnist"]
     assert re.search(r"^mnist \(damaged\)\n\(test\) cannot be used: .* is truncated", label)
     assert defaults(workspace) == ["mnist"]

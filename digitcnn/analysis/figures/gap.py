@@ -33,19 +33,15 @@ def gap_waterfall(waterfall: Waterfall, *, model: str) -> Figure:
     # Bottom and top of each bar, its colour, and its label.
     bars = (
         (0.0, total.points, 0, f"Total gap\n{gap_text(total)}"),
-        (after_framing, total.points, 2, f"Framing\n{waterfall.framing:+.2f} points explained"),
+        (after_framing, total.points, 2, f"Framing\n{waterfall.framing:+.2f} points"),
         (
             remains.points,
             after_framing,
             4,
-            f"Near duplicates ({waterfall.duplicates:,} images)\n"
-            + (
-                f"{-waterfall.near_duplicates:.2f} points hidden"
-                if waterfall.near_duplicates < 0
-                else f"{waterfall.near_duplicates:+.2f} points explained"
-            ),
+            f"Near duplicates\n({waterfall.duplicates:,} images)\n"
+            f"{waterfall.near_duplicates:+.2f} points",
         ),
-        (0.0, remains.points, 1, f"Remaining: writers, labels, other\n{gap_text(remains)}"),
+        (0.0, remains.points, 1, f"Remaining: writers,\nlabels, other\n{gap_text(remains)}"),
     )
     for place, (bottom, top, colour, _) in enumerate(bars):
         axes.bar(

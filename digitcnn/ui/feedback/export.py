@@ -39,7 +39,7 @@ def digit_set_zip(store: FeedbackStore, which: FeedbackFilter) -> File:
 
     Raises FeedbackError where there are none.
     """
-    images, labels = store.labelled(which)
+    images, labels, _ = store.labelled(which)
     if not len(labels):
         raise FeedbackError(
             "There are no digits to export yet; draw and label one, then try again."

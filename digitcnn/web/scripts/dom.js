@@ -48,12 +48,19 @@ export function bytesOf(base64) {
 }
 
 /**
+ * Returns an address of a file that the app sent as base64.
+ * @param {{ [key: string]: any }} file with `type` and `content`
+ */
+export const addressOf = ({ type, content }) =>
+  URL.createObjectURL(new Blob([bytesOf(content)], { type }));
+
+/**
  * Saves a file that the app sent as base64.
  * @param {{ [key: string]: any }} file with `name`, `type` and `content`
  */
-export function saveFile({ name, type, content }) {
+export function saveFile({ name, ...file }) {
   const link = make("a");
-  link.href = URL.createObjectURL(new Blob([bytesOf(content)], { type }));
+  link.href = addressOf(file);
   link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);

@@ -15,6 +15,7 @@ document.addEventListener("click", (event) => {
   dialog.querySelector("img")?.setAttribute("src", address);
   dialog.querySelector("a")?.setAttribute("href", address);
   dialog.showModal();
+  dialog.scrollTo(0, 0); // the focus is on the link at its end
 });
 
 // The viewer of Gradio's gallery takes the focus with it when it closes: it goes back to the figure.

@@ -6,6 +6,7 @@ import { appId, sendToGradio, watchGradio } from "./gradio.js";
 
 const VISITOR_KEY = "digitcnn-visitor";
 const TAB_KEY = "digitcnn-tab";
+const MODEL_KEY = "digitcnn-model";
 const SKETCH_KEY = "digitcnn-sketch";
 
 /**
@@ -153,6 +154,16 @@ addEventListener("digitcnn-model", (event) => {
 
 // ---- What a reload brings back -----------------------------------------------------------------
 
+// Of this browser tab only: another one starts with the app's choice.
+addEventListener("digitcnn-keep", (event) => {
+  const kept = JSON.stringify(/** @type {CustomEvent} */ (event).detail);
+  whereAllowed(() => sessionStorage.setItem(MODEL_KEY, kept));
+});
+addEventListener("digitcnn-kept", (event) => {
+  const kept = whereAllowed(() => sessionStorage.getItem(MODEL_KEY)) ?? "";
+  /** @type {CustomEvent} */ (event).detail.kept = kept;
+});
+
 const sketchKey = () => SKETCH_KEY + (login && `-${login}`);
 
 /** @param {import("./strokes.js").Kept} sketch */
@@ -190,6 +201,7 @@ connection.addEventListener("state", () => {
     whereAllowed(() => {
       forgetSketch();
       sessionStorage.removeItem(TAB_KEY);
+      sessionStorage.removeItem(MODEL_KEY);
     });
   }
 });

@@ -1,6 +1,7 @@
 // The table of runs: a menu for each, its dialogs, and the choice of models to compare.
 
 import { find, saveFile } from "./dom.js";
+import { openPage } from "./open_page.js";
 import { openTab } from "./open_tab.js";
 import { connection, ownerToken } from "./page_state.js";
 import { showAt } from "./popovers.js";
@@ -109,7 +110,8 @@ async function choose(action) {
   } else if (action === "repeat") report("digitcnn-repeat", { run });
   else {
     const reply = await ask({ run, action }, place);
-    if (reply?.content) saveFile(reply);
+    if (reply?.content && action === "report") openPage(reply);
+    else if (reply?.content) saveFile(reply);
     else if (reply) document.getElementById("train-status")?.scrollIntoView({ block: "nearest" });
   }
 }
