@@ -56,8 +56,8 @@ def serve_and_ask() -> Any:
     ) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline(), line := process.stdout.readline()]
-            assert line.startswith("digitcnn is running at "), lines
+            starting, line = (process.stdout.readline() for _ in range(2))
+            assert line.startswith("digitcnn is running at "), starting + line
             client = Client(line.split()[-1], verbose=False)
             models = [model["name"] for model in client.predict(api_name="/models")]
             assert sorted(models) == MODELS, models

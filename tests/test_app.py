@@ -28,6 +28,7 @@ from digitcnn.network.checkpoint import Details, save
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.address import lan_host
 
+STARTING = "Starting digitcnn; its address follows in a few seconds.\n"
 START = ["train-start", "train-stop", "train-resume", "train-fetch"]
 
 
@@ -117,7 +118,7 @@ def test_an_error_of_gradio_at_import_gives_one_sentence(tmp_path: Path) -> None
     folders = ["--output-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--device", "cpu"]
     done = app_py(*folders, environment={"GRADIO_NODE_NUM_PORTS": "abc", **NO_NETWORK})
     assert done.returncode == 2
-    assert done.stdout == ""
+    assert done.stdout == STARTING, "it is not printed before the imports"
     assert len(done.stderr.splitlines()) == 1
     assert "'abc'" in done.stderr
 
@@ -130,7 +131,7 @@ def test_an_error_of_gradio_at_launch_gives_one_sentence(tmp_path: Path) -> None
         serve, *folders, folder=tmp_path, environment=environment, output=output, errors=errors
     )
     assert process.wait(60) == 2
-    assert output.read_text() == ""
+    assert output.read_text() == STARTING
     (line,) = errors.read_text().splitlines()
     assert "'abc'" in line
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -87,10 +86,13 @@ class SelectorView:
 
 def _kept(text: Any) -> tuple[str, str] | None:
     """Return the selected model and the newest finished run's that a browser kept, if it did."""
-    with contextlib.suppress(TypeError, ValueError, KeyError, RecursionError):
+    try:
         kept = json.loads(text)
-        if isinstance(kept, dict):
-            return str(kept["model"]), str(kept["trained"])
+    except (TypeError, ValueError, RecursionError):
+        return None
+    match kept:
+        case {"model": str(model), "trained": str(trained)} if model:
+            return model, trained
     return None
 
 

@@ -16,7 +16,9 @@ class RunButtons:
     One of them is enabled at a time; ``keep_focus.js`` moves the keyboard focus along.
     """
 
-    def __init__(self, label: str, elem_id: str, variant: Literal["primary", "secondary"] = "secondary") -> None:
+    def __init__(
+        self, label: str, elem_id: str, variant: Literal["primary", "secondary"] = "secondary"
+    ) -> None:
         """Build the row of both. elem_id: followed by ``-run`` and ``-stop``."""
         with gr.Row(elem_classes="primary-row") as self.row:
             self.run = gr.Button(label, variant=variant, elem_id=f"{elem_id}-run")

@@ -257,6 +257,26 @@ def test_tables_and_figures_can_be_downloaded(evaluated: EvaluatePage) -> None:
         assert archive.namelist() == [f"{name}.png" for name in FIGURES]
 
 
+def test_stop_ends_a_measurement_and_the_keyboard_focus_stays_with_its_buttons(
+    evaluated: EvaluatePage,
+) -> None:
+    page = evaluated.page
+    evaluated.open("Gap and robustness")
+    evaluated.choose_digit("evaluate-gap-digits", "synthetic")
+    run, stop = (page.locator(f"#evaluate-robustness-{name}") for name in ("run", "stop"))
+    expect(stop).to_be_hidden()
+    run.focus()
+    page.keyboard.press("Enter")
+    expect(stop).to_be_focused()
+    expect(run).to_be_disabled()
+    while stop.is_enabled():  # a second press that follows at once is not meant for it
+        page.keyboard.press("Enter")
+    expect(page.locator("#evaluate-robustness-status")).to_contain_text("Stopped.")
+    expect(run).to_be_focused()
+    expect(stop).to_be_hidden()
+    expect(page.locator("#evaluate-robustness figure")).to_have_count(0)
+
+
 def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     evaluated: EvaluatePage,
 ) -> None:

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from drawing import ONE, draw
 from playwright.sync_api import expect
 from running_app import App
+
+from digitcnn.network.checkpoint import Details, save
+from digitcnn.network.model import DigitCNN
 
 pytestmark = pytest.mark.browser
 
@@ -106,6 +110,29 @@ def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None
     expect(page.locator("#train-network input")).to_have_value("mlp: one hidden layer")
     expect(page.locator("#train-status")).to_contain_text("idle")
     page.close()
+
+
+def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App) -> None:
+    file = shared.folder / "checkpoints" / "another.pt"
+    untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+    save(file, untrained, Details(digits="small", seed=0))
+    page.set_viewport_size({"width": 390, "height": 844})
+    name, warning = page.locator("#model-select input"), page.locator("#model-check")
+    top = "element => element.getBoundingClientRect().top"
+    tabs_at = page.locator(".lab-tabs").evaluate(top)
+    name.click()
+    page.get_by_role("option", name=re.compile("^another")).click()
+    expect(warning).to_contain_text("another misreads")
+    assert page.locator(".lab-tabs").evaluate(top) == tabs_at, "the tabs moved"
+    page.reload()
+    expect(name).to_have_value(re.compile("^another"))
+    expect(warning).to_contain_text("another misreads")
+    assert page.locator(".swap-toast").count() == 0
+    file.unlink()
+    page.reload()
+    expect(page.locator(".swap-toast")).to_contain_text("The model in use is now digitcnn-")
+    expect(name).to_have_value(re.compile("^digitcnn-"))
+    expect(warning).not_to_contain_text("misreads")
 
 
 def test_the_model_list_closes_when_tab_leaves_it(page: Any) -> None:

@@ -44,7 +44,9 @@ class StabilityPage:
 
     def wait_for_results(self, digits: str) -> None:
         """Wait until the page shows the results on this set; others may have been there before."""
-        expect(self.page.locator("#stability-status")).to_contain_text(f"images of the {digits} test set")
+        expect(self.page.locator("#stability-status")).to_contain_text(
+            f"images of the {digits} test set"
+        )
         self.page.locator("#stability-table table").wait_for()
         expect(self.page.locator("#stability-run")).to_be_enabled()
 
