@@ -86,7 +86,8 @@ class BackgroundJob(ABC, Generic[V]):
     """One kind of work in a thread of its own; a subclass defines the work.
 
     unexpected: the message for an error without a sentence for people.
-    not_running: the message for a stop while nothing runs. how_to_stop: as ``ExclusiveLock.register``.
+    not_running: the message for a stop while nothing runs.
+    how_to_stop: as ``ExclusiveLock.register`` takes it.
     """
 
     name = "background"
