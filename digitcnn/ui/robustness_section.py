@@ -202,7 +202,8 @@ def attack_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
             *(f"{name}: {kind}" for name, _ in attacked for kind in ("attack", "random noise")),
         ],
         rows,
-        label=f"Accuracy under attack on {first.n:,} images of the {results[0].title} set, 95% interval",
+        label=f"Accuracy under attack on {first.n:,} images of the {results[0].title} set, "
+        "95% interval",
         caption=True,
     )
     return cells + words

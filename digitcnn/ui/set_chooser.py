@@ -103,13 +103,11 @@ def build_set_chooser(
 
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Return label and name of every test set whose files exist; damaged ones are marked."""
-    return [
-        (
-            f"{written(entry.name)} ({'damaged' if entry.n is None else counted(entry.n, 'image')})",
-            entry.name,
-        )
-        for entry in _test_entries(workspace)
-    ]
+    found = []
+    for entry in _test_entries(workspace):
+        state = "damaged" if entry.n is None else counted(entry.n, "image")
+        found.append((f"{written(entry.name)} ({state})", entry.name))
+    return found
 
 
 def explained(workspace: Workspace) -> list[tuple[str, str]]:
