@@ -17,7 +17,13 @@ document.addEventListener("focusin", (event) => {
   focused = event.target;
   if (focused !== movedTo) origin = null; // somebody has moved it
 });
-document.addEventListener("keydown", () => (byKey = true), true);
+document.addEventListener(
+  "keydown",
+  () => {
+    byKey = true;
+  },
+  true,
+);
 document.addEventListener(
   "pointerdown",
   () => {
@@ -28,10 +34,12 @@ document.addEventListener(
 );
 
 /** @param {HTMLButtonElement} button */
-const enabledBeside = (button) =>
-  [.../** @type {NodeListOf<HTMLButtonElement>} */ (
-    button.parentElement?.querySelectorAll(":scope > button:enabled") ?? []
-  )].find((other) => other.checkVisibility());
+function enabledBeside(button) {
+  const others = /** @type {NodeListOf<HTMLButtonElement> | undefined} */ (
+    button.parentElement?.querySelectorAll(":scope > button:enabled")
+  );
+  return [...(others ?? [])].find((other) => other.getClientRects().length > 0);
+}
 
 function settle() {
   const active = document.activeElement;
