@@ -296,8 +296,9 @@ class ExperimentsSection:
             result: Any = experiments_view.running(view)
         else:
             result = "" if group is None else experiments_view.result(experiment, group)
+        people = None if known or (running and not here) else sum(counts)
         return [
-            experiments_view.status(view, group, None if known else sum(counts), other),
+            experiments_view.status(view, group, people, other),
             result if now != shown else gr.skip(),
             _prediction(shown, now),
             gr.Button(interactive=not (running or other)),

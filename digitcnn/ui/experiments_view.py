@@ -38,8 +38,8 @@ def status(
 ) -> Markup:
     """Return a line on the experiment: running, waiting for another, or how it ended.
 
-    people: how many predictions there are, None once the outcome is known. other: as
-    ``ExclusiveLock.busy`` while another kind of job runs.
+    people: how many predictions there are of an outcome that is still unknown, else None. other:
+    as ``ExclusiveLock.busy`` while another kind of job runs.
     """
     predicted = ""
     if people is not None:
