@@ -31,7 +31,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Works
     for name in (SHIPPED, "other"):
         shutil.copy(SHIPPED_FILE, checkpoints / f"{name}.pt")
     made = Workspace(data_dir, folder / "outputs", checkpoints, folder / "f.sqlite3", "cpu")
-    nothing_more = PostTrainingConfig(False, False, False, False)
+    nothing_more = PostTrainingConfig(
+        figures=False, stability=False, ood_detector=False, test_sets=False
+    )
     made.job = TrainingJob(made.catalog, made.runs, checkpoints, made.compute, nothing_more)
     return made
 

@@ -41,7 +41,7 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
     add(workspace, "mnist", "t10k", drawn, cut=5)
     assert ("MNIST (damaged)", "mnist") in choices(workspace)
     (label,) = [label for label, name in explained(workspace) if name == "mnist"]
-    assert re.search(r"^mnist \(damaged\)\n\(test\) cannot be used: .* is truncated", label)
+    assert re.search(r"^MNIST \(damaged\)\n\(test\) cannot be used: .* is truncated", label)
     assert defaults(workspace) == ["mnist"]
     add(workspace, "emnist-digits", "emnist-digits-test", drawn)
     assert defaults(workspace) == ["emnist-digits"]

@@ -7,7 +7,7 @@ const GUARDED = 600; // milliseconds in which a second press is still meant for 
 /** @type {EventTarget | null} where the focus was last; the browser takes it from a disabled button */
 let focused = null;
 /** @type {HTMLButtonElement | null} the disabled button that the focus returns to */
-let origin = null;
+let pressed = null;
 /** @type {HTMLButtonElement | null} the button that the focus was moved to */
 let movedTo = null;
 let movedAt = 0;
@@ -15,7 +15,7 @@ let byKey = false; // whether the last press was a key's: a pointer needs no foc
 
 document.addEventListener("focusin", (event) => {
   focused = event.target;
-  if (focused !== movedTo) origin = null; // somebody has moved it
+  if (focused !== movedTo) pressed = null; // somebody has moved it
 });
 document.addEventListener(
   "keydown",
@@ -28,7 +28,7 @@ document.addEventListener(
   "pointerdown",
   () => {
     byKey = false;
-    origin = null;
+    pressed = null;
   },
   true,
 );
@@ -44,10 +44,10 @@ function enabledBeside(button) {
 function settle() {
   const active = document.activeElement;
   const isLost = !active || active === document.body || active.matches(":disabled");
-  if (!origin || !isLost) return;
-  const target = origin.disabled ? enabledBeside(origin) : origin;
+  if (!pressed || !isLost) return;
+  const target = pressed.disabled ? enabledBeside(pressed) : pressed;
   if (!target) return;
-  if (target === origin) origin = null;
+  if (target === pressed) pressed = null;
   [movedTo, movedAt] = [target, performance.now()];
   target.focus({ preventScroll: true });
 }
@@ -55,7 +55,7 @@ function settle() {
 new MutationObserver((changes) => {
   for (const { target } of changes) {
     if (byKey && target === focused && target instanceof HTMLButtonElement && target.disabled) {
-      origin ??= target;
+      pressed ??= target;
     }
   }
   settle();
