@@ -55,7 +55,7 @@ def build_error_browser(
     """
     with gr.Row(equal_height=False):
         # As wide as a matrix.
-        with gr.Column(scale=5, min_width=470):
+        with gr.Column(scale=5, min_width=540):
             gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
             matrices = html_view(
                 "evaluate-matrices", "scroll_shadow.css", "matrices.css", js_on_load=CHOOSE_CELL_JS
