@@ -16,7 +16,13 @@ from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.toasts import toasting
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
+
+_ADD_JS = """
+element.addEventListener("click", (event) => {
+    if (event.target.closest("button")) trigger("select");
+});"""
 
 
 def suggested(
@@ -68,24 +74,26 @@ class ModelChoice:
             self._save = gr.Button("Save", scale=0, min_width=120, elem_id="compare-keep")
 
     def build_offer(self) -> None:
-        """Build the button that adds the model selected above the tabs, inside an open row."""
-        self._add_selected = gr.Button(visible=False, scale=0, elem_id="compare-add")
+        """Build the place of the button that adds the model selected above, inside an open row."""
+        self._add_selected = gr.HTML(js_on_load=_ADD_JS, elem_id="compare-add")
 
     def connect(
         self,
         access: Access,
         owner_token: gr.Textbox,
         model_select: gr.Dropdown,
+        run_tools: gr.HTML,
         status: gr.HTML,
         page: gr.Blocks,
     ) -> None:
         """Add the events.
 
-        model_select: its value is the name of the model chosen above the tabs. status: where to
-        say that a file was saved.
+        model_select: its value is the name of the model chosen above the tabs. run_tools: its
+        ``select`` event carries names of models, ``{"models"}``, to compare at once. status: where
+        to say that a file was saved.
         """
         # One after the other: the response to an earlier selection never comes last.
-        gr.on(
+        followed = gr.on(
             [page.load, model_select.change],
             self._follow,
             [self.chosen, model_select, self._suggestion],
@@ -94,10 +102,10 @@ class ModelChoice:
             queue=False,
             **PRIVATE,
         )
-        self.chosen.focus(
+        refreshed = self.chosen.focus(
             self._refresh, [self.chosen, model_select], self.chosen, queue=False, **PRIVATE
         )
-        self._files.upload(
+        received = self._files.upload(
             toasting(self._receive),
             [self._files, self.chosen, self._drops.files],
             [
@@ -107,18 +115,24 @@ class ModelChoice:
             **PRIVATE,
         )
         self._drops.connect(self.chosen)
-        gr.on(
-            [self.chosen.change, model_select.change],
-            self._offer,
-            [self.chosen, model_select],
-            self._add_selected,
-            trigger_mode="always_last",
-            queue=False,
-            **PRIVATE,
-        )
-        self._add_selected.click(
+        added = self._add_selected.select(
             self._add, [self.chosen, model_select], self.chosen, queue=False, **PRIVATE
         )
+        picked = run_tools.select(self._pick, None, self.chosen, **PRIVATE)
+        picked.success(None, js="() => document.getElementById('compare-run')?.click()", **PRIVATE)
+        # Not at the list's ``change``: with a second handler of it, Gradio 6.31 reports a change
+        # after each response, without end.
+        for after in (
+            self.chosen.input,
+            *(event.then for event in (followed, refreshed, received, added, picked)),
+        ):
+            after(
+                self._notes,
+                [self.chosen, model_select, self._drops.files],
+                [self._drops.html, self._add_selected],
+                queue=False,
+                **PRIVATE,
+            )
 
         @toasting
         def save(request: gr.Request, token: str, key: Any) -> str:
@@ -166,23 +180,27 @@ class ModelChoice:
         new = self._suggested(self._models.own_names(available, selected), selected)
         return gr.Dropdown(available, value=new, multiselect=True), new
 
-    def _offer(self, chosen: Any, selected: Any) -> Any:
+    def _notes(self, chosen: Any, selected: Any, files: tuple[DroppedFile, ...]) -> tuple[str, str]:
+        """Return the lines on the dropped files that are chosen, and the offer of another model."""
+        return self._drops.lines(files, chosen), self._offer(chosen, selected)
+
+    def _offer(self, chosen: Any, selected: Any) -> str:
         """Offer to add the model selected above the tabs where it is not chosen."""
         names = names_in(chosen)
         if not names or len(names) == MOST_COMPARED or selected in names:
-            return gr.Button(visible=False)
+            return ""
         try:
             name = self._models.get(selected).name
         except CheckpointError:
-            return gr.Button(visible=False)  # the selector follows within a second
-        return gr.Button(f"Add {name}", visible=True)
+            return ""  # the selector follows within a second
+        return render("compare/add_model.html", name=name)
 
     def _add(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
         available = self._models.choices(request.session_hash)
         return gr.Dropdown(available, value=[*names_in(chosen), selected], multiselect=True)
 
     @toasting
-    def choose(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
+    def _pick(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
         """Choose the models that a script's event names, ``{"models"}``."""
         available = self._models.choices(request.session_hash)
         chosen = names_in(event_data(event).get("models"))

@@ -63,7 +63,7 @@ def build_compare_tab(
         with buttons.row:
             choice.build_offer()
         status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
-        choice.connect(access, owner_token, model_select, status, page)
+        choice.connect(access, owner_token, model_select, run_tools, status, page)
         results = Results("compare", "Comparison", "Compare")
         components, robustness = _build_results(workspace, models, results)
 
@@ -85,9 +85,6 @@ def build_compare_tab(
             None, js="() => document.querySelector('#compare-export-link a')?.click()", **PRIVATE
         )
         build_sketch_section(models, choice.chosen)
-        run_tools.select(choice.choose, None, choice.chosen, **PRIVATE).success(
-            None, js="() => document.getElementById('compare-run')?.click()", **PRIVATE
-        )
 
 
 def _build_results(

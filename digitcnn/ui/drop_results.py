@@ -47,22 +47,17 @@ class DropResults:
         self.html = gr.HTML(js_on_load=_DISMISS_JS, elem_id=elem_id)
 
     def connect(self, chosen: gr.Dropdown | None = None) -> None:
-        """Add the events.
-
-        chosen: its value names the models in use, if the lines of others are hidden.
-        """
-        quiet: dict[str, Any] = {**PRIVATE, "queue": False}
+        """Add the event of the lines' buttons. chosen: its value is passed to ``lines``."""
         inputs = [self.files, *([chosen] if chosen is not None else [])]
-        self.html.select(self._dismiss, inputs, [self.files, self.html], **quiet)
-        if chosen is not None:
-            chosen.change(self._html, inputs, self.html, trigger_mode="always_last", **quiet)
+        outputs = [self.files, self.html]
+        self.html.select(self._dismiss, inputs, outputs, queue=False, **PRIVATE)
 
     def after(
         self, earlier: Sequence[DroppedFile], new: Sequence[DroppedFile], chosen: Any = None
     ) -> tuple[tuple[DroppedFile, ...], str]:
         """Return the new values of ``files`` and ``html`` after a drop."""
         files = with_new(earlier, new)
-        return files, self._html(files, chosen)
+        return files, self.lines(files, chosen)
 
     def _dismiss(
         self, event: gr.EventData, files: Sequence[DroppedFile], chosen: Any = None
@@ -70,10 +65,13 @@ class DropResults:
         line = event_data(event)
         gone = line.get("file"), line.get("key")
         stay = tuple(one for one in files if (one.file, one.key or "") != gone)
-        return stay, self._html(stay, chosen)
+        return stay, self.lines(stay, chosen)
 
-    def _html(self, files: Sequence[DroppedFile], chosen: Any = None) -> str:
-        """Render the lines, without those of models that have left the page or the choice."""
+    def lines(self, files: Sequence[DroppedFile], chosen: Any = None) -> str:
+        """Render the lines, without those of models that have left the page or a choice.
+
+        chosen: the names of the chosen models; anything but a list hides no line.
+        """
         shown = [
             one
             for one in files

@@ -95,7 +95,7 @@ def handlers(workspace: Workspace, models: Models) -> Handlers:
     def build(_: Clock, page: gr.Blocks) -> None:
         choice = ModelChoice(workspace, models)
         choice.build_offer()
-        choice.connect(access, gr.Textbox(), gr.Dropdown(), gr.HTML(), page)
+        choice.connect(access, gr.Textbox(), gr.Dropdown(), gr.HTML(), gr.HTML(), page)
 
     return handlers_of(build)
 
@@ -120,8 +120,7 @@ def test_the_selected_model_is_offered_while_it_is_not_chosen(
     workspace: Workspace, models: Models
 ) -> None:
     choice = handlers(workspace, models)
-    offer = choice["_offer"](["first"], "second")
-    assert (offer.value, offer.visible) == ("Add second", True)
+    assert ">Add second</button>" in choice["_notes"](["first"], "second", ())[1]
     for chosen, selected in (
         (["first", "second"], "second"),
         (["first"], "gone"),
@@ -129,7 +128,7 @@ def test_the_selected_model_is_offered_while_it_is_not_chosen(
         ([], "second"),
         (list("abcdefgh"), "second"),
     ):
-        assert not choice["_offer"](chosen, selected).visible, (chosen, selected)
+        assert choice["_notes"](chosen, selected, ())[1] == "", (chosen, selected)
     assert choice["_add"](["first"], "second", visitor()).value == ["first", "second"]
 
 
@@ -145,15 +144,15 @@ def test_lines_on_dropped_files_stay_while_their_models_are_chosen(
     files, html, chosen, *_ = choice["_receive"]([str(good)], ["first"], files, visitor())
     assert "bad.pt" in html
     assert "good.pt" in html
-    assert "good.pt" not in choice["_html"](files, ["first"])
-    assert choice["_html"](files, chosen.value) == html
+    assert "good.pt" not in choice["_notes"](["first"], "first", files)[0]
+    assert choice["_notes"](chosen.value, "first", files)[0] == html
     _, html = choice["_dismiss"](
         gr.EventData(None, {"file": "bad.pt", "key": ""}), files, chosen.value
     )
     assert "bad.pt" not in html
     assert "good.pt" in html
     models.dropped.forget("me")
-    assert "good.pt" not in choice["_html"](files, chosen.value)
+    assert "good.pt" not in choice["_notes"](chosen.value, "first", files)[0]
 
 
 def last(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> dict[str, Any]:
