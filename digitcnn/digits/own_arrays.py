@@ -43,7 +43,7 @@ _IMAGE_NAMES = {
 }  # fmt: skip
 
 # Errors that reading a forged zip file or array can raise.
-_READ_ERRORS = (
+READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -102,7 +102,7 @@ def _one_sentence(path: Path) -> Iterator[None]:
     try:
         with explaining(path):
             yield
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120]
         raise DigitSetError(
             f"{path} cannot be read as numpy arrays ({reason}); it may be truncated, so {_SAVE}."
@@ -140,7 +140,7 @@ def _npy_member(path: Path) -> _Member:
 
 
 def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return the shape and type that an array declares. Raises one of _READ_ERRORS."""
+    """Return the shape and type that an array declares. Raises one of READ_ERRORS."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -177,7 +177,7 @@ class Checkpoint:
         known = self.details.digits is not None or self.scaling is not None
         if known or self.recipe is not None:
             return self
-        digits = synthetic.draw("synthetic", "train", images=IMAGES_TO_CHOOSE_ON)
+        digits = generated_digits(IMAGES_TO_CHOOSE_ON)
         return self.scaled(*choose_scaling(self.network.state_dict(), digits))
 
     def scaled(self, mean: float, std: float, scaling: str) -> Checkpoint:
@@ -264,10 +264,10 @@ def save(
 # --- load ---------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=1)
-def generated_digits() -> DigitSet:
+@functools.lru_cache(maxsize=2)
+def generated_digits(images: int = GENERATED) -> DigitSet:
     """Return images to score guesses about other networks on, where MNIST is not available."""
-    return synthetic.draw("synthetic", "train", images=GENERATED)
+    return synthetic.draw("synthetic", "train", images=images)
 
 
 def load(

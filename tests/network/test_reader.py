@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
 import functools
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -556,6 +558,43 @@ def legacy_tensor(items: int, shape: tuple[int, ...], stride: tuple[int, ...]) -
     return pickled({"fc.weight": tensor(shape, stride, Storage(items))})
 
 
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The beginning of an array's file."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n"
+    if dtype.startswith("("):
+        header = f"{dtype}\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+def npz(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+class Built:
+    """Pickled as an array that is made, and then filled by its state."""
+
+    def __init__(self, *state: Any) -> None:
+        self.state = state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np_reconstruct, (np.ndarray, (0,), b"b"), self.state
+
+
+np_reconstruct = np.zeros(0).__reduce__()[0]
+
+
+def array(shape: Any, numbers: Any) -> Any:
+    """An array of float32 with this shape and these bytes, as a pickle's value."""
+    return Built(1, shape, np.dtype("float32"), False, numbers)
+
+
+def many_of_one_text() -> Any:
+    encoded = Call(codecs.encode, "\x00" * 20_000_000, "latin1")
+    return {f"l{n}.weight": array((10, 784), encoded) for n in range(500)}
+
+
 def repeated(instruction: bytes, setup: bytes, times: int = 60_000) -> bytes:
     """A pickle that does something costly many times with one value from the memo."""
     return b"\x80\x02" + setup + instruction * times + b"."
@@ -614,7 +653,28 @@ OTHER: dict[str, Callable[[], bytes]] = {
     "a Git LFS pointer": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
     "HDF5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(100),
     "Keras": lambda: archive({"config.json": b"{}", "model.weights.h5": b"x"}),
-    "NumPy arrays": lambda: archive({"w1.npy": b"x", "b1.npy": b"x"}),
+    "npz: no arrays": lambda: archive({"w1.npy": b"x", "b1.npy": b"x"}),
+    "npz: a header of 8 EB": lambda: archive({"w.npy": npy_header("<f4", (2**61,)) + FLOAT}),
+    "npz: a deep header": lambda: archive({"w.npy": npy_header("(" * 9000, ())}),
+    "npz: 400 MB of zeros": lambda: npz({f"w{n}": np.zeros((10, 10**6)) for n in range(5)}),
+    "npz: runs code": lambda: npz({"w": np.array([Call(os.mkdir, MARKER)], dtype=object)}),
+    "npz: whole numbers": lambda: npz({"fc.weight": np.zeros((10, 784), np.int8)}),
+    "npz: an array in chunks of text": lambda: npz({"fc.weight": np.array(["x" * 100] * 10)}),
+    "arrays: fewer bytes than numbers": lambda: pickled(array((10, 784), bytes(4)), 4),
+    "arrays: a shape beyond counting": lambda: pickled(array((2**62,) * 8, b""), 4),
+    "arrays: a negative side": lambda: pickled(array((-1, -4), bytes(16)), 4),
+    "arrays: a shape that contains itself": lambda: pickled(array([MANY], bytes(4)), 4),
+    "arrays: of objects that run code": lambda: pickle.dumps(np.array([Call(os.mkdir, MARKER)], dtype=object)),
+    "arrays: text that is no bytes": lambda: pickled(
+        array((10_000,), Call(codecs.encode, "\u20ac" * 10_000, "latin1"))
+    ),
+    "arrays: one long text as many arrays": lambda: pickled(many_of_one_text()),
+    "arrays: a thousand arrays in each of many lists": lambda: (
+        b"\x80\x02](" + pickled(array((2, 2), 4 * FLOAT), 4)[2:-1] + b"q\x00"
+        + b"h\x00" * 1000 + b"eq\x010](" + b"}K\x00h\x01s" * 40_000 + b"e."
+    ),
+    "arrays: cyclic": lambda: b"\x80\x04]\x94(h\x00cnumpy.core.multiarray\n_reconstruct\n)R"
+    b"\x94(h\x00h\x00h\x00h\x00h\x00tbh\x01e.",
     "NumPy array": lambda: b"\x93NUMPY" + bytes(100),
     "TensorFlow Lite": lambda: bytes(4) + b"TFL3" + bytes(100),
     "tar": lambda: bytes(257) + b"ustar" + bytes(300),
@@ -985,11 +1045,47 @@ def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
             reader.find_state_dicts(reader.open_weights(saved(content)).content)
 
 
-def test_numpy_arrays_are_recognised() -> None:
-    arrays = {"fc.weight": torch.zeros(10, 784).numpy(), "fc.bias": torch.zeros(10).numpy()}
-    for data in (saved(arrays), pickle.dumps(list(arrays.values()))):
-        with pytest.raises(reader.InvalidCheckpoint, match=r"has NumPy arrays.*from_numpy"):
-            reader.find_state_dicts(reader.open_weights(data).content)
+Arrays = dict[str, np.ndarray[Any, Any]]
+OF_ARRAYS: dict[str, Callable[[Arrays], bytes]] = {
+    "torch.save": saved,
+    **{f"protocol {n}": functools.partial(pickle.dumps, protocol=n) for n in (2, 3, 4, 5)},
+    "columns first": lambda arrays: pickle.dumps({n: a.copy("F") for n, a in arrays.items()}),
+    "npz": npz,
+    "npz without names": lambda arrays: npz({f"arr_{n}": a for n, a in enumerate(arrays.values())}),
+    "a list": lambda arrays: pickle.dumps(list(arrays.values())),
+    "lists of weights and of biases": lambda arrays: pickle.dumps(
+        argparse.Namespace(
+            sizes=[784, 128, 10],
+            weights=[a for a in arrays.values() if a.ndim > 1],
+            biases=[a[:, None] for a in arrays.values() if a.ndim == 1],
+        )
+    ),
+    "an array of arrays": lambda arrays: pickle.dumps(
+        np.array([*arrays.values(), None], dtype=object)[:-1]
+    ),
+}
+
+
+@pytest.mark.parametrize("form", OF_ARRAYS)
+def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
+    weights = perceptron()
+    file = reader.open_weights(OF_ARRAYS[form]({n: w.numpy() for n, w in weights.items()}))
+    (found,) = reader.find_state_dicts(file.content)
+    read = read_tensors(file, found.tensors)
+    assert [list(tensor.squeeze().shape) for tensor in read.values()] == [
+        list(weight.shape) for weight in weights.values()
+    ]
+    assert all(torch.equal(a.squeeze(), b) for a, b in zip(read.values(), weights.values()))
+
+
+def test_big_endian_arrays_are_read_from_npz_and_refused_in_pickles() -> None:
+    arrays = {name: w.numpy().astype(">f8") for name, w in perceptron().items()}
+    file = reader.open_weights(npz(arrays))
+    (found,) = reader.find_state_dicts(file.content)
+    read = read_tensors(file, found.tensors, torch.float32)
+    assert all(torch.equal(read[name], weight) for name, weight in perceptron().items())
+    with pytest.raises(reader.InvalidCheckpoint, match="big-endian"):
+        reader.find_state_dicts(reader.open_weights(pickle.dumps(arrays)).content)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.net.model."])

@@ -4,6 +4,7 @@
     zip_archive        PyTorch's format since 1.6: a pickle and tensor records in a zip archive
     legacy             PyTorch's format before 1.6, and plain pickles
     safetensors_file   safetensors
+    numpy_arrays       arrays within pickles, and archives of arrays
     pickle_reader      interprets a pickle; unknown classes and functions become placeholders
     tensors            a file's description of a tensor, and the tensor made from checked bytes
     state_dicts        finds the sets of weights in a file's content

@@ -7,13 +7,14 @@ Format: ``_legacy_save`` in ``torch/serialization.py``.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from typing import Any
 
 from digitcnn.network.reader.pickle_reader import (
     MAX_INSTRUCTIONS,
     PickleReader,
-    Placeholder,
     storage_dtype,
 )
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
@@ -102,30 +103,22 @@ class PlainPickle:
     """A ``WeightFile`` that Python's ``pickle`` wrote: each storage is a legacy file inside."""
 
     def __init__(self, data: bytes) -> None:
-        self._files: list[LegacyFile] = []
-        reader = PickleReader(data, _refuse_storage, nested=self._nested)
-        self.content: Any = reader.read()
-        if isinstance(self.content, Placeholder):
-            name = self.content.name
-            if not name.startswith("torch") and not self._files:
-                raise InvalidCheckpoint(
-                    f"is a pickled {shown(name)} without PyTorch weights; choose a weight file"
-                )
+        self._nested_files = 0
+        self.content: Any = PickleReader(data, _refuse_storage, nested=self._nested).read()
 
     def storage_bytes(self, storage: Storage) -> memoryview:
-        """Return the bytes of a storage."""
-        file = self._files[int(storage.key)]
-        assert isinstance(file.content, Storage)
-        return file.storage_bytes(file.content)
+        """Never called: each storage reads itself."""
+        raise AssertionError(storage)
 
     def _nested(self, data: Any) -> Storage:
-        if not isinstance(data, memoryview) or len(self._files) >= _MAX_NESTED:
+        if not isinstance(data, memoryview) or self._nested_files >= _MAX_NESTED:
             raise ValueError
         file = LegacyFile(data, _NESTED_LIMIT)
         if not isinstance(file.content, Storage):
             raise ValueError
-        self._files.append(file)
-        return Storage(file.content.dtype, file.content.items, str(len(self._files) - 1))
+        self._nested_files += 1
+        read = functools.partial(file.storage_bytes, file.content)
+        return dataclasses.replace(file.content, start=0, read=read)
 
 
 def _refuse_storage(pid: tuple[Any, ...]) -> Any:

@@ -26,10 +26,12 @@ from digitcnn.network.reader.tensors import (
     shown,
 )
 
-# The pickle of a checkpoint after 200 epochs has 25 KB. Bytes objects are not counted.
+# The pickle of a checkpoint after 200 epochs has 25 KB. Bytes and long texts are not counted.
 MAX_DESCRIPTION = 256_000
 MAX_INSTRUCTIONS = 256_000
 MAX_NAME = 500
+# Longer texts are not decoded: only the bytes of NumPy's arrays are written as such.
+MAX_TEXT = 10_000
 
 _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
@@ -148,7 +150,7 @@ class PickleReader:
             return struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
         if name in _LENGTHS:
             length = int.from_bytes(self._take(_LENGTHS[name]), "little")
-            if name in _BYTES:
+            if name in _BYTES or (length > MAX_TEXT and name in _TEXTS):
                 return self._take(length, counted=False)
             data = bytes(self._take(length))
             if name in ("LONG1", "LONG4"):
@@ -309,6 +311,7 @@ _LENGTHS = {
     "SHORT_BINUNICODE": 1, "BINUNICODE": 4, "BINUNICODE8": 8, "SHORT_BINSTRING": 1, "BINSTRING": 4,
     "SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8, "LONG1": 1, "LONG4": 4,
 }  # fmt: skip
+_TEXTS = {"BINUNICODE", "BINUNICODE8", "BINSTRING"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 _VALUES = {*_LENGTHS, "BININT", "BININT1", "BININT2", "BINFLOAT"}
 _CONSTANTS: dict[str, Callable[[], Any]] = {

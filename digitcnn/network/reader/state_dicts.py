@@ -1,8 +1,9 @@
 """Find the sets of weights in a file's content, wherever they are.
 
 A set is a dictionary with tensors, as ``state_dict()`` gives it, a list of its items or of unnamed
-weights and biases in order, or a whole pickled module, which is a tree of ``_modules`` and
-``_parameters``. What an optimizer remembers is not a set of weights.
+weights and biases in order, a list of weights beside one of biases, or a whole pickled module,
+which is a tree of ``_modules`` and ``_parameters``. NumPy's arrays count as tensors. What an
+optimizer remembers is not a set of weights.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from digitcnn.network.reader.numpy_arrays import array_spec
 from digitcnn.network.reader.pickle_reader import OTHER_TENSORS, Hidden, Placeholder
 from digitcnn.network.reader.tensors import FLOATS, InvalidCheckpoint, TensorSpec, shown
 
 MAX_TENSORS = 1000
 MAX_PATH = 200
-# Of all modules of a file together. A description within its limits has fewer, unless modules
-# share their dictionaries.
+# Of all modules and lists of tensors of a file together. A description within its limits has fewer,
+# unless they are shared.
 MAX_ENTRIES = 100_000
 
 
@@ -59,7 +61,7 @@ def find_state_dicts(content: Any) -> list[StateDict]:
     Raises InvalidCheckpoint, saying what the file has instead, where there is none.
     """
     found: list[StateDict] = []
-    has_optimizer = has_arrays = False
+    has_optimizer = False
     seen: set[int] = set()
     budget = _Budget()
     # Iterative, and by identity: content may be nested without end, shared, or cyclic.
@@ -75,23 +77,22 @@ def find_state_dicts(content: Any) -> list[StateDict]:
             if _is_optimizer(value):
                 has_optimizer = True
                 continue
-            tensors = _tensors_of(value)
+            tensors = _tensors_of(value) or _paired(list(value.values()), seen, budget)
             if tensors:
                 found.append(StateDict(path, _unprefixed(tensors)))
             pending += [
                 (_join(path, key), item) for key, item in reversed(value.items()) if _nests(item)
             ]
         elif isinstance(value, (list, tuple)):
-            tensors = _tensors_of(_named(value))
+            tensors = _tensors_of(_named(value)) or _paired(value, seen, budget)
             if tensors:
                 found.append(StateDict(path, _unprefixed(tensors)))
             pending += [(path, item) for item in reversed(value) if _nests(item)]
         elif isinstance(value, Placeholder):
-            has_arrays |= value.name.startswith("numpy.")
             parts = [value.state, value.entries, value.items, value.args]
             pending += [(path, part) for part in reversed(parts) if _nests(part)]
     if not found:
-        raise InvalidCheckpoint(_why_none(content, has_optimizer, has_arrays))
+        raise InvalidCheckpoint(_why_none(content, has_optimizer))
     return sorted(found, key=lambda state: -state.numbers)
 
 
@@ -104,11 +105,17 @@ def _join(path: str, key: Any) -> str:
     return f"{path}.{name}"[:MAX_PATH] if path else name[:MAX_PATH]
 
 
+def _spec(value: Any) -> TensorSpec | None:
+    """A tensor, or an array as a tensor; None for anything else."""
+    return value if isinstance(value, TensorSpec) else array_spec(value)
+
+
 def _tensors_of(values: dict[Any, Any]) -> dict[str, TensorSpec]:
     tensors: dict[str, TensorSpec] = {}
     for name, value in values.items():
-        if isinstance(value, TensorSpec) and not isinstance(name, Hidden):
-            tensors[str(name)[:MAX_PATH]] = value
+        spec = _spec(value)
+        if spec is not None and not isinstance(name, Hidden):
+            tensors[str(name)[:MAX_PATH]] = spec
         elif isinstance(value, Placeholder) and value.name in OTHER_TENSORS:
             raise InvalidCheckpoint(
                 f"has {OTHER_TENSORS[value.name]} ({shown(str(name), 40)}); save plain float32 "
@@ -131,17 +138,15 @@ def _named(items: list[Any] | tuple[Any, ...]) -> dict[str, TensorSpec]:
         return dict(items)
     named: dict[str, TensorSpec] = {}
     layer, sides = -1, (-1, -1)  # outputs first or last
-    for item in items:
-        if not isinstance(item, TensorSpec) or item.dtype not in FLOATS or not item.shape:
-            return {}
-        if item.numbers == item.shape[-1]:
+    for spec in _weights(items):
+        if _is_vector(spec):
             name = f"{layer}.bias"
-            if item.numbers not in sides or name in named:
+            if spec.numbers not in sides or name in named:
                 return {}
         else:
-            layer, sides = layer + 1, (item.shape[0], item.shape[-1])
+            layer, sides = layer + 1, (spec.shape[0], spec.shape[-1])
             name = f"{layer}.weight"
-        named[name] = item
+        named[name] = spec
     return named
 
 
@@ -150,8 +155,49 @@ def _is_named_tensor(item: Any) -> bool:
         isinstance(item, (list, tuple))
         and len(item) == 2
         and type(item[0]) is str
-        and isinstance(item[1], TensorSpec)
+        and _spec(item[1]) is not None
     )
+
+
+def _weights(items: list[Any] | tuple[Any, ...]) -> list[TensorSpec]:
+    """The tensors of a list that has nothing else; else none."""
+    specs: list[TensorSpec] = []
+    for item in items:
+        spec = _spec(item)
+        if spec is None or spec.dtype not in FLOATS or not spec.shape:
+            return []
+        specs.append(spec)
+    return specs
+
+
+def _is_vector(spec: TensorSpec) -> bool:
+    return len(spec.shape) <= 2 and spec.numbers == max(spec.shape)
+
+
+def _paired(
+    lists: list[Any] | tuple[Any, ...], seen: set[int], budget: _Budget
+) -> dict[str, TensorSpec]:
+    """Name the tensors of a list of weights and of a list of as many biases.
+
+    scikit-learn's ``coefs_`` and ``intercepts_`` are such. Marks both as seen.
+    """
+    weights: list[Any] = []
+    for items in lists:
+        if not isinstance(items, (list, tuple)) or not items or _spec(items[0]) is None:
+            continue
+        budget.charge(len(items))
+        specs = _weights(items)
+        if specs and not any(map(_is_vector, specs)):
+            weights = weights or items
+        elif specs and all(map(_is_vector, specs)) and len(items) == len(weights):
+            seen |= {id(weights), id(items)}
+            pairs = zip(_weights(weights), specs, strict=True)
+            return {
+                f"{layer}.{part}": spec
+                for layer, pair in enumerate(pairs)
+                for part, spec in zip(("weight", "bias"), pair, strict=True)
+            }
+    return {}
 
 
 def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
@@ -170,15 +216,11 @@ def _is_optimizer(values: dict[Any, Any]) -> bool:
     return "param_groups" in values and "state" in values
 
 
-def _why_none(content: Any, has_optimizer: bool, has_arrays: bool) -> str:
+def _why_none(content: Any, has_optimizer: bool) -> str:
     save = "save the network's state_dict"
     if has_optimizer:
         return f"has only an optimizer's state, which has no weights; {save}"
-    if has_arrays:
-        return (
-            "has NumPy arrays, not PyTorch tensors; convert them with torch.from_numpy and save "
-            "them as a state_dict"
-        )
+    content = _spec(content) or content
     if isinstance(content, TensorSpec):
         shape = "x".join(map(str, content.shape)) or "one number"
         return f"is a single tensor ({shown(shape)}), not a network; {save}"
@@ -191,7 +233,7 @@ def _why_none(content: Any, has_optimizer: bool, has_arrays: bool) -> str:
 
 
 class _Budget:
-    """Counts the entries of the modules that are read, each time that one is read."""
+    """Counts the entries of the modules and lists that are read, each time that one is read."""
 
     def __init__(self) -> None:
         self._left = MAX_ENTRIES
@@ -201,7 +243,7 @@ class _Budget:
         self._left -= entries
         if self._left < 0:
             raise InvalidCheckpoint(
-                "describes more modules than a digit classifier has; save the network's state_dict"
+                "describes more modules and lists than a digit classifier has; save the network's state_dict"
             )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,13 +37,15 @@ class Storage:
     """A run of numbers in a file.
 
     key: which one. items: how many numbers it has. start: the first of them, where it is a part of
-    the storage with that key (PyTorch before 0.4).
+    the storage with that key (PyTorch before 0.4). read: gives its bytes where they are within the
+    file's description; else the file has them by its key.
     """
 
     dtype: str
     items: int
     key: str
     start: int = 0
+    read: Callable[[], bytes | memoryview] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
         return torch.empty(spec.shape, dtype=dtype)
     # Only what the tensor has is copied: many small tensors may be parts of one large storage.
     size = ITEM_SIZES[spec.dtype]
-    numbers = np.frombuffer(file.storage_bytes(spec.storage), np.dtype(f"V{size}"))
+    data = spec.storage.read() if spec.storage.read else file.storage_bytes(spec.storage)
+    numbers = np.frombuffer(data, np.dtype(f"V{size}"))
     # A step along a side of one is never taken, and may be of any size.
     steps = [step * size * (side > 1) for side, step in zip(spec.shape, spec.stride, strict=True)]
     strided = np.lib.stride_tricks.as_strided(

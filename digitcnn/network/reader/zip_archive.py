@@ -13,11 +13,8 @@ import struct
 import zipfile
 from typing import Any
 
-from digitcnn.network.reader.pickle_reader import (
-    MAX_DESCRIPTION,
-    PickleReader,
-    storage_dtype,
-)
+from digitcnn.network.reader.numpy_arrays import is_npz, read_npz
+from digitcnn.network.reader.pickle_reader import PickleReader, storage_dtype
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
 
 MAX_RECORDS = 1000
@@ -30,25 +27,25 @@ _ZIP_ERRORS = (
 
 
 class ZipFile:
-    """A ``WeightFile`` in PyTorch's zip format. Raises InvalidCheckpoint for anything else."""
+    """A ``WeightFile`` in PyTorch's zip format, or an archive of NumPy arrays.
+
+    Raises InvalidCheckpoint for anything else.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._archive = _open_archive(data)
         self._records = _checked_records(self._archive, len(data))
+        if is_npz(self._records):
+            self.content: Any = read_npz(self._archive, self._records)
+            return
         _refuse_other_archives(self._records)
-        if self._records["data.pkl"].file_size > MAX_DESCRIPTION:
-            raise InvalidCheckpoint(
-                "describes more than one small network (its data.pkl has "
-                f"{self._records['data.pkl'].file_size / 1e3:,.0f} kB); save the network's "
-                "state_dict alone"
-            )
         if "byteorder" in self._records and self._read("byteorder").strip() != b"little":
             raise InvalidCheckpoint(
                 "was saved on a big-endian machine; save it again on a little-endian one"
             )
         self._storages: dict[str, str] = {}
         self._bytes: dict[str, bytes] = {}
-        self.content: Any = PickleReader(self._read("data.pkl"), self._resolve).read()
+        self.content = PickleReader(self._read("data.pkl"), self._resolve).read()
 
     def storage_bytes(self, storage: Storage) -> bytes:
         """Return the bytes of a record."""
@@ -141,11 +138,6 @@ def _refuse_other_archives(records: dict[str, zipfile.ZipInfo]) -> None:
         raise InvalidCheckpoint(
             "is a Keras model; digitcnn reads PyTorch and safetensors weights, so export its "
             "weights as a PyTorch state_dict"
-        )
-    if records and all(name.endswith(".npy") for name in records):
-        raise InvalidCheckpoint(
-            "is a NumPy archive; save its arrays as a PyTorch state_dict, with a name for each "
-            "layer's weight and bias"
         )
     if any(name.endswith(("saved_model.pb", ".pt", ".pth", ".safetensors")) for name in records):
         raise InvalidCheckpoint("is a zip archive of files; unpack it and choose the weight file")

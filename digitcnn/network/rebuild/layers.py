@@ -48,8 +48,7 @@ class Stack:
 
     convs, linears: in the order of computation. norms: batch norms by the name of the layer whose
     outputs they normalise; ``""`` is the input. others: layer norms and PReLUs likewise.
-    parameters: numbers in these layers, without running statistics. ignored: names of tensors that
-    belong to none of them.
+    parameters: numbers in these layers, without running statistics.
     """
 
     convs: list[Layer]
@@ -57,7 +56,6 @@ class Stack:
     norms: Mapping[str, Layer]
     others: Mapping[str, Layer]
     parameters: int
-    ignored: list[str]
 
     @property
     def layers(self) -> list[Layer]:
@@ -77,6 +75,7 @@ def stack_of(state: StateDict) -> Stack:
             spec.check(name)
     layers, ignored = _layers(tensors)
     _refuse_kinds(state, layers)
+    _refuse_ensemble(state)
     convs = _chain([layer for layer in layers if layer.kind == "conv"], state)
     linears = _chain([layer for layer in layers if layer.kind == "linear"], state)
     main = [*convs, *linears]
@@ -98,14 +97,16 @@ def stack_of(state: StateDict) -> Stack:
         for part, name in layer.parts.items()
         if part in ("weight", "bias")
     )
-    return Stack(convs, linears, norms, others, parameters, ignored)
+    _refuse_strays(main, others, ignored, state)
+    return Stack(convs, linears, norms, others, parameters)
 
 
 # --- layers -------------------------------------------------------------------------------------
 
 _PARTS = {
-    "weight": "weight", "w": "weight", "kernel": "weight", "filters": "weight", "bias": "bias",
-    "b": "bias", "running_mean": "running_mean", "running_var": "running_var",
+    "weight": "weight", "w": "weight", "kernel": "weight", "filters": "weight", "coef_": "weight",
+    "bias": "bias", "b": "bias", "intercept_": "bias", "running_mean": "running_mean",
+    "running_var": "running_var",
 }  # fmt: skip
 
 
@@ -346,10 +347,57 @@ def _refuse_kinds(state: StateDict, layers: list[Layer]) -> None:
         refuse("a branching (residual) network")
     if "convtranspose" in kinds:
         refuse("a network with transposed convolutions, such as an autoencoder")
-    if any(len(s.shape) == 3 and n.endswith("weight") for n, s in state.tensors.items()):
-        refuse("a network with one-dimensional convolutions")
+    biases = {name: spec.shape for name, spec in state.tensors.items() if name.endswith("bias")}
+    for name, spec in state.tensors.items():
+        if name.endswith("weight") and len(spec.shape) in (2, 3):
+            if biases.get(f"{name.removesuffix('weight')}bias") == spec.shape:
+                refuse("a network with layer normalisation of whole maps")
+            if len(spec.shape) == 3:
+                refuse("a network with one-dimensional convolutions")
     if any(len(s.shape) == 5 for s in state.tensors.values()):
         refuse("a network with three-dimensional convolutions")
+
+
+def _refuse_ensemble(state: StateDict) -> None:
+    """Raise InvalidCheckpoint for several classifiers of the same shapes, such as ``models.0``."""
+    members: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}
+    for name, spec in state.tensors.items():
+        numbered = re.fullmatch(r"(\D*)(\d+)\.(.+\..+)", name, re.ASCII)
+        if numbered is not None:
+            members.setdefault((numbered[1], numbered[2]), {})[numbered[3]] = spec.shape
+    for (parent, number), shapes in members.items():
+        alike = sum(p == parent and other == shapes for (p, _), other in members.items())
+        weights = [shape for shape in shapes.values() if len(shape) in (2, 4)]
+        takes_images = any(shape[1:2] in ((1,), (3,), (784,)) for shape in weights)
+        if alike > 1 and takes_images and any(shape[0] == CLASSES for shape in weights):
+            raise InvalidCheckpoint(
+                f"is an ensemble of {alike} networks ({shown(parent + number, 40)}, …); save the "
+                "state_dict of one of them"
+            )
+
+
+def _refuse_strays(
+    main: list[Layer], others: Mapping[str, Layer], ignored: list[str], state: StateDict
+) -> None:
+    """Raise InvalidCheckpoint for weights that no layer uses, so that none is left out."""
+    for layer in main:
+        other = others.get(layer.name)
+        if layer.kind == "conv" and other is not None and other.kind == "layer_norm":
+            raise InvalidCheckpoint(
+                "is a network with group or instance normalisation between its convolutions "
+                f"({shown(other.name, 40)}); {_ONLY}"
+            )
+    bare = {(layer.outputs,) for layer in main if "bias" not in layer.parts}
+    strays = [
+        name
+        for name in ignored
+        if state.tensors[name].dtype in FLOATS
+        and (name.endswith(".weight") or state.tensors[name].shape in bare)
+    ]
+    if strays:
+        raise InvalidCheckpoint(
+            f"has weights that belong to no layer that digitcnn knows ({listed(strays)}); {_ONLY}"
+        )
 
 
 def _other_outputs(main: list[Layer], state: StateDict) -> str:

@@ -26,8 +26,10 @@ def upright(state: StateDict) -> StateDict:
         weights.append(parts["weight"])
         if "bias" in parts:
             bias = tensors[parts["bias"]]
-            if len(bias.shape) == 2 and bias.shape[0] == 1:  # added to rows of features
-                bias = dataclasses.replace(bias, shape=bias.shape[1:], stride=bias.stride[1:])
+            if len(bias.shape) == 2 and 1 in bias.shape:  # added to rows or columns of features
+                side = int(bias.shape[0] == 1)
+                shape, stride = ((each[side],) for each in (bias.shape, bias.stride))
+                bias = dataclasses.replace(bias, shape=shape, stride=stride)
                 tensors[parts["bias"]] = bias
             first |= bias.numbers == weight.shape[0] != weight.shape[-1]
             last |= bias.numbers == weight.shape[-1] != weight.shape[0]

@@ -71,9 +71,8 @@ def share_read(outcome: Outcome[Any], digits: DigitSet) -> str:
     return f"{100 * float(right.double().mean()):.1f}% of the first {images_of(digits, len(right))}"
 
 
-def _inferred(outcome: Outcome[Guess], stack: Stack) -> str:
+def _inferred(guess: Guess, stack: Stack) -> str:
     """What was not in the file, in words."""
-    guess = outcome.best.guess
     parts = []
     names = list(
         dict.fromkeys(
@@ -119,17 +118,14 @@ _SCALING_WORDS = {
 
 def verdict(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     """What the network is, what was inferred, and on what."""
-    text = (
-        f"{describe(stack)}; {_inferred(outcome, stack)} inferred ({share_read(outcome, digits)})"
-    )
+    inferred = _inferred(outcome.best.guess, stack)
+    text = f"{describe(stack)}; {inferred} inferred ({share_read(outcome, digits)})"
     # Even a significant lead does not tell two functions apart that give nearly the same answers,
     # such as ReLU and leaky ReLU.
     if outcome.runner_up is not None and outcome.is_close:
-        other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
         text += (
-            f"; runner-up with the same answer for {100 * outcome.agreement:.1f}% of the "
-            "images: "
-            f"{_inferred(other, stack)}"
+            f"; runner-up with the same answer for {100 * outcome.agreement:.1f}% of the images: "
+            f"{_other_way(outcome, stack)}"
         )
     return text
 
@@ -162,13 +158,15 @@ def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
             f"{where} under every usual pooling, activation and scaling, so it is not a "
             "sequential digit classifier that can be rebuilt; choose another file"
         )
-    assert outcome.runner_up is not None
-    other = Outcome(outcome.runner_up, 0.0, 0, None, 1.0, 0.0)
-    one, two = _inferred(outcome, stack), _inferred(other, stack)
-    ways = (
-        f"{one}, or {two}," if one != two else f"{one}, pooled or padded in one place or another,"
-    )
+    ways = f"{_inferred(outcome.best.guess, stack)}, or {_other_way(outcome, stack)}"
     return (
-        f"is a {describe(stack)}, but its weights do not say how it computes: {ways} read {where} "
+        f"is a {describe(stack)}, but its weights do not say how it computes: {ways}, read {where} "
         "equally well with different answers; save the whole module with torch.save"
     )
+
+
+def _other_way(outcome: Outcome[Guess], stack: Stack) -> str:
+    """What was inferred of the runner-up, or where it differs if that is the same."""
+    assert outcome.runner_up is not None
+    best, other = (_inferred(s.guess, stack) for s in (outcome.best, outcome.runner_up))
+    return other if other != best else "the same, padded or pooled in other places"

@@ -1,0 +1,152 @@
+"""NumPy arrays as weights: within pickles, and in the ``.npz`` archives of ``numpy.savez``.
+
+An array's pickle has its shape, number type, order and bytes, in one of two forms (``__reduce__``
+and ``__reduce_ex__`` in numpy/_core/src/multiarray/methods.c). Arrays of objects, which would be
+unpickled, are not read.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from digitcnn.digits.own_arrays import READ_ERRORS, read_header
+from digitcnn.network.reader.pickle_reader import Placeholder
+from digitcnn.network.reader.tensors import (
+    ITEM_SIZES,
+    MAX_DIMENSIONS,
+    MAX_SIZE,
+    InvalidCheckpoint,
+    Storage,
+    TensorSpec,
+    contiguous_stride,
+    shown,
+)
+
+_RECONSTRUCTED = re.compile(r"numpy\._?core\.multiarray\._reconstruct")
+_FROM_BUFFER = re.compile(r"numpy\._?core\.numeric\._frombuffer")
+_ENCODED = {"_codecs.encode", "__builtin__.bytes", "builtins.bytes"}
+# By the letter and the size that pickles name a number type with.
+_TYPES = {
+    "f8": "float64", "f4": "float32", "f2": "float16", "c16": "complex128", "c8": "complex64",
+    "i8": "int64", "i4": "int32", "i2": "int16", "i1": "int8", "u1": "uint8", "b1": "bool",
+}  # fmt: skip
+
+
+def array_spec(value: Any) -> TensorSpec | None:
+    """Return a pickled array as a tensor; None for anything else, and for arrays of objects.
+
+    Raises InvalidCheckpoint where its parts do not fit one another.
+    """
+    if not isinstance(value, Placeholder) or value.args is None:
+        return None
+    try:
+        if _RECONSTRUCTED.fullmatch(value.name) and value.state is not None:
+            _, shape, dtype, is_columnwise, numbers = value.state
+        elif _FROM_BUFFER.fullmatch(value.name):
+            numbers, dtype, shape, order = value.args
+            is_columnwise = order == "F"
+        else:
+            return None
+        name = _TYPES.get(dtype.args[0])
+        if name is None:
+            return None
+        _check_order(dtype)
+        return _spec(name, shape, bool(is_columnwise), numbers)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise InvalidCheckpoint(
+            "is damaged in its description of a NumPy array; copy or download it again"
+        ) from error
+
+
+def _check_order(dtype: Placeholder) -> None:
+    if dtype.state is not None and dtype.state[1] == ">":
+        raise InvalidCheckpoint(
+            "was saved on a big-endian machine; save it again on a little-endian one"
+        )
+
+
+def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSpec:
+    if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
+        raise ValueError
+    if not all(type(side) is int and 0 <= side < 2**63 for side in shape):
+        raise ValueError
+    items = math.prod(shape)
+    size = items * ITEM_SIZES[dtype]
+    if isinstance(numbers, Placeholder) and numbers.name in _ENCODED:
+        # Before Python 3's protocols, bytes are written as text. A byte takes one or two of UTF-8.
+        text = numbers.args[0] if numbers.args else ""
+        if not isinstance(text, (str, memoryview)) or not size <= len(text) <= 2 * size:
+            raise ValueError
+        read = functools.partial(_encoded, text, size)
+    else:
+        if isinstance(numbers, str):  # Python 2's bytes
+            numbers = memoryview(numbers.encode("latin-1"))
+        if not isinstance(numbers, memoryview) or len(numbers) != size:
+            raise ValueError
+        read = functools.partial(memoryview, numbers)
+    stride = contiguous_stride(shape)
+    if is_columnwise:
+        stride = contiguous_stride(shape[::-1])[::-1]
+    return TensorSpec(dtype, shape, stride, 0, Storage(dtype, items, "", read=read))
+
+
+def _encoded(text: str | memoryview, size: int) -> memoryview:
+    """Return the bytes that a text stands for, ``size`` of them. Raises InvalidCheckpoint."""
+    try:
+        data = (text if isinstance(text, str) else str(text, "utf-8")).encode("latin-1")
+    except UnicodeError:
+        data = b""
+    if len(data) != size:
+        raise InvalidCheckpoint(
+            "is damaged in the numbers of a NumPy array; copy or download it again"
+        )
+    return memoryview(data)
+
+
+def is_npz(records: Mapping[str, zipfile.ZipInfo]) -> bool:
+    """Whether all records of an archive are arrays."""
+    return bool(records) and all(name.endswith(".npy") for name in records)
+
+
+def read_npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> Any:
+    """Return an archive's arrays by name; those that were saved without names, in a list.
+
+    An array's declared size is compared with the archive's before it is read.
+    Raises InvalidCheckpoint.
+    """
+    if sum(info.file_size for info in records.values()) > MAX_SIZE + 1000 * len(records):
+        raise InvalidCheckpoint(
+            f"unpacks to more than {MAX_SIZE / 1e6:.0f} MB, but digit classifiers have about 5; "
+            "choose another file"
+        )
+    arrays = {}
+    for name, info in records.items():
+        try:
+            arrays[name.removesuffix(".npy")] = _read_member(archive, info)
+        except (*READ_ERRORS, OSError, MemoryError) as error:
+            raise InvalidCheckpoint(
+                f"is damaged in its array {shown(name)}; save it again with numpy.savez"
+            ) from error
+    if all(re.fullmatch(r"arr_\d+", name) for name in arrays):
+        return [arrays[name] for name in sorted(arrays, key=lambda name: int(name[4:]))]
+    return arrays
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> TensorSpec:
+    with archive.open(info) as file:
+        shape, dtype = read_header(cast(BinaryIO, file))
+        stored = info.file_size - file.tell()
+    if dtype.kind not in "buifc" or math.prod(shape) * dtype.itemsize != stored:
+        raise ValueError
+    with archive.open(info) as file:
+        array = np.load(cast(Any, file), allow_pickle=False)
+    numbers = np.ascontiguousarray(array, dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    storage = Storage(dtype.name, array.size, "", read=functools.partial(memoryview, numbers.data))
+    return TensorSpec(dtype.name, shape, contiguous_stride(shape), 0, storage)
