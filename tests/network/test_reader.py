@@ -1079,11 +1079,12 @@ def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
 
 
 def test_big_endian_arrays_are_read_from_npz_and_refused_in_pickles() -> None:
-    arrays = {name: w.numpy().astype(">f8") for name, w in perceptron().items()}
+    weights = perceptron()
+    arrays = {name: weight.numpy().astype(">f8") for name, weight in weights.items()}
     file = reader.open_weights(npz(arrays))
     (found,) = reader.find_state_dicts(file.content)
     read = read_tensors(file, found.tensors, torch.float32)
-    assert all(torch.equal(read[name], weight) for name, weight in perceptron().items())
+    assert all(torch.equal(read[name], weight) for name, weight in weights.items())
     with pytest.raises(reader.InvalidCheckpoint, match="big-endian"):
         reader.find_state_dicts(reader.open_weights(pickle.dumps(arrays)).content)
 

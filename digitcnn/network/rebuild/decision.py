@@ -27,6 +27,8 @@ NEARLY_AS_CLOSE = 0.04
 IMPLAUSIBLE = 0.08
 # A wrong guess may be sure of a wrong digit; no image counts for more than this, in nats.
 WORST = 8.0
+# Below this, another ground, orientation, activation or geometry may hide the right guess.
+DOUBTFUL = 0.85
 # Differences below this, in nats, are nothing: a network may read all of the images.
 NOTHING = 0.002
 # By how much logits are multiplied at most before they are compared, and the steps to find it.
@@ -98,6 +100,7 @@ class Outcome(Generic[G]):
     agreement: the share of images to which both give the same digit. p_value: of the paired test
     of their log-likelihoods; 1 where the next has the higher ones. lead: by how much the best fits
     better, its cost included. unusual: whether the next costs too much more to be an alternative.
+    reads_more: whether the best reads significantly more digits and the next is not the likelier.
     """
 
     best: Score[G]
@@ -108,11 +111,12 @@ class Outcome(Generic[G]):
     p_value: float
     lead: float = math.inf
     unusual: bool = False
+    reads_more: bool = False
 
     @property
     def is_clear(self) -> bool:
         """Whether the best is clearly better than the runner-up, or either would do."""
-        if self.unusual or self.agreement >= MIN_AGREEMENT:
+        if self.unusual or self.reads_more or self.agreement >= MIN_AGREEMENT:
             return True
         return self.p_value < P_VALUE and (self.agreement >= SIMILAR or self.lead >= MIN_LEAD)
 
@@ -132,21 +136,27 @@ class Outcome(Generic[G]):
 
 
 def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]]:
-    """Put what leads by the statistics of batch norm behind what reads significantly more digits.
+    """Put what reads significantly fewer digits behind what reads most.
 
-    Training on augmented digits shifts these statistics. By McNemar's test, one-sided, at p = 0.01.
+    Training on augmented digits shifts the statistics of batch norm, and a short one leaves logits
+    too small; a wrong guess may fit either better. Not behind a much more unusual guess, unless it
+    is these statistics that speak against that one.
     """
     most = max(scores, key=lambda score: score.accuracy(labels))
 
     def is_worse(score: Score[G]) -> bool:
-        n = min(len(score.predicted), len(most.predicted))
-        right = score.predicted[:n] == labels[:n]
-        other = most.predicted[:n] == labels[:n]
-        lost, won = int((other & ~right).sum()), int((right & ~other).sum())
-        is_less_accurate = lost - won > 2.33 * math.sqrt(lost + won)
-        return is_less_accurate and score.divergence < most.divergence
+        is_near = most.guess.cost < score.guess.cost + NEARLY_AS_USUAL
+        return reads_more(most, score, labels) and (is_near or score.divergence < most.divergence)
 
     return sorted(scores, key=is_worse)
+
+
+def reads_more(one: Score[G], other: Score[G], labels: Tensor) -> bool:
+    """Whether ``one`` reads significantly more digits: McNemar's test, one-sided, at p = 0.01."""
+    n = min(len(one.predicted), len(other.predicted))
+    right, others = (score.predicted[:n] == labels[:n] for score in (one, other))
+    won, lost = int((right & ~others).sum()), int((others & ~right).sum())
+    return won - lost > 2.33 * math.sqrt(won + lost)
 
 
 def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
@@ -162,26 +172,27 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
             other.guess.cost < best.guess.cost + NEARLY_AS_USUAL
             and other.divergence <= best.divergence + NEARLY_AS_CLOSE
         )
-        lead = _paired_p(-_difference(best, other))
-        if is_near and lead < P_VALUE and _agreement(best, other) < MIN_AGREEMENT:
+        if (
+            is_near
+            and _is_likelier(other, best)
+            and _agreement(best, other) < MIN_AGREEMENT
+            and not reads_more(best, other, labels)
+        ):
             best = other
             break
     usual = [
         other
         for other in scores
-        if _is_unusual(other, best) and _paired_p(_difference(best, other)) >= P_VALUE
+        if _is_unusual(other, best)
+        and not _is_likelier(best, other)
+        and not reads_more(best, other, labels)
     ]
     best = max(usual, key=lambda other: other.fit(len(other.likelihoods)), default=best)
-    accuracy, images = best.accuracy(labels), len(best.predicted)
-    others = [
-        Outcome(best, accuracy, images, other, *_compared(best, other), _is_unusual(best, other))
-        for other in scores
-        if not is_same(best, other)
-    ]
+    others = [_compared(best, other, labels) for other in scores if not is_same(best, other)]
     # One that forbids to take the best comes first, then a usual one, then one that is as likely
     # with the same answers, then the next best.
     others.sort(key=lambda other: (other.is_clear, other.unusual, other.p_value < P_VALUE))
-    alone = Outcome(best, accuracy, images, None, 1.0, 0.0)
+    alone = Outcome(best, best.accuracy(labels), len(best.predicted), None, 1.0, 0.0)
     return (*others, alone)[0]
 
 
@@ -201,11 +212,28 @@ def is_beaten(score: Score[G], best: Score[G]) -> bool:
     return _paired_p(_difference(best, score)) < BEATEN
 
 
-def _compared(best: Score[G], other: Score[G]) -> tuple[float, float, float]:
-    """Return the agreement, the p-value and the lead of an outcome."""
+def _is_likelier(one: Score[G], other: Score[G]) -> bool:
+    """Whether ``one`` gives the digits significantly higher likelihoods."""
+    return _paired_p(_difference(one, other)) < P_VALUE
+
+
+def _compared(best: Score[G], other: Score[G], labels: Tensor) -> Outcome[G]:
     n = min(len(best.likelihoods), len(other.likelihoods))
-    lead = best.fit(n) - other.fit(n)
-    return _agreement(best, other), _paired_p(_difference(best, other)), lead
+    accuracy = best.accuracy(labels)
+    return Outcome(
+        best,
+        accuracy,
+        len(best.predicted),
+        other,
+        _agreement(best, other),
+        _paired_p(_difference(best, other)),
+        best.fit(n) - other.fit(n),
+        # What reads few digits itself may be any other function.
+        unusual=_is_unusual(best, other)
+        and accuracy >= DOUBTFUL
+        and not reads_more(other, best, labels),
+        reads_more=reads_more(best, other, labels) and not _is_likelier(other, best),
+    )
 
 
 def _log_loss(score: Score[G], n: int) -> float:

@@ -207,9 +207,13 @@ class Choices:
         """The other scalings; turned: and inverted grounds and transposed images."""
         return [dataclasses.replace(guess, input=form) for form in inputs(guess.input, turned)]
 
-    def framed(self, guess: Guess) -> Guess:
-        """Return the same choices for digits as EMNIST has them."""
-        return dataclasses.replace(guess, input=dataclasses.replace(guess.input, framed=True))
+    def scalings(self, guess: Guess) -> list[Guess]:
+        """The same choices with each scaling, and for digits as EMNIST has them."""
+        forms = [
+            *(dataclasses.replace(guess.input, mean=m, std=s) for m, s in INPUT_SCALINGS.values()),
+            dataclasses.replace(guess.input, framed=True),
+        ]
+        return [dataclasses.replace(guess, input=form) for form in forms]
 
     def functions(self, guess: Guess) -> list[Guess]:
         """The other activations, for all layers and for each kind."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from digitcnn.network.rebuild.decision import (
+    DOUBTFUL,
     Outcome,
     Score,
     decide,
@@ -42,8 +43,6 @@ PROMISING, BEAM, FINALISTS = 24, 3, 5
 MOST_USUAL = 3
 # How many times as many images the next round of the race has.
 MORE = 4
-# Below this, another ground, orientation or activation may hide the right geometry.
-DOUBTFUL = 0.85
 # Below this, no choice of what is left would make it a digit classifier.
 HOPELESS = 0.3
 # The divergence of a guess whose unused weights were trained after all.
@@ -86,11 +85,12 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
         seen |= dict.fromkeys(_promising([leader, *moved], scorer, few // 2, FINALISTS))
         leader = scorer.best(seen, some, 1)[0].guess
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
-    # Few images may have favoured a neighbour of the right guess, or an unusual geometry.
+    # Few images may have favoured a neighbour of the right guess, or an unusual geometry, with
+    # another scaling than it would have with the right one.
     scorer.left += LAST_WORK
-    near = [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
-    near = [*near, *map(choices.framed, [best[0], *near])]
-    near += [*choices.functions(best[0])[1:4], *choices.inputs(best[0], turned=False)[:3]]
+    usual = [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    near = [form for guess in (best[0], *usual) for form in choices.scalings(guess)]
+    near = [*_promising([best[0], *near], scorer, few, FINALISTS), *choices.functions(best[0])[1:4]]
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = _race(best, scorer, some)
     finalists = _with_slopes(finalists, choices, scorer)
