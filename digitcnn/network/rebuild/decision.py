@@ -175,7 +175,7 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
         if (
             is_near
             and _is_likelier(other, best)
-            and _agreement(best, other) < MIN_AGREEMENT
+            and _agreement(best, other) < SIMILAR
             and not reads_more(best, other, labels)
         ):
             best = other

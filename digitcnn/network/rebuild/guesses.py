@@ -266,14 +266,14 @@ class Choices:
                 for order in self._orders(pool)
             ]
             if self._flattens:
-                found.append(replace(guess, flatten="flatten_last"))
+                found += [replace(guess, flatten=f) for f in ("flatten", "flatten_last")]
         if self._some_are_bare:
-            found += [replace(other, bare=True) for other in (guess, *found)]
+            found += [replace(other, bare=not guess.bare) for other in (guess, *found)]
         if guess.geometry.final:
             found += [replace(guess, final=f) for f in ("adaptive_avg", "adaptive_max")]
         if self._linear_norms:
-            found.append(replace(guess, linear_order=("act", "norm")))
-        return found
+            found += [replace(guess, linear_order=o) for o in (("norm", "act"), ("act", "norm"))]
+        return [other for other in found if other != guess]
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,13 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
         seen |= dict.fromkeys(_promising([leader, *moved], scorer, few // 2, FINALISTS))
         leader = scorer.best(seen, some, 1)[0].guess
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
-    # Few images may have favoured a neighbour of the right guess, or an unusual geometry, with
-    # another scaling than it would have with the right one.
+    # Few images may have favoured a neighbour of the right guess, an unusual geometry or another
+    # kind of pooling, with another scaling than the right one has.
     scorer.left += LAST_WORK
-    usual = [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
-    near = [form for guess in (best[0], *usual) for form in choices.scalings(guess)]
-    near = [*_promising([best[0], *near], scorer, few, FINALISTS), *choices.functions(best[0])[1:4]]
+    bases = [best[0], *[guess for guess in best if guess.pool != best[0].pool][:1]]
+    bases += [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    near = [scorer.best(choices.scalings(guess), few, 1)[0].guess for guess in bases]
+    near += choices.functions(best[0])[1:4]
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = _race(best, scorer, some)
     finalists = _with_slopes(finalists, choices, scorer)
@@ -187,9 +188,12 @@ def _with_slopes(
     relu, leaky = choices.with_slope(best, "relu"), choices.with_slope(best, "leaky_relu")
     if relu == leaky:
         return finalists
-    n = _next(USED_IMAGES, 2, best, scorer)
-    scores = scorer.best([relu, leaky], max(n, len(finalists[0].predicted)), 2)
+    n = max(_next(USED_IMAGES, 2, best, scorer), len(finalists[0].predicted))
+    scores = scorer.best([relu, leaky], n, 2)
     trained = were_trained(_unused(relu, leaky, scorer), scorer.tensors, _behind_maps(scorer.stack))
+    # With inputs up to 255, ReLUs die after some steps, in which the weights behind them moved.
+    if trained and best.input.std < 0.01:
+        trained = None
     if trained is not None:
         refuted = (relu if trained else leaky).recipe(scorer.stack)
         scores = [
