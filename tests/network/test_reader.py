@@ -664,7 +664,9 @@ OTHER: dict[str, Callable[[], bytes]] = {
     "arrays: a shape beyond counting": lambda: pickled(array((2**62,) * 8, b""), 4),
     "arrays: a negative side": lambda: pickled(array((-1, -4), bytes(16)), 4),
     "arrays: a shape that contains itself": lambda: pickled(array([MANY], bytes(4)), 4),
-    "arrays: of objects that run code": lambda: pickle.dumps(np.array([Call(os.mkdir, MARKER)], dtype=object)),
+    "arrays: of objects that run code": lambda: pickle.dumps(
+        np.array([Call(os.mkdir, MARKER)], dtype=object)
+    ),
     "arrays: text that is no bytes": lambda: pickled(
         array((10_000,), Call(codecs.encode, "\u20ac" * 10_000, "latin1"))
     ),
@@ -1075,7 +1077,9 @@ def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
     assert [list(tensor.squeeze().shape) for tensor in read.values()] == [
         list(weight.shape) for weight in weights.values()
     ]
-    assert all(torch.equal(a.squeeze(), b) for a, b in zip(read.values(), weights.values()))
+    assert all(
+        torch.equal(a.squeeze(), b) for a, b in zip(read.values(), weights.values(), strict=True)
+    )
 
 
 def test_big_endian_arrays_are_read_from_npz_and_refused_in_pickles() -> None:

@@ -122,6 +122,10 @@ def by_hand(state: dict[str, Tensor]) -> dict[str, Tensor]:
 STATES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     "outputs last": by_hand,
     "a metric's counts": lambda state: {**state, "confusion": torch.zeros(10, 10)},
+    "scikit-learn's names": lambda state: {
+        name.replace("weight", "coef_").replace("bias", "intercept_"): value
+        for name, value in state.items()
+    },
     "buffers of the input's scaling": lambda state: {**state, "mean": torch.zeros(1, 1, 1)},
 }
 
@@ -195,6 +199,25 @@ def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:
         expected = network(scaled(images, scaling))
     found = [RebuiltNetwork(guess.recipe(stack), tensors).logits(images) for guess in guesses]
     assert any(torch.allclose(logits, expected, atol=1e-4, rtol=1e-4) for logits in found)
+
+
+def test_every_choice_can_be_taken_back() -> None:
+    """Else the first images, which are few, would decide for good."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Flatten(),
+        nn.Linear(8 * 24 * 24, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10),
+    )  # fmt: skip
+    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    stack = stack_of(state)
+    choices = Choices(stack, Facts(), geometries(stack, state, 1))
+    start = choices.start(choices.geometries[0])
+    others = choices.structures(start)
+    assert {other.linear_order for other in others} == {("norm", "act"), ("act", "norm")}
+    assert {other.bare for other in others} == {False, True}
+    for field in ("linear_order", "flatten", "bare", "pool"):
+        changed = next(o for o in others if getattr(o, field) != getattr(start, field))
+        back = choices.structures(changed)
+        assert getattr(start, field) in {getattr(other, field) for other in back}
 
 
 def test_guesses_that_begin_alike_are_scored_as_each_alone() -> None:
@@ -356,6 +379,26 @@ OTHERS: dict[str, tuple[Callable[[], dict[str, Tensor]], str]] = {
     "branches": (
         lambda: {"a.weight": torch.ones(20, 784), "b.weight": torch.ones(10, 30)},
         "branching network",
+    ),
+    "an ensemble": (
+        lambda: {
+            f"models.{n}.{name}": value
+            for n in range(3)
+            for name, value in weights(nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10)).items()
+        },
+        "an ensemble of 3 networks",
+    ),
+    "group norm": (
+        lambda: weights(nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.Linear(8 * 13 * 13, 10)),
+        "group or instance normalisation",
+    ),
+    "layer norm of maps": (
+        lambda: weights(nn.Conv2d(1, 8, 3), nn.LayerNorm([26, 26]), nn.Linear(8 * 13 * 13, 10)),
+        "layer normalisation of whole maps",
+    ),
+    "a bias under another name": (
+        lambda: {"fc.weight": torch.ones(10, 784), "offsets": torch.ones(10)},
+        "belong to no layer that digitcnn knows (offsets)",
     ),
     "another size of image": (lambda: weights(nn.Linear(100, 10)), "takes 100 numbers, 10x10"),
     "untrained": (lambda: weights(nn.Linear(784, 10)), "reads at best"),

@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from digitcnn.network.rebuild.decision import Score, decide, likelihoods_of
+from digitcnn.network.rebuild.decision import (
+    Score,
+    decide,
+    likelihoods_of,
+    most_accurate_first,
+)
 from digitcnn.network.rebuild.unused import were_trained
 
 N = 1000
@@ -25,9 +30,13 @@ def digits() -> Tensor:
 
 
 def score(loss: Tensor | float, wrong: int = 0, cost: float = 0.0) -> Score[Guess]:
-    """A guess with this loss of each image, that reads the first ``wrong`` images wrong."""
+    """A guess with this loss of each image, that reads so many first images wrong.
+
+    wrong: negative for the last images.
+    """
     predicted = digits()
-    predicted[:wrong] = (predicted[:wrong] + 1) % 10
+    rows = slice(wrong) if wrong >= 0 else slice(wrong, None)
+    predicted[rows] = (predicted[rows] + 1) % 10
     losses = torch.as_tensor(loss, dtype=torch.float64).expand(N)
     return Score(Guess(cost), -losses, predicted, 0.0)
 
@@ -70,11 +79,33 @@ def test_the_runner_up_is_named_where_it_fits_nearly_as_well() -> None:
 def test_an_equally_likely_guess_with_other_answers_forbids_acceptance(place: int) -> None:
     """Also behind a runner-up that has the same answers as the best."""
     best, other = noise(0), score(noise(1), wrong=200)
-    rivals = [score(best + 0.001)]
+    rivals = [score(best + 0.001, wrong=-200)]
     rivals.insert(place, other)
-    outcome = decide([score(best), *rivals], digits())
+    outcome = decide([score(best, wrong=-200), *rivals], digits())
     assert not outcome.accepted
     assert outcome.runner_up is other
+
+
+def test_a_guess_that_reads_significantly_more_digits_is_taken_before_a_likelier_one() -> None:
+    """A short training leaves logits small, and a wrong guess with larger ones looks likelier."""
+    more, fewer = score(0.31 + 0.1 * noise(0), wrong=100), score(0.3 + 0.1 * noise(1), wrong=160)
+    assert most_accurate_first([fewer, more], digits()) == [more, fewer]
+    few_more = score(0.31, wrong=155)
+    assert most_accurate_first([fewer, few_more], digits()) == [fewer, few_more]
+    unusual = score(0.31 + 0.1 * noise(0), wrong=100, cost=0.2)
+    assert most_accurate_first([fewer, unusual], digits()) == [fewer, unusual]
+    assert decide([more, score(0.31 + 0.1 * noise(2), wrong=160)], digits()).accepted
+    assert not decide([more, score(0.31 + 0.1 * noise(2), wrong=-105)], digits()).accepted
+
+
+@pytest.mark.parametrize(("wrong", "of_the_other"), [(150, 80), (250, 240)])
+def test_an_unusual_guess_counts_if_it_reads_more_or_if_neither_reads_well(
+    wrong: int, of_the_other: int
+) -> None:
+    best, other = score(0.5 + noise(0), wrong), score(0.5 + noise(1), of_the_other, cost=0.2)
+    outcome = decide([best, other], digits())
+    assert outcome.best is best
+    assert not outcome.accepted
 
 
 def test_a_much_more_unusual_guess_has_to_fit_much_better() -> None:
@@ -83,7 +114,8 @@ def test_a_much_more_unusual_guess_has_to_fit_much_better() -> None:
     outcome = decide([score(best), likelier], digits())
     assert outcome.accepted
     assert outcome.is_close
-    assert not decide([score(best), score(noise(1), wrong=200, cost=0.05)], digits()).accepted
+    near = score(noise(1), wrong=200, cost=0.05)
+    assert not decide([score(best, wrong=-200), near], digits()).accepted
 
 
 def test_an_unusual_guess_has_to_be_significantly_likelier() -> None:
@@ -98,11 +130,11 @@ def test_an_unusual_guess_has_to_be_significantly_likelier() -> None:
 
 
 def test_a_usual_guess_that_fits_as_well_forbids_a_likelier_one_with_other_answers() -> None:
-    likelier = score(0.94 * noise(0), cost=0.07)
+    likelier = score(0.94 * noise(0), wrong=-20, cost=0.07)
     outcome = decide([likelier, score(noise(0), wrong=20)], digits())
     assert outcome.p_value < 0.05
     assert not outcome.accepted
-    assert decide([likelier, score(noise(0), wrong=4)], digits()).accepted
+    assert decide([likelier, score(noise(0), wrong=-24)], digits()).accepted
 
 
 def test_logits_that_are_too_small_are_as_likely_as_larger_ones() -> None:

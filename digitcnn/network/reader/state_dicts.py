@@ -243,7 +243,8 @@ class _Budget:
         self._left -= entries
         if self._left < 0:
             raise InvalidCheckpoint(
-                "describes more modules and lists than a digit classifier has; save the network's state_dict"
+                "describes more modules and lists than a digit classifier has; save the network's "
+                "state_dict"
             )
 
 
