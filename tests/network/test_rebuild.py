@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -207,7 +207,7 @@ def test_every_choice_can_be_taken_back() -> None:
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Flatten(),
         nn.Linear(8 * 24 * 24, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10),
     )  # fmt: skip
-    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    (state,) = reader.find_state_dicts(dict(specs_of(network.state_dict().items())))
     stack = stack_of(state)
     choices = Choices(stack, Facts(), geometries(stack, state, 1))
     start = choices.start(choices.geometries[0])
@@ -289,7 +289,11 @@ def named(network: nn.Sequential) -> list[tuple[str, Tensor]]:
 
 
 def named_specs(network: nn.Sequential) -> Iterator[tuple[str, reader.TensorSpec]]:
-    for name, tensor in named(network):
+    return specs_of(named(network))
+
+
+def specs_of(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, reader.TensorSpec]]:
+    for name, tensor in tensors:
         shape = tuple(tensor.shape)
         dtype = str(tensor.dtype).removeprefix("torch.")
         storage = Storage(dtype, tensor.numel(), name)

@@ -229,9 +229,7 @@ def _compared(best: Score[G], other: Score[G], labels: Tensor) -> Outcome[G]:
         _paired_p(_difference(best, other)),
         best.fit(n) - other.fit(n),
         # What reads few digits itself may be any other function.
-        unusual=_is_unusual(best, other)
-        and accuracy >= DOUBTFUL
-        and not reads_more(other, best, labels),
+        unusual=_is_unusual(best, other) and accuracy >= DOUBTFUL,
         reads_more=reads_more(best, other, labels) and not _is_likelier(other, best),
     )
 

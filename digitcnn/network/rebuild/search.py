@@ -202,6 +202,8 @@ def _with_slopes(
             else score
             for score in scores
         ]
+    # Work may have sufficed for more images of one of them.
+    n = min(len(score.predicted) for score in scores)
     scores.sort(key=lambda score: -score.fit(n))
     others = [score for score in finalists if score.guess not in (relu, leaky)]
     return [*scores, *others]
