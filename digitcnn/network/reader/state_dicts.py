@@ -181,7 +181,7 @@ def _paired(
 
     scikit-learn's ``coefs_`` and ``intercepts_`` are such. Marks both as seen.
     """
-    weights: list[Any] = []
+    weights: list[Any] | tuple[Any, ...] = ()
     for items in lists:
         if not isinstance(items, (list, tuple)) or not items or _spec(items[0]) is None:
             continue
