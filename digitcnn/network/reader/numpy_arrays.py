@@ -148,5 +148,5 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> TensorSpec:
     with archive.open(info) as file:
         array = np.load(cast(Any, file), allow_pickle=False)
     numbers = np.ascontiguousarray(array, dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-    storage = Storage(dtype.name, array.size, "", read=lambda: memoryview(numbers))
+    storage = Storage(dtype.name, array.size, "", read=lambda: numbers.data)
     return TensorSpec(dtype.name, shape, contiguous_stride(shape), 0, storage)
