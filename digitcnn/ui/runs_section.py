@@ -28,26 +28,20 @@ from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.run_actions import manager
-from digitcnn.ui.tables import Cell, Value, table, table_view
+from digitcnn.ui.tables import DASH, Cell, Value, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
 from digitcnn.ui.wording import counted
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-COLUMNS = (
-    "Run",
-    "State",
-    "Digit set",
-    "Epochs",
-    "Seed",
-    "Test accuracy (95%)",
-    "Held-out accuracy (95%)",
-    "Started (UTC)",
-)
+# Before the settings, and after them: a phone shows the accuracy without scrolling.
+FIRST = ("Run", "State", "Test accuracy (95%)", "Held-out accuracy (95%)", "Digit set")
+LAST = ("Epochs", "Seed", "Started (UTC)")
 
-# Columns that are shown where the runs differ in them, before the epochs.
-SETTINGS = ("network", "learning_rate", "batch_size", "train_images", "augmentation", "dropout")
+# Columns of their own where the runs differ in them. More are folded, so that the last is in sight.
+SETTINGS = ("network", "train_images", "augmentation", "learning_rate", "batch_size", "dropout")
+MOST_SETTINGS = 4
 
 # What ``runs.js`` reports: settings to fill in, and models to compare.
 EVENTS_JS = """
@@ -152,9 +146,14 @@ class RunsSection:
         settings = _differing([record.config for record, _ in own])
         rows = [_row(record, results, settings) for record, results in own]
         rows += [_group_row(group, members, settings) for group, members in groups.items()]
-        columns = (*COLUMNS[:3], *map(setting_name, settings), *COLUMNS[3:])
-        label = "Runs, newest first, then experiments"
-        return table(columns, rows, label=label, file_name="runs.csv")
+        names = [setting_name(key) for key in settings]
+        return table(
+            (*FIRST, *names, *LAST),
+            rows,
+            label="Runs, newest first, then experiments",
+            advanced=[*names[MOST_SETTINGS:], "Seed"],
+            file_name="runs.csv",
+        )
 
 
 def _differing(configs: Sequence[TrainingConfig]) -> list[str]:
@@ -175,23 +174,18 @@ def _setting(config: TrainingConfig, key: str) -> Cell:
 
 def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> list[Value]:
     history, metrics = results.history(), results.metrics()
-    held_out = Cell("–", math.nan)
-    if history:
-        last = history[-1]
-        held_out = _accuracy(last.accuracy, last.held_out)
+    held_out = _accuracy(history[-1].accuracy, history[-1].held_out) if history else DASH
     tested = next((metrics[n] for n in set_names(record.config.digits) if n in metrics), None)
-    test = Cell("–", math.nan)
-    if tested:
-        test = _accuracy(tested["accuracy"], tested["n"])
+    test = _accuracy(tested["accuracy"], tested["n"]) if tested else DASH
     return [
         Cell(render("train/run_cell.html", run=record), record.name),
         record.state,
+        test,
+        held_out,
         listed(record.config.digits),
         *(_setting(record.config, key) for key in settings),
         Cell(f"{len(history)} of {record.config.epochs}", len(history)),
         Cell(str(record.config.seed), record.config.seed),
-        test,
-        held_out,
         _time(record),
     ]
 
@@ -222,11 +216,11 @@ def _group_row(
     return [
         f"{group} ({counted(len(members), 'run')})",
         states,
+        DASH,
+        DASH,
         base_of(members[0].config.digits),
         *["–" for _ in settings],
-        Cell("–", math.nan),
+        DASH,
         Cell(", ".join(map(str, seeds)), seeds[0] if len(seeds) == 1 else math.inf),
-        Cell("–", math.nan),
-        Cell("–", math.nan),
         _time(members[-1]),
     ]
