@@ -113,7 +113,7 @@ def _build_results(
         robustness = RobustnessSection(results, "test set chosen above")
         robustness.connect(workspace, models, set_of)
         with gr.Accordion("Significance tests (McNemar, Holm)", open=False):
-            pairs = table_view(elem_id="compare-pairs")
+            pairs = table_view("compare-pairs", "tight_table.css")
         with gr.Accordion("Per digit and confusion", open=False):
             digit_tables = table_view(elem_id="compare-digit-tables")
         with gr.Accordion("All settings and training curves", open=False):

@@ -23,7 +23,7 @@ from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.details import CLAIMED
-from digitcnn.ui.tables import DASH, Cell, Value, table
+from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
@@ -111,7 +111,7 @@ def pairs_table(comparison: Comparison) -> Markup:
             pair.only_a_right,
             pair.only_b_right,
             pair.both_wrong,
-            Cell(difference_text(pair), pair.difference),
+            interval_cell(difference_text(pair), pair.difference),
             Cell(p_text(pair.p_value), pair.p_value),
             Cell(p_text(pair.p_holm), pair.p_holm),
         ]

@@ -14,7 +14,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import base_of, listed, set_names
@@ -28,7 +27,7 @@ from digitcnn.ui.access import Access
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.run_actions import manager
-from digitcnn.ui.tables import DASH, Cell, Value, table, table_view
+from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table, table_view, two_lines
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
 from digitcnn.ui.wording import counted
@@ -191,18 +190,12 @@ def _row(record: RunRecord, results: RunResults, settings: Sequence[str]) -> lis
 
 
 def _accuracy(accuracy: float, n: int) -> Cell:
-    number, interval = accuracy_text(accuracy, n).split(" ", 1)
-    return Cell(_two_lines(number, interval), accuracy)
+    return interval_cell(accuracy_text(accuracy, n), accuracy)
 
 
 def _time(record: RunRecord) -> Cell:
     day, time = record.created[:10], record.created[11:16]
-    return Cell(_two_lines(day, time), f"{day} {time}")
-
-
-def _two_lines(first: str, second: str) -> Markup:
-    """Return a cell of two lines: the table has many columns."""
-    return Markup("{} <br>{}").format(first, second)
+    return two_lines(day, time, f"{day} {time}")
 
 
 def _group_row(

@@ -43,6 +43,19 @@ class Cell:
 
 
 Value = str | int | Cell
+
+
+def two_lines(first: str, second: str, key: float | str) -> Cell:
+    """Return a cell of two lines, for a table of many columns."""
+    return Cell(Markup("{} <br>{}").format(first, second), key)
+
+
+def interval_cell(text: str, key: float) -> Cell:
+    """Return a cell with its interval, ``99.59% (99.44 to 99.70)``, below the number."""
+    number, bracket, interval = text.partition("(")
+    return two_lines(number.rstrip(), bracket + interval, key)
+
+
 DASH = Cell("–", math.nan)
 
 
