@@ -149,7 +149,12 @@ def local(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
-    app = App(tmp_path_factory.mktemp("shared"), data_dir, "--host", "127.0.0.1")
+    """An app for the network, whose only model was never trained."""
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "checkpoints").mkdir()
+    untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
+    save(folder / "checkpoints" / "mine.pt", untrained, Details(digits="synthetic", seed=0))
+    app = App(folder, data_dir, "--host", "0.0.0.0")
     yield app
     app.end()
 
@@ -213,18 +218,11 @@ def test_the_app_serves_on_ipv6(tmp_path: Path, data_dir: Path, host: str) -> No
         app.end()
 
 
-def test_an_app_for_the_network_prints_the_address_to_type_there(
-    tmp_path: Path, data_dir: Path
-) -> None:
-    app = App(tmp_path, data_dir, "--host", "0.0.0.0")
-    port = urllib.parse.urlsplit(app.url).port
-    url = f"http://{lan_host() or '127.0.0.1'}:{port}/"
-    try:
-        assert f"digitcnn is running at {url}\n" in app.output()
-        assert f"Owner link: {url}#owner=" in app.output()
-        assert "localhost" not in app.output()
-    finally:
-        app.end()
+def test_an_app_for_the_network_prints_the_address_to_type_there(shared: App) -> None:
+    url = f"http://{lan_host() or '127.0.0.1'}:{urllib.parse.urlsplit(shared.url).port}/"
+    assert f"digitcnn is running at {url}\n" in shared.output()
+    assert f"Owner link: {url}#owner=" in shared.output()
+    assert "localhost" not in shared.output()
 
 
 @pytest.mark.parametrize(
@@ -246,19 +244,12 @@ def test_a_signal_stops_the_app_within_five_seconds(
     app.end()
 
 
-def test_a_model_that_misreads_sketches_causes_a_warning(tmp_path: Path, data_dir: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()
-    save(tmp_path / "checkpoints" / "mine.pt", untrained, Details(digits="synthetic", seed=0))
-    app = App(tmp_path, data_dir)
-    try:
-        deadline = time.monotonic() + 30
-        while "mine misreads" not in app.output():
-            assert time.monotonic() < deadline, app.output()
-            time.sleep(0.05)
-        assert app.output().count("built-in test sketches") == 1
-    finally:
-        app.end()
+def test_a_model_that_misreads_sketches_causes_a_warning(shared: App) -> None:
+    deadline = time.monotonic() + 30
+    while "mine misreads" not in shared.output():
+        assert time.monotonic() < deadline, shared.output()
+        time.sleep(0.05)
+    assert shared.output().count("built-in test sketches") == 1
 
 
 def test_an_auth_file_makes_visitors_log_in(tmp_path: Path, data_dir: Path) -> None:

@@ -7,12 +7,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from gradio.tunneling import BINARY_FILENAME
+from gradio import networking, tunneling
 from page_over_http import PageOverHttp
-from running_app import App
+from running_app import App, serve
 
 # Takes the place of the tunnel's program: prints a link, and ends a moment later.
 TUNNEL = """#!{python}
@@ -21,6 +22,17 @@ print("login to server success", flush=True)
 print("start proxy success: http://0123456789abcdef.example", flush=True)
 time.sleep(0.2)
 """
+
+
+def serve_with_tunnel(program: str, *arguments: str) -> int:
+    """Serve the app with this tunnel program, in a process that has imported Gradio.
+
+    Gradio reads the variables that name program and server (HF_HOME, GRADIO_SHARE_SERVER_ADDRESS)
+    when it is imported, which takes seconds.
+    """
+    tunneling.BINARY_PATH = program
+    networking.GRADIO_SHARE_SERVER_ADDRESS = "127.0.0.1:9"
+    return serve(*arguments)
 
 
 def invitation(app: App, token: str) -> str:
@@ -44,9 +56,7 @@ def printed(app: App, matches: Callable[[str], bool]) -> str:
 
 
 def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: Path) -> None:
-    # Without a tunnel program that an earlier use has left in the home folder.
-    home = {"HF_HOME": str(tmp_path / "hf")}
-    app = App(tmp_path, data_dir, "--share", environment=home, new_process=True)
+    app = App(tmp_path, data_dir, "--share")
     try:
         line = printed(app, lambda line: line.startswith("Could not create a public link"))
         assert app.url in line
@@ -63,15 +73,11 @@ def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: 
 def test_the_owner_sees_when_the_link_was_created_and_when_it_ends(
     tmp_path: Path, data_dir: Path
 ) -> None:
-    program = tmp_path / "hf" / "gradio" / "frpc" / BINARY_FILENAME
-    program.parent.mkdir(parents=True)
+    program = tmp_path / "tunnel"
     program.write_text(TUNNEL.format(python=sys.executable))
     program.chmod(0o755)
-    environment = {
-        "HF_HOME": str(tmp_path / "hf"),
-        "GRADIO_SHARE_SERVER_ADDRESS": "127.0.0.1:9",
-    }
-    app = App(tmp_path, data_dir, "--share", environment=environment, new_process=True)
+    target = partial(serve_with_tunnel, str(program))
+    app = App(tmp_path, data_dir, "--share", target=target)
     try:
         link = "https://0123456789abcdef.example"
         line = printed(app, lambda line: line.startswith("Public link: "))
