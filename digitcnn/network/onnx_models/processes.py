@@ -28,6 +28,8 @@ from digitcnn.network.reader import InvalidCheckpoint, shown
 T = TypeVar("T")
 
 WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
+# Processes at once.
+MOST_WORKERS = 2
 # As in worker.py, which cannot be imported where memory cannot be limited.
 _MISSING, _UNLIMITED = 4, 3
 _MAX_ANSWER, _MAX_NUMBERS = 100_000, 1_000_000
@@ -210,17 +212,12 @@ def _sentence(error: str, detail: str) -> str:
 class Workers:
     """Runs models in worker processes. Thread-safe. Starts nothing before the first request.
 
-    most: processes at once. The least recently used one ends to make room for another.
+    The least recently used process ends to make room for another.
     command: what to start, to which a socket's number and the limits are added.
     """
 
-    def __init__(
-        self,
-        most: int = 2,
-        limits: Limits | None = None,
-        command: Sequence[str] = WORKER,
-    ) -> None:
-        self._most, self._limits, self._command = most, limits or Limits(), command
+    def __init__(self, limits: Limits | None = None, command: Sequence[str] = WORKER) -> None:
+        self._limits, self._command = limits or Limits(), command
         self._changed = threading.Condition()
         # By the program's number, least recently used first; None while it starts or works.
         self._workers: dict[int, _Worker | None] = {}
@@ -300,7 +297,7 @@ class Workers:
                             return worker
                         worker.end()  # it ended by itself
                         return None
-                elif len(self._workers) < self._most or self._end_idle():
+                elif len(self._workers) < MOST_WORKERS or self._end_idle():
                     self._workers[number] = None
                     return None
                 self._changed.wait()
