@@ -21,11 +21,11 @@ def pad_points(page: Any, stroke: Stroke) -> list[tuple[float, float]]:
 
 
 def draw(page: Any, stroke: Stroke, *, lift: bool = True) -> None:
-    """Draw a stroke, in four steps to each of its points."""
+    """Draw a stroke; the page asks for predictions at each of its points, which take time."""
     first, *others = pad_points(page, stroke)
     page.mouse.move(*first)
     page.mouse.down()
     for point in others:
-        page.mouse.move(*point, steps=4)
+        page.mouse.move(*point)
     if lift:
         page.mouse.up()

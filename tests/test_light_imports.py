@@ -104,6 +104,20 @@ def test_a_file_that_is_not_feedback_is_left_to_the_store(tmp_path: Path) -> Non
     assert count_labelled(tmp_path / "absent") == 0
 
 
+def test_reading_a_checkpoint_and_distorting_images_need_only_pytorch() -> None:
+    program = (
+        "import sys, digitcnn.analysis.robustness\n"
+        "from digitcnn.folders import SHIPPED_FILE\n"
+        "from digitcnn.network.checkpoint import load\n"
+        "load(SHIPPED_FILE)\n"
+        "print({'torchvision', 'onnx', 'onnxruntime'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_the_probe_sees_heavy_imports(tmp_path: Path, data_dir: Path) -> None:
     add = ["data", "add", str(data_dir / "small"), "--name", "mine", "--data-dir", str(tmp_path)]
     (line,) = heavy_imports(add)

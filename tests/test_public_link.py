@@ -84,6 +84,8 @@ def on_disk(*folders: Path) -> dict[str, tuple[int, int]]:
 def run_events(visitor: PageOverHttp, *, owners_only: bool = False) -> dict[str, str]:
     """Run every event of the page, hidden ones too; return the responses by name."""
     responses = {}
+    # The sets that are chosen without it have 8,000 images.
+    visitor.values[visitor.ids["evaluate-digits"]] = ["small"]
     for event in visitor.events():
         if owners_only and not visitor.is_for_owners(event):
             continue

@@ -154,14 +154,14 @@ def soak(app: App, warm: int, visits: int, most_memory: int) -> None:
 
 
 def test_visits_leave_neither_memory_nor_disk_behind(app: App) -> None:
-    soak(app, warm=8, visits=6, most_memory=MOST_MEMORY)
+    soak(app, warm=5, visits=4, most_memory=MOST_MEMORY)
 
 
 def test_visitors_at_once_do_not_each_cost_the_memory_of_a_page(app: App) -> None:
     visit(app)
     before = resident(app)
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: visit(app), range(12)))
+        list(pool.map(lambda _: visit(app), range(6)))
     # Where each answering thread has a heap of its own it is 130 to 160 MB, else 50.
     deadline = time.monotonic() + 60  # what a visit needed is given back a moment later
     while (grown := resident(app) - before) >= 4 * MOST_MEMORY and time.monotonic() < deadline:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from sklearn.calibration import calibration_curve
 from torch.nn import functional
 
 from digitcnn.analysis.calibration import (
@@ -58,6 +57,8 @@ def test_the_same_images_always_give_the_same_temperature() -> None:
 
 
 def test_the_reliability_table_agrees_with_scikit_learn() -> None:
+    from sklearn.calibration import calibration_curve
+
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(10, (4000,), generator=generator)
     logits = torch.randn(4000, 10, generator=generator)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics as reference
 from torch import Tensor
 
 from digitcnn.analysis.metrics import (
@@ -21,6 +21,14 @@ from digitcnn.analysis.metrics import (
 )
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import percent
+
+
+@pytest.fixture
+def reference() -> ModuleType:
+    """Scikit-learn's metrics, imported here: every worker imports every test file."""
+    from sklearn import metrics
+
+    return metrics
 
 
 def predictions(logits: Tensor, labels: Tensor) -> Predictions:
@@ -39,7 +47,9 @@ def answered() -> Predictions:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.3])
-def test_every_number_agrees_with_scikit_learn(answered: Predictions, temperature: float) -> None:
+def test_every_number_agrees_with_scikit_learn(
+    answered: Predictions, temperature: float, reference: ModuleType
+) -> None:
     result = evaluate(answered, temperature)
     labels = answered.labels.numpy()
     probabilities = torch.softmax(answered.logits.double() / temperature, 1).numpy()
@@ -105,7 +115,7 @@ def test_calibration_error_agrees_with_a_plain_loop(answered: Predictions) -> No
     assert evaluate(answered).ece == pytest.approx(total, abs=1e-9)
 
 
-def test_macro_f1_is_over_the_digits_that_occur() -> None:
+def test_macro_f1_is_over_the_digits_that_occur(reference: ModuleType) -> None:
     # Two zeros and a one, the one read as a 9: scikit-learn counts the 9 as well unless told.
     labels = torch.tensor([0, 0, 1], dtype=torch.uint8)
     answers = torch.tensor([0, 0, 9])
@@ -138,7 +148,9 @@ def test_temperature_changes_confidence_but_no_prediction(answered: Predictions)
     assert cold.nll != hot.nll
 
 
-def test_accuracy_is_a_fraction_and_undefined_without_images(answered: Predictions) -> None:
+def test_accuracy_is_a_fraction_and_undefined_without_images(
+    answered: Predictions, reference: ModuleType
+) -> None:
     expected = reference.accuracy_score(answered.labels, answered.logits.argmax(1))
     assert accuracy(answered.logits, answered.labels) == pytest.approx(expected)
     assert math.isnan(accuracy(torch.zeros(0, 10), torch.zeros(0, dtype=torch.uint8)))

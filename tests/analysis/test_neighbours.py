@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from digitcnn.analysis.neighbours import label_suspects, near_duplicates, nearest
 from digitcnn.analysis.predictions import Predictions
@@ -19,6 +18,8 @@ def random_images(count: int, seed: int) -> torch.Tensor:
 
 
 def test_neighbours_are_scikit_learns_across_all_blocks() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
     # More than one block of queries and of references.
     generator = torch.Generator().manual_seed(0)
     queries = torch.rand(620, 6, generator=generator)

@@ -10,8 +10,6 @@ import pytest
 import torch
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from digitcnn.analysis.significance import detectable_difference, holm, mcnemar
 
@@ -20,6 +18,8 @@ from digitcnn.analysis.significance import detectable_difference, holm, mcnemar
     ("a", "b"), [(0, 1), (1, 1), (0, 6), (3, 14), (16, 10), (60, 105), (400, 401), (4_000, 4_321)]
 )
 def test_mcnemar_agrees_with_scipy_and_statsmodels(a: int, b: int) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+
     assert mcnemar(a, b) == pytest.approx(binomtest(a, a + b).pvalue, rel=1e-9)
     expected = statsmodels_mcnemar([[50, a], [b, 7]], exact=True).pvalue
     assert mcnemar(a, b) == pytest.approx(expected, rel=1e-9)
@@ -42,6 +42,8 @@ def little_garbage() -> Iterator[None]:
 
 @pytest.mark.usefixtures("little_garbage")
 def test_holm_agrees_with_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
     generator = torch.Generator().manual_seed(3)
     for count in range(1, 29):
         values = torch.rand(count, generator=generator).pow(4).double().tolist()

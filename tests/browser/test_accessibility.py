@@ -15,7 +15,8 @@ from digitcnn.web.terms import TERMS
 
 pytestmark = pytest.mark.browser
 
-TABS = ("Sketchpad", "Train", "Evaluate", "Compare", "Stability")
+# Evaluate, whose results have the most elements, is the last: axe looks at hidden ones as well.
+TABS = ("Sketchpad", "Train", "Compare", "Stability", "Evaluate")
 # Elements without a problem are not listed: that takes time.
 VIOLATIONS = {"resultTypes": ["violations"]}
 # The themes differ in their colours alone.
@@ -27,6 +28,9 @@ OPTIONS = {
 
 def press(page: Any, tab: str) -> None:
     """Its button, so that there is a result to look at; then it can be pressed again."""
+    if tab == "Evaluate":
+        for box in page.locator("#evaluate-digits label").all():
+            box.locator("input").set_checked(box.inner_text().startswith("small "))
     page.locator(f"#{tab.lower()}-run").click()
     page.locator(f"#{tab.lower()}-table table").wait_for()
     expect(page.locator(f"#{tab.lower()}-run")).to_be_enabled()

@@ -32,8 +32,9 @@ FAILURES: dict[str, dict[str, Any]] = {
     },
     "401": {"status": 401, "json": {"detail": {"error": "Not authenticated"}}},
 }
-# The page handles these as it does the others; the long tests try them.
-ALIKE = ("429", "502", "503")
+# The page handles these as it does the others, and without a network as when the app has ended; the
+# long tests try them.
+ALIKE = ("no network", "429", "502", "503")
 
 SET_HIDDEN = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });

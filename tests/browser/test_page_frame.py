@@ -56,9 +56,11 @@ def page(browser: Any, shared: App) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def owner(browser: Any, shared: App) -> Iterator[Any]:
-    """The owner's page, opened by the owner link."""
+    """The owner's page, opened by an owner link with settings."""
     page = browser.new_page()
-    page.goto(owner_link(shared))
+    token = owner_link(shared).partition("#")[2]
+    page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#{token}")
+    expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Train")
     yield page
     page.close()
 
@@ -83,6 +85,12 @@ def test_at_double_zoom_the_pad_fits_into_the_window(page: Any) -> None:
     assert page.locator("#pad").bounding_box()["height"] < 384
 
 
+def test_a_link_opens_a_tab_with_its_settings(owner: Any) -> None:
+    expect(owner.locator("#train-epochs input[type=number]").first).to_have_value("8")
+    expect(owner.locator("#train-network input")).to_have_value("mlp: one hidden layer")
+    expect(owner.locator("#train-status")).to_contain_text("idle")
+
+
 def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
     expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
@@ -99,17 +107,6 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any)
     owner.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(owner.get_by_role("button", name="Invite")).to_be_focused()
-
-
-def test_a_link_opens_a_tab_with_its_settings(browser: Any, shared: App) -> None:
-    page = browser.new_page()
-    token = owner_link(shared).partition("#")[2]
-    page.goto(f"{shared.url}/?tab=train&epochs=8&network=mlp&seed=nonsense#{token}")
-    expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Train")
-    expect(page.locator("#train-epochs input[type=number]").first).to_have_value("8")
-    expect(page.locator("#train-network input")).to_have_value("mlp: one hidden layer")
-    expect(page.locator("#train-status")).to_contain_text("idle")
-    page.close()
 
 
 def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App) -> None:
@@ -221,12 +218,11 @@ def outer_site() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-@pytest.mark.parametrize("query", ["?embed=1", ""])
 def test_inside_another_sites_page_nobody_is_the_owner(
-    browser: Any, app: App, outer_site: tuple[str, list[str]], query: str
+    browser: Any, app: App, outer_site: tuple[str, list[str]]
 ) -> None:
     outer, frames = outer_site
-    frames.append(f"{app.url}/{query}")  # on this machine, where no token is needed otherwise
+    frames.append(f"{app.url}/")  # on this machine, where no token is needed otherwise
     page = browser.new_page()
     page.goto(outer)
     inner = page.frame_locator("iframe")

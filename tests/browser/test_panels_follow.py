@@ -51,10 +51,8 @@ def panel_app(
 class Panels:
     """What a person does on the Sketchpad with its panels."""
 
-    def __init__(self, browser: Any, app: App, **options: Any) -> None:
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 1000}, **options}
-        )
+    def __init__(self, browser: Any, app: App) -> None:
+        self.context = browser.new_context(viewport={"width": 1280, "height": 1000})
         self.page = self.context.new_page()
         self.problems: list[str] = []
         self.asked: list[str] = []
@@ -107,14 +105,6 @@ class Panels:
         assert self.problems == []
 
 
-@pytest.fixture
-def panels(browser: Any, panel_app: App) -> Iterator[Panels]:
-    """A page of the test's own, never drawn on."""
-    opened = Panels(browser, panel_app)
-    yield opened
-    opened.close()
-
-
 @pytest.fixture(scope="module")
 def long_open(browser: Any, panel_app: App) -> Iterator[Panels]:
     opened = Panels(browser, panel_app)
@@ -128,6 +118,22 @@ def used(long_open: Panels) -> Iterator[Panels]:
     long_open.begin_again()
     yield long_open
     assert long_open.problems == []
+
+
+def test_nothing_on_the_page_moves_when_panels_are_filled(used: Panels) -> None:
+    places = """() => [...document.querySelectorAll(".panel, .panel .content > *, #pad")].map(
+        part => { const box = part.getBoundingClientRect();
+            return [box.left, box.top, box.height].map(Math.round); })"""
+    before = used.page.evaluate(places)
+    used.draw()
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
+    assert used.page.evaluate(places) == before
+    used.show("nearest")
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    before = used.page.evaluate(places)
+    used.choose("absent")
+    expect(used.nearest.locator(".said")).to_contain_text("data download mnist")
+    assert used.page.evaluate(places) == before
 
 
 def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
@@ -223,32 +229,17 @@ def test_panels_rest_while_another_tab_is_shown(used: Panels) -> None:
     assert used.asked.count("nearest") - before <= 2
 
 
-def test_nothing_on_the_page_moves_when_panels_are_filled(panels: Panels) -> None:
-    places = """() => [...document.querySelectorAll(".panel, .panel .content > *, #pad")].map(
-        part => { const box = part.getBoundingClientRect();
-            return [box.left, box.top, box.height].map(Math.round); })"""
-    before = panels.page.evaluate(places)
-    panels.draw()
-    expect(panels.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
-    assert panels.page.evaluate(places) == before
-    panels.show("nearest")
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    before = panels.page.evaluate(places)
-    panels.choose("absent")
-    expect(panels.nearest.locator(".said")).to_contain_text("data download mnist")
-    assert panels.page.evaluate(places) == before
-
-
-def test_on_a_phone_the_pad_comes_first(browser: Any, panel_app: App) -> None:
-    panels = Panels(browser, panel_app, viewport={"width": 360, "height": 740})
-    panels.draw()
-    panels.page.locator('#pad-answer[data-digit="4"]').wait_for()
-    below = panels.why.bounding_box()["y"] - panels.canvas.bounding_box()["y"]
+def test_on_a_phone_the_pad_comes_first(used: Panels) -> None:
+    wide = used.page.viewport_size
+    used.page.set_viewport_size({"width": 360, "height": 740})
+    used.draw()
+    used.page.locator('#pad-answer[data-digit="4"]').wait_for()
+    below = used.why.bounding_box()["y"] - used.canvas.bounding_box()["y"]
     assert below > 300
-    panels.show("nearest")
-    expect(panels.labels().first).to_have_text(re.compile(r"^\d$"))
-    assert panels.page.evaluate("document.documentElement.scrollWidth") == 360
-    panels.close()
+    used.show("nearest")
+    expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    assert used.page.evaluate("document.documentElement.scrollWidth") == 360
+    used.page.set_viewport_size(wide)
 
 
 def test_anything_may_be_posted_to_a_panel(used: Panels, panel_app: App) -> None:

@@ -168,9 +168,9 @@ class Sketchpad:
         self.check()
 
 
-@pytest.fixture
-def sketchpad(browser: Any, pad_app: App) -> Iterator[Sketchpad]:
-    """A page of the test's own: with a new visitor, and never drawn on."""
+@pytest.fixture(scope="module")
+def newcomer(browser: Any, pad_app: App) -> Iterator[Sketchpad]:
+    """A second visitor's page, for two tests, the first of which finds it never drawn on."""
     opened = Sketchpad(browser, pad_app)
     yield opened
     opened.close()
@@ -277,7 +277,7 @@ AS_WHILE_A_TRAINING_RUNS = """() => {
 
 def test_the_pad_calls_less_often_while_training_occupies_the_processor(pad: Sketchpad) -> None:
     pad.page.evaluate(AS_WHILE_A_TRAINING_RUNS)
-    pad.draw([(x / 40, 0.3 + x % 2 / 40) for x in range(4, 36)])
+    pad.draw([(x / 160, 0.3 + x % 8 / 320) for x in range(16, 144)])
     pad.answers("2")
     pad.page.wait_for_function("askedAt.length > 3 && saidBusy.length > 3")
     pad.page.evaluate("() => { window.fetch = plainFetch; }")
@@ -285,21 +285,6 @@ def test_the_pad_calls_less_often_while_training_occupies_the_processor(pad: Ske
     # 90 ms, but for what the page does between asking and sending; otherwise 15.
     assert min(after - before for before, after in itertools.pairwise(asked)) > 60
     assert set(pad.page.evaluate("saidBusy")) == {False}  # nothing runs here
-
-
-def test_nothing_on_the_page_moves_when_the_prediction_comes(sketchpad: Sketchpad) -> None:
-    places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
-        "#learn-status"].map(part => {
-            const box = document.querySelector(part).getBoundingClientRect();
-            return [box.left + scrollX, box.top + scrollY].map(Math.round);
-        })"""
-    expect(sketchpad.page.locator("#feedback-table")).to_contain_text("No feedback yet")
-    before = sketchpad.page.evaluate(places)
-    sketchpad.drawn()
-    assert sketchpad.page.evaluate(places) == before
-    sketchpad.page.locator("#feedback-right").click()
-    sketchpad.says(".recorded", "Saved")
-    assert sketchpad.page.evaluate(places) == before
 
 
 def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App) -> None:
@@ -383,11 +368,23 @@ def test_a_file_that_is_not_an_image_is_refused_in_a_sentence(pad: Sketchpad) ->
     pad.says(".message", "The dropped file is not an image")
 
 
-def test_feedback_counts_once_and_the_second_corrects_the_first(sketchpad: Sketchpad) -> None:
+def test_feedback_moves_nothing_counts_once_and_the_second_corrects_the_first(
+    newcomer: Sketchpad,
+) -> None:
+    places = """() => ["#pad", "#pad-answer", "#pad-seen", ".bars", "#feedback-right",
+        "#learn-status"].map(part => {
+            const box = document.querySelector(part).getBoundingClientRect();
+            return [box.left + scrollX, box.top + scrollY].map(Math.round);
+        })"""
+    sketchpad = newcomer
     sketchpad.says("#feedback-score", "no feedback yet")
+    expect(sketchpad.page.locator("#feedback-table")).to_contain_text("No feedback yet")
+    before = sketchpad.page.evaluate(places)
     sketchpad.drawn()
+    assert sketchpad.page.evaluate(places) == before
     sketchpad.page.locator("#feedback-right").click()
     sketchpad.says(".recorded", "Saved: 2. The prediction 2 was right.")
+    assert sketchpad.page.evaluate(places) == before
     assert "100.0%" in sketchpad.score()
     assert "1 of 1 right, 95% interval 20.7 to 100.0%" in sketchpad.score()
     sketchpad.page.locator("#feedback-right").click()
@@ -462,17 +459,18 @@ def test_the_sketch_survives_a_visit_to_another_tab(pad: Sketchpad) -> None:
     pad.answers("2")
 
 
-def test_two_visitors_count_apart_and_together(pad: Sketchpad, sketchpad: Sketchpad) -> None:
-    before = pad.counts()
-    for one in (pad, sketchpad):
+def test_two_visitors_count_apart_and_together(pad: Sketchpad, newcomer: Sketchpad) -> None:
+    newcomer.begin_again()
+    people = pad, newcomer
+    before = [one.counts() for one in people]
+    for one in people:
         one.drawn()
         one.page.keyboard.press("2")
         one.says(".recorded", "Saved")
-    assert pad.counts() == (before[0] + 1, before[1] + 1)
-    assert sketchpad.counts() == (1, 1)
-    right, total = sketchpad.counts(whose=1)
-    assert right >= before[0] + 2
-    assert total >= before[1] + 2
+    assert [one.counts() for one in people] == [(right + 1, total + 1) for right, total in before]
+    right, total = newcomer.counts(whose=1)
+    assert right >= sum(right for right, _ in before) + 2
+    assert total >= sum(total for _, total in before) + 2
 
 
 POSTED: list[tuple[str, Any]] = [

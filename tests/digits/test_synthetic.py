@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.interpolate import CubicHermiteSpline
-from sklearn.neighbors import KNeighborsClassifier
 
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_forms import FORMS
@@ -299,6 +298,8 @@ def test_invalid_requests_give_one_sentence(
 
 
 def test_a_classical_reader_of_mnist_reads_most_of_it(real_data: Path) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
     images, labels = (
         read_idx(real_data / "mnist" / name)[:3000].numpy()
         for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
