@@ -7,6 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from digitcnn.digits.coarse import without_stairs
 from digitcnn.digits.framing import MNIST_SPAN, Floats, frame_ink
 from digitcnn.digits.ink import SMALL_SIDE
 
@@ -19,7 +20,9 @@ def framed(shares: Floats) -> Tensor:
 
     shares: [H, W], 0 to 1, not blank. The pen of small images stays as it is, as in digit sets.
     """
-    if max(shares.shape) <= SMALL_SIDE:
+    small = max(shares.shape) <= SMALL_SIDE
+    shares = without_stairs(shares)
+    if small:
         return frame_ink(shares[None])[0]
     rows, columns = (np.flatnonzero(shares.any(axis=axis)) for axis in (1, 0))
     box = shares[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

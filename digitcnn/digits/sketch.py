@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from digitcnn.digits.coarse import black_and_white, without_stairs
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.framing import (
     CHUNK,
@@ -76,6 +77,8 @@ def from_images(images: Tensor) -> Tensor:
     for part in np.array_split(inked, len(inked) // CHUNK + 1):
         clear = np.clip((ink[part] / peak[part] - LEAST_INK) / (1 - LEAST_INK), 0, 1)
         sketches[part] = frame_ink(clear)
+        for index in np.flatnonzero(black_and_white(clear)):
+            sketches[part[index]] = frame_ink(without_stairs(clear[index])[None])[0]
     return sketches
 
 

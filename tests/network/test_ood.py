@@ -116,6 +116,12 @@ def test_framing_one_by_one_agrees_with_framing_a_batch(
         assert (framed.int() - expected.int()).abs().max() <= 1
 
 
+def test_coarse_digits_in_black_and_white_are_accepted(drawn: DigitSet) -> None:
+    small = functional.interpolate(drawn.images[:, None].float(), (20, 20), mode="area")
+    stairs = functional.pad((small[:, 0] > 80) * 255, (4, 4, 4, 4)).byte()
+    assert float(shipped_detector().passes(from_images(stairs)).float().mean()) > 0.85
+
+
 # Files
 
 
