@@ -40,7 +40,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     [
         ("evaluate", "--digits", "small"),
         ("stability", "--digits", "small", "--passes", "3"),
-        ("stability", "--digits", "small", "--passes", "3", "--masks", "shared"),
         ("predict", "IMAGE"),
     ],
     ids=lambda arguments: " ".join(arguments),
