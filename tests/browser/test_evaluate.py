@@ -293,6 +293,8 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     expect(captions.last).to_contain_text("under attack on 100 images of the small test set")
     page.locator("#evaluate-robustness figure button").click()
     expect(page.locator("#evaluate-robustness dialog")).to_be_visible()
+    scrolled = "box => [box.scrollLeft, box.scrollTop, box.scrollWidth - box.clientWidth]"
+    assert page.locator("#evaluate-robustness dialog").evaluate(scrolled) == [0, 0, 0]
     save = page.locator("#evaluate-robustness dialog").get_by_role("link", name="Download")
     assert (save.get_attribute("href") or "").startswith("data:image/png")
     page.locator("#evaluate-robustness dialog").get_by_role("button", name="Close").click()

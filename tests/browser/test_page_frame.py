@@ -121,6 +121,7 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
     page.get_by_role("option", name=re.compile("^another")).click()
     expect(warning).to_contain_text("another misreads")
     assert page.locator(".lab-tabs").evaluate(top) == tabs_at, "the tabs moved"
+    assert warning.evaluate(top) < tabs_at, "it does not stand above the tabs"
     page.reload()
     expect(name).to_have_value(re.compile("^another"))
     expect(warning).to_contain_text("another misreads")
