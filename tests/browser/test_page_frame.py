@@ -117,6 +117,7 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
     name, warning = page.locator("#model-select input"), page.locator("#model-check")
     top = "element => element.getBoundingClientRect().top"
     tabs_at = page.locator(".lab-tabs").evaluate(top)
+    assert name.evaluate("input => input.clientWidth") > 250, "the accuracy is cut"
     name.click()
     page.get_by_role("option", name=re.compile("^another")).click()
     expect(warning).to_contain_text("another misreads")
