@@ -10,7 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.settings_text import setting_name, setting_text
-from digitcnn.digits.names import listed, set_title
+from digitcnn.digits.names import listed, set_title, written
 from digitcnn.errors import CheckpointError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
@@ -38,11 +38,10 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     if details.digits:
         facts.append(("Trained on", listed(details.digits)))
     for digits, metrics in details.metrics.items():
-        title = (
-            "Held-out accuracy"
-            if digits == "held_out"
-            else f"Accuracy on {set_title(digits, 'test')} images"
-        )
+        title = f"Accuracy on {set_title(digits, 'test')} images"
+        if digits.startswith("held_out"):  # of all sets together, or of one of them
+            held_out = written(digits.removeprefix("held_out").strip())
+            title = "Held-out accuracy" + f" on {held_out}" * bool(held_out)
         accuracy = accuracy_text(metrics["accuracy"], metrics["n"])
         facts.append((title, f"{accuracy}, n = {metrics['n']:,}{claimed}"))
     if details.epochs is not None:

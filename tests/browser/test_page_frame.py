@@ -150,6 +150,7 @@ def test_the_details_give_the_focus_back_to_the_menu_on_a_phone(page: Any) -> No
     page.locator("#model-menu-button").click()
     page.get_by_role("button", name="Details", exact=True).click()
     expect(page.locator("#model-details")).to_contain_text("Digest")
+    assert page.locator("#model-details dd").first.bounding_box()["width"] > 100
     page.keyboard.press("Escape")
     expect(page.locator("#model-details")).to_be_hidden()
     expect(page.locator("#model-menu-button")).to_be_focused()
