@@ -207,7 +207,7 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
     """Draw held-out accuracy over the epochs, a line per model, as the files claim it."""
     series = [
         Series(
-            name=name[:24],
+            name=name if len(name) <= 24 else f"{name[:23]}…",
             points=[
                 (float(row["epoch"]), 100 * float(row["accuracy"]))
                 for row in checkpoint.details.history
@@ -221,7 +221,7 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
     ]
     points = [point for one in series for point in one.points]
     return chart(
-        "Held-out accuracy per epoch (%), as recorded in the files",
+        "Held-out accuracy per epoch (%), as recorded",
         count_axis("Epoch", int(max((epoch for epoch, _ in points), default=1.0))),
         linear_axis("%", [accuracy for _, accuracy in points] or [90.0, 100.0], bounds=(0, 100)),
         series,
