@@ -12,7 +12,7 @@ from digitcnn.services.comparison import compare_models
 from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.models import Models
-from digitcnn.ui.results import Subject
+from digitcnn.ui.subject import Subject
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace

@@ -15,6 +15,7 @@ from digitcnn.ui.dropped import PREFIX, DroppedFile, keep
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.subject import names_in
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -36,12 +37,6 @@ def suggested(
     first = [name for name in names if name == selected]
     others = [name for name in names if name != selected and name not in copies]
     return [*first, *others][:2]
-
-
-def names_in(chosen: Any) -> list[str]:
-    """Return the names in a page's unchecked input, each once."""
-    names = chosen if isinstance(chosen, list) else []
-    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 class ModelChoice:

@@ -13,10 +13,10 @@ from digitcnn.errors import SketchError
 from digitcnn.intervals import confidence_text
 from digitcnn.services.comparison import names_of
 from digitcnn.services.prediction import AnyReading, Reading, digits_of, read_pieces
-from digitcnn.ui.compare_models import names_in
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload, pieces_of, replying
+from digitcnn.ui.subject import names_in
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 

@@ -18,11 +18,10 @@ from digitcnn.services.comparison import compare_models
 from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.background import status_update, updates_of
-from digitcnn.ui.compare_models import names_in
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
-from digitcnn.ui.results import Subject
 from digitcnn.ui.set_chooser import MOST_SETS
+from digitcnn.ui.subject import Subject, names_in
 from digitcnn.workspace import Workspace
 
 ROBUSTNESS = ("robustness_status", "robustness", "robustness_table")

@@ -14,10 +14,11 @@ from digitcnn.ui.compare_sketch import build_sketch_section
 from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
-from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import build_sets
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle

@@ -19,7 +19,8 @@ from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, html_view, status_line
-from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.results import Results
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import counted
 from digitcnn.workspace import Workspace

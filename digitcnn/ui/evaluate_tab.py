@@ -22,10 +22,11 @@ from digitcnn.ui.figure_view import gallery_images
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
-from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import build_set_chooser
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import table_view
 from digitcnn.web.bundle import style
 from digitcnn.workspace import Workspace

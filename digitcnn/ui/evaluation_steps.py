@@ -27,8 +27,8 @@ from digitcnn.ui.error_browser import ANY, DIGITS, error_tiles
 from digitcnn.ui.figure_view import figures_note
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
-from digitcnn.ui.results import Subject
 from digitcnn.ui.set_chooser import MOST_SETS
+from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
 # Names of the components that are emptied when an evaluation starts, besides the figures.

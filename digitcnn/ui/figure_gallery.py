@@ -15,7 +15,8 @@ from digitcnn.ui.evaluation_steps import EvaluationRequest
 from digitcnn.ui.figure_view import caption, gallery_images, zip_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.results import Results
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace

@@ -17,8 +17,9 @@ from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
-from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.results import Results
 from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.subject import Subject
 from digitcnn.web.terms import explain
 from digitcnn.workspace import Workspace
 

@@ -8,105 +8,26 @@ at once.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import gradio as gr
 from cachetools import LRUCache
 from markupsafe import Markup
 
-from digitcnn.digits.digit_set import DigitSet
-from digitcnn.digits.names import joined, written
-from digitcnn.errors import CheckpointError, DigitCNNError, DigitSetError
-from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.comparison import names_of
+from digitcnn.digits.names import joined
+from digitcnn.errors import DigitCNNError
 from digitcnn.ui.access import WITH_TOKEN_JS
-from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, html_view, outputs, status_line
 from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
 
 # Results of a tab in memory; with nine figures each takes about 2 MB.
 MOST_CACHED = 12
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The models and test sets of some results; empty before the first ones.
-
-    keys: of the models, for ``Models.get``. names: for people. digests: identify their
-    predictions in caches.
-    sets, counts: names of the test sets, the reference first, and how many images each has.
-    """
-
-    keys: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    digests: tuple[str, ...] = ()
-    sets: tuple[str, ...] = ()
-    counts: tuple[int | None, ...] = ()
-
-    @classmethod
-    def of(
-        cls, workspace: Workspace, models: Models, keys: Sequence[Any], sets: Sequence[str]
-    ) -> Subject:
-        """Describe an unchecked choice of models and test sets.
-
-        Raises DigitCNNError for a missing model or set.
-        """
-        checkpoints = [models.get(key) for key in keys]
-        return cls(
-            tuple(keys),
-            tuple(names_of(checkpoints)),
-            tuple(checkpoint.key for checkpoint in checkpoints),
-            tuple(sets),
-            tuple(workspace.catalog.entry(name, "test").n for name in sets),
-        )
-
-    @property
-    def stamp(self) -> str:
-        """Return a digest of the models and sets, whatever their order."""
-        parts = (
-            sorted(zip(self.keys, self.digests, strict=True)),
-            sorted(zip(self.sets, map(str, self.counts), strict=True)),
-        )
-        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-
-    @property
-    def titles(self) -> list[str]:
-        """Return the sets' names as people write them."""
-        return [written(name) for name in self.sets]
-
-    @property
-    def set_choices(self) -> list[tuple[str, str]]:
-        """Return the sets as the choices of a list."""
-        return list(zip(self.titles, self.sets, strict=True))
-
-    @property
-    def text(self) -> str:
-        """Return the models and sets as text for people."""
-        return f"{joined(self.names)} on {joined(self.titles)}" if self.names else ""
-
-    def open(
-        self, workspace: Workspace, models: Models, name: Any
-    ) -> tuple[list[Checkpoint], DigitSet]:
-        """Return the models and the set called ``name``. Raises DigitCNNError if one is missing."""
-        if name not in self.sets:
-            raise DigitSetError("There are no results for this set on this page; compute them.")
-        return self.checkpoints(models), workspace.catalog.open(name, "test")
-
-    def checkpoints(self, models: Models) -> list[Checkpoint]:
-        """Return the models. Raises CheckpointError if one is missing or has been replaced."""
-        checkpoints = [models.get(key) for key in self.keys]
-        for name, digest, checkpoint in zip(self.names, self.digests, checkpoints, strict=True):
-            if checkpoint.key != digest:
-                raise CheckpointError(f"{name} has changed; compute its results again.")
-        return checkpoints
 
 
 # A handler: called with the request, the subject and the values of further inputs.

@@ -17,7 +17,7 @@ from digitcnn.services.stability import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
-from digitcnn.ui.results import Results, Subject, results_view
+from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
@@ -30,6 +30,7 @@ from digitcnn.ui.stability_view import (
     summary_table,
     words,
 )
+from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.workspace import Workspace

@@ -27,8 +27,8 @@ from digitcnn.ui.compare_models import ModelChoice, suggested
 from digitcnn.ui.compare_sketch import sketch_predictions
 from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.results import Subject
 from digitcnn.ui.sketchpad_tab import seen_of
+from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
 

@@ -47,8 +47,8 @@ from digitcnn.ui.evaluation_steps import (
 from digitcnn.ui.evaluation_view import gap_sentence
 from digitcnn.ui.gap_section import gap_steps
 from digitcnn.ui.models import Models
-from digitcnn.ui.results import Subject
 from digitcnn.ui.set_chooser import OWN, WRITTEN_BY, explained, fetching
+from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
 # The figures that all tests of this file share.

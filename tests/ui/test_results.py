@@ -12,8 +12,9 @@ import pytest
 from coroutines import run_async
 
 from digitcnn.errors import DigitSetError
-from digitcnn.ui.results import Results, Subject
+from digitcnn.ui.results import Results
 from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.subject import Subject
 
 REQUEST: Any = type("Request", (), {"session_hash": "this page"})()
 MODELS = {"a": "1" * 64, "b": "2" * 64}

@@ -31,8 +31,8 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
-from digitcnn.ui.results import Subject
 from digitcnn.ui.robustness_section import attack_table, robustness_steps, robustness_table
+from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
 # Images in the set called ``small``: each is distorted and attacked 200 times.
