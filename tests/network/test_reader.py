@@ -590,6 +590,10 @@ def array(shape: Any, numbers: Any) -> Any:
     return Built(1, shape, np.dtype("float32"), False, numbers)
 
 
+def of_array(shape: Any, numbers: Any) -> bytes:
+    return pickled({"fc.weight": array(shape, numbers)}, 2 if isinstance(numbers, Call) else 4)
+
+
 def many_of_one_text() -> Any:
     encoded = Call(codecs.encode, "\x00" * 20_000_000, "latin1")
     return {f"l{n}.weight": array((10, 784), encoded) for n in range(500)}
@@ -660,20 +664,16 @@ OTHER: dict[str, Callable[[], bytes]] = {
     "npz: runs code": lambda: npz({"w": np.array([Call(os.mkdir, MARKER)], dtype=object)}),
     "npz: whole numbers": lambda: npz({"fc.weight": np.zeros((10, 784), np.int8)}),
     "npz: an array in chunks of text": lambda: npz({"fc.weight": np.array(["x" * 100] * 10)}),
-    "arrays: fewer bytes than numbers": lambda: pickled(array((10, 784), bytes(4)), 4),
-    "arrays: a shape beyond counting": lambda: pickled(array((2**62,) * 8, b""), 4),
-    "arrays: a negative side": lambda: pickled(array((-1, -4), bytes(16)), 4),
-    "arrays: a shape that contains itself": lambda: pickled(array([MANY], bytes(4)), 4),
+    "arrays: a shape beyond counting": lambda: of_array((2**62,) * 8, b""),
+    "arrays: a negative side": lambda: of_array((-1, -4), bytes(16)),
+    "arrays: a shape that contains itself": lambda: of_array([MANY], bytes(4)),
     "arrays: of objects that run code": lambda: pickle.dumps(
         np.array([Call(os.mkdir, MARKER)], dtype=object)
     ),
-    "arrays: text that is no bytes": lambda: pickled(
-        array((10_000,), Call(codecs.encode, "\u20ac" * 10_000, "latin1"))
-    ),
     "arrays: one long text as many arrays": lambda: pickled(many_of_one_text()),
-    "arrays: a thousand arrays in each of many lists": lambda: (
+    "arrays: hundreds of arrays in each of many lists": lambda: (
         b"\x80\x02](" + pickled(array((2, 2), 4 * FLOAT), 4)[2:-1] + b"q\x00"
-        + b"h\x00" * 1000 + b"eq\x010](" + b"}K\x00h\x01s" * 40_000 + b"e."
+        + b"h\x00" * 900 + b"eq\x010](" + b"}K\x00h\x01s" * 40_000 + b"e."
     ),
     "arrays: cyclic": lambda: b"\x80\x04]\x94(h\x00cnumpy.core.multiarray\n_reconstruct\n)R"
     b"\x94(h\x00h\x00h\x00h\x00h\x00tbh\x01e.",
@@ -1076,6 +1076,19 @@ def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
     read = read_tensors(file, found.tensors).values()
     for tensor, weight in zip(read, weights.values(), strict=True):
         assert torch.equal(tensor.squeeze(), weight)
+
+
+DAMAGED: dict[str, Any] = {
+    "fewer bytes": bytes(4),
+    "text of more bytes": Call(codecs.encode, "x" * 45_000, "latin1"),
+    "text that is not of bytes": Call(codecs.encode, "\u20ac" * 15_000, "latin1"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_an_array_with_other_bytes_than_its_shape_needs_is_damaged(kind: str) -> None:
+    with pytest.raises(CheckpointError, match="is damaged in the numbers"):
+        checkpoint.load(of_array((10, 784), DAMAGED[kind]), "x.pkl")
 
 
 def test_big_endian_arrays_are_read_from_npz_and_refused_in_pickles() -> None:

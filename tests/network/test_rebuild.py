@@ -45,6 +45,7 @@ from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
+from digitcnn.network.rebuild.search import neighbours
 from digitcnn.network.rebuild.statistics import Decoder
 from digitcnn.network.rebuild.upright import upright
 
@@ -199,6 +200,18 @@ def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:
         expected = network(scaled(images, scaling))
     found = [RebuiltNetwork(guess.recipe(stack), tensors).logits(images) for guess in guesses]
     assert any(torch.allclose(logits, expected, atol=1e-4, rtol=1e-4) for logits in found)
+
+
+def test_a_wrong_scaling_and_a_wrong_geometry_are_changed_together() -> None:
+    network, digits = trained_lenet(), training_digits()
+    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    stack = stack_of(state)
+    choices = Choices(stack, Facts(), geometries(stack, state, 10))
+    scorer = Scorer(stack, dict(named(network)), digits.images, digits.labels.long())
+    right = choices.start(choices.geometries[0])
+    wrong = dataclasses.replace(right, input=dataclasses.replace(right.input, mean=0.0, std=1.0))
+    near = neighbours([choices.moved(wrong, choices.geometries[5])], choices, scorer, 80)
+    assert right in near
 
 
 def test_every_choice_can_be_taken_back() -> None:

@@ -92,8 +92,9 @@ def test_a_guess_that_reads_significantly_more_digits_is_taken_before_a_likelier
     assert most_accurate_first([fewer, more], digits()) == [more, fewer]
     few_more = score(0.31, wrong=155)
     assert most_accurate_first([fewer, few_more], digits()) == [fewer, few_more]
-    unusual = score(0.31 + 0.1 * noise(0), wrong=100, cost=0.2)
+    unusual = score(0.31 + 0.1 * noise(0), wrong=100, cost=0.05)
     assert most_accurate_first([fewer, unusual], digits()) == [fewer, unusual]
+    assert not decide([unusual, score(0.31 + 0.1 * noise(2), wrong=160)], digits()).accepted
     assert decide([more, score(0.31 + 0.1 * noise(2), wrong=160)], digits()).accepted
     assert not decide([more, score(0.31 + 0.1 * noise(2), wrong=-105)], digits()).accepted
 
@@ -168,6 +169,14 @@ def test_weights_that_relu_never_uses_tell_whether_they_were_trained(
 ) -> None:
     tensors = {"fc.weight": trained_layer(moved)}
     assert were_trained({"fc": UNUSED}, tensors, behind_maps) is answer
+
+
+@pytest.mark.parametrize(("moved", "answer"), [(0.0, False), (0.3, None)])
+def test_weights_behind_relus_that_died_in_training_are_not_taken_for_those_of_leaky_relu(
+    moved: float, answer: bool | None
+) -> None:
+    tensors = {"fc.weight": trained_layer(moved)}
+    assert were_trained({"fc": UNUSED}, tensors, is_scaled=False) is answer
 
 
 def test_half_precision_tells_only_by_weights_beyond_the_bound() -> None:

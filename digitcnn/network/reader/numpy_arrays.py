@@ -84,11 +84,11 @@ def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSp
         text = numbers.args[0] if numbers.args else ""
         if not isinstance(text, (str, memoryview)) or not size <= len(text) <= 2 * size:
             raise ValueError
-        read = functools.partial(_encoded, text, size)
+        read = functools.partial(_encoded, text)
     else:
         if isinstance(numbers, str):  # Python 2's bytes
             numbers = memoryview(numbers.encode("latin-1"))
-        if not isinstance(numbers, memoryview) or len(numbers) != size:
+        if not isinstance(numbers, memoryview):
             raise ValueError
         read = functools.partial(memoryview, numbers)
     stride = contiguous_stride(shape)
@@ -97,17 +97,12 @@ def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSp
     return TensorSpec(dtype, shape, stride, 0, Storage(dtype, items, "", read=read))
 
 
-def _encoded(text: str | memoryview, size: int) -> memoryview:
-    """Return the bytes that a text stands for, ``size`` of them. Raises InvalidCheckpoint."""
+def _encoded(text: str | memoryview) -> bytes:
+    """Return the bytes that a text stands for; none where it is not of bytes."""
     try:
-        data = (text if isinstance(text, str) else str(text, "utf-8")).encode("latin-1")
+        return (text if isinstance(text, str) else str(text, "utf-8")).encode("latin-1")
     except UnicodeError:
-        data = b""
-    if len(data) != size:
-        raise InvalidCheckpoint(
-            "is damaged in the numbers of a NumPy array; copy or download it again"
-        )
-    return memoryview(data)
+        return b""
 
 
 def is_npz(records: Mapping[str, zipfile.ZipInfo]) -> bool:

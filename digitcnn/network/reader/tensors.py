@@ -133,6 +133,10 @@ def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
     # Only what the tensor has is copied: many small tensors may be parts of one large storage.
     size = ITEM_SIZES[spec.dtype]
     data = spec.storage.read() if spec.storage.read else file.storage_bytes(spec.storage)
+    if len(data) != spec.storage.items * size:
+        raise InvalidCheckpoint(
+            f"is damaged in the numbers of its tensor {shown(name)}; copy or download it again"
+        )
     numbers = np.frombuffer(data, np.dtype(f"V{size}"))
     # A step along a side of one is never taken, and may be of any size.
     steps = [step * size * (side > 1) for side, step in zip(spec.shape, spec.stride, strict=True)]

@@ -21,7 +21,7 @@ BEATEN = 1e-4
 # A runner-up with this share of equal answers, or whose mean negative log-likelihood is larger by
 # no more than this logarithm of a ratio, is named.
 NEARLY_SAME, SMALL_LEAD = 0.98, 0.25
-NEARLY_AS_USUAL = 0.1
+NEARLY_AS_USUAL, AS_USUAL = 0.1, 0.03
 NEARLY_AS_CLOSE = 0.04
 # A guess that costs this much more than the best is no alternative to it.
 IMPLAUSIBLE = 0.08
@@ -139,14 +139,14 @@ def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]
     """Put what reads significantly fewer digits behind what reads most.
 
     Training on augmented digits shifts the statistics of batch norm, and a short one leaves logits
-    too small; a wrong guess may fit either better. Not behind a much more unusual guess, unless it
-    is these statistics that speak against that one.
+    too small; a wrong guess may fit either better. Not behind a more unusual guess, unless it is
+    these statistics that speak against that one.
     """
     most = max(scores, key=lambda score: score.accuracy(labels))
 
     def is_worse(score: Score[G]) -> bool:
-        is_near = most.guess.cost < score.guess.cost + NEARLY_AS_USUAL
-        return reads_more(most, score, labels) and (is_near or score.divergence < most.divergence)
+        is_usual = most.guess.cost < score.guess.cost + AS_USUAL
+        return reads_more(most, score, labels) and (is_usual or score.divergence < most.divergence)
 
     return sorted(scores, key=is_worse)
 
@@ -230,7 +230,10 @@ def _compared(best: Score[G], other: Score[G], labels: Tensor) -> Outcome[G]:
         best.fit(n) - other.fit(n),
         # What reads few digits itself may be any other function.
         unusual=_is_unusual(best, other) and accuracy >= DOUBTFUL,
-        reads_more=reads_more(best, other, labels) and not _is_likelier(other, best),
+        # An unusual guess may read more than the right one, such as one with a padded image.
+        reads_more=best.guess.cost < other.guess.cost + AS_USUAL
+        and reads_more(best, other, labels)
+        and not _is_likelier(other, best),
     )
 
 

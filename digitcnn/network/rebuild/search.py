@@ -85,17 +85,24 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
         seen |= dict.fromkeys(_promising([leader, *moved], scorer, few // 2, FINALISTS))
         leader = scorer.best(seen, some, 1)[0].guess
     best = [score.guess for score in scorer.best(seen, some, FINALISTS)]
-    # Few images may have favoured a neighbour of the right guess, an unusual geometry or another
-    # kind of pooling, with another scaling than the right one has.
     scorer.left += LAST_WORK
-    bases = [best[0], *[guess for guess in best if guess.pool != best[0].pool][:1]]
-    bases += [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
-    near = [scorer.best(choices.scalings(guess), few, 1)[0].guess for guess in bases]
-    near += choices.functions(best[0])[1:4]
+    near = neighbours(best, choices, scorer, few)
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = _race(best, scorer, some)
     finalists = _with_slopes(finalists, choices, scorer)
     return decide(most_accurate_first(finalists, scorer.labels), scorer.labels)
+
+
+def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Guess]:
+    """Return what few images may have hidden behind the best guesses, each best in its scaling.
+
+    An unusual geometry or another kind of pooling may lead with a scaling that is wrong with the
+    right one.
+    """
+    bases = [best[0], *[guess for guess in best if guess.pool != best[0].pool][:1]]
+    bases += [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    near = [scorer.best(choices.scalings(guess), few, 1)[0].guess for guess in bases]
+    return [*near, *choices.functions(best[0])[1:4]]
 
 
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
@@ -190,10 +197,12 @@ def _with_slopes(
         return finalists
     n = max(_next(USED_IMAGES, 2, best, scorer), len(finalists[0].predicted))
     scores = scorer.best([relu, leaky], n, 2)
-    trained = were_trained(_unused(relu, leaky, scorer), scorer.tensors, _behind_maps(scorer.stack))
-    # With inputs up to 255, ReLUs die after some steps, in which the weights behind them moved.
-    if trained and best.input.std < 0.01:
-        trained = None
+    trained = were_trained(
+        _unused(relu, leaky, scorer),
+        scorer.tensors,
+        _behind_maps(scorer.stack),
+        is_scaled=best.input.std > 0.01,
+    )
     if trained is not None:
         refuted = (relu if trained else leaky).recipe(scorer.stack)
         scores = [

@@ -34,13 +34,18 @@ _MOST_BEYOND, _MOST_FAR_BEYOND = 0.46, 0.05
 
 
 def were_trained(
-    unused: Mapping[str, Tensor], tensors: Mapping[str, Tensor], behind_maps: str = ""
+    unused: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    behind_maps: str = "",
+    *,
+    is_scaled: bool = True,
 ) -> bool | None:
     """Whether training changed weights that ReLU never uses; None where that cannot be told.
 
     unused: of linear layers by name, which inputs are always zero with ReLU and not with leaky
     ReLU, bool [inputs]. tensors: as for ``RebuiltNetwork``. behind_maps: the layer that takes maps:
-    in it, a ReLU that fires early fires for many inputs at once.
+    in it, a ReLU that fires early fires for many inputs at once. is_scaled: whether inputs are not
+    up to 255: with such, ReLUs die in the training, and the weights behind them moved before.
     """
     evidence = 0.0
     for name, mask in unused.items():
@@ -62,7 +67,9 @@ def were_trained(
             evidence += _moved(int(beyond.sum()), beyond.numel(), live.abs() > bound)
         elif grid is not None and int(mask.sum()) >= _MANY:
             evidence += _NONE_ON_GRID
-    return evidence > 0 if abs(evidence) > _DECIDES else None
+    if evidence > _DECIDES and is_scaled:
+        return True
+    return False if evidence < -_DECIDES else None
 
 
 def _is_half(weight: Tensor) -> bool:
