@@ -11,7 +11,7 @@ import functools
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -78,23 +78,26 @@ def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSp
     if not all(type(side) is int and 0 <= side < 2**63 for side in shape):
         raise ValueError
     items = math.prod(shape)
-    size = items * ITEM_SIZES[dtype]
+    stride = contiguous_stride(shape)
+    if is_columnwise:
+        stride = contiguous_stride(shape[::-1])[::-1]
+    storage = Storage(dtype, items, "", read=_bytes(numbers, items * ITEM_SIZES[dtype]))
+    return TensorSpec(dtype, shape, stride, 0, storage)
+
+
+def _bytes(numbers: Any, size: int) -> Callable[[], bytes | memoryview]:
+    """Return what gives an array's bytes, which should be so many; ``read_tensors`` counts them."""
     if isinstance(numbers, Placeholder) and numbers.name in _ENCODED:
         # Before Python 3's protocols, bytes are written as text. A byte takes one or two of UTF-8.
         text = numbers.args[0] if numbers.args else ""
         if not isinstance(text, (str, memoryview)) or not size <= len(text) <= 2 * size:
             raise ValueError
-        read = functools.partial(_encoded, text)
-    else:
-        if isinstance(numbers, str):  # Python 2's bytes
-            numbers = memoryview(numbers.encode("latin-1"))
-        if not isinstance(numbers, memoryview):
-            raise ValueError
-        read = functools.partial(memoryview, numbers)
-    stride = contiguous_stride(shape)
-    if is_columnwise:
-        stride = contiguous_stride(shape[::-1])[::-1]
-    return TensorSpec(dtype, shape, stride, 0, Storage(dtype, items, "", read=read))
+        return functools.partial(_encoded, text)
+    if isinstance(numbers, str):  # Python 2's bytes
+        numbers = memoryview(numbers.encode("latin-1"))
+    if not isinstance(numbers, memoryview):
+        raise ValueError
+    return lambda: numbers
 
 
 def _encoded(text: str | memoryview) -> bytes:
