@@ -16,13 +16,19 @@ from digitcnn.network.details import Details
 from digitcnn.network.ood import OODDetector
 from digitcnn.network.own_format import AnyNetwork
 
+# Letters that Unicode does not decompose into one of A to Z and an accent.
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe"}
+    | dict(zip("øØłŁđĐıŧŦ", "oOlLdDitT", strict=True))
+)
+
 
 def safe_filename(name: str, default: str) -> str:
     """Reduce an untrusted name to at most 60 letters, digits, ``.``, ``_`` and ``-``.
 
     Letters lose their accents. default: returned where nothing is left.
     """
-    name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name))
+    name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name.translate(_LETTERS)))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:60] or default
 
 

@@ -24,6 +24,7 @@ from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.device import Compute
+from digitcnn.network.filenames import safe_filename
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
@@ -88,6 +89,7 @@ def test_owner_renames_and_deletes(
 ) -> None:
     rename = {"owner": TOKEN, "run": "mine", "action": "rename"}
     assert manage({**rename, "name": " yoür's / "}) == {"run": "your-s"}
+    assert safe_filename("Größe Łódź", "") == "Grosse-Lodz"
     for nothing in ("///", "七", None):
         assert "no letters" in manage({**rename, "run": "your-s", "name": nothing})["error"]
     assert manage({**rename, "run": "your-s", "name": "your-s"}) == {"run": "your-s"}
