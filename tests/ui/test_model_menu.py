@@ -15,6 +15,7 @@ from tab_handlers import handlers_of
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.job import TrainingJob
+from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.model_menu import ModelMenu, ModelNotes, SelectorView
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -43,8 +44,9 @@ def load(workspace: Workspace) -> Load:
     """Load a page whose browser has kept something; return its model and what is announced."""
 
     def build(clock: Any, page: gr.Blocks) -> None:
-        menu = ModelMenu(workspace, Models(workspace))
-        menu.connect(clock, page, ModelNotes(gr.HTML(), gr.HTML()))
+        models = Models(workspace)
+        notes = ModelNotes(DropResults(models, "model-verdicts", "open"), gr.HTML())
+        ModelMenu(workspace, models).connect(clock, page, notes)
 
     handlers = handlers_of(build)
 
