@@ -86,17 +86,20 @@ def test_an_equally_likely_guess_with_other_answers_forbids_acceptance(place: in
     assert outcome.runner_up is other
 
 
-def test_a_guess_that_reads_significantly_more_digits_is_taken_before_a_likelier_one() -> None:
-    """A short training leaves logits small, and a wrong guess with larger ones looks likelier."""
-    more, fewer = score(0.31 + 0.1 * noise(0), wrong=100), score(0.3 + 0.1 * noise(1), wrong=160)
+def test_of_equally_likely_guesses_the_one_that_reads_significantly_more_is_taken() -> None:
+    loss = 0.3 + 0.1 * noise(0)
+    swapped = loss.view(-1, 2).flip(1).flatten()  # as likely, image by image another
+    more, fewer = score(swapped, wrong=100), score(loss, wrong=160)
     assert most_accurate_first([fewer, more], digits()) == [more, fewer]
-    few_more = score(0.31, wrong=155)
-    assert most_accurate_first([fewer, few_more], digits()) == [fewer, few_more]
-    unusual = score(0.31 + 0.1 * noise(0), wrong=100, cost=0.05)
-    assert most_accurate_first([fewer, unusual], digits()) == [fewer, unusual]
-    assert not decide([unusual, score(0.31 + 0.1 * noise(2), wrong=160)], digits()).accepted
-    assert decide([more, score(0.31 + 0.1 * noise(2), wrong=160)], digits()).accepted
-    assert not decide([more, score(0.31 + 0.1 * noise(2), wrong=-105)], digits()).accepted
+    for other in (
+        score(swapped, wrong=155),  # not significantly more
+        score(swapped, wrong=100, cost=0.05),  # more unusual
+        score(swapped + 0.1, wrong=100),  # less likely
+    ):
+        assert most_accurate_first([fewer, other], digits()) == [fewer, other]
+    assert decide([more, fewer], digits()).accepted
+    assert not decide([more, score(loss, wrong=-105)], digits()).accepted
+    assert not decide([score(swapped, wrong=100, cost=0.05), fewer], digits()).accepted
 
 
 @pytest.mark.parametrize(("wrong", "accepted"), [(50, True), (250, False)])

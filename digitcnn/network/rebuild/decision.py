@@ -136,17 +136,18 @@ class Outcome(Generic[G]):
 
 
 def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]]:
-    """Put what reads significantly fewer digits behind what reads most.
+    """Put what reads significantly fewer digits behind what reads most, if that is as likely.
 
-    Training on augmented digits shifts the statistics of batch norm, and a short one leaves logits
-    too small; a wrong guess may fit either better. Not behind a more unusual guess, unless it is
-    these statistics that speak against that one.
+    Not behind a more unusual guess. Training on augmented digits shifts the statistics of batch
+    norm: what leads by these is put behind in any case.
     """
     most = max(scores, key=lambda score: score.accuracy(labels))
 
     def is_worse(score: Score[G]) -> bool:
         is_usual = most.guess.cost < score.guess.cost + AS_USUAL
-        return reads_more(most, score, labels) and (is_usual or score.divergence < most.divergence)
+        return reads_more(most, score, labels) and (
+            score.divergence < most.divergence or (is_usual and not _is_likelier(score, most))
+        )
 
     return sorted(scores, key=is_worse)
 

@@ -88,9 +88,8 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     scorer.left += LAST_WORK
     near = neighbours(best, choices, scorer, few)
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
-    finalists = _race(best, scorer, some)
-    finalists = _with_slopes(finalists, choices, scorer)
-    return decide(most_accurate_first(finalists, scorer.labels), scorer.labels)
+    finalists = most_accurate_first(_race(best, scorer, some), scorer.labels)
+    return decide(_with_slopes(finalists, choices, scorer), scorer.labels)
 
 
 def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Guess]:
