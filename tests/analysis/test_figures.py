@@ -323,7 +323,7 @@ def test_stability_shows_every_pass_and_the_accuracy_without_dropout(
 
 def test_the_waterfall_leads_from_the_total_gap_to_the_rest(findings: Findings) -> None:
     first, second = findings.evaluations
-    found = Waterfall(first, second, first, second, duplicates=3)
+    found = Waterfall(first, second, first, second, duplicates=1_234)
     figure = figures.gap_waterfall(found, model="m")
     total, framing, duplicates, remains = figure.axes[0].patches
     assert total.get_height() == pytest.approx(found.total.points)
