@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ from digitcnn.network.device import Compute
 # process and in those that the tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files with a browser among the others: where one waits, the others compute."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    others = iter([file for file in files if file.parent.name != "browser"])
+    order: list[Path] = []
+    for file in files:
+        if file.parent.name == "browser":
+            order += [file, *islice(others, 4)]
+    items[:] = [item for file in (*order, *others) for item in files[file]]
 
 
 @pytest.fixture(scope="session")
