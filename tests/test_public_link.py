@@ -23,13 +23,14 @@ from digitcnn.ui.request_guard import MAX_PENDING
 # What a visitor's calls may write: feedback, and cached predictions.
 MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 
-# These take the token because the owner gets more (a trial run, cached results, the link), or the
-# visitor's id in its field.
+# These take the token because the owner gets more (a trial run, cached results, the link, a choice
+# that others follow), or the visitor's id in its field.
 ANSWER_ALL = (
     "estimate_time",
     "evaluate_steps",
     "compare_steps",
     "show_link",
+    "take_choice",
     "make_prediction",
     "own_prediction",
 )
