@@ -276,7 +276,8 @@ class _Search:
         span, depth = pieces.spans[main], pieces.depths[main]
         dark = pieces.depths >= 0.55 * depth
         pens = pieces.pens / pieces.pens[main]
-        alike = dark & (pens >= 0.4) & (pens <= 2.5)
+        # What is thicker and reaches in from the edge is a thumb.
+        alike = dark & (pens >= 0.4) & (pens <= np.where(pieces.contacts > 0, 1.5, 2.5))
         own = (scores > 0) & alike & (pieces.spans >= OWN_SPAN * span)
         parts = dark & (pieces.spans >= max(3, SPECK * span)) & (pieces.contacts == 0)
         near = _gaps(pieces.boxes, pieces.boxes[own]).min(axis=1) <= NEAR * span
@@ -301,7 +302,8 @@ def _depth(page: Floats, window: int) -> tuple[Floats, float]:
     """
     from scipy import ndimage
 
-    calm = ndimage.uniform_filter(page, 3)
+    # Never brighter than the page: the dark side of a table's edge is no ink.
+    calm = np.minimum(page, ndimage.uniform_filter(page, 3))
     paper = ndimage.grey_closing(calm, (window, window))
     depth = np.clip(1 - page / np.maximum(paper, 8), 0, 1)
     # A page with hardly any contrast, or darkness without light, has no ink.

@@ -77,6 +77,9 @@ PAGES: dict[str, Callable[[], np.ndarray]] = {
         lambda draw: draw.rectangle((80, 90, 540, 550), outline=0, width=4)
     ),
     "paper on a table": on_a_table,
+    "a dark thumb": lambda: drawn(
+        lambda draw: draw.rounded_rectangle((480, 520, 514, 700), 17, fill=60)
+    ),
     "a dark corner": lambda: shaded(np.clip(0.2 + 2 * (X + Y), 0.2, 1)),
     "light from one side": lambda: shaded(0.3 + 0.7 * X),
     "a vignette": lambda: shaded(1 - 0.7 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2) / 2),
