@@ -192,7 +192,10 @@ class ModelChoice:
 
     def _add(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
         available = self._models.choices(request.session_hash)
-        return gr.Dropdown(available, value=[*names_in(chosen), selected], multiselect=True)
+        names = names_in([*names_in(chosen), selected])
+        known = {name for _, name in available}
+        usable = [name for name in names if name in known]
+        return gr.Dropdown(available, value=usable, multiselect=True)
 
     @toasting
     def _pick(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
