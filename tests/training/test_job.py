@@ -76,7 +76,8 @@ def test_training_ends_with_a_checkpoint_and_its_metrics(
 
 def test_view_follows_a_renamed_run_and_forgets_a_deleted_one(job: TrainingJob) -> None:
     job.start(SHORT, "first")
-    before = wait(job, ended)
+    # The run is in use until the job has closed it, a moment after its last event.
+    before = wait(job, lambda view: ended(view) and job.exclusive.free)
     assert job.rename("first", "second") == "second"
     renamed = job.view()
     assert (renamed.run, renamed.state, renamed.history) == ("second", "finished", before.history)
