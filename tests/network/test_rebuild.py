@@ -325,6 +325,18 @@ def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> Non
     assert outcome(one) == "same"
 
 
+def test_a_whole_sequential_is_rebuilt_where_no_other_geometry_fits_its_steps() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 6, 2, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(6 * 14 * 14, 10),
+    )  # fmt: skip
+    digits, scaling = training_digits(), SCALINGS["0 to 1"]
+    train(network, scaling, digits, 100)
+    one = Sample(network, scaling, in_file(network, "whole", "sequential"), "conv 2x2, padded")
+    assert outcome(one) == "same"
+
+
 @functools.cache
 def trained_perceptron() -> nn.Sequential:
     torch.manual_seed(0)

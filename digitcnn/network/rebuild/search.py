@@ -100,6 +100,8 @@ def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) ->
     """
     bases = [best[0], *[guess for guess in best if guess.pool != best[0].pool][:1]]
     bases += [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]
+    # A file that gives every step leaves no other geometry that fits its shapes.
+    bases = [guess for guess in bases if scorer.scores(choices.scalings(guess), few)]
     near = [scorer.best(choices.scalings(guess), few, 1)[0].guess for guess in bases]
     return [*near, *choices.functions(best[0])[1:4]]
 
