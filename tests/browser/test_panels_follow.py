@@ -23,6 +23,7 @@ FOUR = [
     [(0.7, 0.15), (0.7, 0.88)],
 ]
 BAR = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
+TWO_ROWS = [[(0.2, 0.1), (0.2, 0.3)], [(0.8, 0.7), (0.8, 0.9)]]
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,7 @@ def test_nothing_on_the_page_moves_when_panels_are_filled(used: Panels) -> None:
     before = used.page.evaluate(places)
     used.choose("absent")
     expect(used.nearest.locator(".said")).to_contain_text("data download mnist")
+    expect(used.nearest.locator(".content")).to_be_hidden()
     assert used.page.evaluate(places) == before
 
 
@@ -190,6 +192,23 @@ def test_a_rejected_sketch_is_explained_as_not_a_digit(used: Panels) -> None:
     used.show("nearest")
     expect(used.nearest.locator(".agree")).to_have_text(re.compile(r"match the closest digit 4\.$"))
     used.page.evaluate("window.stopRefusing.abort()")
+
+
+def test_without_a_prediction_the_panels_explain_and_ask_nothing(used: Panels) -> None:
+    used.draw(TWO_ROWS[:1])
+    expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d is .*as likely as \d: "))
+    used.draw(TWO_ROWS[1:])
+    expect(used.page.locator("#pad-answer .words")).to_have_text("Not one row of digits")
+    expect(used.why.locator(".said")).to_have_text("No prediction to explain.")
+    used.asked.clear()
+    for name in ("why", "nearest", "what_if", "step-through", "break-it", "replay"):
+        used.show(name)
+        panel = used.page.locator(f"#panel-{name}")
+        expect(panel.locator(".said")).to_have_text("No prediction to explain.")
+        expect(panel.locator(".content")).to_be_hidden()
+    assert set(used.asked) <= {"replay_state"}
+    used.page.locator("#pad-clear").click()
+    expect(used.page.locator("#panel-replay .said")).to_be_empty()
 
 
 def test_an_empty_pad_empties_the_panels(used: Panels) -> None:

@@ -64,8 +64,11 @@ export function wholeSketch() {
   return { strokes: linesOf(sketch.strokes), width: PEN };
 }
 
-/** The digit that the panels explain, as calls send it: of a number the chosen one. */
-export const sketchContent = () => sketch.parts[sketch.chosen]?.content ?? wholeSketch();
+/** The predicted digit, as calls send it: of a number the chosen one. Null without a prediction. */
+export function predictedContent() {
+  const part = sketch.parts[sketch.chosen];
+  return part ? (part.content ?? wholeSketch()) : null;
+}
 
 /** @param {Prediction} part */
 const labelOf = ({ refused, digit }) => (refused ? NONE : digit);

@@ -2,7 +2,7 @@
 // chosen and in sight, and only after the pad's own prediction.
 
 import { find } from "./dom.js";
-import { isBlank, sketchContent } from "./pad.js";
+import { predictedContent } from "./pad.js";
 import { connection, modelName, onConnection } from "./page_state.js";
 
 const LONGEST_REST = 60; // milliseconds between a reply and the next call while the pen is down
@@ -11,8 +11,8 @@ const LONGEST_REST = 60; // milliseconds between a reply and the next call while
 
 // What the pad showed last: {digit, refused, blank, lineage}. lineage is the same for all states of
 // a sketch that grows.
-/** @type {{ digit: number | null, refused: boolean, lineage: number }} */
-let prediction = { digit: null, refused: false, lineage: 0 };
+/** @type {{ digit: number | null, refused: boolean, blank: boolean, lineage: number }} */
+let prediction = { digit: null, refused: false, blank: true, lineage: 0 };
 
 /** @type {(() => void)[]} */
 const panels = [];
@@ -31,7 +31,7 @@ addEventListener("digitcnn-answer", (event) => {
  *   clear: () => void,
  * }} panel ask: calls the app, with more than the model and the sketch if needed. Its reply is the
  *   argument of `show`, or {error}, or {blank: true}, or {again: milliseconds} to call again, with
- *   {wait: sentence} for a long wait. clear: shows that nothing is drawn.
+ *   {wait: sentence} for a long wait. clear: shows that there is no prediction.
  * @returns refresh: calls again, as after a control of the panel was moved
  */
 export function registerPanel(root, { ask, show, clear }) {
@@ -42,7 +42,7 @@ export function registerPanel(root, { ask, show, clear }) {
   let resting = false; // calls again when that is over
   let near = false; // on the screen, or nearly
 
-  // Over the content, which keeps its height: the page never jumps.
+  // In place of the content, which keeps its height: the page never jumps.
   /** @param {string} text */
   const say = (text) => {
     notice.textContent = text;
@@ -68,22 +68,23 @@ export function registerPanel(root, { ask, show, clear }) {
   const follow = async () => {
     if (busy || shown === version || !inSight()) return;
     const now = version;
-    if (isBlank() || !modelName()) {
+    if (prediction.digit === null || !modelName()) {
       shown = now;
-      say(connection.notice);
+      say(connection.notice || (prediction.blank ? "" : "No prediction to explain."));
       clear();
       return;
     }
-    if (resting) return;
+    const content = predictedContent();
+    if (resting || !content) return; // null: the pad is asking about another sketch
     busy = true;
     const asked = prediction;
     const began = performance.now();
-    const reply = await ask({ model: modelName(), ...sketchContent() });
+    const reply = await ask({ model: modelName(), ...content });
     busy = false;
     if (reply.again) {
       if (reply.wait) say(reply.wait);
       rest(reply.again);
-    } else if (!isBlank() && asked.lineage === prediction.lineage) {
+    } else if (predictedContent() && asked.lineage === prediction.lineage) {
       // A reply for an earlier state of this sketch is news; one for another sketch is not.
       shown = now;
       say(reply.error ?? "");
@@ -107,10 +108,9 @@ export function registerPanel(root, { ask, show, clear }) {
   panels.push(refresh);
   clear();
   onConnection((text) => {
-    root.classList.toggle("offline", text !== "");
     say(text);
     if (!text) refresh();
   });
-  if (!isBlank()) refresh();
+  if (prediction.digit !== null) refresh();
   return { refresh, inSight };
 }
