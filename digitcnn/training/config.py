@@ -128,7 +128,8 @@ RANGES: dict[str, tuple[float, float]] = {
 def _check_whole(name: str, value: object, what: str) -> None:
     low, high = RANGES[name]
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        problem = "empty" if value in ("", None) else value
         raise ConfigError(
-            f"The {what} is {value}; choose a whole number from {low:,} to {high:,}.",
+            f"The {what} is {problem}; choose a whole number from {low:,} to {high:,}.",
             field=name.replace("_", "-"),
         )

@@ -13,7 +13,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import check_drawings
-from digitcnn.errors import CheckpointError, DigitCNNError, RunError
+from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
@@ -47,6 +47,8 @@ QUICK_LABEL, START_LABEL = "Quick training", "Start training"
 FOLDED = ("network", "augmentation", "dropout", "train_images", "seed")
 
 UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
+
+_WAITING = Markup("Correct the marked setting to see an estimate.")
 
 # On a phone the status is below the buttons, on a low screen it may be above the visible part.
 _SHOW_STATUS_JS = (
@@ -160,16 +162,18 @@ class TrainTab:
         self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
         owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
+        # Else Gradio rounds what was typed, or refuses it in a toast of its own.
+        typed = {"preprocess": False, **owner}
         token = self._owner_token
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
-            button.click(start, [token, settings.name, *values], self._watched, **owner).success(
+            button.click(start, [token, settings.name, *values], self._watched, **typed).success(
                 None, js=_SHOW_STATUS_JS
             )
         self.stop.click(self.stop_training, token, self._watched, **owner)
         self.resume.click(self.resume_training, token, self._watched, **owner)
-        self.link_button.click(self.link_to_settings, values, self.link, **PRIVATE).success(
-            None, self.link, self.link, js=_WHOLE_ADDRESS_JS
-        )
+        self.link_button.click(
+            self.link_to_settings, values, self.link, preprocess=False, **PRIVATE
+        ).success(None, self.link, self.link, js=_WHOLE_ADDRESS_JS)
         settings.download.click(
             self.download_mnist,
             token,
@@ -180,19 +184,9 @@ class TrainTab:
             "fn": self.estimate_time,
             "inputs": [token, *values],
             "outputs": [self.estimate, self.quick, self.start],
-            # Else Gradio refuses a number that is still being typed, in a toast of its own.
-            "preprocess": False,
-            **owner,
+            **typed,
         }
-        for control in (
-            settings.digits,
-            settings.epochs,
-            settings.batch_size,
-            settings.train_images,
-            settings.augmentation,
-            settings.network,
-            settings.device,
-        ):
+        for control in values:
             control.change(**estimated)
         page.load(**estimated)
         # Whether a trial is possible has changed.
@@ -275,7 +269,7 @@ class TrainTab:
 
     def _start(self, name: str | None, config: TrainingConfig, device: str) -> list[Any]:
         self._workspace.job.start(
-            config, safe_filename(name or "", "") or None, self._devices.get(device)
+            config, safe_filename(str(name or ""), "") or None, self._devices.get(device)
         )
         return self._updates(TrainTabView())
 
@@ -298,12 +292,20 @@ class TrainTab:
 
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
-        """Return what both start buttons start, as Markdown, and the buttons with their times."""
+        """Return what both start buttons start, as Markdown, and the buttons with their times.
+
+        The text for a bad setting carries its problem, which ``toasts.js`` moves to the field.
+        """
         if not values[0]:  # as between two choices
             return ["Choose at least one digit set.", gr.skip(), gr.skip()]
-        config, device = config_of(*values)
         may_try = self._access.is_owner(request, token)
-        text, (of_quick, of_this) = self._estimate.texts(config, device, may_try=may_try)
+        try:
+            config, device = config_of(*values)
+            text, (of_quick, of_this) = self._estimate.texts(config, device, may_try=may_try)
+        except ConfigError as error:
+            # Not raised: after an error Gradio drops the change that came meanwhile.
+            problem = render("page/field_problem.html", field=error.field, text=str(error))
+            return [_WAITING + problem, gr.Button(QUICK_LABEL), gr.Button(START_LABEL)]
         text = escape(text, quote=False)
         return [text, gr.Button(QUICK_LABEL + of_quick), gr.Button(START_LABEL + of_this)]
 

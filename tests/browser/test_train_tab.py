@@ -129,11 +129,21 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     idle_page: TrainPage,
 ) -> None:
     train_page, page = idle_page, idle_page.page
-    # The estimate refuses bad settings in the same words: it is there before they come.
-    expect(page.locator("#train-estimate")).to_contain_text("440 images, 12 epochs")
-    train_page.choose(learning_rate=1e9)
-    page.locator("#train-start").click()
+    estimate = page.locator("#train-estimate")
+    expect(estimate).to_contain_text("440 images, 12 epochs")
+    # The slider corrects it; the number shown is the one estimated, and nothing is wrong with it.
+    train_page.choose(epochs=999_999_999_999)
+    expect(estimate).to_contain_text("440 images, 200 epochs")
+    expect(page.locator("#train-epochs [type=number]")).to_have_value("200")
+    expect(page.locator(".field-error:visible")).to_have_count(0)
+    # Left, a field is checked at once.
+    train_page.more()
+    train_page.choose(seed=-5)
+    expect(page.locator("#train-seed .field-error")).to_contain_text("The seed is -5")
+    expect(estimate).to_have_text("Correct the marked setting to see an estimate.")
+    train_page.choose(seed=0, learning_rate=1e9)
     problem = page.locator("#train-learning-rate .field-error")
+    expect(page.locator("#train-seed .field-error")).to_have_count(0)
     expect(problem).to_contain_text(re.compile("learning rate is (1e\\+09|1000000000)"))
     expect(page.locator("#train-learning-rate [type=number]")).to_have_attribute(
         "aria-invalid", "true"

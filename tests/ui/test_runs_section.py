@@ -320,6 +320,10 @@ def test_visitor_sees_the_estimate_but_starts_no_trial(
     assert handlers["estimate_time"](request(), "", *SETTINGS)[0] == text
     none = handlers["estimate_time"](request(), TOKEN, [], *SETTINGS[1:])
     assert none[0] == "Choose at least one digit set."
+    text, quick, start = handlers["estimate_time"](request(), TOKEN, "small", 999, *SETTINGS[2:])
+    assert text.startswith("Correct the marked setting to see an estimate.")
+    assert 'class="field-problem epochs">The number of epochs is 999;' in text
+    assert (quick.value, start.value) == ("Quick training", "Start training")
 
 
 def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:

@@ -1,9 +1,12 @@
 // Moves an error from its toast to the field that it concerns. The app marks such an error:
-// <span class="field-problem epochs">, for the field `train-epochs` of the tab that is open.
+// <span class="field-problem epochs">, for the field `train-epochs` of the tab that is open. Train's
+// estimate brings such a mark, too.
 
 import { make } from "./dom.js";
 
 const PROBLEM = ".field-problem";
+const ESTIMATE = "#train-estimate .md";
+const CHECKED = '[id^="train-"]:has(> .field-error)';
 const FIELDS = "input, textarea, select";
 
 /** @param {HTMLElement} problem */
@@ -13,7 +16,7 @@ function place(problem) {
   const field = problem.classList[1];
   const block = document.getElementById(`${name}-${field}`) ?? document.getElementById(field);
   if (!block) return;
-  block.querySelector(":scope > .field-error")?.remove();
+  clear(block);
   const line = make("p", "field-error", problem.textContent ?? "");
   line.id = `${block.id}-problem`;
   line.role = "alert";
@@ -24,18 +27,21 @@ function place(problem) {
     each.setAttribute("aria-invalid", "true");
     each.setAttribute("aria-describedby", line.id);
   }
-  const clear = () => {
-    line.remove();
-    for (const each of fields) {
-      each.removeAttribute("aria-invalid");
-      each.removeAttribute("aria-describedby");
-    }
-  };
-  for (const event of ["input", "change"]) block.addEventListener(event, clear, { once: true });
+  // Not "change": leaving a field sends it, and what is wrong with the field stays so.
+  block.addEventListener("input", () => clear(block), { once: true });
   if (block.contains(document.activeElement)) return;
   block.scrollIntoView({ block: "center" });
   // Whoever pressed a button is led to the field; whoever types in another one goes on.
   if (document.activeElement?.closest("button")) focusOn(fields);
+}
+
+/** Removes what was wrong with a field. @param {Element} block */
+function clear(block) {
+  block.querySelector(":scope > .field-error")?.remove();
+  for (const each of block.querySelectorAll("[aria-invalid]")) {
+    each.removeAttribute("aria-invalid");
+    each.removeAttribute("aria-describedby");
+  }
 }
 
 /** Focuses the number rather than the slider beside it. @param {NodeListOf<Element>} fields */
@@ -61,6 +67,8 @@ new MutationObserver((mutations) => {
   for (const { addedNodes } of mutations) {
     for (const node of addedNodes) {
       if (!(node instanceof HTMLElement)) continue;
+      // A new estimate is of settings that were all checked again.
+      if (node.closest(ESTIMATE)) document.querySelectorAll(CHECKED).forEach(clear);
       const problem = node.matches(PROBLEM) ? node : node.querySelector(PROBLEM);
       if (problem instanceof HTMLElement) place(problem);
       // Gradio heads it "Error" whatever title it is given; most of them refuse what was asked.
