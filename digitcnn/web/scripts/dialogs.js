@@ -40,8 +40,9 @@ document.addEventListener("click", (event) => {
     open(/** @type {HTMLDialogElement} */ (document.getElementById(button.dataset.dialog ?? "")));
   } else if (button?.matches(".closes")) button.closest("dialog")?.close();
   else if (button?.matches(".copies")) copy(button);
-  // A press beside the dialog hits its own element: all of its inside is covered by others.
-  else if (target.matches?.("dialog.dialog")) closeBeside(event, target);
+  // A press beside the dialog hits its own element: all of its inside is covered by others. The
+  // second press of a double click is still meant for the button that opened the dialog.
+  else if (target.matches?.("dialog.dialog") && event.detail < 2) closeBeside(event, target);
 });
 
 /** @param {MouseEvent} event @param {HTMLElement} dialog */
