@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from cachetools import LRUCache, cachedmethod
 from digitcnn.analysis.drawing_check import DrawingCheck, check_drawings
 from digitcnn.digits.names import listed
 from digitcnn.errors import CheckpointError
-from digitcnn.folders import FIRST_CHOICES
+from digitcnn.folders import FIRST_CHOICES, SHIPPED_FOLDER
 from digitcnn.intervals import percent
-from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.workspace import Workspace
@@ -91,11 +92,11 @@ class Models:
 
         session: a page's, whose dropped files come first.
         """
-        trained_here = self._workspace.runs.digests()
+        trusted = self._workspace.runs.digests() | _shipped_digests()
         grouped = self._workspace.runs.grouped_checkpoints()
         mine = self.dropped.of(session) if session else []
         return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
-            (_label(one, trained_here=one.digest in trained_here), one.name)
+            (_label(one, trusted=one.digest in trusted), one.name)
             for one in sorted(
                 (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),
                 key=lambda one: one.name in grouped,
@@ -112,8 +113,18 @@ class Models:
         return self.dropped.receive(paths, session)
 
 
-def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
-    """Return the name and one accuracy; the rest is in the model's details."""
+@cache
+def _shipped_digests() -> set[str]:
+    """Return the digests of the models that come with digitcnn."""
+    files = [SHIPPED_FOLDER / f"{name}.pt" for name in FIRST_CHOICES]
+    return {load(file).digest for file in files if file.is_file()}
+
+
+def _label(checkpoint: Checkpoint, *, trusted: bool = False) -> str:
+    """Return the name and one accuracy; the rest is in the model's details.
+
+    trusted: whether the accuracy was measured by digitcnn rather than claimed by a file.
+    """
     details = checkpoint.details
     if not details.digits:
         return f"{checkpoint.name} · no training details"
@@ -121,8 +132,8 @@ def _label(checkpoint: Checkpoint, *, trained_here: bool = False) -> str:
     which, where = details.first_result
     test = details.metrics.get(which)
     if test:
-        claims = "" if trained_here else "claims "
-        parts.append(f"{claims}{percent(test['accuracy'])} on {where}")
+        claimed = "" if trusted else " (claimed)"
+        parts.append(f"{percent(test['accuracy'])} on {where}{claimed}")
     else:
         parts.append(f"trained on {listed(details.digits)}")
     if details.state != "finished":

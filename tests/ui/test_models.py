@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,19 @@ def test_only_a_model_that_misreads_sketches_has_a_warning(workspace: Workspace)
     assert models.drawing_warning("untrained").startswith("untrained misreads 1")
     with pytest.raises(CheckpointError, match="no checkpoint"):
         models.drawing_warning("another")
+
+
+def test_only_a_foreign_file_claims_its_accuracy(workspace: Workspace, tmp_path: Path) -> None:
+    network = DigitCNN(generator=torch.Generator().manual_seed(1)).eval()
+    metrics = {"mnist": {"n": 10_000, "accuracy": 0.9954}}
+    save(
+        workspace.checkpoints.folder / "foreign.pt",
+        network,
+        Details(digits="mnist", state="finished", metrics=metrics),
+    )
+    labels = {name: label for label, name in Models(workspace).choices()}
+    assert labels["foreign"] == "foreign · 99.54% on MNIST test (claimed)"
+    assert re.fullmatch(rf"{SHIPPED} · 99\.\d\d% on MNIST test", labels[SHIPPED])
 
 
 class AnyName(Models):
