@@ -15,7 +15,7 @@ from digitcnn.analysis.neighbours import near_duplicates
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_mnist
-from digitcnn.digits.names import set_names
+from digitcnn.digits.names import set_names, written
 from digitcnn.errors import DigitSetError
 from digitcnn.shared_cache import Progress
 
@@ -84,17 +84,18 @@ def waterfall(
     near duplicates, the longest step, and images in all.
     Raises DigitSetError when every image is a near duplicate, as when the sets are the same.
     """
-    framed = replace(other, images=frame_mnist(other.images), name=f"{other.name} (MNIST framing)")
+    name = written(other.name)
+    framed = replace(other, images=frame_mnist(other.images), name=f"{name} (MNIST framing)")
     duplicates = near_duplicates(framed.images, training.images, progress=progress)
     if bool(duplicates.all()):
         raise DigitSetError(
-            f"Every image of {other.name} is a near duplicate of one in {training.name}, so "
+            f"Every image of {name} is a near duplicate of one in {written(training.name)}, so "
             "nothing is left to compare; choose another digit set."
         )
     predictions = predict(framed)
     originals = replace(
         predictions,
-        digits=f"{other.name} (MNIST framing, no near duplicates)",
+        digits=f"{name} (MNIST framing, no near duplicates)",
         fingerprint="",
         logits=predictions.logits[~duplicates],
         features=None,

@@ -38,7 +38,7 @@ def build_gap_section(
             "MNIST framing, and without near duplicates of training images."
         )
     )
-    buttons = RunButtons("Break down the gap", "evaluate-gap")
+    buttons = RunButtons("Break down gap", "evaluate-gap")
     status = gr.HTML(elem_id="evaluate-gap-status")
     figure = figure_place("evaluate-gap")
     results.connect_part(
@@ -64,7 +64,7 @@ def gap_steps(
     (checkpoint,), other = view.open(workspace, models, name)
     if other.name == view.sets[0]:
         raise DigitSetError(
-            f"{other.name} is the reference set; evaluate a second set to measure a gap."
+            f"{written(other.name)} is the reference set; evaluate a second set to measure a gap."
         )
     reference = workspace.catalog.open(view.sets[0], "test")
     training = original_images(checkpoint, workspace.catalog).training
