@@ -136,6 +136,6 @@ def _label(checkpoint: Checkpoint, *, trusted: bool = False) -> str:
         parts.append(f"{percent(test['accuracy'])} on {where}{claimed}")
     else:
         parts.append(f"trained on {listed(details.digits)}")
-    if details.state != "finished":
+    if details.state not in ("", "finished"):
         parts.append(details.state)
     return " · ".join(parts)

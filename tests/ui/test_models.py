@@ -49,7 +49,7 @@ def test_only_a_foreign_file_claims_its_accuracy(workspace: Workspace, tmp_path:
     save(
         workspace.checkpoints.folder / "foreign.pt",
         network,
-        Details(digits="mnist", state="finished", metrics=metrics),
+        Details(digits="mnist", metrics=metrics),
     )
     labels = {name: label for label, name in Models(workspace).choices()}
     assert labels["foreign"] == "foreign · 99.54% on MNIST test (claimed)"
