@@ -12,6 +12,7 @@ from digitcnn.analysis.neighbours import label_suspects
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.framing import frame_mnist
+from digitcnn.digits.names import written
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.original_images import original_images
@@ -173,8 +174,8 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
     errors = int((~predictions.right).sum())
     if errors > MOST_ERRORS_FOR_SUSPECTS:
         raise DigitSetError(
-            f"The model gets {errors:,} images of {digit_set.name} wrong, too many to judge "
-            "labels; choose a more accurate one."
+            f"The model gets {errors:,} images of {written(digit_set.name)} wrong, too many to "
+            "judge labels; choose a more accurate one."
         )
     training = original_images(checkpoint, workspace.catalog).training
     suspects = label_suspects(
@@ -189,8 +190,8 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
         digit_set,
         indices,
         predictions.probabilities(checkpoint.temperature)[indices],
-        f"The model and the nearest training digits of {training.name} (in MNIST framing where "
-        "the sets differ) disagree with the label. Both can be wrong.",
+        f"The model and the nearest training digits of {written(training.name)} (in MNIST framing "
+        "where the sets differ) disagree with the label. Both can be wrong.",
         first=FIRST_TILES,
     )
 

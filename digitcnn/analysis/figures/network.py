@@ -12,6 +12,7 @@ from torch import Tensor
 
 from digitcnn.analysis.figures import style
 from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.digits.names import set_title
 from digitcnn.intervals import confidence_text
 from digitcnn.network.model import Conv, Network
 
@@ -56,8 +57,9 @@ def feature_maps(
     confidence = confidence_text(float(probabilities[predicted]))
     figure = style.sheet(
         f"Feature maps of a {label}",
-        f"{model}\nimage {index} of {digit_set.name} {digit_set.split}, labelled {label}, "
-        f"predicted {predicted} with {confidence} confidence; each panel has its own scale",
+        f"{model}\nimage {index} of {set_title(digit_set.name, digit_set.split)}, "
+        f"labelled {label}, predicted {predicted} with {confidence} confidence; "
+        "each panel has its own scale",
         5.8,
     )
     panels = figure.subplots(2, 4)
