@@ -24,8 +24,7 @@ class Panel:
 
     name: its element is ``panel-<name>``. title: of its tab. explanation: one sentence for a
     student. functions: what its JavaScript calls, by their names; each takes a dictionary and
-    returns one. content: its rendered template. label: the tab's name for
-    assistive technology, where the title contains the name of one of the page's own tabs.
+    returns one. content: its rendered template.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Panel:
     explanation: str
     functions: tuple[Callable[[Payload], Payload], ...]
     content: Markup
-    label: str = ""
 
 
 class WorkQueue:

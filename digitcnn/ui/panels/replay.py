@@ -1,4 +1,4 @@
-"""While it trains: the sketch's predictions after each epoch."""
+"""Replay by epoch: the sketch's predictions after each epoch."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def replay_panel(workspace: Workspace) -> Panel:
 
     return Panel(
         name="replay",
-        title="While it trains",
-        label="Replay by epoch",
+        title="Replay by epoch",
         explanation="How the network classified your sketch after each epoch of the current or "
         "latest run.",
         functions=(replay, replay_state),
