@@ -1,4 +1,4 @@
-"""The panels What if, Step through, Break it and While it trains in a real browser."""
+"""The panels What if, Step through, Break it and Replay by epoch in a real browser."""
 
 from __future__ import annotations
 
@@ -109,11 +109,19 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(panels: Panels) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_panel_tabs_stand_in_one_row_and_are_called_what_they_show(panels: Panels) -> None:
+    panels.page.set_viewport_size({"width": 1920, "height": 1080})  # the largest pad beside them
+    tabs = panels.page.locator(".panel-tab")
+    assert len({box["y"] for tab in tabs.all() if (box := tab.bounding_box())}) == 1
+    for tab in tabs.all():
+        expect(tab).to_have_accessible_name(tab.inner_text())
+
+
 NUMBER = r"(−?\d+\.\d\d)"
 
 
 def number(text: str) -> float:
-    return float(text.replace("−", "-"))
+    return float(text.replace("−", "-").replace(" ", ""))
 
 
 @pytest.fixture
@@ -138,7 +146,7 @@ def test_the_steps_of_a_place_add_up_to_the_networks_numbers(seven: Panels) -> N
         for table in ("window", "kernel")
     ]
     found = re.match(
-        rf"{NUMBER} \+ bias {NUMBER} = {NUMBER}", panel.locator(".first .sum").inner_text()
+        rf"{NUMBER} ([+−] \d+\.\d\d) \(bias\) ≈ {NUMBER}", panel.locator(".first .sum").inner_text()
     )
     assert found is not None
     products, bias, total = map(number, found.groups())
@@ -148,6 +156,21 @@ def test_the_steps_of_a_place_add_up_to_the_networks_numbers(seven: Panels) -> N
     network = load(ROOT / "checkpoints" / "digitcnn-mnist.pt").network
     kernel = torch.tensor(cells[1]).view(3, 3)
     assert torch.allclose(kernel, network.conv1.weight[0, 0].detach(), atol=0.0051)
+
+
+def test_why_and_step_through_have_scores_on_one_scale(seven: Panels) -> None:
+    panel = seven.unfold("step-through")
+    expect(panel.locator(".bars .best .value")).to_have_text(re.compile(NUMBER))
+    *_, second, best = sorted(map(number, panel.locator(".bars .value").all_inner_texts()))
+    expect(panel.locator(".total")).to_contain_text(f": {best:.2f}.")
+    sums = "".join(panel.locator(".sum, .norm").all_inner_texts())
+    assert "=" not in sums  # of rounded numbers
+    assert "+ −" not in sums
+    why = seven.unfold("why")
+    expect(why.locator(".sentence")).to_contain_text("7 is")
+    lead = re.search(r"score is (\d+\.\d) higher", why.locator(".sentence").inner_text())
+    assert lead is not None
+    assert float(lead[1]) == pytest.approx(best - second, abs=0.061)
 
 
 def test_the_smallest_change_breaks_the_prediction_at_the_sliders_end(seven: Panels) -> None:
@@ -184,6 +207,8 @@ def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app
     expect(frames).to_have_count(2)
     expect(run).to_contain_text(re.compile(r"epoch 2 of 2: \d"))
     expect(frames.first).to_contain_text("epoch 1")
+    epoch = frames.first.locator(".epoch")
+    assert epoch.evaluate("label => label.scrollWidth <= label.clientWidth")
 
     before = replay.locator(".share").all_inner_texts()
     panels.draw([(0.5, 0.2), (0.5, 0.8)])

@@ -48,6 +48,7 @@ def floats(text: str) -> torch.Tensor:
 def test_the_steps_end_in_the_models_own_scores(reader: SketchReader, logits: torch.Tensor) -> None:
     reply = stepped_sketch(reader, DRAWN)
     assert torch.allclose(torch.tensor(reply["logits"]), logits, atol=1e-4)
+    assert reply["temperature"] == load(CHECKPOINTS / "digitcnn-mnist.pt").temperature != 1
     weights = floats(reply["weights"]["weights"]).view(10, -1)
     scores = weights @ floats(reply["features"]) + torch.tensor(reply["weights"]["bias"])
     assert torch.allclose(scores, logits, atol=1e-4)

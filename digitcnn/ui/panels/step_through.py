@@ -38,7 +38,8 @@ def stepped_sketch(reader: SketchReader, payload: Payload) -> Payload:
 
     payload: that of ``SketchReader.read`` with ``"known"``: the digest of the model whose weights
     the page has.
-    Returns ``{"digest", "input", "outputs": [first, second], "features", "logits"}`` and, unless
+    Returns ``{"digest", "input", "outputs": [first, second], "features", "logits",
+    "temperature"}`` and, unless
     the page has them, ``"weights"``: ``{"blocks": [{"kernels", "bias", "factor", "summand",
     "padding", "count", "inputs", "size", "side"}, ...], "weights", "bias"}``. Arrays are float32,
     little-endian, in base64, in the order of ``analysis.step_through``. ``{"blank": True}`` for an
@@ -56,6 +57,7 @@ def stepped_sketch(reader: SketchReader, payload: Payload) -> Payload:
         "outputs": [_base64(block.output) for block in steps.blocks],
         "features": _base64(steps.features),
         "logits": steps.logits.tolist(),
+        "temperature": reading.checkpoint.temperature,
     }
     if payload.get("known") != digest:
         reply["weights"] = {

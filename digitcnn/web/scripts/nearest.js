@@ -34,9 +34,11 @@ export function startNearest(root) {
     show({ digit, digits, of, set }, { refused }) {
       fill(digits, digit);
       const same = digits.filter((/** @type {any} */ { label }) => label === digit).length;
+      const count =
+        same === digits.length ? `All ${same}` : `${same || "None"} of the ${digits.length}`;
       agreement.textContent =
-        `${same} of the ${digits.length} nearest among ${of.toLocaleString("en")} ${set} images ` +
-        `match the ${refused ? "closest digit" : "prediction"} ${digit}.`;
+        `${count} nearest among ${of.toLocaleString("en")} ${set} images ` +
+        `${same === 1 ? "matches" : "match"} the ${refused ? "closest digit" : "prediction"} ${digit}.`;
     },
     clear() {
       fill([], null);

@@ -13,8 +13,11 @@ const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDo
 /** @typedef {import("./conv_steps.js").Block} Block */
 /** @typedef {{ blocks: Block[], weights: Float32Array, bias: number[] }} Weights */
 
-/** A number as people read it. @param {number} value */
+/** A number as people read it, rounded. @param {number} value */
 const text = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
+
+/** A number that is added to others: its sign is the operator. @param {number} value */
+const term = (value) => (text(value)[0] === "−" ? `− ${text(-value)}` : `+ ${text(value)}`);
 
 /** @param {any} reply @returns {Weights} */
 const weightsOf = ({ blocks, weights, bias }) => ({
@@ -57,7 +60,7 @@ export function startStepThrough(root) {
   });
   /** @type {{ digest: string, weights: Weights } | null} */
   let known = null;
-  /** @type {{ input: Float32Array, outputs: Float32Array[], features: Float32Array, logits: number[] } | null} */
+  /** @type {{ input: Float32Array, outputs: Float32Array[], features: Float32Array, logits: number[], temperature: number } | null} */
   let steps = null;
   let [row, column] = [13, 13];
   let chosen = false; // whether the window was moved
@@ -100,7 +103,7 @@ export function startStepThrough(root) {
     const plain = factor === 1 && summand === 0;
     find(layer, ".normed").hidden = plain;
     find(layer, ".norm").textContent =
-      `${text(at.sum)} × ${text(factor)} + ${text(summand)} = ${text(at.normed)}`;
+      `${text(at.sum)} × ${text(factor)} ${term(summand)} ≈ ${text(at.normed)}`;
     find(layer, ".pool").textContent =
       `ReLU: max(0, ${text(at.normed)}) = ${text(Math.max(0, at.normed))}. Pooling keeps the ` +
       `largest of the four places around here: ${text(at.pooled)}.`;
@@ -115,7 +118,7 @@ export function startStepThrough(root) {
     fillTable(find(root, ".kernel"), kernel, block.size);
     const at = stepsAt(steps.input, SIDE, block, filters[0], row, column);
     find(layers[0], ".sum").textContent =
-      `${text(dot(pixels, kernel))} + bias ${text(block.bias[filters[0]])} = ${text(at.sum)}`;
+      `${text(dot(pixels, kernel))} ${term(block.bias[filters[0]])} (bias) ≈ ${text(at.sum)}`;
     showRest(0, block, at);
   }
 
@@ -142,21 +145,23 @@ export function startStepThrough(root) {
       ...shown.map(({ part, input }) => make("li", "", `map ${input}: ${text(part)}`)),
     );
     const others = second.inputs - shown.length;
+    const [strongest, ...next] = shown.map(({ part }) => part);
     find(layers[1], ".sum").textContent =
-      `${shown.map(({ part }) => text(part)).join(" + ")} + the other ${others}: ${text(rest)} + ` +
-      `bias ${text(second.bias[filters[1]])} = ${text(at.sum)}`;
+      `${text(strongest)} ${next.map(term).join(" ")} ` +
+      `${term(rest)} (the other ${others}) ${term(second.bias[filters[1]])} (bias) ≈ ${text(at.sum)}`;
     showRest(1, second, at);
   }
 
   function showScores() {
-    const logits = steps?.logits ?? [];
-    const best = largest(logits);
-    const [low, high] = [Math.min(...logits), Math.max(...logits)];
+    const temperature = steps?.temperature ?? 1;
+    const scores = (steps?.logits ?? []).map((logit) => logit / temperature);
+    const best = largest(scores);
+    const [low, high] = [Math.min(...scores), Math.max(...scores)];
     bars.forEach(({ item, value }, digit) => {
-      const share = steps ? (logits[digit] - low) / (high - low || 1) : 0;
+      const share = steps ? (scores[digit] - low) / (high - low || 1) : 0;
       item.style.setProperty("--share", String(share));
       item.classList.toggle("best", steps !== null && digit === best);
-      value.textContent = steps ? text(logits[digit]) : "";
+      value.textContent = steps ? text(scores[digit]) : "";
     });
     if (!steps || !known) return;
     const { weights, bias } = known.weights;
@@ -169,7 +174,10 @@ export function startStepThrough(root) {
     );
     find(root, ".total").textContent =
       `The score of ${best} adds up ${count} features, each times a weight, and a bias of ` +
-      `${text(bias[best])}: ${text(logits[best])}. Most is added by ${named.join("; ")}.`;
+      `${text(bias[best])}: ${text(steps.logits[best])}. Most is added by ${named.join("; ")}.` +
+      (temperature === 1
+        ? ""
+        : ` Calibration divides all scores by ${text(temperature)}: ${text(scores[best])}.`);
   }
 
   function showPlace() {
@@ -203,6 +211,7 @@ export function startStepThrough(root) {
         outputs: reply.outputs.map(floatsOf),
         features: floatsOf(reply.features),
         logits: reply.logits,
+        temperature: reply.temperature,
       };
       if (!chosen) startOnInk(steps.input);
       none.hidden = true;
