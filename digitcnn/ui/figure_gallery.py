@@ -63,11 +63,13 @@ def build_figure_gallery(
             scale=3,
             elem_id="evaluate-which",
         )
-        file_type = gr.Radio(
+        # Unlike the buttons of a gr.Radio, always shows what is chosen.
+        file_type = gr.Dropdown(
             [(name.upper(), name) for name in FILE_TYPES],
             value="png",
             label="File type",
-            scale=2,
+            filterable=False,
+            scale=1,
             elem_id="evaluate-file-type",
         )
         download = gr.Button("Download", scale=1, min_width=120, elem_id="evaluate-zip")

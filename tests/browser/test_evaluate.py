@@ -151,6 +151,7 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     expect(shown).to_have_attribute("src", re.compile("07_confusion_matrix.png$"))
     expect(viewer.get_by_role("button", name="Download")).to_be_visible()
     expect(page.locator("#evaluate-which input")).to_have_value(re.compile("^07"))
+    expect(page.locator("#evaluate-file-type input")).to_have_value("PNG")
     page.keyboard.press("ArrowRight")
     expect(shown).to_have_attribute("src", re.compile("08_confidence_analysis.png$"))
     viewer.get_by_role("button", name="Close").click()
@@ -172,12 +173,12 @@ def test_a_figure_is_downloaded_as_svg_or_pdf(
     page = evaluated.page
     evaluated.open("Figures")
     evaluated.choose_digit("evaluate-which", "04 · Accuracy on each set, and errors per digit.")
-    page.locator("#evaluate-file-type").get_by_label(kind.upper()).check()
+    evaluated.choose_digit("evaluate-file-type", kind.upper())
     with page.expect_download() as file:
         page.locator("#evaluate-zip").click()
     assert file.value.suggested_filename.endswith(f"-04_cross_dataset_evaluation.{kind}")
     assert file.value.path().read_bytes().startswith(start)
-    page.locator("#evaluate-file-type").get_by_label("PNG").check()
+    evaluated.choose_digit("evaluate-file-type", "PNG")
     evaluated.choose_digit("evaluate-which", "All (zip)")
 
 
