@@ -313,16 +313,34 @@ def specs_of(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, reade
         yield name, reader.TensorSpec(dtype, shape, contiguous_stride(shape), 0, storage)
 
 
-def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> None:
+@functools.cache
+def trained_with_norm() -> nn.Sequential:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 6, 5), nn.ReLU(), nn.BatchNorm2d(6), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(6 * 12 * 12, 10),
     )  # fmt: skip
-    digits, scaling = training_digits(), SCALINGS["-1 to 1"]
-    train(network, scaling, digits, 100)
+    train(network, SCALINGS["-1 to 1"], training_digits(), 100)
+    return network
+
+
+def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> None:
+    network, scaling = trained_with_norm(), SCALINGS["-1 to 1"]
     one = Sample(network, scaling, in_file(network, "safetensors", "named"), "conv, ReLU, norm")
     assert outcome(one) == "same"
+
+
+def test_an_order_that_was_worse_with_other_choices_is_tried_again_at_the_end() -> None:
+    network, digits = trained_with_norm(), training_digits()
+    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    stack = stack_of(state)
+    choices = Choices(stack, Facts(), geometries(stack, state, 10))
+    scorer = Scorer(stack, dict(named(network)), digits.images, digits.labels.long())
+    start = choices.start(choices.geometries[0])
+    form = dataclasses.replace(start.input, mean=0.5, std=0.5)
+    right = dataclasses.replace(start, input=form, order=("act", "norm", "pool"))
+    wrong = dataclasses.replace(right, order=("norm", "act", "pool"))
+    assert right in neighbours([wrong], choices, scorer, 80)
 
 
 def test_a_whole_sequential_is_rebuilt_where_no_other_geometry_fits_its_steps() -> None:

@@ -103,7 +103,9 @@ def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) ->
     # A file that gives every step leaves no other geometry that fits its shapes.
     bases = [guess for guess in bases if scorer.scores(choices.scalings(guess), few)]
     near = [scorer.best(choices.scalings(guess), few, 1)[0].guess for guess in bases]
-    return [*near, *choices.functions(best[0])[1:4]]
+    # An order that was worse with another activation or scaling may be the right one with this.
+    orders = scorer.best([best[0], *choices.structures(best[0])], few, BEAM)
+    return [*near, *(score.guess for score in orders), *choices.functions(best[0])[1:4]]
 
 
 def _affordable(scorer: Scorer, guess: Guess, n: int) -> int:
