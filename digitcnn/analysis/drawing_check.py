@@ -46,7 +46,7 @@ class DrawingCheck:
     @property
     def score(self) -> str:
         """How many it reads, as part of a sentence."""
-        return f"reads {self.n - len(self.wrong)} of the {self.n} built-in test sketches"
+        return f"reads {self.n - len(self.wrong)} of {self.n} test sketches"
 
 
 def check_drawings(checkpoint: Checkpoint) -> DrawingCheck:

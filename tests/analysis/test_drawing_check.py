@@ -41,4 +41,4 @@ def test_a_few_errors_are_no_warning_but_part_of_the_score(wrong: int, passed: b
     some = dataclasses.replace(found, wrong=found.wrong[:wrong])
     assert some.passed is passed
     assert bool(some.warning) is not passed
-    assert some.score == f"reads {20 - wrong} of the 20 built-in test sketches"
+    assert some.score == f"reads {20 - wrong} of 20 test sketches"

@@ -311,6 +311,7 @@ def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) 
     page = pad.page
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-ask").wait_for()
+    pad.settle()
     pad.fail({})
     before = len(pad.requests)
     page.locator("#compare-ask").click()
