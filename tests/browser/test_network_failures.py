@@ -318,7 +318,8 @@ def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) 
     expect(page.locator("#compare-answers .notice")).to_have_text(NOT_RESPONDING)
     page.locator("#compare-ask").click()
     pad.pass_time(5)
-    assert len(pad.requests) - before <= 3
+    # The question, two probes, and perhaps the clock's call before the first failure.
+    assert len(pad.requests) - before <= 4, pad.requests[before:]
 
 
 def test_a_reload_keeps_tab_strokes_and_feedback_until_clear(browser: Any, app: App) -> None:
