@@ -75,13 +75,13 @@ def _doubt(comparison: Comparison, pair: Pair) -> str:
     a, b = _names(comparison, pair)
     images = f"these {pair.n:,} images"
     if not pair.discordant:
-        return f"{a} and {b} get the same ones of {images} right"
+        return f"{a} and {b} get the same {pair.both_right:,} of {images} right"
     if math.isnan(pair.detectable):
         return (
             f"only one of {a} and {b} is right on just {pair.discordant:,} of {images}, too "
             "few to tell"
         )
-    return f"a difference below {pair.detectable:.2f} points cannot be seen in {images}"
+    return f"a difference below {pair.detectable:.2f} points cannot be detected on {images}"
 
 
 def _lead(comparison: Comparison, pair: Pair) -> tuple[str, str, str]:

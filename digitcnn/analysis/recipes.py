@@ -68,7 +68,7 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
 def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[str], bool]]:
     """Return each setting in the files: name, a value per model, whether two values differ.
 
-    A value that a file does not have is a dash, and differs from none.
+    A value that a file does not record is a dash, which counts as no difference.
     """
     keys = list(dict.fromkeys(key for one in details for key in one.config))
     rows = [(setting_name(key), [setting_text(one.config, key) for one in details]) for key in keys]

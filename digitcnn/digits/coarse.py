@@ -1,7 +1,7 @@
-"""Give the strokes of coarse pictures smooth edges.
+"""Smooth the stair-stepped edges of coarse images.
 
-A picture of few pixels in black and white, enlarged or not, shows a stroke with stairs for edges: a
-coarse scan of a smooth stroke. Its blocks are found, and the stroke that they sample is drawn.
+A black-and-white image of few pixels, enlarged or not, is a coarse scan of a smooth stroke. Its
+blocks are found, and the smooth stroke that they sample is drawn.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from digitcnn.digits.framing import Floats
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-# Coarse ink has at least and at most so many blocks along its longer side.
+# The number of blocks along the longer side of coarse ink.
 FEWEST_BLOCKS, MOST_BLOCKS = 7, 24
-# Blocks of at least so many pixels a side are found; smaller ones are taken for pixels.
+# The smallest block, in pixels a side; smaller ones count as pixels.
 LEAST_BLOCK = 1.5
-# The share of an outline that lies on the lines between blocks.
+# The least share of an outline on the lines between blocks.
 ON_LINES = 0.98
-# Black and white: at most this many greys per pixel of outline, and more in proportion where blocks
-# are larger than FEW_PIXELS, as enlarging and compression leave them.
+# Black and white means at most this many greys per pixel of outline. Enlarging and compression add
+# greys, so blocks larger than FEW_PIXELS may have proportionally more.
 MOST_GREYS, FEW_PIXELS = 0.1, SIDE / FEWEST_BLOCKS
-# The blur that removes the stairs, in blocks; the pixels across a block that is drawn anew.
+# The blur that removes the stairs, in blocks, and the side of a redrawn block, in pixels.
 BLUR, FINE = 0.6, 4
-# How far, in shares of the blur's range, the new outline fades.
+# The width of the new outline's fade, as a share of the blurred range.
 SOFT = 0.4
-# Blocks of paper around the ink, which the blur does not leave.
+# Blocks of paper around the ink, as far as the blur reaches.
 MARGIN = 2
-# Where the first and the last line may lie, in pixels from the ink's edges: enlarging rounds.
+# Positions to try for the first and last line, in pixels from the ink's edges: enlarging rounds.
 _SHIFTS = np.linspace(-0.4, 0.4, 5)
 
 
 def without_stairs(ink: Floats) -> Floats:
-    """Return the ink with smooth edges if it is coarse, else the same array.
+    """Return coarse ink with smooth edges; other ink is returned as it is.
 
     ink: [H, W], 0 to 1. Each block becomes FINE times FINE pixels.
     """
@@ -54,16 +54,16 @@ def without_stairs(ink: Floats) -> Floats:
 def black_and_white(ink: Floats, enlarged: float = 1) -> Mask:
     """Return whether outlines have hardly any greys: bool [N]. ink: [N, H, W], 0 to 1.
 
-    enlarged: how many times FEW_PIXELS the blocks are across.
+    enlarged: the side of a block, in multiples of FEW_PIXELS.
     """
     outline = sum(changes.sum(axis=1) for changes in _changes(ink > 0.5))
     greys = np.count_nonzero((ink > 0.25) & (ink < 0.75), axis=(1, 2))
-    few: Mask = greys <= MOST_GREYS * enlarged * outline
-    return few
+    has_few_greys: Mask = greys <= MOST_GREYS * enlarged * outline
+    return has_few_greys
 
 
 def _changes(inked: Mask) -> tuple[Counts, Counts]:
-    """Count where ink begins or ends above each row, and left of each column."""
+    """Count the pixels where ink begins or ends above each row, and left of each column."""
     padded = np.pad(inked, ((0, 0), (1, 1), (1, 1)))
     return (
         np.count_nonzero(padded[:, 1:] != padded[:, :-1], axis=2),
@@ -72,7 +72,7 @@ def _changes(inked: Mask) -> tuple[Counts, Counts]:
 
 
 def _blocks(box: Mask) -> Mask:
-    """Return one pixel for each block that the ink consists of; the ink where there are none."""
+    """Return one pixel per block of the ink, or the ink itself if it has no blocks."""
     changes = [counts[0] for counts in _changes(box[None])]
     outline = sum(int(counts.sum()) for counts in changes)
     longer = max(box.shape)
@@ -94,7 +94,7 @@ def _blocks(box: Mask) -> Mask:
 
 
 def _on_lines(changes: Counts, number: int) -> int:
-    """Return how much of an outline lies on the lines between so many blocks, placed best."""
+    """Return how much of an outline lies on the best-placed lines between ``number`` blocks."""
     size = len(changes) - 1
     first, last = (shifts.reshape(-1, 1) for shifts in np.meshgrid(_SHIFTS, _SHIFTS))
     lines = (np.arange(size + 1) - first) * number / (size + last - first)
@@ -104,7 +104,7 @@ def _on_lines(changes: Counts, number: int) -> int:
 
 
 def _redrawn(blocks: Mask) -> Floats:
-    """Return the stroke that black and white blocks sample, with as much ink as they have."""
+    """Return the smooth stroke that the blocks sample, with the same amount of ink."""
     from scipy import ndimage
 
     padded = np.pad(blocks, MARGIN).astype(np.float32)

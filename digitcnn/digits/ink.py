@@ -276,7 +276,7 @@ class _Search:
         span, depth = pieces.spans[main], pieces.depths[main]
         dark = pieces.depths >= 0.55 * depth
         pens = pieces.pens / pieces.pens[main]
-        # What is thicker and reaches in from the edge is a thumb.
+        # A thick piece that reaches in from the edge is a thumb.
         alike = dark & (pens >= 0.4) & (pens <= np.where(pieces.contacts > 0, 1.5, 2.5))
         own = (scores > 0) & alike & (pieces.spans >= OWN_SPAN * span)
         parts = dark & (pieces.spans >= max(3, SPECK * span)) & (pieces.contacts == 0)
@@ -302,7 +302,7 @@ def _depth(page: Floats, window: int) -> tuple[Floats, float]:
     """
     from scipy import ndimage
 
-    # Never brighter than the page: the dark side of a table's edge is no ink.
+    # Never brighter than the page: the dark side of a table's edge is not ink.
     calm = np.minimum(page, ndimage.uniform_filter(page, 3))
     paper = ndimage.grey_closing(calm, (window, window))
     depth = np.clip(1 - page / np.maximum(paper, 8), 0, 1)

@@ -204,7 +204,7 @@ class FeedbackStore:
     ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
         """Return the sketches that show one of the ten digits, the oldest first.
 
-        Images uint8 [N, 28, 28], ink high, true digits uint8 [N], and who drew each, hashed.
+        Images uint8 [N, 28, 28], ink high; true digits uint8 [N]; the hash of each visitor.
         """
         rows = self._select(
             select(_COLUMN.image, _COLUMN.true_digit, _COLUMN.visitor_hash)

@@ -94,9 +94,9 @@ class CheckpointFolder:
         )
 
     def delete(self, name: str) -> None:
-        """Delete the file of a checkpoint; not one of the second folder.
+        """Delete a checkpoint's file, unless it is in the second folder.
 
-        Raises CheckpointError where there is none of that name or its file cannot be deleted.
+        Raises CheckpointError for an unknown name, or a file that cannot be deleted.
         """
         for entry in self.list():
             if entry.name == name and entry.path is not None and entry.path.parent == self.folder:

@@ -26,7 +26,7 @@ _LETTERS = str.maketrans(
 def safe_filename(name: str, default: str) -> str:
     """Reduce an untrusted name to at most 60 letters, digits, ``.``, ``_`` and ``-``.
 
-    Letters lose their accents. default: returned where nothing is left.
+    Accents are removed. default: returned if nothing is left.
     """
     name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name.translate(_LETTERS)))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:60] or default

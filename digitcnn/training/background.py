@@ -58,7 +58,7 @@ class ExclusiveLock:
     def register(self, running_text: Callable[[], str], how_to_stop: str = "stop it") -> None:
         """Add a job.
 
-        running_text: what runs, in a sentence without a full stop; empty while it does not.
+        running_text: returns what runs, as a sentence without a full stop; empty if nothing does.
         how_to_stop: advice for the owner, as part of a sentence.
         """
         with self.lock:

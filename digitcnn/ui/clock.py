@@ -23,11 +23,11 @@ from digitcnn.web.templates import render
 
 log = logging.getLogger(__name__)
 
-# The ``js=`` of the refresh: what the browser has kept takes the place of the hidden field.
-_WITH_KEPT_JS = """(...inputs) => {
-    const asked = new CustomEvent("digitcnn-kept", { detail: { kept: "" } });
+# The ``js=`` of the refresh: what the browser has stored takes the place of the hidden field.
+_WITH_STORED_JS = """(...inputs) => {
+    const asked = new CustomEvent("digitcnn-stored-model", { detail: { stored: "" } });
     dispatchEvent(asked);
-    for (const place of %s) inputs[place] = asked.detail.kept;
+    for (const place of %s) inputs[place] = asked.detail.stored;
     return inputs;
 }"""
 
@@ -58,12 +58,12 @@ class _Watcher:
 class Clock:
     """Collects the components to refresh while the page is built; ``build`` starts the clock.
 
-    kept: an input of a refresh that carries what the browser has kept of this tab's page beyond a
-    reload, as a text of any content; see ``page_state.js``.
+    stored: an input for a refresh: the text, unchecked, that the browser tab has stored across a
+    reload; see ``page_state.js``.
     """
 
     def __init__(self) -> None:
-        self.kept = gr.Textbox(visible="hidden", show_label=False)
+        self.stored = gr.Textbox(visible="hidden", show_label=False)
         self._watchers: list[_Watcher] = []
         self._published: dict[str, Callable[[], Any]] = {}
         # The last error of each watcher, so that it is logged once.
@@ -121,7 +121,7 @@ class Clock:
             inputs,
             [version, *outputs],
             queue=False,
-            js=_WITH_KEPT_JS % [place for place, part in enumerate(inputs) if part is self.kept],
+            js=_WITH_STORED_JS % [n for n, part in enumerate(inputs) if part is self.stored],
             api_visibility="private",
             show_progress="hidden",
         )

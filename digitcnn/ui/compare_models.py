@@ -164,8 +164,8 @@ class ModelChoice:
     ) -> tuple[Any, list[str]]:
         """Follow the selector above the tabs, until a choice is made here.
 
-        A model that the app selects, since its run has just finished, is only offered: it would
-        take the place of another without anybody's doing.
+        A model that the app selects because its run has just finished is only offered: choosing it
+        would replace another model unasked.
         """
         if suggestion is not None and (
             names_in(chosen) != suggestion or selected == self._models.just_trained

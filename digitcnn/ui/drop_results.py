@@ -1,4 +1,4 @@
-"""What became of dropped files: a line for each, until it is dismissed or its model leaves."""
+"""The results of dropping files: a line each, until it is dismissed or its model is removed."""
 
 from __future__ import annotations
 

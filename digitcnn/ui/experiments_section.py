@@ -33,7 +33,7 @@ WITH_VISITOR_JS = """(_, ...inputs) => {
 }"""
 
 
-# Whoever runs an experiment without a prediction is led to it: the outcome is still unknown.
+# Moves whoever starts an experiment without a prediction to the choices, while they are open.
 _ASK_FOR_PREDICTION_JS = """() => {
     const predict = document.getElementById("experiment-predict");
     const first = predict?.querySelector("input:enabled");

@@ -66,9 +66,9 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
 
 
-# Lets the browser keep what is selected, and which run had finished then.
-_KEEP_JS = """(model, trained) => {
-    dispatchEvent(new CustomEvent("digitcnn-keep", { detail: { model, trained } }));
+# Stores in the browser which model is selected, and which run had finished by then.
+_STORE_JS = """(model, trained) => {
+    dispatchEvent(new CustomEvent("digitcnn-store-model", { detail: { model, trained } }));
 }"""
 
 # Announces a model that the app has selected.
@@ -83,13 +83,13 @@ class SelectorView:
     labels: tuple[str, ...] = ()
 
 
-def _kept(text: Any) -> tuple[str, str] | None:
-    """Return the selected model and the newest finished run's that a browser kept, if it did."""
+def _stored_selection(text: Any) -> tuple[str, str] | None:
+    """Return the selected model and the newest finished run's model that a browser stored."""
     try:
-        kept = json.loads(text)
+        stored = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return None
-    match kept:
+    match stored:
         case {"model": str(model), "trained": str(trained)} if model:
             return model, trained
     return None
@@ -132,12 +132,12 @@ class ModelMenu:
         gr.on(
             [self.select.change, trained.change],
             inputs=[self.select, trained],
-            js=_KEEP_JS,
+            js=_STORE_JS,
             **PRIVATE,
         )
         clock.watch(
             self._refresh,
-            [view, self.select, clock.kept],
+            [view, self.select, clock.stored],
             [self.select, view, trained, swapped],
             version=self._version,
         )
@@ -186,13 +186,13 @@ class ModelMenu:
         return SelectorView(self._models.just_trained, tuple(label for label, _ in choices))
 
     def _refresh(
-        self, request: gr.Request, view: SelectorView, selected: str | None, kept: Any
+        self, request: gr.Request, view: SelectorView, selected: str | None, stored: Any
     ) -> tuple[Any, SelectorView, str, Any]:
         """Offer new files, and select the checkpoint of a run that has just finished.
 
-        A page that is loaded again has its model back under the same rule: unless a run has
-        finished meanwhile, or the model is gone. The last two values are the newest finished run's
-        checkpoint, and the name of a model that is selected after the page was opened.
+        A reload restores the page's model, unless a run has finished meanwhile or the model is
+        gone. The last two values are the newest finished run's checkpoint, and the name of a model
+        that is selected after the page was opened.
         """
         choices = self._models.choices(request.session_hash)
         latest = self._view_of(choices)
@@ -200,7 +200,7 @@ class ModelMenu:
             return gr.skip(), view, gr.skip(), gr.skip()
         names = [name for _, name in choices]
         before, trained = selected, view.trained
-        earlier = _kept(kept) if view == SelectorView() else None
+        earlier = _stored_selection(stored) if view == SelectorView() else None
         if earlier is not None:
             before, trained = earlier
         ended = latest.trained in names and latest.trained != trained

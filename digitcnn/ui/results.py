@@ -181,11 +181,11 @@ class Results:
         digits: gr.Dropdown,
         steps: Callable[[Subject, Any], Iterator[ViewUpdate]],
     ) -> None:
-        """Compute something further of the results that are shown when the button is pressed.
+        """Compute an addition to the shown results when the button is pressed.
 
-        components: by the names in the updates, ``status`` among them. digits: names one of the
-        test sets. steps: called with the subject of the results and that name. What is shown is
-        emptied at the start.
+        components: by the names in the updates, ``status`` among them; emptied at the start.
+        digits: names one of the test sets. steps: called with the subject of the results and that
+        name.
         """
         shown = {**components, "run": buttons.run, "stop": buttons.stop}
         empty = {name: "" for name, part in components.items() if isinstance(part, gr.HTML)}

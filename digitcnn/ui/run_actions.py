@@ -75,9 +75,9 @@ OWNER_ACTIONS: Mapping[str, Callable[[Workspace, str, Payload], str]] = {
 
 
 def _deletable_model(workspace: Workspace, name: str) -> str:
-    """Return the name of a run's model; empty where its file is gone.
+    """Return the name of a run's model; empty if its file is gone.
 
-    Raises RunError where the file is another run's as well, or not what the run saved.
+    Raises RunError if another run has the same model, or the file has changed since.
     """
     record = workspace.runs.open(name).record()
     models = {one.name: one for one in workspace.checkpoints.list()}

@@ -33,7 +33,7 @@ class RunButtons:
         self.stop.click(self.press, None, [self.stop, status], queue=False, **PRIVATE)
 
     def press(self, request: gr.Request) -> list[Any]:
-        """Take note that a page's computation is to stop."""
+        """Request a page's computation to stop."""
         self._pressed.add(_session(request))
         return [gr.update(interactive=False), status_line("Stopping.")]
 

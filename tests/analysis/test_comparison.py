@@ -57,8 +57,8 @@ def test_without_evidence_the_verdict_names_the_detectable_difference() -> None:
     assert pair.better is None
     assert pair.detectable == pytest.approx(100 * detectable_difference(1000, 22))
     assert verdict(found, pair) == (
-        "no difference can be shown: a difference below 1.31 points cannot be seen in these 1,000 "
-        "images"
+        "no difference can be shown: a difference below 1.31 points cannot be detected on these "
+        "1,000 images"
     )
     assert found.among_the_best == (True, True)
 
@@ -66,7 +66,7 @@ def test_without_evidence_the_verdict_names_the_detectable_difference() -> None:
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((90, 0, 0, 10), "first and second get the same ones of these 100 images right"),
+        ((90, 0, 0, 10), "first and second get the same 90 of these 100 images right"),
         ((90, 1, 0, 9), "only one of first and second is right on just 1 of these 100 images"),
         ((90, 3, 2, 5), "only one of first and second is right on just 5 of these 100 images"),
     ],

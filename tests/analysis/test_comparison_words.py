@@ -37,7 +37,7 @@ def test_two_models_that_are_close_are_not_ranked() -> None:
     heading, how_close = conclusion(comparison(a=range(12), b=range(12, 22)))
     assert heading == "No difference can be shown between a and b on USPS test images."
     assert how_close.startswith("b is ahead of a by 1.00 points (95% interval -")
-    assert how_close.endswith("cannot be seen in these 200 images.")
+    assert how_close.endswith("cannot be detected on these 200 images.")
     heading, how_close = conclusion(comparison(a=range(12), b=range(12, 24)))
     assert heading == "No difference can be shown between a and b on USPS test images."
     assert how_close.startswith("a and b are right equally often; a difference below")

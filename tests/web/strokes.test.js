@@ -85,10 +85,10 @@ test("stored strokes come back, and anything else is an empty pad", () => {
 test("a stored sketch comes back with its feedback, and anything else has none", () => {
   const strokes = strokesOf([{ began: 1000, points: [[0.1, 0.2]] }]);
   const feedback = { label: 7, predicted: 7, model: "mnist" };
-  const stored = { strokes, done: true, given: { "1000-1": feedback }, said: "Saved: 7." };
-  const kept = { strokes, done: true, given: [["1000-1", feedback]], said: "Saved: 7." };
-  assert.deepEqual(sketchOf(JSON.parse(JSON.stringify(stored))), kept);
-  const unrated = { strokes, done: false, given: [], said: "" };
+  const stored = { strokes, done: true, given: { "1000-1": feedback }, message: "Saved: 7." };
+  const expected = { strokes, done: true, given: [["1000-1", feedback]], message: "Saved: 7." };
+  assert.deepEqual(sketchOf(JSON.parse(JSON.stringify(stored))), expected);
+  const unrated = { strokes, done: false, given: [], message: "" };
   for (const given of [undefined, null, 3, "x", [], {}, { "1000-1": null }, { "1000-1": {} }]) {
     assert.deepEqual(sketchOf({ ...stored, given }), unrated);
   }

@@ -109,8 +109,7 @@ def open_onnx(
     )
     if outcome.runner_up is not None and outcome.is_close:
         verdict += (
-            f"; runner-up with the same answer for {100 * outcome.agreement:.1f}% of the "
-            "images: "
+            f"; runner-up with the same answer for {100 * outcome.agreement:.1f}% of the images: "
             f"{joined(input_words(outcome.runner_up.guess.form))}"
         )
     return Opened(chosen, verdict)

@@ -86,9 +86,12 @@ def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSp
 
 
 def _bytes(numbers: Any, size: int) -> Callable[[], bytes | memoryview]:
-    """Return what gives an array's bytes, which should be so many; ``read_tensors`` counts them."""
+    """Return a function that returns an array's bytes; ``read_tensors`` checks their number.
+
+    size: the expected number of bytes.
+    """
     if isinstance(numbers, Placeholder) and numbers.name in _ENCODED:
-        # Before Python 3's protocols, bytes are written as text. A byte takes one or two of UTF-8.
+        # Protocols 0 to 2 write bytes as text, where each takes one or two bytes of UTF-8.
         text = numbers.args[0] if numbers.args else ""
         if not isinstance(text, (str, memoryview)) or not size <= len(text) <= 2 * size:
             raise ValueError
@@ -101,7 +104,7 @@ def _bytes(numbers: Any, size: int) -> Callable[[], bytes | memoryview]:
 
 
 def _encoded(text: str | memoryview) -> bytes:
-    """Return the bytes that a text stands for; none where it is not of bytes."""
+    """Return the bytes that a text stands for; empty if it has other characters."""
     try:
         return (text if isinstance(text, str) else str(text, "utf-8")).encode("latin-1")
     except UnicodeError:
@@ -114,7 +117,7 @@ def is_npz(records: Mapping[str, zipfile.ZipInfo]) -> bool:
 
 
 def read_npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> Any:
-    """Return an archive's arrays by name; those that were saved without names, in a list.
+    """Return an archive's arrays by name, or as a list if they were saved without names.
 
     An array's declared size is compared with the archive's before it is read.
     Raises InvalidCheckpoint.

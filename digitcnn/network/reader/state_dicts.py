@@ -106,7 +106,7 @@ def _join(path: str, key: Any) -> str:
 
 
 def _spec(value: Any) -> TensorSpec | None:
-    """A tensor, or an array as a tensor; None for anything else."""
+    """Return a tensor, or an array as a tensor; None for anything else."""
     return value if isinstance(value, TensorSpec) else array_spec(value)
 
 
@@ -160,7 +160,7 @@ def _is_named_tensor(item: Any) -> bool:
 
 
 def _weights(items: list[Any] | tuple[Any, ...]) -> list[TensorSpec]:
-    """The tensors of a list that has nothing else; else none."""
+    """Return the tensors of a list of weights; an empty list if it has anything else."""
     specs: list[TensorSpec] = []
     for item in items:
         spec = _spec(item)
@@ -177,9 +177,9 @@ def _is_vector(spec: TensorSpec) -> bool:
 def _paired(
     lists: list[Any] | tuple[Any, ...], seen: set[int], budget: _Budget
 ) -> dict[str, TensorSpec]:
-    """Name the tensors of a list of weights and of a list of as many biases.
+    """Name the tensors of a list of weights and of an equally long list of biases.
 
-    scikit-learn's ``coefs_`` and ``intercepts_`` are such. Marks both as seen.
+    Such as scikit-learn's ``coefs_`` and ``intercepts_``. Marks both as seen.
     """
     weights: list[Any] | tuple[Any, ...] = ()
     for items in lists:
@@ -233,7 +233,7 @@ def _why_none(content: Any, has_optimizer: bool) -> str:
 
 
 class _Budget:
-    """Counts the entries of the modules and lists that are read, each time that one is read."""
+    """Limits the entries of all modules and lists; one that is read twice counts twice."""
 
     def __init__(self) -> None:
         self._left = MAX_ENTRIES

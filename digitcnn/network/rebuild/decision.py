@@ -136,10 +136,10 @@ class Outcome(Generic[G]):
 
 
 def most_accurate_first(scores: list[Score[G]], labels: Tensor) -> list[Score[G]]:
-    """Put what reads significantly fewer digits behind what reads most, if that is as likely.
+    """Put guesses that read significantly fewer digits behind the one that reads most.
 
-    Not behind a more unusual guess. Training on augmented digits shifts the statistics of batch
-    norm: what leads by these is put behind in any case.
+    Unless they are likelier, or the other is more unusual. A guess that only leads by the
+    statistics of batch norm is put behind in any case: training on augmented digits shifts them.
     """
     most = max(scores, key=lambda score: score.accuracy(labels))
 
@@ -229,9 +229,9 @@ def _compared(best: Score[G], other: Score[G], labels: Tensor) -> Outcome[G]:
         _agreement(best, other),
         _paired_p(_difference(best, other)),
         best.fit(n) - other.fit(n),
-        # What reads few digits itself may be any other function.
+        # A best guess that reads few digits does not rule out other functions.
         unusual=_is_unusual(best, other) and accuracy >= DOUBTFUL,
-        # An unusual guess may read more than the right one, such as one with a padded image.
+        # An unusual guess, such as one with a padded image, may read more than the right one.
         reads_more=best.guess.cost < other.guess.cost + AS_USUAL
         and reads_more(best, other, labels)
         and not _is_likelier(other, best),

@@ -208,7 +208,7 @@ class Choices:
         return [dataclasses.replace(guess, input=form) for form in inputs(guess.input, turned)]
 
     def scalings(self, guess: Guess) -> list[Guess]:
-        """The same choices with each scaling, and for digits as EMNIST has them."""
+        """Return the same choices with each input scaling, and with EMNIST framing."""
         forms = [
             *(dataclasses.replace(guess.input, mean=m, std=s) for m, s in INPUT_SCALINGS.values()),
             dataclasses.replace(guess.input, framed=True),

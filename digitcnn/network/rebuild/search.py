@@ -93,10 +93,10 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
 
 
 def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Guess]:
-    """Return what few images may have hidden behind the best guesses, each best in its scaling.
+    """Return neighbours of the best guesses that may have lost on few images by chance.
 
-    An unusual geometry or another kind of pooling may lead with a scaling that is wrong with the
-    right one.
+    Each has its own best scaling: an unusual geometry or another kind of pooling may lead with a
+    scaling that does not suit the right one.
     """
     bases = [best[0], *[guess for guess in best if guess.pool != best[0].pool][:1]]
     bases += [choices.moved(best[0], geometry) for geometry in choices.geometries[:MOST_USUAL]]

@@ -44,8 +44,8 @@ def were_trained(
 
     unused: of linear layers by name, which inputs are always zero with ReLU and not with leaky
     ReLU, bool [inputs]. tensors: as for ``RebuiltNetwork``. behind_maps: the layer that takes maps:
-    in it, a ReLU that fires early fires for many inputs at once. is_scaled: whether inputs are not
-    up to 255: with such, ReLUs die in the training, and the weights behind them moved before.
+    in it, a ReLU that fires early fires for many inputs at once. is_scaled: False for inputs up to
+    255, with which ReLUs die during training, after the weights behind them have moved.
     """
     evidence = 0.0
     for name, mask in unused.items():

@@ -72,7 +72,7 @@ def share_read(outcome: Outcome[Any], digits: DigitSet) -> str:
 
 
 def _inferred(guess: Guess, stack: Stack) -> str:
-    """What was not in the file, in words."""
+    """Describe what the file does not say and was inferred."""
     parts = []
     names = list(
         dict.fromkeys(
@@ -166,7 +166,7 @@ def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
 
 
 def _other_way(outcome: Outcome[Guess], stack: Stack) -> str:
-    """What was inferred of the runner-up, or where it differs if that is the same."""
+    """Describe what was inferred of the runner-up, or how it differs if that is the same."""
     assert outcome.runner_up is not None
     best, other = (_inferred(s.guess, stack) for s in (outcome.best, outcome.runner_up))
     return other if other != best else "the same, padded or pooled in other places"

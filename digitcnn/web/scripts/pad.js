@@ -152,7 +152,7 @@ function startPad(root) {
       strokes: sketch.isExample ? [] : sketch.strokes,
       done: sketch.done,
       given: [...given].filter(([name]) => name === id || name.startsWith(`${id}-`)),
-      said: recorded.textContent,
+      message: recorded.textContent,
     });
   }
 
@@ -570,19 +570,19 @@ function startPad(root) {
   if (!connection.notice) refreshScores();
   if (modelName()) useModel();
   loginKnown.then(() => {
-    const kept = sketchOf(storedSketch());
+    const restored = sketchOf(storedSketch());
     if (!isBlank()) {
       store(); // what was drawn before belongs to this login
       return;
     }
-    if (kept.strokes.length === 0) {
+    if (restored.strokes.length === 0) {
       if (isFirstVisit) showExample();
       return;
     }
-    sketch.strokes = kept.strokes;
-    sketch.done = kept.done;
-    for (const [name, feedback] of kept.given) given.set(name, feedback);
-    recorded.textContent = kept.said;
+    sketch.strokes = restored.strokes;
+    sketch.done = restored.done;
+    for (const [name, feedback] of restored.given) given.set(name, feedback);
+    recorded.textContent = restored.message;
     paint();
     showTools();
     predictAgain();

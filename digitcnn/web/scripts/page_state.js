@@ -155,18 +155,18 @@ addEventListener("digitcnn-model", (event) => {
 // ---- What a reload brings back -----------------------------------------------------------------
 
 // Of this browser tab only: another one starts with the app's choice.
-addEventListener("digitcnn-keep", (event) => {
-  const kept = JSON.stringify(/** @type {CustomEvent} */ (event).detail);
-  whereAllowed(() => sessionStorage.setItem(MODEL_KEY, kept));
+addEventListener("digitcnn-store-model", (event) => {
+  const text = JSON.stringify(/** @type {CustomEvent} */ (event).detail);
+  whereAllowed(() => sessionStorage.setItem(MODEL_KEY, text));
 });
-addEventListener("digitcnn-kept", (event) => {
-  const kept = whereAllowed(() => sessionStorage.getItem(MODEL_KEY)) ?? "";
-  /** @type {CustomEvent} */ (event).detail.kept = kept;
+addEventListener("digitcnn-stored-model", (event) => {
+  const stored = whereAllowed(() => sessionStorage.getItem(MODEL_KEY)) ?? "";
+  /** @type {CustomEvent} */ (event).detail.stored = stored;
 });
 
 const sketchKey = () => SKETCH_KEY + (login && `-${login}`);
 
-/** @param {import("./strokes.js").Kept} sketch */
+/** @param {import("./strokes.js").StoredSketch} sketch */
 export function storeSketch({ strokes, given, ...rest }) {
   whereAllowed(() => {
     if (strokes.length === 0 || connection.state === "logged out") forgetSketch();

@@ -108,20 +108,20 @@ export function strokesOf(stored) {
 
 /** @typedef {{ label: number | string, predicted: number | string, model: string }} Feedback */
 /**
- * A sketch as it outlasts a reload. done: all of it has feedback. given: the feedback by the names
- * of its digits. said: the sentence about the feedback.
- * @typedef {{ strokes: Stroke[], done: boolean, given: [string, Feedback][], said: string }} Kept
+ * A sketch that survives a reload. done: all of it has feedback. given: the feedback by the names
+ * of its digits. message: the sentence about the feedback.
+ * @typedef {{ strokes: Stroke[], done: boolean, given: [string, Feedback][], message: string }} StoredSketch
  */
 
 /**
- * Returns the sketch that was stored, a blank one for anything else.
+ * Returns the stored sketch, or a blank one for anything else.
  * @param {any} stored
- * @returns {Kept}
+ * @returns {StoredSketch}
  */
 export function sketchOf(stored) {
   const strokes = strokesOf(stored?.strokes);
   const isFeedback = (/** @type {any} */ [, feedback]) => typeof feedback?.model === "string";
   const given = strokes.length > 0 ? Object.entries(stored.given ?? {}).filter(isFeedback) : [];
-  if (given.length === 0) return { strokes, done: false, given, said: "" };
-  return { strokes, done: stored.done === true, given, said: String(stored.said ?? "") };
+  if (given.length === 0) return { strokes, done: false, given, message: "" };
+  return { strokes, done: stored.done === true, given, message: String(stored.message ?? "") };
 }
