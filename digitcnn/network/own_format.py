@@ -20,7 +20,7 @@ from digitcnn.network.model import FEATURES, DigitCNN, Network
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood, is_earlier, shipped_detector
 from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, WeightFile, listed, shown
 from digitcnn.network.reader.state_dicts import MAX_TENSORS
-from digitcnn.network.reader.tensors import read_tensors
+from digitcnn.network.reader.tensors import check_finite, read_tensors
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
 from digitcnn.network.rebuild.own import INPUT_SCALINGS, expected_specs
 
@@ -243,11 +243,7 @@ def filled(
 
 def _check_numbers(place: str, name: str, tensor: Tensor) -> None:
     """Raise InvalidCheckpoint for weights that a working network does not have."""
-    if not bool(torch.isfinite(tensor).all()):
-        raise InvalidCheckpoint(
-            f"has NaN or infinite numbers in its tensor {shown(name)}, so its training diverged; "
-            "train it again"
-        )
+    check_finite(name, tensor)
     if place.endswith("running_var") and not bool((tensor > 0).all()):
         raise InvalidCheckpoint(
             f"has variances that are not positive in its tensor {shown(name)}; train it again"

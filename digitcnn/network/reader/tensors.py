@@ -147,6 +147,15 @@ def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
     return torch.from_numpy(copied).view(dtype).reshape(spec.shape)
 
 
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise InvalidCheckpoint for weights with NaN or infinite numbers."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise InvalidCheckpoint(
+            f"has NaN or infinite numbers in its tensor {shown(name)}, so its training diverged; "
+            "train it again"
+        )
+
+
 def wrong_type(name: str, spec: TensorSpec) -> InvalidCheckpoint:
     """Return the error for a tensor whose numbers cannot be weights."""
     return InvalidCheckpoint(

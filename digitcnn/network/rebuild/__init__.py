@@ -27,7 +27,7 @@ from torch import Tensor
 
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
-from digitcnn.network.reader.tensors import read_tensors
+from digitcnn.network.reader.tensors import check_finite, read_tensors
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import Stack, norms_come_first, stack_of
 from digitcnn.network.rebuild.modules import activation_of, steps_of
@@ -112,11 +112,7 @@ def _tensors(stack: Stack, state: StateDict, file: WeightFile) -> dict[str, Tens
     tensors = {}
     for place, name in names.items():
         tensor = read[name]
-        if not bool(torch.isfinite(tensor).all()):
-            raise InvalidCheckpoint(
-                f"has NaN or infinite numbers in its tensor {shown(name)}, so its training "
-                "diverged; train it again"
-            )
+        check_finite(name, tensor)
         if place.endswith(".running_var") and bool((tensor < 0).any()):
             raise InvalidCheckpoint(
                 f"has negative variances in its tensor {shown(name)}; train it again"

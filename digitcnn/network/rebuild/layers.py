@@ -74,7 +74,7 @@ def stack_of(state: StateDict) -> Stack:
         if spec.dtype in FLOATS:
             spec.check(name)
     layers, ignored = _layers(tensors)
-    _refuse_kinds(state, layers)
+    _refuse_kinds(state)
     _refuse_ensemble(state)
     convs = _chain([layer for layer in layers if layer.kind == "conv"], state)
     linears = _chain([layer for layer in layers if layer.kind == "linear"], state)
@@ -317,34 +317,35 @@ def _summary(state: StateDict) -> str:
     return f"{len(state.tensors)} tensors, {parameters:,} numbers"
 
 
-def _refuse_kinds(state: StateDict, layers: list[Layer]) -> None:
-    """Raise InvalidCheckpoint for networks that names give away."""
-    names = list(state.tensors)
-    text = "\n".join(names).lower()
+# Networks that names give away, and the patterns, all of which occur among the names.
+_OTHER_KINDS = {
+    "a transformer": [r"in_proj_|self_attn|attention|\battn\b|\.qkv|pos_embed|cls_token"],
+    "a recurrent network": [r"(weight|bias)_(ih|hh)(_l\d+)?$"],
+    "a quantised network": [r"zero_point|_packed_params|\.scale$|quant_"],
+    "an autoencoder": [r"encoder", r"decoder"],
+    "a generative adversarial network": [r"(^|\.)(generator|gen)\.|discriminator"],
+    "a branching (residual) network": [
+        r"shortcut|downsample|residual|\bskip|res_?block|\.branch|^layer\d+\.\d+\.conv\d"
+    ],
+}
+
+
+def _refuse_kinds(state: StateDict) -> None:
+    """Raise InvalidCheckpoint for networks that names or shapes give away."""
+    text = "\n".join(state.tensors).lower()
     kinds = "\n".join(module.kind for module in state.modules).lower()
 
     def refuse(what: str) -> None:
         raise InvalidCheckpoint(f"is {what} ({_summary(state)}); {_ONLY}")
 
-    if re.search(r"in_proj_|self_attn|attention|\battn\b|\.qkv|pos_embed|cls_token", text):
-        refuse("a transformer")
-    if re.search(r"(weight|bias)_(ih|hh)(_l\d+)?$", text, re.MULTILINE):
-        refuse("a recurrent network")
     if re.search(r"weight_(orig|g|v|mask)$|parametrizations", text, re.MULTILINE):
         raise InvalidCheckpoint(
             "has pruned or reparametrised weights; remove the parametrisation (torch.nn.utils) and "
             "save the state_dict again"
         )
-    if re.search(r"(zero_point|_packed_params|\.scale$|quant_)", text, re.MULTILINE):
-        refuse("a quantised network")
-    if re.search(r"encoder", text) and re.search(r"decoder", text):
-        refuse("an autoencoder")
-    if re.search(r"(^|\.)(generator|gen)\.", text) or "discriminator" in text:
-        refuse("a generative adversarial network")
-    if re.search(r"shortcut|downsample|residual|\bskip|res_?block|\.branch", text) or re.search(
-        r"^layer\d+\.\d+\.conv\d", text, re.MULTILINE
-    ):
-        refuse("a branching (residual) network")
+    for what, patterns in _OTHER_KINDS.items():
+        if all(re.search(pattern, text, re.MULTILINE) for pattern in patterns):
+            refuse(what)
     if "convtranspose" in kinds:
         refuse("a network with transposed convolutions, such as an autoencoder")
     biases = {name: spec.shape for name, spec in state.tensors.items() if name.endswith("bias")}
