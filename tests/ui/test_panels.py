@@ -28,7 +28,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.panels.nearest import nearest_digits
 from digitcnn.ui.panels.panel import Panel, WorkQueue
 from digitcnn.ui.panels.reading import COPIES_HELD, SketchReader
-from digitcnn.ui.panels.section import panels_of
+from digitcnn.ui.panels.section import panel_section, panels_of
 from digitcnn.ui.panels.why import explain_sketch, sentence
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
@@ -301,7 +301,7 @@ ANYTHING = [
 def test_any_posted_dictionary_gets_one_sentence(workspace: Workspace, payload: dict) -> None:
     own = panels_of(workspace, Models(workspace))[:2]
     assert [panel.name for panel in own] == ["why", "nearest"]
-    for function in (function for panel in own for function in panel.functions):
+    for function in (function for panel in own for function in panel.functions.values()):
         with pytest.raises(DigitCNNError) as caught:
             function(payload)
         assert str(caught.value).endswith(".")
@@ -310,8 +310,10 @@ def test_any_posted_dictionary_gets_one_sentence(workspace: Workspace, payload: 
 
 def test_every_panel_has_an_element_of_its_name_and_a_sentence(workspace: Workspace) -> None:
     panels = panels_of(workspace, Models(workspace))
-    names = [function.__name__ for panel in panels for function in panel.functions]
+    names = [name for panel in panels for name in panel.functions]
     assert len(set(names)) == len(names)
+    served = panel_section(workspace, Models(workspace)).functions
+    assert [function.__name__ for function in served] == names
     html = render("panels/section.html", panels=panels)
     script = bundle.script("page.js")
     for panel in panels:
@@ -321,7 +323,7 @@ def test_every_panel_has_an_element_of_its_name_and_a_sentence(workspace: Worksp
 
 
 def test_headings_are_text() -> None:
-    panel = Panel("why", "<b>Why</b>", "a < b", functions=(), content=Markup(""))
+    panel = Panel("why", "<b>Why</b>", "a < b", functions={}, content=Markup(""))
     html = render("panels/section.html", panels=[panel])
     assert "&lt;b&gt;Why" in html
     assert "a &lt; b" in html
@@ -341,7 +343,6 @@ def test_panels_compute_one_at_a_time_and_few_wait() -> None:
 
     queue = WorkQueue(most_waiting=2)
     queued = queue.through(slow)
-    assert queued.__name__ == "slow"
     replies: list[dict] = []
     threads = [threading.Thread(target=lambda: replies.append(queued({}))) for _ in range(5)]
     for thread in threads:

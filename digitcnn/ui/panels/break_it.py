@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,18 +18,14 @@ from digitcnn.web.templates import render
 
 
 def break_it_panel(reader: SketchReader) -> Panel:
-    """Return the panel; its function ``break_it`` is ``broken_sketch``."""
-
-    def break_it(payload: Payload) -> Payload:
-        return broken_sketch(reader, payload)
-
+    """Return the panel."""
     return Panel(
         name="break-it",
         title="Break it",
         explanation="The smallest change of your drawing that changes the prediction. Random noise "
         "of the same size is shown for comparison: what fools a network is the direction of the "
         "change, not its size.",
-        functions=(break_it,),
+        functions={"break_it": partial(broken_sketch, reader)},
         content=render("panels/break_it.html"),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from digitcnn.analysis.feature_neighbours import FeatureIndex, FeatureIndexes, UnderWay
@@ -24,18 +26,14 @@ AGAIN = 700
 
 
 def nearest_panel(workspace: Workspace, reader: SketchReader) -> Panel:
-    """Return the panel; ``nearest`` answers what ``SketchReader.read`` takes."""
+    """Return the panel."""
     indexes = FeatureIndexes(workspace.outputs / ".features")
-
-    def nearest(payload: Payload) -> Payload:
-        return nearest_digits(workspace, reader, indexes, payload)
-
     return Panel(
         name="nearest",
         title="Nearest",
         explanation="The nine training images closest to your sketch, measured by the features "
         "of the last hidden layer.",
-        functions=(nearest,),
+        functions={"nearest": partial(nearest_digits, workspace, reader, indexes)},
         content=render("panels/nearest.html"),
     )
 
@@ -45,6 +43,7 @@ def nearest_digits(
 ) -> Payload:
     """Find the training images nearest to a sketch.
 
+    payload: that of ``SketchReader.read``.
     Returns ``{"digit": the prediction, "of": images in all, "set", "digits": nine of {"label",
     "distance", "place", "image"}}``, the nearest first; ``"image"`` is 784 pixels in base64.
     ``{"blank": True}`` for an empty sketch, ``{"wait": sentence, "again": milliseconds}`` while

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -23,14 +22,14 @@ class Panel:
     """One panel.
 
     name: its element is ``panel-<name>``. title: of its tab. explanation: one sentence for a
-    student. functions: what its JavaScript calls, by their names; each takes a dictionary and
-    returns one. content: its rendered template.
+    student. functions: what its JavaScript calls, by name; each takes a dictionary and returns
+    one. content: its rendered template.
     """
 
     name: str
     title: str
     explanation: str
-    functions: tuple[Callable[[Payload], Payload], ...]
+    functions: Mapping[str, Callable[[Payload], Payload]]
     content: Markup
 
 
@@ -44,7 +43,6 @@ class WorkQueue:
     def through(self, function: Callable[[Payload], Payload]) -> Callable[[Payload], Payload]:
         """Return the function, answering ``{"again": milliseconds}`` where too many wait."""
 
-        @functools.wraps(function)
         def queued(payload: Payload) -> Payload:
             if not self._places.acquire(blocking=False):
                 return {"again": AGAIN}

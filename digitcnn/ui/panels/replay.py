@@ -13,24 +13,17 @@ from digitcnn.workspace import Workspace
 
 
 def replay_panel(workspace: Workspace) -> Panel:
-    """Return the panel.
-
-    Its function ``replay`` takes ``{"strokes", "width"}`` or ``{"picture"}``; ``replay_state``
-    takes anything.
-    """
-
-    def replay(payload: Payload) -> Payload:
-        return replayed_sketch(workspace.job.view(), payload)
-
-    def replay_state(payload: Payload) -> Payload:
-        return state_of(workspace.job.view())
-
+    """Return the panel."""
+    view = workspace.job.view
     return Panel(
         name="replay",
         title="Replay by epoch",
         explanation="How the network classified your sketch after each epoch of the current or "
         "latest run.",
-        functions=(replay, replay_state),
+        functions={
+            "replay": lambda payload: replayed_sketch(view(), payload),
+            "replay_state": lambda _: state_of(view()),
+        },
         content=render("panels/replay.html"),
     )
 
@@ -50,6 +43,7 @@ def state_of(view: TrainingView) -> Payload:
 def replayed_sketch(view: TrainingView, payload: Payload) -> Payload:
     """Classify a sketch with every network of the replay.
 
+    payload: ``{"strokes", "width"}`` or ``{"picture"}``.
     Returns ``state_of`` and ``{"run", "epochs": planned, "replay": [{"epoch", "probabilities"}]}``;
     ``{"blank": True}`` for an empty sketch. Probabilities are not calibrated: the temperature is
     fitted at the end of a training. Raises SketchError.

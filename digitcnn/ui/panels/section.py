@@ -39,7 +39,10 @@ def panel_section(workspace: Workspace, models: Models) -> PanelSection:
     """Return the panels as a row of tabs, to stand beside the pad."""
     panels = panels_of(workspace, models)
     queue = WorkQueue()
-    return PanelSection(
-        render("panels/section.html", panels=panels),
-        [replying(queue.through(function)) for panel in panels for function in panel.functions],
-    )
+    functions = []
+    for panel in panels:
+        for name, function in panel.functions.items():
+            served = replying(queue.through(function))
+            served.__name__ = name  # by which the script calls it
+            functions.append(served)
+    return PanelSection(render("panels/section.html", panels=panels), functions)

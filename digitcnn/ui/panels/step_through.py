@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -18,17 +19,13 @@ from digitcnn.web.templates import render
 
 
 def step_through_panel(reader: SketchReader) -> Panel:
-    """Return the panel; its function ``step_through`` is ``stepped_sketch``."""
-
-    def step_through(payload: Payload) -> Payload:
-        return stepped_sketch(reader, payload)
-
+    """Return the panel."""
     return Panel(
         name="step-through",
         title="Step through",
         explanation="Follow one place of your drawing: window times kernel, batch norm, ReLU, "
         "pooling, the second layer, and the ten scores. All numbers are this network's own.",
-        functions=(step_through,),
+        functions={"step_through": partial(stepped_sketch, reader)},
         content=render("panels/step_through.html"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from digitcnn.analysis.axes import SKETCH_AXES, Axis
 from digitcnn.analysis.robustness import Perturbation, perturb
@@ -15,17 +16,13 @@ from digitcnn.web.templates import render
 
 
 def what_if_panel(reader: SketchReader) -> Panel:
-    """Return the panel; its function ``what_if`` is ``perturbed_sketch``."""
-
-    def what_if(payload: Payload) -> Payload:
-        return perturbed_sketch(reader, payload)
-
+    """Return the panel."""
     return Panel(
         name="what_if",
         title="What if",
         explanation="Rotate, shift, scale, thicken or blur your sketch to see when the prediction "
         "changes.",
-        functions=(what_if,),
+        functions={"what_if": partial(perturbed_sketch, reader)},
         content=render("panels/what_if.html", axes=[_slider(axis) for axis in SKETCH_AXES]),
     )
 

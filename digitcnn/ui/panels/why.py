@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,17 +38,13 @@ INKED = -128
 
 
 def why_panel(reader: SketchReader) -> Panel:
-    """Return the panel; its function ``why`` is ``explain_sketch``."""
-
-    def why(payload: Payload) -> Payload:
-        return explain_sketch(reader, payload)
-
+    """Return the panel."""
     return Panel(
         name="why",
         title="Why",
         explanation="Which ink (blocks) and which gaps (dots) make the network predict this digit "
         "rather than the rival.",
-        functions=(why,),
+        functions={"why": partial(explain_sketch, reader)},
         content=render("panels/why.html"),
     )
 
