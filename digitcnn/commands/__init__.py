@@ -1,1 +1,1 @@
-"""One module per command; each has ``add``, which adds its parser."""
+"""One module per command, whose ``run`` executes it; ``arguments`` has the parsers of all."""

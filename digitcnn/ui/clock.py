@@ -19,9 +19,12 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.errors import DigitCNNError
+from digitcnn.ui.parts import status_line
 from digitcnn.web.templates import render
 
 log = logging.getLogger(__name__)
+
+UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
 
 # The ``js=`` of the refresh: what the browser has stored takes the place of the hidden field.
 _WITH_STORED_JS = """(...inputs) => {
@@ -52,7 +55,7 @@ class _Watcher:
     inputs: list[Any]
     outputs: list[Any]
     version: Callable[[], Version]
-    status_id: str
+    status: gr.HTML | None
 
 
 class Clock:
@@ -76,15 +79,16 @@ class Clock:
         outputs: list[Any],
         *,
         version: Callable[[], Version],
-        status_id: str = "",
+        status: gr.HTML | None = None,
     ) -> None:
         """Call ``refresh`` when the page is loaded and whenever ``version`` has changed since.
 
         refresh: called with the request and the inputs' values; returns a value for each output.
         If it raises, the error is logged once and the outputs stay as they are. version: called
-        every second for every page. status_id: ``elem_id`` of the element that shows the progress.
+        every second for every page. status: the output that shows the progress, and the sentence
+        of an error: no toast, since no button was pressed.
         """
-        self._watchers.append(_Watcher(refresh, inputs, outputs, version, status_id))
+        self._watchers.append(_Watcher(refresh, inputs, outputs, version, status))
 
     def publish(self, name: str, read: Callable[[], Any]) -> None:
         """Send a value to the page's scripts once a second.
@@ -125,7 +129,7 @@ class Clock:
             api_visibility="private",
             show_progress="hidden",
         )
-        progress = ", ".join(f"#{each.status_id}" for each in self._watchers if each.status_id)
+        progress = ", ".join(f"#{each.status.elem_id}" for each in self._watchers if each.status)
         gr.HTML(
             render("page/clock.html", progress=progress),
             apply_default_css=False,
@@ -154,7 +158,11 @@ class Clock:
             if self._logged.get(number) != str(error):
                 self._logged[number] = str(error)
                 log.error("A part of the page cannot be refreshed", exc_info=error)
-            return [gr.skip()] * len(watcher.outputs)
+            text = str(error) if isinstance(error, DigitCNNError) else UNAVAILABLE
+            return [
+                status_line(text) if output is watcher.status else gr.skip()
+                for output in watcher.outputs
+            ]
         self._logged.pop(number, None)
         return updates
 

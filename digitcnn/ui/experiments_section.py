@@ -168,7 +168,7 @@ class ExperimentsSection:
             [self.select, self.has_chosen, self.view],
             [self.select, *self._watched],
             version=self.version,
-            status_id="experiment-status",
+            status=self.status,
         )
 
     def version(self) -> Version:

@@ -11,9 +11,8 @@ import gradio as gr
 from cachetools import TTLCache, cached
 from markupsafe import Markup
 
-from digitcnn.errors import DigitCNNError, FeedbackError
+from digitcnn.errors import FeedbackError
 from digitcnn.intervals import accuracy_text
-from digitcnn.training.background import BackgroundView
 from digitcnn.training.finetune import FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
@@ -82,12 +81,7 @@ def build_learn_section(
     watched = [status, rows, choice, start, stop, shown]
 
     def refresh(request: gr.Request, shown: LearnView) -> list[Any]:
-        """Update a page; a failure is a status line, not a toast, as no button was pressed."""
-        try:
-            return updates(job.view(), count(), shown)
-        except DigitCNNError as error:
-            line = job_status(BackgroundView(), str(error), live=True)
-            return [line, *[gr.skip()] * (len(watched) - 1)]
+        return updates(job.view(), count(), shown)
 
     @toasting
     def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> list[Any]:
@@ -132,7 +126,7 @@ def build_learn_section(
         at = view.stopping if running else LearnView(view.version, count())
         return Version((view.state, at), in_progress=running)
 
-    clock.watch(refresh, [shown], watched, version=version, status_id="learn-status")
+    clock.watch(refresh, [shown], watched, version=version, status=status)
 
 
 def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -13,7 +12,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import check_drawings
-from digitcnn.errors import CheckpointError, ConfigError, DigitCNNError, RunError
+from digitcnn.errors import CheckpointError, ConfigError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
@@ -46,8 +45,6 @@ QUICK_LABEL, START_LABEL = "Quick training", "Start training"
 # Settings inside the accordion. A link that changes one of them opens it.
 FOLDED = ("network", "augmentation", "dropout", "train_images", "seed")
 
-UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
-
 _WAITING = Markup("Correct the marked setting to see an estimate.")
 
 # On a phone the status is below the buttons, on a low screen it may be above the visible part.
@@ -57,8 +54,6 @@ _SHOW_STATUS_JS = (
 
 # The address is known to the browser only.
 _WHOLE_ADDRESS_JS = "(query) => location.origin + location.pathname + query"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,6 @@ class TrainTab:
         self._workspace, self._access, self._owner_token = workspace, access, owner_token
         computes = Devices(workspace)
         self._devices, self._estimate = computes, TimeEstimate(workspace, computes)
-        self._failures = _RepeatedFailure()
         # Digest of the model that read the sketches last, and the result in words.
         self._checked = ("", "")
         gr.Markdown(
@@ -199,22 +193,13 @@ class TrainTab:
             **PRIVATE,
         )
         clock.watch(
-            self.watch,
+            lambda _, view: self._updates(view),
             [self.view],
             self._watched,
             version=self.version,
-            status_id="train-status",
+            status=self.status,
         )
         self._experiments.connect(clock, page)
-
-    def watch(self, request: gr.Request, view: TrainTabView) -> list[Any]:
-        """Update a page; a failure is a status line, not a toast, as no button was pressed."""
-        try:
-            updates = self._updates(view)
-        except Exception as error:
-            return [self._failures.line(error), *[gr.skip()] * (len(self._watched) - 1)]
-        self._failures.clear()
-        return updates
 
     def version(self) -> Version:
         """Return the version of an up-to-date page.
@@ -368,20 +353,3 @@ class TrainTab:
         if checkpoint.digest != self._checked[0]:
             self._checked = checkpoint.digest, check_drawings(checkpoint).score
         return self._checked[1]
-
-
-class _RepeatedFailure:
-    """Turns the failure of a recurring handler into a status line, and logs it once."""
-
-    def __init__(self) -> None:
-        self._logged = ""
-
-    def line(self, error: Exception) -> Markup:
-        text = str(error) if isinstance(error, DigitCNNError) else UNAVAILABLE
-        if self._logged != f"{type(error)} {error}":
-            self._logged = f"{type(error)} {error}"
-            log.error("The state of the training cannot be shown", exc_info=error)
-        return render("train/problem.html", text=text)
-
-    def clear(self) -> None:
-        self._logged = ""
