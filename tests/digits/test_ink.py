@@ -58,6 +58,17 @@ def on_a_table() -> np.ndarray:
     return table
 
 
+def slanted_sheet() -> np.ndarray:
+    """Grey ink on a slanted sheet on a dark table, with a camera's noise."""
+    mask = Image.new("L", (2 * SIDE, 2 * SIDE))
+    corners = [(-74, 44), (1340, 118), (1210, 1272), (-14, 1162)]
+    ImageDraw.Draw(mask).polygon(corners, fill=255)
+    sheet = np.asarray(mask.reduce(2)) / 255
+    paper = 100 + 135 * (np.asarray(page()) / 255)
+    noise = np.random.default_rng(2).normal(0, 3, (SIDE, SIDE))
+    return 40 + (paper - 40) * sheet + noise
+
+
 def shaded(shade: np.ndarray) -> np.ndarray:
     return np.asarray(page(), dtype=np.float64) * shade
 
@@ -77,6 +88,7 @@ PAGES: dict[str, Callable[[], np.ndarray]] = {
         lambda draw: draw.rectangle((80, 90, 540, 550), outline=0, width=4)
     ),
     "paper on a table": on_a_table,
+    "a slanted sheet on a table": slanted_sheet,
     "a dark thumb": lambda: drawn(
         lambda draw: draw.rounded_rectangle((480, 520, 514, 700), 17, fill=60)
     ),
