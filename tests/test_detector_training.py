@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from benchmarks.detector import grammar, shapes
 from benchmarks.detector.__main__ import Training, train
@@ -67,15 +68,24 @@ def test_digits_that_stay_digits_when_rotated_are_not_used_rotated() -> None:
     assert len(shapes.draw(ones, 100, np.random.default_rng(0))) > 80
 
 
-def test_a_trained_detector_separates_digits_from_shapes(drawn: DigitSet) -> None:
+def test_outlines_enclose_paper(drawn: DigitSet) -> None:
+    _, make = shapes.KINDS["outlines"]
+    outlines = make(drawn, 100, np.random.default_rng(0))
+    areas = [ndimage.label(image < 64)[1] for image in outlines]  # the surroundings are one
+    assert sum(count > 1 for count in areas) > 90
+
+
+def test_a_trained_detector_separates_digits_from_shapes_and_repeats(drawn: DigitSet) -> None:
     digits, labels = digits_of_every_hand(drawn, 100, 30, np.random.default_rng(0))
     others = shapes.draw(drawn, len(digits), np.random.default_rng(1))
     # A chunk has to fit: 1,024 of either kind.
     many = [torch.cat([images] * 2)[:1024] for images in (digits, others)]
     targets = torch.cat([torch.cat([labels] * 2)[:1024], torch.full((1024,), 10)])
-    detector = train(torch.cat(many), targets, steps=8, seed=0)
+    detector = train(torch.cat(many), targets, rounds=1, seed=0)
+    again = train(torch.cat(many), targets, rounds=1, seed=0)
     for name, expected in TENSORS.items():
         assert tuple(detector.tensors[name].shape) == expected.shape
+        assert torch.equal(detector.tensors[name], again.tensors[name])
     assert detector.scores(digits).median() > detector.scores(others).median()
 
 

@@ -95,6 +95,11 @@ CURLS = ((1, 20), (1, 32), (2, 16), (2, 24), (3, 16))
 # Two scratches could be a 1 or a 7.
 SCRATCHES = ((3, 2), (4, 2), (6, 2))
 
+# Closed lines, which only a 0 and an 8 among the digits are.
+OUTLINES = ((1, 30), (1, 45))
+# A heart: angles from the top, and the distance from its centre there.
+HEART = ((0, 0.5, 1.1, 1.7, 2.4, np.pi), (0.45, 0.9, 1, 0.85, 0.75, 1.1))
+
 # Returns points [drawings, strokes, points, 2].
 Lines = Callable[[tuple[int, int, int], np.random.Generator], Doubles]
 
@@ -146,6 +151,30 @@ def _scratched(shape: tuple[int, int, int], random: np.random.Generator) -> Doub
     """Return short straight lines at random places."""
     start = random.random((*shape[:2], 1, 2))
     return np.concatenate([start, start + random.normal(0, 0.5, start.shape)], axis=2)
+
+
+def _outlined(shape: tuple[int, int, int], random: np.random.Generator) -> Doubles:
+    """Return closed outlines: hearts, and polygons, stars and flowers of three to seven corners.
+
+    An outline is given by its distance from the centre in every direction, like ``_shapes``.
+    """
+    each, both = (*shape[:2], 1), (*shape[:2], 1, 2)
+    heart = random.random(each) < 0.5
+    angle = np.broadcast_to(np.linspace(0, 2 * np.pi, shape[2]), shape)
+    corners = random.integers(3, 8, each)
+    half = np.pi / corners
+    polygon = np.cos(half) / np.cos(angle % (2 * half) - half)
+    # The distance between two corners, as a share of the distance at a corner: with straight
+    # sides it is cos(half), nearer the centre it makes a star. Inverted, corners become notches.
+    depth = random.uniform(0.35, 0.75, each)
+    edge = polygon ** (random.choice([-1, 1], each) * np.log(depth) / np.log(np.cos(half)))
+    # From the notch at the top to the tip at the bottom, down either side.
+    side = np.interp(np.minimum(angle, 2 * np.pi - angle), *HEART)
+    edge = np.where(heart, side ** random.uniform(0.6, 1.6, each), edge)
+    turn = np.where(heart, random.normal(0, 0.15, each), random.uniform(0, 2 * np.pi, each))
+    lines = np.stack([np.sin(angle + turn), -np.cos(angle + turn)], axis=-1) * edge[..., None]
+    lines *= random.uniform(0.75, 1.25, both)
+    return lines + random.normal(0, 0.02, lines.shape)
 
 
 def _shapes(count: int, random: np.random.Generator) -> Bytes:
@@ -273,6 +302,7 @@ KINDS: Mapping[str, tuple[float, Callable[[DigitSet, int, np.random.Generator], 
     "tangles": (0.20, lambda _, count, random: _drawn(TANGLES, _tangled, count, random)),
     "curls": (0.16, lambda _, count, random: _drawn(CURLS, _curled, count, random)),
     "scratches": (0.04, lambda _, count, random: _drawn(SCRATCHES, _scratched, count, random)),
+    "outlines": (0.40, lambda _, count, random: _drawn(OUTLINES, _outlined, count, random)),
     "shapes": (0.50, lambda _, count, random: _shapes(count, random)),
     "dots": (0.15, lambda _, count, random: _dots(count, random)),
     "pairs": (0.10, _pairs),
