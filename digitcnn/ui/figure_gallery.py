@@ -24,6 +24,11 @@ from digitcnn.workspace import Workspace
 ALL = "all"
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
+# The page is shorter with one figure in place of nine, and may be scrolled beyond its buttons.
+_SHOW_ENLARGED_JS = (
+    "() => document.querySelector('#evaluate-gallery .preview')?.scrollIntoView({block: 'nearest'})"
+)
+
 
 @dataclass(frozen=True)
 class FigureGallery:
@@ -146,7 +151,9 @@ def build_figure_gallery(
 
     for control in (digit, place):
         control.input(redraw, [results.view, passes, digit, place], gallery, **PRIVATE)
-    gallery.select(choose, None, which, queue=False, **PRIVATE)
+    gallery.select(choose, None, which, queue=False, **PRIVATE).then(
+        None, js=_SHOW_ENLARGED_JS, **PRIVATE
+    )
     download.click(
         pack, [results.view, which, file_type, passes, digit, place], link, **PRIVATE
     ).success(None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **PRIVATE)

@@ -44,12 +44,12 @@ class RobustnessSection:
         """Build the section of a tab. which_set: where the digit set was chosen, for people."""
         self._results, elem_id = results, f"{results.tab}-robustness"
         gr.Markdown(
-            f"### Robustness\nFrom the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of "
-            "a smaller set) are rotated, shifted, scaled, thickened, thinned and blurred, or get "
-            "noise, less contrast, fog, stripes or a covered square, one distortion at a time, to "
-            "see how well accuracy holds up. The images are also attacked: changed slightly, in "
-            "the direction that misleads the model most. After `python -m digitcnn data download "
-            "mnist-c`, the fifteen corruptions of MNIST-C are measured as well."
+            "### Robustness\nPress *Measure robustness* to see how well accuracy holds up: "
+            f"from the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of a smaller set) "
+            "are rotated, shifted, scaled, thickened, thinned and blurred, or get noise, less "
+            "contrast, fog, stripes or a covered square, one distortion at a time. They are also "
+            "attacked: changed slightly, in the direction that misleads the model most. The "
+            "fifteen corruptions of MNIST-C are measured as well where they are downloaded."
         )
         self._buttons = RunButtons("Measure robustness", elem_id)
         self.status = gr.HTML(elem_id=f"{elem_id}-status")

@@ -149,11 +149,16 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     viewer = page.locator("#evaluate-gallery .preview")
     shown = viewer.locator(".media-button img")
     expect(shown).to_have_attribute("src", re.compile("07_confusion_matrix.png$"))
-    expect(viewer.get_by_role("button", name="Download")).to_be_visible()
+    for button in ("Download", "Close"):
+        expect(viewer.get_by_role("button", name=button)).to_be_in_viewport()
     expect(page.locator("#evaluate-which input")).to_have_value(re.compile("^07"))
     expect(page.locator("#evaluate-file-type input")).to_have_value("PNG")
     page.keyboard.press("ArrowRight")
     expect(shown).to_have_attribute("src", re.compile("08_confidence_analysis.png$"))
+    box = shown.bounding_box()
+    for place, name in ((0.1, "07_confusion_matrix"), (0.9, "08_confidence_analysis")):
+        shown.click(position={"x": place * box["width"], "y": box["height"] / 2})
+        expect(shown).to_have_attribute("src", re.compile(name))
     viewer.get_by_role("button", name="Close").click()
     expect(viewer).to_have_count(0)
     # The focus goes back to the figure.

@@ -27,6 +27,20 @@ OWNERS = (
     "button:text-is('Invite')",
 )  # fmt: skip
 
+# Until the first prediction, which follows the pad by a moment.
+NOTE_WHAT_COVERS_THE_PAD = """
+window.covers = [];
+const noting = new MutationObserver(() => {
+    const canvas = document.querySelector("#pad canvas");
+    if (!canvas) return;
+    if (document.querySelector("#pad-answer").dataset.digit) noting.disconnect();
+    const { x, y, width, height } = canvas.getBoundingClientRect();
+    const hit = document.elementFromPoint(x + width / 2, y + height / 2);
+    if (width > 0) window.covers.push(hit === canvas ? "" : hit.className);
+});
+noting.observe(document, { childList: true, subtree: true, attributes: true });
+"""
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[App]:
@@ -48,6 +62,7 @@ def owner_link(app: App) -> str:
 def page(browser: Any, shared: App) -> Iterator[Any]:
     """A visitor's page with an example's prediction, in windows of several sizes."""
     page = browser.new_page()
+    page.add_init_script(NOTE_WHAT_COVERS_THE_PAD)
     page.goto(shared.url)
     page.locator('#pad-answer[data-digit="7"]').wait_for()
     yield page
@@ -80,6 +95,10 @@ def test_prediction_and_feedback_are_visible_without_scrolling(
     expect(page.locator("#feedback-right")).to_be_disabled()
 
 
+def test_nothing_covers_the_pad_while_the_page_is_loaded(page: Any) -> None:
+    assert set(page.evaluate("window.covers")) == {""}
+
+
 def test_at_double_zoom_the_pad_fits_into_the_window(page: Any) -> None:
     page.set_viewport_size({"width": 683, "height": 384})
     assert page.locator("#pad").bounding_box()["height"] < 384
@@ -89,6 +108,16 @@ def test_a_link_opens_a_tab_with_its_settings(owner: Any) -> None:
     expect(owner.locator("#train-epochs input[type=number]").first).to_have_value("8")
     expect(owner.locator("#train-network input")).to_have_value("mlp: one hidden layer")
     expect(owner.locator("#train-status")).to_contain_text("idle")
+
+
+def test_on_a_phone_stop_stands_beside_the_start_buttons(owner: Any) -> None:
+    owner.set_viewport_size({"width": 390, "height": 844})
+    tops = owner.locator(".train-buttons > button").evaluate_all(
+        "buttons => buttons.map((button) => button.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+    owner.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
@@ -117,7 +146,15 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
     name, warning = page.locator("#model-select input"), page.locator("#model-check")
     top = "element => element.getBoundingClientRect().top"
     tabs_at = page.locator(".lab-tabs").evaluate(top)
-    assert name.evaluate("input => input.clientWidth") > 250, "the accuracy is cut"
+    chip = page.locator("#model-select .secondary-wrap")
+    assert chip.evaluate(
+        """chip => {
+            const [name, rest] = ["::before", "::after"].map((at) => getComputedStyle(chip, at));
+            const room = chip.clientWidth - parseFloat(getComputedStyle(chip).paddingRight);
+            const used = parseFloat(name.width) + parseFloat(rest.width);
+            return /\\d%/.test(rest.content) && used < room;
+        }"""
+    ), "the name or the accuracy is cut"
     name.click()
     page.get_by_role("option", name=re.compile("^another")).click()
     expect(warning).to_contain_text("another misreads")

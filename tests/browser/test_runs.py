@@ -60,6 +60,24 @@ def open_menu(page: Any, run: str) -> Any:
     return page.locator("#run-menu")
 
 
+def test_a_long_run_name_breaks_at_its_hyphens(page: Any, app: App) -> None:
+    name = "augmentation-with-small-batches"
+    lay_run(app.folder, name, TrainingConfig(digits="small"))
+    shown = page.locator("digitcnn-run .name", has_text=name)
+    shown.wait_for()
+    page.set_viewport_size({"width": 683, "height": 384})
+    lines = shown.evaluate(
+        """({ firstChild: text }) => text.data.split("-").map((word) => {
+            const range = document.createRange();
+            range.setStart(text, text.data.indexOf(word));
+            range.setEnd(text, text.data.indexOf(word) + word.length);
+            return range.getClientRects().length;
+        })"""
+    )
+    assert lines == [1, 1, 1, 1]
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> None:
     lay_run(app.folder, "kept", TrainingConfig(digits="small"))
     config = TrainingConfig(

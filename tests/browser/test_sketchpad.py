@@ -443,8 +443,15 @@ def test_another_model_classifies_the_present_sketch_again(pad: Sketchpad) -> No
     pad.choose("says-9")
     pad.answers("9")
     pad.page.locator("#feedback-wrong").click()
+    # The prediction, which is wrong, is not offered as the right label.
+    nine = pad.page.locator('#feedback-digit [data-digit="9"]')
+    expect(nine).to_be_disabled()
+    expect(nine).to_have_accessible_description(re.compile("You marked this prediction as wrong"))
+    pad.page.keyboard.press("9")
+    pad.says(".recorded", "You marked this prediction as wrong; choose another label")
     pad.page.keyboard.press("2")
     pad.says(".recorded", "Saved: 2. The prediction 9 was wrong.")
+    expect(nine).to_be_enabled()
     assert pad.ink() > 500
 
 

@@ -23,6 +23,7 @@ import { extendStroke, idOf, linesOf, PEN, sketchOf, smooth, startStroke } from 
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
 const BUSY_PACE = 90;
 const LATE = 3000; // milliseconds after which an earlier prediction is no longer shown
+const RULED_OUT = "You marked this prediction as wrong; choose another label, or press Right.";
 const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read before a reload
 
 /** @typedef {import("./strokes.js").Point} Point */
@@ -288,14 +289,11 @@ function startPad(root) {
    */
   const given = new Map();
 
-  const labelButtons = [...DIGITS, NONE].map((label) => {
+  const labels = [...DIGITS, NONE];
+  const labelButtons = labels.map((label) => {
     const button = make("button", "button", label === NONE ? "Not a digit" : String(label));
     button.type = "button";
     button.dataset.digit = String(label);
-    button.title =
-      label === NONE
-        ? "Not a digit (key N on the pad)"
-        : `Digit ${label} (key ${label} on the pad)`;
     button.addEventListener("click", () => rate(label));
     find(root, "#feedback-digit").append(button);
     return button;
@@ -305,7 +303,7 @@ function startPad(root) {
     const focused = document.activeElement;
     const isUnknown = isBlank() || sketch.parts.length === 0 || sketch.isExample;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
-    for (const button of [rightButton, wrongButton, ...labelButtons]) button.disabled = isUnknown;
+    for (const button of [rightButton, wrongButton]) button.disabled = isUnknown;
     const judged = namesOfParts(sketchId()).map((name) => {
       const known = given.get(name);
       return known?.model === modelName() ? known : null;
@@ -327,10 +325,28 @@ function startPad(root) {
       button.setAttribute("aria-pressed", String(chosen));
     }
     if (feedback !== null || isUnknown) truth.classList.remove("asking");
+    showLabels(isUnknown);
     // A button that is disabled by its own press would lose the focus to nothing.
     if (focused instanceof HTMLButtonElement && focused.disabled && root.contains(focused)) {
       canvas.focus({ preventScroll: true });
     }
+  }
+
+  /** @param {number | string} label whether it is the prediction that was just called wrong */
+  function isRuledOut(label) {
+    const part = sketch.parts[sketch.chosen];
+    return truth.classList.contains("asking") && part !== undefined && labelOf(part) === label;
+  }
+
+  /** @param {boolean} isUnknown whether there is nothing to label */
+  function showLabels(isUnknown) {
+    labels.forEach((label, place) => {
+      const ruledOut = isRuledOut(label);
+      labelButtons[place].disabled = isUnknown || ruledOut;
+      const key = label === NONE ? "N" : label;
+      const name = label === NONE ? "Not a digit" : `Digit ${label}`;
+      labelButtons[place].title = ruledOut ? RULED_OUT : `${name} (key ${key} on the pad)`;
+    });
   }
 
   /** Says what became of the feedback, where it can be read. @param {string} text */
@@ -350,6 +366,7 @@ function startPad(root) {
 
   /** @param {number | string | null} label null: as predicted */
   function rate(label) {
+    if (label !== null && isRuledOut(label)) return say(RULED_OUT);
     const id = sketchId();
     saving = saving
       .then(() => holdReload(save(label, id)))
@@ -427,6 +444,7 @@ function startPad(root) {
 
   function askForLabel() {
     truth.classList.add("asking");
+    showLabels(false);
     const { parts, chosen } = sketch;
     say(
       parts.length > 1

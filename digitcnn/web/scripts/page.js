@@ -7,6 +7,7 @@ import "./dialogs.js";
 import "./feedback_view.js";
 import "./file_drop.js";
 import "./keep_focus.js";
+import "./model_chip.js";
 import "./open_figure.js";
 import "./open_page.js";
 import "./open_tab.js";
