@@ -132,13 +132,6 @@ def evaluate(predictions: Predictions, temperature: float = 1.0) -> Evaluation:
     )
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Return the fraction of right predictions; NaN for no images. logits: [N, 10]; labels: [N]."""
-    if not len(labels):
-        return math.nan
-    return int((logits.argmax(dim=1) == labels).sum()) / len(labels)
-
-
 def confusion(predicted: Tensor, labels: Tensor) -> Tensor:
     """Return counts, int64 [10, 10]: row the true digit, column the predicted. Both int64 [N]."""
     pairs = torch.bincount(labels * CLASSES + predicted, minlength=CLASSES * CLASSES)

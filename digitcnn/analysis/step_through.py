@@ -22,8 +22,7 @@ class ConvBlock:
 
     kernels: [O, I, K, K]. bias, factor, summand: [O]; a sum s becomes ``(s + bias) * factor +
     summand``, with factors of 1 and summands of 0 where there is no batch norm. padding: pixels on
-    each side. sums: [O, H, W], the products' sums with the bias. output: [O, H/2, W/2]. All
-    float32.
+    each side. output: [O, H/2, W/2]. All float32.
     """
 
     kernels: Tensor
@@ -31,7 +30,6 @@ class ConvBlock:
     factor: Tensor
     summand: Tensor
     padding: int
-    sums: Tensor
     output: Tensor
 
 
@@ -101,6 +99,5 @@ def _block(network: Network, number: int, x: Tensor) -> ConvBlock:
         factor=factor,
         summand=summand,
         padding=layer.padding,
-        sums=conv(x)[0],
         output=network.block(number, x)[0],
     )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from digitcnn.analysis.metrics import (
-    accuracy,
     confusion_csv,
     evaluate,
     evaluations_csv,
@@ -146,14 +145,6 @@ def test_temperature_changes_confidence_but_no_prediction(answered: Predictions)
     cold, hot = evaluate(answered, 0.5), evaluate(answered, 4.0)
     assert cold.confusion == hot.confusion
     assert cold.nll != hot.nll
-
-
-def test_accuracy_is_a_fraction_and_undefined_without_images(
-    answered: Predictions, reference: ModuleType
-) -> None:
-    expected = reference.accuracy_score(answered.labels, answered.logits.argmax(1))
-    assert accuracy(answered.logits, answered.labels) == pytest.approx(expected)
-    assert math.isnan(accuracy(torch.zeros(0, 10), torch.zeros(0, dtype=torch.uint8)))
 
 
 def test_the_gap_has_its_sign_and_newcombes_interval() -> None:

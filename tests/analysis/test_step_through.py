@@ -20,7 +20,6 @@ def test_the_steps_lead_to_the_networks_logits(name: str, drawn_image: torch.Ten
     maps = steps.input[None, None]
     for block in steps.blocks:
         sums = functional.conv2d(maps, block.kernels, block.bias, padding=block.padding)[0]
-        assert torch.allclose(sums, block.sums, atol=1e-5)
         normed = sums * block.factor[:, None, None] + block.summand[:, None, None]
         pooled = functional.max_pool2d(normed.relu(), 2)
         assert torch.allclose(pooled, block.output, atol=1e-5)
