@@ -11,10 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sqlalchemy import ColumnElement, Connection, Executable, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    delete,
+    func,
+    make_url,
+    or_,
+    select,
+    update,
+)  # fmt: skip
+from sqlalchemy.exc import ArgumentError
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
-from digitcnn.errors import FeedbackError, NotOwnerError
+from digitcnn.errors import ConfigError, FeedbackError, NotOwnerError
+from digitcnn.feedback.database import Database
 from digitcnn.feedback.entry import (
     EVERYTHING,
     FeedbackEntry,
@@ -27,13 +39,16 @@ from digitcnn.feedback.entry import (
     hash_of,
     stored_time,
 )
-from digitcnn.feedback.opening import open_database
+from digitcnn.feedback.postgres_database import PostgresDatabase
+from digitcnn.feedback.sqlite_database import SqliteDatabase
 from digitcnn.feedback.table import DECISIVE, ENTRIES, REPLACED
 from digitcnn.intervals import wilson_interval
 
 _COLUMN = ENTRIES.c
 _RIGHT = _COLUMN.answer.is_not_distinct_from(_COLUMN.true_digit)
 _COUNTS = (func.count(), func.count().filter(_RIGHT))
+
+_ADDRESS = "postgresql://user:password@host/database"
 
 
 class FeedbackStore:
@@ -48,7 +63,7 @@ class FeedbackStore:
     """
 
     def __init__(self, place: Path | str, *, busy_seconds: float = 10.0) -> None:
-        self._database = open_database(place, busy_seconds)
+        self._database = _database_at(place, busy_seconds)
 
     @property
     def public_location(self) -> str:
@@ -221,6 +236,27 @@ class FeedbackStore:
         """Return the rows; none while there is no feedback yet."""
         with self._database.reading() as connection:
             return [] if connection is None else connection.execute(query).all()
+
+
+def _database_at(place: Path | str, busy_seconds: float) -> Database:
+    """Return the database at a file path or an address; opens no connection yet."""
+    if isinstance(place, Path):
+        return SqliteDatabase(place, busy_seconds)
+    try:
+        url = make_url(place)
+    except (ArgumentError, ValueError) as error:
+        # Not shown: it may hold a password.
+        raise ConfigError(
+            f"DIGITCNN_FEEDBACK_URL is not an address; use one such as {_ADDRESS}."
+        ) from error
+    if url.get_backend_name() == "sqlite" and url.database:
+        return SqliteDatabase(Path(url.database), busy_seconds)
+    if url.get_backend_name() in ("postgresql", "postgres"):
+        return PostgresDatabase(url, busy_seconds)
+    raise ConfigError(
+        f"DIGITCNN_FEEDBACK_URL starts with {url.drivername!r:.40}; use an address such as "
+        f"{_ADDRESS}."
+    )
 
 
 def _conditions(which: FeedbackFilter) -> list[ColumnElement[bool]]:

@@ -7,7 +7,7 @@ accept is ignored, as is any other name. Names are those of the command line's o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from digitcnn.digits.names import set_names
@@ -19,18 +19,19 @@ MAX_TEXT = 200
 
 _SWITCH = {"on": True, "off": False}
 
-# For each option: the field of the configuration, and the function that parses its text.
-_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "digits": ("digits", str),
-    "network": ("network", str),
-    "epochs": ("epochs", int),
-    "batch-size": ("batch_size", int),
-    "learning-rate": ("learning_rate", float),
-    "seed": ("seed", int),
-    "train-images": ("train_images", int),
-    "augmentation": ("augmentation", _SWITCH.__getitem__),
-    "dropout": ("dropout", _SWITCH.__getitem__),
+# For each option: the field of the configuration, and its usual value.
+_FIELDS = {
+    field.name.replace("_", "-"): (field.name, field.default)
+    for field in dataclasses.fields(TrainingConfig)
 }
+
+
+def _parse(text: str, usual: Any) -> Any:
+    """Return a text as a value of the field's type. Raises ValueError or KeyError."""
+    if isinstance(usual, bool):
+        return _SWITCH[text]
+    # By default, no number of images is given.
+    return int(text) if usual is None else type(usual)(text)
 
 
 def linked_config(
@@ -41,12 +42,12 @@ def linked_config(
     query: the address's parameters, unchecked. available: the digit sets to choose from.
     """
     changed = config
-    for name, (field, parse) in _FIELDS.items():
+    for name, (field, usual) in _FIELDS.items():
         text = query.get(name)
         if not isinstance(text, str) or not text or len(text) > MAX_TEXT:
             continue
         try:
-            candidate = dataclasses.replace(changed, **{field: parse(text)})
+            candidate = dataclasses.replace(changed, **{field: _parse(text, usual)})
         except (ConfigError, ValueError, KeyError):
             continue
         if set(set_names(candidate.digits)) <= set(available):

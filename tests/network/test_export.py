@@ -21,8 +21,7 @@ from digitcnn.digits import synthetic
 from digitcnn.errors import ExportError
 from digitcnn.network import checkpoint as checkpoints
 from digitcnn.network.checkpoint import INPUT_SCALINGS, Checkpoint, Details
-from digitcnn.network.export import offline_page, onnx_model, write_file
-from digitcnn.network.export.folded import folded_weights
+from digitcnn.network.export import folded_weights, offline_page, onnx_model, write_file
 from digitcnn.network.model import DigitCNN
 
 SHIPPED = Path(digitcnn.__file__).parents[1] / "checkpoints" / "digitcnn-mnist.pt"

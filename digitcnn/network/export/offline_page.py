@@ -27,7 +27,7 @@ from digitcnn import __version__
 from digitcnn.digits import framing, sketch
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.network.export.folded import folded_weights
+from digitcnn.network.export import folded_weights
 from digitcnn.network.model import Conv, Layer, Linear, MaxPool
 from digitcnn.network.ood import LAYERS, OODDetector
 from digitcnn.web import bundle

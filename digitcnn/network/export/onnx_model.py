@@ -25,7 +25,7 @@ from digitcnn import __version__
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import ExportError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.network.export.folded import folded_weights
+from digitcnn.network.export import folded_weights
 from digitcnn.network.model import Conv, Linear, MaxPool, Network
 
 # From 2022 and 2021, so that every current runtime reads them.
