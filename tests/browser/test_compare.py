@@ -176,7 +176,7 @@ def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(pa
     assert tabs["y"] + tabs["height"] < 740 / 2
     name_ends, arrow = page.locator("#model-select").evaluate(
         """select => {
-          const name = select.querySelector("input");
+          const name = select.querySelector(".secondary-wrap");
           const padding = parseFloat(getComputedStyle(name).paddingRight);
           const arrow = select.querySelector(".dropdown-arrow").getBoundingClientRect();
           return [name.getBoundingClientRect().right - padding, arrow.left];
