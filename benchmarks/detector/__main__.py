@@ -7,6 +7,7 @@ and generated non-digits (``examples``), distorted again for each use. Before ha
 non-digits that score higher than a quarter of the digits are left out: such look-alikes cannot be
 distinguished from digits. It runs on one core, so that a seed gives the same weights each time on
 the same machine. The weights that ship are from an earlier version (docs/models.md).
+--rounds: another length than 266 rounds of 32 steps; fewer rounds generate fewer non-digits.
 --output: another file than the shipped one; then no model is refitted.
 No choice was based on other people's files.
 """
