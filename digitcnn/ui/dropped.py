@@ -182,6 +182,16 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
 def _stem(name: str) -> str:
     """Return a file's name without the suffixes of weight files."""
     path = PurePath(name).name
-    for suffix in (".safetensors", ".pth", ".ckpt", ".bin", ".pkl", ".tar", ".npz"):
+    for suffix in (
+        ".safetensors",
+        ".pth",
+        ".ckpt",
+        ".bin",
+        ".pkl",
+        ".tar",
+        ".npz",
+        ".npy",
+        ".joblib",
+    ):
         path = path.removesuffix(suffix)
     return path

@@ -17,15 +17,18 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing
 from torch import nn
 
 from digitcnn.errors import CheckpointError
@@ -594,6 +597,13 @@ def of_array(shape: Any, numbers: Any) -> bytes:
     return pickled({"fc.weight": array(shape, numbers)}, 2 if isinstance(numbers, Call) else 4)
 
 
+def of_joblib_array(shape: Any) -> bytes:
+    """Joblib's stand-in for an array, with this shape and 16 bytes."""
+    state = {"shape": shape, "dtype": np.dtype("float32"), "order": "C"}
+    wrapper = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81"
+    return b"\x80\x04" + wrapper + pickled(state, 4)[2:-1] + b"b" + bytes(16) + b"."
+
+
 def many_of_one_text() -> Any:
     encoded = Call(codecs.encode, "\x00" * 20_000_000, "latin1")
     return {f"l{n}.weight": array((10, 784), encoded) for n in range(500)}
@@ -678,6 +688,16 @@ OTHER: dict[str, Callable[[], bytes]] = {
     "arrays: cyclic": lambda: b"\x80\x04]\x94(h\x00cnumpy.core.multiarray\n_reconstruct\n)R"
     b"\x94(h\x00h\x00h\x00h\x00h\x00tbh\x01e.",
     "NumPy array": lambda: b"\x93NUMPY" + bytes(100),
+    "npy: of an object that runs code": lambda: npy(np.array(Call(os.mkdir, MARKER), dtype=object)),
+    "npy: of an object, cut off": lambda: npy(np.array({"w": 1}, dtype=object))[:-9],
+    "joblib: of an object that runs code": lambda: by_joblib([np.zeros(3), Call(os.mkdir, MARKER)]),
+    "joblib: arrays of objects": lambda: by_joblib([np.array([Call(os.mkdir, MARKER)])]),
+    "joblib: cut off": lambda: by_joblib({"w": np.zeros((10, 784), np.float32)})[:-2000],
+    "joblib: a shape beyond counting": lambda: of_joblib_array((2**62,) * 8),
+    "joblib: a negative side": lambda: of_joblib_array((-4, 1)),
+    "joblib: thousands of sides": lambda: of_joblib_array((2**2000,) * 20_000),
+    "joblib: no shape": lambda: of_joblib_array(None),
+    "zlib": lambda: by_joblib({"w": np.zeros((10, 784))}, compress=3),
     "TensorFlow Lite": lambda: bytes(4) + b"TFL3" + bytes(100),
     "tar": lambda: bytes(257) + b"ustar" + bytes(300),
     "JSON": lambda: json.dumps({"weights": [1, 2, 3]}).encode(),
@@ -1039,6 +1059,48 @@ def test_lists_of_weights_are_read_by_name_or_order(kind: str) -> None:
     assert list(found.tensors) == (names[::2] if kind == "without biases" else names)
 
 
+def test_a_layer_and_its_average_are_two_sets() -> None:
+    layer = {"weight": torch.zeros(10, 784), "bias": torch.zeros(10)}
+    file = reader.open_weights(saved({"model": layer, "ema": dict(layer)}))
+    assert [state.path for state in reader.find_state_dicts(file.content)] == ["model", "ema"]
+
+
+ESTIMATORS: dict[str, tuple[Callable[[], Any], str]] = {
+    "a forest": (lambda: ensemble.RandomForestClassifier(2), "which is not a neural network"),
+    "neighbours": (lambda: neighbors.KNeighborsClassifier(), "which is not a neural network"),
+    "a pipeline": (
+        lambda: pipeline.make_pipeline(
+            preprocessing.StandardScaler(), linear_model.LogisticRegression()
+        ),
+        "changes the images before",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_other_estimators_of_scikit_learn_are_refused_as_what_they_are(kind: str) -> None:
+    make, reason = ESTIMATORS[kind]
+    images = np.random.default_rng(0).random((40, 784), np.float32)
+    estimator = make().fit(images, np.arange(40) % 10)
+    for data in (pickle.dumps({"model": estimator}), by_joblib(estimator)):
+        with pytest.raises(reader.InvalidCheckpoint, match=reason):
+            reader.find_state_dicts(reader.open_weights(data).content)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (pickle.dumps({"a": 1}, 0), "is a pickle in text"),
+        (pickle.dumps([1.5], 0), "is a pickle in text"),
+        (pickle.dumps(argparse.Namespace(lr=1), 0), "is a pickle in text"),
+        (zlib.compress(bytes(100)), "is compressed"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_how_to_save_it(data: bytes, sentence: str) -> None:
+    with pytest.raises(reader.InvalidCheckpoint, match=sentence):
+        reader.open_weights(data)
+
+
 def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
     images_and_labels = (torch.zeros(20, 28, 28), torch.zeros(20, dtype=torch.int64))
     norm = [torch.zeros(10, 784), torch.zeros(10), torch.ones(10), torch.zeros(10)]
@@ -1055,26 +1117,76 @@ OF_ARRAYS: dict[str, Callable[[Arrays], bytes]] = {
     "npz": npz,
     "npz without names": lambda arrays: npz({f"arr_{n}": a for n, a in enumerate(arrays.values())}),
     "a list": lambda arrays: pickle.dumps(list(arrays.values())),
+    "a list of weights": lambda arrays: pickle.dumps({"weights": by_part(arrays)[0], "sizes": [1]}),
     "lists of weights and of biases": lambda arrays: pickle.dumps(
         argparse.Namespace(
             sizes=[784, 128, 10],
-            weights=[a for a in arrays.values() if a.ndim > 1],
-            biases=[a[:, None] for a in arrays.values() if a.ndim == 1],
+            weights=by_part(arrays)[0],
+            biases=[b[:, None] for b in by_part(arrays)[1]],
         )
+    ),
+    "a list of biases first": lambda arrays: pickle.dumps(
+        {
+            "biases": [b[:, None] for b in by_part(arrays)[1]],
+            "weights": by_part(arrays)[0],
+        }
+    ),
+    "lists beside another array": lambda arrays: pickle.dumps(
+        argparse.Namespace(
+            classes_=np.arange(10),
+            coefs_=by_part(arrays)[0],
+            intercepts_=by_part(arrays)[1],
+        )
+    ),
+    "pairs": lambda arrays: pickle.dumps([*zip(*by_part(arrays), strict=True), ()]),
+    "a dictionary for each layer": lambda arrays: pickle.dumps(
+        {"params": {f"Dense_{n}": {"kernel": w, "bias": b} for n, w, b in by_layer(arrays)}}
+    ),
+    "layers of a class of its own": lambda arrays: pickle.dumps(
+        [
+            argparse.Namespace(W=w, b=b[None], dW=w, x=np.zeros((64, 784), np.float32))
+            for _, w, b in by_layer(arrays)
+        ]
     ),
     "an array of arrays": lambda arrays: pickle.dumps(
         np.array([*arrays.values(), None], dtype=object)[:-1]
     ),
+    "npy of a dictionary": lambda arrays: npy(np.array(arrays, dtype=object)),
+    "joblib": lambda arrays: by_joblib(arrays),
+    "joblib, columns first": lambda arrays: by_joblib({n: a.copy("F") for n, a in arrays.items()}),
 }
+
+
+def by_part(arrays: Arrays) -> tuple[list[Any], list[Any]]:
+    """Weights, and biases."""
+    return [a for a in arrays.values() if a.ndim > 1], [a for a in arrays.values() if a.ndim == 1]
+
+
+def by_layer(arrays: Arrays) -> Iterator[tuple[int, Any, Any]]:
+    for number, (weight, bias) in enumerate(zip(*by_part(arrays), strict=True)):
+        yield number, weight, bias
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def by_joblib(content: Any, compress: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(content, buffer, compress=compress)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("form", OF_ARRAYS)
 def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
     weights = perceptron()
     file = reader.open_weights(OF_ARRAYS[form]({n: w.numpy() for n, w in weights.items()}))
-    (found,) = reader.find_state_dicts(file.content)
-    read = read_tensors(file, found.tensors).values()
-    for tensor, weight in zip(read, weights.values(), strict=True):
+    largest = reader.find_state_dicts(file.content)[0]
+    read = read_tensors(file, largest.tensors).values()
+    saved_weights = [w for w in weights.values() if form != "a list of weights" or w.ndim > 1]
+    for tensor, weight in zip(read, saved_weights, strict=True):
         assert torch.equal(tensor.squeeze(), weight)
 
 

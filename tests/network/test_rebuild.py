@@ -6,11 +6,17 @@ import copy
 import dataclasses
 import functools
 import io
+import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import joblib
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from benchmarks.random_networks import (
@@ -94,6 +100,22 @@ def trained_lenet() -> nn.Sequential:
     return network
 
 
+@pytest.mark.parametrize("save", [pickle.dump, joblib.dump])
+def test_a_perceptron_of_scikit_learn_gives_the_same_probabilities(save: Any) -> None:
+    digits = training_digits()
+    pixels = digits.images.reshape(len(digits), -1) / 255
+    perceptron = MLPClassifier((64,), learning_rate_init=0.01, max_iter=8, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        perceptron.fit(pixels, digits.labels)
+    file = io.BytesIO()
+    save(perceptron, file)
+    loaded = load(file.getvalue(), "mlp.joblib", digits=lambda: digits)
+    with torch.no_grad():
+        found = loaded.classifier.logits(digits.images[:200]).softmax(1)
+    assert found.numpy() == pytest.approx(perceptron.predict_proba(pixels[:200]), abs=1e-4)
+
+
 def test_a_random_network_is_rebuilt_exactly() -> None:
     assert outcome(sample(1, training_digits(), 120)) == "same"
 
@@ -167,8 +189,9 @@ def test_convolutions_with_their_outputs_last_are_turned() -> None:
         else dataclasses.replace(spec, shape=spec.shape[::-1], stride=spec.stride[::-1])
         for name, spec in specs.items()
     }
-    assert upright(reader.StateDict("", keras)).tensors == specs
-    assert upright(reader.StateDict("", specs)).tensors == specs
+    matrices = {name: keras[name] if len(spec.shape) == 2 else spec for name, spec in specs.items()}
+    for stored in (keras, matrices, specs):
+        assert upright(reader.StateDict("", stored)).tensors == specs
 
 
 def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from digitcnn.network.reader.legacy import MAGIC, LegacyFile, PlainPickle
+from digitcnn.network.reader.numpy_arrays import object_pickle
 from digitcnn.network.reader.safetensors_file import SafetensorsFile
 from digitcnn.network.reader.tensors import InvalidCheckpoint, WeightFile
 from digitcnn.network.reader.zip_archive import ZipFile
@@ -76,6 +77,8 @@ def open_weights(data: bytes) -> WeightFile:
         if MAGIC.to_bytes(10, "little") in data[:40]:  # written with another pickle protocol
             return LegacyFile(data)
         return PlainPickle(data)
+    if data.startswith(b"\x93NUMPY"):
+        return PlainPickle(object_pickle(data))
     raise InvalidCheckpoint(_other_kind(data))
 
 
@@ -96,7 +99,6 @@ _STARTS: list[tuple[bytes, str]] = [
     (b"Rar!", "is a RAR archive; unpack it and choose the file inside"),
     (b"\xfd7zXZ", "is an xz archive; unpack it and choose the file inside"),
     (b"BZh", "is a bzip2 archive; unpack it and choose the file inside"),
-    (b"\x93NUMPY", "is a NumPy array, not a network; save the network's state_dict"),
     (b"GGUF", "is a GGUF file of a language model, not a digit classifier; choose another file"),
     (b"\x89PNG", "is an image, not weights; to classify it, use the Sketchpad tab"),
     (b"\xff\xd8\xff", "is an image, not weights; to classify it, use the Sketchpad tab"),
@@ -115,6 +117,13 @@ def _other_kind(data: bytes) -> str:
         return (
             "is a TensorFlow Lite model; digitcnn reads PyTorch and safetensors weights, so save "
             "the original network's weights"
+        )
+    if data[:1] == b"x" and int.from_bytes(data[:2], "big") % 31 == 0:  # zlib's header
+        return "is compressed, as joblib.dump does on request; save it with compress=0"
+    if re.match(rb"(\([dl]p\d+|c[\w.]+\n\w+|\(i[\w.]+\n\w+)\n", data):
+        return (
+            "is a pickle in text, as Python 2 writes it; load it in Python and save it with "
+            "pickle.dump and protocol 4"
         )
     if data[257:262] == b"ustar":
         return "is a tar archive; unpack it and choose the weight file inside"

@@ -1,13 +1,14 @@
 """NumPy arrays as weights: within pickles, and in the ``.npz`` archives of ``numpy.savez``.
 
 An array's pickle has its shape, number type, order and bytes, in one of two forms (``__reduce__``
-and ``__reduce_ex__`` in numpy/_core/src/multiarray/methods.c). Arrays of objects, which would be
-unpickled, are not read.
+and ``__reduce_ex__`` in numpy/_core/src/multiarray/methods.c), or in joblib's. What arrays of
+objects hold is read as data, never unpickled.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import math
 import re
 import zipfile
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from digitcnn.digits.own_arrays import READ_ERRORS, read_header
-from digitcnn.network.reader.pickle_reader import Placeholder
+from digitcnn.network.reader.pickle_reader import JOBLIB_ARRAY, Placeholder
 from digitcnn.network.reader.tensors import (
     ITEM_SIZES,
     MAX_DIMENSIONS,
@@ -52,6 +53,9 @@ def array_spec(value: Any) -> TensorSpec | None:
         elif _FROM_BUFFER.fullmatch(value.name):
             numbers, dtype, shape, order = value.args
             is_columnwise = order == "F"
+        elif value.name == JOBLIB_ARRAY:
+            shape, dtype = value.state["shape"], value.state["dtype"]
+            is_columnwise, (numbers,) = value.state["order"] == "F", value.args
         else:
             return None
         name = _TYPES.get(dtype.args[0])
@@ -109,6 +113,22 @@ def _encoded(text: str | memoryview) -> bytes:
         return (text if isinstance(text, str) else str(text, "utf-8")).encode("latin-1")
     except UnicodeError:
         return b""
+
+
+def object_pickle(data: bytes) -> bytes:
+    """Return the pickle within a ``.npy`` file of objects. Raises InvalidCheckpoint."""
+    file = io.BytesIO(data)
+    try:
+        _, dtype = read_header(file)
+    except READ_ERRORS as error:
+        raise InvalidCheckpoint(
+            "is damaged in its description of a NumPy array; copy or download it again"
+        ) from error
+    if not dtype.hasobject:
+        raise InvalidCheckpoint(
+            "is a NumPy array, not a network; save the network's weights with numpy.savez"
+        )
+    return data[file.tell() :]
 
 
 def is_npz(records: Mapping[str, zipfile.ZipInfo]) -> bool:

@@ -6,11 +6,13 @@ of calling one. Only a fixed list of names has a meaning here: those that PyTorc
 tensors, and a few containers. Python's own unpickler would run code; PyTorch's refuses every class
 that it does not know.
 
-Instructions: ``pickletools.py`` of Python. Tensors: ``torch/_utils.py``.
+Instructions: ``pickletools.py`` of Python. Tensors: ``torch/_utils.py``. joblib's files are pickles
+with the bytes of arrays between the instructions.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
 import re
 import struct
@@ -39,6 +41,8 @@ _STORAGES = {
     "ComplexFloatStorage": "complex64", "LongStorage": "int64", "IntStorage": "int32",
     "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
+# joblib's stand-in for an array; ``joblib/numpy_pickle.py``.
+JOBLIB_ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
 # Functions that make other kinds of tensors, and a description of each for an error.
 OTHER_TENSORS = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
@@ -227,6 +231,8 @@ class PickleReader:
             # On a dictionary: the attributes of an OrderedDict, such as a state_dict's versions.
             if isinstance(stack[-1], Placeholder):
                 stack[-1].state = state
+                if stack[-1].name == JOBLIB_ARRAY:
+                    stack[-1].args = (self._array_bytes(state),)
         else:  # REDUCE, NEWOBJ, NEWOBJ_EX
             if name == "NEWOBJ_EX":
                 stack.pop()
@@ -251,6 +257,19 @@ class PickleReader:
             stack.append(Placeholder(argument, tuple(items)))
         elif name == "OBJ":
             stack.append(self._call(items[0], tuple(items[1:])))
+
+    def _array_bytes(self, state: Any) -> memoryview:
+        """Return the bytes of an array that joblib writes between two instructions."""
+        number_type, shape = state["dtype"].args[0], _tuple(state["shape"])
+        if len(shape) > MAX_DIMENSIONS:
+            raise ValueError
+        if number_type[:1] == "O":
+            raise InvalidCheckpoint(
+                "has arrays of objects, which joblib pickles one by one; save it with pickle.dump"
+            )
+        if state.get("numpy_array_alignment_bytes") is not None:
+            self._take(self._take(1)[0])  # padding
+        return self._take(int(number_type[1:]) * math.prod(shape), counted=False)
 
     def _persistent(self, pid: Any) -> Any:
         kind = _tuple(pid)[0]

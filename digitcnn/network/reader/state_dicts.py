@@ -1,9 +1,10 @@
 """Find the sets of weights in a file's content, wherever they are.
 
 A set is a dictionary with tensors, as ``state_dict()`` gives it, a list of its items or of unnamed
-weights and biases in order, a list of weights beside one of biases, or a whole pickled module,
-which is a tree of ``_modules`` and ``_parameters``. NumPy's arrays count as tensors. What an
-optimizer remembers is not a set of weights.
+weights and biases in order, a list of weights beside one of biases, several layers side by side
+that each have their own, or a whole pickled module, which is a tree of ``_modules`` and
+``_parameters``. NumPy's arrays count as tensors. What an optimizer remembers is not a set of
+weights.
 """
 
 from __future__ import annotations
@@ -77,18 +78,27 @@ def find_state_dicts(content: Any) -> list[StateDict]:
             if _is_optimizer(value):
                 has_optimizer = True
                 continue
-            tensors = _tensors_of(value) or _paired(list(value.values()), seen, budget)
-            if tensors:
-                found.append(StateDict(path, _unprefixed(tensors)))
+            lists = list(value.values())
+            sets = (_tensors_of(value), _paired(lists, seen, budget), _layered(value, seen, budget))
+            found += [StateDict(path, _unprefixed(tensors)) for tensors in sets if tensors]
             pending += [
                 (_join(path, key), item) for key, item in reversed(value.items()) if _nests(item)
             ]
         elif isinstance(value, (list, tuple)):
-            tensors = _tensors_of(_named(value)) or _paired(value, seen, budget)
-            if tensors:
-                found.append(StateDict(path, _unprefixed(tensors)))
+            layers = dict(enumerate(value))
+            sets = (
+                _tensors_of(_named(value)),
+                _paired(value, seen, budget),
+                _layered(layers, seen, budget),
+            )
+            found += [StateDict(path, _unprefixed(tensors)) for tensors in sets if tensors]
             pending += [(path, item) for item in reversed(value) if _nests(item)]
         elif isinstance(value, Placeholder):
+            _refuse_other_estimators(value.name)
+            perceptron = _read_perceptron(path, value, seen, budget)
+            if perceptron is not None:
+                found.append(perceptron)
+                continue
             parts = [value.state, value.entries, value.items, value.args]
             pending += [(path, part) for part in reversed(parts) if _nests(part)]
     if not found:
@@ -182,6 +192,7 @@ def _paired(
     Such as scikit-learn's ``coefs_`` and ``intercepts_``. Marks both as seen.
     """
     weights: list[Any] | tuple[Any, ...] = ()
+    biases: list[list[Any] | tuple[Any, ...]] = []
     for items in lists:
         if not isinstance(items, (list, tuple)) or not items or _spec(items[0]) is None:
             continue
@@ -189,15 +200,64 @@ def _paired(
         specs = _weights(items)
         if specs and not any(map(_is_vector, specs)):
             weights = weights or items
-        elif specs and all(map(_is_vector, specs)) and len(items) == len(weights):
-            seen |= {id(weights), id(items)}
-            pairs = zip(_weights(weights), specs, strict=True)
-            return {
-                f"{layer}.{part}": spec
-                for layer, pair in enumerate(pairs)
-                for part, spec in zip(("weight", "bias"), pair, strict=True)
-            }
-    return {}
+        elif specs and all(map(_is_vector, specs)):
+            biases.append(items)
+    paired = next((items for items in biases if len(items) == len(weights)), None)
+    if paired is None:
+        return {}
+    seen |= {id(weights), id(paired)}
+    pairs = zip(_weights(weights), _weights(paired), strict=True)
+    return {
+        f"{layer}.{part}": spec
+        for layer, pair in enumerate(pairs)
+        for part, spec in zip(("weight", "bias"), pair, strict=True)
+    }
+
+
+# What authors of layers call their parts. Others, such as gradients and inputs kept for the
+# backward pass, belong to no network.
+_LAYER_PARTS = {
+    "w": "weight", "weight": "weight", "weights": "weight", "kernel": "weight", "gamma": "weight",
+    "scale": "weight", "b": "bias", "bias": "bias", "biases": "bias", "beta": "bias",
+    "running_mean": "running_mean", "moving_mean": "running_mean", "mean": "running_mean",
+    "running_var": "running_var", "moving_var": "running_var", "var": "running_var",
+}  # fmt: skip
+
+
+def _layered(children: dict[Any, Any], seen: set[int], budget: _Budget) -> dict[str, TensorSpec]:
+    """Name the tensors of layers side by side, each with a weight and perhaps a bias.
+
+    A layer is a dictionary (Flax), a pair (JAX) or an object of somebody's own class. Empty for
+    fewer than two, and for sets of the same shapes, such as a layer and its average. Marks layers
+    as seen.
+    """
+    layers: dict[str, dict[str, TensorSpec]] = {}
+    visited: set[int] = set()
+    for name, child in children.items():
+        value = child.state if isinstance(child, Placeholder) and not _is_module(child) else child
+        if isinstance(value, (list, tuple)):
+            pair = _named(value) if len(value) == 2 else {}
+            value = {key[2:]: pair[key] for key in ("0.weight", "0.bias") if "0.bias" in pair}
+        if not isinstance(value, dict) or isinstance(name, Hidden):
+            continue
+        budget.charge(len(value))
+        parts: dict[str, TensorSpec] = {}
+        for key, item in value.items():
+            part = _LAYER_PARTS.get(str(key).lower().lstrip("_"))
+            spec = _spec(item) if part else None
+            if part and spec is not None and spec.dtype in FLOATS and spec.shape:
+                parts.setdefault(part, spec)
+        if "weight" in parts:
+            layers[str(name)] = parts
+            visited |= {id(child), id(value)}
+    if len({parts["weight"].shape for parts in layers.values()}) < 2:
+        return {}
+    seen |= visited
+    return {
+        f"{layer}.{part}"[-MAX_PATH:]: spec
+        for layer, parts in layers.items()
+        for part, spec in parts.items()
+    }
 
 
 def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
@@ -210,6 +270,56 @@ def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
             break
         tensors = dict(zip(rests, tensors.values(), strict=True))
     return tensors
+
+
+# Subpackages of scikit-learn, and why a file with a class of theirs is refused.
+_NO_NETWORK = "which is not a neural network; choose a network's file"
+_CHANGES_IMAGES = (
+    "which changes the images before a network sees them; save an MLPClassifier alone that was "
+    "trained on the pixels"
+)
+_ESTIMATORS = {
+    **dict.fromkeys(
+        ("ensemble", "tree", "neighbors", "svm", "naive_bayes", "gaussian_process"), _NO_NETWORK
+    ),
+    **dict.fromkeys(
+        ("pipeline", "preprocessing", "decomposition", "compose", "feature_selection"),
+        _CHANGES_IMAGES,
+    ),
+}
+# Parts of a classifier that reads pixels, and a linear classifier.
+_ACCEPTED_ESTIMATORS = {"LabelBinarizer", "LabelEncoder", "LinearSVC"}
+
+
+def _refuse_other_estimators(name: str) -> None:
+    """Raise InvalidCheckpoint for a class of scikit-learn that is no network of its own."""
+    package, _, rest = name.partition(".")
+    reason = _ESTIMATORS.get(rest.partition(".")[0]) if package == "sklearn" else None
+    kind = name.rpartition(".")[2]
+    if reason is not None and kind[:1].isupper() and kind not in _ACCEPTED_ESTIMATORS:
+        raise InvalidCheckpoint(f"has scikit-learn's {shown(kind, 40)}, {reason}")
+
+
+_PERCEPTRON = "sklearn.neural_network._multilayer_perceptron.MLPClassifier"
+_ACTIVATIONS = {"relu": ["ReLU"], "tanh": ["Tanh"], "logistic": ["Sigmoid"], "identity": []}
+
+
+def _read_perceptron(
+    path: str, value: Placeholder, seen: set[int], budget: _Budget
+) -> StateDict | None:
+    """The weights of scikit-learn's perceptron, and its modules as PyTorch would have them."""
+    state = value.state
+    if value.name != _PERCEPTRON or not isinstance(state, dict):
+        return None
+    tensors = _paired([state.get("coefs_"), state.get("intercepts_")], seen, budget)
+    activation = state.get("activation")
+    if not tensors or not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        return None
+    modules = [Module("", "Sequential", True, {}), Module("flatten", "Flatten", True, {})]
+    for layer in range(len(tensors) // 2):
+        kinds = [*(_ACTIVATIONS[activation] if layer else []), "Linear"]
+        modules += [Module(str(layer), kind, True, {}) for kind in kinds]
+    return StateDict(path, tensors, modules)
 
 
 def _is_optimizer(values: dict[Any, Any]) -> bool:

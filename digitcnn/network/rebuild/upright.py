@@ -18,12 +18,14 @@ def upright(state: StateDict) -> StateDict:
     Biases tell which side counts the outputs. Nothing is read or copied.
     """
     tensors = dict(state.tensors)
-    weights, first, last = [], False, False
+    weights: dict[int, list[str]] = {2: [], 4: []}
+    evidence: dict[int, set[str]] = {2: set(), 4: set()}
     for parts in parts_of(tensors)[0].values():
         weight = tensors[parts["weight"]] if "weight" in parts else None
         if weight is None or len(weight.shape) not in _ORDERS:
             continue
-        weights.append(parts["weight"])
+        sides = len(weight.shape)
+        weights[sides].append(parts["weight"])
         if "bias" in parts:
             bias = tensors[parts["bias"]]
             if len(bias.shape) == 2 and 1 in bias.shape:  # added to rows or columns of features
@@ -31,10 +33,13 @@ def upright(state: StateDict) -> StateDict:
                 shape, stride = ((each[side],) for each in (bias.shape, bias.stride))
                 bias = dataclasses.replace(bias, shape=shape, stride=stride)
                 tensors[parts["bias"]] = bias
-            first |= bias.numbers == weight.shape[0] != weight.shape[-1]
-            last |= bias.numbers == weight.shape[-1] != weight.shape[0]
-    if last and not first:
-        tensors |= {name: _turned(tensors[name]) for name in weights}
+            if weight.shape[0] != weight.shape[-1]:
+                ends = {weight.shape[0]: "first", weight.shape[-1]: "last"}
+                evidence[sides] |= {ends[bias.numbers]} if bias.numbers in ends else set()
+    for sides, names in weights.items():
+        # Matrices may differ from convolutions: those of networks written by hand often do.
+        if (evidence[sides] or evidence[6 - sides]) == {"last"}:
+            tensors |= {name: _turned(tensors[name]) for name in names}
     return dataclasses.replace(state, tensors=tensors)
 
 
