@@ -39,6 +39,16 @@ class PerDigit:
     recall: float
     f1: float
 
+    @property
+    def errors(self) -> int:
+        """How many images of the digit are misclassified."""
+        return round((1 - self.recall) * self.support) if self.support else 0
+
+    @property
+    def error_interval(self) -> tuple[float, float]:
+        """The 95% Wilson interval of the share of errors, fractions; NaN without images."""
+        return wilson_interval(self.errors, self.support)
+
 
 @dataclass(frozen=True)
 class Evaluation:

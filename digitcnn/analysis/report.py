@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from digitcnn import web
 from digitcnn.analysis.settings_text import setting_name, setting_text
-from digitcnn.digits.names import listed, set_title
+from digitcnn.digits.names import result_title
 from digitcnn.intervals import accuracy_text
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
@@ -131,14 +131,14 @@ def _headline(facts: RunFacts) -> str:
         if isinstance(values, Mapping):
             text = _accuracy(values.get("accuracy"), values.get("n"))
             if text != DASH:
-                return f"{text} on {_set_title(name, facts.config)}"
+                return f"{text} on {_title(name, facts.config)}"
     return ""
 
 
 def _results(facts: RunFacts) -> Table:
     return [
         [
-            _set_title(name, facts.config),
+            _title(name, facts.config),
             _count(values["n"]),
             _accuracy(values.get("accuracy"), values["n"]),
             _number(values.get("nll"), 4),
@@ -165,7 +165,7 @@ def _per_digit(facts: RunFacts) -> list[tuple[str, Table]]:
                 ]
                 for row in digits[:10]
             ]
-            tables.append((_set_title(name, facts.config), rows))
+            tables.append((_title(name, facts.config), rows))
     return tables
 
 
@@ -307,9 +307,5 @@ def _accuracy(accuracy: object, n: object) -> str:
     return accuracy_text(share, images) if 0 <= share <= 1 and images else DASH
 
 
-def _set_title(name: object, config: Json) -> str:
-    if name == "held_out":
-        return f"held-out images of {listed(_text(config.get('digits')))}"
-    if isinstance(name, str) and name.startswith("held_out "):
-        return f"held-out images of {_text(name.removeprefix('held_out '))}"
-    return set_title(_text(name), "test")
+def _title(name: object, config: Json) -> str:
+    return result_title(_text(name), _text(config.get("digits")))

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from digitcnn.commands.base import Result, catalog_of, download, folder_option
 from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.names import set_title
+from digitcnn.digits.names import result_title
 from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
 from digitcnn.folders import checkpoint_folder, output_folder
@@ -181,7 +181,7 @@ def _run_text(end: RunEnd) -> str:
         low, high = metrics.get("accuracy_low"), metrics.get("accuracy_high")
         interval = "" if low is None else f" (95% interval {100 * low:.2f} to {100 * high:.2f})"
         lines.append(
-            f"{_set_title(name)}: {100 * metrics['accuracy']:.2f}%{interval}, n = {metrics['n']}"
+            f"{result_title(name)}: {100 * metrics['accuracy']:.2f}%{interval}, n = {metrics['n']}"
         )
     lines += end.stability
     if end.checkpoint is not None:
@@ -198,11 +198,5 @@ def _summary_text(summary: SeedSummary, planned: int) -> str:
     for name, mean in summary.mean.items():
         std = summary.std[name]["accuracy"]
         spread = "–" if math.isnan(std) else f"{100 * std:.2f} points"
-        lines.append(f"{_set_title(name)}: {100 * mean['accuracy']:.2f}% ± {spread}")
+        lines.append(f"{result_title(name)}: {100 * mean['accuracy']:.2f}% ± {spread}")
     return "\n".join(lines)
-
-
-def _set_title(name: str) -> str:
-    if name.startswith("held_out"):
-        return f"held-out images {name.removeprefix('held_out').strip()}".strip()
-    return set_title(name, "test")

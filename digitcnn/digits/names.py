@@ -55,6 +55,17 @@ def set_title(name: str, split: str) -> str:
     return f"{written(name)} {split}"
 
 
+def result_title(name: str, trained_on: str = "") -> str:
+    """Return what a result of a run is of: a test set, or held-out images of some training set.
+
+    name: of a test set, ``held_out`` or ``held_out mnist``.
+    """
+    if not name.startswith("held_out"):
+        return set_title(name, "test")
+    of = name.removeprefix("held_out").strip() or trained_on
+    return f"held-out images of {listed(of)}" if of else "held-out images"
+
+
 def listed(digits: str) -> str:
     """Return the names in a comma-separated list for people: ``MNIST and synthetic``."""
     return joined([written(name) for name in set_names(digits) or [digits]])

@@ -13,6 +13,7 @@ from pathlib import Path
 from digitcnn.errors import RunError
 from digitcnn.experiments.outcome import Outcome
 from digitcnn.files import write_json
+from digitcnn.network.filenames import numbered
 from digitcnn.training.run_record import RUNNING, RunRecord, is_run_name
 from digitcnn.training.runs import RunStore
 
@@ -47,12 +48,9 @@ class GroupStore:
     def create(self, experiment: str, digits: str, seed: int) -> Group:
         """Create a group. Raises RunError where the folder cannot be written."""
         now = datetime.now(timezone.utc)
-        name = base = f"{experiment}-{now:%Y%m%d-%H%M%S}"
+        names = numbered(f"{experiment}-{now:%Y%m%d-%H%M%S}")
         with self._lock:
-            number = 1
-            while self._path(name).exists():
-                number += 1
-                name = f"{base}-{number}"
+            name = next(name for name in names if not self._path(name).exists())
             group = Group(name, experiment, digits, seed, now.isoformat(timespec="seconds"))
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from digitcnn.analysis.metrics import (
 )
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import listed
-from digitcnn.intervals import percent, wilson_interval
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.tables import Cell, Value, csv_link, table
 from digitcnn.web.charts import Axis, Series, chart, linear_axis
@@ -68,20 +68,20 @@ def digit_errors(evaluations: Sequence[Evaluation]) -> Markup:
     series = []
     for place, one in enumerate(evaluations):
         rows = [row for row in one.per_digit if row.support]
-        wrong = [round((1 - row.recall) * row.support) for row in rows]
-        bounds = [wilson_interval(w, row.support) for w, row in zip(wrong, rows, strict=True)]
+        bounds = [row.error_interval for row in rows]
         across = [row.digit + (place - (len(evaluations) - 1) / 2) * width for row in rows]
-        points = [(x, 100 * w / row.support) for x, w, row in zip(across, wrong, rows, strict=True)]
         series.append(
             Series(
                 name=one.title,
-                points=points,
+                points=[
+                    (x, 100 * row.errors / row.support) for x, row in zip(across, rows, strict=True)
+                ],
                 colour=1 + place % 6,
                 line=False,
                 bar=0.9 * width,
                 notes=[
-                    f"{one.title}, digit {row.digit}: {w:,} of {row.support:,} wrong"
-                    for w, row in zip(wrong, rows, strict=True)
+                    f"{one.title}, digit {row.digit}: {row.errors:,} of {row.support:,} wrong"
+                    for row in rows
                 ],
                 intervals=[
                     (x, 100 * low, 100 * high)

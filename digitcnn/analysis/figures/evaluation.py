@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import Evaluation, gap, gap_text
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.intervals import wilson_interval
 
 Shares = NDArray[np.float64]
 
@@ -39,9 +38,8 @@ def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -
     for index, one in enumerate(evaluations):
         shown = [row for row in one.per_digit if row.support]
         places = [row.digit + (index - (len(evaluations) - 1) / 2) * width for row in shown]
-        wrong = [round((1 - row.recall) * row.support) for row in shown]
-        rates = [100 * w / row.support for w, row in zip(wrong, shown, strict=True)]
-        bounds = [wilson_interval(w, row.support) for w, row in zip(wrong, shown, strict=True)]
+        rates = [100 * row.errors / row.support for row in shown]
+        bounds = [(100 * low, 100 * high) for low, high in (row.error_interval for row in shown)]
         bars.bar(
             places, rates, width=width * 0.94, color=style.COLOURS[index % 6],
             hatch=style.HATCHES[index % 6], edgecolor=style.PAPER, linewidth=0.6,
@@ -49,7 +47,7 @@ def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -
         )  # fmt: skip
         bars.errorbar(
             places, rates,
-            yerr=style.error_bars(rates, [(100 * low, 100 * high) for low, high in bounds]),
+            yerr=style.error_bars(rates, bounds),
             fmt="none", ecolor=style.INK, elinewidth=1, capsize=2,
         )  # fmt: skip
     bars.set_xticks(range(CLASSES))
