@@ -41,8 +41,9 @@ def build_compare_tab(
     model_select: gr.Dropdown,
     run_tools: gr.HTML,
     page: gr.Blocks,
+    tab: gr.Tab,
 ) -> None:
-    """Build the tab inside an open ``gr.Tab`` of ``page``.
+    """Build the tab inside the open ``tab`` of ``page``.
 
     model_select: its value is the name of the model that is compared with others at first.
     run_tools: its ``select`` event carries names of models, ``{"models"}``, to compare at once.
@@ -71,6 +72,7 @@ def build_compare_tab(
         results.connect(
             buttons,
             {"status": status, **components},
+            opens=tab,
             selection=[choice.chosen, digits],
             subject_of=partial(comparison_subject, workspace, models),
             steps=lambda _, subject: comparison_steps(workspace, models, subject),

@@ -44,8 +44,9 @@ def build_evaluate_tab(
     owner_token: gr.Textbox,
     model_select: gr.Dropdown,
     page: gr.Blocks,
+    tab: gr.Tab,
 ) -> None:
-    """Build the tab inside an open ``gr.Tab`` of ``page``.
+    """Build the tab inside the open ``tab`` of ``page``.
 
     model_select: its value is the name of the checkpoint that is evaluated.
     """
@@ -112,6 +113,7 @@ def build_evaluate_tab(
     results.connect(
         buttons,
         components,
+        opens=tab,
         selection=[model_select, digits],
         subject_of=partial(evaluation_subject, workspace, models),
         steps=score,

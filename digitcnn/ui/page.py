@@ -123,14 +123,15 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
                 build_feedback_view(workspace, access)
             with gr.Tab("Train", id="train"):
                 train = build_train_tab(workspace, access, owner_token, clock, page)
-            with gr.Tab("Evaluate", id="evaluate"):
-                build_evaluate_tab(workspace, models, access, owner_token, model_select, page)
-            with gr.Tab("Compare", id="compare"):
+            with gr.Tab("Evaluate", id="evaluate") as tab:
+                build_evaluate_tab(workspace, models, access, owner_token, model_select, page, tab)
+            with gr.Tab("Compare", id="compare") as tab:
+                runs = train.runs.tools
                 build_compare_tab(
-                    workspace, models, access, owner_token, model_select, train.runs.tools, page
+                    workspace, models, access, owner_token, model_select, runs, page, tab
                 )
-            with gr.Tab("Stability", id="stability"):
-                build_stability_tab(workspace, models, model_select)
+            with gr.Tab("Stability", id="stability") as tab:
+                build_stability_tab(workspace, models, model_select, tab)
         build_api(workspace, models)
         clock.build(page)
     page.queue(max_size=QUEUE_LENGTH)

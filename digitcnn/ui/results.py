@@ -3,7 +3,7 @@
 All HTML of one computation carries the stamp of its ``Subject``. ``results.js`` greys results whose
 stamp differs from the current selection, names the models and sets that they belong to, and offers
 a button that computes results for the new selection. Results already computed on any page are shown
-at once.
+at once, also to a page that was loaded again, as soon as it opens the tab.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Results:
         self.tab, self.task, self.action = tab, task, action
         self.view = gr.State(Subject())
         self._running = gr.State(value=False)
+        self._opened = gr.State(value=False)
         self._choice = html_view(f"{tab}-choice")
         self._cached: LRUCache[str, ViewUpdate] = LRUCache(MOST_CACHED)
         self._lock = threading.Lock()
@@ -68,6 +69,7 @@ class Results:
         buttons: RunButtons,
         components: Mapping[str, Any],
         *,
+        opens: gr.Tab,
         selection: Sequence[Any],
         subject_of: Callable[..., Subject],
         steps: Steps,
@@ -78,11 +80,12 @@ class Results:
     ) -> None:
         """Run ``steps`` and show its updates when the button is pressed, until Stop is.
 
-        components: by the names in the updates, ``status`` among them. selection: the components
-        whose values say what is chosen; ``subject_of`` turns these into a Subject or raises
-        DigitCNNError. steps: called with the request, the subject, the owner's token if there is a
-        field for it, and the values of ``further``. prepare: turns an update into the components'
-        values. at_a_time: the number of concurrent runs of all pages; others wait.
+        components: by the names in the updates, ``status`` among them. opens: the tab; results are
+        shown from when it is opened, so that a page receives none that nobody looks at. selection:
+        the components whose values say what is chosen; ``subject_of`` turns these into a Subject or
+        raises DigitCNNError. steps: called with the request, the subject, the owner's token if
+        there is a field for it, and the values of ``further``. prepare: turns an update into the
+        components' values. at_a_time: the number of concurrent runs of all pages; others wait.
         """
         shown = {
             **components,
@@ -90,6 +93,7 @@ class Results:
             "run": buttons.run,
             "stop": buttons.stop,
             "running": self._running,
+            "opened": self._opened,
             "choice": self._choice,
         }
         tokens = [owner_token] if owner_token is not None else []
@@ -129,27 +133,26 @@ class Results:
                 self._cached[subject.stamp] = whole
             yield outputs(ready, shown)
 
-        def follow(view: Subject, running: bool, *chosen: Any) -> list[Any]:
+        def follow(view: Subject, running: bool, opened: bool, *chosen: Any) -> list[Any]:
             """Show what is chosen now, and its results if they are cached."""
             html, subject = self._choice_html(subject_of, chosen)
             update: ViewUpdate = {"choice": html}
-            if view.names and not running and subject is not None and subject.stamp != view.stamp:
+            if opened and not running and subject is not None and subject.stamp != view.stamp:
                 with self._lock:
                     update |= prepare(self._cached.get(subject.stamp, {}))
             return outputs(update, shown)
 
-        def catch_up(view: Subject, running: bool, *chosen: Any) -> list[Any]:
-            """Show cached results of what was chosen during the run.
+        def catch_up(view: Subject, running: bool, _: bool, *chosen: Any) -> list[Any]:
+            """Show cached results when the tab opens, and of what was chosen during a run.
 
             The choice itself stays as ``follow`` shows it, since these values may be outdated.
             """
-            updates = follow(view, running, *chosen)
-            updates[list(shown).index("choice")] = gr.skip()
-            return updates
+            updates = dict(zip(shown, follow(view, running, True, *chosen), strict=True))
+            return list({**updates, "choice": gr.skip(), "opened": True}.values())
 
         run.__name__ = f"{self.tab}_steps"  # what the event is called in Gradio's configuration
         everything = list(shown.values())
-        now = [self.view, self._running, *selection]
+        now = [self.view, self._running, self._opened, *selection]
         buttons.run.click(begin, list(selection), everything, queue=False, **PRIVATE).then(
             run,
             [*tokens, *selection, *further],
@@ -173,6 +176,7 @@ class Results:
             queue=False,
             **PRIVATE,
         )
+        opens.select(catch_up, now, everything, queue=False, **PRIVATE)
 
     def connect_part(
         self,

@@ -59,8 +59,10 @@ NO_RESULTS = (
 )
 
 
-def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.Dropdown) -> None:
-    """Build the tab inside an open ``gr.Tab``.
+def build_stability_tab(
+    workspace: Workspace, models: Models, model_select: gr.Dropdown, tab: gr.Tab
+) -> None:
+    """Build the tab inside the open ``tab``.
 
     model_select: its value is the name of the checkpoint that is measured.
     """
@@ -128,6 +130,7 @@ def build_stability_tab(workspace: Workspace, models: Models, model_select: gr.D
     results.connect(
         buttons,
         components,
+        opens=tab,
         selection=[model_select, digits],
         subject_of=partial(stability_subject, workspace, models),
         steps=lambda _, *values: stability_steps(workspace, models, *values),

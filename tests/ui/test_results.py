@@ -32,14 +32,16 @@ class Page:
 
     def __init__(self, steps: Callable[..., Iterator[dict[str, Any]]]) -> None:
         async def build() -> None:
-            with gr.Blocks(analytics_enabled=False) as self.blocks:
+            with gr.Blocks(analytics_enabled=False) as self.blocks, gr.Tab() as tab:
                 model, sets = gr.Dropdown(["a", "b"]), gr.CheckboxGroup(["x", "y"])
                 self.results = Results("evaluate", "Evaluation", "Evaluate")
-                self.names = ["status", "table", "view", "run", "stop", "running", "choice"]
+                states = ["view", "run", "stop", "running", "opened", "choice"]
+                self.names = ["status", "table", *states]
                 self.buttons = RunButtons("Evaluate", "evaluate")
                 self.results.connect(
                     self.buttons,
                     {"status": gr.HTML(), "table": gr.HTML()},
+                    opens=tab,
                     selection=[model, sets],
                     subject_of=subject_of,
                     steps=steps,
@@ -64,13 +66,19 @@ class Page:
         self._stop(request)
 
     def choose(
-        self, model: str, sets: list[str], view: Subject, *, running: bool = False
+        self,
+        model: str,
+        sets: list[str],
+        view: Subject,
+        *,
+        running: bool = False,
+        opened: bool = True,
     ) -> dict[str, Any]:
-        return self._named(self._follow(view, running, model, sets))
+        return self._named(self._follow(view, running, opened, model, sets))
 
     def end(self, model: str, sets: list[str], view: Subject) -> dict[str, Any]:
-        """What follows the run's last step, with the choice as it was then."""
-        return self._named(self._catch_up(view, False, model, sets))
+        """What follows the run's last step, or opens the tab, with the choice as it was then."""
+        return self._named(self._catch_up(view, False, False, model, sets))
 
 
 def measured(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
@@ -109,7 +117,6 @@ def test_another_model_file_set_or_number_of_images_has_another_stamp(other: Any
 
 def test_a_new_choice_is_named_and_its_known_results_are_shown_at_once() -> None:
     page = Page(measured)
-    assert page.choose("b", ["x"], Subject()).keys() == {"choice"}  # nothing is shown yet
     list(page.press("a", ["x"]))
     of_a = subject_of("a", ["x"])
     unknown = page.choose("b", ["x"], of_a)
@@ -120,6 +127,10 @@ def test_a_new_choice_is_named_and_its_known_results_are_shown_at_once() -> None
     known = page.choose("a", ["x"], subject_of("b", ["x"]))
     assert "a on x" in known["table"]
     assert known["view"] == of_a
+    # A page that was loaded again has its results back once it opens the tab.
+    assert page.choose("a", ["x"], Subject(), opened=False).keys() == {"choice"}
+    again = page.end("a", ["x"], Subject())
+    assert (again["table"], again["view"], again["opened"]) == (known["table"], of_a, True)
     # The results of a run would come between these.
     assert page.choose("a", ["x"], subject_of("b", ["x"]), running=True).keys() == {"choice"}
 
@@ -128,9 +139,10 @@ def test_the_end_of_a_run_leaves_the_choice_as_it_is_shown() -> None:
     # Its values may be older than a choice that was made while it was on its way.
     page = Page(measured)
     list(page.press("a", ["x"]))
-    assert page.end("b", ["x"], subject_of("a", ["x"])) == {}
+    assert page.end("b", ["x"], subject_of("a", ["x"])) == {"opened": True}
     list(page.press("b", ["x"]))
-    assert page.end("a", ["x"], subject_of("b", ["x"])).keys() == {"status", "table", "view"}
+    known = page.end("a", ["x"], subject_of("b", ["x"]))
+    assert known.keys() == {"status", "table", "view", "opened"}
 
 
 def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:
