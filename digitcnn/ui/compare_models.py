@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -208,17 +208,20 @@ class ModelChoice:
 
     def _receive(
         self, files: Any, chosen: Any, earlier: tuple[DroppedFile, ...], request: gr.Request
-    ) -> list[Any]:
-        """Read dropped files and choose the good ones."""
+    ) -> Iterator[list[Any]]:
+        """Read dropped files and choose the good ones, once all are read."""
         session = request.session_hash or ""
-        results = self._models.receive(files, session)
-        good = [result.key for result in results if result.key is not None]
+        before = good = names_in(chosen)
+        for lines, html, new in self._drops.receive(files, earlier, session, before):
+            good = [*before, *new]
+            yield [lines, html, *[gr.skip()] * 4]
         available = self._models.choices(session)
         names = [name for _, name in available]
-        now = dict.fromkeys(name for name in [*names_in(chosen), *good] if name in names)
+        now = dict.fromkeys(name for name in good if name in names)
         dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
-        return [
-            *self._drops.after(earlier, results, list(now)),
+        yield [
+            gr.skip(),
+            gr.skip(),
             gr.Dropdown(available, value=list(now), multiselect=True),
             None,
             gr.Row(visible=bool(dropped)),

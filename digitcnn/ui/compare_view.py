@@ -19,7 +19,7 @@ from digitcnn.analysis.recipes import (
     settings_side_by_side,
 )
 from digitcnn.analysis.settings_text import setting_text
-from digitcnn.digits.names import listed
+from digitcnn.digits.names import joined, listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.details import CLAIMED
@@ -166,11 +166,23 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
 
 
 def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
-    """Render the training settings in which files differ, or a sentence that they do in none."""
-    rows = [row for row in _settings(checkpoints) if row[2] and _is_chosen(row, checkpoints)]
-    if not rows:
-        return render("paragraphs.html", sentences=["No setting recorded in these files differs."])
-    return _settings_table(names, rows, "Settings that differ")
+    """Render the training settings in which files differ, or a sentence that they do in none.
+
+    Models without settings, such as other programs', have a sentence instead of a column.
+    """
+    recorded = [place for place, one in enumerate(checkpoints) if one.details.config]
+    known = [checkpoints[place] for place in recorded]
+    rows = [row for row in _settings(known) if row[2] and _is_chosen(row, known)]
+    sentences = []
+    if not rows and len(known) > 1:
+        sentences.append("No setting recorded in these files differs.")
+    if unknown := [name for place, name in enumerate(names) if place not in recorded]:
+        sentences.append(f"The training settings of {joined(unknown)} are unknown.")
+    html = render("paragraphs.html", sentences=sentences)
+    if rows:
+        columns = [names[place] for place in recorded]
+        html = _settings_table(columns, rows, "Settings that differ") + html
+    return html
 
 
 def _is_chosen(row: Setting, checkpoints: Sequence[Checkpoint]) -> bool:

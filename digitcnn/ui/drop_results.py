@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,9 +34,14 @@ def with_new(earlier: Sequence[DroppedFile], new: Sequence[DroppedFile]) -> tupl
     return (*stay, *new)[-MOST_LINES:]
 
 
-def results_html(files: Sequence[DroppedFile], already: str) -> str:
-    """Render a line per file, accepted or refused. already: what the twin of a file is, if any."""
-    return render("models/dropped_files.html", files=files, already=already) if files else ""
+def results_html(files: Sequence[DroppedFile], already: str, reading: str = "") -> str:
+    """Render a line per file, accepted or refused.
+
+    already: what the twin of a file is, if any. reading: what is being read.
+    """
+    if not files and not reading:
+        return ""
+    return render("models/dropped_files.html", files=files, already=already, reading=reading)
 
 
 class DropResults:
@@ -52,12 +58,35 @@ class DropResults:
         outputs = [self.files, self.html]
         self.html.select(self._dismiss, inputs, outputs, queue=False, **PRIVATE)
 
-    def after(
-        self, earlier: Sequence[DroppedFile], new: Sequence[DroppedFile], chosen: Any = None
-    ) -> tuple[tuple[DroppedFile, ...], str]:
-        """Return the new values of ``files`` and ``html`` after a drop."""
-        files = with_new(earlier, new)
-        return files, self.lines(files, chosen)
+    def receive(
+        self, sent: Any, earlier: Sequence[DroppedFile], session: str, chosen: Any = None
+    ) -> Iterator[tuple[tuple[DroppedFile, ...], str, list[str]]]:
+        """Read the files that a page sent, one after another.
+
+        Yields the new values of ``files`` and ``html`` with every step, and the keys of the models
+        so far. chosen: as for ``lines``; the new models count as chosen. Raises CheckpointError
+        for too many files.
+        """
+        paths = [Path(file) for file in sent or []]
+        results: list[DroppedFile] = []
+        verdicts = self._models.receive(paths, session)
+        for done, path in enumerate(paths):
+            yield self._step(earlier, results, chosen, f"{done} of {len(paths)} read: {path.name}…")
+            results.append(next(verdicts))
+        results += verdicts  # on models that were removed to make room
+        yield self._step(earlier, results, chosen)
+
+    def _step(
+        self,
+        earlier: Sequence[DroppedFile],
+        results: Sequence[DroppedFile],
+        chosen: Any,
+        reading: str = "",
+    ) -> tuple[tuple[DroppedFile, ...], str, list[str]]:
+        files = with_new(earlier, results)
+        keys = [result.key for result in results if result.key is not None]
+        shown = [*chosen, *keys] if isinstance(chosen, list) else chosen
+        return files, self.lines(files, shown, reading), keys
 
     def _dismiss(
         self, event: gr.EventData, files: Sequence[DroppedFile], chosen: Any = None
@@ -67,10 +96,11 @@ class DropResults:
         stay = tuple(one for one in files if (one.file, one.key or "") != gone)
         return stay, self.lines(stay, chosen)
 
-    def lines(self, files: Sequence[DroppedFile], chosen: Any = None) -> str:
+    def lines(self, files: Sequence[DroppedFile], chosen: Any = None, reading: str = "") -> str:
         """Render the lines, without those of models that have left the page or a choice.
 
-        chosen: the names of the chosen models; anything but a list hides no line.
+        chosen: the names of the chosen models; anything but a list hides no line. reading: as for
+        ``results_html``.
         """
         shown = [
             one
@@ -81,4 +111,4 @@ class DropResults:
                 and (not isinstance(chosen, list) or one.key in chosen)
             )
         ]
-        return results_html(shown, self._already)
+        return results_html(shown, self._already, reading)

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from digitcnn.digits.digit_set import DigitSet
@@ -71,22 +71,20 @@ class DroppedModels:
             self._drop_old()
             return self._changes
 
-    def receive(self, paths: Sequence[Path], session: str) -> list[DroppedFile]:
-        """Read each file at once and hold the usable ones. Returns one verdict per file.
+    def receive(self, paths: Sequence[Path], session: str) -> Iterator[DroppedFile]:
+        """Read one file after another, hold the usable ones, and yield a verdict on each.
 
         A session has up to eight models; more push out its oldest, and each of these has a verdict
         of its own after the files'.
         """
-        before = self.of(session)
-        verdicts = [self._receive_one(path, session) for path in paths]
+        names = {key: checkpoint.name for key, checkpoint in self.of(session)}
+        for path in paths:
+            verdict = self._receive_one(path, session)
+            if verdict.key is not None:
+                names.setdefault(verdict.key, verdict.file)
+            yield verdict
         held = {key for key, _ in self.of(session)}
-        return [
-            *(
-                _removed(one.file) if one.key is not None and one.key not in held else one
-                for one in verdicts
-            ),
-            *(_removed(checkpoint.name) for key, checkpoint in before if key not in held),
-        ]
+        yield from (_removed(name) for key, name in names.items() if key not in held)
 
     def _receive_one(self, path: Path, session: str) -> DroppedFile:
         try:

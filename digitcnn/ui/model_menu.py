@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,14 +155,18 @@ class ModelMenu:
             )
 
         @toasting
-        def receive(request: gr.Request, files: Any, earlier: tuple[DroppedFile, ...]) -> list[Any]:
+        def receive(
+            request: gr.Request, files: Any, earlier: tuple[DroppedFile, ...]
+        ) -> Iterator[list[Any]]:
             """Select the last good file, on this page alone."""
             session = request.session_hash or ""
-            results = self._models.receive(files, session)
-            keys = [result.key for result in results if result.key is not None]
-            choices = self._models.choices(session)
-            chosen = gr.Dropdown(choices, value=keys[-1]) if keys else gr.skip()
-            return [*notes.drops.after(earlier, results), chosen]
+            good: list[str] = []
+            for lines, html, keys in notes.drops.receive(files, earlier, session):
+                good = keys
+                yield [lines, html, gr.skip()]
+            if good:
+                choices = self._models.choices(session)
+                yield [gr.skip(), gr.skip(), gr.Dropdown(choices, value=good[-1])]
 
         self.add.upload(
             receive,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,8 @@ class Models:
             )
         ]
 
-    def receive(self, files: Any, session: str) -> list[DroppedFile]:
-        """Read the files that a page sent. Raises CheckpointError for too many at a time."""
-        paths = [Path(file) for file in files or []]
+    def receive(self, paths: Sequence[Path], session: str) -> Iterator[DroppedFile]:
+        """Read the files that a page sent. Raises CheckpointError at once for too many."""
         if len(paths) > MOST_FILES:
             raise CheckpointError(
                 f"{len(paths)} files were dropped; drop up to {MOST_FILES} at a time."

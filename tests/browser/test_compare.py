@@ -98,7 +98,7 @@ def test_dropped_files_are_checked_compared_and_private(
     choose_only(page, "digitcnn-mnist")
     page.locator("#compare-files input[type=file]").set_input_files([str(mine), str(bad)])
     page.locator("#compare-verdicts .bad").get_by_text("text file").wait_for()
-    page.locator("#compare-verdicts .good").get_by_text("trained on synthetic").wait_for()
+    page.locator("#compare-verdicts .good").get_by_text("trained on synthetic digits").wait_for()
     small = page.locator("#compare-digits").get_by_label("small (100 images)")
     for box in page.locator("#compare-digits input[type=checkbox]").all():
         box.uncheck()
@@ -109,7 +109,8 @@ def test_dropped_files_are_checked_compared_and_private(
     page.locator("#compare-words").get_by_text(verdict).wait_for()
     page.get_by_role("button", name="Remove mine from the comparison").wait_for()
     page.locator("#compare-images").get_by_text("right, mine wrong").wait_for()
-    page.locator("#compare-differs").get_by_text("Settings that differ").wait_for()
+    unknown = "The training settings of mine are unknown."
+    page.locator("#compare-differs").get_by_text(unknown).wait_for()
     export_opens_without_the_app(browser, page, tmp_path)
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
     draw(page, ONE)

@@ -139,11 +139,15 @@ def test_lines_on_dropped_files_stay_while_their_models_are_chosen(
     good, bad = tmp_path / "good.pt", tmp_path / "bad.pt"
     save(good, DigitCNN(generator=torch.Generator().manual_seed(7)).eval(), Details())
     bad.write_text("no network")
-    files, html, chosen, *_ = choice["_receive"]([str(bad)], ["first"], (), visitor())
-    assert "bad.pt" in html
-    files, html, chosen, *_ = choice["_receive"]([str(good)], ["first"], files, visitor())
+    steps = list(choice["_receive"]([str(bad), str(good)], ["first"], (), visitor()))
+    assert "0 of 2 read: bad.pt…" in steps[0][1]
+    assert "bad.pt" in steps[1][1]
+    assert "1 of 2 read: good.pt…" in steps[1][1]
+    files, html = steps[2][:2]
     assert "bad.pt" in html
     assert "good.pt" in html
+    assert " read: " not in html
+    chosen = steps[-1][2]
     assert "good.pt" not in choice["_notes"](["first"], "first", files)[0]
     assert choice["_notes"](chosen.value, "first", files)[0] == html
     _, html = choice["_dismiss"](

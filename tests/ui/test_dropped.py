@@ -111,11 +111,11 @@ def test_a_model_expires_seventy_minutes_after_its_last_use(
 def test_every_change_is_counted(dropped: DroppedModels, clock: Clock, tmp_path: Path) -> None:
     path = network_file(tmp_path)
     counts = [dropped.changes]
-    dropped.receive([path], "page")
+    list(dropped.receive([path], "page"))
     counts.append(dropped.changes)
     dropped.forget("page")
     counts.append(dropped.changes)
-    dropped.receive([path], "other")
+    list(dropped.receive([path], "other"))
     counts.append(dropped.changes)
     clock.now = SECONDS_HELD + 1
     counts.append(dropped.changes)
@@ -127,16 +127,15 @@ def test_a_page_holds_eight_and_all_pages_together_a_bounded_number(
     dropped: DroppedModels, tmp_path: Path
 ) -> None:
     files = [network_file(tmp_path / str(seed), seed) for seed in range(PER_SESSION + 1)]
-    verdicts = dropped.receive(files, "page")
-    *_, removed = verdicts = [*verdicts[1:], verdicts[0]]
+    _, *held, removed = dropped.receive(files, "page")
     keys = [key for key, _ in dropped.of("page")]
-    assert keys == [verdict.key for verdict in reversed(verdicts[:-1])]
-    assert removed.key is None
+    assert keys == [verdict.key for verdict in reversed(held)]
+    assert (removed.file, removed.key) == ("mine.pt", None)
     assert "removed to make room" in removed.sentence
     *_, removed = dropped.receive([network_file(tmp_path / "more", 99, "more.pt")], "page")
     assert (removed.file, removed.key) == ("mine", None)
     for number in range(HELD):
-        dropped.receive([files[0]], f"page {number}")
+        list(dropped.receive([files[0]], f"page {number}"))
     assert dropped.of("page") == []
 
 
@@ -203,7 +202,7 @@ def test_weights_only_are_saved_as_weights_only(tmp_path: Path, dropped: Dropped
 def test_a_dropped_model_serves_by_its_key_and_is_listed_to_its_page_alone(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tmp_path / "outputs", tmp_path / "ck", tmp_path / "f.sqlite3")
     models = Models(workspace)
-    (verdict,) = models.receive([str(network_file(tmp_path / "mine"))], "me")
+    (verdict,) = models.receive([network_file(tmp_path / "mine")], "me")
     assert verdict.key is not None
     assert models.get(verdict.key).name == "mine"
     assert [key for _, key in models.choices("me")] == [verdict.key]
@@ -217,13 +216,13 @@ def test_a_dropped_model_serves_by_its_key_and_is_listed_to_its_page_alone(tmp_p
 def test_too_many_files_at_a_time_give_one_sentence(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tmp_path / "outputs", tmp_path / "ck", tmp_path / "f.sqlite3")
     with pytest.raises(CheckpointError, match="9 files were dropped"):
-        Models(workspace).receive(["x.pt"] * 9, "me")
+        Models(workspace).receive([Path("x.pt")] * 9, "me")
 
 
 def test_file_names_are_shown_as_text(dropped: DroppedModels, tmp_path: Path) -> None:
     path = tmp_path / "<img src=x onerror=alert(1)>.pt"
     path.write_text("no network")
-    shown = results_html(dropped.receive([path], "page"), "open")
+    shown = results_html(list(dropped.receive([path], "page")), "open")
     assert "<img" not in shown
     assert "&lt;img" in shown
 

@@ -18,5 +18,5 @@ def test_the_oldest_models_make_room_for_the_bytes_of_the_latest(tmp_path: Path)
         torch.save(network.state_dict(), paths[-1])
     dropped = DroppedModels(most_bytes=9_000_000)
     for number, path in enumerate(paths):
-        dropped.receive([path], f"session {number}")
+        list(dropped.receive([path], f"session {number}"))
     assert [len(dropped.of(f"session {n}")) for n in range(4)] == [0, 1, 1, 1]
