@@ -38,17 +38,38 @@ class ExperimentView(BackgroundView):
     histories: tuple[tuple[Key, tuple[EpochResult, ...]], ...] = ()
 
     @property
-    def share(self) -> float:
-        """How much of all trainings is done, 0 to 1, by their images."""
+    def _sizes(self) -> list[float]:
+        """How many images each training sees."""
         if self.experiment is None:
-            return 0.0
-        sizes: list[float] = [
+            return []
+        return [
             arm.settings.get("train_images", self.experiment.images) * arm.settings["epochs"]
             for arm, _ in self.experiment.trainings(self.seed)
         ]
+
+    @property
+    def share(self) -> float:
+        """How much of all trainings is done, 0 to 1, by their images."""
+        sizes = self._sizes
+        if not sizes:
+            return 0.0
         before, progress = self.training.number - 1, self.training.progress
         current = progress.step / progress.steps if progress else 0.0
         return (sum(sizes[:before]) + current * sizes[before]) / sum(sizes)
+
+    def seconds_left(self, elapsed: float) -> float | None:
+        """Return about how long the trainings still take; None until the current one has a speed.
+
+        elapsed: seconds since the experiment started. Each training takes its images at that speed
+        and, for loading, evaluation and tests, as long as those so far on average.
+        """
+        progress, number, sizes = self.training.progress, self.training.number, self._sizes
+        if progress is None or not sizes:
+            return None
+        learning = self.share * sum(sizes) / progress.images_per_second
+        besides = max(0.0, elapsed - learning) / number
+        later = sum(sizes[number:]) / progress.images_per_second
+        return progress.seconds_left + later + besides * (len(sizes) - number)
 
     def after(self, event: ExperimentEvent) -> ExperimentView:
         """Return the view after one more event."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from markupsafe import Markup
 
 from digitcnn.digits.digit_set import HELD_OUT_SHARE, SIDE
+from digitcnn.digits.names import written
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.experiments.groups import Group
 from digitcnn.experiments.job import ExperimentView
@@ -20,7 +22,7 @@ from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
 from digitcnn.ui.parts import base64_of, image_address, status_line
 from digitcnn.ui.tables import Cell, Value, table
-from digitcnn.ui.wording import counted
+from digitcnn.ui.wording import counted, rough_duration
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
 
@@ -65,12 +67,17 @@ def status(
 
 
 def _facts(view: ExperimentView) -> str:
-    training = view.training
-    if view.experiment is None or training.progress is None:
+    training, progress = view.training, view.training.progress
+    if view.experiment is None or view.started is None:
         return ""
     arm, seed = view.experiment.trainings(view.seed)[training.number - 1]
-    progress = training.progress
-    return f"{arm.label}, seed {seed} · epoch {progress.epoch} of {progress.epochs}"
+    facts = [f"{arm.label}, seed {seed}"]
+    if progress is not None:
+        facts.append(f"epoch {progress.epoch} of {progress.epochs}")
+    left = view.seconds_left((datetime.now(timezone.utc) - view.started).total_seconds())
+    if left is not None:
+        facts.append(f"about {rough_duration(left)} left")
+    return " · ".join(facts)
 
 
 def running(view: ExperimentView) -> Markup:
@@ -94,7 +101,7 @@ def result(experiment: Experiment, group: Group) -> Markup:
         return Markup()
     note = Markup()
     if group.digits != "mnist":
-        text = f"MNIST is not downloaded, so this ran on {group.digits} digits, which are easier."
+        text = f"MNIST is not downloaded, so this ran on {written(group.digits)}, which are easier."
         note = render("paragraphs.html", sentences=[text])
     rows: list[list[Value]] = [
         [

@@ -30,12 +30,15 @@ def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request],
     It takes ``{"owner", "run", "action"}``, accepts any JSON, and never raises. Only the owner may
     ``resume``, ``rename`` to ``{"name"}`` and ``delete``, with ``{"with_model": true}`` the model
     too, which return the run's new name as ``{"run"}``; ``report``, ``model`` and ``files`` return
-    a file as ``{"name", "type", "content": base64}``.
+    a file as ``{"name", "type", "content": base64}``. ``safe-name`` returns ``{"run"}``, what a run
+    would be called that is renamed to ``{"name"}``; empty where nothing of it may be in a name.
     """
 
     def manage_run(payload: Any, request: gr.Request) -> Payload:
         def handle(sent: Payload) -> Payload:
             name, action = sent.get("run"), sent.get("action")
+            if action == "safe-name":
+                return {"run": _safe_name(sent)}
             if isinstance(action, str) and action in OWNER_ACTIONS:
                 access.require_owner(request, sent.get("owner"), to=f"{action} a run")
                 return {"run": OWNER_ACTIONS[action](workspace, str(name), sent)}
@@ -51,12 +54,16 @@ def _resume(workspace: Workspace, name: str, _: Payload) -> str:
 
 
 def _rename(workspace: Workspace, name: str, sent: Payload) -> str:
-    typed = sent.get("name")
-    new = safe_filename(typed if isinstance(typed, str) else "", "")
+    new = _safe_name(sent)
     if not new:
         raise RunError("The new name has no letters from A to Z and no digits; add some.")
     run = workspace.runs.open(name)
     return name if new == run.name else workspace.job.rename(name, new)
+
+
+def _safe_name(sent: Payload) -> str:
+    typed = sent.get("name")
+    return safe_filename(typed if isinstance(typed, str) else "", "")
 
 
 def _delete(workspace: Workspace, name: str, sent: Payload) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from tab_handlers import handlers_of, request
 
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.groups import Group
+from digitcnn.experiments.job import ExperimentView
 from digitcnn.experiments.people import MOST_PEOPLE
+from digitcnn.training.events import RunStart, StepProgress
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsSection, ExperimentsView
+from digitcnn.ui.experiments_view import status
 from digitcnn.ui.models import Models
 from digitcnn.ui.runs_section import RunsSection
+from digitcnn.ui.wording import rough_duration
 from digitcnn.workspace import Workspace
 
 TOKEN = "a-token-that-is-long-enough-for-the-owner"
@@ -96,11 +101,27 @@ def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     assert shown.count("<svg") == 1
     assert shown.count('class="tiles"') >= 1
     assert "0.1 to 0.5 points: 1" in shown
-    assert "ran on small digits" in shown
+    assert "ran on small, which" in shown
     assert newest(workspace).predictions == (0, 1, 0)
     assert "finished" in updates[STATUS]
     again = handlers["refresh_all"](request(), "luck", False, updates[VIEW])[2:]
     assert again == [gr.skip()] * len(updates)
+
+
+def test_a_running_experiment_says_how_long_its_trainings_still_take() -> None:
+    started = datetime.now(timezone.utc) - timedelta(minutes=4)
+    count = len(LUCK.trainings(0))
+    size = LUCK.images * LUCK.arms[0].settings["epochs"]
+    idle = ExperimentView(experiment=LUCK, state="running", started=started)
+    second = idle.after(RunStart("two", 2, count))
+    assert second.seconds_left(240.0) is None
+    # A training and a half at a minute each have taken four minutes: the rest went elsewhere.
+    second = second.after(StepProgress(1, 2, 2, 4, (), size / 60, seconds_left=30.0))
+    besides = (240 - 90) / 2
+    left = 30 + (count - 2) * (60 + besides)
+    assert second.seconds_left(240.0) == pytest.approx(left)
+    shown = status(second, None, None)
+    assert f"seed 1 · epoch 1 of 2 · about {rough_duration(left)} left" in shown
 
 
 def test_predictions_are_closed_once_the_outcome_is_known_and_open_before(

@@ -100,6 +100,7 @@ async function choose(action) {
     const field = find(dialog, "input");
     field.value = run;
     field.select();
+    find(dialog, "#run-rename-safe").textContent = "\u00a0"; // its line is kept free
   } else if (action === "delete") {
     const dialog = openDialog("run-delete");
     find(dialog, ".question").textContent = `Permanently delete run ${run} and all its files?`;
@@ -124,6 +125,16 @@ function openDialog(id) {
   dialog.showModal();
   return dialog;
 }
+
+document.addEventListener("input", async (event) => {
+  const field = /** @type {HTMLInputElement} */ (event.target);
+  const place = document.getElementById("run-rename-safe");
+  if (field.id !== "runs-new-name" || !place) return;
+  const name = field.value;
+  const { run } = await connection.call("manage_run", { action: "safe-name", name });
+  if (field.value !== name) return; // a later reply is on its way
+  place.textContent = run && run !== name ? `It will be called ${run}.` : "\u00a0";
+});
 
 document.addEventListener("submit", async (event) => {
   const dialog = /** @type {Element} */ (event.target).closest("#run-rename, #run-delete");
