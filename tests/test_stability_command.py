@@ -84,7 +84,7 @@ def test_without_mnist_the_models_own_set_is_used_and_named(commands: Commands) 
     status, out, err = commands.stability("--passes", "2")
     assert status == 0
     assert "using synthetic" in err
-    assert out.startswith("synthetic test")
+    assert out.startswith("synthetic digits test")
 
 
 def test_one_pass_has_no_deviation(commands: Commands) -> None:

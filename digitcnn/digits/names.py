@@ -25,6 +25,8 @@ _WRITTEN: Mapping[str, str] = {
     "emnist-digits": "EMNIST digits",
     "femnist-digits": "FEMNIST digits",
     "usps": "USPS",
+    "synthetic": "synthetic digits",
+    "synthetic-other-writers": "other synthetic digits",
     **{f"{MNIST_C}-{one}": f"MNIST-C {one.replace('_', ' ')}" for one in CORRUPTIONS},
 }
 
@@ -45,7 +47,7 @@ def joined(names: Sequence[str]) -> str:
 
 
 def written(name: str) -> str:
-    """Return a published set's name as people write it, ``EMNIST digits``; others as they are."""
+    """Return a known set's name as people write it, ``EMNIST digits``; others as they are."""
     base, separator, changes = name.partition(SEPARATOR)
     return _WRITTEN.get(base, base) + separator + changes
 
@@ -67,7 +69,7 @@ def result_title(name: str, trained_on: str = "") -> str:
 
 
 def listed(digits: str) -> str:
-    """Return the names in a comma-separated list for people: ``MNIST and synthetic``."""
+    """Return the names in a comma-separated list for people: ``MNIST and USPS``."""
     return joined([written(name) for name in set_names(digits) or [digits]])
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import listed
 from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.ui.parts import PRIVATE, image_address, status_line
 from digitcnn.ui.toasts import toasting
@@ -36,7 +37,7 @@ def preview(digit_set: DigitSet, number: int, *, augmentation: bool) -> Markup:
     return render(
         "train/augmentation_preview.html",
         digit=int(digit_set.labels[place]),
-        digits=digit_set.name,
+        digits=listed(digit_set.name),
         addresses=[image_address(image) for image in images],
         augmentation=augmentation,
     )

@@ -17,6 +17,7 @@ from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import own_kind_first
 from digitcnn.analysis.metrics import gap
 from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.names import written
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.options import check_passes
@@ -168,8 +169,8 @@ def example_of(digit_set: DigitSet, digit: Any, place: Any) -> int:
     if not 0 <= whole < len(indices):
         images = "images" if digit == ANY else f"images of a {digit}"
         raise DigitSetError(
-            f"{digit_set.name} has {len(indices):,} {images}, numbered from 0, so there is no "
-            f"image {str(place)[:20]}; choose another.",
+            f"{written(digit_set.name)} has {len(indices):,} {images}, numbered from 0, so there "
+            f"is no image {str(place)[:20]}; choose another.",
             field="example",
         )
     return int(indices[whole])

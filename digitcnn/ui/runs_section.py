@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.analysis.settings_text import setting_name, setting_text
-from digitcnn.digits.names import base_of, listed, set_names
+from digitcnn.digits.names import base_of, listed, set_names, written
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
 from digitcnn.training.config import TrainingConfig
@@ -211,7 +211,7 @@ def _group_row(
         states,
         DASH,
         DASH,
-        base_of(members[0].config.digits),
+        written(base_of(members[0].config.digits)),
         *["–" for _ in settings],
         DASH,
         Cell(", ".join(map(str, seeds)), seeds[0] if len(seeds) == 1 else math.inf),

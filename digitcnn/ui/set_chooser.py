@@ -103,23 +103,26 @@ def build_set_chooser(
 
 def choices(workspace: Workspace) -> list[tuple[str, str]]:
     """Return label and name of every test set whose files exist; damaged ones are marked."""
-    found = []
-    for entry in _test_entries(workspace):
-        state = "damaged" if entry.n is None else counted(entry.n, "image")
-        found.append((f"{written(entry.name)} ({state})", entry.name))
-    return found
+    return [
+        (f"{written(entry.name)} ({_state(entry)})", entry.name)
+        for entry in _test_entries(workspace)
+    ]
 
 
 def explained(workspace: Workspace) -> list[tuple[str, str]]:
     """Return the same, each label with a second line: its writers, or why it cannot be used."""
-    lines = {
+    explanations = []
+    for entry in _test_entries(workspace):
         # A problem begins with the name, as an error message does.
-        entry.name: (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(
-            f"{entry.name} "
-        )
-        for entry in _test_entries(workspace)
-    }
-    return [(f"{label}\n{lines[name]}", name) for label, name in choices(workspace)]
+        line = (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(f"{entry.name} ")
+        # Bold ends with the first line, so the count stays whole where a narrow chip wraps.
+        state = _state(entry).replace(" ", "\N{NO-BREAK SPACE}")
+        explanations.append((f"{written(entry.name)} ({state})\n{line}", entry.name))
+    return explanations
+
+
+def _state(entry: Entry) -> str:
+    return "damaged" if entry.n is None else counted(entry.n, "image")
 
 
 def advice(workspace: Workspace, checks: OrientationChecks) -> dict[str, str]:

@@ -265,5 +265,6 @@ class TimeEstimate:
             if entry.problem is not None:
                 return entry.problem
             if entry.n is None:
-                return f"{name} is not downloaded yet; download it or use synthetic."
+                name = written(name)
+                return f"{name} is not downloaded yet; download it or use synthetic digits."
         return ""

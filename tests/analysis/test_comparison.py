@@ -197,7 +197,7 @@ def test_settings_are_worded_the_same_everywhere_and_unknown_ones_are_not_made_u
         digits="mnist,synthetic", learning_rate=1e-5, batch_size=1024, seed=4096
     )
     texts = {key: setting_text(config.to_json(), key) for key in config.to_json()}
-    assert texts["digits"] == "MNIST and synthetic"
+    assert texts["digits"] == "MNIST and synthetic digits"
     assert texts["learning_rate"] == "0.00001"
     assert (texts["batch_size"], texts["seed"]) == ("1,024", "4096")
     assert (texts["train_images"], texts["augmentation"]) == ("all", "on")

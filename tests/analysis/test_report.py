@@ -91,10 +91,10 @@ class Page(HTMLParser):
 
 def test_the_report_leads_with_the_test_accuracy() -> None:
     page = report(FACTS)
-    test = f"{accuracy_text(METRICS['accuracy'], METRICS['n'])} on synthetic test"
+    test = f"{accuracy_text(METRICS['accuracy'], METRICS['n'])} on synthetic digits test"
     assert f'<p class="headline">{test}</p>' in page
     results = page[page.index("<h2>Results") :]
-    assert results.index("synthetic test") < results.index("held-out images of")
+    assert results.index("synthetic digits test") < results.index("held-out images of")
 
 
 def test_the_report_has_everything_needed_to_cite_the_run() -> None:
@@ -102,8 +102,9 @@ def test_the_report_has_everything_needed_to_cite_the_run() -> None:
     words = Page(page).words()
     assert page.startswith("<!DOCTYPE html>")
     for expected in [
-        *("mine", "finished", "2026-01-02 03:04 UTC", "CPU, 2 threads, float32", "synthetic test"),
-        *(accuracy_text(0.93, 100), accuracy_text(0.9, 40), "held-out images of synthetic"),
+        *("mine", "finished", "2026-01-02 03:04 UTC", "CPU, 2 threads, float32"),
+        "synthetic digits test",
+        *(accuracy_text(0.93, 100), accuracy_text(0.9, 40), "held-out images of synthetic digits"),
         *("0.2500", "0.1250", "1.50%", "92.00%", "2.14.1", "ab" * 20, "cd" * 32, "mine.pt"),
         *("ef" * 32, "shared", "1.230", "95.00%", "first last", "Loss per epoch (nats)"),
         "python -m digitcnn train --digits synthetic --epochs 3 --seed 7",

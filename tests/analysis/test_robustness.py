@@ -267,7 +267,7 @@ def test_a_constant_prediction_never_changes() -> None:
 def test_accuracies_agree_with_a_plain_loop(shipped: Checkpoint, digits: DigitSet) -> None:
     seen = []
     found = measure(shipped.network, digits, progress=lambda *step: seen.append(step))
-    assert (found.title, found.n) == ("synthetic test", len(digits))
+    assert (found.title, found.n) == ("synthetic digits test", len(digits))
     assert [curve.axis for curve in found.curves] == list(AXES)
     for curve in found.curves:
         place = len(curve.axis.values) - 1

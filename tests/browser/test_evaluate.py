@@ -15,6 +15,7 @@ from running_app import App
 
 from digitcnn.analysis.adversarial import CURVE_SIZES
 from digitcnn.analysis.axes import AXES
+from digitcnn.digits.names import set_title
 from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
@@ -102,7 +103,7 @@ def test_results_have_a_row_per_set_with_interval_and_the_gap(
 ) -> None:
     # The set of the model's own kind is first, and which model is chosen depends on other tests.
     first, second = evaluated.column(0)
-    assert {first, second} == {"small test", "synthetic test"}
+    assert {first, second} == {"small test", "synthetic digits test"}
     for accuracy in evaluated.column(3):
         assert re.fullmatch(r"\d+\.\d\d% \(\d+\.\d\d to \d+\.\d\d\)", accuracy)
     footer = evaluated.page.locator("#evaluate-table tfoot").inner_text()
@@ -212,7 +213,7 @@ def test_twelve_images_are_shown_and_more_on_request(evaluated: EvaluatePage) ->
     evaluated.open("Errors")
     cells = evaluated.page.locator('#evaluate-matrices td.right button[data-digits="synthetic"]')
     cells.first.click()
-    evaluated.wait_for_tiles("on synthetic test")
+    evaluated.wait_for_tiles("on synthetic digits test")
     visible = evaluated.page.locator("#evaluate-errors li:visible")
     expect(visible).to_have_count(12)
     evaluated.page.locator("#evaluate-errors summary").click()
@@ -229,7 +230,7 @@ def test_arrow_keys_move_through_a_matrix(evaluated: EvaluatePage) -> None:
     )
     assert true != "0"
     page.keyboard.press("Enter")
-    evaluated.wait_for_tiles(f"Digit {true} predicted as {predicted} on synthetic test")
+    evaluated.wait_for_tiles(f"Digit {true} predicted as {predicted} on synthetic digits test")
 
 
 def test_digits_can_be_chosen_without_the_matrix(evaluated: EvaluatePage) -> None:
@@ -255,7 +256,7 @@ def test_tables_and_figures_can_be_downloaded(evaluated: EvaluatePage) -> None:
     assert lines[0].startswith("digits,split,n,errors,accuracy")
     first, second, gap = (line.split(",")[0] for line in lines[1:])
     assert {first, second} == {"small", "synthetic"}
-    assert gap == f"{first} test minus {second} test"
+    assert gap == f"{set_title(first, 'test')} minus {set_title(second, 'test')}"
     evaluated.open("Figures")
     with page.expect_download() as figures:
         page.locator("#evaluate-zip").click()
@@ -268,7 +269,7 @@ def test_stop_ends_a_measurement_and_the_keyboard_focus_stays_with_its_buttons(
 ) -> None:
     page = evaluated.page
     evaluated.open("Gap and robustness")
-    evaluated.choose_digit("evaluate-gap-digits", "synthetic")
+    evaluated.choose_digit("evaluate-gap-digits", "synthetic digits")
     run, stop = (page.locator(f"#evaluate-robustness-{name}") for name in ("run", "stop"))
     expect(stop).to_be_hidden()
     run.focus()
@@ -311,13 +312,14 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     evaluated: EvaluatePage, browser: Any, app: App
 ) -> None:
     phone = EvaluatePage(browser, app, width=360)
-    # Whichever is ticked first.
     phone.choose("synthetic")
-    phone.choose("small", "synthetic")
     # Tools that work on a result come with it.
     expect(phone.page.locator("#evaluate-status")).to_contain_text("No results yet.")
     for place in ("#evaluate-results", "#evaluate-zip", "#evaluate-table"):
         expect(phone.page.locator(place)).not_to_be_visible()
+    # Known results come without a press, whichever set is ticked first.
+    phone.choose("small", "synthetic")
+    expect(phone.page.locator("#evaluate-table")).to_be_visible()
     phone.watch_status()
     phone.press()
     assert phone.statuses()
@@ -369,6 +371,13 @@ def test_results_of_another_model_are_grey_named_and_replaced(
     expect(accuracy).to_have_text(trained)
     expect(outdated).to_have_count(0)
     expect(notice).to_be_hidden()
+    # So they do on a page that was loaded again, which opens its tab and its model.
+    page.reload()
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^digitcnn-mnist"))
+    page.locator("#evaluate-run").wait_for()
+    opened.choose("small", "synthetic")
+    expect(accuracy).to_have_text(trained)
+    expect(outdated).to_have_count(0)
     assert opened.problems == []
     page.close()
 
@@ -382,7 +391,7 @@ def test_without_internet_the_download_fails_and_the_page_keeps_working(
     said.get_by_text("You can still evaluate the sets above.").wait_for()
     assert "emnist" in said.inner_text().lower()
     evaluated.press()
-    assert sorted(evaluated.column(0)) == ["small test", "synthetic test"]
+    assert sorted(evaluated.column(0)) == ["small test", "synthetic digits test"]
 
 
 def test_without_a_chosen_set_an_error_is_shown_and_the_button_returns(

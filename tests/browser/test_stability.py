@@ -90,7 +90,7 @@ def test_results_are_lines_boxes_tables_and_the_least_stable_images(
     # Results are of a model and a set.
     page.locator("#stability-digits input").click()
     # A set that no test measures: known results would be shown at once.
-    page.get_by_role("option", name=re.compile("^synthetic-other-writers ")).click()
+    page.get_by_role("option", name=re.compile("^other synthetic digits ")).click()
     notice = page.locator("#stability-choice")
     expect(notice).to_contain_text("Results for digitcnn-mnist on small.")
     expect(page.locator("#stability-line digitcnn-result.outdated")).to_have_count(1)
@@ -111,7 +111,7 @@ def test_simultaneous_measurements_agree_and_the_page_fits_a_phone(
     for person in people:
         person.press()
     for person in people:
-        person.wait_for_results("synthetic")
+        person.wait_for_results("synthetic digits")
     first, second = (
         person.page.locator("#stability-table table").inner_text() for person in people
     )
@@ -131,5 +131,5 @@ def test_the_pad_predicts_during_a_measurement(stability_page: StabilityPage) ->
     draw(page, ONE)
     page.locator("#pad-answer[data-digit='1']").wait_for(timeout=10_000)
     page.get_by_role("tab", name="Stability").click()
-    stability_page.wait_for_results("synthetic")
+    stability_page.wait_for_results("synthetic digits")
     assert stability_page.problems == []

@@ -269,8 +269,8 @@ def test_details_that_cannot_be_read_back_are_refused_on_creation(
     [
         (
             DETAILS,
-            "digitcnn network, trained on synthetic for 12 epochs, seed 0, "
-            "99.60% (98.98 to 99.84) on synthetic test images (claimed by its file)",
+            "digitcnn network, trained on synthetic digits for 12 epochs, seed 0, "
+            "99.60% (98.98 to 99.84) on synthetic digits test images (claimed by its file)",
         ),
         (
             dataclasses.replace(
@@ -279,13 +279,13 @@ def test_details_that_cannot_be_read_back_are_refused_on_creation(
                 state="stopped at epoch 1 of 12",
                 metrics={"held_out": {"n": 40, "accuracy": 0.975}},
             ),
-            "digitcnn network, trained on synthetic for 1 epoch, seed 0, "
-            "stopped at epoch 1 of 12, 97.50% (87.12 to 99.56) on held-out synthetic images "
+            "digitcnn network, trained on synthetic digits for 1 epoch, seed 0, "
+            "stopped at epoch 1 of 12, 97.50% (87.12 to 99.56) on held-out synthetic digits images "
             "(claimed by its file)",
         ),
         (
             dataclasses.replace(DETAILS, metrics={}),
-            "digitcnn network, trained on synthetic for 12 epochs, seed 0",
+            "digitcnn network, trained on synthetic digits for 12 epochs, seed 0",
         ),
     ],
     ids=["finished", "stopped", "without metrics"],

@@ -139,7 +139,7 @@ def test_events_count_images_then_passes_of_both_mask_types(
     results = measure_stability(ours, digits, 3, predict=predict_uncached, notify=events.append)
     images = [event for event in events if isinstance(event, ImagesProcessed)]
     assert events[: len(images)] == images
-    assert images[-1] == ImagesProcessed("ours on synthetic test", 60, 60)
+    assert images[-1] == ImagesProcessed("ours on synthetic digits test", 60, 60)
     passes = [event for event in events if isinstance(event, PassResult)]
     for result in results:
         measured = [p.accuracy for p in passes if p.masks == result.masks]

@@ -21,4 +21,4 @@ def test_digit_is_shown_nine_times_each_augmented_anew(drawn: DigitSet) -> None:
 def test_without_augmentation_every_image_is_the_training_image(drawn: DigitSet) -> None:
     shown = preview(drawn, 3, augmentation=False)
     assert set(addresses(shown)) == {image_address(drawn.images[3])}
-    assert f"A {int(drawn.labels[3])} from synthetic" in shown
+    assert f"A {int(drawn.labels[3])} from synthetic digits" in shown
