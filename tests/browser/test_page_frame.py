@@ -157,6 +157,8 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
     ), "the name or the accuracy is cut"
     name.click()
     page.get_by_role("option", name=re.compile("^another")).click()
+    name_in_chip = "document.documentElement.style.getPropertyValue('--model-name')"
+    page.wait_for_function(f"""{name_in_chip} === '"another"'""")
     expect(warning).to_contain_text("another misreads")
     assert page.locator(".lab-tabs").evaluate(top) == tabs_at, "the tabs moved"
     assert warning.evaluate(top) < tabs_at, "it does not stand above the tabs"
