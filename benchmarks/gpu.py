@@ -170,10 +170,7 @@ def steps_per_second(task: Task, batch_size: int, *, graphs: bool) -> Row:
     if graphs:
         # A graph may hold no cast weight that autocast keeps for another forward pass.
         with torch.autocast(
-            device.type,
-            compute.autocast,
-            enabled=compute.autocast is not None,
-            cache_enabled=False,
+            device.type, compute.autocast, enabled=compute.autocast is not None, cache_enabled=False
         ):
             sample = network.prepare(images[:batch_size])
             learner = cast(nn.Module, torch.cuda.make_graphed_callables(network, (sample,)))

@@ -146,9 +146,7 @@ class Comparison:
 
 
 def compare(
-    names: Sequence[str],
-    predictions: Sequence[Predictions],
-    temperatures: Sequence[float],
+    names: Sequence[str], predictions: Sequence[Predictions], temperatures: Sequence[float]
 ) -> Comparison:
     """Compare two to eight models on one digit set.
 
@@ -184,8 +182,7 @@ def check_number(models: int) -> None:
     """Raise ConfigError unless this many models can be compared."""
     if not FEWEST_COMPARED <= models <= MOST_COMPARED:
         raise ConfigError(
-            f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.",
-            field="models",
+            f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.", field="models"
         )
 
 

@@ -143,10 +143,7 @@ def _undecided(comparison: Comparison, ranks: Sequence[int]) -> list[tuple[bool,
             if not known and all(pair.better is None for pair in pairs):
                 groups.append(set(places))
     return [
-        (
-            ranks[0] in group,
-            _alike(comparison, [place for place in ranks if place in group]),
-        )
+        (ranks[0] in group, _alike(comparison, [place for place in ranks if place in group]))
         for group in groups
     ]
 

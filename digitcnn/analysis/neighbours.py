@@ -56,11 +56,7 @@ class LabelSuspect:
 
 
 def nearest(
-    queries: Tensor,
-    references: Tensor,
-    k: int = 1,
-    *,
-    progress: Progress | None = None,
+    queries: Tensor, references: Tensor, k: int = 1, *, progress: Progress | None = None
 ) -> Neighbours:
     """Return the ``k`` references with the largest cosine to each query, from all pairs.
 

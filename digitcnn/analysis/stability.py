@@ -31,10 +31,7 @@ from digitcnn.intervals import percent, wilson_interval
 from digitcnn.network.model import Network
 from digitcnn.options import Masks, check_passes
 
-KINDS = {
-    "independent": "independent masks",
-    "shared": "one mask per pass (thinned networks)",
-}
+KINDS = {"independent": "independent masks", "shared": "one mask per pass (thinned networks)"}
 
 # Features of this many images, 1.3 MB, stay in a processor's cache between mask and product.
 CHUNK = 1000

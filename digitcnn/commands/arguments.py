@@ -43,7 +43,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--checkpoint": {"type": Path, "required": True, "help": "checkpoint file or name"},
     "--digits": {
         "help": "comma-separated test sets, mnist-c for all of MNIST-C (default: "
-        "mnist,emnist-digits if available)",
+        "mnist,emnist-digits if available)"
     },
     "--passes": {
         "type": int,
@@ -82,12 +82,7 @@ class _Options:
         self.add(flag, action="store_true", help=about)
 
     def option(
-        self,
-        flag: str,
-        about: str,
-        default: Any = argparse.SUPPRESS,
-        kind: type = str,
-        **more: Any,
+        self, flag: str, about: str, default: Any = argparse.SUPPRESS, kind: type = str, **more: Any
     ) -> None:
         """Add an option of the default's type.
 

@@ -29,11 +29,7 @@ def run(args: argparse.Namespace) -> Result:
         comparison = compare_models(
             checkpoints, digit_sets[-1], predict=predict_uncached, notify=notify
         )
-    return (
-        _to_json(comparison, checkpoints, args.files),
-        _text(comparison, checkpoints),
-        0,
-    )
+    return (_to_json(comparison, checkpoints, args.files), _text(comparison, checkpoints), 0)
 
 
 def _to_json(

@@ -6,11 +6,7 @@ import argparse
 
 from digitcnn.analysis.metrics import decimal
 from digitcnn.analysis.mnist_c import summary_of
-from digitcnn.commands.base import (
-    Result,
-    opened_checkpoint,
-    opened_test_sets,
-)
+from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.names import MNIST_C
 from digitcnn.intervals import percent

@@ -5,12 +5,7 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.gap import own_kind_first
-from digitcnn.commands.base import (
-    Result,
-    folder_option,
-    opened_checkpoint,
-    opened_test_sets,
-)
+from digitcnn.commands.base import Result, folder_option, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.folders import output_folder

@@ -97,11 +97,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     if len(runs) == 1:
         return _to_json(ends[0]), _run_text(ends[0]), status
     summary = summarise_seeds(ends)
-    result = {
-        "runs": [_to_json(end) for end in ends],
-        "mean": summary.mean,
-        "std": summary.std,
-    }
+    result = {"runs": [_to_json(end) for end in ends], "mean": summary.mean, "std": summary.std}
     texts = [f"{end.run}: {_run_text(end)}" for end in ends]
     return result, "\n\n".join([*texts, _summary_text(summary, len(runs))]), status
 

@@ -115,9 +115,5 @@ def _change_strokes(
     parts = pixels[:thick], pixels[thick:blurred], pixels[blurred:]
     smooth = box_blur(box_blur(parts[1]))
     return torch.cat(
-        (
-            thicken(parts[0], mix[:thick]),
-            parts[1].lerp(smooth, mix[thick:blurred]),
-            parts[2],
-        )
+        (thicken(parts[0], mix[:thick]), parts[1].lerp(smooth, mix[thick:blurred]), parts[2])
     )

@@ -31,12 +31,7 @@ from digitcnn.digits.idx import explaining, open_unpacked, read_idx
 from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.own_arrays import read_npy, read_npz
-from digitcnn.digits.own_images import (
-    find_images,
-    frame_one,
-    read_framed,
-    read_unframed,
-)
+from digitcnn.digits.own_images import find_images, frame_one, read_framed, read_unframed
 from digitcnn.digits.own_table import read_csv
 from digitcnn.digits.own_values import split_of
 from digitcnn.digits.set_files import file_names, find_file

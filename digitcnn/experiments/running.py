@@ -22,14 +22,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
-from digitcnn.training.events import (
-    EpochEnd,
-    EpochResult,
-    Phase,
-    RunEnd,
-    RunStart,
-    TrainingEvent,
-)
+from digitcnn.training.events import EpochEnd, EpochResult, Phase, RunEnd, RunStart, TrainingEvent
 from digitcnn.training.run_record import FAILED, FINISHED, STOPPED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training

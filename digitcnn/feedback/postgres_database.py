@@ -32,10 +32,7 @@ class PostgresDatabase(Database):
             "the database's user lacks permission",
             "grant the right to create and change tables",
         ),
-        "53": (
-            "the database is full",
-            "free some space or connections there, then try again",
-        ),
+        "53": ("the database is full", "free some space or connections there, then try again"),
         "55P03": ("another program has locked the table", "try again in a moment"),
         "57014": ("the database timed out", "try again in a moment"),
     }

@@ -32,20 +32,10 @@ from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.onnx_models import WORKERS, OnnxForm, is_onnx, open_onnx
 from digitcnn.network.ood import OODDetector
 from digitcnn.network.own_format import AnyNetwork, StoredModel, filled, read_own
-from digitcnn.network.reader import (
-    InvalidCheckpoint,
-    StateDict,
-    WeightFile,
-    shown,
-)
+from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
 from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe, SearchedInVain, rebuild
-from digitcnn.network.rebuild.own import (
-    IMAGES_TO_CHOOSE_ON,
-    INPUT_SCALINGS,
-    choose_scaling,
-    match,
-)
+from digitcnn.network.rebuild.own import IMAGES_TO_CHOOSE_ON, INPUT_SCALINGS, choose_scaling, match
 from digitcnn.options import NETWORKS
 
 MAX_NAME = 120

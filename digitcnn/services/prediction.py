@@ -14,14 +14,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.framing import Doubles
 from digitcnn.digits.image_files import full_size, grey_of, open_image
 from digitcnn.digits.ink import Ink, find_ink
-from digitcnn.digits.numbers import (
-    Box,
-    NotOneRowError,
-    Part,
-    Pieces,
-    pieces_of_ink,
-    split,
-)
+from digitcnn.digits.numbers import Box, NotOneRowError, Part, Pieces, pieces_of_ink, split
 from digitcnn.network.checkpoint import Checkpoint, Classification
 
 # What it costs, in nats, to take for a digit what the OOD detector rejects.

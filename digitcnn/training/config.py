@@ -53,8 +53,7 @@ class TrainingConfig:
             if rate not in ("", None):
                 problem = f"The learning rate is {rate}; choose one"
             raise ConfigError(
-                f"{problem} from {value_text(low)} to {value_text(high)}.",
-                field="learning-rate",
+                f"{problem} from {value_text(low)} to {value_text(high)}.", field="learning-rate"
             )
         for name in ("augmentation", "dropout"):
             if not isinstance(getattr(self, name), bool):

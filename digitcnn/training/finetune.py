@@ -184,11 +184,7 @@ class _Session:
             raise _StoppedError
 
     def _save(
-        self,
-        folder: Path,
-        metrics: dict[str, Any],
-        temperature: float,
-        ood: OODDetector,
+        self, folder: Path, metrics: dict[str, Any], temperature: float, ood: OODDetector
     ) -> Path:
         origin = {
             "tuned_from": self.base.digest,

@@ -128,11 +128,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
             work=RunWork.of(config, run.record().post_training, self._catalog),
         )
         training = partial(
-            run_training,
-            run,
-            catalog=self._catalog,
-            checkpoints=self._checkpoints,
-            compute=compute,
+            run_training, run, catalog=self._catalog, checkpoints=self._checkpoints, compute=compute
         )
         self._launch(view, lambda stop: training(stop=stop))
 

@@ -239,11 +239,7 @@ class TrainingSession:
         return self._end(state, snapshot, message, path, digest, metrics)
 
     def _save(
-        self,
-        snapshot: Snapshot,
-        name: str,
-        details: Details,
-        ood: OODDetector | None = None,
+        self, snapshot: Snapshot, name: str, details: Details, ood: OODDetector | None = None
     ) -> tuple[Path | None, str | None]:
         """Write the checkpoint; returns its path and digest, or nothing for ``--no-save``."""
         if not self.record.saves:

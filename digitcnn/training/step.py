@@ -128,12 +128,7 @@ class ProgressMeter:
     """
 
     def __init__(
-        self,
-        epochs: int,
-        steps_per_epoch: int,
-        batch_size: int,
-        first: int = 0,
-        evaluated: int = 0,
+        self, epochs: int, steps_per_epoch: int, batch_size: int, first: int = 0, evaluated: int = 0
     ) -> None:
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._batch_size, self._evaluated = batch_size, evaluated

@@ -93,10 +93,7 @@ class TrainingView(BackgroundView):
                 )
             case StepProgress(losses=losses):
                 return replace(
-                    self,
-                    progress=event,
-                    losses=self.losses.with_losses(losses),
-                    phase="training",
+                    self, progress=event, losses=self.losses.with_losses(losses), phase="training"
                 )
             case EpochEnd(snapshot=snapshot, network=network):
                 view = replace(self, history=snapshot.history, samples=event.samples)

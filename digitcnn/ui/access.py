@@ -90,11 +90,7 @@ class Access:
         )
 
     def require_owner(
-        self,
-        request: gr.Request | None,
-        token: str | None,
-        *,
-        to: str = "start or stop training",
+        self, request: gr.Request | None, token: str | None, *, to: str = "start or stop training"
     ) -> None:
         """Raise NotOwnerError unless the request is the owner's. to: the action, in words."""
         if not self.is_owner(request, token):

@@ -85,10 +85,7 @@ class ExperimentsSection:
             elem_id="experiment-card",
         )
         self.predict = gr.Radio(
-            _choices(first),
-            label="Predict first",
-            info=first.predict,
-            elem_id="experiment-predict",
+            _choices(first), label="Predict first", info=first.predict, elem_id="experiment-predict"
         )
         with gr.Row(elem_classes="owner-only"):
             self.run = gr.Button("Run experiment", min_width=140, elem_id="experiment-run")

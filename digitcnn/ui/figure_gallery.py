@@ -88,11 +88,7 @@ def build_figure_gallery(
             elem_id="evaluate-example-digit",
         )
         place = gr.Number(
-            0,
-            label="Image number",
-            info="Counting from 0",
-            precision=0,
-            elem_id="evaluate-example",
+            0, label="Image number", info="Counting from 0", precision=0, elem_id="evaluate-example"
         )
         passes = gr.Slider(
             1,

@@ -42,10 +42,7 @@ def build_gap_section(
     status = gr.HTML(elem_id="evaluate-gap-status")
     figure = figure_place("evaluate-gap")
     results.connect_part(
-        buttons,
-        {"status": status, "figure": figure},
-        digits,
-        partial(gap_steps, workspace, models),
+        buttons, {"status": status, "figure": figure}, digits, partial(gap_steps, workspace, models)
     )
     return {"gap_status": status, "gap": figure}
 

@@ -32,9 +32,7 @@ SHORTEST_TOKEN = 16
 def parser(program: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the app's options; arguments as ``main``."""
     parser = terminal.Parser(
-        prog=program,
-        description="digitcnn: a handwritten-digit lab in one page.",
-        epilog=epilog,
+        prog=program, description="digitcnn: a handwritten-digit lab in one page.", epilog=epilog
     )
     add = parser.add_argument
     add("--host", help="address to listen on (default: 127.0.0.1, this machine only)")

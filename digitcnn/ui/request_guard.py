@@ -108,8 +108,7 @@ class RequestGuard:
             raise _too_large(announced, MAX_UPLOAD_BYTES)
         if not self._files.have_room_for(announced):
             raise _RejectedRequest(
-                507,
-                "Upload storage is full; try again in an hour, when old uploads are deleted.",
+                507, "Upload storage is full; try again in an hour, when old uploads are deleted."
             )
 
     def _check_call(self, route: str, body: bytes) -> None:

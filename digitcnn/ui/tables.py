@@ -123,11 +123,7 @@ def csv_link(content: str, file_name: str, text: str) -> Markup:
 def data_link(data: bytes, media_type: str, file_name: str, text: str) -> Markup:
     """Render a link that saves ``data`` under that name."""
     return render(
-        "download.html",
-        file_name=file_name,
-        media_type=media_type,
-        data=base64_of(data),
-        text=text,
+        "download.html", file_name=file_name, media_type=media_type, data=base64_of(data), text=text
     )
 
 

@@ -66,11 +66,7 @@ class TrainTabView:
 
 
 def build_train_tab(
-    workspace: Workspace,
-    access: Access,
-    owner_token: gr.Textbox,
-    clock: Clock,
-    page: gr.Blocks,
+    workspace: Workspace, access: Access, owner_token: gr.Textbox, clock: Clock, page: gr.Blocks
 ) -> TrainTab:
     """Build the tab inside an open ``gr.Tab`` of ``page``, and return it.
 

@@ -9,11 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from digitcnn.analysis.calibration import (
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability,
-)
+from digitcnn.analysis.calibration import ReliabilityBin, expected_calibration_error, reliability
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.metrics import Evaluation
 from digitcnn.analysis.predictions import Predictions

@@ -11,16 +11,8 @@ from digitcnn.analysis.metrics import gap_text
 
 def gap_waterfall(waterfall: Waterfall, *, model: str) -> Figure:
     """Draw the total gap, what framing and near duplicates explain, and what remains."""
-    steps = (
-        waterfall.reference,
-        waterfall.as_is,
-        waterfall.framed,
-        waterfall.without_duplicates,
-    )
-    lines = [
-        model,
-        *(f"{step.title}: {step.accuracy_text}, {step.n:,} images" for step in steps),
-    ]
+    steps = (waterfall.reference, waterfall.as_is, waterfall.framed, waterfall.without_duplicates)
+    lines = [model, *(f"{step.title}: {step.accuracy_text}, {step.n:,} images" for step in steps)]
     figure = style.sheet(
         f"What causes the gap between {waterfall.reference.title} and {waterfall.as_is.title}",
         "\n".join(lines),

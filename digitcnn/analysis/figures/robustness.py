@@ -51,12 +51,7 @@ def robustness_curves(results: Sequence[Robustness], names: Sequence[str]) -> Fi
 
 
 def _draw(
-    axes: Axes,
-    values: Sequence[float],
-    right: Sequence[int],
-    n: int,
-    index: int,
-    name: str = "",
+    axes: Axes, values: Sequence[float], right: Sequence[int], n: int, index: int, name: str = ""
 ) -> None:
     """Draw one model's curve. right: predictions of ``n``, for each value. index: of the model."""
     colour = style.COLOURS[index % 6]

@@ -57,11 +57,7 @@ def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
 
 
 def predictions_sample(
-    digit_set: DigitSet,
-    predictions: Predictions,
-    evaluation: Evaluation,
-    *,
-    model: str,
+    digit_set: DigitSet, predictions: Predictions, evaluation: Evaluation, *, model: str
 ) -> Figure:
     """Draw the first images of a set with their predictions, then the most confident errors."""
     count = PREDICTION_ROWS * COLUMNS

@@ -20,11 +20,7 @@ History = Sequence[Mapping[str, Any]]
 
 
 def training_history(
-    history: History,
-    evaluations: Sequence[Evaluation],
-    *,
-    model: str,
-    trained_on: str | None,
+    history: History, evaluations: Sequence[Evaluation], *, model: str, trained_on: str | None
 ) -> Figure:
     """Draw loss and accuracy per epoch, and below them the final test accuracies.
 

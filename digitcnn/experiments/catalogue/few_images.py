@@ -26,15 +26,11 @@ EXPERIMENT = Experiment(
             settings={"train_images": 1_000, "batch_size": 50, "epochs": 12, "learning_rate": 3e-3},
         ),
         Arm(
-            label="10,000 images",
-            settings={"train_images": 10_000, "batch_size": 128, "epochs": 3},
+            label="10,000 images", settings={"train_images": 10_000, "batch_size": 128, "epochs": 3}
         ),
     ),
     seeds=3,
-    questions=(
-        Question("1,000 images", "100 images"),
-        Question("10,000 images", "1,000 images"),
-    ),
+    questions=(Question("1,000 images", "100 images"), Question("10,000 images", "1,000 images")),
     why=(
         "Every tenfold increase removes a good part of the remaining errors, so each step gains "
         "fewer points than the one before it: the first images show what a 4 is, the later ones "

@@ -24,10 +24,7 @@ EXPERIMENT = Experiment(
         Arm(label="rate 0.1", settings={**COMMON, "learning_rate": 0.1}),
     ),
     seeds=4,
-    questions=(
-        Question("rate 0.001", "rate 0.00003"),
-        Question("rate 0.001", "rate 0.1"),
-    ),
+    questions=(Question("rate 0.001", "rate 0.00003"), Question("rate 0.001", "rate 0.1")),
     why=(
         "Each step moves the weights against the gradient, by an amount that the learning rate "
         "sets. Steps that are too small go in the right direction, but four epochs end long before "

@@ -146,12 +146,7 @@ class _Check:
         content = clean.SerializeToString()
         self._leave_weights_out(clean.graph)
         return CheckedModel(
-            content,
-            clean.SerializeToString(),
-            source,
-            floats,
-            self._numbers,
-            self._operators,
+            content, clean.SerializeToString(), source, floats, self._numbers, self._operators
         )
 
     def _version(self, model: Any) -> int:

@@ -64,10 +64,7 @@ class Opened:
 
 
 def open_onnx(
-    data: bytes,
-    digits: Callable[[], DigitSet],
-    workers: Workers,
-    form: OnnxForm | None = None,
+    data: bytes, digits: Callable[[], DigitSet], workers: Workers, form: OnnxForm | None = None
 ) -> Opened:
     """Check an ONNX file, start it, and find out how it takes digits.
 

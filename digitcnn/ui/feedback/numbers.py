@@ -10,11 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.analysis.calibration import (
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability_of,
-)
+from digitcnn.analysis.calibration import ReliabilityBin, expected_calibration_error, reliability_of
 from digitcnn.feedback.entry import FeedbackFilter, ModelScore, Score
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.intervals import accuracy_text, confidence_text, percent, wilson_interval
