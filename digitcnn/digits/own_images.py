@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +92,23 @@ def read_framed(
     images: Sequence[LabelledPath], framing: str, progress: Progress | None
 ) -> tuple[Tensor, Tensor]:
     """Frame images of any size, each by itself: uint8 [N, 28, 28] and labels uint8 [N]."""
-    framed = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
-    for index, (path, _) in enumerate(images):
-        framed[index] = frame_one(_open(path), str(path))
+    opened = ((_open(path), str(path)) for path, _ in images)
+    return frame_all(opened, len(images), framing, progress), _labels(images)
+
+
+def frame_all(
+    images: Iterable[tuple[Image.Image, str]], n: int, framing: str, progress: Progress | None
+) -> Tensor:
+    """Return ``n`` images in that framing: uint8 [n, 28, 28].
+
+    images: each with its name for errors. Raises SketchError for one that is blank or unreadable.
+    """
+    framed = torch.empty(n, SIDE, SIDE, dtype=torch.uint8)
+    for index, (image, what) in enumerate(images):
+        framed[index] = _frame_one(image, what)
         if progress is not None:
-            progress(index + 1, len(images))
-    return (frame_emnist(framed) if framing == "emnist" else framed), _labels(images)
+            progress(index + 1, n)
+    return frame_emnist(framed) if framing == "emnist" else framed
 
 
 def read_unframed(images: Sequence[LabelledPath]) -> tuple[Tensor, Tensor]:
@@ -114,8 +125,7 @@ def read_unframed(images: Sequence[LabelledPath]) -> tuple[Tensor, Tensor]:
     return pixels, _labels(images)
 
 
-def frame_one(image: Image.Image, what: str) -> Tensor:
-    """Return an image in MNIST framing: uint8 [28, 28]. what: names it in errors."""
+def _frame_one(image: Image.Image, what: str) -> Tensor:
     try:
         framed = from_image(image)
     except SketchError as error:

@@ -31,7 +31,7 @@ from digitcnn.digits.idx import explaining, open_unpacked, read_idx
 from digitcnn.digits.image_files import LEAST_CONTRAST
 from digitcnn.digits.names import FRAMINGS
 from digitcnn.digits.own_arrays import read_npy, read_npz
-from digitcnn.digits.own_images import find_images, frame_one, read_framed, read_unframed
+from digitcnn.digits.own_images import find_images, frame_all, read_framed, read_unframed
 from digitcnn.digits.own_table import read_csv
 from digitcnn.digits.own_values import split_of
 from digitcnn.digits.set_files import file_names, find_file
@@ -257,10 +257,11 @@ def _framed(images: Tensor, framing: str, path: Path, progress: Progress | None)
         return frame_mnist(images) if framing == "mnist" else frame_emnist(images)
     # A margin of paper, so that the border shows paper where digits are cut to their ink.
     margin = max(2, max(images.shape[1:]) // 4)
-    framed = torch.empty(len(images), SIDE, SIDE, dtype=torch.uint8)
-    for index, image in enumerate(images):
-        padded = np.pad(image.numpy(), margin, constant_values=paper)
-        framed[index] = frame_one(Image.fromarray(padded), f"Image {index} of {path}")
-        if progress is not None:
-            progress(index + 1, len(images))
-    return frame_emnist(framed) if framing == "emnist" else framed
+    padded = (
+        (
+            Image.fromarray(np.pad(image.numpy(), margin, constant_values=paper)),
+            f"Image {i} of {path}",
+        )
+        for i, image in enumerate(images)
+    )
+    return frame_all(padded, len(images), framing, progress)

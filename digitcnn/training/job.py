@@ -15,7 +15,6 @@ from digitcnn.network.device import Compute
 from digitcnn.training.background import BackgroundJob, ExclusiveLock
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochResult, TrainingEvent
-from digitcnn.training.remaining import remaining
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.training.run_work import RunWork
@@ -108,7 +107,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
     def _after(self, view: TrainingView, event: TrainingEvent) -> TrainingView:
         now = datetime.now(timezone.utc)
         # An event that makes the time left longer must not make the bar shorter.
-        after = replace(view.after(event), least_share=remaining(view, now)[0])
+        after = replace(view.after(event), least_share=view.remaining(now)[0])
         # "drawing figures, 2 of 9" is still the phase of "drawing figures, 1 of 9".
         if after.phase.partition(",")[0] != view.phase.partition(",")[0]:
             after = replace(after, phase_started=now)

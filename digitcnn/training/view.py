@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.config import TrainingConfig
@@ -22,6 +23,8 @@ from digitcnn.training.samples import Samples
 
 # A chart has no more pixels.
 MAX_LOSSES = 600
+# Before the first progress of a training is known.
+LOADING_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,30 @@ class TrainingView(BackgroundView):
     phase_done: float = 0.0
     least_share: float = 0.0
     ended: RunEnd | None = None
+
+    def remaining(self, now: datetime) -> tuple[float, float | None]:
+        """Return the share that is done, 0 to 1, and the seconds left; None where nothing is known.
+
+        Both are of the whole run, its epochs and the phases after them. The share is at least
+        ``least_share``; the seconds count down to no less than one.
+        """
+        progress = self.progress
+        if progress is None or self.started is None:
+            return max(LOADING_SHARE, self.least_share), None
+        elapsed = (now - self.started).total_seconds()
+        after = self.work.seconds_after(progress.images_per_second)
+        if self.phase == "training":
+            left = progress.seconds_left + sum(after.values())
+        else:
+            place = next((i for i, start in enumerate(after) if self.phase.startswith(start)), 0)
+            current, *later = list(after.values())[place:]
+            in_phase = (now - (self.phase_started or now)).total_seconds()
+            left = max(0.0, current - in_phase)
+            if self.phase_done:  # a phase that takes longer than usual goes on as slowly
+                left = max(left, in_phase * (1 / self.phase_done - 1))
+            left += sum(later)
+        left = max(1.0, left)
+        return max(elapsed / (elapsed + left), self.least_share), left
 
     def after(self, event: TrainingEvent) -> TrainingView:
         """Return the view after one more event."""

@@ -12,7 +12,6 @@ from digitcnn.digits.names import listed, set_names
 from digitcnn.intervals import accuracy_text, percent, wilson_interval
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.events import StepProgress
-from digitcnn.training.remaining import remaining
 from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.wording import duration
@@ -130,7 +129,7 @@ def _result(view: TrainingView, models: Sequence[str], sketches: str) -> Markup:
 def _share(view: TrainingView) -> tuple[float, float | None]:
     """Return the share of the whole run that is done, and the seconds left where they are known."""
     if view.state == RUNNING:
-        return remaining(view, datetime.now(timezone.utc))
+        return view.remaining(datetime.now(timezone.utc))
     if view.config:
         return len(view.history) / view.config.epochs, None  # where a resume would start
     return 0.0, None

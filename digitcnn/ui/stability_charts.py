@@ -40,14 +40,11 @@ def line_chart(title: str, accuracies: Accuracies, passes: int, without: float |
         for masks, values in accuracies.items()
     ]
     x = count_axis("Pass", passes)
-    if without is not None:
-        ends = [(x.low, 100 * without), (x.high, 100 * without)]
-        series.append(Series(name="Without dropout", points=ends, colour=0, dashed=True))
     return chart(
         f"Accuracy per pass (%), {title}",
         x,
         _accuracy_axis(accuracies, without),
-        series,
+        [*series, *_reference(x, without)],
         empty="Accuracy per pass will appear here",
         width=LINE_WIDTH,
         height=HEIGHT,
@@ -69,20 +66,24 @@ def box_chart(title: str, accuracies: Accuracies, without: float | None) -> Mark
     ]
     ticks = [(float(place), NAMES[masks]) for place, masks in enumerate(accuracies)]
     x = Axis("Mask type", -0.5, len(ticks) - 0.5, ticks)
-    reference = []
-    if without is not None:
-        ends = [(x.low, 100 * without), (x.high, 100 * without)]
-        reference = [Series(name="Without dropout", points=ends, colour=0, dashed=True)]
     return chart(
         f"All passes (%), {title}",
         x,
         _accuracy_axis(accuracies, without),
-        reference,
+        _reference(x, without),
         boxes,
         legend=False,
         width=BOX_WIDTH,
         height=HEIGHT,
     )
+
+
+def _reference(x: Axis, without: float | None) -> list[Series]:
+    """Return the line of the accuracy without dropout, if that is known."""
+    if without is None:
+        return []
+    ends = [(x.low, 100 * without), (x.high, 100 * without)]
+    return [Series(name="Without dropout", points=ends, colour=0, dashed=True)]
 
 
 def _accuracy_axis(accuracies: Accuracies, without: float | None) -> Axis:

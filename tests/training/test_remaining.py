@@ -12,7 +12,6 @@ import pytest
 from digitcnn.digits.catalog import Catalog
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import StepProgress
-from digitcnn.training.remaining import remaining
 from digitcnn.training.run_work import RunWork
 from digitcnn.training.view import TrainingView
 
@@ -47,14 +46,14 @@ def view_at(seconds: float, work: RunWork = QUICK) -> TrainingView:
 
 @pytest.mark.parametrize("seconds", [2, 5, 9, 13, 14, 15.5, 16.5, 18])
 def test_the_time_left_is_what_a_recorded_quick_training_then_took(seconds: float) -> None:
-    left = remaining(view_at(seconds), at(seconds))[1]
+    left = view_at(seconds).remaining(at(seconds))[1]
     assert left is not None
     actual = TOTAL - seconds
     assert abs(left - actual) < max(actual / 3, 2)
 
 
 def test_neither_the_bar_shrinks_nor_the_time_grows_from_phase_to_phase() -> None:
-    moments = [remaining(view_at(second / 4), at(second / 4)) for second in range(8, 75)]
+    moments = [view_at(second / 4).remaining(at(second / 4)) for second in range(8, 75)]
     shares, lefts = [share for share, _ in moments], [left or 0 for _, left in moments]
     assert shares == sorted(shares)
     assert shares[-1] < 1
@@ -81,17 +80,17 @@ def test_only_the_images_that_are_there_count(tmp_path: Path, data_dir: Path) ->
 
 def test_the_bar_does_not_shrink_when_a_run_becomes_slower() -> None:
     view = replace(view_at(9), least_share=0.9)
-    assert remaining(view, at(9))[0] == 0.9
+    assert view.remaining(at(9))[0] == 0.9
 
 
 def test_slow_figures_are_followed_by_slow_figures() -> None:
     slow = replace(view_at(18), phase="drawing figures, 4 of 9", phase_done=1 / 3)
-    assert remaining(slow, at(16.7 + 10))[1] == pytest.approx(20)
+    assert slow.remaining(at(16.7 + 10))[1] == pytest.approx(20)
 
 
 def test_a_phase_that_takes_longer_than_usual_has_a_second_left() -> None:
-    assert remaining(view_at(18), at(500))[1] == 1
+    assert view_at(18).remaining(at(500))[1] == 1
 
 
 def test_before_the_first_progress_no_time_is_promised() -> None:
-    assert remaining(TrainingView(started=START, phase="loading mnist"), at(3))[1] is None
+    assert TrainingView(started=START, phase="loading mnist").remaining(at(3))[1] is None
