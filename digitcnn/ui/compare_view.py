@@ -206,11 +206,7 @@ def _settings(checkpoints: Sequence[Checkpoint]) -> list[Setting]:
 
 def _settings_table(names: Sequence[str], settings: Sequence[Setting], label: str) -> Markup:
     rows: list[list[Value]] = [
-        [
-            f"{setting}{' ≠' * differs}",
-            *values,
-        ]
-        for setting, values, differs in settings
+        [f"{setting}{' ≠' * differs}", *values] for setting, values, differs in settings
     ]
     return table(["Setting", *names], rows, label=label, caption=True, file_name="settings.csv")
 

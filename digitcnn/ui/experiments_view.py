@@ -50,11 +50,7 @@ def status(
         training = view.training
         of = len(view.experiment.trainings(view.seed))
         text = f"run {training.number} of {of}, {view.phase}"
-        bar = {
-            "label": "Experiment progress",
-            "share": view.share,
-            "facts": _facts(view),
-        }
+        bar = {"label": "Experiment progress", "share": view.share, "facts": _facts(view)}
         line = elapsed_text(view, "stopping" if view.stopping else text) + "." + predicted
         return job_status(view, line, subject=view.experiment.name, bar=bar, live=True)
     waits = f" {other}; an experiment can start once it has finished." if other else ""

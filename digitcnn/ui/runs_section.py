@@ -198,11 +198,7 @@ def _time(record: RunRecord) -> Cell:
     return two_lines(day, time, f"{day} {time}")
 
 
-def _group_row(
-    group: str,
-    members: Sequence[RunRecord],
-    settings: Sequence[str],
-) -> list[Value]:
+def _group_row(group: str, members: Sequence[RunRecord], settings: Sequence[str]) -> list[Value]:
     """Return one row for the runs of an experiment, newest first."""
     seeds = sorted({record.config.seed for record in members})
     states = ", ".join(sorted({record.state for record in members}))

@@ -15,13 +15,7 @@ whole modules, which this one reads. ``rebuild`` finds out which network the wei
 
 from digitcnn.network.reader.files import MAX_BYTES, check_size, open_weights, read_file
 from digitcnn.network.reader.state_dicts import Module, StateDict, find_state_dicts
-from digitcnn.network.reader.tensors import (
-    InvalidCheckpoint,
-    TensorSpec,
-    WeightFile,
-    listed,
-    shown,
-)
+from digitcnn.network.reader.tensors import InvalidCheckpoint, TensorSpec, WeightFile, listed, shown
 
 __all__ = [
     "MAX_BYTES",

@@ -12,11 +12,7 @@ import functools
 import re
 from typing import Any
 
-from digitcnn.network.reader.pickle_reader import (
-    MAX_INSTRUCTIONS,
-    PickleReader,
-    storage_dtype,
-)
+from digitcnn.network.reader.pickle_reader import MAX_INSTRUCTIONS, PickleReader, storage_dtype
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
 
 MAGIC = 0x1950A86A20F9469CFC6C

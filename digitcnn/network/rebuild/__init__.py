@@ -59,10 +59,7 @@ class Rebuilt:
 
 
 def rebuild(
-    state: StateDict,
-    file: WeightFile,
-    digits: Callable[[], DigitSet],
-    recipe: Recipe | None = None,
+    state: StateDict, file: WeightFile, digits: Callable[[], DigitSet], recipe: Recipe | None = None
 ) -> Rebuilt:
     """Rebuild the network that a set of weights is of.
 
