@@ -12,9 +12,7 @@ their digit, which take the sketch path and get a row per digit.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import platform
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.measuring import conditions, options
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -105,16 +104,12 @@ def folder_rows(folders: Sequence[Path]) -> Iterator[tuple[str, DigitSet]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--folder", type=Path, action="append", default=[])
     args = parser.parse_args(arguments)
     networks = [load(path).network for path in args.checkpoints]
-    print(
-        f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads; "
-        f"{', '.join(path.stem for path in args.checkpoints)}"
-    )
+    print(f"{conditions()}; {', '.join(path.stem for path in args.checkpoints)}")
     print("| digit set | images | first, accuracy in % (95% interval) | each | mean |")
     print("|---|---|---|---|---|")
     catalog = Catalog(data_folder(args.data_dir))

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +22,14 @@ import torchvision
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks.measuring import conditions, in_turn, lay_for_torchvision, repeated, seconds
+from benchmarks.measuring import (
+    conditions,
+    in_turn,
+    lay_for_torchvision,
+    options,
+    repeated,
+    seconds,
+)
 from digitcnn.analysis import figures
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import predict
@@ -85,8 +91,7 @@ def torchvision_batches(data: Path, share: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=None)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args(arguments)
     data = data_folder(args.data_dir)

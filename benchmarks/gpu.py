@@ -18,7 +18,6 @@ are still measured, and the exit status is 1.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import subprocess
@@ -34,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.measuring import conditions
+from benchmarks.measuring import conditions, options
 from benchmarks.training_speed import plain_loop
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.augment import Augmentation
@@ -280,8 +279,7 @@ def measure(task: Task, parts: Sequence[Part] = PARTS) -> Iterator[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=None)
+    parser = options(__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--digits", default="mnist", help="the digit set to train on")
     parser.add_argument("--steps", type=int, default=200, help="steps per timing")

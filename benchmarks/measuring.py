@@ -1,7 +1,8 @@
-"""What the benchmarks share: the conditions they ran under, and timing contenders in turn."""
+"""What the benchmarks share: options, the conditions they ran under, contenders timed in turn."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import gzip
 import os
@@ -15,6 +16,13 @@ import torch
 
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.training.versions import PROGRAM, git_revision
+
+
+def options(about: str) -> argparse.ArgumentParser:
+    """Return a parser with ``--data-dir``. about: the benchmark's docstring."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, help="digit-set folder")
+    return parser
 
 
 def conditions() -> str:

@@ -10,7 +10,6 @@ labels, and ``index-in-mnist-test.txt`` where it is a sample of MNIST's test ima
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.measuring import options
 from digitcnn.analysis.mnist_c import PLAIN_FILE
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.idx import read_idx
@@ -67,9 +67,8 @@ def error(network: nn.Sequential, images: Tensor, labels: Tensor) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

@@ -9,14 +9,13 @@ choice is based on it.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measuring import conditions
+from benchmarks.measuring import conditions, options
 from digitcnn.analysis.axes import AXES
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
@@ -52,9 +51,8 @@ def cell(checkpoints: Sequence[Checkpoint], digits: DigitSet) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args(arguments)
     by_network: dict[str, list[Checkpoint]] = defaultdict(list)
     for path in args.checkpoints:

@@ -14,9 +14,7 @@ and reject. The results choose nothing.
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.measuring import conditions, options
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import split_held_out
 from digitcnn.digits.idx import read_idx
@@ -197,9 +196,8 @@ def strangers_images(path: Path) -> Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--fonts", type=Path, nargs="*", default=[], help="more font files")
     parser.add_argument("--images", type=Path, nargs="*", default=[], help="IDX files, folders")
     args = parser.parse_args(arguments)
@@ -237,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         drawn[path.name] = strangers_images(path)
     others = {name: scores(checkpoint, images) for name, images in drawn.items()}
 
-    print(f"torch {torch.__version__}, {platform.machine()}; {checkpoint.name}")
+    print(f"{conditions()}; {checkpoint.name}")
     print("\n| digits | images | accepted, % | 95% interval |\n|---|---|---|---|")
     for name, values in digits.items():
         print(row(name, int((values >= threshold).sum()), len(values)))

@@ -12,7 +12,6 @@ A picture counts as right where its digit is accepted, or its number exact.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 from collections import Counter
@@ -23,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from benchmarks.measuring import conditions
+from benchmarks.measuring import conditions, options
 from benchmarks.number_kinds import PEN, drawn_number, laid_number
 from benchmarks.picture_kinds import KINDS, picture
 from digitcnn.digits.catalog import Catalog
@@ -109,9 +108,8 @@ def shared_pictures(folder: Path) -> Iterator[Case]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--each", type=int, default=40, help="pictures of each kind")
     parser.add_argument("--shared", type=Path, metavar="FOLDER")
     kinds = [*KINDS, *NUMBERS]

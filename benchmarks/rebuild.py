@@ -16,7 +16,6 @@ networks, for another run.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import conditions
+from benchmarks.measuring import conditions, options
 from benchmarks.random_networks import FORMS, Sample, sample
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
@@ -82,12 +81,11 @@ def _accuracy(logits: Tensor, digits: DigitSet) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--keep", type=Path, metavar="DIR")
-    parser.add_argument("--data-dir", type=Path, default=None)
     args = parser.parse_args(arguments)
     catalog = Catalog(data_folder(args.data_dir))
     training, unseen = catalog.open("mnist", "train"), catalog.open("mnist", "test")

@@ -8,10 +8,10 @@ that ship. Weights, details and digest stay the same. The files are replaced.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.measuring import options
 from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import data_folder
 from digitcnn.network.checkpoint import load, save
@@ -32,9 +32,8 @@ def refit(path: Path, catalog: Catalog, detector: OODDetector) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--data-dir", type=Path)
     args = parser.parse_args(arguments)
     for path in args.checkpoints:
         refit(path, Catalog(data_folder(args.data_dir)), shipped_detector())

@@ -13,14 +13,12 @@ it holds (the optimiser's pass over a million weights, starting every operation)
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import conditions, repeated, seconds
+from benchmarks.measuring import conditions, options, repeated, seconds
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
@@ -53,8 +51,7 @@ def thread_counts(cores: int) -> list[int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=None)
+    parser = options(__doc__)
     parser.add_argument("--most", type=int, default=IMAGES[-1], help="images of the largest set")
     args = parser.parse_args(arguments)
     mnist = Catalog(data_folder(args.data_dir)).open("mnist", "train")

@@ -12,7 +12,6 @@ the example, then one of ours, as long as there are any of both.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measuring import conditions, lay_for_torchvision
+from benchmarks.measuring import conditions, lay_for_torchvision, options
 from digitcnn.folders import data_folder
 from digitcnn.training.run_results import RunResults
 
@@ -61,8 +60,7 @@ def example(folder: Path, seed: int, epochs: int) -> tuple[float, float, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=None)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="runs here, with the seeds from 0 on")
     parser.add_argument("--baselines", type=int, default=1, help="runs of the example")
     parser.add_argument("--epochs", type=int, default=14, help="most epochs of the example")

@@ -12,11 +12,9 @@ the speed of a large matrix product in the precision that training uses.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 import torchvision
@@ -24,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from benchmarks.measuring import conditions, in_turn
+from benchmarks.measuring import conditions, in_turn, options
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.folders import data_folder
@@ -120,8 +118,7 @@ def floor(images: int, compute: Compute) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=None)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=6400, help="images per timing")
     parser.add_argument("--device", default="auto")
