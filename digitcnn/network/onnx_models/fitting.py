@@ -22,6 +22,7 @@ from digitcnn.network.onnx_models.model import (
 from digitcnn.network.onnx_models.processes import Program, Workers
 from digitcnn.network.reader import InvalidCheckpoint, shown
 from digitcnn.network.rebuild.decision import (
+    DOUBTFUL,
     MIN_ACCURACY,
     Outcome,
     Score,
@@ -39,8 +40,6 @@ FEW, MANY, LEAST = 80, 1000, 24
 FINALISTS = 4
 # What the few and the many images may cost in all, about in multiplications: a second of one core.
 WORK = 15e9
-# Below this, another ground or orientation may explain it.
-DOUBTFUL = 0.85
 
 
 @dataclass(frozen=True)
