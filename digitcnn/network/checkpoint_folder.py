@@ -79,6 +79,11 @@ class CheckpointFolder:
             return [entry for _, entry in newest_first]
 
     def get(self, name: str) -> Checkpoint:
+        """Return the checkpoint of that name, with its network. Raises as ``find``."""
+        found = self.find(name)
+        return dataclasses.replace(found, held=self._network(found))
+
+    def find(self, name: str) -> Checkpoint:
         """Return the checkpoint of that name. Raises CheckpointError if it is missing or bad."""
         entry = self._unchanged(name)
         entries = [entry] if entry is not None else self.list()
@@ -86,7 +91,7 @@ class CheckpointFolder:
             if entry.name == name:
                 if isinstance(entry, BadCheckpoint):
                     raise CheckpointError(entry.reason)
-                return dataclasses.replace(entry, held=self._network(entry))
+                return entry
         known = listed([entry.name for entry in entries if isinstance(entry, Checkpoint)])
         raise CheckpointError(
             f"There is no checkpoint {shown(name)}; "

@@ -140,9 +140,7 @@ class ModelChoice:
         self._save.click(save, [owner_token, self._dropped], status, js=WITH_TOKEN_JS, **PRIVATE)
 
     def _suggested(self, names: Sequence[str], selected: Any) -> list[str]:
-        copies = {
-            name for name in names if "tuned_sketches" in self._models.get(name).details.config
-        }
+        copies = {name for name in names if "tuned_sketches" in self._models.details(name).config}
         return suggested(names, selected, copies)
 
     def _refresh(self, chosen: Any, selected: Any, request: gr.Request) -> Any:

@@ -25,6 +25,15 @@ def pending_calls(page: gr.Blocks, session: str) -> int:
     return len(page._queue.pending_event_ids_session.get(session, ()))
 
 
+def limit_queue(page: gr.Blocks, most: int) -> None:
+    """Refuse calls while ``most`` are waiting.
+
+    ``page.queue(max_size=most)`` would build Gradio's web application once more, which takes a
+    hundredth of the start.
+    """
+    page._queue.max_size = most
+
+
 def event_data(event: gr.EventData) -> dict[str, Any]:
     """Return the data that a page's script sent with an event; empty unless it is an object."""
     return event._data if isinstance(event._data, dict) else {}

@@ -16,6 +16,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import FIRST_CHOICES, SHIPPED_FOLDER
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint, load
+from digitcnn.network.details import Details
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.workspace import Workspace
@@ -65,6 +66,12 @@ class Models:
             return dropped
         return self._workspace.checkpoints.get(name)
 
+    def details(self, name: str) -> Details:
+        """Return what a model's file says about it, without its network. Raises as ``get``."""
+        if name.startswith(PREFIX):
+            return self.get(name).details
+        return self._workspace.checkpoints.find(name).details
+
     @property
     def just_trained(self) -> str:
         """The model of the latest finished run since the app started; empty without one."""
@@ -92,11 +99,11 @@ class Models:
 
         session: a page's, whose dropped files come first.
         """
-        trusted = self._workspace.runs.digests() | _shipped_digests()
+        trusted = self._workspace.runs.digests()
         grouped = self._workspace.runs.grouped_checkpoints()
         mine = self.dropped.of(session) if session else []
         return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
-            (_label(one, trusted=one.digest in trusted), one.name)
+            (_label(one, trusted=one.digest in trusted or _is_shipped(one)), one.name)
             for one in sorted(
                 (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),
                 key=lambda one: one.name in grouped,
@@ -112,11 +119,18 @@ class Models:
         return self.dropped.receive(paths, session)
 
 
+_SHIPPED = [SHIPPED_FOLDER / f"{name}.pt" for name in FIRST_CHOICES]
+
+
+def _is_shipped(checkpoint: Checkpoint) -> bool:
+    """Return whether a model is one of those that come with digitcnn, or a copy of it."""
+    return checkpoint.path in _SHIPPED or checkpoint.digest in _shipped_digests()
+
+
 @cache
 def _shipped_digests() -> set[str]:
-    """Return the digests of the models that come with digitcnn."""
-    files = [SHIPPED_FOLDER / f"{name}.pt" for name in FIRST_CHOICES]
-    return {load(file).digest for file in files if file.is_file()}
+    """Read the shipped models for their digests."""
+    return {load(file).digest for file in _SHIPPED if file.is_file()}
 
 
 def _label(checkpoint: Checkpoint, *, trusted: bool = False) -> str:

@@ -16,7 +16,7 @@ from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_tab import build_compare_tab
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
-from digitcnn.ui.gradio_private import pending_calls
+from digitcnn.ui.gradio_private import limit_queue, pending_calls
 from digitcnn.ui.header import build_header
 from digitcnn.ui.invite import Invite
 from digitcnn.ui.learn_section import build_learn_section
@@ -134,5 +134,5 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
                 build_stability_tab(workspace, models, model_select, tab)
         build_api(workspace, models)
         clock.build(page)
-    page.queue(max_size=QUEUE_LENGTH)
+    limit_queue(page, QUEUE_LENGTH)
     return page

@@ -36,6 +36,13 @@ def test_a_page_counts_the_pending_calls_of_a_session() -> None:
     assert gradio_private.pending_calls(page, "a session") == 2
 
 
+def test_a_page_limits_the_calls_that_wait() -> None:
+    page = empty_page()
+    assert hasattr(getattr(page, "_queue", None), "max_size"), MOVED
+    gradio_private.limit_queue(page, 3)
+    assert page._queue.max_size == 3
+
+
 def test_an_event_carries_what_the_page_sent() -> None:
     sent = {"digit": 3}
     assert gradio_private.event_data(gr.EventData(None, sent)) == sent, MOVED
