@@ -116,6 +116,7 @@ def test_a_perceptron_of_scikit_learn_gives_the_same_probabilities(save: Any) ->
     assert found.numpy() == pytest.approx(perceptron.predict_proba(pixels[:200]), abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_random_network_is_rebuilt_exactly() -> None:
     assert outcome(sample(1, training_digits(), 120)) == "same"
 
@@ -226,11 +227,7 @@ def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:
 
 
 def test_a_wrong_scaling_and_a_wrong_geometry_are_changed_together() -> None:
-    network, digits = trained_lenet(), training_digits()
-    (state,) = reader.find_state_dicts(dict(named_specs(network)))
-    stack = stack_of(state)
-    choices = Choices(stack, Facts(), geometries(stack, state, 10))
-    scorer = Scorer(stack, dict(named(network)), digits.images, digits.labels.long())
+    choices, scorer = search_of(trained_lenet(), 10)
     right = choices.start(choices.geometries[0])
     wrong = dataclasses.replace(right, input=dataclasses.replace(right.input, mean=0.0, std=1.0))
     near = neighbours([choices.moved(wrong, choices.geometries[5])], choices, scorer, 80)
@@ -257,21 +254,13 @@ def test_every_choice_can_be_taken_back() -> None:
 
 
 def test_guesses_that_begin_alike_are_scored_as_each_alone() -> None:
-    network = trained_lenet()
-    (state,) = reader.find_state_dicts(dict(named_specs(network)))
-    stack = stack_of(state)
-    choices = Choices(stack, Facts(), geometries(stack, state, 3))
+    choices, together = search_of(trained_lenet(), 3)
     usual = choices.start(choices.geometries[0])
     guesses = [*choices.functions(usual), *choices.structures(usual)]
-    digits, tensors = training_digits(), dict(named(network))
-
-    def scorer() -> Scorer:
-        return Scorer(stack, tensors, digits.images, digits.labels.long())
-
-    together = scorer()
     together.scores(guesses[::2], 10)
     for score in together.scores(guesses, 30):
-        (alone,) = scorer().scores([score.guess], 30)
+        _, scorer = search_of(trained_lenet(), 3)
+        (alone,) = scorer.scores([score.guess], 30)
         assert torch.allclose(score.likelihoods, alone.likelihoods, atol=1e-5)
 
 
@@ -336,6 +325,14 @@ def specs_of(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, reade
         yield name, reader.TensorSpec(dtype, shape, contiguous_stride(shape), 0, storage)
 
 
+def search_of(network: nn.Sequential, most: int) -> tuple[Choices, Scorer]:
+    """Return what the search for a network starts with; most: the geometries to choose from."""
+    (state,) = reader.find_state_dicts(dict(named_specs(network)))
+    stack, digits = stack_of(state), training_digits()
+    choices = Choices(stack, Facts(), geometries(stack, state, most))
+    return choices, Scorer(stack, dict(named(network)), digits.images, digits.labels.long())
+
+
 @functools.cache
 def trained_with_norm() -> nn.Sequential:
     torch.manual_seed(0)
@@ -354,11 +351,7 @@ def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> Non
 
 
 def test_an_order_that_was_worse_with_other_choices_is_tried_again_at_the_end() -> None:
-    network, digits = trained_with_norm(), training_digits()
-    (state,) = reader.find_state_dicts(dict(named_specs(network)))
-    stack = stack_of(state)
-    choices = Choices(stack, Facts(), geometries(stack, state, 10))
-    scorer = Scorer(stack, dict(named(network)), digits.images, digits.labels.long())
+    choices, scorer = search_of(trained_with_norm(), 10)
     start = choices.start(choices.geometries[0])
     form = dataclasses.replace(start.input, mean=0.5, std=0.5)
     right = dataclasses.replace(start, input=form, order=("act", "norm", "pool"))
