@@ -176,10 +176,8 @@ def test_no_token_is_printed_where_none_is_needed(local: App) -> None:
     assert PageOverHttp(local.url).press("train-stop") == "No training is running."
 
 
-@pytest.mark.parametrize(
-    "proxy",
-    [pytest.param("socks5://127.0.0.1:9", marks=pytest.mark.long), "socks://127.0.0.1:9"],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
 def test_the_app_starts_behind_a_proxy(tmp_path: Path, data_dir: Path, proxy: str) -> None:
     app = App(
         tmp_path, data_dir, environment={"ALL_PROXY": proxy, "all_proxy": proxy}, new_process=True

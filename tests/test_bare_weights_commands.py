@@ -78,6 +78,7 @@ def test_comparing_weights_only_with_their_checkpoint_finds_one_network(
     assert found["models"][0]["digest"] == found["models"][1]["digest"]
 
 
+@pytest.mark.long
 def test_the_figures_name_the_scaling_that_was_inferred(
     twins: tuple[Path, Path], data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,6 +265,7 @@ LONG = [
 ]
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here: Here) -> None:
     process = start(here, *LONG, "--name", "cut")
     wait_for_epoch(here, "cut", process)
@@ -281,6 +282,7 @@ def test_ctrl_c_leaves_the_finished_epochs_and_resume_ends_as_uninterrupted(here
     assert resumed["digest"] == whole["digest"]
 
 
+@pytest.mark.long
 def test_kill_loses_at_most_the_current_epoch(here: Here) -> None:
     process = start(here, *LONG, "--name", "killed")
     wait_for_epoch(here, "killed", process)

@@ -47,6 +47,7 @@ def test_a_page_is_written_over_an_older_one(
     assert target.read_text("utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.long
 def test_an_onnx_model_agrees_with_pytorch_on_ten_thousand_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def write(place: str, name: str, together: Barrier) -> None:
             store.record(sample(sketch_id=sketch, true_digit=index % 10))
 
 
+@pytest.mark.long
 def test_app_processes_that_start_together_lose_and_double_nothing(
     store: FeedbackStore, place: str, tmp_path: Path
 ) -> None:

@@ -205,6 +205,7 @@ def writing_process(path: Path, visitor: str) -> Iterator[tuple[WarmProcess, Con
         theirs.close()
 
 
+@pytest.mark.long
 def test_two_processes_lose_no_entry_even_if_one_is_killed(path: Path) -> None:
     with (
         writing_process(path, "one") as (process, one),

@@ -16,7 +16,10 @@ CHECKPOINT = str(SHIPPED_FILE)
 
 @pytest.mark.parametrize(
     ("chosen", "ending", "signature"),
-    [([], "png", b"\x89PNG\r\n"), (["--file-type", "pdf"], "pdf", b"%PDF")],
+    [
+        ([], "png", b"\x89PNG\r\n"),
+        pytest.param(["--file-type", "pdf"], "pdf", b"%PDF", marks=pytest.mark.long),
+    ],
 )
 def test_nine_files_of_the_requested_type_are_written(
     tmp_path: Path,

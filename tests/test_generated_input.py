@@ -45,7 +45,7 @@ from digitcnn.workspace import Workspace
 # The start of the page's sentence for an unforeseen error.
 UNEXPECTED = "Something went wrong"
 TOKEN = "the owner's very own token"
-EXAMPLES = [15, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+EXAMPLES = [5, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 # These download files, so only visitors call them here.
 DOWNLOADS = {"download_mnist", "fetch_emnist"}
 

@@ -23,6 +23,7 @@ def measured(folder: Path, *options: str) -> dict[str, Any]:
     return document | {"rows": {row["what"]: row for row in document["rows"]}}
 
 
+@pytest.mark.long
 def test_every_row_of_one_process_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None:
     document = measured(tmp_path, "--data-dir", str(data_dir), "--processes", "1")
     rows = document["rows"]

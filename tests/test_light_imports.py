@@ -104,6 +104,7 @@ def test_a_file_that_is_not_feedback_is_left_to_the_store(tmp_path: Path) -> Non
     assert count_labelled(tmp_path / "absent") == 0
 
 
+@pytest.mark.long
 def test_reading_a_checkpoint_and_distorting_images_need_only_pytorch() -> None:
     program = (
         "import sys, digitcnn.analysis.robustness\n"
@@ -118,6 +119,7 @@ def test_reading_a_checkpoint_and_distorting_images_need_only_pytorch() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.long
 def test_the_probe_sees_heavy_imports(tmp_path: Path, data_dir: Path) -> None:
     add = ["data", "add", str(data_dir / "small"), "--name", "mine", "--data-dir", str(tmp_path)]
     (line,) = heavy_imports(add)

@@ -97,9 +97,11 @@ def run_events(visitor: PageOverHttp, *, owners_only: bool = False) -> dict[str,
     return responses
 
 
-def run_everything(visitor: PageOverHttp, payloads: Sequence[Any] = PAYLOADS) -> dict[str, str]:
+def run_everything(
+    visitor: PageOverHttp, payloads: Sequence[Any] = PAYLOADS, *, owners_only: bool = False
+) -> dict[str, str]:
     """Run every event and function of the page, hidden ones too; return the responses by name."""
-    responses = run_events(visitor)
+    responses = run_events(visitor, owners_only=owners_only)
     for component, function in visitor.server_functions():
         for payload in payloads:
             reply = visitor.call(component, function, payload)
@@ -108,11 +110,22 @@ def run_everything(visitor: PageOverHttp, payloads: Sequence[Any] = PAYLOADS) ->
     return responses
 
 
-def test_visitors_change_nothing_but_feedback(shared: App, data_dir: Path) -> None:
+# A visitor may evaluate and measure, which takes a while.
+OWNERS_ONLY = pytest.mark.parametrize(
+    "owners_only",
+    [True, pytest.param(False, marks=pytest.mark.long)],
+    ids=["the owner's events", "all events"],
+)
+
+
+@OWNERS_ONLY
+def test_visitors_change_nothing_but_feedback(
+    shared: App, data_dir: Path, owners_only: bool
+) -> None:
     before = on_disk(shared.folder, data_dir)
     assert any("planted" in name for name in before)
     for responses in (
-        run_everything(PageOverHttp(shared.url)),
+        run_everything(PageOverHttp(shared.url), owners_only=owners_only),
         run_events(PageOverHttp(shared.url, "guess"), owners_only=True),
     ):
         broken = {name: text for name, text in responses.items() if "Something went wrong" in text}
@@ -121,22 +134,24 @@ def test_visitors_change_nothing_but_feedback(shared: App, data_dir: Path) -> No
     assert "Traceback" not in shared.output()
 
 
-def test_visitors_cannot_disturb_a_training(shared: App) -> None:
+@OWNERS_ONLY
+def test_visitors_cannot_disturb_a_training(shared: App, owners_only: bool) -> None:
     owner = PageOverHttp(shared.url, owner_token(shared))
+    run = f"beside-{owners_only}"
     for name, value in {
         "train-digits": ["small"],
         "train-epochs": 200,
-        "train-name": "the-owners",
+        "train-name": run,
         "train-images": 32,
     }.items():
         owner.values[owner.ids[name]] = value
     assert owner.press("train-start") == ""
 
     def state() -> str:
-        return RunStore(shared.folder / "outputs").open("the-owners").record().state
+        return RunStore(shared.folder / "outputs").open(run).record().state
 
     try:
-        run_everything(PageOverHttp(shared.url), PAYLOADS[:1])
+        run_everything(PageOverHttp(shared.url), PAYLOADS[:1], owners_only=owners_only)
         assert state() == "running"
     finally:
         owner.press("train-stop")

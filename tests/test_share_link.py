@@ -69,6 +69,7 @@ def test_without_internet_the_app_runs_and_reports_it(tmp_path: Path, data_dir: 
         app.end()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
 def test_the_owner_sees_when_the_link_was_created_and_when_it_ends(
     tmp_path: Path, data_dir: Path

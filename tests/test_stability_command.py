@@ -139,6 +139,7 @@ def test_a_wrong_number_of_passes_is_refused_before_training_starts(commands: Co
     assert not (commands.folder / "out").exists()
 
 
+@pytest.mark.long
 def test_the_shipped_model_is_stable_on_mnist(
     real_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_existing_name_is_refused_before_the_first_run_starts(series: Series) ->
     assert series.runs() == ["mine-seed1"]
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_the_series_and_reports_what_finished(series: Series) -> None:
     command = ["train", *TINY, *series.folders, "--json"]
     command += ["--epochs", "6", "--batch-size", "16", "--seeds", "3", "--name", "mine"]

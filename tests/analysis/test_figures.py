@@ -372,6 +372,7 @@ def test_all_nine_are_drawn_with_undefined_metrics(findings: Findings, kind: str
             assert cut_texts(laid_out(figure)) == []
 
 
+@pytest.mark.long
 def test_three_sets_fit_on_every_figure(findings: Findings) -> None:
     three = replace(
         findings,

@@ -326,6 +326,7 @@ def test_an_interrupted_measurement_is_not_cached(shipped: Checkpoint, digits: D
     assert isinstance(cache.get(lambda: shipped.network, "a", few).curves[0], Curve)
 
 
+@pytest.mark.long
 def test_on_mnist_small_distortions_cost_little_and_large_ones_much(
     shipped: Checkpoint, real_data: Path
 ) -> None:

@@ -16,7 +16,11 @@ from digitcnn.web.terms import TERMS
 pytestmark = pytest.mark.browser
 
 # Evaluate, whose results have the most elements, is the last: axe looks at hidden ones as well.
-TABS = ("Sketchpad", "Train", "Compare", "Stability", "Evaluate")
+TABS = [
+    "Sketchpad",
+    *(pytest.param(tab, marks=pytest.mark.long) for tab in ("Train", "Compare", "Stability")),
+    pytest.param("Evaluate", marks=pytest.mark.long),
+]
 # Elements without a problem are not listed: that takes time.
 VIOLATIONS = {"resultTypes": ["violations"]}
 # The themes differ in their colours alone.
@@ -47,41 +51,41 @@ def page(browser: Any, app: App) -> Iterator[Any]:
     opened.close()
 
 
-def views(page: Any) -> Iterator[tuple[str, str]]:
-    """Show one part of the page after another; yield its name and a selector of what is new."""
-    for tab in TABS:
-        page.get_by_role("tab", name=tab, exact=True).click()
-        page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
-        if tab == "Sketchpad":
-            draw(page, ONE)  # for a prediction and panels
-            page.locator("#pad-answer[data-digit='1']").wait_for()
-            for fold in ("#feedback-entries", "#feedback-numbers"):
-                page.locator(f"{fold} > summary").click()
-        elif tab in ("Evaluate", "Stability"):
-            press(page, tab)
-        yield tab, "body"
-        if tab == "Sketchpad":
-            for panel in page.locator(".panel-tab").all()[1:]:
-                panel.click()
-                yield panel.inner_text(), "#panels"
-            for name in ("Invite", "Details"):
-                page.get_by_role("button", name=name, exact=True).click()
-                page.locator("dialog[open] p, dialog[open] dl").first.wait_for()
-                yield name, "dialog[open]"
-                page.keyboard.press("Escape")
-        elif tab == "Train":
-            page.get_by_role("button", name="More settings").click()
-            page.locator("#train-seed").wait_for()
-            yield "More settings", "#train-seed, #train-network, #train-device"
-        elif tab == "Evaluate":
-            for part in ("Errors", "Figures", "Gap and robustness"):
-                page.get_by_role("tab", name=part, exact=True).click()
-                yield part, "#evaluate-results"
+def views(page: Any, tab: str) -> Iterator[tuple[str, str]]:
+    """Show one part of a tab after another; yield its name and a selector of what is new."""
+    page.get_by_role("tab", name=tab, exact=True).click()
+    page.get_by_role("tab", name=tab, exact=True, selected=True).wait_for()
+    if tab == "Sketchpad":
+        draw(page, ONE)  # for a prediction and panels
+        page.locator("#pad-answer[data-digit='1']").wait_for()
+        for fold in ("#feedback-entries", "#feedback-numbers"):
+            page.locator(f"{fold} > summary").click()
+    elif tab in ("Evaluate", "Stability"):
+        press(page, tab)
+    yield tab, "body"
+    if tab == "Sketchpad":
+        for panel in page.locator(".panel-tab").all()[1:]:
+            panel.click()
+            yield panel.inner_text(), "#panels"
+        for name in ("Invite", "Details"):
+            page.get_by_role("button", name=name, exact=True).click()
+            page.locator("dialog[open] p, dialog[open] dl").first.wait_for()
+            yield name, "dialog[open]"
+            page.keyboard.press("Escape")
+    elif tab == "Train":
+        page.get_by_role("button", name="More settings").click()
+        page.locator("#train-seed").wait_for()
+        yield "More settings", "#train-seed, #train-network, #train-device"
+    elif tab == "Evaluate":
+        for part in ("Errors", "Figures", "Gap and robustness"):
+            page.get_by_role("tab", name=part, exact=True).click()
+            yield part, "#evaluate-results"
 
 
-def test_axe_finds_nothing_serious(page: Any) -> None:
+@pytest.mark.parametrize("tab", TABS)
+def test_axe_finds_nothing_serious(page: Any, tab: str) -> None:
     found = []
-    for name, part in views(page):
+    for name, part in views(page, tab):
         for theme, options in OPTIONS.items():
             # What ``?__theme=dark`` does, without loading the page again.
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")

@@ -22,6 +22,8 @@ from digitcnn.network.model import DigitCNN
 
 pytestmark = pytest.mark.browser
 
+VERDICT = "digitcnn-mnist is better than rival on small test images"
+
 
 def opened(browser: Any, app: App) -> Any:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -71,6 +73,28 @@ def saved(folder: Path, name: str, seed: int, digits: str = "small") -> Path:
     return path
 
 
+def drop_and_compare(page: Any, folder: Path) -> None:
+    """Drop a model, which is compared with the one that ships, and a text file, which is not."""
+    rival = saved(folder, "rival", 5, "synthetic")
+    bad = folder / "notes.pt"
+    bad.write_text("no network at all")
+    choose_only(page, "digitcnn-mnist")
+    page.locator("#compare-files input[type=file]").set_input_files([str(rival), str(bad)])
+    page.locator("#compare-verdicts .bad").get_by_text("text file").wait_for()
+    page.locator("#compare-verdicts .good").get_by_text("trained on synthetic digits").wait_for()
+    small = page.locator("#compare-digits").get_by_label("small (100 images)")
+    for box in page.locator("#compare-digits input[type=checkbox]").all():
+        box.uncheck()
+    small.check()
+    page.locator("#compare-run").click()
+    page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
+    page.locator("#compare-words").get_by_text(VERDICT).wait_for()
+    page.get_by_role("button", name="Remove rival from the comparison").wait_for()
+    page.locator("#compare-images").get_by_text("right, rival wrong").wait_for()
+    unknown = "The training settings of rival are unknown."
+    page.locator("#compare-differs").get_by_text(unknown).wait_for()
+
+
 def export_opens_without_the_app(browser: Any, page: Any, folder: Path) -> None:
     with page.expect_download() as file:
         page.locator("#compare-export").click()
@@ -81,59 +105,15 @@ def export_opens_without_the_app(browser: Any, page: Any, folder: Path) -> None:
     requests: list[str] = []
     other.on("request", lambda request: requests.append(request.url))
     other.goto(exported.as_uri())
-    other.get_by_text("digitcnn-mnist is better than mine on small test images").first.wait_for()
+    other.get_by_text(VERDICT).first.wait_for()
     assert other.locator("ol.tiles img").first.evaluate("image => image.naturalWidth") == 28
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     context.close()
 
 
-def test_dropped_files_are_checked_compared_and_private(
-    browser: Any, app: App, tmp_path: Path
-) -> None:
-    mine = saved(tmp_path, "mine", 5, "synthetic")
-    bad = tmp_path / "notes.pt"
-    bad.write_text("no network at all")
-
-    page = opened(browser, app)
-    choose_only(page, "digitcnn-mnist")
-    page.locator("#compare-files input[type=file]").set_input_files([str(mine), str(bad)])
-    page.locator("#compare-verdicts .bad").get_by_text("text file").wait_for()
-    page.locator("#compare-verdicts .good").get_by_text("trained on synthetic digits").wait_for()
-    small = page.locator("#compare-digits").get_by_label("small (100 images)")
-    for box in page.locator("#compare-digits input[type=checkbox]").all():
-        box.uncheck()
-    small.check()
-    page.locator("#compare-run").click()
-    page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
-    verdict = "digitcnn-mnist is better than mine on small test images"
-    page.locator("#compare-words").get_by_text(verdict).wait_for()
-    page.get_by_role("button", name="Remove mine from the comparison").wait_for()
-    page.locator("#compare-images").get_by_text("right, mine wrong").wait_for()
-    unknown = "The training settings of mine are unknown."
-    page.locator("#compare-differs").get_by_text(unknown).wait_for()
-    export_opens_without_the_app(browser, page, tmp_path)
-    page.get_by_role("tab", name="Sketchpad", exact=True).click()
-    draw(page, ONE)
-    page.locator('#pad-answer[data-digit="1"], #pad-answer [data-digit="1"]').first.wait_for()
-    page.get_by_role("tab", name="Compare", exact=True).click()
-    page.locator("#compare-ask").click()
-    page.locator("#compare-answers").get_by_text("digitcnn-mnist").wait_for()
-    page.locator("#compare-answers").get_by_text("mine").wait_for()
-    page.locator("#model-select input").click()
-    page.get_by_role("option", name="this page only").wait_for()
-
-    other = opened(browser, app)
-    other.locator("#model-select input").click()
-    other.get_by_role("option", name="digitcnn-mnist").first.wait_for()
-    assert other.get_by_role("option", name="this page only").count() == 0
-    assert page.problems == other.problems == []
-    page.close()
-    other.close()
-
-
 @pytest.fixture(scope="module")
 def page(browser: Any, app: App) -> Iterator[Any]:
-    """A page on which nothing was compared, for three tests: it takes seconds to load."""
+    """A page that most tests share, in this order: it takes seconds to load."""
     page = opened(browser, app)
     yield page
     assert page.problems == []
@@ -187,6 +167,37 @@ def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(pa
     page.set_viewport_size(wide)
 
 
+def test_dropped_files_are_checked_and_compared(page: Any, tmp_path: Path) -> None:
+    drop_and_compare(page, tmp_path)
+
+
+@pytest.mark.long
+def test_a_comparison_is_exported_asked_on_the_pad_and_private(
+    browser: Any, app: App, tmp_path: Path
+) -> None:
+    page = opened(browser, app)
+    drop_and_compare(page, tmp_path)
+    export_opens_without_the_app(browser, page, tmp_path)
+    page.get_by_role("tab", name="Sketchpad", exact=True).click()
+    draw(page, ONE)
+    page.locator('#pad-answer[data-digit="1"], #pad-answer [data-digit="1"]').first.wait_for()
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator("#compare-ask").click()
+    page.locator("#compare-answers").get_by_text("digitcnn-mnist").wait_for()
+    page.locator("#compare-answers").get_by_text("rival").wait_for()
+    page.locator("#model-select input").click()
+    page.get_by_role("option", name="this page only").wait_for()
+
+    other = opened(browser, app)
+    other.locator("#model-select input").click()
+    other.get_by_role("option", name="digitcnn-mnist").first.wait_for()
+    assert other.get_by_role("option", name="this page only").count() == 0
+    assert page.problems == other.problems == []
+    page.close()
+    other.close()
+
+
+@pytest.mark.long
 def test_the_selected_model_and_the_newest_other_are_compared_by_default(
     browser: Any, own_app: App, tmp_path: Path
 ) -> None:

@@ -52,6 +52,13 @@ class EvaluatePage:
         self.page.get_by_role("tab", name=part, exact=True).click()
         self.page.get_by_role("tab", name=part, exact=True, selected=True).wait_for()
 
+    def open_robustness(self, digits: str) -> Iterator[Any]:
+        """Open the part about gap and robustness, on this set; return its status and buttons."""
+        self.open("Gap and robustness")
+        self.choose_digit("evaluate-gap-digits", digits)
+        names = "status", "run", "stop"
+        return (self.page.locator(f"#evaluate-robustness-{name}") for name in names)
+
     def select_model(self, name: str) -> None:
         self.page.locator("#model-select input").click()
         self.page.get_by_role("option", name=re.compile(rf"^{name}\b")).first.click()
@@ -136,6 +143,7 @@ def test_clicking_a_header_sorts_and_a_second_click_reverses_the_order(
     assert evaluated.column(1) == ["4,000", "100"]
 
 
+@pytest.mark.long
 def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     evaluated: EvaluatePage,
 ) -> None:
@@ -172,6 +180,7 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     expect(figures.nth(7)).to_be_focused()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "start"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_a_figure_is_downloaded_as_svg_or_pdf(
     evaluated: EvaluatePage, kind: str, start: bytes
@@ -268,9 +277,7 @@ def test_stop_ends_a_measurement_and_the_keyboard_focus_stays_with_its_buttons(
     evaluated: EvaluatePage,
 ) -> None:
     page = evaluated.page
-    evaluated.open("Gap and robustness")
-    evaluated.choose_digit("evaluate-gap-digits", "synthetic digits")
-    run, stop = (page.locator(f"#evaluate-robustness-{name}") for name in ("run", "stop"))
+    status, run, stop = evaluated.open_robustness("synthetic digits")
     expect(stop).to_be_hidden()
     run.focus()
     page.keyboard.press("Enter")
@@ -278,20 +285,20 @@ def test_stop_ends_a_measurement_and_the_keyboard_focus_stays_with_its_buttons(
     expect(run).to_be_disabled()
     while stop.is_enabled():  # a second press that follows at once is not meant for it
         page.keyboard.press("Enter")
-    expect(page.locator("#evaluate-robustness-status")).to_contain_text("Stopped.")
+    expect(status).to_contain_text("Stopped.")
     expect(run).to_be_focused()
     expect(stop).to_be_hidden()
     expect(page.locator("#evaluate-robustness figure")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     evaluated: EvaluatePage,
 ) -> None:
     page = evaluated.page
-    evaluated.open("Gap and robustness")
-    evaluated.choose_digit("evaluate-gap-digits", "small")
-    page.locator("#evaluate-robustness-run").click()
-    expect(page.locator("#evaluate-robustness-status")).to_contain_text("Done: small test.")
+    status, run, _ = evaluated.open_robustness("small")
+    run.click()
+    expect(status).to_contain_text("Done: small test.")
     rows = page.locator("#evaluate-robustness-table tbody tr")
     expect(rows).to_have_count(1 + sum(len(axis.marked) for axis in AXES) + len(CURVE_SIZES))
     expect(rows.first).to_contain_text(re.compile(r"Undistorted.*% \(.+ to .+\)", re.DOTALL))
@@ -308,6 +315,7 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     expect(page.locator("#evaluate-robustness dialog")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     evaluated: EvaluatePage, browser: Any, app: App
 ) -> None:
@@ -330,6 +338,7 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     phone.page.close()
 
 
+@pytest.mark.long
 def test_results_of_another_model_are_grey_named_and_replaced(
     browser: Any, app: App, tmp_path: Path
 ) -> None:
@@ -382,6 +391,7 @@ def test_results_of_another_model_are_grey_named_and_replaced(
     page.close()
 
 
+@pytest.mark.long
 def test_without_internet_the_download_fails_and_the_page_keeps_working(
     evaluated: EvaluatePage,
 ) -> None:
@@ -406,4 +416,5 @@ def test_without_a_chosen_set_an_error_is_shown_and_the_button_returns(
     assert evaluated.column(0)
     notice = page.locator("#evaluate-choice")
     expect(notice).to_contain_text("Results for")
+    expect(page.locator("digitcnn-result.outdated").first).to_be_attached()
     expect(notice.locator("digitcnn-choice button")).to_have_count(0)

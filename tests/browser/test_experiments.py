@@ -21,7 +21,7 @@ from digitcnn.network.device import Compute
 from digitcnn.training.runs import RunStore
 from digitcnn.training.stop_signal import StopSignal
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 
 def lay_outcome(app: App, data_dir: Path) -> str:

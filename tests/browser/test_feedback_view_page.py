@@ -115,6 +115,7 @@ def test_everybodys_feedback_is_paged_and_filtered_and_visitors_cannot_edit_it(
     assert page.locator("#feedback-table .edit").count() == 0
 
 
+@pytest.mark.long
 def test_the_owner_edits_anothers_feedback(browser: Any, lab: App) -> None:
     token = re.search(r"#owner=\S+", lab.output())
     assert token is not None

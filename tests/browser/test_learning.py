@@ -19,7 +19,7 @@ from digitcnn.digits.idx import write_idx
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import load, save
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 
 @pytest.fixture

@@ -157,6 +157,7 @@ def pad(shared_pad: Sketchpad) -> Sketchpad:
     return shared_pad
 
 
+@pytest.mark.long
 def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_app: App) -> None:
     pad = Sketchpad(browser, own_app, own_clock=True).open()
     page = pad.page
@@ -230,6 +231,7 @@ def test_few_requests_are_sent_while_the_app_fails(pad: Sketchpad, kind: str) ->
     expect(page.locator("#feedback-view .said")).to_be_empty()
 
 
+@pytest.mark.long
 def test_retry_after_is_honoured(pad: Sketchpad) -> None:
     pad.fail({"status": 429, "json": {"detail": "slowly"}, "headers": {"Retry-After": "60"}})
     pad.draw(DOT)
@@ -286,6 +288,7 @@ def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
     pad.has_score(right + 2, total + 2)
 
 
+@pytest.mark.long
 def test_feedback_that_never_arrives_is_reported_lost_and_blocks_nothing(pad: Sketchpad) -> None:
     page = pad.page
 
@@ -307,6 +310,7 @@ def test_feedback_that_never_arrives_is_reported_lost_and_blocks_nothing(pad: Sk
     expect(page.locator(".recorded")).to_contain_text("Saved: 7")
 
 
+@pytest.mark.long
 def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) -> None:
     page = pad.page
     page.get_by_role("tab", name="Compare").click()
@@ -322,6 +326,7 @@ def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) 
     assert len(pad.requests) - before <= 4, pad.requests[before:]
 
 
+@pytest.mark.long
 def test_a_reload_keeps_tab_strokes_and_feedback_until_clear(browser: Any, app: App) -> None:
     pad = Sketchpad(browser, app).open()
     page = pad.page
@@ -364,6 +369,7 @@ def test_a_reload_keeps_tab_strokes_and_feedback_until_clear(browser: Any, app: 
     pad.close()
 
 
+@pytest.mark.long
 def test_logging_out_and_another_login_clear_the_sketch(
     browser: Any, tmp_path: Path, data_dir: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_pasting_the_owner_link_makes_a_visitors_page_the_owners(tab: Tab) -> No
     assert tab.answer() == "owner other input"
 
 
+@pytest.mark.long
 def test_no_storage_holds_the_token_and_none_is_needed(tab: Tab) -> None:
     tab.page.add_init_script(
         "Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('forbidden') }})"

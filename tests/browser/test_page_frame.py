@@ -138,6 +138,7 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any)
     expect(owner.get_by_role("button", name="Invite")).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App) -> None:
     file = shared.folder / "checkpoints" / "another.pt"
     untrained = DigitCNN(generator=torch.Generator().manual_seed(0)).eval()

@@ -184,6 +184,7 @@ def test_the_smallest_change_breaks_the_prediction_at_the_sliders_end(seven: Pan
     expect(broken).not_to_have_class(re.compile("broken"))
 
 
+@pytest.mark.long
 def test_replay_grows_with_the_training_and_stays_after_it(browser: Any, own_app: App) -> None:
     panels = Panels(browser, own_app)
     page = panels.page

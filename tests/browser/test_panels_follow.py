@@ -16,7 +16,7 @@ from digitcnn.digits.digit_set import DigitSet, split_held_out
 from digitcnn.network.checkpoint import load, save
 from digitcnn.network.details import Details
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 FOUR = [
     [(0.3, 0.15), (0.25, 0.55), (0.75, 0.55)],

@@ -78,6 +78,7 @@ def test_a_long_run_name_breaks_at_its_hyphens(page: Any, app: App) -> None:
     page.set_viewport_size({"width": 1200, "height": 900})
 
 
+@pytest.mark.long
 def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> None:
     lay_run(app.folder, "kept", TrainingConfig(digits="small"))
     config = TrainingConfig(
@@ -143,6 +144,7 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     assert not model.exists()
 
 
+@pytest.mark.long
 def test_ticked_runs_are_compared(page: Any, app: App) -> None:
     shipped = app.folder / "checkpoints" / "digitcnn-mnist.pt"
     names = ("ticked-one", "ticked-two")

@@ -206,6 +206,7 @@ window.fetch = async (...request) => {
 """
 
 
+@pytest.mark.long
 def test_a_model_chosen_during_a_request_stays_chosen(browser: Any, pad_app: App) -> None:
     context = browser.new_context()
     page = context.new_page()
@@ -275,6 +276,7 @@ AS_WHILE_A_TRAINING_RUNS = """() => {
 }"""
 
 
+@pytest.mark.long
 def test_the_pad_calls_less_often_while_training_occupies_the_processor(pad: Sketchpad) -> None:
     pad.page.evaluate(AS_WHILE_A_TRAINING_RUNS)
     pad.draw([(x / 160, 0.3 + x % 8 / 320) for x in range(16, 144)])
@@ -287,6 +289,7 @@ def test_the_pad_calls_less_often_while_training_occupies_the_processor(pad: Ske
     assert set(pad.page.evaluate("saidBusy")) == {False}  # nothing runs here
 
 
+@pytest.mark.long
 def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App) -> None:
     sketchpad = Sketchpad(
         browser, pad_app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
@@ -368,6 +371,7 @@ def test_a_file_that_is_not_an_image_is_refused_in_a_sentence(pad: Sketchpad) ->
     pad.says(".message", "The dropped file is not an image")
 
 
+@pytest.mark.long
 def test_feedback_moves_nothing_counts_once_and_the_second_corrects_the_first(
     newcomer: Sketchpad,
 ) -> None:
@@ -466,6 +470,7 @@ def test_the_sketch_survives_a_visit_to_another_tab(pad: Sketchpad) -> None:
     pad.answers("2")
 
 
+@pytest.mark.long
 def test_two_visitors_count_apart_and_together(pad: Sketchpad, newcomer: Sketchpad) -> None:
     newcomer.begin_again()
     people = pad, newcomer
@@ -561,6 +566,7 @@ STANDS_OUT = """(selectors) => selectors.filter((selector) => {
 })"""
 
 
+@pytest.mark.long
 def test_bars_tab_and_legend_are_seen_in_high_contrast(pad: Sketchpad) -> None:
     sketchpad = pad
     sketchpad.page.emulate_media(forced_colors="active")

@@ -101,6 +101,7 @@ def test_results_are_lines_boxes_tables_and_the_least_stable_images(
     assert stability_page.problems == []
 
 
+@pytest.mark.long
 def test_simultaneous_measurements_agree_and_the_page_fits_a_phone(
     stability_page: StabilityPage, browser: Any, app: App
 ) -> None:
@@ -122,6 +123,7 @@ def test_simultaneous_measurements_agree_and_the_page_fits_a_phone(
     phone.page.close()
 
 
+@pytest.mark.long
 def test_the_pad_predicts_during_a_measurement(stability_page: StabilityPage) -> None:
     page = stability_page.page
     stability_page.choose("synthetic", 200)

@@ -21,7 +21,7 @@ pytest.importorskip("onnxruntime")
 
 from sample_onnx import like_the_model_zoo, saved, training_digits
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 
 class Stranger(nn.Module):

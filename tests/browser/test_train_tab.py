@@ -63,6 +63,7 @@ class TrainPage:
         return self.state()
 
 
+@pytest.mark.long
 def test_training_is_started_watched_reloaded_stopped_and_resumed(
     browser: Any, own_app: App
 ) -> None:
@@ -125,6 +126,7 @@ def idle_page(browser: Any, idle_app: App) -> Iterator[TrainPage]:
     opened.page.close()
 
 
+@pytest.mark.long
 def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     idle_page: TrainPage,
 ) -> None:
@@ -203,6 +205,7 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
     expect(page.locator("#pad-answer")).to_have_attribute("data-digit", "")
 
 
+@pytest.mark.long
 def test_ending_the_app_keeps_the_resume_state(
     browser: Any, idle_app: App, idle_page: TrainPage, data_dir: Path
 ) -> None:

@@ -416,6 +416,7 @@ def test_digits_are_read_far_better_once_framed(real_data: Path, reader) -> None
     assert reader(framing.frame_emnist(images), truth) > as_they_are
 
 
+@pytest.mark.long
 def test_enlarged_moved_and_recoloured_test_digits_keep_their_class(
     real_data: Path, reader
 ) -> None:

@@ -400,6 +400,7 @@ def test_another_scaling_changes_the_digest_and_is_described(folder: Path) -> No
     assert same.digest == plain.digest
 
 
+@pytest.mark.long
 def test_weights_only_in_a_folder_are_fitted_and_predict_the_same_when_reread(
     folder: Path, drawn: DigitSet
 ) -> None:

@@ -179,6 +179,7 @@ def test_packed_weights_keep_eleven_bits_whatever_their_size() -> None:
     assert unpacked(*offline_page.pack(tensors))["power"].tolist() == [2.0, -0.5]
 
 
+@pytest.mark.long
 def test_packed_weights_predict_as_the_network(shipped: Checkpoint, images: torch.Tensor) -> None:
     folded = folded_weights(shipped.network)
     packed = {

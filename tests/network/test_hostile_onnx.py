@@ -300,6 +300,7 @@ def test_a_model_that_needs_more_memory_than_allowed_is_ended() -> None:
         Workers(limits=Limits(memory=4_000_000)).run(program(hog), IMAGES, 1, "sum")
 
 
+@pytest.mark.long
 def test_a_model_that_computes_for_too_long_is_ended() -> None:
     steps = [make("Softmax", [f"s{n}"], [f"s{n + 1}"]) for n in range(8)]
     slow = growing(

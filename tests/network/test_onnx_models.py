@@ -173,6 +173,7 @@ def test_the_process_of_an_onnx_model_ends_with_the_model(zoo_file: Path) -> Non
     assert WORKERS.count() <= before
 
 
+@pytest.mark.long
 def test_commands_accept_an_onnx_model_like_any_other(
     zoo_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,10 @@ SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.
 OTHERS = NETWORKS[1:]
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name == "deep" else name for name in OTHERS],
+)
 def test_a_network_learns_and_resumes_exactly(name: str, drawn: DigitSet, cpu: Compute) -> None:
     config = dataclasses.replace(SHORT, epochs=3, network=name)
     sets = split_held_out(drawn)
@@ -48,7 +51,7 @@ def test_a_network_learns_and_resumes_exactly(name: str, drawn: DigitSet, cpu: C
 
 
 # One without dropout and one without convolutions: each has the figures that the other lacks.
-@pytest.mark.parametrize("name", ["lenet", "mlp"])
+@pytest.mark.parametrize("name", [pytest.param("lenet", marks=pytest.mark.long), "mlp"])
 def test_a_run_of_a_network_ends_with_its_checkpoint_and_figures(
     name: str, tmp_path: Path, data_dir: Path, cpu: Compute
 ) -> None:

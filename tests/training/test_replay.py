@@ -99,6 +99,7 @@ def test_last_frame_of_a_job_is_its_checkpoint(
     assert len(digests) == 2
 
 
+@pytest.mark.long
 def test_replay_changes_no_bit_of_a_training(drawn: DigitSet, cpu: Compute) -> None:
     training, held_out = split_held_out(drawn)
     ends: list[list[str]] = []

@@ -123,6 +123,7 @@ def _hold(folder: Path, held: Any) -> None:
         signal.pause()
 
 
+@pytest.mark.long
 def test_run_is_held_until_its_process_is_killed(store: RunStore) -> None:
     run = store.create(CONFIG)
     with_state(run, RUNNING)

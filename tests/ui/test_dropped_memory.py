@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.dropped import DroppedModels
 
 
+@pytest.mark.long
 def test_the_oldest_models_make_room_for_the_bytes_of_the_latest(tmp_path: Path) -> None:
     paths = []
     for seed in range(4):
