@@ -316,6 +316,10 @@ def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App)
     assert sketchpad.page.evaluate("scrollY") == before
     assert sketchpad.ink() > 500
     assert sketchpad.page.evaluate("document.documentElement.scrollWidth") == 390
+    buttons = sketchpad.page.get_by_role("tabpanel").locator("button:visible")
+    heights = buttons.evaluate_all("all => all.map(button => button.offsetHeight)")
+    assert len(heights) > 12
+    assert min(heights[:12]) >= 44
     sketchpad.close()
 
 
@@ -579,6 +583,8 @@ def test_bars_tab_and_legend_are_seen_in_high_contrast(pad: Sketchpad) -> None:
         ".legend i.against",
     ]
     assert sketchpad.page.evaluate(STANDS_OUT, parts) == []
+    rule = "getComputedStyle(document.body).getPropertyValue('--rule')"
+    assert sketchpad.page.evaluate(rule) == "CanvasText"
     outline = "tab => getComputedStyle(tab).outlineStyle"
     assert sketchpad.page.get_by_role("tab", name="Sketchpad").evaluate(outline) == "solid"
     train = sketchpad.page.get_by_role("tab", name="Train")
