@@ -21,11 +21,10 @@ TEMPERATURE = "Temperature"
 class Recipe:
     """Models that differ only in their seed, and their accuracy on one set.
 
-    members: their places. mean, deviation: mean and sample standard deviation of their accuracies,
-    fractions. title: of the set.
+    mean, deviation: mean and sample standard deviation of their accuracies, fractions. title: of
+    the set.
     """
 
-    members: tuple[int, ...]
     seeds: tuple[int, ...]
     title: str
     mean: float
@@ -43,26 +42,17 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
     details: of each model of the comparison. Models trained on different images, or stopped at
     different epochs, are in different groups; a model that occurs twice counts once.
     """
-    groups: dict[str, dict[int, int]] = {}
-    for place, one in enumerate(details):
+    groups: dict[str, dict[int, float]] = {}  # accuracy by seed
+    for one, evaluation in zip(details, comparison.evaluations, strict=True):
         if one.config and one.seed is not None:
             settings = {k: v for k, v in one.config.items() if k != "seed"}
             key = repr((sorted(settings.items(), key=str), one.epochs, one.fingerprints))
-            groups.setdefault(key, {}).setdefault(one.seed, place)
-    recipes = []
-    for members in groups.values():
-        if len(members) > 1:
-            accuracies = [comparison.evaluations[place].accuracy for place in members.values()]
-            recipes.append(
-                Recipe(
-                    tuple(members.values()),
-                    tuple(members),
-                    comparison.title,
-                    fmean(accuracies),
-                    stdev(accuracies),
-                )
-            )
-    return tuple(recipes)
+            groups.setdefault(key, {}).setdefault(one.seed, evaluation.accuracy)
+    return tuple(
+        Recipe(tuple(group), comparison.title, fmean(group.values()), stdev(group.values()))
+        for group in groups.values()
+        if len(group) > 1
+    )
 
 
 def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[str], bool]]:

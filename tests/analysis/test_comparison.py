@@ -161,7 +161,6 @@ def test_seeds_of_one_recipe_are_summarised() -> None:
         said(3, config={**CONFIG, "learning_rate": 0.02, "seed": 3}),
     ]  # fmt: skip
     (recipe,) = seeds_of_one_recipe(details, found)
-    assert recipe.members == (0, 1, 2)
     assert recipe.seeds == (0, 1, 2)
     assert recipe.mean == pytest.approx(0.97)
     assert recipe.deviation == pytest.approx(0.02)
