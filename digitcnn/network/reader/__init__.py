@@ -7,6 +7,8 @@
     numpy_arrays       arrays within pickles, and archives of arrays
     pickle_reader      interprets a pickle; unknown classes and functions become placeholders
     tensors            a file's description of a tensor, and the tensor made from checked bytes
+    unnamed            names weights that are kept in lists, pairs or layers
+    scikit_learn       its perceptron, and its other estimators
     state_dicts        finds the sets of weights in a file's content
 
 PyTorch's own reader is not used for untrusted files: it trusts the sizes in them, and it refuses
@@ -14,8 +16,16 @@ whole modules, which this one reads. ``rebuild`` finds out which network the wei
 """
 
 from digitcnn.network.reader.files import MAX_BYTES, check_size, open_weights, read_file
-from digitcnn.network.reader.state_dicts import Module, StateDict, find_state_dicts
-from digitcnn.network.reader.tensors import InvalidCheckpoint, TensorSpec, WeightFile, listed, shown
+from digitcnn.network.reader.state_dicts import find_state_dicts
+from digitcnn.network.reader.tensors import (
+    InvalidCheckpoint,
+    Module,
+    StateDict,
+    TensorSpec,
+    WeightFile,
+    listed,
+    shown,
+)
 
 __all__ = [
     "MAX_BYTES",

@@ -85,6 +85,39 @@ class TensorSpec:
             )
 
 
+@dataclass(frozen=True)
+class Module:
+    """A module of a pickled network.
+
+    name: within the network, such as ``features.0``. kind: its class, such as ``Conv2d``.
+    is_torch: whether the class is PyTorch's. attributes: plain values, such as its stride.
+    """
+
+    name: str
+    kind: str
+    is_torch: bool
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """A set of weights.
+
+    path: where it is in the file, such as ``model_state_dict``; empty for the outermost value.
+    modules: of a whole pickled network, in the order in which they were registered, parents
+    first; else empty.
+    """
+
+    path: str
+    tensors: dict[str, TensorSpec]
+    modules: list[Module] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> int:
+        """How many weights it has."""
+        return sum(spec.numbers for spec in self.tensors.values())
+
+
 class WeightFile(Protocol):
     """A file whose description was read and checked; its tensors are made on demand."""
 
