@@ -155,15 +155,15 @@ def test_on_a_phone_the_header_is_short_and_a_long_name_ends_before_the_arrow(pa
     page.set_viewport_size({"width": 360, "height": 740})
     tabs = page.get_by_role("tab", name="Train", exact=True).bounding_box()
     assert tabs["y"] + tabs["height"] < 740 / 2
-    name_ends, arrow = page.locator("#model-select").evaluate(
-        """select => {
+    page.wait_for_function(
+        """() => {
+          const select = document.querySelector("#model-select");
           const name = select.querySelector(".secondary-wrap");
           const padding = parseFloat(getComputedStyle(name).paddingRight);
           const arrow = select.querySelector(".dropdown-arrow").getBoundingClientRect();
-          return [name.getBoundingClientRect().right - padding, arrow.left];
+          return name.getBoundingClientRect().right - padding <= arrow.left;
         }"""
     )
-    assert name_ends <= arrow
     page.set_viewport_size(wide)
 
 
