@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 import gradio as gr
 import httpx
 from gradio import networking, tunneling
-from gradio.processing_utils import save_bytes_to_cache as save_bytes_to_cache
+from gradio.processing_utils import hash_bytes
 from gradio.processing_utils import save_file_to_cache as save_file_to_cache
+
+from digitcnn.files import atomic_write
 
 # The tunnel's program prints this before the link.
 SUCCESS = "start proxy success: "
@@ -42,6 +45,21 @@ def event_data(event: gr.EventData) -> dict[str, Any]:
 def share_secret(page: gr.Blocks) -> str:
     """Return the secret by which the share server distinguishes this page's links."""
     return page.share_token
+
+
+def save_bytes_to_cache(data: bytes, file_name: str, cache_dir: str) -> str:
+    """Return the path of a file with that content, where Gradio's function would write it.
+
+    Gradio's writes an existing file anew, in place: a browser that loads it gets half of it.
+    """
+    path = Path(cache_dir, hash_bytes(data), file_name).resolve()
+    try:
+        os.utime(path)  # it is offered again, so it is not deleted yet
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(data)
+    return str(path)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Invite:
 def qr_code(text: str) -> Markup:
     """Return a QR code as an SVG element: dark on white in every colour scheme."""
     svg = segno.make(text, micro=False, error="m").svg_inline(
-        scale=5, border=4, light="#fff", dark="#000"
+        border=4, light="#fff", dark="#000", omitsize=True
     )
     return Markup(svg)
 

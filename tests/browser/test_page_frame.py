@@ -18,8 +18,12 @@ from running_app import App
 
 from digitcnn.network.checkpoint import Details, save
 from digitcnn.network.model import DigitCNN
+from digitcnn.ui.address import Address
+from digitcnn.ui.invite import Invite
 
 pytestmark = pytest.mark.browser
+
+LAN = Address("192.168.0.7", 7860)
 
 OWNERS = (
     "#train-start", "#train-stop", "#train-quick", "#learn-start", "#feedback-wall",
@@ -123,7 +127,7 @@ def test_on_a_phone_stop_stands_beside_the_start_buttons(owner: Any) -> None:
 def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
     expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
-    expect(page.get_by_text("You are watching.")).to_be_visible()
+    expect(page.get_by_text("Open the owner link in this tab as well.")).to_be_visible()
     for control in OWNERS:
         expect(page.locator(control).first).to_be_hidden()
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
@@ -133,6 +137,13 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any)
     owner.get_by_role("button", name="Invite").dblclick()  # the second press changes nothing
     dialog = owner.get_by_role("dialog")
     expect(dialog).to_contain_text("Visitors may")
+    body = dialog.locator(".dialog-body")
+    body.evaluate("(body, html) => { body.innerHTML = html }", Invite(LAN).html(""))
+    assert body.locator(".qr").bounding_box()["width"] >= 240
+    owner.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    body.get_by_role("button", name="Copy address").click()  # as on a page without https
+    expect(body.get_by_role("button")).to_have_text("Copied")
+    assert owner.evaluate("getSelection().toString()") == LAN.url
     owner.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(owner.get_by_role("button", name="Invite")).to_be_focused()
@@ -156,6 +167,12 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
             return /\\d%/.test(rest.content) && used < room;
         }"""
     ), "the name or the accuracy is cut"
+    assert chip.evaluate(
+        """chip => {
+            document.documentElement.style.setProperty("--model-name", `"${"a-name_".repeat(20)}"`);
+            return chip.offsetWidth <= chip.parentElement.clientWidth;
+        }"""
+    ), "a long name runs out of the chip"
     name.click()
     page.get_by_role("option", name=re.compile("^another")).click()
     name_in_chip = "document.documentElement.style.getPropertyValue('--model-name')"

@@ -75,6 +75,8 @@ def test_a_long_run_name_breaks_at_its_hyphens(page: Any, app: App) -> None:
         })"""
     )
     assert lines == [1, 1, 1, 1]
+    box = page.locator("digitcnn-run input").first
+    expect(box).to_have_css("appearance", "auto")  # else its tick is white on white
     page.set_viewport_size({"width": 1200, "height": 900})
 
 

@@ -64,6 +64,14 @@ def test_files_are_copied_where_they_may_be_downloaded(tmp_path: Path) -> None:
         assert Path(copy).is_relative_to(tmp_path / "cache"), MOVED
 
 
+def test_a_file_that_may_be_being_downloaded_is_not_written_again(tmp_path: Path) -> None:
+    first = Path(gradio_private.save_bytes_to_cache(b"figure", "08.png", str(tmp_path)))
+    assert list(first.parent.iterdir()) == [first], "its temporary file is left"
+    first.write_bytes(b"untouched")
+    assert gradio_private.save_bytes_to_cache(b"figure", "08.png", str(tmp_path)) == str(first)
+    assert first.read_bytes() == b"untouched"
+
+
 def test_the_share_server_is_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert networking.GRADIO_API_SERVER.startswith("https://"), MOVED
     assert hasattr(tunneling, "CERTIFICATE_PATH"), MOVED

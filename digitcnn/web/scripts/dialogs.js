@@ -19,14 +19,25 @@ async function open(dialog) {
   else body.innerHTML = reply.html; // a template of the app, which escapes what it shows
 }
 
+/**
+ * Without https there is no clipboard, except on this machine: this older way works there too. Where
+ * it does not, the text is at least selected.
+ * @param {HTMLElement} element
+ */
+function copySelected(element) {
+  getSelection()?.selectAllChildren(element);
+  return document.execCommand("copy");
+}
+
 /** @param {HTMLElement} button */
 async function copy(button) {
   const text = button.textContent;
-  const done = await navigator.clipboard?.writeText(button.dataset.text ?? "").then(
+  const address = find(/** @type {HTMLElement} */ (button.parentElement), "a");
+  const done = await navigator.clipboard?.writeText(address.textContent ?? "").then(
     () => true,
     () => false,
   );
-  button.textContent = done ? "Copied" : "Select the address to copy it";
+  button.textContent = done || copySelected(address) ? "Copied" : "Press Ctrl+C to copy";
   setTimeout(() => {
     button.textContent = text;
   }, COPIED);
