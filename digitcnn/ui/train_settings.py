@@ -162,7 +162,27 @@ def config_of(*values: Any) -> tuple[TrainingConfig, str]:
     settings["train_images"] = settings["train_images"] or None
     for name in ("epochs", "batch_size", "seed", "train_images"):
         settings[name] = _whole(settings[name])
+    images = settings["train_images"]
+    if isinstance(images, (int, float)) and images < 0:
+        raise ConfigError(
+            f"The number of training images is {images}; choose a whole number from 0, for all, "
+            f"to {RANGES['train_images'][1]:,}.",
+            field="train-images",
+        )
     return TrainingConfig(**settings), device
+
+
+def problems_of(*values: Any) -> list[ConfigError]:
+    """Return what ``config_of`` refuses about each of the values by itself."""
+    *recipe, device = values
+    usual = recipe_values(TrainingConfig())
+    problems = []
+    for place, value in enumerate(recipe):
+        try:
+            config_of(*usual[:place], value, *usual[place + 1 :], device)
+        except ConfigError as error:
+            problems.append(error)
+    return problems
 
 
 def _whole(value: Any) -> Any:

@@ -33,6 +33,7 @@ from digitcnn.ui.train_settings import (
     TrainingSettings,
     config_of,
     default_set,
+    problems_of,
     quick,
     recipe_values,
     training_sets,
@@ -275,7 +276,7 @@ class TrainTab:
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
         """Return what both start buttons start, as Markdown, and the buttons with their times.
 
-        The text for a bad setting carries its problem, which ``toasts.js`` moves to the field.
+        The text for bad settings carries their problems, which ``toasts.js`` moves to the fields.
         """
         if not values[0]:  # as between two choices
             return ["Choose at least one digit set.", gr.skip(), gr.skip()]
@@ -285,8 +286,11 @@ class TrainTab:
             text, (of_quick, of_this) = self._estimate.texts(config, device, may_try=may_try)
         except ConfigError as error:
             # Not raised: after an error Gradio drops the change that came meanwhile.
-            problem = render("page/field_problem.html", field=error.field, text=str(error))
-            return [_WAITING + problem, gr.Button(QUICK_LABEL), gr.Button(START_LABEL)]
+            problems = Markup().join(
+                render("page/field_problem.html", field=each.field, text=str(each))
+                for each in problems_of(*values) or [error]
+            )
+            return [_WAITING + problems, gr.Button(QUICK_LABEL), gr.Button(START_LABEL)]
         text = escape(text, quote=False)
         return [text, gr.Button(QUICK_LABEL + of_quick), gr.Button(START_LABEL + of_this)]
 

@@ -143,8 +143,11 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     train_page.choose(seed=-5)
     expect(page.locator("#train-seed .field-error")).to_contain_text("The seed is -5")
     expect(estimate).to_have_text("Correct the marked setting to see an estimate.")
-    train_page.choose(seed=0, learning_rate=1e9)
     problem = page.locator("#train-learning-rate .field-error")
+    train_page.choose(learning_rate=1e9)
+    expect(problem).to_be_visible()
+    expect(page.locator("#train-seed .field-error")).to_be_visible()
+    train_page.choose(seed=0)
     expect(page.locator("#train-seed .field-error")).to_have_count(0)
     expect(problem).to_contain_text(re.compile("learning rate is (1e\\+09|1000000000)"))
     expect(page.locator("#train-learning-rate [type=number]")).to_have_attribute(

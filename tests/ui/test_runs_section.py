@@ -320,9 +320,13 @@ def test_visitor_sees_the_estimate_but_starts_no_trial(
     assert handlers["estimate_time"](request(), "", *SETTINGS)[0] == text
     none = handlers["estimate_time"](request(), TOKEN, [], *SETTINGS[1:])
     assert none[0] == "Choose at least one digit set."
-    text, quick, start = handlers["estimate_time"](request(), TOKEN, "small", 999, *SETTINGS[2:])
+    text, quick, start = handlers["estimate_time"](
+        request(), TOKEN, "small", 999, 64, 7, 0, -5, *SETTINGS[6:]
+    )
     assert text.startswith("Correct the marked setting to see an estimate.")
     assert 'class="field-problem epochs">The number of epochs is 999;' in text
+    assert 'class="field-problem learning-rate">The learning rate is 7;' in text
+    assert "training images is -5; choose a whole number from 0, for all, to 10,000,000." in text
     assert (quick.value, start.value) == ("Quick training", "Start training")
 
 

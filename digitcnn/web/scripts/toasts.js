@@ -9,30 +9,35 @@ const ESTIMATE = "#train-estimate .md";
 const CHECKED = '[id^="train-"]:has(> .field-error)';
 const FIELDS = "input, textarea, select";
 
-/** @param {HTMLElement} problem */
+/** @param {HTMLElement} problem @returns {HTMLElement | null} its field's block */
 function place(problem) {
   const tab = document.querySelector('.lab-tabs [role="tab"][aria-selected="true"]');
   const name = tab?.textContent?.trim().toLowerCase();
   const field = problem.classList[1];
   const block = document.getElementById(`${name}-${field}`) ?? document.getElementById(field);
-  if (!block) return;
+  if (!block) return null;
   clear(block);
   const line = make("p", "field-error", problem.textContent ?? "");
   line.id = `${block.id}-problem`;
   line.role = "alert";
   block.append(line);
   withdraw(problem);
-  const fields = block.querySelectorAll(FIELDS);
-  for (const each of fields) {
+  for (const each of block.querySelectorAll(FIELDS)) {
     each.setAttribute("aria-invalid", "true");
     each.setAttribute("aria-describedby", line.id);
   }
   // Not "change": leaving a field sends it, and what is wrong with the field stays so.
   block.addEventListener("input", () => clear(block), { once: true });
-  if (block.contains(document.activeElement)) return;
+  return block;
+}
+
+/** Brings the first of the fields with a problem into sight. @param {(HTMLElement | null)[]} blocks */
+function leadTo(blocks) {
+  const block = blocks.find((each) => each);
+  if (!block || blocks.some((each) => each?.contains(document.activeElement))) return;
   block.scrollIntoView({ block: "center" });
   // Whoever pressed a button is led to the field; whoever types in another one goes on.
-  if (document.activeElement?.closest("button")) focusOn(fields);
+  if (document.activeElement?.closest("button")) focusOn(block.querySelectorAll(FIELDS));
 }
 
 /** Removes what was wrong with a field. @param {Element} block */
@@ -69,8 +74,8 @@ new MutationObserver((mutations) => {
       if (!(node instanceof HTMLElement)) continue;
       // A new estimate is of settings that were all checked again.
       if (node.closest(ESTIMATE)) document.querySelectorAll(CHECKED).forEach(clear);
-      const problem = node.matches(PROBLEM) ? node : node.querySelector(PROBLEM);
-      if (problem instanceof HTMLElement) place(problem);
+      const problems = node.matches(PROBLEM) ? [node] : node.querySelectorAll(PROBLEM);
+      leadTo(Array.from(/** @type {Iterable<HTMLElement>} */ (problems), place));
       // Gradio heads it "Error" whatever title it is given; most of them refuse what was asked.
       const title = node.querySelector(".toast-title.error")?.firstChild;
       if (title) title.textContent = "Not done";
