@@ -23,6 +23,7 @@ from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.ui.tables import Cell, Value, csv_link, table
+from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Axis, Series, chart, linear_axis
 from digitcnn.web.templates import render
 
@@ -210,6 +211,6 @@ def _matrix(result: Evaluation) -> list[list[dict[str, object] | None]]:
             "count": f"{count:,}",
             "heat": round(heat),
             "first": (true, predicted) == next(iter(counts)),
-            "label": f"{count} images of {true} predicted as {predicted}",
+            "label": f"{counted(count, 'image')} of {true} predicted as {predicted}",
         }
     return rows

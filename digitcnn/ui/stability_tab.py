@@ -86,7 +86,7 @@ def build_stability_tab(
             value=usual_passes(None),
             step=1,
             label="Passes per mask type",
-            info="Default: the model's training epochs",
+            info="Default: as many as its training had epochs",
             scale=3,
             min_width=240,
             elem_id="stability-passes",
