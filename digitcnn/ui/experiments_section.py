@@ -163,7 +163,7 @@ class ExperimentsSection:
         clock.watch(
             self.watch_experiments,
             [self.select, self.has_chosen, self.view],
-            [self.select, *self._watched],
+            [self.select, *self._watched, self.card],
             version=self.version,
             status=self.status,
         )
@@ -185,10 +185,14 @@ class ExperimentsSection:
     def watch_experiments(
         self, request: gr.Request, chosen: Any, has_chosen: Any, shown: ExperimentsView
     ) -> list[Any]:
-        """Bring a page up to date: the experiment first, if it changes, which shows the rest."""
+        """Bring a page up to date: the experiment first, if it changes, which shows the rest.
+
+        The card comes with it: on a busy machine the page waits for the rest.
+        """
         if self._announced not in ("", chosen) and not has_chosen:
-            return [self._announced, *[gr.skip()] * len(self._watched)]
-        return [gr.skip(), *self._updates(catalogue.find(chosen), shown)]
+            card = experiments_view.card(catalogue.find(self._announced))
+            return [self._announced, *[gr.skip()] * len(self._watched), card]
+        return [gr.skip(), *self._updates(catalogue.find(chosen), shown), gr.skip()]
 
     @toasting
     def take_choice(self, request: gr.Request, token: Any, name: Any) -> bool:

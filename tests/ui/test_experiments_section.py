@@ -171,6 +171,8 @@ def test_pages_follow_the_owner_until_they_choose_for_themselves(
     before = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
     handlers["take_choice"](request(), TOKEN, "augmentation")
     assert experiment_of(has_chosen=False) == "augmentation"
+    card = handlers["refresh_all"](request(), "luck", False, ExperimentsView())[-1]
+    assert catalogue.find("augmentation").question in card
     assert experiment_of(has_chosen=True) == gr.skip()
     after = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
     assert before != after, "the pages would not be refreshed"
