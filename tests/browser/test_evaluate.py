@@ -168,6 +168,17 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     for place, name in ((0.1, "07_confusion_matrix"), (0.9, "08_confidence_analysis")):
         shown.click(position={"x": place * box["width"], "y": box["height"] / 2})
         expect(shown).to_have_attribute("src", re.compile(name))
+    # On a phone the keys move the figure to its end before they go on to the next.
+    wide = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    frame = viewer.locator(".media-button")
+    rest = "frame => frame.scrollWidth - frame.clientWidth - frame.scrollLeft"
+    assert frame.evaluate(rest) > 100
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    assert frame.evaluate(rest) <= 1
+    expect(shown).to_have_attribute("src", re.compile("08_confidence_analysis.png$"))
+    page.set_viewport_size(wide)
     viewer.get_by_role("button", name="Close").click()
     expect(viewer).to_have_count(0)
     # The focus goes back to the figure.

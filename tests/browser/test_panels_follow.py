@@ -141,7 +141,10 @@ def test_nothing_on_the_page_moves_when_panels_are_filled(used: Panels) -> None:
 def test_panels_follow_the_pen_before_it_is_lifted(used: Panels) -> None:
     used.draw(FOUR[:1], lift=False)
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^\d is .*as likely as \d: "))
+    # It is read out when the pen is lifted.
+    expect(used.why.locator(".sentence")).to_have_attribute("aria-live", "off")
     used.page.mouse.up()
+    expect(used.why.locator(".sentence")).to_have_attribute("aria-live", "polite")
     used.draw(FOUR[1:])
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     coloured = used.why.locator(".overlay").evaluate(
@@ -228,6 +231,7 @@ def test_a_panel_that_is_not_shown_asks_for_nothing_and_catches_up(used: Panels)
     used.draw()
     expect(used.why.locator(".sentence")).to_have_text(re.compile(r"^4 is .*as likely as \d: "))
     assert not {"nearest", "what_if", "replay"} & set(used.asked)
+    expect(used.nearest.locator(".agree")).to_have_text("Computing…")
     button = used.page.locator("#tab-nearest")
     button.focus()
     button.press("Enter")

@@ -11,6 +11,7 @@ import pytest
 from digitcnn.analysis.events import Event, FigureStarted, ImagesProcessed, Notify
 from digitcnn.errors import DigitSetError
 from digitcnn.ui.background import events_of, status_update, updates_of
+from digitcnn.ui.parts import status_line
 
 
 def test_progress_is_thinned_and_other_events_are_all_shown() -> None:
@@ -29,6 +30,9 @@ def test_progress_is_thinned_and_other_events_are_all_shown() -> None:
     assert result == ["result"]
     assert "m on few test: 1 of 100 images." in texts[0]
     assert sum("images." in text for text in texts) < 100
+    # Screen readers read out the start and the end, not the steps.
+    assert all('aria-live="off"' in text for text in texts)
+    assert 'aria-live="polite"' in status_line("Stopped.")
     assert [f"Drawing figure {n} of 9." in text for n, text in enumerate(texts[-9:], 1)] == [
         True
     ] * 9

@@ -79,9 +79,9 @@ export function startBreakIt(root) {
       }
       show();
     },
-    clear() {
+    clear(computing) {
       digits = null;
-      sentence.textContent = "Draw a digit to see what breaks it.";
+      sentence.textContent = computing || "Draw a digit to see what breaks it.";
       show();
     },
   });

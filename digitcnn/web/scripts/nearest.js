@@ -40,9 +40,9 @@ export function startNearest(root) {
         `${count} nearest among ${of.toLocaleString("en")} ${set} images ` +
         `${same === 1 ? "matches" : "match"} the ${refused ? "closest digit" : "prediction"} ${digit}.`;
     },
-    clear() {
+    clear(computing) {
       fill([], null);
-      agreement.textContent = "Draw a digit to see its nearest neighbours.";
+      agreement.textContent = computing || "Draw a digit to see its nearest neighbours.";
     },
   });
 }

@@ -18,6 +18,29 @@ document.addEventListener("click", (event) => {
   dialog.scrollTo(0, 0); // the focus is on the link at its end
 });
 
+const PAN = 0.5; // of the frame's width, for each press
+
+// In the viewer of Gradio's gallery the arrow keys move a figure that is wider than its frame, before
+// they go on to the next figure.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    const viewer = /** @type {Element} */ (event.target).closest(".gallery-container > .preview");
+    const frame = viewer?.querySelector(".media-button");
+    const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!frame || !direction) return;
+    const before = frame.scrollLeft;
+    frame.scrollBy(direction * PAN * frame.clientWidth, 0);
+    if (frame.scrollLeft === before) {
+      frame.scrollTo(0, 0);
+      return;
+    }
+    event.stopPropagation();
+    event.preventDefault();
+  },
+  true, // before the gallery
+);
+
 // The viewer of Gradio's gallery takes the focus with it when it closes: it goes back to the figure.
 for (const kind of ["keydown", "click"]) {
   document.addEventListener(

@@ -88,6 +88,7 @@ function startPad(root) {
   const pad = find(root, "#pad");
   const canvas = find(root, "#pad canvas");
   const answer = find(root, "#pad-answer");
+  const panelsSay = root.querySelectorAll(".panel [aria-live]");
   const message = find(root, ".message");
   const recorded = find(root, ".recorded");
   const truth = find(root, ".truth");
@@ -104,6 +105,7 @@ function startPad(root) {
     onStart(point) {
       canvas.focus({ preventScroll: true }); // for the keys
       answer.ariaBusy = "true"; // screen readers hear of the prediction when the pen is lifted
+      for (const region of panelsSay) region.ariaLive = "off";
       // After feedback, on an example and on an image, the pen begins the next sketch.
       const isNew = sketch.done || sketch.isExample || sketch.picture !== null;
       if (isNew) empty();
@@ -117,6 +119,10 @@ function startPad(root) {
     },
     onLift() {
       answer.ariaBusy = "false";
+      for (const region of panelsSay) {
+        region.ariaLive = "polite";
+        region.replaceChildren(region.textContent ?? ""); // only new text is read out
+      }
       store();
     },
   };
@@ -266,7 +272,7 @@ function startPad(root) {
   function choose(place) {
     sketch.chosen = place;
     tell();
-    if (truth.classList.contains("asking")) askForLabel();
+    if (isAsking()) askForLabel();
   }
 
   /** @param {string} [words] */
@@ -332,10 +338,12 @@ function startPad(root) {
     }
   }
 
+  const isAsking = () => truth.classList.contains("asking");
+
   /** @param {number | string} label whether it is the prediction that was just called wrong */
   function isRuledOut(label) {
     const part = sketch.parts[sketch.chosen];
-    return truth.classList.contains("asking") && part !== undefined && labelOf(part) === label;
+    return isAsking() && part !== undefined && labelOf(part) === label;
   }
 
   /** @param {boolean} isUnknown whether there is nothing to label */
@@ -442,7 +450,10 @@ function startPad(root) {
   /** @param {number} place */
   const whichPart = (place) => `Digit ${place + 1} of ${sketch.parts.length}`;
 
+  let beforeQuestion = "";
+
   function askForLabel() {
+    if (!isAsking()) beforeQuestion = recorded.textContent ?? "";
     truth.classList.add("asking");
     showLabels(false);
     const { parts, chosen } = sketch;
@@ -453,6 +464,13 @@ function startPad(root) {
         : "Which digit is it? Choose it or press its key.",
     );
     canvas.focus({ preventScroll: true });
+  }
+
+  /** Takes the question back, as if Wrong had not been pressed. */
+  function withdrawQuestion() {
+    truth.classList.remove("asking");
+    recorded.textContent = beforeQuestion;
+    showTools();
   }
 
   /** @type {Record<string, import("./calls.js").Reply>} */
@@ -500,13 +518,18 @@ function startPad(root) {
 
   canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const command = event.ctrlKey || event.metaKey;
-    if (command && !event.shiftKey && event.key.toLowerCase() === "z") undo();
+    if (event.key === "Escape" && isAsking()) withdrawQuestion();
+    else if (command && !event.shiftKey && event.key.toLowerCase() === "z") undo();
     else if (command || event.altKey) return;
     else if (/^[0-9]$/.test(event.key) && !event.repeat) rate(Number(event.key));
     else if (event.key.toLowerCase() === "n" && !event.repeat) rate(NONE);
     else if (event.key === "Delete" || event.key === "Escape") clear();
     else return;
     event.preventDefault();
+  });
+
+  truth.addEventListener("keydown", (/** @type {KeyboardEvent} */ { key }) => {
+    if (key === "Escape" && isAsking()) withdrawQuestion();
   });
 
   /** @param {File} file */

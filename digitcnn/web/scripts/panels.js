@@ -5,6 +5,7 @@ import { find } from "./dom.js";
 import { predictedContent } from "./pad.js";
 import { connection, modelName, onConnection } from "./page_state.js";
 
+const COMPUTING = "Computing…";
 const LONGEST_REST = 60; // milliseconds between a reply and the next call while the pen is down
 
 /** @typedef {import("./calls.js").Reply} Reply */
@@ -28,10 +29,11 @@ addEventListener("digitcnn-answer", (event) => {
  * @param {{
  *   ask: (payload: object) => Promise<Reply>,
  *   show: (reply: Reply, prediction: { refused: boolean }) => void,
- *   clear: () => void,
+ *   clear: (computing: string) => void,
  * }} panel ask: calls the app, with more than the model and the sketch if needed. Its reply is the
  *   argument of `show`, or {error}, or {blank: true}, or {again: milliseconds} to call again, with
- *   {wait: sentence} for a long wait. clear: shows that there is no prediction.
+ *   {wait: sentence} for a long wait. clear: empties the panel, and says that it is computing, or,
+ *   where the argument is empty, what to do.
  * @returns refresh: calls again, as after a control of the panel was moved
  */
 export function registerPanel(root, { ask, show, clear }) {
@@ -41,6 +43,12 @@ export function registerPanel(root, { ask, show, clear }) {
   let busy = false;
   let resting = false; // calls again when that is over
   let near = false; // on the screen, or nearly
+  let empty = true; // shows no result
+
+  const showNothing = () => {
+    empty = true;
+    clear("");
+  };
 
   // In place of the content, which keeps its height: the page never jumps.
   /** @param {string} text */
@@ -53,6 +61,7 @@ export function registerPanel(root, { ask, show, clear }) {
 
   const refresh = () => {
     version += 1;
+    if (empty && prediction.digit !== null) clear(COMPUTING);
     follow();
   };
 
@@ -71,7 +80,7 @@ export function registerPanel(root, { ask, show, clear }) {
     if (prediction.digit === null || !modelName()) {
       shown = now;
       say(connection.notice || (prediction.blank ? "" : "No prediction to explain."));
-      clear();
+      showNothing();
       return;
     }
     const content = predictedContent();
@@ -88,8 +97,11 @@ export function registerPanel(root, { ask, show, clear }) {
       // A reply for an earlier state of this sketch is news; one for another sketch is not.
       shown = now;
       say(reply.error ?? "");
-      if (reply.blank) clear();
-      else if (!reply.error) show(reply, asked);
+      if (reply.blank) showNothing();
+      else if (!reply.error) {
+        empty = false;
+        show(reply, asked);
+      }
       // While the pen is down, half of the time is left to the pad's own calls.
       if (shown !== version) rest(Math.min(performance.now() - began, LONGEST_REST));
     }
@@ -106,7 +118,7 @@ export function registerPanel(root, { ask, show, clear }) {
     { rootMargin: "120px" },
   ).observe(root);
   panels.push(refresh);
-  clear();
+  clear("");
   onConnection((text) => {
     say(text);
     if (!text) refresh();

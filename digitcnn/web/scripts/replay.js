@@ -65,7 +65,7 @@ export function startReplay(root) {
       [key, available] = [reply.key, reply.frames];
       const frames = /** @type {Frame[]} */ (reply.replay);
       if (frames.length === 0) {
-        clear();
+        clear("");
         return;
       }
       const last = frames[frames.length - 1];
@@ -80,11 +80,13 @@ export function startReplay(root) {
     clear,
   });
 
-  function clear() {
+  /** @param {string} computing */
+  function clear(computing) {
     list.replaceChildren();
-    run.textContent = available
+    const nothing = available
       ? "Draw a digit to see how its prediction developed."
       : "Start a run to see how the prediction develops.";
+    run.textContent = computing || nothing;
   }
 
   let ticks = 0;

@@ -219,11 +219,11 @@ export function startStepThrough(root) {
       showPlace();
       showScores();
     },
-    clear() {
+    clear(computing) {
       steps = null;
       root.classList.add("empty");
       none.hidden = false;
-      none.textContent = "Draw a digit to follow it through the network.";
+      none.textContent = computing || "Draw a digit to follow it through the network.";
       paint();
       showScores();
     },

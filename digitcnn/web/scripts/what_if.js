@@ -15,6 +15,7 @@ export function startWhatIf(root) {
   const reset = find(root, ".back");
   /** @type {any} */
   let reply = null; // the last one; null while nothing is drawn
+  let nothing = ""; // what the verdict says then
   /** @type {number | null} */
   let moved = null; // which slider was moved
 
@@ -131,7 +132,7 @@ export function startWhatIf(root) {
       item.classList.toggle("best", each === digit);
       item.classList.toggle("answer", each === reply?.answer);
     });
-    if (!row) verdict.textContent = "Draw a digit, then move a slider.";
+    if (!row) verdict.textContent = nothing;
     else if (moved === null) {
       verdict.textContent = `${digit}, ${percent(row[digit])} confident. Move a slider.`;
     } else {
@@ -170,8 +171,9 @@ export function startWhatIf(root) {
       reply = latest;
       showAll();
     },
-    clear() {
+    clear(computing) {
       reply = null;
+      nothing = computing || "Draw a digit, then move a slider.";
       showAll();
     },
   });

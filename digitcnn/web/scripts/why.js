@@ -119,10 +119,10 @@ export function startWhy(root) {
         if (!reply.no_maps) showMaps(strip, reply.maps[i], reply.sizes[i]);
       });
     },
-    clear() {
+    clear(computing) {
       last = null;
       paint();
-      sentence.textContent = "Draw a digit to see what drives the prediction.";
+      sentence.textContent = computing || "Draw a digit to see what drives the prediction.";
       for (const strip of strips) drawMaps(strip, null);
     },
   });
