@@ -135,5 +135,5 @@ def test_the_owner_edits_anothers_feedback(browser: Any, lab: App) -> None:
 def test_feedback_sketches_are_offered_as_a_test_set(visitor: Any) -> None:
     visitor.get_by_role("tab", name="Evaluate").click()
     expect(visitor.locator("#evaluate-digits")).to_contain_text(
-        re.compile(r"feedback \(5[01] images\)")
+        re.compile(r"feedback \(5[01]\simages\)")
     )
