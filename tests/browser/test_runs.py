@@ -31,8 +31,8 @@ def lay_run(folder: Path, name: str, config: TrainingConfig) -> None:
     ended = {"state": FINISHED, "checkpoint": model.name, "message": "Finished 3 epochs."}
     if model.exists():
         ended["digest"] = load(model).digest
-    (run.folder / "run.json").write_text(json.dumps({**values, **ended}))
     run.results.write_history((EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5),))
+    (run.folder / "run.json").write_text(json.dumps({**values, **ended}))
     write_report(run)
 
 
@@ -55,8 +55,12 @@ def page(opened: Any) -> Iterator[Any]:
     assert opened.problems == []
 
 
+def actions(page: Any, run: str) -> Any:
+    return page.get_by_role("button", name=f"Actions for {run}", exact=True)
+
+
 def open_menu(page: Any, run: str) -> Any:
-    page.get_by_role("button", name=f"Actions for {run}", exact=True).click()
+    actions(page, run).click()
     return page.locator("#run-menu")
 
 
@@ -106,6 +110,8 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     expect(said).to_contain_text("Settings of old-name are filled in; press Start training.")
     said.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="More settings").click()
+    page.get_by_label("Run name").focus()
+    expect(page.get_by_label("Run name")).to_have_css("outline-style", "solid")
     expect(page.locator("#train-seed input")).to_have_value("11")
     expect(page.locator("#train-augmentation input")).not_to_be_checked()
 
@@ -168,6 +174,41 @@ def test_ticked_runs_are_compared(page: Any, app: App) -> None:
     page.locator("#compare-table table").wait_for()
     for name in names:
         shipped.with_name(f"{name}.pt").unlink()
+
+
+def test_focus_and_menu_stay_with_their_run(page: Any, app: App) -> None:
+    lay_run(app.folder, "held", TrainingConfig(digits="small"))
+    button, menu = actions(page, "held"), open_menu(page, "held")
+    items = menu.locator("button:visible")
+    expect(items.first).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(items.last).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(items.first).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(menu).to_be_hidden()
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(items.first).to_be_focused()
+    for run in ("above-menu", "above-button"):  # each moves the other rows down by one
+        lay_run(app.folder, run, TrainingConfig(digits="small"))
+        actions(page, run).wait_for()
+        expect(menu).to_be_hidden()
+        expect(button).to_be_focused()
+    for control, offset in (
+        (button, "1px"),
+        (page.locator("#train-start"), "1px"),
+        (page.get_by_role("tab", name="Train", exact=True), "-3px"),  # its list would cut it off
+    ):
+        control.focus()
+        expect(control).to_have_css("outline", "rgb(11, 92, 173) solid 3px")
+        expect(control).to_have_css("outline-offset", offset)
+    button.focus()
+    shutil.rmtree(app.folder / "outputs" / "above-menu")
+    actions(page, "above-menu").wait_for(state="detached")
+    expect(button).to_be_focused()
+    shutil.rmtree(app.folder / "outputs" / "held")
+    expect(page.locator("#runs-table .table-scroll")).to_be_focused()
 
 
 def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:

@@ -6,10 +6,11 @@ const EDGE = 8; // between a popover and the window's edge
 /**
  * Shows a popover below an element, or above it where there is no room below.
  * @param {HTMLElement} popover
- * @param {Element} anchor
+ * @param {HTMLElement} anchor
  */
 export function showAt(popover, anchor) {
-  popover.showPopover();
+  // @ts-expect-error The types lack the source, from which the Tab key goes into the popover.
+  popover.showPopover({ source: anchor });
   placeAt(popover, anchor);
 }
 

@@ -18,8 +18,13 @@ class RunElement extends HTMLElement {
     this.#restore();
   }
 
+  disconnectedCallback() {
+    queueMicrotask(keepFocus);
+  }
+
   attributeChangedCallback() {
     this.#restore();
+    queueMicrotask(keepFocus); // once the whole table is written
   }
 
   #restore() {
@@ -36,6 +41,9 @@ const boxes = () =>
   ]);
 /** @param {Element | null} element */
 const runOf = (element) => /** @type {HTMLElement | null} */ (element?.closest("digitcnn-run"));
+
+/** @param {string} run @returns {HTMLElement | null} */
+const rowOf = (run) => document.querySelector(`digitcnn-run[data-run="${CSS.escape(run)}"]`);
 
 function offerComparison() {
   const button = /** @type {HTMLButtonElement | null} */ (document.getElementById("runs-compare"));
@@ -72,29 +80,90 @@ async function ask(payload, place) {
 
 // ---- The menu ------------------------------------------------------------------------------------
 
-/** @type {HTMLElement | null} the run whose menu or dialog is open */
-let current = null;
+/** @type {DOMStringMap} the run whose menu or dialog is open; its row may become another run's */
+let current = {};
+
+const menu = () => document.getElementById("run-menu");
+const items = () =>
+  [...(menu()?.querySelectorAll("button") ?? [])].filter((item) => item.checkVisibility());
 
 /** @param {HTMLElement} button */
 function openMenu(button) {
-  current = runOf(button);
-  const menu = document.getElementById("run-menu");
-  if (!menu || !current) return;
-  const { model, resumable } = current.dataset;
-  find(menu, '[data-action="resume"]').hidden = resumable !== "true";
-  find(menu, '[data-action="model"]').hidden = !model;
-  showAt(menu, button);
+  const list = menu();
+  if (!list) return;
+  current = { ...runOf(button)?.dataset };
+  find(list, '[data-action="resume"]').hidden = current.resumable !== "true";
+  find(list, '[data-action="model"]').hidden = !current.model;
+  button.focus(); // which not every browser does at a click
+  showAt(list, button);
   button.setAttribute("aria-expanded", "true");
-  /** @type {HTMLElement} */ (menu.querySelector("button:not([hidden])")).focus();
+  items()[0].focus();
   const close = () => button.setAttribute("aria-expanded", "false");
-  menu.addEventListener("beforetoggle", close, { once: true });
+  list.addEventListener("beforetoggle", close, { once: true });
 }
+
+function closeMenu() {
+  const list = menu();
+  if (list?.matches(":popover-open")) list.hidePopover();
+}
+
+document.addEventListener("focusout", (event) => {
+  const [from, to] = /** @type {(Node | null)[]} */ ([event.target, event.relatedTarget]);
+  if (to && menu()?.contains(from) && !menu()?.contains(to)) closeMenu();
+});
+
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const list = items();
+  const at = list.indexOf(/** @type {HTMLButtonElement} */ (event.target));
+  if (!step || at < 0) return;
+  event.preventDefault();
+  list.at((at + step) % list.length)?.focus();
+});
+
+// ---- The focus: Gradio writes a new table into the rows of the old one, by their position --------
+
+/** @type {{ run: string, control: HTMLElement } | null} where the focus, or the open menu, is */
+let focused = null;
+
+document.addEventListener("focusin", (event) => {
+  const control = /** @type {HTMLElement} */ (event.target);
+  const run = runOf(control)?.dataset.run;
+  if (run) focused = { run, control };
+  else if (!menu()?.contains(control)) focused = null;
+});
+
+function keepFocus() {
+  if (!focused) return;
+  const { run, control } = focused;
+  if (control.isConnected && runOf(control)?.dataset.run === run) return;
+  closeMenu();
+  const active = document.activeElement;
+  if (active === control || active === document.body) focusRun(run, control.localName);
+}
+
+/** Gives a run the focus, or the table where the run is gone. @param {string} run @param {string} kind */
+function focusRun(run, kind) {
+  const row = rowOf(run);
+  const control = row?.querySelector(`${kind}:enabled`) ?? row?.querySelector("button");
+  const target = control ?? document.querySelector("#runs-table .table-scroll");
+  /** @type {HTMLElement | null} */ (target)?.focus({ preventScroll: true });
+}
+
+document.addEventListener(
+  "close",
+  (event) => {
+    const dialog = /** @type {HTMLElement} */ (event.target);
+    if (dialog.matches("#run-rename, #run-delete")) focusRun(dialog.dataset.run ?? "", "button");
+  },
+  true,
+);
 
 /** @param {string} action */
 async function choose(action) {
-  const { run = "", checkpoint } = current?.dataset ?? {};
+  const { run = "", checkpoint } = current;
   const place = document.getElementById("run-problem");
-  document.getElementById("run-menu")?.hidePopover();
+  closeMenu();
   if (action === "rename") {
     const dialog = openDialog("run-rename");
     const field = find(dialog, "input");
@@ -121,7 +190,7 @@ async function choose(action) {
 function openDialog(id) {
   const dialog = /** @type {HTMLDialogElement} */ (document.getElementById(id));
   find(dialog, ".field-error").textContent = "";
-  dialog.dataset.run = current?.dataset.run;
+  dialog.dataset.run = current.run;
   dialog.showModal();
   return dialog;
 }
@@ -147,6 +216,11 @@ document.addEventListener("submit", async (event) => {
     { run: dialog.dataset.run, action, ...chosen },
     dialog.querySelector(".field-error"),
   );
+  if (done && action === "rename") {
+    const row = rowOf(dialog.dataset.run ?? "");
+    if (row) row.dataset.run = done.run;
+    dialog.dataset.run = done.run;
+  }
   if (done) dialog.close();
   else field.focus();
   // The name is a folder's, which may not be what was typed.
@@ -159,7 +233,7 @@ document.addEventListener("click", (event) => {
   const button = target.closest?.("button");
   if (!button) return;
   const { action, compareModels } = button.dataset;
-  if (runOf(button)) openMenu(button);
+  if (runOf(button)) button.ariaExpanded === "true" ? closeMenu() : openMenu(button);
   else if (button.closest("#run-menu") && action) choose(action);
   else if (compareModels) compare(compareModels.split(" "));
   else if (button.id === "runs-compare") {
