@@ -19,11 +19,13 @@ TRIAL_STEPS = 3
 
 
 class Stopwatch:
-    """Training speed by device, batch size, augmentation and network."""
+    """Training speed by device, augmentation, network and batch size."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rates: dict[tuple[str, int, bool, str], float] = {}
+        # Images per second by batch size; the estimates for one network must not contradict.
+        self._rates: dict[tuple[str, bool, str], dict[int, float]] = {}
+        self._learned: StepProgress | None = None
 
     def images_per_second(
         self,
@@ -39,24 +41,36 @@ class Stopwatch:
         call at a time.
         may_try: whether this call may do that; otherwise None where nothing is measured yet.
         undisturbed: whether nothing else is training; the result of a disturbed trial is dropped,
-        and None is returned.
+        and None is returned where nothing is measured.
         """
         batch_size = _rounded(config.batch_size)
-        key = _key(config, str(compute))
-        if key in self._rates or not may_try:
-            return self._rates.get(key)
-        with self._lock:
-            # While this call waited it may have been measured, or a training may have started.
-            if key not in self._rates and undisturbed():
-                rate = _trial(dataclasses.replace(config, batch_size=batch_size), compute)
-                if undisturbed():
-                    self._rates[key] = rate
-            return self._rates.get(key)
+        rates = self._rates.setdefault(_key(config, str(compute)), {})
+        if may_try:
+            with self._lock:
+                # While this call waited it may have been measured, or a training may have started.
+                if batch_size not in rates and undisturbed():
+                    rate = _trial(dataclasses.replace(config, batch_size=batch_size), compute)
+                    if undisturbed():
+                        rates[batch_size] = rate
+        return _rate(rates, batch_size)
 
     def learn(self, view: TrainingView) -> None:
-        """Take the speed of a training, which says more than a trial of a few steps."""
-        if view.config is not None and view.progress is not None:
-            self._rates[_key(view.config, view.compute)] = view.progress.images_per_second
+        """Take the speed of a training, which says more than a trial of a few steps.
+
+        What was measured for other batch sizes changes in proportion.
+        """
+        if view.config is None or view.progress is None:
+            return
+        with self._lock:
+            if view.progress is self._learned:  # already; trials made since then count as well
+                return
+            self._learned = view.progress
+            batch_size, rate = _rounded(view.config.batch_size), view.progress.images_per_second
+            rates = self._rates.setdefault(_key(view.config, view.compute), {})
+            change = rate / (_rate(rates, batch_size) or rate)
+            for size in rates:
+                rates[size] *= change
+            rates[batch_size] = rate
 
 
 def _rounded(batch_size: int) -> int:
@@ -64,8 +78,18 @@ def _rounded(batch_size: int) -> int:
     return 1 << (batch_size - 1).bit_length()
 
 
-def _key(config: TrainingConfig, compute: str) -> tuple[str, int, bool, str]:
-    return compute, _rounded(config.batch_size), config.augmentation, config.network
+def _key(config: TrainingConfig, compute: str) -> tuple[str, bool, str]:
+    return compute, config.augmentation, config.network
+
+
+def _rate(rates: dict[int, float], batch_size: int) -> float | None:
+    """Return the images per second at a batch size, from those measured at any; None without any.
+
+    Other programs slow a trial down, and nothing speeds it up. A larger batch is no slower per
+    image, and a smaller one no slower per step, so a fast measurement overrules a slow one.
+    """
+    known = (rate * min(1.0, batch_size / size) for size, rate in list(rates.items()))
+    return max(known, default=None)
 
 
 def _trial(config: TrainingConfig, compute: Compute) -> float:

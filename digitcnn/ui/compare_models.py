@@ -14,7 +14,7 @@ from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.dropped import PREFIX, DroppedFile, keep
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, status_line
+from digitcnn.ui.parts import PRIVATE, announced, status_line
 from digitcnn.ui.subject import names_in
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
@@ -57,6 +57,7 @@ class ModelChoice:
             elem_id="compare-models",
             elem_classes="model-slots",
         )
+        announced(self.chosen)
         self._files = gr.File(
             label="Drop weight files of any digit classifier",
             file_count="multiple",

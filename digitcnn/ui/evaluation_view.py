@@ -22,7 +22,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.tables import Cell, Value, csv_link, table
+from digitcnn.ui.tables import Cell, Value, csv_link, interval_cell, table
 from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Axis, Series, chart, linear_axis
 from digitcnn.web.templates import render
@@ -109,7 +109,7 @@ def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) ->
             result.title,
             result.n,
             result.errors,
-            Cell(result.accuracy_text, result.accuracy),
+            interval_cell(result.accuracy_text, result.accuracy),
             Cell(decimal(result.nll), result.nll),
             Cell(decimal(result.brier), result.brier),
             Cell(percent(result.ece), result.ece),
@@ -118,7 +118,16 @@ def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) ->
         for result in evaluations
     ]
     footer: list[list[Value]] = [
-        [f"{gap.first} minus {gap.second}", "", "", Cell(gap_text(gap), gap.points), "", "", "", ""]
+        [
+            f"{gap.first} minus {gap.second}",
+            "",
+            "",
+            interval_cell(gap_text(gap), gap.points),
+            "",
+            "",
+            "",
+            "",
+        ]
         for gap in gaps
     ]
     headers = ["Digit set", "Images", "Errors", "Accuracy (95% interval)", "NLL", "Brier", "ECE"]

@@ -21,7 +21,7 @@ from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.dropped import DroppedFile
 from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.parts import PRIVATE, announced
 from digitcnn.ui.toasts import toasting
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -117,6 +117,7 @@ class ModelMenu:
             container=False,
             elem_id="model-select",
         )
+        announced(self.select)
         gr.HTML(render("models/menu_button.html"))
         with gr.Row(elem_id="model-menu"):
             self.add = gr.UploadButton("Open", file_count="multiple", elem_id="model-drop")

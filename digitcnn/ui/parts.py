@@ -32,6 +32,17 @@ def html_view(elem_id: str, *styles: str, value: str | None = None, **options: A
     )
 
 
+def announced(component: Any) -> None:
+    """Let the page's scripts know each new value of a component at once.
+
+    To be called before the component has other events: Gradio runs the events of one change one
+    after another, each after the response to the one before it.
+    """
+    detail = f"{{ detail: {{ part: '{component.elem_id}', value: value ?? null }} }}"
+    js = f"(value) => {{ dispatchEvent(new CustomEvent('digitcnn-choosing', {detail})); }}"
+    component.change(None, component, js=js, **PRIVATE)
+
+
 def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:
     """Return the values of an update in the order of a handler's outputs."""
     return [update.get(name, gr.skip()) for name in names]

@@ -9,6 +9,7 @@ at once, also to a page that was loaded again, as soon as it opens the tab.
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -82,10 +83,11 @@ class Results:
 
         components: by the names in the updates, ``status`` among them. opens: the tab; results are
         shown from when it is opened, so that a page receives none that nobody looks at. selection:
-        the components whose values say what is chosen; ``subject_of`` turns these into a Subject or
-        raises DigitCNNError. steps: called with the request, the subject, the owner's token if
-        there is a field for it, and the values of ``further``. prepare: turns an update into the
-        components' values. at_a_time: the number of concurrent runs of all pages; others wait.
+        the ``announced`` components whose values say what is chosen; ``subject_of`` turns these
+        into a Subject or raises DigitCNNError. steps: called with the request, the subject, the
+        owner's token if there is a field for it, and the values of ``further``. prepare: turns an
+        update into the components' values. at_a_time: the number of concurrent runs of all pages;
+        others wait.
         """
         shown = {
             **components,
@@ -98,10 +100,11 @@ class Results:
         }
         tokens = [owner_token] if owner_token is not None else []
         buttons.connect(components["status"])
+        parts = [part.elem_id for part in selection]
 
         def begin(request: gr.Request, *chosen: Any) -> list[Any]:
             waiting = {"status": status_line("Waiting in the queue."), "running": True}
-            choice = self._choice_html(subject_of, chosen)[0]
+            choice = self._choice_html(subject_of, parts, chosen)[0]
             return outputs({**waiting, **buttons.start(request), "choice": choice}, shown)
 
         @toasting
@@ -135,7 +138,7 @@ class Results:
 
         def follow(view: Subject, running: bool, opened: bool, *chosen: Any) -> list[Any]:
             """Show what is chosen now, and its results if they are cached."""
-            html, subject = self._choice_html(subject_of, chosen)
+            html, subject = self._choice_html(subject_of, parts, chosen)
             update: ViewUpdate = {"choice": html}
             if opened and not running and subject is not None and subject.stamp != view.stamp:
                 with self._lock:
@@ -161,17 +164,11 @@ class Results:
             js=WITH_TOKEN_JS if tokens else None,
             **PRIVATE,
         ).then(catch_up, now, everything, queue=False, **PRIVATE)
-        # The script greys the results before the app receives the new choice.
-        choosing = (
-            "(...inputs) => { dispatchEvent(new CustomEvent('digitcnn-choosing', "
-            f"{{ detail: '{self.tab}' }})); return inputs; }}"
-        )
         gr.on(
             [part.change for part in selection],
             follow,
             now,
             everything,
-            js=choosing,
             trigger_mode="always_last",
             queue=False,
             **PRIVATE,
@@ -228,9 +225,12 @@ class Results:
         }
 
     def _choice_html(
-        self, subject_of: Callable[..., Subject], chosen: Sequence[Any]
+        self, subject_of: Callable[..., Subject], parts: Sequence[str], chosen: Sequence[Any]
     ) -> tuple[Markup, Subject | None]:
-        """Render what is chosen, without a stamp if nothing can be computed for it."""
+        """Render what is chosen, without a stamp if nothing can be computed for it.
+
+        parts: the ``elem_id`` of each component that ``chosen`` has a value of.
+        """
         try:
             subject = subject_of(*chosen)
         except DigitCNNError:
@@ -238,6 +238,7 @@ class Results:
         html = render(
             "results/choice.html",
             tab=self.tab,
+            chosen=json.dumps(dict(zip(parts, chosen, strict=True))),
             stamp="" if subject is None else subject.stamp,
             action="" if subject is None else f"{self.action} {joined(subject.names)}",
             # A different text each time, so that the page notices every response.

@@ -9,6 +9,15 @@ import gradio as gr
 
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, status_line
 
+# On a phone and in a low window the status is below the visible part.
+_SHOW_JS = """() => {{
+    const status = document.getElementById("{}");
+    const {{ top, bottom }} = status.getBoundingClientRect();
+    if (top >= 0 && bottom <= innerHeight) return;
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    status.scrollIntoView({{ block: "center", behavior: isStill ? "auto" : "smooth" }});
+}}"""
+
 
 class RunButtons:
     """A button that starts a computation, and beside it one that stops it.
@@ -29,7 +38,11 @@ class RunButtons:
         self._pressed: set[str] = set()
 
     def connect(self, status: gr.HTML) -> None:
-        """Let Stop work. status: says so until the computation has ended."""
+        """Let Stop work, and show the status of a computation that starts below the screen.
+
+        status: says that the computation is being stopped until it has ended.
+        """
+        self.run.click(None, js=_SHOW_JS.format(status.elem_id), **PRIVATE)
         self.stop.click(self.press, None, [self.stop, status], queue=False, **PRIVATE)
 
     def press(self, request: gr.Request) -> list[Any]:

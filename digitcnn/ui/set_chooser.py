@@ -16,7 +16,7 @@ from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.parts import PRIVATE, html_view
+from digitcnn.ui.parts import PRIVATE, announced, html_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import counted
 from digitcnn.web.templates import render
@@ -48,6 +48,7 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
         elem_id=elem_id,
         elem_classes="set-chips",
     )
+    announced(digits)
 
     @toasting
     def refresh(chosen: Any) -> gr.CheckboxGroup:

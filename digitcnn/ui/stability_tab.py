@@ -16,7 +16,14 @@ from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
 from digitcnn.services.stability import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
+from digitcnn.ui.parts import (
+    PRIVATE,
+    ViewUpdate,
+    announced,
+    default_passes,
+    html_view,
+    status_line,
+)
 from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import choices
@@ -80,6 +87,7 @@ def build_stability_tab(
             min_width=240,
             elem_id="stability-digits",
         )
+        announced(digits)
         passes = gr.Slider(
             1,
             MOST_PASSES,

@@ -274,7 +274,8 @@ class TimeEstimate:
             lines.append(
                 f"**{name}**: {work.images:,} images, {epochs}, batches of {each.batch_size:,}"
             )
-            labels.append(f" (about {time})" if time else "")
+            # While a job runs it slows this down, and the status says how long it takes.
+            labels.append(f" (about {time})" if time and job.exclusive.free else "")
         lines[0] += "; other settings as below"
         return "  \n".join(lines), (labels[0], labels[1])
 

@@ -81,7 +81,8 @@ class EvaluatePage:
     def column(self, number: int) -> list[str]:
         """The cells of a column of the table, from 0, without the footer."""
         rows = self.page.locator("#evaluate-table tbody tr").all()
-        return [row.locator("th, td").nth(number).inner_text() for row in rows]
+        texts = [row.locator("th, td").nth(number).inner_text() for row in rows]
+        return [" ".join(text.split()) for text in texts]
 
     def figures(self) -> Any:
         return self.page.locator("#evaluate-gallery .grid-container img")
@@ -339,8 +340,15 @@ def test_a_second_visit_draws_nothing_anew_and_fits_a_phone(
     # Known results come without a press, whichever set is ticked first.
     phone.choose("small", "synthetic")
     expect(phone.page.locator("#evaluate-table")).to_be_visible()
+    wide = "box => box.scrollWidth - box.clientWidth"
+    assert phone.page.locator("#evaluate-table .table-scroll").evaluate(wide) <= 0
+    # The button is the last thing on the screen.
+    phone.page.set_viewport_size({"width": 360, "height": 400})
+    phone.page.locator("#evaluate-run").evaluate("button => button.scrollIntoView(false)")
+    expect(phone.page.locator("#evaluate-status")).not_to_be_in_viewport()
     phone.watch_status()
     phone.press()
+    expect(phone.page.locator("#evaluate-status")).to_be_in_viewport(ratio=1)
     assert phone.statuses()
     assert not [status for status in phone.statuses() if "Drawing" in status]
     assert sorted(phone.column(3)) == sorted(evaluated.column(3))
@@ -380,6 +388,22 @@ def test_results_of_another_model_are_grey_named_and_replaced(
     opened.choose("small")
     expect(notice.get_by_role("button")).to_have_text("Evaluate untrained")
     notice.get_by_role("button", name="Evaluate untrained").click()
+    expect(page.locator("#evaluate-status")).to_contain_text("Drawing")
+    expect(outdated).to_have_count(0)
+    # So is a choice during a run, even before the app responds to it.
+    held: list[Any] = []
+    page.route(re.compile("/gradio_api/(run|queue/join)"), lambda request: held.append(request))
+    opened.select_model("digitcnn-mnist")
+    expect(outdated.first).to_be_attached()
+    expect(notice).to_contain_text("Results for untrained on")
+    expect(notice.get_by_role("button")).to_have_count(0)
+    assert held
+    for request in held:
+        request.continue_()
+    page.unroute_all()
+    expect(notice.get_by_role("button")).to_have_text("Evaluate digitcnn-mnist")
+    expect(page.locator("#evaluate-stop")).to_be_enabled()
+    opened.select_model("untrained")
     expect(outdated).to_have_count(0)
     expect(page.locator("#evaluate-run")).to_be_enabled()
     opened.open("Summary")

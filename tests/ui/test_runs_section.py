@@ -28,8 +28,9 @@ from digitcnn.network.filenames import safe_filename
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.estimate import Stopwatch
-from digitcnn.training.events import EpochResult
+from digitcnn.training.events import EpochResult, StepProgress
 from digitcnn.training.run_record import FINISHED, STOPPED
+from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsView
 from digitcnn.ui.run_actions import manager
@@ -339,6 +340,24 @@ def test_trial_disturbed_by_a_training_is_dropped(cpu: Compute) -> None:
     measured = stopwatch.images_per_second(config, cpu)
     assert measured is not None
     assert stopwatch.images_per_second(config, cpu, may_try=False) == measured
+
+
+def test_estimates_for_all_batch_sizes_follow_from_what_was_measured(cpu: Compute) -> None:
+    stopwatch = Stopwatch()
+
+    def learn(batch_size: int, speed: float) -> None:
+        progress = StepProgress(1, 1, 1, 2, (), images_per_second=speed, seconds_left=1)
+        config = TrainingConfig(batch_size=batch_size)
+        stopwatch.learn(TrainingView(config=config, compute=str(cpu), progress=progress))
+
+    def rates() -> list[float | None]:
+        configs = [TrainingConfig(batch_size=size) for size in (64, 128, 256)]
+        return [stopwatch.images_per_second(each, cpu, may_try=False) for each in configs]
+
+    learn(128, 5000)
+    assert rates() == [2500, 5000, 5000]
+    learn(64, 100)  # on a busy machine
+    assert rates() == [100, 200, 200]
 
 
 def test_waiting_callers_share_one_trial(cpu: Compute) -> None:

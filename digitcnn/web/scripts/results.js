@@ -2,13 +2,13 @@
 // a button that computes the ones of the new choice.
 //
 // The app renders each result inside `<digitcnn-result>` with the stamp of what it was computed for,
-// and the present choice of a tab as `<digitcnn-choice>`. Until the app has responded to a new
-// choice, nothing is known to be up to date, and everything is grey.
+// and what a tab's components had chosen as `<digitcnn-choice>`. Until the app has responded to what
+// they choose now, nothing is known to be up to date, and everything is grey.
 
 import { make } from "./dom.js";
 
-/** @type {Map<string, string>} the stamp of what is chosen, by tab; empty while it is not known */
-const chosen = new Map();
+/** @type {Map<string, string>} what each component chooses now, as JSON; once it has changed */
+const present = new Map();
 
 /** @param {string} tab @returns {HTMLElement[]} */
 const resultsOf = (tab) => [
@@ -16,12 +16,6 @@ const resultsOf = (tab) => [
     document.querySelectorAll(`digitcnn-result[data-tab="${tab}"]`)
   ),
 ];
-
-/** @param {HTMLElement} result */
-function isOutdated({ dataset }) {
-  const stamp = chosen.get(dataset.tab ?? "");
-  return stamp !== undefined && stamp !== dataset.stamp;
-}
 
 /** Greys an element that shows a result, or takes the grey away. @param {Element} shown @param {boolean} outdated @param {string} text */
 function mark(shown, outdated, text) {
@@ -38,6 +32,10 @@ function mark(shown, outdated, text) {
 /** @param {string} tab */
 function judge(tab) {
   const results = resultsOf(tab);
+  const choice = document.querySelector(`digitcnn-choice[data-tab="${tab}"]`);
+  const chosen = choice instanceof ChoiceElement ? choice : null; // null: nothing was computed yet
+  /** @param {HTMLElement} result */
+  const isOutdated = ({ dataset }) => chosen !== null && chosen.stamp !== dataset.stamp;
   for (const result of results) {
     const [outdated, text] = [isOutdated(result), result.dataset.text ?? ""];
     mark(result, outdated, text);
@@ -46,8 +44,7 @@ function judge(tab) {
     const other = beside ? document.getElementById(beside) : null;
     if (other) mark(other, outdated, text);
   }
-  const place = document.querySelector(`digitcnn-choice[data-tab="${tab}"]`);
-  if (place instanceof ChoiceElement) place.tell(results.find(isOutdated)?.dataset.text ?? "");
+  chosen?.tell(results.find(isOutdated)?.dataset.text ?? "");
 }
 
 /** @type {Set<string>} tabs to judge once their elements are all in place */
@@ -88,9 +85,21 @@ class ChoiceElement extends HTMLElement {
   static observedAttributes = ["data-number"]; // another one in each response
 
   attributeChangedCallback() {
-    const { tab = "", stamp = "" } = this.dataset;
-    chosen.set(tab, stamp);
-    judgeSoon(tab);
+    judgeSoon(this.dataset.tab ?? "");
+  }
+
+  /** Whether this was rendered for what the components choose now, not for an earlier choice. */
+  get isPresent() {
+    const chosen = Object.entries(JSON.parse(this.dataset.chosen ?? "{}"));
+    return chosen.every(([part, value]) => {
+      const text = JSON.stringify(value);
+      return (present.get(part) ?? text) === text;
+    });
+  }
+
+  /** The stamp of what is chosen; empty while it is not known. */
+  get stamp() {
+    return (this.isPresent && this.dataset.stamp) || "";
   }
 
   /** Says whose results are shown, where they are not of what is chosen. @param {string} text */
@@ -100,7 +109,7 @@ class ChoiceElement extends HTMLElement {
     const notice = make("p", "", `Results for ${text}. `);
     notice.role = "status";
     const { action, tab } = this.dataset;
-    if (action) {
+    if (action && this.isPresent) {
       const compute = make("button", "button primary", action);
       compute.type = "button";
       compute.addEventListener("click", () => document.getElementById(`${tab}-run`)?.click());
@@ -111,10 +120,11 @@ class ChoiceElement extends HTMLElement {
 }
 
 addEventListener("digitcnn-choosing", (event) => {
-  const tab = /** @type {CustomEvent} */ (event).detail;
-  if (!chosen.has(tab)) return; // nothing has been computed yet
-  chosen.set(tab, "");
-  judgeSoon(tab);
+  const { part, value } = /** @type {CustomEvent} */ (event).detail;
+  present.set(part, JSON.stringify(value));
+  for (const choice of document.querySelectorAll("digitcnn-choice")) {
+    judgeSoon(/** @type {HTMLElement} */ (choice).dataset.tab ?? "");
+  }
 });
 
 customElements.define("digitcnn-result", ResultElement);
