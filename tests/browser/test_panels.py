@@ -71,6 +71,14 @@ def test_sliders_distort_the_drawing_until_its_prediction_breaks(panels: Panels)
     expect(verdict).to_contain_text("7, ")
     expect(panel.locator("polyline.answer")).to_have_count(5)
     expect(panel.locator(".break").first).to_be_attached()
+    heights = panel.locator(".shares .track").evaluate_all(
+        "all => all.map(bar => bar.offsetHeight)"
+    )
+    assert min(heights) > 40
+    # Every digit that the prediction changes to is written at its curve.
+    for axis in panel.locator(".axis").all():
+        named = re.findall(r"\((\d)\)", axis.locator(".breaks").inner_text())
+        assert set(named) <= set(axis.locator(".tag").all_inner_texts())
 
     turn, size = panel.get_by_label("Rotation", exact=True), panel.get_by_label("Size", exact=True)
     page.wait_for_function(UNCHANGED, arg=True)

@@ -244,9 +244,28 @@ HAND_OVER = """async ([kind, content, type]) => {
 }"""
 
 
+# What the page asks of one function leaves it only when ``letGo`` is called.
+HOLD_BACK = """(name) => {
+    const plainFetch = window.fetch;
+    const released = new Promise((resolve) => {
+        window.letGo = () => {
+            window.fetch = plainFetch;
+            resolve();
+        };
+    });
+    window.fetch = async (...request) => {
+        if (String(request[1]?.body).includes(`"fn_name":"${name}"`)) await released;
+        return plainFetch(...request);
+    };
+}"""
+
+
 def test_the_prediction_comes_while_the_pen_is_down(pad: Sketchpad) -> None:
     assert pad.page.locator("#pad-answer").get_attribute("data-digit") == ""
+    pad.page.evaluate(HOLD_BACK, "predict")
     pad.draw(lift=False)
+    expect(pad.page.locator("#pad-answer .words")).to_have_text("Reading…")
+    pad.page.evaluate("letGo()")
     pad.answers("2")
     pad.page.mouse.up()
     percentages = pad.page.locator(".bars .percent").all_inner_texts()
@@ -320,6 +339,22 @@ def test_a_finger_draws_and_the_page_does_not_scroll(browser: Any, pad_app: App)
     heights = buttons.evaluate_all("all => all.map(button => button.offsetHeight)")
     assert len(heights) > 12
     assert min(heights[:12]) >= 44
+
+    # The second digit of a number does not move the pad under the finger, nor on a wide screen.
+    sketchpad.canvas.press("Escape")
+    for width, height in ((390, 844), (1366, 768)):
+        sketchpad.page.set_viewport_size({"width": width, "height": height})
+        sketchpad.draw([(0.25, 0.2), (0.25, 0.8)])
+        sketchpad.answers("2")
+        top = "document.querySelector('#pad').getBoundingClientRect().top"
+        before = sketchpad.page.evaluate(top)
+        sketchpad.draw([(0.7, 0.2), (0.7, 0.8)], lift=False)
+        expect(sketchpad.page.locator(".parts .part")).to_have_count(2)
+        assert sketchpad.page.evaluate(top) == before
+        sketchpad.page.mouse.up()
+        sketchpad.canvas.press("Escape")
+        sketchpad.answers("")
+        assert sketchpad.page.evaluate(top) == before
     sketchpad.close()
 
 
@@ -435,6 +470,20 @@ def test_digit_keys_give_feedback_while_the_pad_has_focus(pad: Sketchpad) -> Non
     pad.page.keyboard.press("7")
     pad.says(".recorded", "Corrected: 7. The prediction 2 was wrong.")
     assert pad.counts() == (right, total + 1)
+
+    # The next stroke begins the next drawing, though the feedback is not saved yet.
+    pad.draw(BAR)
+    pad.answers("2")
+    bar = pad.ink()
+    pad.canvas.press("Escape")
+    pad.drawn()
+    pad.page.evaluate(HOLD_BACK, "give_feedback")
+    pad.page.keyboard.press("6")
+    pad.draw(BAR)
+    assert pad.ink() == bar
+    pad.page.evaluate("letGo()")
+    expect(pad.page.locator("#feedback-table tbody tr").first).to_contain_text("26wrong")
+    assert pad.counts() == (right, total + 2)
 
 
 def test_feedback_on_a_number_names_the_digit_and_marks_each(pad: Sketchpad) -> None:

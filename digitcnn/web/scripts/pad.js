@@ -22,6 +22,7 @@ import { extendStroke, idOf, linesOf, PEN, sketchOf, smooth, startStroke } from 
 
 // Milliseconds from one call to the next while a training run uses the processor that predicts.
 const BUSY_PACE = 90;
+const PENDING = 300; // milliseconds after which a first prediction is said to be on its way
 const LATE = 3000; // milliseconds after which an earlier prediction is no longer shown
 const RULED_OUT = "You marked this prediction as wrong; choose another label, or press Right.";
 const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read before a reload
@@ -36,8 +37,8 @@ const CONFIRMED = 4000; // milliseconds in which a late confirmation can be read
  * @typedef {Prediction & { content: object | null }} Part
  */
 
-// done: feedback was given, so the next stroke starts a new sketch; so does one on an example, which
-// takes no feedback. lineage: identifies a sketch while strokes are added to it.
+// done: feedback was given, if not saved yet, so the next stroke starts a new sketch; so does one on an
+// example, which takes no feedback. lineage: identifies a sketch while strokes are added to it.
 const sketch = {
   /** @type {Stroke[]} */
   strokes: [],
@@ -212,12 +213,16 @@ function startPad(root) {
     pace: BUSY_PACE,
     async ask() {
       const { lineage } = sketch;
-      const late = setTimeout(() => show([], "No prediction"), LATE);
+      const words = () => (isBlank() ? undefined : "Reading…");
+      const timers = [
+        setTimeout(() => sketch.parts.length === 0 && showPrediction([], words()), PENDING),
+        setTimeout(() => show([], words()), LATE),
+      ];
       // One that the app could not give is asked for when it is back.
       const reply = isBlank()
         ? { digit: null }
         : await connection.call("predict", { model: modelName(), ...wholeSketch() });
-      clearTimeout(late);
+      for (const timer of timers) clearTimeout(timer);
       return {
         busy: reply.busy,
         show() {
@@ -310,7 +315,7 @@ function startPad(root) {
     const isUnknown = isBlank() || sketch.parts.length === 0 || sketch.isExample;
     for (const button of [undoButton, clearButton]) button.disabled = isBlank();
     for (const button of [rightButton, wrongButton]) button.disabled = isUnknown;
-    const judged = namesOfParts(sketchId()).map((name) => {
+    const judged = namesOf(sketch.parts, sketchId()).map((name) => {
       const known = given.get(name);
       return known?.model === modelName() ? known : null;
     });
@@ -366,18 +371,33 @@ function startPad(root) {
   // One at a time: the last one holds.
   let saving = Promise.resolve();
 
-  /** @param {string} id of the sketch */
-  function namesOfParts(id) {
-    const { parts } = sketch;
-    return parts.map((_, place) => (parts.length > 1 ? `${id}-${place}` : id));
+  /** @param {Part[]} parts @param {string} id of the sketch */
+  const namesOf = (parts, id) =>
+    parts.map((_, place) => (parts.length > 1 ? `${id}-${place}` : id));
+
+  /**
+   * What feedback is about; the next drawing may have begun when it is saved. whole: the sketch as
+   * calls send it.
+   * @typedef {{ id: string, parts: Part[], chosen: number, whole: object }} Judged
+   */
+
+  /** @returns {Judged} */
+  function judgedNow() {
+    const { parts, chosen } = sketch;
+    return { id: sketchId(), parts, chosen, whole: wholeSketch() };
   }
 
   /** @param {number | string | null} label null: as predicted */
   function rate(label) {
     if (label !== null && isRuledOut(label)) return say(RULED_OUT);
-    const id = sketchId();
+    if (isBlank() || sketch.isExample) return;
+    const judged = judgedNow();
+    const names = namesOf(judged.parts, judged.id);
+    sketch.done =
+      names.length > 0 &&
+      names.every((name, place) => label === null || place === judged.chosen || given.has(name));
     saving = saving
-      .then(() => holdReload(save(label, id)))
+      .then(() => holdReload(save(label, judged)))
       .catch(() => {
         say("Your feedback was not saved; give it again.");
       });
@@ -385,35 +405,38 @@ function startPad(root) {
 
   /**
    * Saves feedback on the chosen digit, or that all are right.
-   * @param {number | string | null} label @param {string} id
+   * @param {number | string | null} label @param {Judged} pressed
    */
-  async function save(label, id) {
+  async function save(label, pressed) {
     await settled();
-    if (isBlank() || sketch.isExample || sketchId() !== id) return;
-    const { parts, chosen } = sketch;
-    const names = namesOfParts(id);
+    const { id } = pressed;
+    const judged = sketchId() === id ? judgedNow() : pressed;
+    const { parts, chosen } = judged;
+    if (parts.length === 0) return;
+    const names = namesOf(parts, id);
     const places = label === null ? parts.map((_, place) => place) : [chosen];
+    let saved = true;
     for (const place of places) {
-      const wanted = label ?? labelOf(parts[place]);
-      if (!(await saveOne(parts[place], wanted, id, names[place]))) return;
-      if (sketchId() === id) sketch.done = names.every((name) => given.has(name));
-      store();
+      saved = saved && (await saveOne(judged, place, label ?? labelOf(parts[place])));
     }
-    if (label === null && parts.length > 1 && sketchId() === id) {
+    if (sketchId() !== id) return;
+    sketch.done = names.every((name) => given.has(name));
+    store();
+    if (saved && label === null && parts.length > 1) {
       say(`Saved: all ${parts.length} digits right. Draw the next.`);
     }
   }
 
   /**
-   * Returns whether it was saved, for a sketch that is still there.
-   * @param {Part} part @param {number | string} label
-   * @param {string} id of the sketch @param {string} name of the digit in the feedback
+   * Returns whether it was saved.
+   * @param {Judged} judged @param {number} place of the digit @param {number | string} label
    */
-  async function saveOne(part, label, id, name) {
+  async function saveOne({ id, parts, whole }, place, label) {
+    const name = namesOf(parts, id)[place];
     const corrects = given.has(name);
     let waited = false;
     const model = modelName();
-    const payload = { model, ...(part.content ?? wholeSketch()), visitor, sketch: name };
+    const payload = { model, ...(parts[place].content ?? whole), visitor, sketch: name };
     const reply = await connection.deliver(
       "give_feedback",
       { ...payload, digit: label === NONE ? null : label },
@@ -434,9 +457,9 @@ function startPad(root) {
     given.set(name, { label, predicted: predictedLabel, model });
     const isThere = sketchId() === id;
     if (isThere) showTools();
-    else if (!waited) return false;
-    const isOneOfMany = sketch.parts.length > 1 && isThere;
-    const about = isOneOfMany ? `${whichPart(sketch.parts.indexOf(part))} is ` : "";
+    else if (!waited) return true;
+    const isOneOfMany = parts.length > 1 && isThere;
+    const about = isOneOfMany ? `Digit ${place + 1} of ${parts.length} is ` : "";
     const predictedText = predictedLabel === NONE ? "“not a digit”" : predictedLabel;
     say(
       `${corrects ? "Corrected" : "Saved"}: ${about}${labelText(label)}. ` +
@@ -444,11 +467,8 @@ function startPad(root) {
         (isOneOfMany ? "Choose another digit, or draw the next." : "Draw the next digit."),
     );
     if (waited) holdReload(new Promise((done) => setTimeout(done, CONFIRMED)));
-    return isThere;
+    return true;
   }
-
-  /** @param {number} place */
-  const whichPart = (place) => `Digit ${place + 1} of ${sketch.parts.length}`;
 
   let beforeQuestion = "";
 
@@ -459,8 +479,9 @@ function startPad(root) {
     const { parts, chosen } = sketch;
     say(
       parts.length > 1
-        ? `${whichPart(chosen)} was predicted as ${labelText(labelOf(parts[chosen]))}: which digit ` +
-            "is it? Choose it or press its key. If another one is wrong, choose that first."
+        ? `Digit ${chosen + 1} of ${parts.length} was predicted as ` +
+            `${labelText(labelOf(parts[chosen]))}: which digit is it? Choose it or press its key. ` +
+            "If another one is wrong, choose that first."
         : "Which digit is it? Choose it or press its key.",
     );
     canvas.focus({ preventScroll: true });

@@ -25,7 +25,7 @@ export function startWhatIf(root) {
     const fill = make("span", "fill");
     track.append(fill);
     item.append(track, make("span", "", String(digit)));
-    find(root, ".columns").append(item);
+    find(root, ".shares").append(item);
     return { item, fill };
   });
 
@@ -33,7 +33,6 @@ export function startWhatIf(root) {
     (row) => ({
       row,
       chart: find(row, "svg"),
-      tag: find(row, ".tag"),
       slider: find(row, "input"),
       value: find(row, ".value"),
       breaks: find(row, ".breaks"),
@@ -68,48 +67,67 @@ export function startWhatIf(root) {
   function drawChart(axis, curves) {
     const parts = [svg("line", { class: "floor", x1: 0, x2: 100, y1: 100, y2: 100 })];
     if (curves) {
-      const { probabilities, rival, below, above } = curves;
-      for (const [at, x, end] of [
-        [below, 0, below],
-        [above, above, axis.texts.length - 1],
-      ]) {
-        if (at === null) continue;
-        const [from, to] = [across(axis, x), across(axis, end)];
-        parts.push(svg("rect", { class: "broken", x: from, y: 0, width: to - from, height: 100 }));
+      const { probabilities } = curves;
+      const changes = changesOf(curves);
+      for (const { at, from, to } of changes) {
+        const [x, end] = [across(axis, from), across(axis, to)];
+        parts.push(svg("rect", { class: "broken", x, y: 0, width: end - x, height: 100 }));
         parts.push(upright(axis, at, "break"));
       }
-      const others = DIGITS.filter((digit) => digit !== reply.answer && digit !== rival);
+      const rivals = new Set([curves.rival, ...changes.map(({ digit }) => digit)]);
+      const others = DIGITS.filter((digit) => digit !== reply.answer && !rivals.has(digit));
       for (const digit of others) parts.push(curve(axis, probabilities, digit, ""));
-      parts.push(curve(axis, probabilities, rival, "rival"));
+      for (const digit of rivals) parts.push(curve(axis, probabilities, digit, "rival"));
       parts.push(curve(axis, probabilities, reply.answer, "answer"));
     }
     parts.push(upright(axis, place(axis), "here"));
     axis.chart.replaceChildren(...parts);
-    nameRival(axis, curves);
+    nameRivals(axis, curves);
   }
 
   /**
-   * Writes the rival's digit where its curve is highest.
+   * Where the prediction changes, on the way down and on the way up, and to which digit.
+   * @param {any} curves
+   * @returns {{ at: number, digit: number, from: number, to: number }[]} with the places beyond
+   */
+  function changesOf({ probabilities, below, above }) {
+    const ends = [
+      { at: below, from: 0, to: below },
+      { at: above, from: above, to: probabilities.length - 1 },
+    ];
+    return ends
+      .filter(({ at }) => at !== null)
+      .map((end) => ({ ...end, digit: largest(probabilities[end.at]) }));
+  }
+
+  /**
+   * Writes the digits of the rivals' curves where these are highest: of those that the prediction
+   * changes to, and of the axis' strongest rival.
    * @param {Axis} axis
    * @param {any} curves
    */
-  function nameRival(axis, curves) {
-    /** @type {number[]} */
-    const shares = curves
-      ? curves.probabilities.map((/** @type {number[]} */ row) => row[curves.rival])
-      : [0];
-    const peak = largest(shares);
-    axis.tag.hidden = shares[peak] < LEAST_NAMED;
-    axis.tag.textContent = curves ? curves.rival : "";
-    axis.tag.style.left = `${Math.min(97, Math.max(3, across(axis, peak)))}%`;
-    axis.tag.style.top = `${100 * (1 - shares[peak])}%`;
+  function nameRivals(axis, curves) {
+    for (const tag of axis.row.querySelectorAll(".tag")) tag.remove();
+    if (!curves) return;
+    const { probabilities, rival } = curves;
+    const named = changesOf(curves);
+    if (!named.some(({ digit }) => digit === rival)) {
+      named.push({ at: 0, digit: rival, from: 0, to: probabilities.length - 1 });
+    }
+    for (const { digit, from, to } of named) {
+      const shares = probabilities.map((/** @type {number[]} */ row) => row[digit]);
+      const peak = from + largest(shares.slice(from, to + 1));
+      if (shares[peak] < LEAST_NAMED) continue;
+      const tag = make("span", "tag", String(digit));
+      tag.style.left = `${Math.min(97, Math.max(3, across(axis, peak)))}%`;
+      tag.style.top = `${100 * (1 - shares[peak])}%`;
+      find(axis.row, ".chart").append(tag);
+    }
   }
 
   /** @param {Axis} axis @param {any} curves */
-  function changesText(axis, { probabilities, below, above }) {
-    const places = [below, above]
-      .filter((at) => at !== null)
-      .map((at) => `${axis.texts[at]} (${largest(probabilities[at])})`);
+  function changesText(axis, curves) {
+    const places = changesOf(curves).map(({ at, digit }) => `${axis.texts[at]} (${digit})`);
     return places.length ? `changes at ${places.join(" and ")}` : "no change";
   }
 
@@ -130,7 +148,7 @@ export function startWhatIf(root) {
     columns.forEach(({ item, fill }, each) => {
       fill.style.transform = `scaleY(${row ? row[each] : 0})`;
       item.classList.toggle("best", each === digit);
-      item.classList.toggle("answer", each === reply?.answer);
+      item.classList.toggle("predicted", each === reply?.answer);
     });
     if (!row) verdict.textContent = nothing;
     else if (moved === null) {
