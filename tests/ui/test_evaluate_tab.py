@@ -139,7 +139,7 @@ def rows(html: str, part: str = "tbody") -> list[list[str]]:
     """Texts of the cells of a table's part."""
     body = html[html.index(f"<{part}>") : html.index(f"</{part}>")]
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in body.split("</tr>")[:-1]]
-    return [[unescape(cell) for cell in row] for row in cells]
+    return [[unescape(cell.replace("<br>", "")) for cell in row] for row in cells]
 
 
 def files(html: str) -> list[list[dict[str, str]]]:
