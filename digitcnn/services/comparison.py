@@ -16,14 +16,16 @@ def compare_models(
     digit_set: DigitSet,
     *,
     predict: Predictor,
+    names: Sequence[str] = (),
     notify: Notify = ignore,
 ) -> Comparison:
     """Classify the set with every model and compare them in pairs.
 
-    The models are named by ``names_of``. Raises ConfigError unless two to eight are given.
+    names: of the models, for people; default: those of ``names_of``. Raises ConfigError unless two
+    to eight models are given.
     """
     check_number(len(checkpoints))
-    names = names_of(checkpoints)
+    names = names or names_of(checkpoints)
     predictions = [
         classify(predict, checkpoint, digit_set, name=name, notify=notify)
         for name, checkpoint in zip(names, checkpoints, strict=True)

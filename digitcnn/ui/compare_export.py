@@ -42,11 +42,10 @@ def export_page(
     checkpoints = subject.checkpoints(models)
     digit_sets = [workspace.catalog.open(name, "test") for name in subject.sets]
     comparisons = [
-        compare_models(checkpoints, digit_set, predict=workspace.predict)
+        compare_models(checkpoints, digit_set, predict=workspace.predict, names=subject.names)
         for digit_set in digit_sets
     ]
-    last = comparisons[-1]
-    names = last.names
+    last, names = comparisons[-1], subject.names
     measured = measured if measured.get("stamp") == subject.stamp else {}
     return str(
         render(

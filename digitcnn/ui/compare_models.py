@@ -40,10 +40,13 @@ def suggested(
 
 
 class ModelChoice:
-    """The choice of models, inside an open column of the tab; ``connect`` adds its events."""
+    """The choice of models, inside an open column of the tab.
+
+    ``build_drop_zone`` and ``build_offer`` add its other parts, and ``connect`` their events.
+    """
 
     def __init__(self, workspace: Workspace, models: Models) -> None:
-        """Build the components."""
+        """Build the list."""
         self._workspace, self._models = workspace, models
         available = models.choices()
         at_first = self._suggested(models.own_names(available), models.default)
@@ -58,13 +61,16 @@ class ModelChoice:
             elem_classes="model-slots",
         )
         announced(self.chosen)
+
+    def build_drop_zone(self) -> None:
+        """Build the place to drop files on, and below it their lines, inside an open column."""
         self._files = gr.File(
             label="Drop weight files of any digit classifier",
             file_count="multiple",
             height=120,
             elem_id="compare-files",
         )
-        self._drops = DropResults(models, "compare-verdicts", "compared")
+        self._drops = DropResults(self._models, "compare-verdicts", "compared")
         with gr.Row(visible=False, elem_classes="owner-only") as self._saving:
             self._dropped = gr.Dropdown([], label="Dropped model", elem_id="compare-dropped")
             self._save = gr.Button("Save", scale=0, min_width=120, elem_id="compare-keep")

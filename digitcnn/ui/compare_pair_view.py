@@ -9,7 +9,7 @@ from digitcnn.analysis.comparison_words import difference_text
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.tables import Cell, Value, table
-from digitcnn.ui.wording import counted
+from digitcnn.ui.wording import counted, shortened
 from digitcnn.web.templates import render
 
 # In all, and before more are requested.
@@ -43,7 +43,7 @@ def _only_right(comparison: Comparison, digit_set: DigitSet, right: int, wrong: 
     if len(indices) > MOST_IMAGES:
         more = f"; the {MOST_IMAGES} most confident errors are shown"
     temperature = comparison.evaluations[wrong].temperature
-    a, b = comparison.names[right], comparison.names[wrong]
+    a, b = (shortened(comparison.names[place]) for place in (right, wrong))
     return tiles(
         f"{a} right, {b} wrong: {counted(len(indices), 'image')}",
         digit_set,
@@ -65,7 +65,7 @@ def _digits_table(comparison: Comparison, a: int, b: int) -> Markup:
         ]
         for digit, counts in enumerate(comparison.per_digit(a, b))
     ]
-    first, second = comparison.names[a], comparison.names[b]
+    first, second = (shortened(comparison.names[place]) for place in (a, b))
     return table(
         ["Digit", "Images", f"Only {first}", f"Only {second}", "Difference (95%)"],
         rows,
@@ -84,7 +84,8 @@ def _confusion_difference(comparison: Comparison, a: int, b: int) -> Markup:
     return table(
         ["True \\ predicted", *map(str, range(CLASSES))],
         rows,
-        label=f"Prediction counts: {comparison.names[a]} minus {comparison.names[b]}",
+        label=f"Prediction counts: {shortened(comparison.names[a])} minus "
+        f"{shortened(comparison.names[b])}",
         caption=True,
         file_name="confusion-difference.csv",
     )

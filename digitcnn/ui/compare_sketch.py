@@ -17,6 +17,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketchpad_tab import Payload, pieces_of, replying
 from digitcnn.ui.subject import names_in
+from digitcnn.ui.wording import lettered
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -69,7 +70,7 @@ def sketch_predictions(models: Models, payload: Payload) -> Payload:
         "heads": ["Model", "Prediction", "Confidence", "Runner-up"],
         "rows": [
             [name, *_texts(reading)]
-            for name, reading in zip(names_of(checkpoints), readings, strict=True)
+            for name, reading in zip(lettered(names_of(checkpoints)), readings, strict=True)
         ],
     }
 

@@ -6,6 +6,7 @@ Updates name the page's components; the components themselves are not used here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -22,6 +23,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.set_chooser import MOST_SETS
 from digitcnn.ui.subject import Subject, names_in
+from digitcnn.ui.wording import lettered
 from digitcnn.workspace import Workspace
 
 ROBUSTNESS = ("robustness_status", "robustness", "robustness_table")
@@ -30,7 +32,8 @@ ROBUSTNESS = ("robustness_status", "robustness", "robustness_table")
 def comparison_subject(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> Subject:
     """Check a page's choice of models and test sets, of any type.
 
-    Raises DigitCNNError for what cannot be compared.
+    The models' names have the letters of their slots. Raises DigitCNNError for what cannot be
+    compared.
     """
     keys, names = names_in(chosen), names_in(sets)
     check_number(len(keys))
@@ -38,7 +41,8 @@ def comparison_subject(workspace: Workspace, models: Models, chosen: Any, sets: 
         raise DigitSetError(
             f"{len(names)} test sets are chosen; choose 1 to {MOST_SETS}.", field="digits"
         )
-    return Subject.of(workspace, models, keys, names)
+    subject = Subject.of(workspace, models, keys, names)
+    return replace(subject, names=lettered(subject.names))
 
 
 def comparison_steps(
@@ -53,12 +57,18 @@ def comparison_steps(
 
     def work(notify: Notify) -> list[Comparison]:
         return [
-            compare_models(checkpoints, digit_set, predict=workspace.predict, notify=notify)
+            compare_models(
+                checkpoints,
+                digit_set,
+                predict=workspace.predict,
+                names=subject.names,
+                notify=notify,
+            )
             for digit_set in digit_sets
         ]
 
     comparisons = yield from updates_of(work, status_update)
-    names = comparisons[0].names
+    names = subject.names
     titles = ", ".join(comparison.title for comparison in comparisons)
     yield {
         "status": status_line(f"Compared {len(names)} models on {titles} images."),
@@ -83,10 +93,10 @@ def differences_of(
     if a not in shown.names or b not in shown.names:
         raise ConfigError("These models were not compared; choose models and press Compare.")
     if a == b:
-        raise ConfigError(
-            f"Models A and B are both {a}; choose two different models.", field="second"
-        )
-    comparison = compare_models(checkpoints, digit_set, predict=workspace.predict)
+        raise ConfigError(f"Both models are {a}; choose two different models.", field="second")
+    comparison = compare_models(
+        checkpoints, digit_set, predict=workspace.predict, names=shown.names
+    )
     places = shown.names.index(a), shown.names.index(b)
     return (
         pair_view.differences(comparison, digit_set, *places),

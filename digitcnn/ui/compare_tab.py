@@ -16,7 +16,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
-from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.run_buttons import SHOW_JS, RunButtons
 from digitcnn.ui.set_chooser import build_sets
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link, table_view
@@ -56,20 +56,23 @@ def build_compare_tab(
             )
             export = gr.Button("Export page", size="sm", scale=0, elem_id="compare-export")
         export_link = gr.HTML(elem_id="compare-export-link")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=300):
+        with gr.Row(equal_height=False, elem_classes="compare-choice"):
+            with gr.Column(min_width=300):
                 choice = ModelChoice(workspace, models)
-            with gr.Column(scale=1, min_width=300):
+            # Before the lines on dropped files: however many there are, the button stays in sight.
+            with gr.Column(min_width=300):
                 digits = build_sets(workspace, page, "compare-digits")
-        buttons = RunButtons("Compare", "compare", "primary")
-        with buttons.row:
-            choice.build_offer()
-        status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
+                buttons = RunButtons("Compare", "compare", "primary")
+                with buttons.row:
+                    choice.build_offer()
+                status = gr.HTML(status_line(NO_RESULTS), elem_id="compare-status")
+            with gr.Column(min_width=300):
+                choice.build_drop_zone()
         choice.connect(access, owner_token, model_select, run_tools, status, page)
         results = Results("compare", "Comparison", "Compare")
         components, robustness = _build_results(workspace, models, results)
 
-        results.connect(
+        compared = results.connect(
             buttons,
             {"status": status, **components},
             opens=tab,
@@ -78,6 +81,7 @@ def build_compare_tab(
             steps=lambda _, subject: comparison_steps(workspace, models, subject),
             at_a_time=AT_A_TIME,
         )
+        compared.then(None, js=SHOW_JS.format("#compare-words .verdict"), **PRIVATE)
 
         @toasting
         def make_page(subject: Subject, measured: dict[str, str]) -> str:
@@ -106,8 +110,8 @@ def _build_results(
         gr.Markdown("### Where they differ")
         with gr.Row():
             set_of = gr.Dropdown([], label="Test set", min_width=140, elem_id="compare-set")
-            first = gr.Dropdown([], label="Model A", min_width=220, elem_id="compare-first")
-            second = gr.Dropdown([], label="Model B", min_width=220, elem_id="compare-second")
+            first = gr.Dropdown([], label="Model", min_width=220, elem_id="compare-first")
+            second = gr.Dropdown([], label="Compared with", min_width=220, elem_id="compare-second")
         images = gr.HTML(
             css_template=bundle.style("tiles.css"),
             apply_default_css=False,

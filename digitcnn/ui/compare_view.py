@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from string import ascii_uppercase
 from typing import Any
 
 from markupsafe import Markup
@@ -24,6 +26,7 @@ from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.details import CLAIMED
 from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table
+from digitcnn.ui.wording import shortened
 from digitcnn.web.charts import Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
@@ -105,7 +108,7 @@ def pairs_table(comparison: Comparison) -> Markup:
     """Render a row per pair of models, with the verdict."""
     rows: list[list[Value]] = [
         [
-            f"{comparison.names[pair.a]} – {comparison.names[pair.b]}",
+            f"{shortened(comparison.names[pair.a])} – {shortened(comparison.names[pair.b])}",
             verdict(comparison, pair),
             pair.both_right,
             pair.only_a_right,
@@ -118,7 +121,7 @@ def pairs_table(comparison: Comparison) -> Markup:
         for pair in comparison.pairs
     ]
     # The verdict is seen without scrolling the table.
-    headers = ["A – B", "Verdict", "Both right", "Only A", "Only B", "Both wrong"]
+    headers = ["Pair", "Verdict", "Both right", "Only first", "Only second", "Both wrong"]
     return table(
         [*headers, "Difference (95%)", "McNemar", "Holm-adjusted"],
         rows,
@@ -139,9 +142,19 @@ def verdicts(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint
     ]
     return render(
         "compare/verdicts.html",
-        verdicts=[conclusion(one) for one in comparisons],
+        verdicts=[_conclusion(one) for one in comparisons],
         notes=[*recipes, NETWORKS_NOT_RECIPES],
     )
+
+
+def _conclusion(comparison: Comparison) -> list[str]:
+    """Return the verdicts in sentences: a model's name once, and its letter from then on."""
+    names = tuple(shortened(name) for name in comparison.names)
+    text = "\n".join(conclusion(replace(comparison, names=names)))
+    for name, letter in zip(names, ascii_uppercase, strict=False):
+        before, once, after = text.partition(name)
+        text = before + once + after.replace(name, letter)
+    return text.split("\n")
 
 
 def accuracies(comparisons: Sequence[Comparison]) -> Markup:
@@ -151,7 +164,7 @@ def accuracies(comparisons: Sequence[Comparison]) -> Markup:
             f"Accuracy on {one.title} images (%), with 95% intervals",
             [
                 Interval(
-                    name,
+                    shortened(name),
                     100 * evaluation.accuracy,
                     100 * evaluation.accuracy_low,
                     100 * evaluation.accuracy_high,
@@ -215,7 +228,7 @@ def history_chart(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Ma
     """Draw held-out accuracy over the epochs, a line per model, as the files claim it."""
     series = [
         Series(
-            name=name if len(name) <= 24 else f"{name[:23]}…",
+            name=shortened(name, 24),
             points=[
                 (float(row["epoch"]), 100 * float(row["accuracy"]))
                 for row in checkpoint.details.history

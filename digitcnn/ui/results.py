@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import gradio as gr
 from cachetools import LRUCache
+from gradio.events import Dependency
 from markupsafe import Markup
 
 from digitcnn.digits.names import joined
@@ -78,8 +79,10 @@ class Results:
         owner_token: gr.Textbox | None = None,
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
         at_a_time: int | Literal["default"] = "default",
-    ) -> None:
+    ) -> Dependency:
         """Run ``steps`` and show its updates when the button is pressed, until Stop is.
+
+        Returns the event after a run.
 
         components: by the names in the updates, ``status`` among them. opens: the tab; results are
         shown from when it is opened, so that a page receives none that nobody looks at. selection:
@@ -156,14 +159,16 @@ class Results:
         run.__name__ = f"{self.tab}_steps"  # what the event is called in Gradio's configuration
         everything = list(shown.values())
         now = [self.view, self._running, self._opened, *selection]
-        buttons.run.click(begin, list(selection), everything, queue=False, **PRIVATE).then(
+        begun = buttons.run.click(begin, list(selection), everything, queue=False, **PRIVATE)
+        ran: Dependency = begun.then(
             run,
             [*tokens, *selection, *further],
             everything,
             concurrency_limit=at_a_time,
             js=WITH_TOKEN_JS if tokens else None,
             **PRIVATE,
-        ).then(catch_up, now, everything, queue=False, **PRIVATE)
+        )
+        ran.then(catch_up, now, everything, queue=False, **PRIVATE)
         gr.on(
             [part.change for part in selection],
             follow,
@@ -174,6 +179,7 @@ class Results:
             **PRIVATE,
         )
         opens.select(catch_up, now, everything, queue=False, **PRIVATE)
+        return ran
 
     def connect_part(
         self,

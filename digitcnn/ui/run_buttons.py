@@ -9,13 +9,13 @@ import gradio as gr
 
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, status_line
 
-# On a phone and in a low window the status is below the visible part.
-_SHOW_JS = """() => {{
-    const status = document.getElementById("{}");
-    const {{ top, bottom }} = status.getBoundingClientRect();
+# Brings the first element of a selector into sight, if there is one that is not.
+SHOW_JS = """() => {{
+    const shown = document.querySelector("{}");
+    const {{ top = 0, bottom = 0 }} = shown?.getBoundingClientRect() ?? {{}};
     if (top >= 0 && bottom <= innerHeight) return;
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    status.scrollIntoView({{ block: "center", behavior: isStill ? "auto" : "smooth" }});
+    shown.scrollIntoView({{ block: "center", behavior: isStill ? "auto" : "smooth" }});
 }}"""
 
 
@@ -42,7 +42,8 @@ class RunButtons:
 
         status: says that the computation is being stopped until it has ended.
         """
-        self.run.click(None, js=_SHOW_JS.format(status.elem_id), **PRIVATE)
+        # On a phone and in a low window the status is below the visible part.
+        self.run.click(None, js=SHOW_JS.format(f"#{status.elem_id}"), **PRIVATE)
         self.stop.click(self.press, None, [self.stop, status], queue=False, **PRIVATE)
 
     def press(self, request: gr.Request) -> list[Any]:

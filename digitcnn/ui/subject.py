@@ -56,9 +56,9 @@ class Subject:
 
     @property
     def stamp(self) -> str:
-        """Return a digest of the models and sets, whatever their order."""
+        """Return a digest of the models in their order, and of the sets in any."""
         parts = (
-            sorted(zip(self.keys, self.digests, strict=True)),
+            tuple(zip(self.keys, self.digests, strict=True)),
             sorted(zip(self.sets, map(str, self.counts), strict=True)),
         )
         return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

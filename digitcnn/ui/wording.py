@@ -1,6 +1,9 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_uppercase
 
 
 def rough_duration(seconds: float) -> str:
@@ -26,3 +29,13 @@ def duration(seconds: float) -> str:
 def counted(n: int, one: str, many: str = "") -> str:
     """Return a number with its noun: ``1 image``, ``2,007 images``. many: default ``one`` + s."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def lettered(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of compared models, each with the letter of its slot: ``new (A)``."""
+    return tuple(f"{name} ({letter})" for name, letter in zip(names, ascii_uppercase, strict=False))
+
+
+def shortened(name: str, most: int = 32) -> str:
+    """Cut the middle out of a long name: its start and its end tell it from others."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"

@@ -22,7 +22,7 @@ from digitcnn.network.model import DigitCNN
 
 pytestmark = pytest.mark.browser
 
-VERDICT = "digitcnn-mnist is better than rival on small test images"
+VERDICT = "digitcnn-mnist (A) is better than rival (B) on small test images"
 
 
 def opened(browser: Any, app: App) -> Any:
@@ -78,10 +78,13 @@ def drop_and_compare(page: Any, folder: Path) -> None:
     rival = saved(folder, "rival", 5, "synthetic")
     bad = folder / "notes.pt"
     bad.write_text("no network at all")
+    page.set_viewport_size({"width": 1366, "height": 600})
     choose_only(page, "digitcnn-mnist")
     page.locator("#compare-files input[type=file]").set_input_files([str(rival), str(bad)])
     page.locator("#compare-verdicts .bad").get_by_text("text file").wait_for()
     page.locator("#compare-verdicts .good").get_by_text("trained on synthetic digits").wait_for()
+    line, button = (page.locator(place) for place in ("#compare-verdicts li", "#compare-run"))
+    assert button.bounding_box()["y"] < line.first.bounding_box()["y"]
     small = page.locator("#compare-digits").get_by_label("small (100 images)")
     for box in page.locator("#compare-digits input[type=checkbox]").all():
         box.uncheck()
@@ -89,9 +92,10 @@ def drop_and_compare(page: Any, folder: Path) -> None:
     page.locator("#compare-run").click()
     page.locator("#compare-table").get_by_text("digitcnn-mnist").wait_for()
     page.locator("#compare-words").get_by_role("status").get_by_text(VERDICT).wait_for()
+    expect(page.locator("#compare-words .verdict")).to_be_in_viewport()
     page.get_by_role("button", name="Remove rival from the comparison").wait_for()
-    page.locator("#compare-images").get_by_text("right, rival wrong").wait_for()
-    unknown = "The training settings of rival are unknown."
+    page.locator("#compare-images").get_by_text("right, rival (B) wrong").wait_for()
+    unknown = "The training settings of rival (B) are unknown."
     page.locator("#compare-differs").get_by_text(unknown).wait_for()
 
 

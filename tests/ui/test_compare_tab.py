@@ -94,6 +94,7 @@ def handlers(workspace: Workspace, models: Models) -> Handlers:
 
     def build(_: Clock, page: gr.Blocks) -> None:
         choice = ModelChoice(workspace, models)
+        choice.build_drop_zone()
         choice.build_offer()
         choice.connect(access, gr.Textbox(), gr.Dropdown(), gr.HTML(), gr.HTML(), page)
 
@@ -173,7 +174,7 @@ def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models
     digits = workspace.catalog.open("small", "test")
     both = [models.get(name) for name in ("first", "second")]
     answers = [predict(model.network, digits, digest=model.digest) for model in both]
-    found = compare(["first", "second"], answers, [1.0, 1.0])
+    found = compare(["first (A)", "second (B)"], answers, [1.0, 1.0])
     for evaluation in found.evaluations:
         assert evaluation.accuracy_text in shown["table"]
     (pair,) = found.pairs
@@ -182,6 +183,24 @@ def test_the_page_shows_the_numbers_of_the_analysis(workspace: Workspace, models
     assert f"{conclusion(found)[0]}</p>" in shown["verdicts"]
     assert "not recipes" in shown["verdicts"]
     assert "(claimed by its file)" in shown["table"]
+
+
+def test_models_have_the_letters_of_their_slots_and_long_names_are_shortened(
+    workspace: Workspace, models: Models
+) -> None:
+    folder, long = workspace.checkpoints.folder, "mnist-20261130-091204-augmentation-off"
+    (folder / "second.pt").rename(folder / f"{long}.pt")
+    order = [long, "first"]
+    shown = last(workspace, models, order, ["small"])
+    short = "mnist-20261130-…entation-off (A)"
+    for part in ("verdicts", "accuracies", "images", "digit_tables"):
+        assert short in shown[part], part
+        assert "first (B)" in shown[part], part
+    assert f"{long} (A)" in shown["table"]
+    assert shown["verdicts"].count(short) == 1  # then its letter
+    subject = comparison_subject(workspace, models, order, ["small"])
+    swapped = comparison_subject(workspace, models, order[::-1], ["small"])
+    assert subject.stamp != swapped.stamp
 
 
 def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:
@@ -199,12 +218,13 @@ def test_names_are_shown_as_text(workspace: Workspace, models: Models) -> None:
 
 def test_the_differences_follow_the_chosen_pair(workspace: Workspace, models: Models) -> None:
     shown = last(workspace, models, ["first", "second"], ["small"])
-    view = Subject.of(workspace, models, FIRST_AND_SECOND, ["small"])
-    there, tables = differences_of(workspace, models, view, "small", "first", "second")
-    back, _ = differences_of(workspace, models, view, "small", "second", "first")
+    view = comparison_subject(workspace, models, FIRST_AND_SECOND, ["small"])
+    a, b = "first (A)", "second (B)"
+    there, tables = differences_of(workspace, models, view, "small", a, b)
+    back, _ = differences_of(workspace, models, view, "small", b, a)
     assert (there, tables) == (shown["images"], shown["digit_tables"])
-    assert there.index("first right, second wrong") < there.index("second right, first wrong")
-    assert back.index("second right, first wrong") < back.index("first right, second wrong")
+    assert there.index(f"{a} right, {b} wrong") < there.index(f"{b} right, {a} wrong")
+    assert back.index(f"{b} right, {a} wrong") < back.index(f"{a} right, {b} wrong")
 
 
 @pytest.mark.parametrize(
@@ -256,9 +276,9 @@ def test_one_sketch_is_classified_by_every_chosen_model(
     seen = seen_of(STROKE)
     assert seen is not None
     assert [base64.b64decode(pixels) for pixels in reply["seen"]] == [seen.numpy().tobytes()]
-    for row, name in zip(reply["rows"], ("first", "second"), strict=True):
+    for row, name, letter in zip(reply["rows"], ("first", "second"), "AB", strict=True):
         digit = int(models.get(name).probabilities(seen[None])[0].argmax())
-        assert row[:2] == [name, str(digit)]
+        assert row[:2] == [f"{name} ({letter})", str(digit)]
 
 
 def test_every_model_splits_a_number(workspace: Workspace, models: Models) -> None:
