@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.training.versions import PROGRAM, git_revision
+from digitcnn.training.run_record import PROGRAM, git_revision
 
 
 def options(about: str) -> argparse.ArgumentParser:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from digitcnn.analysis.predictions import PredictionCache, Predictions
-from digitcnn.analysis.robustness import Robustness, RobustnessCache
+from digitcnn.analysis.robustness import Robustness, measure
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
@@ -21,10 +22,13 @@ from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.rebuild import IMAGES
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, SharedCache
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
+
+# Robustness of whole classifiers in memory, less than 10 KB each.
+RESULTS_HELD = 256
 
 
 def catalog_with_feedback(data: Path, store: FeedbackStore) -> Catalog:
@@ -71,7 +75,7 @@ class Workspace:
         self.peoples_predictions = PeoplesPredictions(outputs / ".experiments" / "people.json")
         self.checkpoints = CheckpointFolder(checkpoints, also=shipped, digits=self.scoring_digits)
         self._predictions = PredictionCache(outputs / ".predictions")
-        self._robustness = RobustnessCache()
+        self._robustness: SharedCache[tuple[str, str], Robustness] = SharedCache(RESULTS_HELD)
         self._device = device
 
     @cached_property
@@ -133,9 +137,13 @@ class Workspace:
         self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress | None = None
     ) -> Robustness:
         """Return a model's accuracy under distortions and corruptions, cached in memory."""
-        return self._robustness.get(
-            lambda: self._classifier(checkpoint), checkpoint.key, digit_set, progress=progress
+        result = self._robustness.get(
+            (checkpoint.key, digit_set.fingerprint),
+            lambda report: measure(self._classifier(checkpoint), digit_set, progress=report),
+            progress=progress,
         )
+        # The same images may be known under another name or split.
+        return replace(result, digits=digit_set.name, split=digit_set.split)
 
     def scoring_digits(self) -> DigitSet:
         """Return the digits to score rebuilt networks on."""

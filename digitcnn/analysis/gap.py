@@ -94,12 +94,7 @@ def waterfall(
         )
     predictions = predict(framed)
     originals = replace(
-        predictions,
-        digits=f"{name} (MNIST framing, no near duplicates)",
-        fingerprint="",
-        logits=predictions.logits[~duplicates],
-        features=None,
-        labels=predictions.labels[~duplicates],
+        predictions.take(~duplicates), digits=f"{name} (MNIST framing, no near duplicates)"
     )
     return Waterfall(
         reference=evaluate(predict(reference), temperature),

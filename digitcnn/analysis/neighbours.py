@@ -28,17 +28,6 @@ NEAREST_FOR_SUSPECTS = 5
 DUPLICATE_RATIO = 0.75
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The nearest references of each query, nearest first.
-
-    indices: int64 [Q, k], places among the references. cosines: float32 [Q, k], 0 to 1.
-    """
-
-    indices: Tensor
-    cosines: Tensor
-
-
 @dataclass(frozen=True)
 class LabelSuspect:
     """An image whose label contradicts both the model and its nearest training digits.
@@ -57,9 +46,10 @@ class LabelSuspect:
 
 def nearest(
     queries: Tensor, references: Tensor, k: int = 1, *, progress: Progress | None = None
-) -> Neighbours:
-    """Return the ``k`` references with the largest cosine to each query, from all pairs.
+) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` references with the largest cosine to each query, the nearest first.
 
+    Returns their places among the references, int64 [Q, k], and the cosines, float32 [Q, k].
     queries [Q, ...], references [R, ...]: any dtype, not negative, of one shape but for the first
     dimension; a blank image has a cosine of 0 to everything. Takes about 2 Q R D operations and
     30 MB besides its result. progress: called with queries done and queries in all.
@@ -83,7 +73,7 @@ def nearest(
         if progress is not None:
             progress(min(start + QUERIES, len(queries)), len(queries))
     empty = torch.zeros(0, k)
-    return Neighbours(torch.cat([empty.long(), *indices]), torch.cat([empty, *cosines]))
+    return torch.cat([empty.long(), *indices]), torch.cat([empty, *cosines])
 
 
 def near_duplicates(
@@ -94,9 +84,9 @@ def near_duplicates(
     images: uint8 [N, 28, 28]. training: uint8 [R, 28, 28], at least two, in the same framing.
     It finds about half of the duplicates and few others: a lower bound on what duplicates hide.
     """
-    neighbours = nearest(images, training, 2, progress=progress)
+    _, cosines = nearest(images, training, 2, progress=progress)
     # Distance on the unit sphere; rounding may take a cosine just above 1.
-    distances = (2 - 2 * neighbours.cosines).clamp(min=0).sqrt()
+    distances = (2 - 2 * cosines).clamp(min=0).sqrt()
     return distances[:, 0] <= DUPLICATE_RATIO * distances[:, 1]
 
 
@@ -114,9 +104,9 @@ def label_suspects(
     that other digit. Both may still be wrong: a person has to look.
     """
     errors = (~predictions.right).nonzero().squeeze(1)
-    neighbours = nearest(digit_set.images[errors], training.images, k)
+    neighbours, _ = nearest(digit_set.images[errors], training.images, k)
     predicted = predictions.predicted[errors]
-    agree = (training.labels[neighbours.indices] == predicted[:, None]).all(dim=1)
+    agree = (training.labels[neighbours] == predicted[:, None]).all(dim=1)
     confidence = predictions.probabilities(temperature)[errors].max(dim=1).values
     order = [i for i in confidence.argsort(descending=True, stable=True).tolist() if bool(agree[i])]
     return tuple(
@@ -125,7 +115,7 @@ def label_suspects(
             label=int(predictions.labels[errors[i]]),
             predicted=int(predicted[i]),
             confidence=float(confidence[i]),
-            nearest=tuple(neighbours.indices[i].tolist()),
+            nearest=tuple(neighbours[i].tolist()),
         )
         for i in order
     )

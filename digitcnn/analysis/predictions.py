@@ -63,6 +63,10 @@ class Predictions:
         """Bytes of logits and features."""
         return self.logits.nbytes + (0 if self.features is None else self.features.nbytes)
 
+    def take(self, rows: Tensor | slice) -> Predictions:
+        """Return the predictions for some of the images, without features."""
+        return replace(self, logits=self.logits[rows], features=None, labels=self.labels[rows])
+
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """Return the softmax of the logits divided by ``temperature``: float64 [N, 10]."""
         return torch.softmax(self.logits.double() / temperature, dim=1)

@@ -11,7 +11,7 @@ classified.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,12 +23,10 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import set_title
 from digitcnn.network.classifier import Classifier
-from digitcnn.shared_cache import Progress, SharedCache
+from digitcnn.shared_cache import Progress
 
 # Accuracies are measured on at most this many images of a set.
 MOST_IMAGES = 1000
-# Results of whole classifiers in memory, less than 10 KB each.
-RESULTS_HELD = 256
 
 
 # One sketch
@@ -173,30 +171,3 @@ def measure(
             classifier, chosen, progress=lambda here, _: report((STEPS + 1) * here, 0)
         )
     return Robustness(digit_set.name, digit_set.split, n, tuple(curves), attack)
-
-
-class RobustnessCache:
-    """The results measured last, by classifier and images, in memory. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._results: SharedCache[tuple[str, str], Robustness] = SharedCache(RESULTS_HELD)
-
-    def get(
-        self,
-        classifier: Callable[[], Classifier],
-        digest: str,
-        digit_set: DigitSet,
-        *,
-        progress: Progress | None = None,
-    ) -> Robustness:
-        """Return the result of the classifier with that digest, measured where it is unknown.
-
-        classifier: called only to measure. Raises what ``classifier`` and ``progress`` raise.
-        """
-        result = self._results.get(
-            (digest, digit_set.fingerprint),
-            lambda report: measure(classifier(), digit_set, progress=report),
-            progress=progress,
-        )
-        # The same images may be known under another name or split.
-        return replace(result, digits=digit_set.name, split=digit_set.split)

@@ -33,8 +33,8 @@ def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
     from digitcnn.experiments.groups import GroupStore
     from digitcnn.experiments.running import ExperimentEnd, ExperimentRunner, available_digits
     from digitcnn.network import device as devices
+    from digitcnn.training.background import StopSignal
     from digitcnn.training.runs import RunStore
-    from digitcnn.training.stop_signal import StopSignal
     from digitcnn.training.view import TrainingView
 
     outputs = output_folder(folder_option(args, "output_dir"))

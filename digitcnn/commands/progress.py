@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from digitcnn.analysis.events import Event, FigureUnavailable, Notify, step_of
 from digitcnn.terminal import log
-from digitcnn.training.stop_signal import StopSignal
+from digitcnn.training.background import StopSignal
 from digitcnn.training.view import TrainingView
 
 

@@ -35,6 +35,7 @@ from digitcnn.services.train import (
 )
 from digitcnn.terminal import log
 from digitcnn.training import distributed
+from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes
 from digitcnn.training.events import RunEnd
@@ -42,7 +43,6 @@ from digitcnn.training.job import resumable
 from digitcnn.training.run_record import FINISHED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import assist_training
-from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
 

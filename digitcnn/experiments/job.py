@@ -17,10 +17,9 @@ from digitcnn.experiments.running import (
     ExperimentRunner,
     available_digits,
 )
-from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
+from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock, StopSignal
 from digitcnn.training.events import EpochResult, RunStart
 from digitcnn.training.run_record import RUNNING
-from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
 

@@ -7,11 +7,13 @@ into account.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from digitcnn.intervals import t_quantile
 
@@ -88,16 +90,8 @@ def shifted(images: Tensor, pixels: int) -> Tensor:
 
     images: uint8 [N, 28, 28]. pixels: below 28.
     """
-    if pixels == 0:
-        return images
-    moved = torch.zeros_like(images)
-    for turn, (down, right) in enumerate([(1, 1), (1, -1), (-1, 1), (-1, -1)]):
-        part = images[turn::4]
-        to, start = _window(down * pixels), _window(-down * pixels)
-        across, left = _window(right * pixels), _window(-right * pixels)
-        moved[turn::4, to, across] = part[:, start, left]
+    moved = torch.empty_like(images)
+    for turn, (down, right) in enumerate(itertools.product((pixels, -pixels), repeat=2)):
+        # A negative margin cuts off what the opposite side gets as paper.
+        moved[turn::4] = functional.pad(images[turn::4], (right, -right, down, -down))
     return moved
-
-
-def _window(offset: int) -> slice:
-    return slice(max(0, offset), None if offset >= 0 else offset)

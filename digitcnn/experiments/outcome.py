@@ -173,7 +173,6 @@ class _Sides:
         first = next(iter(tested.values()))
         self.titles = [one.title for one in first]
         self.sizes = [len(one.images) for one in first]
-        self.seeds = len(tested) // len(self.labels)
         self.a = self.b = ""
         self.of_a: Sequence[Tested] = ()
         self.of_b: Sequence[Tested] = ()
@@ -312,17 +311,10 @@ def _predicted_text(label: str, digit: int, models: Sequence[Tested]) -> str:
     )
 
 
-def test_images(digit_set: DigitSet, test: TestImages, predictions: Predictions) -> Tested:
+def test_images(
+    digit_set: DigitSet, test: TestImages, predictions: Predictions, temperature: float
+) -> Tested:
     """Return the part of a test split that a test is about; the images are shifted already."""
     title = f"{digit_set.title} images{f', {test.label}' if test.label else ''}"
     chosen = slice(None) if test.digit is None else digit_set.labels == test.digit
-    part = Predictions(
-        predictions.digits,
-        predictions.split,
-        predictions.fingerprint,
-        predictions.digest,
-        predictions.logits[chosen],
-        None,
-        predictions.labels[chosen],
-    )
-    return Tested(title, digit_set.images[chosen], part, 1.0)
+    return Tested(title, digit_set.images[chosen], predictions.take(chosen), temperature)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from digitcnn.analysis.neighbours import label_suspects
-from digitcnn.analysis.predictions import Predictions, predict
+from digitcnn.analysis.predictions import predict
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.training_images import open_training_images
@@ -21,12 +21,12 @@ from digitcnn.experiments.outcome import Key, Outcome, RunOutcome, Tested, concl
 from digitcnn.network import checkpoint
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
+from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, EpochResult, Phase, RunEnd, RunStart, TrainingEvent
 from digitcnn.training.run_record import FAILED, FINISHED, STOPPED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
-from digitcnn.training.stop_signal import StopSignal
 
 # What would take longer than the trainings themselves.
 POST_TRAINING = PostTrainingConfig(
@@ -173,8 +173,7 @@ def _test(
         for shift, images in test_sets.items()
     }
     for test in experiment.tests:
-        part = test_images(test_sets[test.shift], test, predictions[test.shift])
-        yield dataclasses.replace(part, temperature=model.temperature)
+        yield test_images(test_sets[test.shift], test, predictions[test.shift], model.temperature)
 
 
 class LabelErrors:
@@ -191,7 +190,7 @@ class LabelErrors:
         for start in (0, 1):
             own, other = slice(start, None, 2), slice(1 - start, None, 2)
             suspects = label_suspects(
-                _part(predictions, own),
+                predictions.take(own),
                 noisy.take(own),
                 noisy.take(other),
                 temperature=model.temperature,
@@ -216,12 +215,6 @@ class LabelErrors:
             f"labels are wrong (precision), and {100 * self.found / max(1, self.wrong):.0f}% of "
             f"the {wrong:,.0f} wrong labels are named (recall)."
         )
-
-
-def _part(predictions: Predictions, rows: slice) -> Predictions:
-    return dataclasses.replace(
-        predictions, logits=predictions.logits[rows], labels=predictions.labels[rows]
-    )
 
 
 def _slug(label: str) -> str:

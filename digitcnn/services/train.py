@@ -15,6 +15,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.errors import ConfigError
 from digitcnn.network.device import Compute
 from digitcnn.options import MOST_SEEDS
+from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import RunEnd, RunStart, TrainingEvent
@@ -22,7 +23,6 @@ from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, default_run_name
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
-from digitcnn.training.stop_signal import StopSignal
 
 # Of these metrics, a summary over seeds gives mean and standard deviation.
 SUMMARISED = ("accuracy", "nll", "ece", "brier", "macro_f1")

@@ -1,4 +1,7 @@
-"""Work in a background thread of the process: one job at a time, any number of watchers."""
+"""Work in a background thread of the process, and the signal that ends it early.
+
+One job runs at a time; any number of watchers see its state.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,37 @@ from typing import Any, Generic, TypeVar
 
 from digitcnn.errors import DigitCNNError, RunError
 from digitcnn.training.run_record import FAILED, INTERRUPTED, RUNNING, STOPPED
-from digitcnn.training.stop_signal import StopSignal
 
 IDLE = "idle"
 
 log = logging.getLogger(__name__)
+
+
+class StopSignal:
+    """Asks a training to end between two batches, and with which state."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = STOPPED
+
+    def stop(self, reason: str = STOPPED) -> None:
+        """Request the end.
+
+        reason: ``stopped`` when a person asked, and a checkpoint is saved; ``interrupted`` when
+        the process is about to end.
+        """
+        # The reason first: the training reads it as soon as the event is set.
+        self.reason = reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        return self._event.is_set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether to stop because the process is about to end."""
+        return self.is_set() and self.reason == INTERRUPTED
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from digitcnn.network.details import Details
 from digitcnn.network.model import Network
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import Snapshot
-from digitcnn.training.run_record import RunRecord
-from digitcnn.training.versions import versions
+from digitcnn.training.run_record import RunRecord, versions
 
 
 def evaluate_run(

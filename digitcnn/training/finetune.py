@@ -30,14 +30,13 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import safe_filename, save_under_free_name
 from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.network.original_images import original_images
+from digitcnn.training.background import StopSignal
 from digitcnn.training.events import Phase, StepProgress
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
 from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow, compare_models, objections
 from digitcnn.training.post_training import other_test_set
-from digitcnn.training.run_record import FINISHED
+from digitcnn.training.run_record import FINISHED, versions
 from digitcnn.training.sketches import FEEDBACK, Sketches, check_sketches
-from digitcnn.training.stop_signal import StopSignal
-from digitcnn.training.versions import versions
 
 _SUFFIX = "-hand-"
 

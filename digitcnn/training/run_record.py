@@ -1,18 +1,28 @@
-"""The record of a run, as stored in ``run.json``."""
+"""The record of a run, as stored in ``run.json``, and the versions that its result depends on."""
 
 from __future__ import annotations
 
 import dataclasses
+import platform
 import re
+import subprocess
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+import digitcnn
 from digitcnn.errors import ConfigError, RunError
+from digitcnn.folders import PACKAGE
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 
 RUNNING, FINISHED, STOPPED = "running", "finished", "stopped"
 INTERRUPTED, FAILED = "interrupted", "failed"
+
+PROGRAM = PACKAGE.parent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -97,3 +107,33 @@ def default_run_name(digits: str, now: datetime) -> str:
     """Return the default name of a run: digit set, day and time, such as mnist-5Nov-1632."""
     safe = re.sub(r"[^A-Za-z0-9.-]", "-", digits).lstrip(".-")[:30] or "run"
     return f"{safe}-{now.day}{now:%b}-{now:%H%M}"
+
+
+def versions(program: Path = PROGRAM) -> dict[str, str]:
+    """Return the versions by name; ``git`` where ``program`` is a checkout and git is installed."""
+    packages = {
+        "digitcnn": digitcnn.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+    revision = git_revision(program)
+    return packages if revision is None else {**packages, "git": revision}
+
+
+def git_revision(folder: Path) -> str | None:
+    """Return the commit that is checked out in ``folder``, None where it is not known."""
+    if not (folder / ".git").exists():
+        return None  # an installed package may be inside another repository
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None

@@ -25,8 +25,8 @@ from digitcnn.training.run_record import (
     check_run_name,
     default_run_name,
     is_run_name,
+    versions,
 )
-from digitcnn.training.versions import versions
 
 
 class RunStore:

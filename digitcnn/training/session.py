@@ -29,6 +29,7 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import Network
 from digitcnn.network.ood import OODDetector, shipped_detector
+from digitcnn.training.background import StopSignal
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.final_evaluation import details_of, evaluate_run
@@ -36,9 +37,7 @@ from digitcnn.training.loop import train
 from digitcnn.training.post_training import PostTraining, PostTrainingResult
 from digitcnn.training.run import Run
 from digitcnn.training.run_files import REPORT, write_report
-from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING
-from digitcnn.training.stop_signal import StopSignal
-from digitcnn.training.versions import versions
+from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING, versions
 
 
 def run_training(

@@ -29,8 +29,7 @@ from digitcnn.analysis.axes import (
 )
 from digitcnn.analysis.robustness import (
     MOST_IMAGES,
-    Curve,
-    RobustnessCache,
+    Robustness,
     measure,
     perturb,
     sample,
@@ -38,8 +37,9 @@ from digitcnn.analysis.robustness import (
 from digitcnn.digits import synthetic
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.checkpoint import Checkpoint, load
-from digitcnn.network.classifier import Capability, Classifier
+from digitcnn.network.classifier import Capability
 from digitcnn.network.model import DigitCNN
+from digitcnn.workspace import Workspace
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "digitcnn-mnist.pt"
 
@@ -296,34 +296,30 @@ def test_a_large_set_is_sampled_evenly_and_a_small_one_is_used_whole(
     assert sample(digits).fingerprint == digits.fingerprint
 
 
-def test_results_are_cached_by_network_and_images(shipped: Checkpoint, digits: DigitSet) -> None:
+def test_results_are_cached_by_network_and_images_once_they_are_complete(
+    shipped: Checkpoint, digits: DigitSet, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path, tmp_path, tmp_path, tmp_path / "feedback.db", "cpu")
     few = digits.take(slice(0, 2))
-    cache = RobustnessCache()
-    calls = []
+    measured = []
 
-    def network() -> Classifier:
-        calls.append(1)
-        return shipped.classifier
-
-    first = cache.get(network, "a", few)
-    again = cache.get(network, "a", dataclasses.replace(few, name="other name"))
-    assert len(calls) == 1
-    assert (first.curves, again.digits) == (again.curves, "other name")
-    cache.get(network, "b", few)
-    cache.get(network, "a", digits.take(slice(2, 4)))
-    assert len(calls) == 3
-
-
-def test_an_interrupted_measurement_is_not_cached(shipped: Checkpoint, digits: DigitSet) -> None:
-    cache = RobustnessCache()
+    def robustness(checkpoint: Checkpoint, digit_set: DigitSet) -> Robustness:
+        steps: list[int] = []
+        result = workspace.robustness(checkpoint, digit_set, progress=lambda *_: steps.append(1))
+        measured.append(bool(steps))
+        return result
 
     def end(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    few = digits.take(slice(0, 2))
     with pytest.raises(KeyboardInterrupt):
-        cache.get(lambda: shipped.network, "a", few, progress=end)
-    assert isinstance(cache.get(lambda: shipped.network, "a", few).curves[0], Curve)
+        workspace.robustness(shipped, few, progress=end)
+    first = robustness(shipped, few)
+    again = robustness(shipped, dataclasses.replace(few, name="other name"))
+    assert (first.curves, again.digits) == (again.curves, "other name")
+    robustness(dataclasses.replace(shipped, digest="b"), few)
+    robustness(shipped, digits.take(slice(2, 4)))
+    assert measured == [True, False, True, True]
 
 
 @pytest.mark.long

@@ -18,8 +18,8 @@ from digitcnn.experiments import catalogue
 from digitcnn.experiments.groups import GroupStore
 from digitcnn.experiments.running import ExperimentRunner
 from digitcnn.network.device import Compute
+from digitcnn.training.background import StopSignal
 from digitcnn.training.runs import RunStore
-from digitcnn.training.stop_signal import StopSignal
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 

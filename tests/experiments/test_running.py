@@ -20,9 +20,9 @@ from digitcnn.experiments.outcome import Outcome
 from digitcnn.experiments.running import ExperimentEnd, ExperimentRunner, available_digits
 from digitcnn.network import checkpoint
 from digitcnn.network.device import Compute
+from digitcnn.training.background import StopSignal
 from digitcnn.training.events import RunStart
 from digitcnn.training.runs import RunStore
-from digitcnn.training.stop_signal import StopSignal
 
 CONTRACT = [
     "few-images",

@@ -28,13 +28,13 @@ from digitcnn.network.checkpoint import Checkpoint, Details, digest, load
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import save_under_free_name
 from digitcnn.network.original_images import original_images
+from digitcnn.training.background import StopSignal
 from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import FineTuningEnd, fine_tune, fine_tuned_names
 from digitcnn.training.finetune_training import FineTuningConfig, MixedBatches, fine_tune_network
 from digitcnn.training.finetune_verdict import ComparisonRow, objections
 from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.training.sketches import Sketches, halves
-from digitcnn.training.stop_signal import StopSignal
 
 QUICK = FineTuningConfig(epochs=1, batch_size=128, originals=768, learning_rate=2e-5)
 # Steps that do harm where the digits are wrong.

@@ -17,6 +17,7 @@ from digitcnn.network import checkpoint
 from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.device import Compute
 from digitcnn.options import FIGURES, NETWORKS
+from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, RunEnd, Snapshot
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
@@ -24,7 +25,6 @@ from digitcnn.training.loop import train
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
 from digitcnn.training.sketches import Sketches
-from digitcnn.training.stop_signal import StopSignal
 from digitcnn.training.view import TrainingView
 
 SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)

@@ -26,9 +26,8 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, Snapshot
 from digitcnn.training.run import Run
 from digitcnn.training.run_files import list_files, read_file, write_report
-from digitcnn.training.run_record import FINISHED, INTERRUPTED, RUNNING
+from digitcnn.training.run_record import FINISHED, INTERRUPTED, RUNNING, git_revision, versions
 from digitcnn.training.runs import RunStore
-from digitcnn.training.versions import git_revision, versions
 
 CONFIG = TrainingConfig(digits="synthetic", epochs=2)
 RESULT = EpochResult(1, 0.5, 0.8, 0.4, 0.9, 40, 0.001, 1.5)

@@ -25,6 +25,7 @@ from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.original_images import original_images
 from digitcnn.options import FIGURES, MASKS
+from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, TrainingEvent
 from digitcnn.training.post_training import other_test_set
@@ -32,7 +33,6 @@ from digitcnn.training.run import Run
 from digitcnn.training.run_record import INTERRUPTED, STOPPED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
-from digitcnn.training.stop_signal import StopSignal
 
 CONFIG = TrainingConfig(
     digits="small", epochs=1, batch_size=32, learning_rate=0.004, train_images=64
