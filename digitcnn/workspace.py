@@ -12,9 +12,8 @@ from digitcnn.analysis.robustness import Robustness, measure
 from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import DigitSetError
-from digitcnn.experiments.groups import GroupStore
+from digitcnn.experiments.groups import GroupStore, PeoplesPredictions
 from digitcnn.experiments.job import ExperimentJob
-from digitcnn.experiments.people import PeoplesPredictions
 from digitcnn.experiments.running import ExperimentRunner
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.network.checkpoint import Checkpoint, generated_digits

@@ -14,8 +14,7 @@ from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.comparison import compare_models
-from digitcnn.services.predictors import predict_uncached
+from digitcnn.services.evaluation import compare_models, predict_uncached
 
 
 def run(args: argparse.Namespace) -> Result:

@@ -10,8 +10,7 @@ from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.names import MNIST_C
 from digitcnn.intervals import percent
-from digitcnn.services.evaluation import evaluate
-from digitcnn.services.predictors import predict_uncached
+from digitcnn.services.evaluation import evaluate, predict_uncached
 
 
 def run(args: argparse.Namespace) -> Result:

@@ -10,8 +10,13 @@ from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.folders import output_folder
 from digitcnn.options import FIGURES, check_passes, usual_passes
-from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
-from digitcnn.services.predictors import predict_uncached
+from digitcnn.services.evaluation import (
+    FigureCache,
+    draw_figures,
+    evaluate,
+    predict_uncached,
+    write_figure,
+)
 
 
 def run(args: argparse.Namespace) -> Result:

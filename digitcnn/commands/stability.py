@@ -12,8 +12,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import set_names
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.options import check_passes, usual_passes
-from digitcnn.services.predictors import predict_uncached
-from digitcnn.services.stability import measure_stability
+from digitcnn.services.evaluation import measure_stability, predict_uncached
 from digitcnn.terminal import log
 
 

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from digitcnn.digits.framing import Doubles
 from digitcnn.digits.ink import Ink
-from digitcnn.digits.pen_width import framed
-from digitcnn.digits.sketch import from_strokes
+from digitcnn.digits.sketch import framed, from_strokes
 from digitcnn.errors import SketchError
 
 MOST_DIGITS = 12

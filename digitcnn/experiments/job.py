@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from digitcnn.errors import RunError
 from digitcnn.experiments.experiment import Experiment
-from digitcnn.experiments.groups import Group
+from digitcnn.experiments.groups import Group, PeoplesPredictions
 from digitcnn.experiments.outcome import Key
-from digitcnn.experiments.people import PeoplesPredictions
 from digitcnn.experiments.running import (
     ExperimentEnd,
     ExperimentEvent,

@@ -1,19 +1,91 @@
-"""Evaluate a model on test sets, and draw the nine figures of the evaluation."""
+"""Classify digit sets to evaluate a model, measure its stability, compare models or draw figures.
+
+A ``Predictor`` gives the predictions, from a cache or from one forward pass.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from digitcnn.analysis.events import FigureDrawn, FigureStarted, FigureUnavailable, Notify, ignore
-from digitcnn.analysis.findings import Findings
+from digitcnn.analysis import predictions
+from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
+from digitcnn.analysis.events import (
+    FigureDrawn,
+    FigureStarted,
+    FigureUnavailable,
+    ImagesProcessed,
+    Notify,
+    ignore,
+)
+from digitcnn.analysis.findings import Findings, measure_stabilities
+from digitcnn.analysis.predictions import Predictions
+from digitcnn.analysis.stability import Stability
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
-from digitcnn.options import FIGURES, STABILITY_FIGURE, FileType
-from digitcnn.services.predictors import Predictor, classify
+from digitcnn.options import FIGURES, MASKS, STABILITY_FIGURE, FileType, Masks, check_passes
 from digitcnn.shared_cache import Progress, SharedCache
+
+
+class Predictor(Protocol):
+    """A function that computes predictions or reads them from a cache."""
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        digit_set: DigitSet,
+        *,
+        progress: Progress | None = None,
+        features: bool = False,
+    ) -> Predictions:
+        """Return the predictions.
+
+        progress: called with images done and in all; an exception from it ends the work.
+        features: whether ``Predictions.features`` is needed.
+        """
+
+
+def predict_uncached(
+    checkpoint: Checkpoint,
+    digit_set: DigitSet,
+    *,
+    progress: Progress | None = None,
+    features: bool = False,
+) -> Predictions:
+    """Compute predictions on the device that the checkpoint's network is on. A ``Predictor``."""
+    return predictions.predict(
+        checkpoint.classifier,
+        digit_set,
+        digest=checkpoint.key,
+        progress=progress,
+        keep_features=True if features else None,
+    )
+
+
+def classify(
+    predict: Predictor,
+    checkpoint: Checkpoint,
+    digit_set: DigitSet,
+    *,
+    features: bool = False,
+    name: str | None = None,
+    notify: Notify = ignore,
+) -> Predictions:
+    """Return the predictions of a model for a digit set, with its progress as events.
+
+    name: what the events call the model; None: the checkpoint's name.
+    """
+    task = f"{name or checkpoint.name} on {digit_set.title}"
+    return predict(
+        checkpoint,
+        digit_set,
+        features=features,
+        progress=lambda done, total: notify(ImagesProcessed(task, done, total)),
+    )
+
 
 Key = tuple[object, ...]
 
@@ -138,3 +210,63 @@ def write_figure(name: str, content: bytes, folder: Path, file_type: FileType = 
             f"The figures cannot be written to {folder} ({error.strerror or error}); free some "
             "space, or choose another folder."
         ) from error
+
+
+def measure_stability(
+    checkpoint: Checkpoint,
+    digit_set: DigitSet,
+    passes: int,
+    *,
+    predict: Predictor,
+    masks: Sequence[Masks] = MASKS,
+    notify: Notify = ignore,
+) -> list[Stability]:
+    """Classify the set ``passes`` times per mask type with dropout on; one result per mask type.
+
+    notify: gets the progress of computing the features, then every ``PassResult``.
+    Raises ConfigError for a wrong number of passes and CapabilityError for a model without dropout,
+    before anything is computed.
+    """
+    check_measurable(checkpoint, passes)
+    predictions = classify(predict, checkpoint, digit_set, features=True, notify=notify)
+    return measure_stabilities(
+        checkpoint.classifier,
+        predictions,
+        passes,
+        masks=masks,
+        temperature=checkpoint.temperature,
+        notify=notify,
+    )
+
+
+def check_measurable(checkpoint: Checkpoint, passes: object) -> None:
+    """Raise ConfigError for a wrong number of passes, CapabilityError without dropout."""
+    check_passes(passes)
+    require(checkpoint.classifier, "dropout", "its stability cannot be measured")
+
+
+def compare_models(
+    checkpoints: Sequence[Checkpoint],
+    digit_set: DigitSet,
+    *,
+    predict: Predictor,
+    names: Sequence[str] = (),
+    notify: Notify = ignore,
+) -> Comparison:
+    """Classify the set with every model and compare them in pairs.
+
+    names: of the models, for people; default: those of ``names_of``. Raises ConfigError unless two
+    to eight models are given.
+    """
+    check_number(len(checkpoints))
+    names = names or names_of(checkpoints)
+    predictions = [
+        classify(predict, checkpoint, digit_set, name=name, notify=notify)
+        for name, checkpoint in zip(names, checkpoints, strict=True)
+    ]
+    return compare(names, predictions, [c.temperature for c in checkpoints])
+
+
+def names_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Return the models' names for people, told apart by digest where several are the same."""
+    return unique_names([c.name for c in checkpoints], [c.digest for c in checkpoints])

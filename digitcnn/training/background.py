@@ -23,6 +23,10 @@ IDLE = "idle"
 log = logging.getLogger(__name__)
 
 
+class StoppedError(Exception):
+    """The work was asked to end."""
+
+
 class StopSignal:
     """Asks a training to end between two batches, and with which state."""
 
@@ -43,6 +47,11 @@ class StopSignal:
     def is_set(self) -> bool:
         """Return whether to stop."""
         return self._event.is_set()
+
+    def check(self, *_: object) -> None:
+        """Raise StoppedError if the work was asked to end: for callbacks, whatever they get."""
+        if self.is_set():
+            raise StoppedError
 
     @property
     def interrupted(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 
 from digitcnn.options import NETWORKS
-from digitcnn.training.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,32 @@ class Snapshot:
     averaged: dict[str, Tensor]
     moments: dict[str, Any]
     history: tuple[EpochResult, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A held-out image, uint8 [28, 28] on the CPU, and its prediction.
+
+    confidence: the probability of the prediction, 0 to 1, uncalibrated.
+    """
+
+    image: Tensor
+    label: int
+    prediction: int
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the prediction is the label."""
+        return self.prediction == self.label
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The first image of each digit, the same in every epoch, and the most confident errors."""
+
+    digits: tuple[Sample, ...] = ()
+    errors: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,14 @@ import copy
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from digitcnn.analysis.calibration import fit_temperature
+from digitcnn.analysis.comparison import compare
 from digitcnn.analysis.metrics import evaluate
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.catalog import Catalog
@@ -25,20 +26,25 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.names import listed, set_names
 from digitcnn.errors import DigitSetError
+from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import safe_filename, save_under_free_name
 from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.network.original_images import original_images
-from digitcnn.training.background import StopSignal
+from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.events import Phase, StepProgress
 from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
-from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow, compare_models, objections
 from digitcnn.training.post_training import other_test_set
 from digitcnn.training.run_record import FINISHED, versions
 from digitcnn.training.sketches import FEEDBACK, Sketches, check_sketches
 
 _SUFFIX = "-hand-"
+# Random labels cannot be learned, and few of them do the held-out images no visible harm. A model
+# that gets less than this share of the other half right has learned nothing.
+MIN_RIGHT = 0.5
+# The most that held-out images may lose, in percentage points, with 97.5% certainty.
+MAX_LOSS = 0.3
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,66 @@ class FineTuningEnd:
     def saved(self) -> bool:
         """Return whether the fine-tuned model was saved as a checkpoint."""
         return self.checkpoint is not None
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """Both models on the same images, before and after fine-tuning.
+
+    title: of the images. decides: whether the row counts for the decision.
+    before, after: accuracies, as fractions of ``n`` images. difference: after minus before, with
+    its paired 95% interval from low to high, in percentage points (Newcombe's, see
+    ``intervals.newcombe_paired_difference``).
+    """
+
+    title: str
+    decides: bool
+    n: int
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+
+
+def compare_models(
+    title: str, before: Predictions, after: Predictions, *, decides: bool
+) -> ComparisonRow:
+    """Compare the models. Raises ValueError for predictions of different images."""
+    comparison = compare(("after", "before"), (after, before), (1.0, 1.0))
+    pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
+    return ComparisonRow(
+        title, decides, comparison.n, old.accuracy, new.accuracy, pair.difference, *pair.interval
+    )
+
+
+def objections(feedback: ComparisonRow, held_out: Sequence[ComparisonRow]) -> list[str]:
+    """Return the objections to the fine-tuned model, in words; without any, it is saved.
+
+    feedback: the other half of the feedback; the model must not be worse on it, and right on
+    MIN_RIGHT of it. held_out: the held-out images in each framing; the lower end of each paired
+    interval must be above -MAX_LOSS.
+    """
+    reasons = []
+    after = accuracy_text(feedback.after, feedback.n)
+    if feedback.after < MIN_RIGHT:
+        reasons.append(
+            f"even after fine-tuning it gets only {after} of the other half of the feedback right "
+            "(check the labels)"
+        )
+    if feedback.after < feedback.before:
+        reasons.append(
+            f"on the other half of the feedback it gets {after} right, and the old model "
+            f"{accuracy_text(feedback.before, feedback.n)}"
+        )
+    reasons += [
+        f"on {row.title} it may have lost {-row.low:.2f} points (difference "
+        f"{row.difference:+.2f}, 95% interval {row.low:+.2f} to {row.high:+.2f}), more than the "
+        f"limit of {MAX_LOSS}"
+        for row in held_out
+        if not row.low > -MAX_LOSS
+    ]
+    return reasons
 
 
 FineTuningEvent = StepProgress | Phase | FineTuningEnd
@@ -89,7 +155,7 @@ def fine_tune(
     )
     try:
         yield from session.events(catalog, checkpoints)
-    except _StoppedError:
+    except StoppedError:
         yield FineTuningEnd(
             stop.reason, f"{stop.reason.capitalize()}; nothing was saved.", base.name
         )
@@ -119,7 +185,7 @@ class _Session:
         yield from fine_tune_network(
             self.new, self.training, self.learning, self.config, self.compute, self.stop.is_set
         )
-        self._check_stopped()
+        self.stop.check()
         yield Phase("testing on the other half of the feedback and on held-out images")
         for network in (self.old, self.new):
             network.to(self.compute.device)
@@ -148,7 +214,7 @@ class _Session:
             except DigitSetError as error:
                 problem = f" {error}"
                 continue
-            except _StoppedError:
+            except StoppedError:
                 break
             rows.append(row)
             metrics[name] = evaluate(after, temperature).to_json()
@@ -171,16 +237,12 @@ class _Session:
     def _compare(
         self, title: str, digit_set: DigitSet, *, decides: bool = True
     ) -> tuple[Predictions, ComparisonRow]:
-        """Return the new model's predictions, and both models compared. Raises _StoppedError."""
+        """Return the new model's predictions, and both models compared. Raises StoppedError."""
         before, after = (
-            predict(network, digit_set, keep_features=False, progress=self._check_stopped)
+            predict(network, digit_set, keep_features=False, progress=self.stop.check)
             for network in (self.old, self.new)
         )
         return after, compare_models(title, before, after, decides=decides)
-
-    def _check_stopped(self, *_: int) -> None:
-        if self.stop.is_set():
-            raise _StoppedError
 
     def _save(
         self, folder: Path, metrics: dict[str, Any], temperature: float, ood: OODDetector
@@ -213,7 +275,3 @@ def fine_tuned_names(base: str) -> Iterator[str]:
     """
     stem = safe_filename(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
     yield from (f"{stem}{_SUFFIX}{number}" for number in itertools.count(1))
-
-
-class _StoppedError(Exception):
-    """The fine-tuning was asked to stop."""

@@ -20,8 +20,7 @@ from digitcnn.network.device import Compute
 from digitcnn.process import retain_freed_memory
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.distributed import ALONE, Processes
-from digitcnn.training.events import EpochEnd, EpochResult, Snapshot, StepProgress
-from digitcnn.training.samples import samples_of
+from digitcnn.training.events import EpochEnd, EpochResult, Sample, Samples, Snapshot, StepProgress
 from digitcnn.training.step import (
     AUGMENTATIONS,
     STATISTICS_IMAGES,
@@ -35,6 +34,8 @@ from digitcnn.training.step import (
 
 # Images at a time at an epoch's end, which then takes no more memory than a step.
 EVALUATION_BATCH = 250
+# The most confident errors that are shown after an epoch.
+MOST_ERRORS = 10
 
 
 def train(
@@ -248,6 +249,28 @@ class _Trainer:
             with autocast(self.compute):
                 logits[own] = network(images).float()
         return self.processes.sum(logits)
+
+
+def samples_of(images: Tensor, labels: Tensor, logits: Tensor) -> Samples:
+    """Choose samples of held-out images.
+
+    images: uint8 [N, 28, 28]. labels: int64 [N]. logits: float32 [N, 10].
+    """
+    confidences, predictions = logits.softmax(1).max(1)
+
+    def read(indices: list[int]) -> Iterator[Sample]:
+        for index in indices:
+            label, prediction = int(labels[index]), int(predictions[index])
+            image = images[index].cpu().clone()
+            yield Sample(image, label, prediction, float(confidences[index]))
+
+    places = [(labels == digit).nonzero()[:1].flatten() for digit in range(CLASSES)]
+    wrong = (predictions != labels).nonzero().squeeze(1)
+    most = confidences[wrong].argsort(descending=True, stable=True)[:MOST_ERRORS]
+    return Samples(
+        tuple(read([int(place) for place in places if len(place)])),
+        tuple(read(wrong[most].tolist())),
+    )
 
 
 def _epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:

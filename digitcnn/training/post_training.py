@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from digitcnn.errors import CapabilityError, DigitCNNError, DigitSetError
 from digitcnn.network.classifier import require
 from digitcnn.options import FIGURES, STABILITY_FIGURE, usual_passes
 from digitcnn.process import release_freed_memory
+from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.config import PostTrainingConfig
 from digitcnn.training.events import Phase
 from digitcnn.training.run import Run
@@ -54,7 +55,7 @@ class PostTraining:
 
     findings: of the run's own test set, or of its held-out images where it has none. Its network
     is not used elsewhere and ends up on the CPU. metrics: the content of metrics.json so far.
-    stopped: whether to skip the rest.
+    stop: skips the rest.
     """
 
     def __init__(
@@ -65,10 +66,10 @@ class PostTraining:
         *,
         catalog: Catalog,
         metrics: dict[str, Any],
-        stopped: Callable[[], bool],
+        stop: StopSignal,
     ) -> None:
         self.run, self.config, self.findings = run, config, findings
-        self.catalog, self.metrics, self.stopped = catalog, metrics, stopped
+        self.catalog, self.metrics, self.stop = catalog, metrics, stop
         self.result = PostTrainingResult()
 
     def events(self) -> Iterator[Phase | PostTrainingResult]:
@@ -80,7 +81,7 @@ class PostTraining:
                 yield from self._make_passes()
             if self.config.figures:
                 yield from self._draw()
-        except _StoppedError:
+        except StoppedError:
             self._add_problem(
                 "The remaining figures and dropout passes were skipped because the run was stopped."
             )
@@ -110,7 +111,7 @@ class PostTraining:
             self.findings.classifier,
             digit_set,
             keep_features=self.config.stability,
-            progress=self._check_stopped,
+            progress=self.stop.check,
         )
         self.findings = dataclasses.replace(
             self.findings,
@@ -130,7 +131,7 @@ class PostTraining:
             return
         count = self.config.passes or usual_passes(len(self.findings.history))
         yield Phase(f"running {count} dropout passes per mask type")
-        self.findings = self.findings.with_stability(count, notify=self._check_stopped)
+        self.findings = self.findings.with_stability(count, notify=self.stop.check)
         self.run.results.write_stability(self.findings.stabilities)
         texts = tuple(stability_text(measured) for measured in self.findings.stabilities)
         for text in texts:
@@ -146,7 +147,7 @@ class PostTraining:
         lacking = ""  # the same sentence for figures 5 and 6
         names = [name for name in FIGURES if measured or name != STABILITY_FIGURE]
         for number, name in enumerate(names, 1):
-            self._check_stopped()
+            self.stop.check()
             done = (number - 1) / len(names)
             yield Phase(f"drawing figures, {number} of {len(names)}", done)
             try:
@@ -155,19 +156,11 @@ class PostTraining:
                 lacking = str(error)
         self._add_problem(lacking)
 
-    def _check_stopped(self, *_: object) -> None:
-        if self.stopped():
-            raise _StoppedError
-
     def _add_problem(self, problem: str) -> None:
         self._change(problem=f"{self.result.problem} {problem}".strip())
 
     def _change(self, **changes: Any) -> None:
         self.result = dataclasses.replace(self.result, **changes)
-
-
-class _StoppedError(Exception):
-    """The run was asked to stop."""
 
 
 def _sentence(error: Exception, run: str) -> str:

@@ -1,24 +1,17 @@
-"""The files of a run that a page may list and download, and the report made from them."""
+"""The files of a run that a page may list and download."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 
-from digitcnn.analysis.report import RunFacts, report
 from digitcnn.errors import RunError
-from digitcnn.files import atomic_write
 from digitcnn.training.run import Run
 
 # A run writes into its folder and ``figures/`` below it, and nothing larger than this.
 MAX_FILE = 64 << 20
 MAX_FILES = 500
-MAX_LOG = 256 << 10
-
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -80,49 +73,3 @@ def read_file(run: Run, name: str) -> bytes:
         raise RunError(
             f"{file.name} of run '{run.name}' cannot be read ({error.strerror}); try again."
         ) from error
-
-
-def write_report(run: Run) -> None:
-    """Write ``report.html`` from what the folder holds now. Raises RunError or OSError."""
-    with atomic_write(run.folder / REPORT) as file:
-        file.write(report(_facts(run)).encode("utf-8", "replace"))
-
-
-def _facts(run: Run) -> RunFacts:
-    """Gather the facts for the report. Raises RunError as ``Run.record`` does.
-
-    Files that are missing or damaged are left out: a partial report is better than none.
-    """
-    record = run.record()
-    return RunFacts(
-        name=record.name,
-        state=record.state,
-        message=record.message,
-        created=record.created,
-        device=record.device,
-        config=record.config.to_json(),
-        versions=record.versions,
-        fingerprints={"training": record.fingerprint},
-        checkpoint=record.checkpoint,
-        digest=record.digest,
-        history=[dataclasses.asdict(result) for result in run.results.history()],
-        metrics=run.results.metrics(),
-        stabilities=run.results.stabilities(),
-        figures={
-            Path(file.name).stem: read_file(run, file.name)
-            for file in list_files(run)
-            if file.name.startswith("figures/") and file.name.endswith(".png")
-        },
-        log=_log_text(run),
-    )
-
-
-def _log_text(run: Run) -> str:
-    """Return the end of log.txt, empty where it cannot be read."""
-    try:
-        with (run.folder / "log.txt").open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - MAX_LOG))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""

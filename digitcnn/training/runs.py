@@ -17,8 +17,8 @@ from cachetools import LRUCache
 from digitcnn.errors import RunError
 from digitcnn.network.filenames import numbered
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
+from digitcnn.training.report import REPORT, write_report
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import REPORT, write_report
 from digitcnn.training.run_record import (
     INTERRUPTED,
     RunRecord,

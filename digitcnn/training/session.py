@@ -29,14 +29,14 @@ from digitcnn.network.device import Compute
 from digitcnn.network.filenames import numbered, save_under_free_name
 from digitcnn.network.model import Network
 from digitcnn.network.ood import OODDetector, shipped_detector
-from digitcnn.training.background import StopSignal
+from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.final_evaluation import details_of, evaluate_run
 from digitcnn.training.loop import train
 from digitcnn.training.post_training import PostTraining, PostTrainingResult
+from digitcnn.training.report import REPORT, write_report
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import REPORT, write_report
 from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING, versions
 
 
@@ -182,7 +182,7 @@ class TrainingSession:
                 yield Phase("fitting the OOD detector's threshold")
                 ood = shipped_detector().fitted(images.held_out.images)
                 self._check_interrupted()
-        except _InterruptedError:
+        except StoppedError:
             yield self._end_early(snapshot, images)
             return
         self.run.results.write_metrics(metrics)
@@ -196,14 +196,14 @@ class TrainingSession:
             findings,
             catalog=self.catalog,
             metrics=metrics,
-            stopped=self.stop.is_set,
+            stop=self.stop,
         )
         for event in post_training.events():
             yield event if isinstance(event, Phase) else self._completed(end, event)
 
     def _check_interrupted(self, *_: int) -> None:
         if self.stop.interrupted:
-            raise _InterruptedError
+            raise StoppedError
 
     def _completed(self, end: RunEnd, result: PostTrainingResult) -> RunEnd:
         """Return the run's end with the result of post-training."""
@@ -303,10 +303,6 @@ class TrainingSession:
                 self._write(state=FAILED, message=str(explained))
                 self.report()
             raise explained from error
-
-
-class _InterruptedError(Exception):
-    """The process is about to end."""
 
 
 def _averaged_network(snapshot: Snapshot, name: str) -> Network:

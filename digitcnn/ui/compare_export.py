@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from markupsafe import Markup
 
 from digitcnn.errors import ConfigError
-from digitcnn.services.comparison import compare_models
+from digitcnn.services.evaluation import compare_models
 from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.models import Models

@@ -11,7 +11,7 @@ from digitcnn.analysis.comparison import check_number
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import SketchError
 from digitcnn.intervals import confidence_text
-from digitcnn.services.comparison import names_of
+from digitcnn.services.evaluation import names_of
 from digitcnn.services.prediction import AnyReading, Reading, digits_of, read_pieces
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import base64_of

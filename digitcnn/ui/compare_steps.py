@@ -15,7 +15,7 @@ from markupsafe import Markup
 from digitcnn.analysis.comparison import Comparison, check_number
 from digitcnn.analysis.events import Notify
 from digitcnn.errors import ConfigError, DigitSetError
-from digitcnn.services.comparison import compare_models
+from digitcnn.services.evaluation import compare_models
 from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.background import status_update, updates_of

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from digitcnn.intervals import confidence_text
-from digitcnn.training.events import EpochResult
-from digitcnn.training.samples import Sample
+from digitcnn.training.events import EpochResult, Sample
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.parts import image_address
 from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis, log_axis

@@ -13,9 +13,8 @@ from markupsafe import Markup
 
 from digitcnn.errors import FeedbackError
 from digitcnn.intervals import accuracy_text
-from digitcnn.training.finetune import FineTuningEnd
+from digitcnn.training.finetune import MAX_LOSS, ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
-from digitcnn.training.finetune_verdict import MAX_LOSS, ComparisonRow
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import WITH_TOKEN_JS, Access

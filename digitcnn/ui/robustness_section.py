@@ -21,7 +21,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS, written
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.predictors import classify
+from digitcnn.services.evaluation import classify
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models

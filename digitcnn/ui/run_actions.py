@@ -16,8 +16,9 @@ import gradio as gr
 from digitcnn.errors import RunError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.filenames import safe_filename
+from digitcnn.training.report import REPORT
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import REPORT, list_files, read_file
+from digitcnn.training.run_files import list_files, read_file
 from digitcnn.ui.access import Access
 from digitcnn.ui.parts import file_reply
 from digitcnn.ui.sketchpad_tab import Payload, replying

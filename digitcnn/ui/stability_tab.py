@@ -13,7 +13,7 @@ from digitcnn.analysis.stability import PassResult, Stability
 from digitcnn.errors import DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
 from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
-from digitcnn.services.stability import check_measurable, measure_stability
+from digitcnn.services.evaluation import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import (

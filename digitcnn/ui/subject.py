@@ -11,7 +11,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import joined, written
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.comparison import names_of
+from digitcnn.services.evaluation import names_of
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 

@@ -16,7 +16,7 @@ from running_app import App
 from digitcnn.network.checkpoint import load
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
-from digitcnn.training.run_files import write_report
+from digitcnn.training.report import write_report
 from digitcnn.training.run_record import FINISHED
 from digitcnn.training.runs import RunStore
 

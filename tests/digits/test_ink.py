@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from digitcnn.digits.ink import find_ink
-from digitcnn.digits.pen_width import framed
+from digitcnn.digits.sketch import framed
 
 SIDE = 640
 

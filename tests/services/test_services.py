@@ -25,10 +25,14 @@ from digitcnn.network.classifier import Capability, Classifier
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.options import FIGURES
-from digitcnn.services.comparison import compare_models
-from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate
-from digitcnn.services.predictors import predict_uncached
-from digitcnn.services.stability import measure_stability
+from digitcnn.services.evaluation import (
+    FigureCache,
+    compare_models,
+    draw_figures,
+    evaluate,
+    measure_stability,
+    predict_uncached,
+)
 
 
 class LogitsOnly:

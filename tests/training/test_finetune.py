@@ -30,9 +30,14 @@ from digitcnn.network.filenames import save_under_free_name
 from digitcnn.network.original_images import original_images
 from digitcnn.training.background import StopSignal
 from digitcnn.training.events import StepProgress
-from digitcnn.training.finetune import FineTuningEnd, fine_tune, fine_tuned_names
+from digitcnn.training.finetune import (
+    ComparisonRow,
+    FineTuningEnd,
+    fine_tune,
+    fine_tuned_names,
+    objections,
+)
 from digitcnn.training.finetune_training import FineTuningConfig, MixedBatches, fine_tune_network
-from digitcnn.training.finetune_verdict import ComparisonRow, objections
 from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.training.sketches import Sketches, halves
 

@@ -17,8 +17,8 @@ from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.loop import train
-from digitcnn.training.replay import MAX_FRAMES, TrainingReplay
 from digitcnn.training.runs import RunStore
+from digitcnn.training.view import MAX_FRAMES, TrainingReplay
 
 SHORT = TrainingConfig(
     digits="small", epochs=2, batch_size=32, learning_rate=0.004, train_images=64

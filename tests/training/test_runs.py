@@ -24,8 +24,9 @@ from filelock import FileLock
 from digitcnn.errors import RunError
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, Snapshot
+from digitcnn.training.report import write_report
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import list_files, read_file, write_report
+from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import FINISHED, INTERRUPTED, RUNNING, git_revision, versions
 from digitcnn.training.runs import RunStore
 

@@ -15,8 +15,7 @@ from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.replay import TrainingReplay
-from digitcnn.training.view import TrainingView
+from digitcnn.training.view import TrainingReplay, TrainingView
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.panels.reading import SketchReader

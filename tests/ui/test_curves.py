@@ -8,7 +8,7 @@ import torch
 
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, StepProgress
-from digitcnn.training.samples import samples_of
+from digitcnn.training.loop import samples_of
 from digitcnn.training.view import LossCurve, TrainingView
 from digitcnn.ui.curves import curves, loss_points
 

@@ -15,9 +15,8 @@ from experiments_in_small import in_small
 from tab_handlers import handlers_of, request
 
 from digitcnn.experiments import catalogue
-from digitcnn.experiments.groups import Group
+from digitcnn.experiments.groups import MOST_PEOPLE, Group
 from digitcnn.experiments.job import ExperimentView
-from digitcnn.experiments.people import MOST_PEOPLE
 from digitcnn.training.events import RunStart, StepProgress
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.access import Access

@@ -11,9 +11,8 @@ from sample_feedback import sample
 
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training.events import StepProgress
-from digitcnn.training.finetune import FineTuningEnd
+from digitcnn.training.finetune import ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
-from digitcnn.training.finetune_verdict import ComparisonRow
 from digitcnn.training.sketches import Sketches
 from digitcnn.ui.learn_section import LearnView, comparison_table, updates
 

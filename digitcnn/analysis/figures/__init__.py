@@ -1,9 +1,9 @@
 """Results in, matplotlib figures out: the nine of an evaluation, and those that the tabs need.
 
 Each figure is a function of results and computes no metric of its own; one module per subject:
-``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7), ``network`` (5, 6), ``confidence``
-(8), ``stability`` (9), ``gap`` (the waterfall), ``robustness``. Colours and text sizes are in
-``style``. ``draw`` makes one of the nine from ``findings.Findings``.
+``training`` (1), ``samples`` (2, 3), ``evaluation`` (4, 7, the gap's waterfall), ``network`` (5,
+6), ``confidence`` (8), ``stability`` (9), ``robustness``. Colours and text sizes are in ``style``.
+``draw`` makes one of the nine from ``findings.Findings``.
 
 Matplotlib takes half a second to import, so the app and the commands import this package only when
 they draw.
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from digitcnn.analysis.figures.confidence import confidence_analysis
 from digitcnn.analysis.figures.evaluation import confusion_matrices, cross_dataset_evaluation
-from digitcnn.analysis.figures.gap import gap_waterfall as gap_waterfall
+from digitcnn.analysis.figures.evaluation import gap_waterfall as gap_waterfall
 from digitcnn.analysis.figures.network import conv_filters, feature_maps
 from digitcnn.analysis.figures.robustness import robustness_curves as robustness_curves
 from digitcnn.analysis.figures.samples import predictions_sample, sample_data

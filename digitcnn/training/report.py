@@ -1,18 +1,19 @@
 """The report of a run: one self-contained HTML page with everything needed to cite the run.
 
 The page has no script and loads nothing: figures and styles are inside. The template is
-``web/templates/report/report.html``; ``training.run_files`` reads the run's folder and writes the
-page. Values from the folder may be malformed, so each passes one of the small functions below.
+``web/templates/report/report.html``. Values from the run's folder may be malformed, so each passes
+one of the small functions below.
 """
 
 from __future__ import annotations
 
 import base64
 import math
+import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
@@ -20,7 +21,12 @@ from markupsafe import Markup
 from digitcnn import web
 from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import result_title
+from digitcnn.files import atomic_write
 from digitcnn.intervals import accuracy_text
+from digitcnn.training.events import EpochResult
+from digitcnn.training.run import Run
+from digitcnn.training.run_files import list_files, read_file
+from digitcnn.training.run_record import RunRecord
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
@@ -30,68 +36,87 @@ MAX_SIZE = 5_000_000
 LOG_LINES = 60
 # Characters of a line: a log may hold a tensor printed in full.
 LINE_LENGTH = 400
+# Bytes of the log that are read.
+MAX_LOG = 256 << 10
 
+REPORT = "report.html"
 DASH = "–"
 STYLE = Path(web.__file__).with_name("styles") / "report.css"
 
 Json = Mapping[str, Any]
 Table = list[list[str]]
+# Names of digit sets with their metrics.
+Tested = Sequence[tuple[str, Json]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """The content of a run's folder, as plain values.
+def write_report(run: Run) -> None:
+    """Write ``report.html`` from what the folder holds now. Raises RunError or OSError.
 
-    name, state, message, created, device: as in ``run.json``. config: the training's settings.
-    versions: of packages, by name; ``git`` is the program's revision where it has one.
-    fingerprints: SHA-256 in hex of images, by their part. checkpoint: the file's name; digest: of
-    its tensors. history: a row per epoch, as EpochResult. metrics: as ``Evaluation.to_json``, by
-    digit set, with ``held_out`` among them. stabilities: as ``Stability.to_json``, each with its
-    ``digits`` where that is known. figures: PNG files by their names without suffix. log: the text
-    of the run's log.
+    Files that are missing or damaged are left out: a partial report is better than none.
     """
+    figures = {
+        Path(file.name).stem: read_file(run, file.name)
+        for file in list_files(run)
+        if file.name.startswith("figures/") and file.name.endswith(".png")
+    }
+    results = run.results
+    page = report(
+        run.record(),
+        results.history(),
+        results.metrics(),
+        results.stabilities(),
+        figures,
+        _log_text(run),
+    )
+    with atomic_write(run.folder / REPORT) as file:
+        file.write(page.encode("utf-8", "replace"))
 
-    name: str
-    state: str
-    message: str = ""
-    created: str = ""
-    device: str = ""
-    config: Json = field(default_factory=dict)
-    versions: Json = field(default_factory=dict)
-    fingerprints: Json = field(default_factory=dict)
-    checkpoint: str | None = None
-    digest: str | None = None
-    history: Sequence[Json] = ()
-    metrics: Json = field(default_factory=dict)
-    stabilities: Sequence[Json] = ()
-    figures: Mapping[str, bytes] = field(default_factory=dict)
-    log: str = ""
 
+def report(
+    record: RunRecord,
+    history: Sequence[EpochResult] = (),
+    metrics: Json = MappingProxyType({}),
+    stabilities: Sequence[Json] = (),
+    figures: Mapping[str, bytes] = MappingProxyType({}),
+    log: str = "",
+) -> str:
+    """Return the report as one HTML page of at most ``MAX_SIZE`` bytes in UTF-8.
 
-def report(facts: RunFacts) -> str:
-    """Return the report as one HTML page of at most ``MAX_SIZE`` bytes in UTF-8."""
-    epochs = [row for row in facts.history if isinstance(row, Mapping)]
-    lines = facts.log.splitlines()
-    started = f"{facts.created[:16].replace('T', ' ')} UTC" if facts.created else ""
+    metrics, stabilities: as ``RunResults`` reads them. figures: PNG files by their names without
+    suffix. log: the text of the run's log.
+    """
+    config = record.config.to_json()
+    lines = log.splitlines()
+    # The test set of the model's own kind, other sets, held-out images.
+    tested = sorted(
+        ((name, values) for name, values in metrics.items() if isinstance(values, Mapping)),
+        key=lambda one: (one[0] == "held_out", one[0] != record.config.digits),
+    )
     context: dict[str, Any] = {
         "style": Markup("".join(path.read_text("utf-8") for path in (CHART_STYLE, STYLE))),
-        "name": _text(facts.name),
-        "state": _text(facts.state),
-        "message": _text(facts.message),
-        "started": _text(started),
-        "device": _text(facts.device) if facts.device else "",
-        "headline": _headline(facts),
-        "results": _results(facts),
-        "per_digit": _per_digit(facts),
-        "charts": _charts(epochs, facts.config),
-        "epochs": _epochs(epochs),
-        "stabilities": _stabilities(facts.stabilities),
-        "settings": [
-            [_text(setting_name(k)), _text(setting_text(facts.config, k))] for k in facts.config
+        "name": _text(record.name),
+        "state": _text(record.state),
+        "message": _text(record.message),
+        "started": _text(f"{record.created[:16].replace('T', ' ')} UTC" if record.created else ""),
+        "device": _text(record.device) if record.device else "",
+        "headline": _headline(tested, config),
+        "results": _results(tested, config),
+        "per_digit": _per_digit(tested, config),
+        "charts": _charts(history, record.config.augmentation),
+        "epochs": _epochs(history),
+        "stabilities": _stabilities(stabilities),
+        "settings": [[_text(setting_name(k)), _text(setting_text(config, k))] for k in config],
+        "versions": [[_text(key), _text(value)] for key, value in record.versions.items()],
+        "provenance": [
+            [name, _text(value)]
+            for name, value in (
+                ("SHA-256 of the training images", record.fingerprint),
+                ("Checkpoint", record.checkpoint),
+                ("SHA-256 of its tensors", record.digest),
+            )
+            if value
         ],
-        "versions": [[_text(key), _text(value)] for key, value in facts.versions.items()],
-        "provenance": _provenance(facts),
-        "command": _text(training_command(facts.config)),
+        "command": _text(training_command(config)),
         "log": _text("\n".join(line[:LINE_LENGTH] for line in lines[-LOG_LINES:])) if lines else "",
         "log_lines": len(lines),
         "most_log_lines": LOG_LINES,
@@ -99,9 +124,9 @@ def report(facts: RunFacts) -> str:
         "left_out": "",
     }
     page = render("report/report.html", **context)
-    if facts.figures:
+    if figures:
         room = MAX_SIZE - len(page.encode("utf-8"))
-        context["figures"], context["left_out"] = _figures(facts.figures, room)
+        context["figures"], context["left_out"] = _figures(figures, room)
         page = render("report/report.html", **context)
     return str(page)
 
@@ -118,27 +143,19 @@ def training_command(config: Json) -> str:
     return " ".join(words)
 
 
-def _test_sets_first(facts: RunFacts) -> list[str]:
-    """Return the names of the sets: the test set of the model's own kind, others, held-out."""
-    own = facts.config.get("digits")
-    return sorted(facts.metrics, key=lambda name: (name == "held_out", name != own))
-
-
-def _headline(facts: RunFacts) -> str:
+def _headline(tested: Tested, config: Json) -> str:
     """Return the accuracy to lead with, and of what it is; empty before any is known."""
-    for name in _test_sets_first(facts):
-        values = facts.metrics[name]
-        if isinstance(values, Mapping):
-            text = _accuracy(values.get("accuracy"), values.get("n"))
-            if text != DASH:
-                return f"{text} on {_title(name, facts.config)}"
+    for name, values in tested:
+        text = _accuracy(values.get("accuracy"), values.get("n"))
+        if text != DASH:
+            return f"{text} on {_title(name, config)}"
     return ""
 
 
-def _results(facts: RunFacts) -> Table:
+def _results(tested: Tested, config: Json) -> Table:
     return [
         [
-            _title(name, facts.config),
+            _title(name, config),
             _count(values["n"]),
             _accuracy(values.get("accuracy"), values["n"]),
             _number(values.get("nll"), 4),
@@ -146,16 +163,15 @@ def _results(facts: RunFacts) -> Table:
             _percent(values.get("ece")),
             _percent(values.get("macro_f1")),
         ]
-        for name in _test_sets_first(facts)
-        if isinstance(values := facts.metrics[name], Mapping)
-        and _whole(values.get("n")) is not None
+        for name, values in tested
+        if _whole(values.get("n")) is not None
     ]
 
 
-def _per_digit(facts: RunFacts) -> list[tuple[str, Table]]:
+def _per_digit(tested: Tested, config: Json) -> list[tuple[str, Table]]:
     tables = []
-    for name, values in facts.metrics.items():
-        digits = values.get("per_digit") if isinstance(values, Mapping) else None
+    for name, values in tested:
+        digits = values.get("per_digit")
         if isinstance(digits, list) and all(isinstance(row, Mapping) for row in digits):
             rows = [
                 [
@@ -165,26 +181,28 @@ def _per_digit(facts: RunFacts) -> list[tuple[str, Table]]:
                 ]
                 for row in digits[:10]
             ]
-            tables.append((_title(name, facts.config), rows))
+            tables.append((_title(name, config), rows))
     return tables
 
 
-def _charts(epochs: Sequence[Json], config: Json) -> list[Markup]:
-    training = "Training images" if config.get("augmentation") is False else "Augmented images"
+def _charts(history: Sequence[EpochResult], augmented: bool) -> list[Markup]:
+    if not history:
+        return []
+    trained_on = "Augmented images" if augmented else "Training images"
 
     def draw(title: str, held_out: str, trained: str, factor: float) -> Markup:
         series = [
             Series(
                 name=name,
                 points=[
-                    (_finite(row.get("epoch")), factor * _finite(row.get(key))) for row in epochs
+                    (_finite(row.epoch), factor * _finite(getattr(row, key))) for row in history
                 ],
                 colour=colour,
                 marker="circle",
                 dashed=colour == 2,
             )
             for colour, (name, key) in enumerate(
-                [("Held-out images", held_out), (training, trained)], start=1
+                [("Held-out images", held_out), (trained_on, trained)], start=1
             )
         ]
         points = [point for one in series for point in one.points]
@@ -193,25 +211,23 @@ def _charts(epochs: Sequence[Json], config: Json) -> list[Markup]:
             title, count_axis("Epoch", int(last)), linear_axis("", [y for _, y in points]), series
         )
 
-    if not epochs:
-        return []
     return [
         draw("Loss per epoch (nats)", "held_out_loss", "loss", 1),
         draw("Accuracy per epoch (%)", "accuracy", "training_accuracy", 100),
     ]
 
 
-def _epochs(epochs: Sequence[Json]) -> Table:
+def _epochs(history: Sequence[EpochResult]) -> Table:
     return [
         [
-            _text(row.get("epoch")),
-            _number(row.get("loss"), 4),
-            _percent(row.get("training_accuracy")),
-            _number(row.get("held_out_loss"), 4),
-            _accuracy(row.get("accuracy"), row.get("held_out")),
-            _number(row.get("seconds"), 1),
+            _text(row.epoch),
+            _number(row.loss, 4),
+            _percent(row.training_accuracy),
+            _number(row.held_out_loss, 4),
+            _accuracy(row.accuracy, row.held_out),
+            _number(row.seconds, 1),
         ]
-        for row in epochs
+        for row in history
     ]
 
 
@@ -228,21 +244,7 @@ def _stabilities(stabilities: Sequence[Json]) -> Table:
             _percent(row.get("max")),
         ]
         for row in stabilities
-        if isinstance(row, Mapping)
     ]
-
-
-def _provenance(facts: RunFacts) -> Table:
-    rows = [
-        [f"SHA-256 of the {_text(part).replace('_', '-')} images", _text(value)]
-        for part, value in facts.fingerprints.items()
-        if value
-    ]
-    if facts.checkpoint:
-        rows.append(["Checkpoint", _text(facts.checkpoint)])
-    if facts.digest:
-        rows.append(["SHA-256 of its tensors", _text(facts.digest)])
-    return rows
 
 
 def _figures(figures: Mapping[str, bytes], room: int) -> tuple[list[tuple[str, str]], str]:
@@ -309,3 +311,14 @@ def _accuracy(accuracy: object, n: object) -> str:
 
 def _title(name: object, config: Json) -> str:
     return result_title(_text(name), _text(config.get("digits")))
+
+
+def _log_text(run: Run) -> str:
+    """Return the end of log.txt, empty where it cannot be read."""
+    try:
+        with (run.folder / "log.txt").open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - MAX_LOG))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
