@@ -38,7 +38,8 @@ from benchmarks.training_speed import plain_loop
 from digitcnn.analysis.predictions import predict
 from digitcnn.digits.augment import Augmentation
 from digitcnn.digits.catalog import Catalog
-from digitcnn.digits.digit_set import DigitSet, split_held_out
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.digits.training_images import open_training_images
 from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
 from digitcnn.network.device import Compute, choose
@@ -289,7 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=None, help="write the rows to this file")
     args = parser.parse_args(arguments)
     compute, data = choose(args.device), data_folder(args.data_dir)
-    training, held_out = split_held_out(Catalog(data).open(args.digits, "train"), args.train_images)
+    images = open_training_images(Catalog(data), args.digits, args.train_images)
+    training, held_out = images.training, images.held_out
     cards = torch.cuda.device_count() if compute.device.type == "cuda" else 0
     processes = min(2, cards) if args.processes is None else args.processes
     task = Task(compute, training, held_out, data, args.steps, args.epochs, processes)

@@ -124,9 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args(arguments)
     compute = choose(args.device)
-    training, held_out = split_held_out(
-        Catalog(data_folder(args.data_dir)).open("mnist", "train"), None
-    )
+    mnist = Catalog(data_folder(args.data_dir)).open("mnist", "train")
+    training, held_out = split_held_out(mnist)
     batch_size = TrainingConfig().batch_size
     contenders: dict[str, Callable[[], float]] = {
         "plain loop, batch 64": lambda: plain_loop(training, args.images, 0),

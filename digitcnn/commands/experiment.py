@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import Any
-
-from tqdm import tqdm
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from digitcnn.commands.base import Result, catalog_of, folder_option
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.terminal import log
+
+if TYPE_CHECKING:
+    from digitcnn.training.events import TrainingEvent
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -29,13 +30,12 @@ def run(args: argparse.Namespace) -> Result:
 def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
     """Run an experiment. Raises a DigitCNNError for unusable arguments before any training."""
     # Imported here, because PyTorch takes seconds and ``experiment list`` does without.
-    from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
+    from digitcnn.commands.progress import watched
     from digitcnn.experiments.groups import GroupStore
     from digitcnn.experiments.running import ExperimentEnd, ExperimentRunner, available_digits
     from digitcnn.network import device as devices
     from digitcnn.training.background import StopSignal
     from digitcnn.training.runs import RunStore
-    from digitcnn.training.view import TrainingView
 
     outputs = output_folder(folder_option(args, "output_dir"))
     checkpoints = checkpoint_folder(folder_option(args, "checkpoint_dir"))
@@ -54,18 +54,18 @@ def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
     log(f"Training on {compute}.")
     end = ExperimentEnd("", "")
     stop = StopSignal()
-    view = TrainingView(keeps_replay=False)
-    with (
-        stopping_on_ctrl_c(stop),
-        tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,
-    ):
+
+    def trainings() -> Iterator[TrainingEvent]:
+        nonlocal end
         group = groups.create(experiment.name, digits, args.seed)
         for event in runner.events(experiment, group, stop):
             if isinstance(event, ExperimentEnd):
                 end = event
-                continue
-            before, view = view, view.after(event)
-            show_training(bar, before, view)
+            else:
+                yield event
+
+    for _ in watched(trainings(), stop):
+        pass
     if end.outcome is None:
         log(end.message)
         raise KeyboardInterrupt
@@ -74,11 +74,7 @@ def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
         "experiment": experiment.name,
         "digits": digits,
         "seed": args.seed,
-        "runs": outcome["runs"],
-        "verdict": outcome["verdict"],
-        "difference": outcome["difference"],
-        "low": outcome["low"],
-        "high": outcome["high"],
+        **{key: outcome[key] for key in ("runs", "verdict", "difference", "low", "high")},
         "arms": [
             {
                 "arm": arm["label"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from digitcnn.commands.base import Result, opened_checkpoint
 from digitcnn.errors import SketchError
@@ -18,7 +17,9 @@ def run(args: argparse.Namespace) -> Result:
     checkpoint = opened_checkpoint(args.checkpoint, args)
     readings = {image: _read(checkpoint, Path(image)) for image in args.images}
     lines = [f"{image}: {_text(reading)}" for image, reading in readings.items()]
-    return {image: _json(reading) for image, reading in readings.items()}, "\n".join(lines), 0
+    blank = {"digit": None, "blank": True}
+    values = {image: reading.to_json() if reading else blank for image, reading in readings.items()}
+    return values, "\n".join(lines), 0
 
 
 def _read(checkpoint: Checkpoint, path: Path) -> AnyReading | None:
@@ -47,7 +48,3 @@ def _digit_text(reading: Reading) -> str:
     if reading.prediction is None:
         return f"not a digit, closest {reading.closest}"
     return f"{reading.closest} ({confidence_text(reading.confidence)})"
-
-
-def _json(reading: AnyReading | None) -> dict[str, Any]:
-    return {"digit": None, "blank": True} if reading is None else reading.to_json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from digitcnn.analysis.events import Event, FigureUnavailable, Notify, step_of
 from digitcnn.terminal import log
 from digitcnn.training.background import StopSignal
+from digitcnn.training.events import TrainingEvent
 from digitcnn.training.view import TrainingView
 
 
@@ -38,7 +39,20 @@ def progress_bar() -> Iterator[Notify]:
         yield notify
 
 
-def show_training(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
+def watched(events: Iterable[TrainingEvent], stop: StopSignal) -> Iterator[TrainingView]:
+    """Show a training, or several, and yield the view after each event; Ctrl-C sets ``stop``."""
+    view = TrainingView(keeps_replay=False)
+    with (
+        stopping_on_ctrl_c(stop),
+        tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,
+    ):
+        for event in events:
+            before, view = view, view.after(event)
+            _show(bar, before, view)
+            yield view
+
+
+def _show(bar: tqdm, before: TrainingView, view: TrainingView) -> None:
     """Update the bar, and print a line for each new epoch and phase, on standard error."""
     lines = []
     if view.run != before.run:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from digitcnn.commands.base import Result, catalog_of, download, folder_option
-from digitcnn.commands.progress import show_training, stopping_on_ctrl_c
+from digitcnn.commands.progress import stopping_on_ctrl_c, watched
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.names import result_title
 from digitcnn.digits.training_images import missing_sets, open_training_images
@@ -43,7 +40,6 @@ from digitcnn.training.job import resumable
 from digitcnn.training.run_record import FINISHED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import assist_training
-from digitcnn.training.view import TrainingView
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -73,24 +69,15 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     log(f"Training on {compute}.")
     processes.notify(compute.device.type)
     stop = StopSignal()
-    ends: list[RunEnd] = []
-    with (
-        stopping_on_ctrl_c(stop),
-        tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,
-    ):
-        view = TrainingView(keeps_replay=False)
-        for event in train(
-            runs,
-            catalog=catalog,
-            checkpoints=checkpoint_folder(folder_option(args, "checkpoint_dir")),
-            compute=compute,
-            stop=stop,
-            processes=processes,
-        ):
-            before, view = view, view.after(event)
-            show_training(bar, before, view)
-            if view.ended is not None:
-                ends.append(view.ended)
+    events = train(
+        runs,
+        catalog=catalog,
+        checkpoints=checkpoint_folder(folder_option(args, "checkpoint_dir")),
+        compute=compute,
+        stop=stop,
+        processes=processes,
+    )
+    ends = [view.ended for view in watched(events, stop) if view.ended is not None]
     processes.notify(None)
     complete = len(ends) == len(runs) and all(end.state == FINISHED for end in ends)
     status = 0 if complete else 130

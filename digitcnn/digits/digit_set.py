@@ -101,13 +101,10 @@ def union(sets: Sequence[DigitSet]) -> DigitSet:
     )
 
 
-def split_held_out(
-    training_file: DigitSet, train_images: int | None = None
-) -> tuple[DigitSet, DigitSet]:
+def split_held_out(training_file: DigitSet) -> tuple[DigitSet, DigitSet]:
     """Return the images to train on and the held-out images, the same for every seed.
 
-    The last twelfth is held out (MNIST: the last 5,000). train_images: use only the first so many
-    of the others; None uses all. Raises DigitSetError when there are too few images.
+    The last twelfth is held out (MNIST: the last 5,000). Raises DigitSetError for a single image.
     """
     held_out = max(1, len(training_file) // HELD_OUT_SHARE)
     available = len(training_file) - held_out
@@ -115,8 +112,7 @@ def split_held_out(
         raise DigitSetError(
             f"{training_file.name} has {len(training_file)} training images; at least 2 are needed."
         )
-    training = training_file.take(slice(0, available))
-    return first_images(training, train_images), training_file.take(slice(available, None))
+    return training_file.take(slice(0, available)), training_file.take(slice(available, None))
 
 
 def first_images(training: DigitSet, count: int | None) -> DigitSet:

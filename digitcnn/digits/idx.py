@@ -107,12 +107,6 @@ def write_idx(path: Path, values: Tensor) -> None:
 
 def idx_bytes(values: Tensor) -> bytes:
     """Encode uint8 ``values`` of one or three dimensions as an IDX file."""
-    import torch
-
-    if values.dtype != torch.uint8 or values.dim() not in KINDS:
-        raise ValueError(
-            f"uint8 with 1 or 3 dimensions expected, not {values.dtype} {values.dim()}"
-        )
     header = bytes((0, 0, UNSIGNED_BYTE, values.dim()))
     header += b"".join(size.to_bytes(4, "big") for size in values.shape)
     return header + values.contiguous().cpu().numpy().tobytes()

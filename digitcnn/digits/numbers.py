@@ -161,11 +161,7 @@ def _surely_joined(boxes: Doubles) -> list[list[int]]:
             break
         first, second = sorted(pair)
         groups[first] += groups.pop(second)
-    return sorted(groups, key=lambda group: float(_middle(_around(boxes[group]))))
-
-
-def _middle(box: Doubles) -> float:
-    return float(box[0] + box[2]) / 2
+    return sorted(groups, key=lambda group: float(_around(boxes[group])[::2].sum()))
 
 
 def _next_pair(boxes: Doubles) -> tuple[int, int] | None:

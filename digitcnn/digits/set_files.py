@@ -36,11 +36,6 @@ class Layout:
     transposed: bool = False
     default_splits: tuple[str, ...] = ()
 
-    @staticmethod
-    def own(name: str) -> Layout:
-        """Return the layout of a set that is not built in: a folder of its name."""
-        return Layout((name,), {"train": ("train",), "test": ("test", "t10k")})
-
 
 LAYOUTS: Mapping[str, Layout] = {
     "mnist": Layout(
@@ -77,8 +72,8 @@ class SetFiles:
 
 
 def layout_of(name: str) -> Layout:
-    """Return a set's layout in the data folder; for an unknown name, that of an own set."""
-    return LAYOUTS.get(name) or Layout.own(name)
+    """Return a set's layout; one that is not built in has a folder of its name."""
+    return LAYOUTS.get(name) or Layout((name,), {"train": ("train",), "test": ("test", "t10k")})
 
 
 def file_names(stem: str, kind: str) -> tuple[str, ...]:
@@ -105,7 +100,7 @@ def own_sets(data_dir: Path, reserved: Collection[str] = ()) -> dict[str, list[s
         files = set(list_folder(data_dir / name))
         splits = [
             split
-            for split, stems in Layout.own(name).stems.items()
+            for split, stems in layout_of(name).stems.items()
             if any(files.intersection(file_names(stem, "images")) for stem in stems)
         ]
         if splits:

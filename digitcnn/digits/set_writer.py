@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
-from digitcnn.digits.set_files import RESERVED, Layout, file_names, list_folder
+from digitcnn.digits.set_files import RESERVED, file_names, layout_of, list_folder
 from digitcnn.errors import DigitSetError, DownloadError
 
 # Valid names of own sets.
@@ -33,7 +33,7 @@ def check_new(data_dir: Path, name: str, split: str, reserved: Collection[str] =
         raise DigitSetError(f"{folder} is a file; choose another name for the set.")
     names = {
         file
-        for stem in Layout.own(name).stems[split]
+        for stem in layout_of(name).stems[split]
         for kind in ("images", "labels")
         for file in file_names(stem, kind)
     }

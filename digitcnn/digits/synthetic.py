@@ -26,9 +26,8 @@ import torch
 
 from digitcnn.digits.digit_forms import FORMS
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
-from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
+from digitcnn.digits.names import GENERATED_IMAGES
 from digitcnn.digits.pen_strokes import BENDS, Floats, Template, make_template
-from digitcnn.errors import DigitSetError
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -205,17 +204,8 @@ def draw(name: str, split: str, images: int | None = None) -> DigitSet:
     name: one of ``GENERATED``; split: ``train`` or ``test``, by different writers.
     images: how many; None for 16,000 train and 4,000 test images. Each digit is as frequent as the
     others, give or take one image, in shuffled order.
-
-    Raises DigitSetError when the name or split is unknown or there is nothing to draw.
     """
-    if name not in POPULATIONS:
-        raise DigitSetError(f"Unknown generated set {name!r}; use {' or '.join(GENERATED)}.")
-    if split not in GENERATED_IMAGES:
-        raise DigitSetError(f"{name} has no split {split!r}; use {' or '.join(GENERATED_IMAGES)}.")
     count = GENERATED_IMAGES[split] if images is None else images
-    if count < 1:
-        raise DigitSetError(f"{count} images of {name} were requested; choose at least 1.")
-
     population = POPULATIONS[name]
     random = _randomness(name, split)
     writers = make_writers(population, WRITERS[split], random)

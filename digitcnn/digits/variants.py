@@ -42,7 +42,8 @@ def variant(digit_set: DigitSet, name: str) -> DigitSet:
         elif percent is not None:
             training = replace(training, labels=_with_errors(training.labels, int(percent)))
         else:
-            training = training.take(_keep(training.labels, int(digit), int(kept)))
+            same = training.labels == int(digit)
+            training = training.take(~same | (same.cumsum(0) <= int(kept)))
     # So that the last twelfth of the new file is held out again, and nothing else.
     count = len(training) // (HELD_OUT_SHARE - 1)
     if not 1 <= count <= len(held_out):
@@ -74,9 +75,3 @@ def _with_errors(labels: torch.Tensor, percent: int) -> torch.Tensor:
     labels = labels.clone()
     labels[changed] = (labels[changed] + step) % CLASSES
     return labels
-
-
-def _keep(labels: torch.Tensor, digit: int, count: int) -> torch.Tensor:
-    """Return which images stay, bool [N]: all others, and the first ``count`` of ``digit``."""
-    same = labels == digit
-    return ~same | (same.cumsum(0) <= count)

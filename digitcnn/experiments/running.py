@@ -97,7 +97,8 @@ class ExperimentRunner:
         errors = LabelErrors()
         for number, (arm, seed) in enumerate(plan, 1):
             config = experiment.config(arm, group.digits, seed)
-            name = f"{group.name}-{_slug(arm.label)}-seed{seed}"
+            label = re.sub(r"[^A-Za-z0-9]+", "-", arm.label.replace(",", ""))[:20].strip("-")
+            name = f"{group.name}-{label}-seed{seed}"
             run = self.runs.create(config, name, post_training=POST_TRAINING, group=group.name)
             yield RunStart(run.name, number, len(plan))
             end: RunEnd | None = None
@@ -114,7 +115,9 @@ class ExperimentRunner:
                     end = event
                 yield event
             if end is None or end.state != FINISHED or end.checkpoint is None or stop.is_set():
-                yield self._stopped(number, len(plan), stop)
+                state = stop.reason if stop.is_set() else STOPPED
+                text = f"{state.capitalize()} in run {number} of {len(plan)}"
+                yield ExperimentEnd(state, f"{text}; run the experiment again.")
                 return
             yield Phase("testing")
             model = checkpoint.load(end.checkpoint)
@@ -135,12 +138,6 @@ class ExperimentRunner:
         findings = [errors.text] if experiment.label_errors else []
         outcome = conclude(experiment, runs, tested, histories, findings)
         yield ExperimentEnd(FINISHED, f"Finished {len(plan)} runs.", outcome)
-
-    @staticmethod
-    def _stopped(number: int, of: int, stop: StopSignal) -> ExperimentEnd:
-        state = stop.reason if stop.is_set() else STOPPED
-        text = f"{state.capitalize()} in run {number} of {of}; run the experiment again."
-        return ExperimentEnd(state, text)
 
     def _test_sets(self, experiment: Experiment, digits: str) -> dict[int, DigitSet]:
         """Return the test split by the pixels that its images are shifted."""
@@ -215,8 +212,3 @@ class LabelErrors:
             f"labels are wrong (precision), and {100 * self.found / max(1, self.wrong):.0f}% of "
             f"the {wrong:,.0f} wrong labels are named (recall)."
         )
-
-
-def _slug(label: str) -> str:
-    """Return the start of a label as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", label.replace(",", "")).strip("-")[:20].strip("-")

@@ -25,20 +25,11 @@ class Sketches:
 
     images: uint8 [N, 28, 28], as the network saw them. digits: uint8 [N], each 0 to 9.
     visitors: identifies who drew each.
-
-    Raises FeedbackError where the three differ in length.
     """
 
     images: Tensor
     digits: Tensor
     visitors: Sequence[str]
-
-    def __post_init__(self) -> None:
-        if not len(self.images) == len(self.digits) == len(self.visitors):
-            raise FeedbackError(
-                f"{len(self.images)} sketches came with {len(self.digits)} digits and "
-                f"{len(self.visitors)} visitors; every sketch needs one of each."
-            )
 
     def __len__(self) -> int:
         return len(self.visitors)

@@ -71,13 +71,6 @@ def test_torchvision_reads_what_is_written(tmp_path: Path) -> None:
     assert read_label_file(str(tmp_path / "labels")).equal(labels.long())
 
 
-@pytest.mark.parametrize("values", [torch.zeros(3), torch.zeros(2, 2, dtype=torch.uint8)])
-def test_other_values_are_not_written(tmp_path: Path, values: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="uint8 with 1 or 3 dimensions"):
-        write_idx(tmp_path / "images", values)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["images", "images.gz"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_gzip_is_recognised_by_content_not_by_name(tmp_path: Path, name: str, packed: bool) -> None:

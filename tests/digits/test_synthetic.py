@@ -17,7 +17,6 @@ from digitcnn.digits.idx import read_idx
 from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
 from digitcnn.digits.pen_strokes import make_template
 from digitcnn.digits.synthetic import POPULATIONS, draw
-from digitcnn.errors import DigitSetError
 
 
 @pytest.fixture(scope="module", params=GENERATED)
@@ -279,22 +278,6 @@ def test_a_population_can_be_changed_without_touching_the_others() -> None:
     )
     left, right, top, bottom = boxes(images / 255).T
     assert np.abs(1 + np.maximum(right - left, bottom - top) - 12).max() <= 2
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "images", "words"),
-    [
-        ("mnist", "test", None, "use synthetic or synthetic-other-writers"),
-        ("synthetic", "validation", None, "use train or test"),
-        ("synthetic", "train", 0, "choose at least 1"),
-        ("synthetic", "train", -5, "choose at least 1"),
-    ],
-)
-def test_invalid_requests_give_one_sentence(
-    name: str, split: str, images: int | None, words: str
-) -> None:
-    with pytest.raises(DigitSetError, match=words):
-        draw(name, split, images)
 
 
 def test_a_classical_reader_of_mnist_reads_most_of_it(real_data: Path) -> None:

@@ -69,7 +69,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, many: DigitSet) -> Path:
 def base(many: DigitSet) -> Checkpoint:
     """The weights that ship, as if they had been trained on those images."""
     shipped = load(SHIPPED_FILE)
-    training, held_out = split_held_out(many, 440)
+    training, held_out = split_held_out(many)
+    training = training.take(slice(440))
     details = dataclasses.replace(
         shipped.details,
         digits="many",
@@ -147,8 +148,6 @@ def test_too_few_sketches_are_refused_with_the_number_needed(
     lonely = Sketches(sketches.images, sketches.digits, [str(place) for place in range(60)])
     with pytest.raises(FeedbackError, match="Only 0 sketches are left for testing"):
         fine_tuned(lonely)
-    with pytest.raises(FeedbackError, match="60 sketches came with 59 digits"):
-        Sketches(sketches.images, sketches.digits[1:], sketches.visitors)
 
 
 def test_original_images_exclude_the_held_out_ones(
@@ -157,7 +156,7 @@ def test_original_images_exclude_the_held_out_ones(
     images = original_images(base, Catalog(folder))
     assert torch.equal(images.training.images, many.images[:440])
     assert torch.equal(images.held_out.images, many.images[-1600:])
-    fewer = split_held_out(many, 500)[0]
+    fewer = split_held_out(many)[0].take(slice(500))
     details = dataclasses.replace(
         base.details,
         config={**base.details.config, "train_images": 500},

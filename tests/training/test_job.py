@@ -76,8 +76,8 @@ def test_training_ends_with_a_checkpoint_and_its_metrics(
 
 def test_view_follows_a_renamed_run_and_forgets_a_deleted_one(job: TrainingJob) -> None:
     job.start(SHORT, "first")
-    # The run is in use until the job has closed it, a moment after its last event.
-    before = wait(job, lambda view: ended(view) and job.exclusive.free)
+    before = wait(job, ended)
+    job.shutdown(10)  # the run is in use until the thread has closed it, after its last event
     assert job.rename("first", "second") == "second"
     renamed = job.view()
     assert (renamed.run, renamed.state, renamed.history) == ("second", "finished", before.history)

@@ -44,12 +44,7 @@ def conv_filters(network: Network, *, model: str) -> Figure:
 def feature_maps(
     network: Network, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
 ) -> Figure:
-    """Draw image ``index`` of a set after each layer, down to the ten probabilities.
-
-    Raises IndexError when the set has no such image.
-    """
-    if not 0 <= index < len(digit_set):
-        raise IndexError(f"image {index} is not one of the {len(digit_set)} images")
+    """Draw image ``index`` of a set after each layer, down to the ten probabilities."""
     image, label = digit_set.images[index], int(digit_set.labels[index])
     maps = layer_outputs(network, image)
     probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
