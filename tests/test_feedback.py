@@ -18,9 +18,9 @@ from scipy.stats import binomtest
 from sqlalchemy import select
 
 from digitcnn.errors import ConfigError, FeedbackError, NotOwnerError
+from digitcnn.feedback.database import ENTRIES
 from digitcnn.feedback.entry import MAX_STROKES_BYTES, FeedbackFilter, visitor_alias
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.feedback.table import ENTRIES
 from digitcnn.workspace import catalog_with_feedback
 
 ANN, BOB = "secret-of-ann", "secret-of-bob"

@@ -21,11 +21,11 @@ from digitcnn.digits.training_images import missing_sets, open_training_images
 from digitcnn.errors import ConfigError, DownloadError
 from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
+from digitcnn.options import MOST_SEEDS
 from digitcnn.process import end_at_once
 from digitcnn.services.train import (
+    Metrics,
     PlannedRun,
-    SeedSummary,
-    TrainingRequest,
     plan_runs,
     summarise_seeds,
     train,
@@ -83,10 +83,10 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     status = 0 if complete else 130
     if len(runs) == 1:
         return _to_json(ends[0]), _run_text(ends[0]), status
-    summary = summarise_seeds(ends)
-    result = {"runs": [_to_json(end) for end in ends], "mean": summary.mean, "std": summary.std}
+    finished, mean, std = summarise_seeds(ends)
+    result = {"runs": [_to_json(end) for end in ends], "mean": mean, "std": std}
     texts = [f"{end.run}: {_run_text(end)}" for end in ends]
-    return result, "\n\n".join([*texts, _summary_text(summary, len(runs))]), status
+    return result, "\n\n".join([*texts, _summary_text(finished, len(runs), mean, std)]), status
 
 
 def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
@@ -101,6 +101,10 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
             store = RunStore(path.parent)
         resumed = resumable(store, path.name)
         return [lambda: resumed]
+    if not 1 <= args.seeds <= MOST_SEEDS:
+        raise ConfigError(
+            f"--seeds is {args.seeds}; choose a number of runs from 1 to {MOST_SEEDS}."
+        )
     config = TrainingConfig(
         digits=getattr(args, "digits", "mnist"),
         epochs=args.epochs,
@@ -112,20 +116,15 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
         dropout=args.dropout == "on",
         network=args.network,
     )
-    request = TrainingRequest(
-        config=config,
-        post_training=PostTrainingConfig(
-            figures=not args.no_viz,
-            stability=not args.no_stability,
-            passes=getattr(args, "stability_passes", None),
-        ),
-        name=getattr(args, "name", None),
-        seeds=args.seeds,
-        saves=not args.no_save,
+    post_training = PostTrainingConfig(
+        figures=not args.no_viz,
+        stability=not args.no_stability,
+        passes=getattr(args, "stability_passes", None),
     )
     config = _with_available_digits(config, catalog, named=hasattr(args, "digits"))
     open_training_images(catalog, config.digits, config.train_images)
-    return plan_runs(dataclasses.replace(request, config=config), store)
+    name, saves = getattr(args, "name", None), not args.no_save
+    return plan_runs(store, config, name, args.seeds, saves=saves, post_training=post_training)
 
 
 def _with_available_digits(
@@ -172,14 +171,13 @@ def _run_text(end: RunEnd) -> str:
     return "\n".join(lines)
 
 
-def _summary_text(summary: SeedSummary, planned: int) -> str:
-    count = summary.finished
+def _summary_text(count: int, planned: int, mean: Metrics, std: Metrics) -> str:
     if not count:
         return f"None of {planned} runs finished."
     seeds = f"{count} seeds" if count == planned else f"{count} of {planned} planned seeds"
     lines = [f"Accuracy, mean and standard deviation over {seeds}:"]
-    for name, mean in summary.mean.items():
-        std = summary.std[name]["accuracy"]
-        spread = "–" if math.isnan(std) else f"{100 * std:.2f} points"
-        lines.append(f"{result_title(name)}: {100 * mean['accuracy']:.2f}% ± {spread}")
+    for name in mean:
+        deviation = std[name]["accuracy"]
+        spread = "–" if math.isnan(deviation) else f"{100 * deviation:.2f} points"
+        lines.append(f"{result_title(name)}: {100 * mean[name]['accuracy']:.2f}% ± {spread}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ An entry holds all that a digit set needs: strokes, the 28x28 image, the model a
 and the true digit. Of its author only a hash of the browser's secret is stored: it groups a
 visitor's entries, but does not let its reader act as that visitor.
 
-``entry`` has the records and checks, ``table`` the columns, ``store`` the queries and changes,
-``database`` what differs between SQLite and PostgreSQL; ``file_format`` marks the file.
+``entry`` has the records and checks, ``store`` the queries and changes, ``database`` the table and
+its transactions, and two modules what differs in SQLite and PostgreSQL; ``file_format`` marks the
+file.
 """

@@ -1,7 +1,7 @@
-"""Transactions on the feedback table, as SQLite and PostgreSQL share them.
+"""The feedback table, and transactions on it, as SQLite and PostgreSQL share them.
 
-A fault of disk, network or server becomes one FeedbackError. Visitors read it, so it names neither
-file nor host; the log does.
+The names in the table are part of the stored format. A fault of disk, network or server becomes one
+FeedbackError. Visitors read it, so it names neither file nor host; the log does.
 """
 
 from __future__ import annotations
@@ -13,14 +13,75 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from digitcnn.digits.digit_set import SIDE
 from digitcnn.errors import FeedbackError
-from digitcnn.feedback.file_format import SCHEMA_VERSION
+from digitcnn.feedback.file_format import SCHEMA_VERSION, TABLE
 
 log = logging.getLogger(__name__)
+
+METADATA = MetaData()
+
+# Texts that hold lists are JSON; times are ISO 8601 in UTC, which sort as texts.
+ENTRIES = Table(
+    TABLE,
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    Column("visitor_hash", Text, nullable=False),
+    Column("sketch_id", Text, nullable=False),
+    Column("model_digest", Text, nullable=False),
+    Column("model_name", Text, nullable=False),
+    Column("answer", SmallInteger, CheckConstraint("answer BETWEEN 0 AND 9")),
+    Column("probabilities", Text, nullable=False),
+    # The highest probability, so that calibration need not parse the list.
+    Column("confidence", Double, nullable=False),
+    Column("true_digit", SmallInteger, CheckConstraint("true_digit BETWEEN 0 AND 9")),
+    Column("strokes", Text),
+    Column("image", LargeBinary, CheckConstraint(f"length(image) = {SIDE**2}"), nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("corrected_at", Text),
+    UniqueConstraint("visitor_hash", "sketch_id"),
+    # All that a score reads: counting never touches the images.
+    Index("verdicts_counted", "visitor_hash", "answer", "true_digit"),
+    # Stored by PostgreSQL; names the owner and the format of the table.
+    comment=f"digitcnn feedback, format {SCHEMA_VERSION}",
+    # A page may name an entry that was deleted meanwhile: its number is never reused.
+    sqlite_autoincrement=True,
+)
+
+# Columns that later feedback on the same sketch replaces; id, sketch and first time stay.
+REPLACED = (
+    "model_digest",
+    "model_name",
+    "answer",
+    "probabilities",
+    "confidence",
+    "true_digit",
+    "strokes",
+    "image",
+)
+
+# Feedback that differs in one of these replaces the old; else it is a repetition, as of a retry.
+DECISIVE = ("true_digit", "answer", "model_digest")
 
 
 class Database(ABC):

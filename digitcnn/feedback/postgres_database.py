@@ -11,9 +11,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from digitcnn.errors import ConfigError
-from digitcnn.feedback.database import Database
+from digitcnn.feedback.database import ENTRIES, METADATA, Database
 from digitcnn.feedback.file_format import OURS
-from digitcnn.feedback.table import ENTRIES, METADATA
 
 
 class PostgresDatabase(Database):

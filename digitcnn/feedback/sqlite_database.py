@@ -13,9 +13,8 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-from digitcnn.feedback.database import Database
+from digitcnn.feedback.database import METADATA, Database
 from digitcnn.feedback.file_format import OURS, SCHEMA_VERSION
-from digitcnn.feedback.table import METADATA
 
 
 class SqliteDatabase(Database):

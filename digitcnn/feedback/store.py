@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from digitcnn.digits.digit_set import CLASSES, SIDE
 from digitcnn.errors import ConfigError, FeedbackError, NotOwnerError
-from digitcnn.feedback.database import Database
+from digitcnn.feedback.database import DECISIVE, ENTRIES, REPLACED, Database
 from digitcnn.feedback.entry import (
     EVERYTHING,
     FeedbackEntry,
@@ -41,7 +41,6 @@ from digitcnn.feedback.entry import (
 )
 from digitcnn.feedback.postgres_database import PostgresDatabase
 from digitcnn.feedback.sqlite_database import SqliteDatabase
-from digitcnn.feedback.table import DECISIVE, ENTRIES, REPLACED
 from digitcnn.intervals import wilson_interval
 
 _COLUMN = ENTRIES.c

@@ -34,10 +34,15 @@ from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.network.original_images import original_images
 from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.events import Phase, StepProgress
-from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
+from digitcnn.training.finetune_training import (
+    FEEDBACK,
+    FineTuningConfig,
+    Sketches,
+    check_sketches,
+    fine_tune_network,
+)
 from digitcnn.training.post_training import other_test_set
 from digitcnn.training.run_record import FINISHED, versions
-from digitcnn.training.sketches import FEEDBACK, Sketches, check_sketches
 
 _SUFFIX = "-hand-"
 # Random labels cannot be learned, and few of them do the held-out images no visible harm. A model

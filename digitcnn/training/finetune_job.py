@@ -13,8 +13,7 @@ from digitcnn.network.original_images import original_images
 from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
 from digitcnn.training.events import Phase, StepProgress
 from digitcnn.training.finetune import FineTuningEnd, FineTuningEvent, fine_tune
-from digitcnn.training.finetune_training import FineTuningConfig
-from digitcnn.training.sketches import Sketches, check_sketches
+from digitcnn.training.finetune_training import FineTuningConfig, Sketches, check_sketches
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,13 @@ from digitcnn.network.ood import OODDetector, shipped_detector
 from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
-from digitcnn.training.final_evaluation import details_of, evaluate_run
 from digitcnn.training.loop import train
-from digitcnn.training.post_training import PostTraining, PostTrainingResult
+from digitcnn.training.post_training import (
+    PostTraining,
+    PostTrainingResult,
+    details_of,
+    evaluate_run,
+)
 from digitcnn.training.report import REPORT, write_report
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING, versions

@@ -15,8 +15,8 @@ from digitcnn.errors import FeedbackError
 from digitcnn.intervals import accuracy_text
 from digitcnn.training.finetune import MAX_LOSS, ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
+from digitcnn.training.finetune_training import FEWEST_SKETCHES, Sketches
 from digitcnn.training.run_record import RUNNING
-from digitcnn.training.sketches import FEWEST_SKETCHES, Sketches
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts

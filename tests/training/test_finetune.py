@@ -37,9 +37,14 @@ from digitcnn.training.finetune import (
     fine_tuned_names,
     objections,
 )
-from digitcnn.training.finetune_training import FineTuningConfig, MixedBatches, fine_tune_network
+from digitcnn.training.finetune_training import (
+    FineTuningConfig,
+    MixedBatches,
+    Sketches,
+    fine_tune_network,
+    halves,
+)
 from digitcnn.training.run_record import FINISHED, STOPPED
-from digitcnn.training.sketches import Sketches, halves
 
 QUICK = FineTuningConfig(epochs=1, batch_size=128, originals=768, learning_rate=2e-5)
 # Steps that do harm where the digits are wrong.

@@ -19,11 +19,10 @@ from digitcnn.network.model import DigitCNN
 from digitcnn.training.background import IDLE, BackgroundView
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.finetune_job import FineTuningJob
-from digitcnn.training.finetune_training import FineTuningConfig
+from digitcnn.training.finetune_training import FineTuningConfig, Sketches
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.runs import RunStore
-from digitcnn.training.sketches import Sketches
 
 # Until somebody stops it.
 LONG = FineTuningConfig(epochs=10_000, batch_size=32, originals=300)

@@ -20,11 +20,10 @@ from digitcnn.options import FIGURES, NETWORKS
 from digitcnn.training.background import StopSignal
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.events import EpochEnd, RunEnd, Snapshot
-from digitcnn.training.finetune_training import FineTuningConfig, fine_tune_network
+from digitcnn.training.finetune_training import FineTuningConfig, Sketches, fine_tune_network
 from digitcnn.training.loop import train
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
-from digitcnn.training.sketches import Sketches
 from digitcnn.training.view import TrainingView
 
 SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)

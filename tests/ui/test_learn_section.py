@@ -13,7 +13,7 @@ from digitcnn.feedback.store import FeedbackStore
 from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
-from digitcnn.training.sketches import Sketches
+from digitcnn.training.finetune_training import Sketches
 from digitcnn.ui.learn_section import LearnView, comparison_table, updates
 
 ROWS = (
