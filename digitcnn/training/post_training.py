@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -123,43 +123,27 @@ def other_test_set(digits: str) -> str:
     return next((name for name in others if name not in names), "synthetic-other-writers")
 
 
-@dataclass(frozen=True)
-class PostTrainingResult:
-    """The results of post-training.
+@dataclass(eq=False)
+class PostTraining:
+    """The post-training work of one run, and what came of it.
 
-    metrics: by the other set's name, as ``Evaluation.to_json``; empty where it is not available.
-    stability: one sentence per mask type. problem: sentences on what is missing, or empty.
+    findings: of the run's own test set, or of its held-out images where it has none. Its network
+    is not used elsewhere and ends up on the CPU. metrics: the content of metrics.json, to which
+    those of the other set are added. stop: skips the rest. stability: one sentence per mask type.
+    problem: sentences on what is missing, or empty.
     """
 
-    metrics: dict[str, Any] = field(default_factory=dict)
+    run: Run
+    config: PostTrainingConfig
+    findings: Findings
+    catalog: Catalog
+    metrics: dict[str, Any]
+    stop: StopSignal
     stability: tuple[str, ...] = ()
     problem: str = ""
 
-
-class PostTraining:
-    """The post-training work of one run.
-
-    findings: of the run's own test set, or of its held-out images where it has none. Its network
-    is not used elsewhere and ends up on the CPU. metrics: the content of metrics.json so far.
-    stop: skips the rest.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        config: PostTrainingConfig,
-        findings: Findings,
-        *,
-        catalog: Catalog,
-        metrics: dict[str, Any],
-        stop: StopSignal,
-    ) -> None:
-        self.run, self.config, self.findings = run, config, findings
-        self.catalog, self.metrics, self.stop = catalog, metrics, stop
-        self.result = PostTrainingResult()
-
-    def events(self) -> Iterator[Phase | PostTrainingResult]:
-        """Yield the phases, and the result last. Raises no Exception."""
+    def events(self) -> Iterator[Phase]:
+        """Do the work and yield its phases. Raises no Exception."""
         try:
             if self.config.test_sets:
                 yield from self._evaluate_other_set()
@@ -176,7 +160,6 @@ class PostTraining:
             with contextlib.suppress(OSError):
                 self.run.log_error(error)
             self._add_problem(_sentence(error, self.run.name))
-        yield self.result
 
     def _evaluate_other_set(self) -> Iterator[Phase]:
         trained_on = self.findings.trained_on or ""
@@ -204,9 +187,8 @@ class PostTraining:
             digit_sets=[*self.findings.digit_sets, digit_set],
             predictions=[*self.findings.predictions, predictions],
         )
-        metrics = {name: self.findings.evaluations[-1].to_json()}
-        self.run.results.write_metrics({**self.metrics, **metrics})
-        self._change(metrics=metrics)
+        self.metrics = {**self.metrics, name: self.findings.evaluations[-1].to_json()}
+        self.run.results.write_metrics(self.metrics)
 
     def _make_passes(self) -> Iterator[Phase]:
         """Make both types over the last set, as figure 9 and the stability command do."""
@@ -219,10 +201,9 @@ class PostTraining:
         yield Phase(f"running {count} dropout passes per mask type")
         self.findings = self.findings.with_stability(count, notify=self.stop.check)
         self.run.results.write_stability(self.findings.stabilities)
-        texts = tuple(stability_text(measured) for measured in self.findings.stabilities)
-        for text in texts:
+        self.stability = tuple(map(stability_text, self.findings.stabilities))
+        for text in self.stability:
             self.run.log(text)
-        self._change(stability=texts)
 
     def _draw(self) -> Iterator[Phase]:
         from digitcnn.analysis import figures  # here, because it imports matplotlib
@@ -243,10 +224,7 @@ class PostTraining:
         self._add_problem(lacking)
 
     def _add_problem(self, problem: str) -> None:
-        self._change(problem=f"{self.result.problem} {problem}".strip())
-
-    def _change(self, **changes: Any) -> None:
-        self.result = dataclasses.replace(self.result, **changes)
+        self.problem = f"{self.problem} {problem}".strip()
 
 
 def _sentence(error: Exception, run: str) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, Training
 from digitcnn.training.loop import train
 from digitcnn.training.post_training import (
     PostTraining,
-    PostTrainingResult,
     details_of,
     evaluate_run,
 )
@@ -109,22 +109,20 @@ def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool
     return stopped
 
 
+@dataclass(eq=False)
 class TrainingSession:
     """One run in progress; its lock is held."""
 
-    def __init__(
-        self,
-        run: Run,
-        catalog: Catalog,
-        checkpoints: Path,
-        compute: Compute,
-        stop: StopSignal,
-        processes: Processes,
-    ) -> None:
-        self.run, self.catalog, self.compute, self.stop = run, catalog, compute, stop
-        self.checkpoints, self.processes = checkpoints, processes
+    run: Run
+    catalog: Catalog
+    checkpoints: Path
+    compute: Compute
+    stop: StopSignal
+    processes: Processes
+
+    def __post_init__(self) -> None:
         self.started = time.monotonic()
-        self.record = run.record()
+        self.record = self.run.record()
         self.config = self.record.config
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -195,34 +193,29 @@ class TrainingSession:
         path, digest = self._save(snapshot, self.run.name, details, ood)
         end = self._end(FINISHED, snapshot, f"Finished {epochs}.", path, digest, metrics)
         post_training = PostTraining(
-            self.run,
-            self.record.post_training,
-            findings,
-            catalog=self.catalog,
-            metrics=metrics,
-            stop=self.stop,
+            self.run, self.record.post_training, findings, self.catalog, metrics, self.stop
         )
-        for event in post_training.events():
-            yield event if isinstance(event, Phase) else self._completed(end, event)
+        yield from post_training.events()
+        yield self._completed(end, post_training)
 
     def _check_interrupted(self, *_: int) -> None:
         if self.stop.interrupted:
             raise StoppedError
 
-    def _completed(self, end: RunEnd, result: PostTrainingResult) -> RunEnd:
-        """Return the run's end with the result of post-training."""
-        message = f"{end.message} {result.problem}".rstrip()
-        if result.problem:
+    def _completed(self, end: RunEnd, after: PostTraining) -> RunEnd:
+        """Return the run's end with the results of post-training."""
+        message = f"{end.message} {after.problem}".rstrip()
+        if after.problem:
             # On a full disk the earlier sentence stays; this one still goes out.
             with contextlib.suppress(OSError):
                 self._write(message=message)
-                self.run.log(result.problem)
+                self.run.log(after.problem)
         return dataclasses.replace(
             end,
             seconds=time.monotonic() - self.started,
             message=message,
-            metrics={**end.metrics, **result.metrics},
-            stability=result.stability,
+            metrics=after.metrics,
+            stability=after.stability,
         )
 
     def _end_early(self, snapshot: Snapshot | None, images: TrainingImages) -> RunEnd:
