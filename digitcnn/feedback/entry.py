@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, NoReturn
@@ -24,10 +23,10 @@ _ALIAS_LENGTH = 8
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NewFeedback:
-    """One person's feedback on one prediction, not yet checked: it may come from any program.
+    """One person's feedback on one prediction; what any program may have sent is not yet checked.
 
     visitor: the secret of the person's browser. sketch_id: the browser's name for the sketch.
-    answer, true_digit: 0 to 9, or None for 'not a digit'. probabilities: ten, with sum 1.
+    answer, true_digit: 0 to 9, or None for 'not a digit'. probabilities: the prediction's ten.
     strokes: anything that JSON can hold, at most 256 KiB; None for an image.
     image: uint8 [28, 28], ink high. now: with a time zone.
     """
@@ -37,7 +36,7 @@ class NewFeedback:
     model_digest: str
     model_name: str
     answer: int | None
-    probabilities: Sequence[float]
+    probabilities: list[float]
     true_digit: int | None
     strokes: list[Any] | None
     image: torch.Tensor
@@ -45,15 +44,14 @@ class NewFeedback:
 
     def to_row(self) -> dict[str, Any]:
         """Return the values of the table's columns. Raises FeedbackError for an invalid part."""
-        probabilities = checked_probabilities(self.probabilities)
         return {
             "visitor_hash": hash_of(self.visitor),
             "sketch_id": checked_token("sketch id", self.sketch_id),
-            "model_digest": checked_token("model digest", self.model_digest),
-            "model_name": checked_name(self.model_name),
-            "answer": checked_digit("answer", self.answer),
-            "probabilities": json.dumps(probabilities),
-            "confidence": max(probabilities),
+            "model_digest": self.model_digest,
+            "model_name": self.model_name,
+            "answer": self.answer,
+            "probabilities": json.dumps(self.probabilities),
+            "confidence": max(self.probabilities),
             "true_digit": checked_digit("true digit", self.true_digit),
             "strokes": checked_strokes(self.strokes),
             "image": self.image.contiguous().numpy().tobytes(),
@@ -156,14 +154,6 @@ def checked_token(what: str, value: str) -> str:
     return value
 
 
-def checked_name(value: str) -> str:
-    """Return a valid model's name, 1 to 200 characters. Raises FeedbackError."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 200 or not value.isprintable():
-        expected = "1 to 200 printable characters are expected"
-        _refuse("model's name", value, f"{expected}; rename the checkpoint")
-    return value
-
-
 def checked_digit(what: str, value: int | None) -> int | None:
     """Return a digit, or None for not a digit. Raises FeedbackError for other values."""
     if value is None:
@@ -171,20 +161,6 @@ def checked_digit(what: str, value: int | None) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < CLASSES:
         _refuse(what, value, "0 to 9, or null for not a digit, is expected; choose one of these")
     return value
-
-
-def checked_probabilities(values: Sequence[float]) -> list[float]:
-    """Return ten probabilities as floats. Raises FeedbackError unless they add up to 1."""
-    expected = f"{CLASSES} numbers from 0 to 1 that add up to 1 are expected; draw the sketch again"
-    try:
-        probabilities = [float(value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        _refuse("list of probabilities", values, expected)
-    # Written so that NaN fails each comparison.
-    in_range = len(probabilities) == CLASSES and all(0.0 <= value <= 1.0 for value in probabilities)
-    if not in_range or not abs(sum(probabilities) - 1.0) <= 1e-3:
-        _refuse("list of probabilities", values, expected)
-    return probabilities
 
 
 def checked_strokes(strokes: list[Any] | None) -> str | None:
