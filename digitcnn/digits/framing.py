@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from digitcnn.digits.digit_set import SIDE
-from digitcnn.errors import DigitSetError
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -47,7 +46,7 @@ def frame_mnist(images: Tensor) -> Tensor:
 
     The centre of mass is moved by whole pixels, as it was for MNIST, so that images in MNIST
     framing keep their pixels, except for faint traces at the edge of their ink. Blank images stay
-    blank. Raises DigitSetError for another dtype or shape.
+    blank.
     """
     return _frame_each(images, _to_mnist)
 
@@ -56,7 +55,7 @@ def frame_emnist(images: Tensor) -> Tensor:
     """Bring digit images to EMNIST framing: uint8 [N, 28, 28] -> uint8 [N, 28, 28].
 
     The slight blur is EMNIST's sigma of 1 pixel in a 128x128 scan, at the size it has there.
-    Blank images stay blank. Raises DigitSetError for another dtype or shape.
+    Blank images stay blank.
     """
     return _frame_each(images, _to_emnist)
 
@@ -135,11 +134,6 @@ def _mass(ink: NDArray[Any]) -> Doubles:
 
 def _frame_each(images: Tensor, frame: Callable[[Bytes], Floats]) -> Tensor:
     """Apply ``frame`` to all images that are not blank."""
-    if images.dtype != torch.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DigitSetError(
-            f"The images to frame are {images.dtype} {list(images.shape)}, "
-            f"but uint8 [N, {SIDE}, {SIDE}] is expected; read them as a digit set."
-        )
     framed = torch.zeros_like(images, device="cpu")
     inked = (images > FAINT).flatten(1).any(dim=1).nonzero()[:, 0].cpu()
     for indices in inked.split(CHUNK):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +105,9 @@ def _fills(page: Floats) -> bool:
 
     Frames and tables are seen along most of the edge; lines of paper are thinner than such a pen.
     """
-    ground, peak, dark = _border_ground(page)
+    away, peak = _from_ground(page)
     if peak < LEAST_CONTRAST:
         return False
-    away = ground - page if dark else page - ground
     pieces = _pieces(away > peak / 2, np.clip(away / peak, 0, 1).astype(np.float32))
     if len(pieces.areas) == 0:
         return False
@@ -124,24 +124,30 @@ def _fills(page: Floats) -> bool:
     )
 
 
-def _border_ground(grey: Floats) -> tuple[float, float, bool]:
-    """Return what the border shows, how far the ink is from it, and whether the ink is darker."""
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    ground = float(np.median(border))
-    darker, lighter = ground - float(grey.min()), float(grey.max()) - ground
-    return ground, max(darker, lighter), darker >= lighter
+def _border(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the outermost pixels."""
+    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+
+
+def _from_ground(grey: Floats) -> tuple[Floats, float]:
+    """Return how far each pixel is from what the border shows, and the largest of these, the ink's.
+
+    Ink is above 0, whether it is darker or lighter.
+    """
+    away: Floats = float(np.median(_border(grey))) - grey
+    if -away.min() > away.max():
+        away = -away
+    return away, float(away.max())
 
 
 def _all_ink(grey: Floats, step: tuple[float, float]) -> Ink | None:
     """Return whatever differs from what the border shows."""
     from scipy import ndimage
 
-    ground, peak, dark = _border_ground(grey)
+    ink, peak = _from_ground(grey)
     if peak < LEAST_CONTRAST:
         return None
-    ink = ground - grey if dark else grey - ground
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    grain = 1.4826 * float(np.median(np.abs(border - ground))) / peak
+    grain = 1.4826 * float(np.median(np.abs(_border(ink)))) / peak
     floor = min(max(0.1, 4 * grain), 0.5)
     shares = np.clip((ink / peak - floor) / (1 - floor), 0, 1).astype(np.float32)
     return Ink(shares, ndimage.label(shares > 0, np.ones((3, 3)))[0], step)
@@ -181,7 +187,6 @@ def _pieces(mask: Mask, depth: Floats) -> _Pieces:
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     slices = ndimage.find_objects(labels)
     boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in slices]).reshape(-1, 4)
-    edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
     # Beyond the picture is taken for ink, so that a strip along the edge counts in full.
     inside = ndimage.distance_transform_cdt(np.pad(mask, 1, mode="edge"), "chessboard")[1:-1, 1:-1]
     at = labels[mask]
@@ -196,7 +201,7 @@ def _pieces(mask: Mask, depth: Floats) -> _Pieces:
         spans=(boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0),
         areas=areas,
         pens=2 * pens[1:] - 1,
-        contacts=np.bincount(edge, minlength=count + 1)[1:],
+        contacts=np.bincount(_border(labels), minlength=count + 1)[1:],
         across=((boxes[:, :2] == 0) & (boxes[:, 2:] == mask.shape)).any(axis=1),
         depths=(sums[1] / sums[0]).astype(np.float32),
     )

@@ -164,14 +164,10 @@ class PeoplesPredictions:
 
     def _read(self) -> dict[str, dict[str, int]]:
         try:
-            known = json.loads(self._file.read_text("utf-8"))
-        except (OSError, ValueError):
+            known: dict[str, dict[str, int]] = json.loads(self._file.read_text("utf-8"))
+        except (OSError, ValueError):  # none yet, or damaged
             return {}
-        return {
-            name: {visitor: place for visitor, place in chosen.items() if type(place) is int}
-            for name, chosen in (known.items() if isinstance(known, dict) else ())
-            if isinstance(chosen, dict)
-        }
+        return known if isinstance(known, dict) else {}
 
     def _write(self, known: dict[str, dict[str, int]]) -> None:
         try:
