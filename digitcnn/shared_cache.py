@@ -20,6 +20,10 @@ Value = TypeVar("Value")
 Progress = Callable[[int, int], None]
 
 
+def unwatched(done: int, total: int) -> None:
+    """Do nothing: the ``Progress`` of work that nobody follows."""
+
+
 class SharedCache(Generic[Key, Value]):
     """At most ``maxsize`` values, or ``maxsize`` in all as ``size`` counts them. Thread-safe."""
 
@@ -33,7 +37,7 @@ class SharedCache(Generic[Key, Value]):
         key: Key,
         compute: Callable[[Progress], Value],
         *,
-        progress: Progress | None = None,
+        progress: Progress = unwatched,
         accept: Callable[[Value], bool] = lambda value: True,
     ) -> Value:
         """Return the value of ``key``, computed unless it is there and ``accept`` accepts it.
@@ -62,12 +66,11 @@ class SharedCache(Generic[Key, Value]):
         key: Key,
         flight: _Flight,
         compute: Callable[[Progress], Value],
-        progress: Progress | None,
+        progress: Progress,
     ) -> Value:
         def report(done: int, total: int) -> None:
             flight.report(done, total)
-            if progress is not None:
-                progress(done, total)
+            progress(done, total)
 
         value: Value | None = None
         try:
@@ -101,7 +104,7 @@ class _Flight:
             self._value, self._ended = value, True
             self._changed.notify_all()
 
-    def wait(self, progress: Progress | None) -> Any:
+    def wait(self, progress: Progress) -> Any:
         """Wait until it ends. Return its value, None where it failed."""
         seen: tuple[int, int] | None = None
         while True:
@@ -109,7 +112,7 @@ class _Flight:
                 while not self._ended and self._step == seen:
                     self._changed.wait()
                 step, ended = self._step, self._ended
-            if progress is not None and step is not None and step != seen:
+            if step is not None and step != seen:
                 progress(*step)
             seen = step
             if ended:

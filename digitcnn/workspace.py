@@ -21,7 +21,7 @@ from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.device import Compute, choose
 from digitcnn.network.rebuild import IMAGES
-from digitcnn.shared_cache import Progress, SharedCache
+from digitcnn.shared_cache import Progress, SharedCache, unwatched
 from digitcnn.training.finetune_job import FineTuningJob
 from digitcnn.training.job import TrainingJob
 from digitcnn.training.runs import RunStore
@@ -116,7 +116,7 @@ class Workspace:
         checkpoint: Checkpoint,
         digit_set: DigitSet,
         *,
-        progress: Progress | None = None,
+        progress: Progress = unwatched,
         features: bool = False,
     ) -> Predictions:
         """Return a model's predictions for a digit set, computed on the device and cached on disk.
@@ -133,7 +133,7 @@ class Workspace:
         )
 
     def robustness(
-        self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress | None = None
+        self, checkpoint: Checkpoint, digit_set: DigitSet, *, progress: Progress = unwatched
     ) -> Robustness:
         """Return a model's accuracy under distortions and corruptions, cached in memory."""
         result = self._robustness.get(

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 # An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
 RADII = tuple(0.25 * 24 ** (step / 7) for step in range(8))
@@ -156,7 +156,7 @@ def accuracy_under_attack(
     digits: DigitSet,
     sizes: Sequence[float] = CURVE_SIZES,
     *,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
 ) -> AttackCurve:
     """Attack every image of ``digits`` with changes of at most each of ``sizes``, ascending.
 
@@ -178,8 +178,7 @@ def accuracy_under_attack(
                 radii = torch.full((len(rows),), size, device=device)
                 changes = attack(network, inks, own, radii)
                 right[rows] = _right(network, inks + changes, own)
-            if progress is not None:
-                progress((place - 1) * len(labels) + int(part[-1]) + 1, len(sizes) * len(labels))
+            progress((place - 1) * len(labels) + int(part[-1]) + 1, len(sizes) * len(labels))
         noisy = images + _noise(digits.images.float(), size, seed=place).to(device)
         attacked.append(int(right.sum()))
         noise.append(int(_right(network, noisy, labels).sum()))

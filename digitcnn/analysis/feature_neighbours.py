@@ -29,7 +29,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.errors import CheckpointError
 from digitcnn.network.classifier import Classifier
 from digitcnn.network.model import FEATURES, Network
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 NEAREST = 9
 # MNIST's 55,000 training images take 35 MB on disk, as float16, and 70 MB in memory.
@@ -78,7 +78,7 @@ def build_index(
     training: DigitSet,
     *,
     block: int = BLOCK,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FeatureIndex:
     """Build the index at half speed: it runs while someone draws.
@@ -93,8 +93,7 @@ def build_index(
         images = training.take(slice(start, min(start + block, len(training))))
         parts.append(predict(classifier, images, keep_features=True).features)
         sleep(time.perf_counter() - began)
-        if progress is not None:
-            progress(start + len(images), len(training))
+        progress(start + len(images), len(training))
     features = torch.cat([part for part in parts if part is not None])
     if not bool(features.isfinite().all()):
         raise CheckpointError(

@@ -17,7 +17,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_mnist
 from digitcnn.digits.names import set_names, written
 from digitcnn.errors import DigitSetError
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 
 def own_kind_first(names: Sequence[str], trained_on: str | None) -> list[str]:
@@ -75,7 +75,7 @@ def waterfall(
     training: DigitSet,
     *,
     temperature: float = 1.0,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
 ) -> Waterfall:
     """Compute the waterfall of one model.
 

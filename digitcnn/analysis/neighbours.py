@@ -14,7 +14,7 @@ from torch import Tensor
 
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 # 500 queries by 5,000 references are 10 MB of cosines; neither side is converted to floats whole.
 QUERIES, REFERENCES = 500, 5000
@@ -45,7 +45,7 @@ class LabelSuspect:
 
 
 def nearest(
-    queries: Tensor, references: Tensor, k: int = 1, *, progress: Progress | None = None
+    queries: Tensor, references: Tensor, k: int = 1, *, progress: Progress = unwatched
 ) -> tuple[Tensor, Tensor]:
     """Return the ``k`` references with the largest cosine to each query, the nearest first.
 
@@ -70,15 +70,12 @@ def nearest(
             best = merged
         indices.append(place)
         cosines.append(best)
-        if progress is not None:
-            progress(min(start + QUERIES, len(queries)), len(queries))
+        progress(min(start + QUERIES, len(queries)), len(queries))
     empty = torch.zeros(0, k)
     return torch.cat([empty.long(), *indices]), torch.cat([empty, *cosines])
 
 
-def near_duplicates(
-    images: Tensor, training: Tensor, *, progress: Progress | None = None
-) -> Tensor:
+def near_duplicates(images: Tensor, training: Tensor, *, progress: Progress = unwatched) -> Tensor:
     """Return whether each image is a near duplicate of a training image: bool [N].
 
     images: uint8 [N, 28, 28]. training: uint8 [R, 28, 28], at least two, in the same framing.

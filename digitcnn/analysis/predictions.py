@@ -16,7 +16,7 @@ from digitcnn.analysis.disk_cache import DiskCache
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 from digitcnn.network.model import Network
-from digitcnn.shared_cache import Progress, SharedCache
+from digitcnn.shared_cache import Progress, SharedCache, unwatched
 
 # On one core of an EPYC in float32: 5,500 images/s in batches of 50 to 200, 3,700 in batches of 10
 # or 400. An accelerator needs more work at a time.
@@ -78,7 +78,7 @@ def predict(
     *,
     digest: str = "",
     batch_size: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
     keep_features: bool | None = None,
 ) -> Predictions:
     """Run one forward pass over ``digit_set`` in float32, on the classifier's device.
@@ -113,8 +113,7 @@ def predict(
                 logits[start:stop] = fast.output(hidden)
             else:
                 logits[start:stop] = fast.logits(images)
-            if progress is not None:
-                progress(stop, n)
+            progress(stop, n)
     return Predictions(
         digit_set.name,
         digit_set.split,
@@ -145,7 +144,7 @@ class PredictionCache:
         digest: str,
         digit_set: DigitSet,
         *,
-        progress: Progress | None = None,
+        progress: Progress = unwatched,
         features: bool = False,
     ) -> Predictions:
         """Return the predictions of the classifier with that digest, computed where unknown.

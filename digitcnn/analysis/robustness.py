@@ -23,7 +23,7 @@ from digitcnn.analysis.predictions import predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import set_title
 from digitcnn.network.classifier import Classifier
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 # Accuracies are measured on at most this many images of a set.
 MOST_IMAGES = 1000
@@ -137,7 +137,7 @@ def sample(digit_set: DigitSet) -> DigitSet:
 
 
 def measure(
-    classifier: Classifier, digit_set: DigitSet, *, progress: Progress | None = None
+    classifier: Classifier, digit_set: DigitSet, *, progress: Progress = unwatched
 ) -> Robustness:
     """Measure the accuracy along all axes and under attack, on ``sample(digit_set)``.
 
@@ -154,8 +154,7 @@ def measure(
     done = 0
 
     def report(here: int, _: int) -> None:
-        if progress is not None:
-            progress(done + here, total)
+        progress(done + here, total)
 
     for axis in AXES:
         # Distorted value by value and joined as bytes: as floats they would take 200 MB.

@@ -138,7 +138,7 @@ class Catalog:
         )
 
     def _open_variant(self, name: str, split: str) -> DigitSet:
-        from digitcnn.digits.variants import variant
+        from digitcnn.digits.training_images import variant
 
         digit_set = self.open(base_of(name), split)
         return self._cached(name, split, digit_set, partial(variant, digit_set, name))

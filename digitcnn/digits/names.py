@@ -9,7 +9,7 @@ SPLITS = ("train", "test")
 # How ``data add`` places ink in the 28x28.
 FRAMINGS = ("none", "mnist", "emnist")
 
-# Separates a set's name from the changes of a variant of it (``variants``).
+# Separates a set's name from the changes of a variant of it (``training_images``).
 SEPARATOR = "~"
 
 # MNIST-C, a family of sets, ``mnist-c-fog`` and so on: MNIST's test images under these corruptions.

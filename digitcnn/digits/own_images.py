@@ -89,7 +89,7 @@ def _image_files(
 
 
 def read_framed(
-    images: Sequence[LabelledPath], framing: str, progress: Progress | None
+    images: Sequence[LabelledPath], framing: str, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     """Frame images of any size, each by itself: uint8 [N, 28, 28] and labels uint8 [N]."""
     opened = ((_open(path), str(path)) for path, _ in images)
@@ -97,7 +97,7 @@ def read_framed(
 
 
 def frame_all(
-    images: Iterable[tuple[Image.Image, str]], n: int, framing: str, progress: Progress | None
+    images: Iterable[tuple[Image.Image, str]], n: int, framing: str, progress: Progress
 ) -> Tensor:
     """Return ``n`` images in that framing: uint8 [n, 28, 28].
 
@@ -106,8 +106,7 @@ def frame_all(
     framed = torch.empty(n, SIDE, SIDE, dtype=torch.uint8)
     for index, (image, what) in enumerate(images):
         framed[index] = _frame_one(image, what)
-        if progress is not None:
-            progress(index + 1, n)
+        progress(index + 1, n)
     return frame_emnist(framed) if framing == "emnist" else framed
 
 

@@ -36,7 +36,7 @@ from digitcnn.digits.own_table import read_csv
 from digitcnn.digits.own_values import split_of
 from digitcnn.digits.set_files import file_names, find_file
 from digitcnn.errors import DigitSetError
-from digitcnn.shared_cache import Progress
+from digitcnn.shared_cache import Progress, unwatched
 
 _NPY_MAGIC = b"\x93NUMPY"
 
@@ -68,7 +68,7 @@ def read_own_set(
     name: str,
     split: str,
     framing: str = "none",
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
     *,
     transpose: bool = False,
 ) -> OwnSet:
@@ -242,7 +242,7 @@ def _paper(images: Tensor) -> int:
     return int((counts.cumsum(0) * 2 >= counts.sum()).nonzero()[0])
 
 
-def _framed(images: Tensor, framing: str, path: Path, progress: Progress | None) -> Tensor:
+def _framed(images: Tensor, framing: str, path: Path, progress: Progress) -> Tensor:
     """Return images with high ink as uint8 [N, 28, 28]."""
     right_size = images.shape[1:] == (SIDE, SIDE)
     if framing == "none":

@@ -20,7 +20,7 @@ class Arm:
     """One of the recipes that an experiment compares; it is trained once for each seed.
 
     label: a noun phrase, as in "1,000 images". settings: of TrainingConfig, where they differ from
-    its defaults. changes: of the training images, as ``digits.variants`` names them.
+    its defaults. changes: of the training images, as ``digits.training_images`` names them.
     """
 
     label: str

@@ -27,7 +27,7 @@ from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
 from digitcnn.options import FIGURES, MASKS, STABILITY_FIGURE, FileType, Masks, check_passes
-from digitcnn.shared_cache import Progress, SharedCache
+from digitcnn.shared_cache import Progress, SharedCache, unwatched
 
 
 class Predictor(Protocol):
@@ -38,7 +38,7 @@ class Predictor(Protocol):
         checkpoint: Checkpoint,
         digit_set: DigitSet,
         *,
-        progress: Progress | None = None,
+        progress: Progress = unwatched,
         features: bool = False,
     ) -> Predictions:
         """Return the predictions.
@@ -52,7 +52,7 @@ def predict_uncached(
     checkpoint: Checkpoint,
     digit_set: DigitSet,
     *,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
     features: bool = False,
 ) -> Predictions:
     """Compute predictions on the device that the checkpoint's network is on. A ``Predictor``."""

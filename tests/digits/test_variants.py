@@ -61,7 +61,7 @@ def test_a_variant_is_not_listed_and_has_an_entry(catalog: Catalog) -> None:
     assert not catalog.has("absent~120", "train")
     broken = catalog.entry("small~9999", "train")
     assert (broken.present, broken.n) == (False, None)
-    assert "choose fewer" in str(broken.problem)
+    assert "were requested; choose 1 to" in str(broken.problem)
 
 
 @pytest.mark.parametrize(

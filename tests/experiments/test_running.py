@@ -124,12 +124,12 @@ def test_stopped_experiment_leaves_no_outcome_and_is_deleted_with_its_runs(
 def test_experiment_that_cannot_train_is_marked_failed(runner: ExperimentRunner) -> None:
     experiment = dataclasses.replace(in_small(catalogue.find("luck")), images=10_000)
     group = runner.groups.create(experiment.name, "small", 0)
-    with pytest.raises(DigitSetError, match="choose fewer"):
+    with pytest.raises(DigitSetError, match="were requested; choose 1 to"):
         list(runner.events(experiment, group, StopSignal()))
     stored = runner.groups.latest("luck")
     assert stored is not None
     assert stored.state == "failed"
-    assert "choose fewer" in stored.message
+    assert "were requested; choose 1 to" in stored.message
 
 
 def test_without_mnist_experiments_use_synthetic_digits(
