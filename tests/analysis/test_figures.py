@@ -20,7 +20,7 @@ from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.network import layer_outputs
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import Waterfall
-from digitcnn.analysis.metrics import evaluate, gap, gap_text
+from digitcnn.analysis.metrics import gap, gap_text
 from digitcnn.analysis.predictions import Predictions, predict
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.model import DigitCNN
@@ -109,8 +109,9 @@ def cut_texts(figure: Figure) -> list[str]:
 def test_a_name_with_dollar_signs_is_not_a_formula(findings: Findings) -> None:
     # As a formula it would be refused, and so would the figure.
     odd = r"cost $\frac$ 5"
-    named = [replace(found, digits=odd) for found in findings.evaluations]
-    figure = figures.cross_dataset_evaluation(named, model=odd)
+    named = [replace(found, digits=odd) for found in findings.predictions]
+    odd_findings = replace(findings, predictions=named, model=odd)
+    figure = figures.draw("04_cross_dataset_evaluation", odd_findings)
     assert figures.png(figure).startswith(b"\x89PNG")
     assert words(figure).count(odd) >= 4  # heading, rows and legend
 
@@ -199,7 +200,8 @@ def test_samples_show_each_digit_and_mark_absent_ones(
     findings: Findings,
 ) -> None:
     zeros = findings.digit_sets[0].take(findings.digit_sets[0].labels == 0)
-    figure = figures.sample_data([findings.digit_sets[0], replace(zeros, name="zeros")])
+    sets = [findings.digit_sets[0], replace(zeros, name="zeros")]
+    figure = figures.draw("02_sample_data", replace(findings, digit_sets=sets))
     text = words(figure)
     assert "first-set test: 150 images" in text
     assert text.count("none") == 9
@@ -225,7 +227,8 @@ def test_the_absence_of_errors_is_stated(findings: Findings) -> None:
     right = replace(
         findings.predictions[0], logits=torch.eye(10)[digits.labels.long()], labels=digits.labels
     )
-    figure = figures.predictions_sample(digits, right, evaluate(right), model="m")
+    without = replace(findings, digit_sets=[digits], predictions=[right])
+    figure = figures.draw("03_predictions", without)
     assert "No errors on first-set test." in words(figure)
 
 

@@ -33,27 +33,15 @@ from digitcnn.files import atomic_write
 from digitcnn.options import FileType
 
 _FIGURES: Mapping[str, Callable[[Findings], Figure]] = {
-    "01_training_history": lambda f: training_history(
-        f.history, f.evaluations, model=f.model, trained_on=f.trained_on
-    ),
-    "02_sample_data": lambda f: sample_data(f.digit_sets),
-    "03_predictions": lambda f: predictions_sample(
-        f.digit_sets[0], f.predictions[0], f.evaluations[0], model=f.model
-    ),
-    "04_cross_dataset_evaluation": lambda f: cross_dataset_evaluation(f.evaluations, model=f.model),
-    "05_conv_filters": lambda f: conv_filters(f.network, model=f.model),
-    "06_feature_maps": lambda f: feature_maps(
-        f.network,
-        f.digit_sets[0],
-        f.example,
-        model=f.model,
-        temperature=f.evaluations[0].temperature,
-    ),
-    "07_confusion_matrix": lambda f: confusion_matrices(f.evaluations, model=f.model),
-    "08_confidence_analysis": lambda f: confidence_analysis(
-        f.predictions, f.evaluations, model=f.model, temperature=f.temperature
-    ),
-    "09_stability_test": lambda f: stability_test(f.stabilities, model=f.model),
+    "01_training_history": training_history,
+    "02_sample_data": sample_data,
+    "03_predictions": predictions_sample,
+    "04_cross_dataset_evaluation": cross_dataset_evaluation,
+    "05_conv_filters": conv_filters,
+    "06_feature_maps": feature_maps,
+    "07_confusion_matrix": confusion_matrices,
+    "08_confidence_analysis": confidence_analysis,
+    "09_stability_test": stability_test,
 }
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from digitcnn.analysis.calibration import ReliabilityBin, expected_calibration_error, reliability
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import Evaluation
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.intervals import percent, wilson_interval
 
@@ -23,18 +23,12 @@ STEPS = 1000
 Tables = Sequence[tuple[int, str, Sequence[ReliabilityBin]]]
 
 
-def confidence_analysis(
-    predictions: Sequence[Predictions],
-    evaluations: Sequence[Evaluation],
-    *,
-    model: str,
-    temperature: float | None,
-) -> Figure:
+def confidence_analysis(findings: Findings) -> Figure:
     """Draw a row per set: reliability, images per bin, confidence of right and wrong predictions.
 
-    Reliability and counts are before and after calibration. temperature: None for a file without
-    one; then there is only the uncalibrated confidence.
+    Reliability and counts are before and after calibration, where the model has a temperature.
     """
+    predictions, temperature = findings.predictions, findings.temperature
     calibration = (
         "not calibrated (no temperature in this file)"
         if temperature is None
@@ -43,11 +37,11 @@ def confidence_analysis(
     )
     figure = style.sheet(
         "Calibration",
-        f"{model}\n{calibration}; ECE is the expected calibration error",
+        f"{findings.model}\n{calibration}; ECE is the expected calibration error",
         0.9 + 3.5 * len(predictions),
     )
     panels = figure.subplots(len(predictions), 3, squeeze=False)
-    for row, one, evaluation in zip(panels, predictions, evaluations, strict=True):
+    for row, one, evaluation in zip(panels, predictions, findings.evaluations, strict=True):
         before = reliability(one.logits, one.labels)
         tables: Tables = [(BEFORE, "Uncalibrated", before)]
         if temperature is not None:

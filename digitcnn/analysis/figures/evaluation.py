@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from digitcnn.analysis.figures import style
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.gap import Waterfall
 from digitcnn.analysis.metrics import Evaluation, gap, gap_text
 from digitcnn.digits.digit_set import CLASSES
@@ -19,14 +20,15 @@ from digitcnn.digits.digit_set import CLASSES
 Shares = NDArray[np.float64]
 
 
-def cross_dataset_evaluation(evaluations: Sequence[Evaluation], *, model: str) -> Figure:
+def cross_dataset_evaluation(findings: Findings) -> Figure:
     """Draw the accuracy on each set with its 95% interval, and the error rate per digit.
 
     The bars are errors and not accuracies: a bar has to start at zero, and from there 99% and 98%
     look alike. The gap of every further set to the first is in the heading.
     """
+    evaluations = findings.evaluations
     gaps = [gap(evaluations[0], other) for other in evaluations[1:]]
-    lines = [model] + [f"{g.first} minus {g.second}: {gap_text(g)}" for g in gaps]
+    lines = [findings.model] + [f"{g.first} minus {g.second}: {gap_text(g)}" for g in gaps]
     height = 4.6 + 0.4 * len(evaluations) + 0.21 * len(lines)
     figure = style.sheet("Accuracy across digit sets", "\n".join(lines), height)
     grid = figure.add_gridspec(2, 1, height_ratios=(0.55 + 0.34 * len(evaluations), 3.1))
@@ -102,15 +104,16 @@ def _limits(evaluations: Sequence[Evaluation]) -> tuple[float, float]:
     return 100 * left, 100 * (left + 1.06 * span)
 
 
-def confusion_matrices(evaluations: Sequence[Evaluation], *, model: str) -> Figure:
+def confusion_matrices(findings: Findings) -> Figure:
     """Draw the counts per true and predicted digit of each set, with coloured errors.
 
     Colour is the share of the true digit's images, on one square-root scale for all sets, so that
     rare confusions are visible beside frequent ones.
     """
+    evaluations = findings.evaluations
     columns = min(2, len(evaluations))
     rows = math.ceil(len(evaluations) / columns)
-    figure = style.sheet("Confusion matrix", model, 0.8 + (5.6, 4.5)[columns - 1] * rows)
+    figure = style.sheet("Confusion matrix", findings.model, 0.8 + (5.6, 4.5)[columns - 1] * rows)
     shares = [_error_shares(one) for one in evaluations]
     largest = max(float(np.nanmax(share, initial=0)) for share in shares)
     norm = PowerNorm(0.5, 0, largest or 1.0)

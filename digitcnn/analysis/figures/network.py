@@ -11,20 +11,21 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digitcnn.analysis.figures import style
-from digitcnn.digits.digit_set import CLASSES, DigitSet
+from digitcnn.analysis.findings import Findings
+from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import set_title
 from digitcnn.intervals import confidence_text
 from digitcnn.network.model import Conv, Network
 
 
-def conv_filters(network: Network, *, model: str) -> Figure:
+def conv_filters(findings: Findings) -> Figure:
     """Draw all first-layer filters on one scale, symmetric about zero."""
-    filters = network.get_parameter("conv1.weight").detach().cpu().float().squeeze(1)
+    filters = findings.network.get_parameter("conv1.weight").detach().cpu().float().squeeze(1)
     side = filters.shape[-1]
     limit = float(filters.abs().max()) or 1.0
     figure = style.sheet(
         "First-layer filters",
-        f"{model}\nall {len(filters)} {side}x{side} filters; orange weights brighten, "
+        f"{findings.model}\nall {len(filters)} {side}x{side} filters; orange weights brighten, "
         "purple weights darken",
         5.2,
     )
@@ -41,18 +42,17 @@ def conv_filters(network: Network, *, model: str) -> Figure:
     return figure
 
 
-def feature_maps(
-    network: Network, digit_set: DigitSet, index: int, *, model: str, temperature: float = 1.0
-) -> Figure:
-    """Draw image ``index`` of a set after each layer, down to the ten probabilities."""
+def feature_maps(findings: Findings) -> Figure:
+    """Draw the example after each layer, down to the ten probabilities."""
+    network, digit_set, index = findings.network, findings.digit_sets[0], findings.example
     image, label = digit_set.images[index], int(digit_set.labels[index])
     maps = layer_outputs(network, image)
-    probabilities = torch.softmax(maps["logits"].double() / temperature, dim=0)
+    probabilities = torch.softmax(maps["logits"].double() / (findings.temperature or 1.0), dim=0)
     predicted = int(probabilities.argmax())
     confidence = confidence_text(float(probabilities[predicted]))
     figure = style.sheet(
         f"Feature maps of a {label}",
-        f"{model}\nimage {index} of {set_title(digit_set.name, digit_set.split)}, "
+        f"{findings.model}\nimage {index} of {set_title(digit_set.name, digit_set.split)}, "
         f"labelled {label}, predicted {predicted} with {confidence} confidence; "
         "each panel has its own scale",
         5.8,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digitcnn.analysis.figures import style
-from digitcnn.analysis.metrics import Evaluation
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.names import joined, set_title
@@ -25,8 +24,9 @@ GAP = 3
 ONE_LINE, TWO_LINES = 8, 13
 
 
-def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
+def sample_data(findings: Findings) -> Figure:
     """Draw four images of each digit from each set, a column per digit."""
+    digit_sets = findings.digit_sets
     names = [set_title(digits.name, digits.split) for digits in digit_sets]
     figure = style.sheet(
         "Sample digits",
@@ -56,10 +56,10 @@ def sample_data(digit_sets: Sequence[DigitSet]) -> Figure:
     return figure
 
 
-def predictions_sample(
-    digit_set: DigitSet, predictions: Predictions, evaluation: Evaluation, *, model: str
-) -> Figure:
-    """Draw the first images of a set with their predictions, then the most confident errors."""
+def predictions_sample(findings: Findings) -> Figure:
+    """Draw the first set's first images and its most confident errors, with their predictions."""
+    digit_set, predictions = findings.digit_sets[0], findings.predictions[0]
+    evaluation = findings.evaluations[0]
     count = PREDICTION_ROWS * COLUMNS
     first = torch.arange(min(count, len(digit_set)))
     errors = (~predictions.right).nonzero().squeeze(1)
@@ -67,7 +67,7 @@ def predictions_sample(
     heights = [PREDICTION_ROWS * (SIDE + GAP + room) for room in (below, TWO_LINES)]
     figure = style.sheet(
         f"Predictions on {evaluation.title}",
-        f"{model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
+        f"{findings.model}\naccuracy on {evaluation.title}: {evaluation.accuracy_text}; "
         "below each image the prediction and its confidence",
         1.75 + 0.032 * sum(heights),
     )

@@ -9,15 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from digitcnn.analysis.figures import style
+from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.stability import KINDS, Stability, stability_text
 from digitcnn.intervals import percent
 
 
-def stability_test(results: Sequence[Stability], *, model: str) -> Figure:
+def stability_test(findings: Findings) -> Figure:
     """Draw the accuracy per pass as lines and as box plots, for each mask type."""
+    results = findings.stabilities
     figure = style.sheet(
         "Stability under dropout",
-        "\n".join([model, *map(stability_text, results)]),
+        "\n".join([findings.model, *map(stability_text, results)]),
         5.0 + 0.21 * len(results),
     )
     lines, boxes = figure.subplots(1, 2, width_ratios=(2.2, 1), sharey=True)

@@ -12,28 +12,26 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.figures.evaluation import accuracy_rows
-from digitcnn.analysis.metrics import Evaluation
+from digitcnn.analysis.findings import Findings
 from digitcnn.digits.names import listed
 from digitcnn.intervals import wilson_interval
 
 History = Sequence[Mapping[str, Any]]
 
 
-def training_history(
-    history: History, evaluations: Sequence[Evaluation], *, model: str, trained_on: str | None
-) -> Figure:
+def training_history(findings: Findings) -> Figure:
     """Draw loss and accuracy per epoch, and below them the final test accuracies.
 
-    history: a record per epoch with ``epoch``, ``loss`` (training), ``accuracy`` (held-out,
-    fraction); where known ``held_out_loss``, ``training_accuracy`` and ``held_out`` (how many
-    images, for the interval). Empty where unknown; the figure then says so. trained_on: the set's
-    name, None where unknown.
+    A record of the history has ``epoch``, ``loss`` (training), ``accuracy`` (held-out, fraction);
+    where known ``held_out_loss``, ``training_accuracy`` and ``held_out`` (how many images, for the
+    interval). Without a history the figure says so.
     """
+    history, evaluations = findings.history, findings.evaluations
     height = 5.0 + 0.34 * len(evaluations)
-    figure = style.sheet("Training history", model, height)
+    figure = style.sheet("Training history", findings.model, height)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
     loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    where = listed(trained_on or "unknown set")
+    where = listed(findings.trained_on or "unknown set")
     style.dress(loss, x="Epoch", y="Loss (nats per image)", title="Loss")
     style.dress(accuracy, x="Epoch", y="Accuracy (%)", title="Accuracy")
     if history:
