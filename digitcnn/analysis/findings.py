@@ -50,21 +50,15 @@ class Findings:
         """A network of ours, for figures of its layers. Raises CapabilityError without any maps."""
         return _own_network(self.classifier, "maps", "its filters and feature maps cannot be drawn")
 
-    def with_stability(
-        self, count: int, *, features: Predictions | None = None, notify: Notify = ignore
-    ) -> Findings:
+    def with_stability(self, count: int, *, notify: Notify = ignore) -> Findings:
         """Return the findings with ``count`` passes per mask type over the last set.
 
-        features: predictions for the last set that include features; None uses the findings' own.
         Raises ConfigError for a wrong number of passes and CapabilityError for a model without
         dropout.
         """
+        temperature = self.temperature or 1.0
         measured = measure_stabilities(
-            self.classifier,
-            self.predictions[-1] if features is None else features,
-            count,
-            temperature=self.temperature or 1.0,
-            notify=notify,
+            self.classifier, self.predictions[-1], count, temperature=temperature, notify=notify
         )
         return dataclasses.replace(self, stabilities=measured)
 

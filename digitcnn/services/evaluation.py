@@ -6,6 +6,7 @@ A ``Predictor`` gives the predictions, from a cache or from one forward pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -182,11 +183,11 @@ def draw_figures(
 def _with_stability(
     findings: Findings, checkpoint: Checkpoint, passes: int, predict: Predictor, notify: Notify
 ) -> Findings:
-    require(checkpoint.classifier, "dropout", "its stability cannot be measured")
-    last = findings.predictions[-1]
-    if last.features is None:
+    check_measurable(checkpoint, passes)
+    if findings.predictions[-1].features is None:
         last = classify(predict, checkpoint, findings.digit_sets[-1], features=True, notify=notify)
-    return findings.with_stability(passes, features=last, notify=notify)
+        findings = replace(findings, predictions=[*findings.predictions[:-1], last])
+    return findings.with_stability(passes, notify=notify)
 
 
 def _key(name: str, findings: Findings, digest: str, passes: int) -> Key:
