@@ -124,6 +124,15 @@ def test_on_a_phone_stop_stands_beside_the_start_buttons(owner: Any) -> None:
     owner.set_viewport_size({"width": 1280, "height": 720})
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 720)])
+def test_a_toast_does_not_cover_the_header(owner: Any, width: int, height: int) -> None:
+    owner.set_viewport_size({"width": width, "height": height})
+    owner.evaluate("dispatchEvent(new CustomEvent('digitcnn-swap', { detail: 'new' }))")
+    toast = owner.locator(".swap-toast").last
+    header = owner.locator(".page-header").bounding_box()
+    assert toast.bounding_box()["y"] >= header["y"] + header["height"]
+
+
 def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
     expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
@@ -230,15 +239,21 @@ def test_the_arrow_keys_draw(page: Any) -> None:
     expect(page.locator(".recorded")).to_contain_text("Saved: 1.")
 
 
-def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
-    owner.get_by_role("tab", name="Sketchpad", exact=True).click()
-    owner.locator("#feedback-wall summary").click()
-    expect(owner.locator(".wall-count")).to_contain_text("with feedback")
-    before = owner.locator(".wall li").count()
+def rate_a_one(page: Any) -> None:
     page.locator("#pad-clear").click()
     draw(page, ONE)
     page.locator('#pad-answer[data-digit="1"]').wait_for()
     page.locator("#feedback-right").click()
+
+
+def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
+    rate_a_one(page)
+    owner.get_by_role("tab", name="Train", exact=True).click()
+    owner.get_by_role("button", name=re.compile(r"^Class wall \(\d+\)$")).click()
+    expect(owner.locator("#feedback-wall > summary")).to_be_in_viewport()
+    expect(owner.locator(".wall-count")).to_contain_text("with feedback")
+    before = owner.locator(".wall li").count()
+    rate_a_one(page)
     expect(owner.locator(".wall li")).to_have_count(before + 1)
     expect(owner.locator(".wall li").first).to_contain_text("1 right")
     expect(owner.locator("#feedback-score")).to_contain_text(f"{before + 1} of {before + 1} right")
@@ -246,6 +261,7 @@ def test_the_owners_wall_follows_a_visitor(page: Any, owner: Any) -> None:
     owner.locator("#feedback-erase-all").click()
     expect(owner.locator(".wall li")).to_have_count(0)
     expect(owner.locator("#feedback-wall > summary")).to_be_focused()
+    expect(owner.locator("#wall-open")).to_be_hidden()
     expect(page.locator("#feedback-score")).to_have_text(
         "You–no feedback yetEveryone–no feedback yet"
     )

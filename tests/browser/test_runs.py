@@ -108,6 +108,8 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     expect(page.locator("#train-start")).to_be_in_viewport()
     said = page.locator(".toast-body")
     expect(said).to_contain_text("Settings of old-name are filled in; press Start training.")
+    header = page.locator(".page-header").bounding_box()
+    assert said.bounding_box()["y"] >= header["height"]
     said.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="More settings").click()
     page.get_by_label("Run name").focus()

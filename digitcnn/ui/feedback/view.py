@@ -75,7 +75,7 @@ def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..
         named("feedback_correct", corrected),
         named("feedback_erase", lambda sent, owner: erase(store, sent, owner=owner)),
         named("feedback_export", lambda sent, owner: file_of(store, sent, owner=owner)),
-        named("feedback_wall", for_owner("see the class wall", lambda _: wall_of(store))),
+        named("feedback_wall", for_owner("see the class wall", lambda sent: wall_of(store, sent))),
         named(
             "feedback_erase_all",
             for_owner("delete all feedback", lambda _: {"done": erase_all(store)}),
@@ -161,10 +161,15 @@ def _row(entry: FeedbackEntry, *, mine: bool, owner: bool) -> Payload:
     }
 
 
-def wall_of(store: FeedbackStore) -> Payload:
-    """Return the newest entries and how many there are: ``{"rows", "total"}``."""
+def wall_of(store: FeedbackStore, payload: Payload) -> Payload:
+    """Return the newest entries, and how many there are: in all, and by other visitors.
+
+    payload: ``{"visitor"}``. Returns ``{"rows", "total", "visitors"}``. Raises FeedbackError.
+    """
     rows = [_row(entry, mine=False, owner=True) for entry in store.entries(limit=WALL)]
-    return {"rows": rows, "total": store.count()}
+    total = store.count()
+    own = store.count(FeedbackFilter(text_of(payload, "visitor")))
+    return {"rows": rows, "total": total, "visitors": total - own}
 
 
 # --- Changes ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 // Everything that people or files have named is written as text, never as HTML.
 
 import { DIGITS, find, labelText, make, NONE, percent, saveFile } from "./dom.js";
+import { openTab } from "./open_tab.js";
 import { connection, onConnection, ownerToken, visitor } from "./page_state.js";
 import { svg } from "./svg.js";
 
@@ -316,9 +317,10 @@ function startFeedback(root) {
 
   const wall = find(root, "#feedback-wall");
   const eraseAll = find(root, "#feedback-erase-all");
+  const opener = document.getElementById("wall-open");
 
   async function showWall() {
-    if (!wall.open) return;
+    if (document.documentElement.dataset.owner !== "true") return;
     const reply = await call("feedback_wall", {});
     if (reply.error) {
       say(reply.error, true);
@@ -337,10 +339,19 @@ function startFeedback(root) {
     find(wall, ".wall-count").textContent =
       `${reply.total} sketch${reply.total === 1 ? "" : "es"} with feedback`;
     eraseAll.disabled = reply.total === 0;
+    if (opener) opener.textContent = reply.visitors ? `Class wall (${reply.visitors})` : "";
   }
 
-  wall.addEventListener("toggle", showWall);
+  addEventListener("digitcnn-owner-known", showWall);
   addEventListener("digitcnn-everybody", showWall);
+  opener?.addEventListener("click", () => {
+    openTab("Sketchpad");
+    wall.open = true;
+    requestAnimationFrame(() => {
+      find(wall, "summary").focus({ preventScroll: true });
+      wall.scrollIntoView();
+    });
+  });
   eraseAll.addEventListener("click", async () => {
     const all = find(wall, ".wall-count").textContent;
     if (!confirm(`Permanently delete everyone's feedback (${all})?`)) return;

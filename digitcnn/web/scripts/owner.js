@@ -5,6 +5,7 @@ import { connection, onOwnerToken, ownerToken } from "./page_state.js";
 async function ask() {
   const reply = await connection.deliver("page_owner", { owner: ownerToken() }, { tries: 20 });
   document.documentElement.dataset.owner = String(reply.owner === true);
+  dispatchEvent(new Event("digitcnn-owner-known"));
 }
 
 class OwnerElement extends HTMLElement {
