@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> Result:
 def _to_json(
     comparison: Comparison, checkpoints: list[Checkpoint], files: list[Path]
 ) -> dict[str, Any]:
+    rows = zip(comparison.names, files, checkpoints, comparison.evaluations, strict=True)
     models = [
         {
             "name": name,
@@ -47,16 +48,9 @@ def _to_json(
             "accuracy_low": evaluation.accuracy_low,
             "accuracy_high": evaluation.accuracy_high,
             "ece": evaluation.ece,
-            "among_the_best": best,
+            "among_the_best": comparison.among_the_best[place],
         }
-        for name, file, checkpoint, evaluation, best in zip(
-            comparison.names,
-            files,
-            checkpoints,
-            comparison.evaluations,
-            comparison.among_the_best,
-            strict=True,
-        )
+        for place, (name, file, checkpoint, evaluation) in enumerate(rows)
     ]
     counts = ("both_right", "only_a_right", "only_b_right", "both_wrong", "p_value", "p_holm")
     pairs = [
@@ -79,17 +73,14 @@ def _text(comparison: Comparison, checkpoints: list[Checkpoint]) -> str:
     lines = [
         f"{comparison.title}, {comparison.n:,} images; * not significantly worse than the best"
     ]
-    lines += [
-        f"{'*' if best else ' '} {name:{width}}  {evaluation.accuracy_text}, "
-        f"ECE {percent(evaluation.ece)}, {checkpoint.digest[:8]}"
-        for name, evaluation, best, checkpoint in zip(
-            comparison.names,
-            comparison.evaluations,
-            comparison.among_the_best,
-            checkpoints,
-            strict=True,
+    for place, (name, evaluation) in enumerate(
+        zip(comparison.names, comparison.evaluations, strict=True)
+    ):
+        mark = "*" if comparison.among_the_best[place] else " "
+        lines.append(
+            f"{mark} {name:{width}}  {evaluation.accuracy_text}, ECE {percent(evaluation.ece)}, "
+            f"{checkpoints[place].digest[:8]}"
         )
-    ]
     for pair in comparison.pairs:
         a, b = comparison.names[pair.a], comparison.names[pair.b]
         lines += [

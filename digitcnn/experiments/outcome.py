@@ -107,11 +107,6 @@ class Tested:
     predictions: Predictions
     temperature: float
 
-    @property
-    def right(self) -> Tensor:
-        """Whether each prediction is right: bool [N]."""
-        return self.predictions.right
-
 
 def curve(histories: Sequence[Sequence[EpochResult]], epochs: int) -> list[Point]:
     """Return the mean curve of one arm's trainings so far, with lowest and highest accuracy."""
@@ -181,7 +176,7 @@ class _Sides:
         return [parts[test] for (arm, _), parts in self.tested.items() if arm == label]
 
     def right(self, label: str, test: int) -> Tensor:
-        return torch.stack([one.right for one in self.models(label, test)])
+        return torch.stack([one.predictions.right for one in self.models(label, test)])
 
     def arm(self, label: str, histories: Mapping[Key, Sequence[EpochResult]]) -> ArmOutcome:
         estimates = [accuracy(self.right(label, test)) for test in range(len(self.titles))]
@@ -243,8 +238,8 @@ class _Sides:
     def tiles(self, sign: int) -> list[Tile]:
         """Return images that a (sign 1) or b (sign -1) gets right more often, clearest first."""
         lead = sign * (
-            torch.stack([one.right for one in self.of_a]).double().mean(dim=0)
-            - torch.stack([one.right for one in self.of_b]).double().mean(dim=0)
+            torch.stack([one.predictions.right for one in self.of_a]).double().mean(dim=0)
+            - torch.stack([one.predictions.right for one in self.of_b]).double().mean(dim=0)
         )
         order = lead.argsort(descending=True, stable=True)[:MOST_TILES]
         return [self._tile(place) for place in order.tolist() if lead[place] > 0]

@@ -132,7 +132,7 @@ class ExperimentRunner:
                     "seed": seed,
                     "checkpoint": str(end.checkpoint),
                     "digest": model.digest,
-                    "accuracy": float(tested[arm.label, seed][0].right.double().mean()),
+                    "accuracy": float(tested[arm.label, seed][0].predictions.right.double().mean()),
                 }
             )
         findings = [errors.text] if experiment.label_errors else []
