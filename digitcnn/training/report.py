@@ -55,9 +55,9 @@ def write_report(run: Run) -> None:
     Files that are missing or damaged are left out: a partial report is better than none.
     """
     figures = {
-        Path(file.name).stem: read_file(run, file.name)
-        for file in list_files(run)
-        if file.name.startswith("figures/") and file.name.endswith(".png")
+        Path(name).stem: read_file(run, name)
+        for name in list_files(run)
+        if name.startswith("figures/") and name.endswith(".png")
     }
     results = run.results
     page = report(

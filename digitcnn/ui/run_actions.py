@@ -110,7 +110,7 @@ def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
     """Return a run's ``report``, its ``model`` or a zip of all ``files``. Raises DigitCNNError."""
     run = workspace.runs.open(name)
     if kind == "report":
-        if REPORT not in [file.name for file in list_files(run)]:
+        if REPORT not in list_files(run):
             raise RunError(f"Run '{name}' has no report; it is written when a run ends.")
         file, media_type, content = f"{name}.html", "text/html", read_file(run, REPORT)
     elif kind == "model":
@@ -136,5 +136,5 @@ def _zip(run: Run) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for each in list_files(run):
-            archive.writestr(each.name, read_file(run, each.name))
+            archive.writestr(each, read_file(run, each))
     return file.getvalue()
