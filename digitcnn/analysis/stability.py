@@ -50,22 +50,6 @@ class PassResult:
     accuracy: float
 
 
-@dataclass(frozen=True)
-class UnstableImage:
-    """One image whose prediction changes between passes.
-
-    index: its place in the digit set. predicted: the prediction without dropout. votes: how many
-    passes predict each digit. predictive_entropy, mutual_information: in nats, see ``Stability``.
-    """
-
-    index: int
-    label: int
-    predicted: int
-    votes: tuple[int, ...]
-    predictive_entropy: float
-    mutual_information: float
-
-
 @dataclass(frozen=True, eq=False)
 class Stability:
     """The result of N passes. Accuracies and deviations are fractions.
@@ -127,8 +111,8 @@ class Stability:
             return "depends on single neurons"
         return "borderline"
 
-    def least_stable(self, count: int) -> tuple[UnstableImage, ...]:
-        """Return the images with the smallest majority among their votes, the smallest first.
+    def least_stable(self, count: int) -> list[int]:
+        """Return the places of the images with the smallest majority among their votes, in order.
 
         Among equals, the one with the larger mutual information comes first. Images for which all
         passes agree are left out.
@@ -136,18 +120,8 @@ class Stability:
         majority = self.votes.max(dim=1).values
         split = (majority < self.passes).nonzero().squeeze(1)
         uncertain = split[self.mutual_information[split].argsort(descending=True, stable=True)]
-        order = uncertain[majority[uncertain].argsort(stable=True)][:count]
-        return tuple(
-            UnstableImage(
-                index=i,
-                label=int(self.labels[i]),
-                predicted=int(self.predicted[i]),
-                votes=tuple(self.votes[i].tolist()),
-                predictive_entropy=float(self.predictive_entropy[i]),
-                mutual_information=float(self.mutual_information[i]),
-            )
-            for i in order.tolist()
-        )
+        places: list[int] = uncertain[majority[uncertain].argsort(stable=True)][:count].tolist()
+        return places
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as the command line prints them; undefined ones are None."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from digitcnn.analysis.stability import Stability, UnstableImage
+from digitcnn.analysis.stability import Stability
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
@@ -147,23 +147,23 @@ def shakiest(results: Sequence[Stability], digit_set: DigitSet) -> Markup:
     return render(
         "stability/shakiest.html",
         title=result.title,
-        images=[_image(image, digit_set) for image in result.least_stable(SHAKIEST)],
+        images=[_image(result, index, digit_set) for index in result.least_stable(SHAKIEST)],
     )
 
 
-def _image(image: UnstableImage, digit_set: DigitSet) -> dict[str, object]:
+def _image(result: Stability, index: int, digit_set: DigitSet) -> dict[str, object]:
     return {
-        "address": image_address(digit_set.images[image.index]),
-        "index": image.index,
-        "label": image.label,
-        "predicted": image.predicted,
-        "votes": _votes(image),
+        "address": image_address(digit_set.images[index]),
+        "index": index,
+        "label": int(result.labels[index]),
+        "predicted": int(result.predicted[index]),
+        "votes": _votes(result, index),
     }
 
 
-def _votes(image: UnstableImage) -> list[tuple[int, int]]:
-    """Return each predicted digit and its passes, the most frequent first."""
-    votes = [(digit, count) for digit, count in enumerate(image.votes) if count]
+def _votes(result: Stability, index: int) -> list[tuple[int, int]]:
+    """Return each digit predicted for an image and its passes, the most frequent first."""
+    votes = [(digit, count) for digit, count in enumerate(result.votes[index].tolist()) if count]
     return sorted(votes, key=lambda vote: (vote[1], vote[0]), reverse=True)
 
 
@@ -174,13 +174,13 @@ def entropy_tables(results: Sequence[Stability]) -> Markup:
             ["Image", "Label", "Votes (digit: passes)", "Entropy (nats)", "Mutual information"],
             [
                 [
-                    str(image.index),
-                    image.label,
-                    ", ".join(f"{digit}: {count}" for digit, count in _votes(image)),
-                    Cell(f"{image.predictive_entropy:.3f}", image.predictive_entropy),
-                    Cell(f"{image.mutual_information:.3f}", image.mutual_information),
+                    str(index),
+                    int(result.labels[index]),
+                    ", ".join(f"{digit}: {count}" for digit, count in _votes(result, index)),
+                    _nats(float(result.predictive_entropy[index])),
+                    _nats(float(result.mutual_information[index])),
                 ]
-                for image in result.least_stable(IN_TABLE)
+                for index in result.least_stable(IN_TABLE)
             ],
             label=f"Least stable images of the {result.title} set, {NAMES[result.masks].lower()}",
             caption=True,
@@ -188,6 +188,10 @@ def entropy_tables(results: Sequence[Stability]) -> Markup:
         )
         for result in results
     )
+
+
+def _nats(value: float) -> Cell:
+    return Cell(f"{value:.3f}", value)
 
 
 def _share(fraction: float) -> Cell:

@@ -143,15 +143,16 @@ def test_the_least_stable_images_come_first_with_their_votes(
     network: DigitCNN, predictions: Predictions
 ) -> None:
     found = measure(network, predictions, 20)
-    images = found.least_stable(15)
-    majorities = [max(image.votes) for image in images]
+    places = found.least_stable(15)
+    majorities = found.votes[places].max(1).values.tolist()
     assert majorities == sorted(majorities)
     assert majorities[-1] < 20
     assert majorities[0] == int(found.votes.max(1).values.min())
-    for image in images:
-        assert sum(image.votes) == 20
-        assert image.label == predictions.labels[image.index]
-        assert 0 <= image.mutual_information <= image.predictive_entropy <= math.log(10)
+    assert found.votes[places].sum(1).tolist() == [20] * 15
+    assert torch.equal(found.labels, predictions.labels.long())
+    for place in places:
+        entropy, mutual = found.predictive_entropy[place], found.mutual_information[place]
+        assert 0 <= mutual <= entropy <= math.log(10)
     assert len(found.least_stable(10**6)) == int((found.votes.max(1).values < 20).sum())
 
 
