@@ -44,8 +44,14 @@ class Point(TypedDict):
     training: float
 
 
-class ArmOutcome(TypedDict):
-    """An arm's accuracies, with their interval as text, and its curve."""
+class _Bounds(TypedDict, total=False):
+    """Both ends of an arm's intervals, by test; absent from outcomes of earlier versions."""
+
+    bounds: list[tuple[float, float]]
+
+
+class ArmOutcome(_Bounds):
+    """An arm's accuracies by test, with their interval as text, and its curve."""
 
     label: str
     accuracies: list[str]
@@ -185,6 +191,7 @@ class _Sides:
             "label": label,
             "accuracies": [estimate.percent for estimate in estimates],
             "means": [estimate.mean for estimate in estimates],
+            "bounds": [(estimate.low, estimate.high) for estimate in estimates],
             "curve": curve(own, max(len(rows) for rows in own)),
         }
 

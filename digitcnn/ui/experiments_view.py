@@ -16,14 +16,14 @@ from digitcnn.digits.names import written
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.experiments.groups import Group
 from digitcnn.experiments.job import ExperimentView
-from digitcnn.experiments.outcome import Point, Tile, curve
+from digitcnn.experiments.outcome import Outcome, Point, Tile, curve
 from digitcnn.experiments.worksheet import worksheet
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
 from digitcnn.ui.parts import base64_of, image_address, status_line
 from digitcnn.ui.tables import Cell, Value, table
 from digitcnn.ui.wording import counted, rough_duration
-from digitcnn.web.charts import Axis, Series, chart, count_axis, linear_axis
+from digitcnn.web.charts import Axis, Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
 _NO_PREDICTION = " Nobody has predicted the outcome yet: choose above what will come out."
@@ -47,27 +47,32 @@ def status(
     if people is not None:
         predicted = f" {counted(people, 'prediction')} so far." if people else _NO_PREDICTION
     if view.state == RUNNING and view.experiment is not None:
-        training = view.training
-        of = len(view.experiment.trainings(view.seed))
-        text = f"run {training.number} of {of}, {view.phase}"
-        bar = {"label": "Experiment progress", "share": view.share, "facts": _facts(view)}
-        line = elapsed_text(view, "stopping" if view.stopping else text) + "." + predicted
-        return job_status(view, line, subject=view.experiment.name, bar=bar, live=True)
+        facts, name = progress_facts(view), view.experiment.name
+        bar = {"label": "Experiment progress", "share": view.share, "facts": facts}
+        phase = "stopping" if view.stopping else view.phase
+        line = f"{elapsed_text(view, phase)}.{predicted}"
+        spoken = f"Experiment {name}, {facts.partition(' · ')[0]}: {phase}"
+        return job_status(view, line, subject=name, bar=bar, spoken=spoken)
     waits = f" {other}; an experiment can start once it has finished." if other else ""
     if group is None:
         return status_line(f"Not run yet.{predicted}{waits}")
     ended = ExperimentView(state="interrupted" if group.state == RUNNING else group.state)
     message = group.message or "The process ended during the experiment; run it again."
     when = group.created[:16].replace("T", " ")
-    return job_status(ended, f"{message} Started {when} UTC.{predicted}{waits}", live=True)
+    spoken = f"Experiment {ended.state}. {message}"
+    if group.outcome is not None:
+        spoken += f" {group.outcome['verdict']}"
+    return job_status(ended, f"{message} Started {when} UTC.{predicted}{waits}", spoken=spoken)
 
 
-def _facts(view: ExperimentView) -> str:
+def progress_facts(view: ExperimentView) -> str:
+    """Return how far a running experiment is: its run, its epoch and about the time left."""
     training, progress = view.training, view.training.progress
     if view.experiment is None or view.started is None:
         return ""
-    arm, seed = view.experiment.trainings(view.seed)[training.number - 1]
-    facts = [f"{arm.label}, seed {seed}"]
+    trainings = view.experiment.trainings(view.seed)
+    arm, seed = trainings[training.number - 1]
+    facts = [f"run {training.number} of {len(trainings)}", f"{arm.label}, seed {seed}"]
     if progress is not None:
         facts.append(f"epoch {progress.epoch} of {progress.epochs}")
     left = view.seconds_left((datetime.now(timezone.utc) - view.started).total_seconds())
@@ -127,6 +132,7 @@ def result(experiment: Experiment, group: Group) -> Markup:
         experiment=experiment,
         note=note,
         held_out=f"{experiment.images // HELD_OUT_SHARE:,}",
+        answer=_answer(experiment, outcome),
         chart=_chart(experiment, [(arm["label"], arm["curve"]) for arm in outcome["arms"]]),
         table=table(
             ["Trained with", *headers, "Held-out accuracy", "Training accuracy"],
@@ -150,6 +156,20 @@ def result(experiment: Experiment, group: Group) -> Markup:
             label="Runs of this experiment",
         ),
     )
+
+
+def _answer(experiment: Experiment, outcome: Outcome) -> Markup:
+    """Draw the accuracies that the prediction is about: those on the first question's test."""
+    if not experiment.questions:
+        return Markup()
+    test = [each.label for each in experiment.tests].index(experiment.questions[0].test)
+    rows = []
+    for arm in outcome["arms"]:
+        mean = arm["means"][test]
+        low, high = arm["bounds"][test] if "bounds" in arm else (mean, mean)
+        text = arm["accuracies"][test]
+        rows.append(Interval(arm["label"], 100 * mean, 100 * low, 100 * high, text))
+    return intervals(f"Accuracy on {outcome['tests'][test]} (%)", rows, bounds=(0, 100))
 
 
 def _chart(experiment: Experiment, curves: Sequence[tuple[str, Sequence[Point]]]) -> Markup:

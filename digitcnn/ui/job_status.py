@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.names import listed, set_names, written
 from digitcnn.intervals import accuracy_text, percent, wilson_interval
 from digitcnn.training.background import BackgroundView
 from digitcnn.training.events import StepProgress
@@ -27,12 +27,14 @@ def job_status(
     *,
     subject: str = "",
     bar: dict[str, Any] | None = None,
-    live: bool = False,
+    spoken: str = "",
+    link: str = "",
 ) -> Markup:
     """Return the status as HTML.
 
     subject: the run or model it is about. bar: ``label``, ``share`` and ``facts``; None draws
-    none. live: whether screen readers read out changes.
+    none. spoken: what screen readers read out when it changes, see ``announce.js``. link: the id of
+    the element that shows more.
     """
     separator = "," if view.state == RUNNING else ":"
     return render(
@@ -42,7 +44,8 @@ def job_status(
         subject=subject,
         separator=separator,
         bar=bar,
-        live=live,
+        spoken=spoken,
+        link=link,
     )
 
 
@@ -66,26 +69,18 @@ def training_status(
     compute: str,
     models: Sequence[str] = (),
     sketches: str = "",
-    other: str = "",
     resumable: str = "",
 ) -> Markup:
     """Return the status of the training, and below it the accuracy that it has reached.
 
-    compute: the device that a new run would use. models: the names of the run's model and of the
-    previous run's; with both, a button offers to compare them. sketches: how many of the built-in
-    sketches the run's model reads. other: as ``ExclusiveLock.busy`` while another job runs.
-    resumable: the run that can be resumed, if there is one.
+    compute: the name of the device that a new run would use. models: the names of the run's model
+    and of the previous run's; with both, a button offers to compare them. sketches: how many of the
+    built-in sketches the run's model reads. resumable: the run that can be resumed, if any.
     """
-    if other:
-        bar = {"label": "Training progress", "share": 0.0, "facts": ""}
-        text = f"{other}. A training can start once it has finished."
-        return job_status(BackgroundView(state=BUSY), text, bar=bar) + _result(
-            view, models, sketches
-        )
     share, left = _share(view)
     bar = {"label": "Training progress", "share": share, "facts": _facts(view, left)}
     if view.started is None or view.config is None:
-        text = f"on {compute}. The next run appears here."
+        text = f"Ready to train on {compute}. The next run appears here."
         if resumable:
             text += f" Run {resumable} can be resumed."
         return job_status(view, text, bar=bar) + _result(view, models, sketches)
@@ -96,28 +91,69 @@ def training_status(
             stepping = phase in ("starting", "training")
             phase = "stopping after this batch" if stepping else f"{phase}, then stopping"
         text = elapsed_text(view, phase)
-    return job_status(view, text, subject=view.run, bar=bar) + _result(view, models, sketches)
+    status = job_status(view, text, subject=view.run, bar=bar, spoken=_spoken(view))
+    return status + _result(view, models, sketches)
+
+
+def busy_status(
+    other: str,
+    experiment: tuple[float, str] | None,
+    view: TrainingView,
+    models: Sequence[str],
+    sketches: str,
+) -> Markup:
+    """Return the same while another job keeps a training from starting.
+
+    other: as ``ExclusiveLock.busy``. experiment: the share of it that is done and its progress as
+    text, if that job is one.
+    """
+    share, facts = experiment or (0.0, "")
+    bar = {"label": "Experiment progress", "share": share, "facts": facts} if experiment else None
+    text = f"{other}. A training can start once it has finished."
+    link = "experiment-select" if experiment else ""
+    status = job_status(BackgroundView(state=BUSY), text, bar=bar, link=link)
+    return status + _result(view, models, sketches)
+
+
+def _spoken(view: TrainingView) -> str:
+    """Return what a screen reader says of a run: its phase, its newest epoch, or how it ended."""
+    phase = "stopping" if view.stopping else view.phase.partition(",")[0]
+    if view.state == RUNNING and (phase != "training" or not view.history):
+        return f"Training {view.run}: {phase}"
+    text = f"Training {view.state}. {view.message}"
+    if view.state == RUNNING and view.config:
+        text = f"Epoch {view.history[-1].epoch} of {view.config.epochs} finished."
+    if view.history:
+        accuracy, count, tested = _reached(view)
+        images = f"{count:,} {written(tested)} test images" if tested else "the held-out images"
+        text += f" {percent(accuracy)} on {images}."
+    return text
+
+
+def _reached(view: TrainingView) -> tuple[float, int, str]:
+    """Return accuracy and images of the run's own test set, with its name, or held-out ones'."""
+    metrics = view.ended.metrics if view.ended and view.state == FINISHED else {}
+    sets = set_names(view.config.digits) if view.config else []
+    tested = next((name for name in sets if name in metrics), "")
+    if tested:
+        return metrics[tested]["accuracy"], metrics[tested]["n"], tested
+    return view.history[-1].accuracy, view.history[-1].held_out, ""
 
 
 def _result(view: TrainingView, models: Sequence[str], sketches: str) -> Markup:
     """Return the accuracy on the run's own test set, before that on its held-out images."""
     if view.config is None or not view.history:
         return render("train/result.html", percent="")
-    last, finished = view.history[-1], view.state == FINISHED
-    metrics = view.ended.metrics if view.ended and finished else {}
-    sets = set_names(view.config.digits)
-    tested = next((name for name in sets if name in metrics), None)
-    accuracy, count = last.accuracy, last.held_out
-    if tested:
-        accuracy, count = metrics[tested]["accuracy"], metrics[tested]["n"]
+    finished = view.state == FINISHED
+    accuracy, count, tested = _reached(view)
     low, high = wilson_interval(round(accuracy * count), count)
     return render(
         "train/result.html",
         percent=percent(accuracy),
         images=f"{count:,}",
         digits=listed(tested or view.config.digits),
-        test=tested is not None,
-        epoch=last.epoch,
+        test=tested != "",
+        epoch=view.history[-1].epoch,
         low=percent(low),
         high=percent(high),
         finished=finished,

@@ -158,16 +158,18 @@ def updates(view: FineTuningView, sketches: int, shown: LearnView) -> list[Any]:
 
 def _status(view: FineTuningView, sketches: int) -> Markup:
     if view.state == RUNNING:
-        text = elapsed_text(view, "stopping" if view.stopping else view.phase)
-        return job_status(view, text, subject=view.base, bar=_bar(view), live=True)
+        phase = "stopping" if view.stopping else view.phase
+        text, spoken = elapsed_text(view, phase), f"Fine-tuning {view.base}: {phase}"
+        return job_status(view, text, subject=view.base, bar=_bar(view), spoken=spoken)
     available, bar = counted(sketches, "labelled sketch", "labelled sketches"), None
     if sketches < FEWEST_SKETCHES:
         available = f"{sketches} of {FEWEST_SKETCHES} labelled sketches needed to fine-tune"
         facts = "Sketches that are not a digit do not count."
         bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": facts}
     if not view.message:
-        return job_status(view, f"{available}.", bar=bar, live=True)
-    return job_status(view, f"{view.message} ({available}.)", subject=view.base, bar=bar, live=True)
+        return job_status(view, f"{available}.", bar=bar)
+    text, spoken = f"{view.message} ({available}.)", f"Fine-tuning {view.state}. {view.message}"
+    return job_status(view, text, subject=view.base, bar=bar, spoken=spoken)
 
 
 def _bar(view: FineTuningView) -> dict[str, Any]:

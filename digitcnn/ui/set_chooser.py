@@ -35,7 +35,7 @@ WRITTEN_BY: Mapping[str, str] = {
     "feedback": "Sketches drawn and labelled in this app",
     **dict.fromkeys(MNIST_C_SETS, "MNIST's test images, corrupted"),
 }
-OWN = "Your own set, from the data folder"
+OWN = "Added to the data folder"
 
 
 def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:

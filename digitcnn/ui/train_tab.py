@@ -17,12 +17,13 @@ from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.run_record import RUNNING, RunRecord
 from digitcnn.training.view import TrainingView
+from digitcnn.ui import experiments_view
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.augmentation_preview import AugmentationPreview
 from digitcnn.ui.clock import Clock, Version
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
-from digitcnn.ui.job_status import BUSY, training_status
+from digitcnn.ui.job_status import BUSY, busy_status, training_status
 from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.runs_section import RunsSection, RunsView
@@ -317,7 +318,9 @@ class TrainTab:
         new_runs = now.runs != shown.runs
         previous, epochs = self.runs.previous(view.run) if changed or new_runs else (None, ())
         return [
-            self._status(view, previous, other) if changed or new_runs or running else gr.skip(),
+            self._status(view, previous, other)
+            if changed or new_runs or running or other
+            else gr.skip(),
             curves(view, epochs) if changed or new_runs else gr.skip(),
             *[gr.Button(interactive=not (running or other)) if changed else gr.skip()] * 2,
             gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
@@ -335,14 +338,15 @@ class TrainTab:
         saved = view.ended.checkpoint if view.ended else None
         models = (saved.stem if saved else "", previous.model if previous else "")
         sketches = self._sketches_read(models[0]) if models[0] else ""
-        return training_status(
-            view,
-            str(self._workspace.compute),
-            list(filter(None, models)),
-            sketches,
-            other,
-            self.runs.resumable(),
-        )
+        names = list(filter(None, models))
+        if other:
+            experiment = self._workspace.experiment_job.view()
+            done = None
+            if experiment.state == RUNNING:
+                done = (experiment.share, experiments_view.progress_facts(experiment))
+            return busy_status(other, done, view, names, sketches)
+        device = self._workspace.compute.name
+        return training_status(view, device, names, sketches, self.runs.resumable())
 
     def _sketches_read(self, model: str) -> str:
         """Return how many of the built-in sketches a model reads; empty where it is gone."""

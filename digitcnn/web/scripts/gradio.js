@@ -84,3 +84,15 @@ export function watchGradio(connection, mayReload) {
     }
   };
 }
+
+const SLIDER_NUMBER = '[id^="train-"] [data-testid="number-input"]';
+
+// Gradio replaces a number outside a slider's bounds with the nearest bound when its field is left.
+// Here it stays, and the app says what is wrong with it.
+document.addEventListener(
+  "blur",
+  (event) => {
+    if (/** @type {Element} */ (event.target).matches?.(SLIDER_NUMBER)) event.stopPropagation();
+  },
+  true,
+);

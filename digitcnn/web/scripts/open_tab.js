@@ -1,4 +1,5 @@
-// Opens a tab, also by <button data-open-tab="Sketchpad">, which clears the pad.
+// Opens a tab, also by <button data-open-tab="Sketchpad">, which clears the pad; <button
+// data-shows="ID"> brings an element into sight.
 
 /** @param {string} name */
 export function openTab(name) {
@@ -15,4 +16,10 @@ document.addEventListener("click", (event) => {
   if (!(button instanceof HTMLElement)) return;
   openTab(button.dataset.openTab ?? "");
   if (button.dataset.openTab === "Sketchpad") dispatchEvent(new Event("digitcnn-draw"));
+});
+
+document.addEventListener("click", (event) => {
+  const button = /** @type {Element} */ (event.target).closest?.("[data-shows]");
+  if (!(button instanceof HTMLElement)) return;
+  document.getElementById(button.dataset.shows ?? "")?.scrollIntoView();
 });

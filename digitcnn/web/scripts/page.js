@@ -1,5 +1,6 @@
 // All of the page's own scripts. They are in the page's head, so they run before Gradio's.
 
+import "./announce.js";
 import "./clock.js";
 import "./compare.js";
 import "./confusion_matrices.js";
@@ -18,6 +19,7 @@ import "./results.js";
 import "./runs.js";
 import "./sort_tables.js";
 import "./swap_toast.js";
+import "./tablists.js";
 import "./toasts.js";
 import "./tooltips.js";
 

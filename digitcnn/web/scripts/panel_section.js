@@ -37,24 +37,13 @@ function startTabs(section) {
     for (const tab of tabs) {
       const panel = document.getElementById(tab.getAttribute("aria-controls") ?? "");
       tab.setAttribute("aria-selected", String(tab === chosen));
-      tab.tabIndex = tab === chosen ? 0 : -1;
       if (panel) panel.hidden = tab !== chosen;
     }
     // The panel that has come into sight asks for what it has missed.
     dispatchEvent(new Event("digitcnn-panel"));
   };
 
-  for (const [place, tab] of tabs.entries()) {
-    tab.addEventListener("click", () => choose(tab));
-    tab.addEventListener("keydown", ({ key }) => {
-      const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -place, End: tabs.length - 1 - place };
-      const step = steps[/** @type {keyof steps} */ (key)];
-      if (step === undefined) return;
-      const next = tabs[(place + step + tabs.length) % tabs.length];
-      next.focus();
-      choose(next);
-    });
-  }
+  for (const tab of tabs) tab.addEventListener("click", () => choose(tab));
 }
 
 customElements.define("digitcnn-panels", PanelsElement);

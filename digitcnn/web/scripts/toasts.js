@@ -49,6 +49,15 @@ function clear(block) {
   }
 }
 
+/** Shortens Gradio's "range slider for Epochs" to "Epochs". @param {HTMLElement} node */
+function nameSliders(node) {
+  for (const each of node.querySelectorAll(
+    '[aria-label^="range slider for "], [aria-label^="number input for "]',
+  )) {
+    each.ariaLabel = each.ariaLabel?.replace(/^.* for /, "") ?? null;
+  }
+}
+
 /** Focuses the number rather than the slider beside it. @param {NodeListOf<Element>} fields */
 function focusOn(fields) {
   const all = /** @type {HTMLInputElement[]} */ ([...fields]);
@@ -79,6 +88,7 @@ new MutationObserver((mutations) => {
       // Gradio heads it "Error" whatever title it is given; most of them refuse what was asked.
       const title = node.querySelector(".toast-title.error")?.firstChild;
       if (title) title.textContent = "Not done";
+      nameSliders(node);
       // Gradio's toast is a button with another one inside, which screen readers cannot reach.
       const header = node.querySelector(".toast-header");
       for (const name of ["role", "tabindex"]) header?.removeAttribute(name);
