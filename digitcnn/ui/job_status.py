@@ -119,7 +119,7 @@ def _spoken(view: TrainingView) -> str:
     """Return what a screen reader says of a run: its phase, its newest epoch, or how it ended."""
     phase = "stopping" if view.stopping else view.phase.partition(",")[0]
     if view.state == RUNNING and (phase != "training" or not view.history):
-        return f"Training {view.run}: {phase}"
+        return f"Training {view.run}: {'epoch 1' if phase == 'training' else phase}"
     text = f"Training {view.state}. {view.message}"
     if view.state == RUNNING and view.config:
         text = f"Epoch {view.history[-1].epoch} of {view.config.epochs} finished."

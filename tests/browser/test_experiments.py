@@ -75,6 +75,9 @@ def test_experiment_is_predicted_run_reloaded_stopped_and_deleted(
     expect(page.locator("#experiment-predict input").nth(1)).to_be_checked()
     expect(result.locator(".verdict")).to_contain_text("small test")
     expect(result.locator(".curves svg")).to_have_count(1)
+    # The chart of what was asked.
+    expect(result.locator(".intervals figcaption")).to_contain_text("shifted by 4 pixels")
+    expect(result.locator(".intervals .span")).to_have_count(2)
     expect(page.locator("#experiment-predict input").first).to_be_disabled()
     expect(page.locator("#model-select input")).to_have_value(re.compile("digitcnn-"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -100,8 +103,16 @@ def test_experiment_is_predicted_run_reloaded_stopped_and_deleted(
     expect(status.locator("[data-state=running]")).to_contain_text("luck")
     expect(page.locator("#experiment-card")).to_contain_text("Is the difference luck?")
     expect(page.locator("#experiment-run")).to_be_disabled()
+    # The top says so, too, and leads here.
+    top = page.locator("#train-status")
+    expect(top).to_contain_text("Experiment luck has been running since")
+    expect(top.locator(".facts")).to_contain_text("run 1 of 5")
+    page.evaluate("scrollTo(0, 0)")
+    top.get_by_role("button", name="Show it").click()
+    expect(page.locator("#experiment-select")).to_be_in_viewport()
     page.locator("#experiment-stop").click()
     expect(status.locator("[data-state=stopped]")).to_contain_text("Stopped in run 1 of 5")
+    expect(page.locator("#announcements")).to_contain_text("Experiment stopped. Stopped in run 1")
     expect(page.locator("#experiment-run")).to_be_enabled()
     page.locator("#experiment-delete").click()
     page.locator("#experiment-delete-yes").click()

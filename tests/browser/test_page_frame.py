@@ -31,6 +31,8 @@ OWNERS = (
     "button:text-is('Invite')",
 )  # fmt: skip
 
+TOPS = "parts => parts.map((part) => part.getBoundingClientRect().top)"
+
 # Until the first prediction, which follows the pad by a moment.
 NOTE_WHAT_COVERS_THE_PAD = """
 window.covers = [];
@@ -103,24 +105,60 @@ def test_nothing_covers_the_pad_while_the_page_is_loaded(page: Any) -> None:
     assert set(page.evaluate("window.covers")) == {""}
 
 
-def test_at_double_zoom_the_pad_fits_into_the_window(page: Any) -> None:
+def test_at_double_zoom_pad_and_feedback_are_seen_together(page: Any) -> None:
     page.set_viewport_size({"width": 683, "height": 384})
-    assert page.locator("#pad").bounding_box()["height"] < 384
+    page.locator(".drawing").evaluate("drawing => drawing.scrollIntoView()")
+    for part in ("#pad-clear", "#pad", *(f'#feedback-digit [data-digit="{n}"]' for n in (0, 9))):
+        expect(page.locator(part)).to_be_in_viewport(ratio=0.99)
+    tops = page.locator(".panel-tab").evaluate_all(TOPS)
+    assert len(set(tops)) == 1
+    page.evaluate("scrollTo(0, 0)")
+
+
+def test_arrow_keys_move_between_tabs(page: Any) -> None:
+    def tab(name: str) -> Any:
+        return page.get_by_role("tab", name=name, exact=True)
+
+    tab("Sketchpad").focus()
+    for key, name in (
+        ("ArrowLeft", "Stability"),
+        ("Home", "Sketchpad"),
+        ("End", "Stability"),
+        ("ArrowLeft", "Compare"),
+        ("ArrowRight", "Stability"),
+        ("ArrowRight", "Sketchpad"),
+    ):
+        page.keyboard.press(key)
+        expect(tab(name)).to_be_focused()
+        expect(tab(name)).to_have_attribute("aria-selected", "true")
+    # The Tab key goes past the others, and a list of its own has keys of its own.
+    assert (
+        page.locator(".lab-tabs [data-tab-id]").evaluate_all(
+            "tabs => tabs.filter((tab) => tab.tabIndex === 0 && tab.ariaSelected !== 'true').length"
+        )
+        == 0
+    )
+    tab("Why").focus()
+    page.keyboard.press("ArrowRight")
+    expect(tab("Nearest")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Home")
+    expect(page.locator("#panel-why")).to_be_visible()
 
 
 def test_a_link_opens_a_tab_with_its_settings(owner: Any) -> None:
     expect(owner.locator("#train-epochs input[type=number]").first).to_have_value("8")
     expect(owner.locator("#train-network input")).to_have_value("mlp: one hidden layer")
-    expect(owner.locator("#train-status")).to_contain_text("idle")
-
-
-def test_on_a_phone_stop_stands_beside_the_start_buttons(owner: Any) -> None:
-    owner.set_viewport_size({"width": 390, "height": 844})
-    tops = owner.locator(".train-buttons > button").evaluate_all(
-        "buttons => buttons.map((button) => button.getBoundingClientRect().top)"
+    expect(owner.locator("#train-status .status-line")).to_have_text(
+        re.compile(r"^idle Ready to train on CPU, \d+ threads?\. The next run appears here\.$")
     )
-    assert len(tops) == 4
-    assert len(set(tops)) == 1
+
+
+def test_in_a_narrow_window_stop_stands_beside_the_start_buttons(owner: Any) -> None:
+    for width, height in ((390, 844), (683, 384), (1024, 768)):
+        owner.set_viewport_size({"width": width, "height": height})
+        tops = owner.locator(".train-buttons > button").evaluate_all(TOPS)
+        assert len(tops) == 4
+        assert len(set(tops)) == 1
     owner.set_viewport_size({"width": 1280, "height": 720})
 
 

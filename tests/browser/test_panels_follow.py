@@ -49,6 +49,14 @@ def panel_app(
     running.end()
 
 
+# The top of an element's text rather than of the element.
+TEXT_TOP = """element => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range.getBoundingClientRect().top;
+}"""
+
+
 class Panels:
     """What a person does on the Sketchpad with its panels."""
 
@@ -205,6 +213,9 @@ def test_without_a_prediction_the_panels_explain_and_ask_nothing(used: Panels) -
     used.draw(TWO_ROWS[1:])
     expect(used.page.locator("#pad-answer .words")).to_have_text("Not one row of digits")
     expect(used.why.locator(".said")).to_have_text("No prediction to explain.")
+    # It stands where the content begins, however high that is.
+    said = used.why.locator(".said").evaluate(TEXT_TOP)
+    assert 0 <= said - used.why.locator(".front").bounding_box()["y"] < 60
     used.asked.clear()
     for name in ("why", "nearest", "what_if", "step-through", "break-it", "replay"):
         used.show(name)

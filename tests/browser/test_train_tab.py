@@ -17,6 +17,15 @@ from running_app import App
 pytestmark = pytest.mark.browser
 
 
+# When each announcement came, and its text.
+NOTE_ANNOUNCEMENTS = """() => {
+    window.announced = [];
+    const region = document.getElementById("announcements");
+    const note = () => window.announced.push([performance.now(), region.textContent]);
+    new MutationObserver(note).observe(region, { childList: true });
+}"""
+
+
 class TrainPage:
     """What a person does on the Train tab."""
 
@@ -133,12 +142,17 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     train_page, page = idle_page, idle_page.page
     estimate = page.locator("#train-estimate")
     expect(estimate).to_contain_text("440 images, 12 epochs")
-    # The slider corrects it; the number shown is the one estimated, and nothing is wrong with it.
-    train_page.choose(epochs=999_999_999_999)
-    expect(estimate).to_contain_text("440 images, 200 epochs")
-    expect(page.locator("#train-epochs [type=number]")).to_have_value("200")
+    # Left, a field is checked at once; a number beyond its slider stays, with its sentence.
+    epochs = page.locator("#train-epochs")
+    for number in ("999999999999", "0", ""):
+        train_page.choose(epochs=number)
+        expect(epochs.locator(".field-error")).to_contain_text(
+            f"The number of epochs is {number or 'empty'}; choose a whole number from 1 to 200."
+        )
+        expect(epochs.get_by_role("spinbutton", name="Epochs", exact=True)).to_have_value(number)
+    train_page.choose(epochs=12)
     expect(page.locator(".field-error:visible")).to_have_count(0)
-    # Left, a field is checked at once.
+    expect(epochs.get_by_role("slider", name="Epochs", exact=True)).to_have_value("12")
     train_page.more()
     train_page.choose(seed=-5)
     expect(page.locator("#train-seed .field-error")).to_contain_text("The seed is -5")
@@ -168,7 +182,7 @@ def test_invalid_settings_are_refused_beside_their_field_and_nothing_is_lost(
     expect(problem).to_contain_text("Enter a learning rate from 0.00001 to 0.1.")
     train_page.choose(learning_rate=0.002)
     expect(problem).to_have_count(0)
-    # While it is being typed, before the slider corrects it.
+    # Also while it is being typed.
     page.locator("#train-epochs [type=number]").fill("0")
     expect(page.locator("#train-epochs .field-error")).to_contain_text("from 1 to 200")
     expect(page.locator(".toast-body:visible")).to_have_count(0)
@@ -182,9 +196,17 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
     train_page.choose(epochs=200)
     top_of_page = "element => element.getBoundingClientRect().top + scrollY"
     curves_at = page.locator("#train-curves").evaluate(top_of_page)
+    page.evaluate(NOTE_ANNOUNCEMENTS)
     page.locator("#train-quick").click()
     train_page.wait_for("finished")
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
+    expect(page.locator("[role=status]#announcements")).to_have_text(
+        re.compile(r"^Training finished\. .*% on 100 small test images\.$")
+    )
+    (started, first), *progress, _ = page.evaluate("window.announced")
+    assert "starting" in first
+    for earlier, (at, text) in zip([started, *(at for at, _ in progress)], progress, strict=False):
+        assert at - earlier > 9_900, f"{text} comes too early"
     expect(page.locator("#model-select input")).to_have_value(re.compile("^small-"))
     expect(page.locator(".swap-toast")).to_contain_text("The model in use is now small-")
     assert page.locator("#train-curves").evaluate(top_of_page) == curves_at, "they moved"

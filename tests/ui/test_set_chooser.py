@@ -45,6 +45,10 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
     assert defaults(workspace) == ["mnist"]
     add(workspace, "emnist-digits", "emnist-digits-test", drawn)
     assert defaults(workspace) == ["emnist-digits"]
+    # Whoever reads it: visitors did not add it.
+    add(workspace, "letters", "test", drawn)
+    (label,) = [label for label, name in explained(workspace) if name == "letters"]
+    assert label.endswith("\nAdded to the data folder")
 
 
 def test_a_sideways_set_gets_advice(workspace: Workspace, drawn: DigitSet) -> None:
