@@ -345,7 +345,7 @@ def _check_name(file_name: str) -> None:
 
 
 # How many sets of weights in one file are tried, the largest first.
-_MAX_TRIED = 2
+_MAX_TRIED = 5
 
 
 def _read_other(

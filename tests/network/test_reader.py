@@ -1064,6 +1064,23 @@ def test_lists_of_weights_are_read_by_name_or_order(kind: str) -> None:
     assert list(found.tensors) == (names[::2] if kind == "without biases" else names)
 
 
+def test_a_list_of_a_state_dicts_values_keeps_batch_norms_and_leaves_counters_out() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Linear(676, 10))
+    tensors = network.state_dict()
+    (found,) = reader.find_state_dicts(reader.open_weights(saved(list(tensors.values()))).content)
+    assert list(found.tensors) == [
+        "0.weight", "0.norm.weight", "0.norm.bias", "0.norm.running_mean", "0.norm.running_var",
+        "1.weight", "1.bias",
+    ]  # fmt: skip
+
+
+def test_names_of_keras_are_read_as_paths() -> None:
+    names = ("conv2d/kernel:0", "conv2d/bias:0", "dense/kernel:0", "dense/bias:0")
+    stored = {f"sequential/{name}": torch.zeros(1) for name in names}
+    (found,) = reader.find_state_dicts(reader.open_weights(saved(stored)).content)
+    assert list(found.tensors) == ["conv2d.kernel", "conv2d.bias", "dense.kernel", "dense.bias"]
+
+
 def test_a_layer_and_its_average_are_two_sets() -> None:
     layer = {"weight": torch.zeros(10, 784), "bias": torch.zeros(10)}
     file = reader.open_weights(saved({"model": layer, "ema": dict(layer)}))
@@ -1095,24 +1112,39 @@ def test_other_estimators_of_scikit_learn_are_refused_by_name(name: str) -> None
             reader.find_state_dicts(reader.open_weights(data).content)
 
 
+def compressed(*names: str) -> bytes:
+    """A compressed archive of empty files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            file.writestr(name, bytes(100))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         (pickle.dumps({"a": 1}, 0), "is a pickle in text"),
         (pickle.dumps([1.5], 0), "is a pickle in text"),
         (pickle.dumps(argparse.Namespace(lr=1), 0), "is a pickle in text"),
+        (b"\x80\x02cskorch.classifier\nNeuralNetClassifier\n)\x81}b.", "save_params"),
         (zlib.compress(bytes(100)), "is compressed"),
+        (b'{"sizes": [784, 30, 10], "weights": [[' + b"0.25, " * 30_000, "is a JSON file"),
+        (bytes(4) + b"ORTM" + bytes(100), "ONNX Runtime's own format"),
+        (compressed("x/data.pkl", "x/code/__torch__.py", "x/constants.pkl"), "torch.jit.load"),
+        (compressed("x/archive_format", "x/models/model.json"), "torch.export.load"),
+        (compressed("config.json", "model.weights.h5"), "model.export"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_how_to_save_it(data: bytes, sentence: str) -> None:
     with pytest.raises(reader.InvalidCheckpoint, match=sentence):
-        reader.open_weights(data)
+        reader.find_state_dicts(reader.open_weights(data).content)
 
 
 def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
     images_and_labels = (torch.zeros(20, 28, 28), torch.zeros(20, dtype=torch.int64))
-    norm = [torch.zeros(10, 784), torch.zeros(10), torch.ones(10), torch.zeros(10)]
-    for content in (images_and_labels, norm):
+    many = [torch.zeros(10, 784), *[torch.zeros(10)] * 6]
+    for content in (images_and_labels, many):
         with pytest.raises(reader.InvalidCheckpoint, match="no named weights"):
             reader.find_state_dicts(reader.open_weights(saved(content)).content)
 
@@ -1245,6 +1277,13 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
     "half precision": lambda: safetensors.torch.save({k: half(v) for k, v in state().items()}),
     "beside 50 MB of others": lambda: saved(
         {"model": state(), "buffer": torch.zeros(12_500_000)}
+    ),
+    "beside two larger networks": lambda: saved(
+        {
+            "generator": nn.Linear(100, 30_000).state_dict(),
+            "discriminator": nn.Linear(2_000_000, 1).state_dict(),
+            "classifier": state(),
+        }
     ),
     "beside an average of itself": lambda: saved({"model": state(), "ema": state()}),
     "an attribute of a dictionary": lambda: saved(with_attribute()),

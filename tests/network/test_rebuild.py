@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.random_networks import (
     FORMS,
@@ -41,13 +42,14 @@ from digitcnn.network.checkpoint import (
 )
 from digitcnn.network.reader.tensors import Storage, contiguous_stride
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
+from digitcnn.network.rebuild.decision import decide
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import stack_of
 from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
-from digitcnn.network.rebuild.search import neighbours
+from digitcnn.network.rebuild.search import decided, neighbours
 from digitcnn.network.rebuild.statistics import Decoder
 from digitcnn.network.rebuild.upright import upright
 
@@ -142,8 +144,19 @@ def by_hand(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
+def in_words(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In the order of the layers, under names that say nothing to a program."""
+    names = ("input_hidden", "shift_hidden", "hidden_output", "shift_output")
+    return dict(zip(names, state.values(), strict=True))
+
+
 STATES: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
     "outputs last": by_hand,
+    "names without parts": in_words,
+    "plural names": lambda state: {
+        f"{'weights' if value.dim() == 2 else 'biases'}_{name[2]}": value
+        for name, value in state.items()
+    },
     "a metric's counts": lambda state: {**state, "confusion": torch.zeros(10, 10)},
     "scikit-learn's names": lambda state: {
         name.replace("weight", "coef_").replace("bias", "intercept_"): value
@@ -177,21 +190,92 @@ def test_norms_follow_their_layers_in_a_file_that_is_sorted_by_name() -> None:
     }  # fmt: skip
 
 
-def test_convolutions_with_their_outputs_last_are_turned() -> None:
+def test_weights_with_another_order_of_sides_are_turned() -> None:
     specs = dict(named_specs(trained_lenet()))
-    keras = {
-        name: dataclasses.replace(
-            spec,
-            shape=tuple(spec.shape[side] for side in (2, 3, 1, 0)),
-            stride=tuple(spec.stride[side] for side in (2, 3, 1, 0)),
-        )
-        if len(spec.shape) == 4
-        else dataclasses.replace(spec, shape=spec.shape[::-1], stride=spec.stride[::-1])
-        for name, spec in specs.items()
-    }
-    matrices = {name: keras[name] if len(spec.shape) == 2 else spec for name, spec in specs.items()}
-    for stored in (keras, matrices, specs):
-        assert upright(reader.StateDict("", stored)).tensors == specs
+
+    def stored(orders: dict[int, tuple[int, ...]]) -> dict[str, reader.TensorSpec]:
+        return {
+            name: dataclasses.replace(
+                spec,
+                shape=tuple(spec.shape[side] for side in order),
+                stride=tuple(spec.stride[side] for side in order),
+            )
+            for name, spec in specs.items()
+            for order in [orders.get(len(spec.shape), range(len(spec.shape)))]
+        }
+
+    keras = {4: (2, 3, 1, 0), 2: (1, 0)}
+    mlx = {4: (0, 2, 3, 1)}
+    for orders in (keras, {2: keras[2]}, mlx, {}):
+        assert upright(reader.StateDict("", stored(orders))).tensors == specs
+        bare = {n: spec for n, spec in stored(orders).items() if not n.endswith("bias")}
+        expected = {name: specs[name] for name in bare}
+        assert upright(reader.StateDict("", bare)).tensors == expected
+
+
+def test_numbers_of_a_list_are_not_places_in_a_sequential() -> None:
+    def pools(*names: str) -> list[float]:
+        layers = [nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8 * 25, 10)]
+        tensors = {
+            f"{name}.{part}": value
+            for name, layer in zip(names, layers, strict=True)
+            for part, value in layer.state_dict().items()
+        }
+        (state,) = reader.find_state_dicts(dict(specs_of(tensors.items())))
+        return [geometry.cost for geometry in geometries(stack_of(state), state, 5)]
+
+    assert pools("0", "1", "2") == pools("a", "b", "c")
+
+
+def test_a_batch_norm_of_the_pixels_is_behind_flatten() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Linear(784, 10))
+    (state,) = reader.find_state_dicts(dict(specs_of(network.state_dict().items())))
+    assert list(stack_of(state).norms) == ["flatten"]
+
+
+def test_guesses_that_few_images_do_not_tell_apart_are_decided_on_more() -> None:
+    choices, scorer = search_of(trained_lenet(), 3)
+    usual = choices.start(choices.geometries[0])
+    best, other = scorer.scores([usual, dataclasses.replace(usual, pool="avg")], 8)
+    predicted = best.predicted.clone()
+    predicted[0] = 9 - predicted[0]
+    alike = dataclasses.replace(other, likelihoods=best.likelihoods.flip(0), predicted=predicted)
+    few = [best, alike]
+    assert not decide(few, scorer.labels).is_clear
+    outcome = decided(few, scorer)
+    assert outcome.is_clear
+    assert outcome.best.guess == usual
+    assert outcome.images > 8
+
+
+def test_a_network_that_reads_few_digits_and_may_skip_layers_is_refused() -> None:
+    """Its layers fit one another as well, and it reads some digits without its connections."""
+    torch.manual_seed(0)
+    network = Residual()
+    train(network, SCALINGS["MNIST's"], training_digits(), 100)
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    with pytest.raises(CheckpointError, match="residual"):
+        load(buffer.getvalue(), "x", digits=training_digits)
+
+
+class Residual(nn.Module):
+    """Three convolutions, two of which are added to what they take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 12, 3, padding=1)
+        self.conv2 = nn.Conv2d(12, 12, 3, padding=1)
+        self.conv3 = nn.Conv2d(12, 12, 3, padding=1)
+        self.fc = nn.Linear(12 * 49, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N, 10] of images [N, 1, 28, 28]."""
+        x = functional.max_pool2d(self.conv1(x).relu(), 2)
+        x = functional.max_pool2d(x + self.conv2(x).relu(), 2)
+        x = x + self.conv3(x).relu()
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits
 
 
 def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:

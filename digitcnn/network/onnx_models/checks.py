@@ -42,6 +42,12 @@ _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
     10: "float16", 11: "float64",
 }  # fmt: skip
+# What to do about operators that are not ONNX's own.
+_OTHER_DOMAINS = {
+    "ai.onnx.ml": "choose scikit-learn's model itself, saved with joblib.dump",
+    "com.microsoft": "export the network again without ONNX Runtime's optimisations, quantised in "
+    "the QDQ format if at all",
+}
 # Attributes that are graphs; no other operator may have one.
 _BRANCHES = {"then_branch", "else_branch"}
 
@@ -179,10 +185,12 @@ class _Check:
 
     def _node(self, node: Any, level: int) -> None:
         if node.domain not in ("", "ai.onnx"):
+            what = _OTHER_DOMAINS.get(
+                node.domain, "export the network with standard operators only"
+            )
             raise InvalidCheckpoint(
                 f"is an ONNX model with the operator {shown(node.op_type, 40)} of "
-                f"{shown(node.domain, 40)}, which digitcnn does not run; export the network with "
-                "standard operators only"
+                f"{shown(node.domain, 40)}, which digitcnn does not run; {what}"
             )
         if node.op_type not in OPERATORS:
             raise InvalidCheckpoint(
@@ -216,8 +224,8 @@ class _Check:
         name = shown(tensor.name) or "of a constant"
         if tensor.data_location or tensor.external_data:
             raise InvalidCheckpoint(
-                f"is an ONNX model that keeps its tensor {name} in another file; save it with all "
-                "weights inside (onnx.save with save_as_external_data=False)"
+                f"is an ONNX model that keeps its tensor {name} in another file; export it with "
+                "external_data=False, or load both with onnx.load and save them with onnx.save"
             )
         tensor.ClearField("doc_string")
         tensor.ClearField("metadata_props")

@@ -38,6 +38,8 @@ from digitcnn.network.rebuild.words import images_of, input_words, share_read
 BATCH = 32
 FEW, MANY, LEAST = 80, 1000, 24
 FINALISTS = 4
+# How many times as much two guesses may cost that these do not tell apart.
+MORE = 2
 # What the few and the many images may cost in all, about in multiplications: a second of one core.
 WORK = 15e9
 
@@ -194,7 +196,7 @@ def _outcome(
     classifier: OnnxClassifier, cost: int, digits: DigitSet
 ) -> tuple[Outcome[InputGuess], bool]:
     """Score the ways to scale and turn images. Also returns whether the best is finite."""
-    labels = digits.labels[:MANY].long()
+    labels = digits.labels[: MORE * MANY].long()
     finite: dict[InputGuess, bool] = {}
 
     def score(guess: InputGuess, n: int) -> Score[InputGuess]:
@@ -203,8 +205,8 @@ def _outcome(
         logits = as_logits(scores) if are_probabilities(scores) else scores
         return Score(guess, *likelihoods_of(logits, labels[: len(scores)]), 0.0)
 
-    def best(guesses: list[InputGuess], most: float) -> list[Score[InputGuess]]:
-        n = max(LEAST, min(int(most), int(WORK / (len(guesses) * cost))))
+    def best(guesses: list[InputGuess], most: int, work: float = WORK) -> list[Score[InputGuess]]:
+        n = max(LEAST, min(most, int(work / (len(guesses) * cost))))
         return sorted((score(guess, n) for guess in guesses), key=lambda each: -each.fit(n))
 
     usual = [
@@ -220,4 +222,8 @@ def _outcome(
         few = best(turned, FEW)
     last = best([each.guess for each in few[:FINALISTS]], MANY)
     outcome = decide(most_accurate_first(last, labels), labels)
+    if outcome.runner_up is not None and outcome.accuracy >= MIN_ACCURACY and not outcome.is_clear:
+        two = best([outcome.best.guess, outcome.runner_up.guess], MORE * MANY, MORE * WORK)
+        rest = [each for each in last if each.guess not in {one.guess for one in two}]
+        outcome = decide(most_accurate_first([*two, *rest], labels), labels)
     return outcome, finite[outcome.best.guess]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -12,7 +11,7 @@ from digitcnn.network.reader.legacy import MAGIC, LegacyFile, PlainPickle
 from digitcnn.network.reader.numpy_arrays import object_pickle
 from digitcnn.network.reader.safetensors_file import SafetensorsFile
 from digitcnn.network.reader.tensors import InvalidCheckpoint, WeightFile
-from digitcnn.network.reader.zip_archive import ZipFile
+from digitcnn.network.reader.zip_archive import KERAS_ADVICE, ZipFile
 
 MAX_BYTES = 64_000_000
 
@@ -91,8 +90,7 @@ _STARTS: list[tuple[bytes, str]] = [
     ),
     (
         b"\x89HDF\r\n\x1a\n",
-        "is an HDF5 file, as Keras writes; digitcnn reads PyTorch and safetensors weights, so "
-        "copy its weights into a PyTorch network and save its state_dict",
+        f"is an HDF5 file, as Keras writes; {KERAS_ADVICE}",
     ),
     (b"\x1f\x8b", "is gzipped; unpack it and choose the file inside"),
     (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive; unpack it and choose the file inside"),
@@ -114,10 +112,9 @@ def _other_kind(data: bytes) -> str:
             return sentence
     head = data[:512].lstrip().lower()
     if data[4:8] == b"TFL3":
-        return (
-            "is a TensorFlow Lite model; digitcnn reads PyTorch and safetensors weights, so save "
-            "the original network's weights"
-        )
+        return "is a TensorFlow Lite model; save the original network as ONNX"
+    if data[4:8] == b"ORTM":
+        return "is in ONNX Runtime's own format; choose the ONNX file that it was made from"
     if data[:1] == b"x" and int.from_bytes(data[:2], "big") % 31 == 0:  # zlib's header
         return "is compressed, as joblib.dump does on request; save it with compress=0"
     if re.match(rb"(\([dl]p\d+|c[\w.]+\n\w+|\(i[\w.]+\n\w+)\n", data):
@@ -135,12 +132,7 @@ def _other_kind(data: bytes) -> str:
     if b"onnx" in data[:2000] or re.match(rb"\x08[\x01-\x0c]", data):
         return "looks like an ONNX model, but it is truncated or damaged; copy or download it again"
     if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
-        try:
-            json.loads(data[:MAX_TEXT])
-        except (ValueError, RecursionError):
-            return "is a text file, not weights; choose a weight file"
-        return "is a JSON file, not weights; choose a weight file"
+        if re.match(rb"""[{[]\s*["'{[\d-]""", head):
+            return "is a JSON file; if it has weights, save them in Python with numpy.savez"
+        return "is a text file, not weights; choose a weight file"
     return "is not a PyTorch or safetensors file; choose a weight file"
-
-
-MAX_TEXT = 100_000

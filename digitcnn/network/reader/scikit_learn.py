@@ -29,6 +29,11 @@ def refuse_other_estimators(name: str) -> None:
     package, _, rest = name.partition(".")
     reason = _ESTIMATORS.get(rest.partition(".")[0]) if package == "sklearn" else None
     kind = name.rpartition(".")[2]
+    if package == "skorch" and kind[:1].isupper():
+        raise InvalidCheckpoint(
+            f"is skorch's {shown(kind, 40)}, which pickles its network in a format of its own; "
+            'save it with save_params(f_params="digits.pt")'
+        )
     if reason is not None and kind[:1].isupper() and kind not in _ACCEPTED_ESTIMATORS:
         raise InvalidCheckpoint(f"has scikit-learn's {shown(kind, 40)}, {reason}")
 

@@ -89,7 +89,9 @@ def _tensors_of(values: dict[Any, Any]) -> dict[str, TensorSpec]:
     for name, value in values.items():
         spec = spec_of(value)
         if spec is not None and not isinstance(name, Hidden):
-            tensors[str(name)[:MAX_PATH]] = spec
+            # Keras and Flax join names with slashes, and TensorFlow numbers its tensors.
+            plain = str(name)[:MAX_PATH].removesuffix(":0").replace("/", ".")
+            tensors[plain] = spec
         elif isinstance(value, Placeholder) and value.name in OTHER_TENSORS:
             raise InvalidCheckpoint(
                 f"has {OTHER_TENSORS[value.name]} ({shown(str(name), 40)}); save plain float32 "
@@ -115,7 +117,6 @@ def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
     return tensors
 
 
-# Subpackages of scikit-learn, and why a file with a class of theirs is refused.
 def _is_optimizer(values: dict[Any, Any]) -> bool:
     return "param_groups" in values and "state" in values
 

@@ -41,22 +41,35 @@ def spec_of(value: Any) -> TensorSpec | None:
 def named(items: list[Any] | tuple[Any, ...]) -> dict[str, TensorSpec]:
     """A list's tensors by name: those of pairs; or ``0.weight``, ``0.bias``, ``1.weight``, ...
 
-    Empty where it is neither of pairs nor of weights, each followed by its bias or none.
+    Empty where it is neither of pairs nor of weights, each followed by the vectors of its layer.
     """
     if all(_is_named(item) for item in items):
         return dict(items)
-    names: dict[str, TensorSpec] = {}
-    layer, sides = -1, (-1, -1)  # outputs first or last
+    layers: list[list[TensorSpec]] = []
     for spec in _weights(items):
-        if _is_vector(spec):
-            name = f"{layer}.bias"
-            if spec.numbers not in sides or name in names:
-                return {}
+        if not _is_vector(spec):
+            layers.append([spec])
+        elif layers and spec.numbers in (layers[-1][0].shape[0], layers[-1][0].shape[-1]):
+            layers[-1].append(spec)
         else:
-            layer, sides = layer + 1, (spec.shape[0], spec.shape[-1])
-            name = f"{layer}.weight"
-        names[name] = spec
-    return names
+            return {}
+    if any(len(layer) not in _VECTORS for layer in layers):
+        return {}
+    return {
+        f"{number}.{name}": spec
+        for number, layer in enumerate(layers)
+        for name, spec in zip(_VECTORS[len(layer)], layer, strict=True)
+    }
+
+
+# What follows one another in a layer of so many tensors, in PyTorch and Keras: weight and bias,
+# then a layer norm's or a batch norm's tensors.
+_NORM = ("norm.weight", "norm.bias")
+_BATCH_NORM = (*_NORM, "norm.running_mean", "norm.running_var")
+_VECTORS: dict[int, tuple[str, ...]] = {
+    1: ("weight",), 2: ("weight", "bias"), 3: ("weight", *_NORM), 4: ("weight", "bias", *_NORM),
+    5: ("weight", *_BATCH_NORM), 6: ("weight", "bias", *_BATCH_NORM),
+}  # fmt: skip
 
 
 def _is_named(item: Any) -> bool:
@@ -69,10 +82,15 @@ def _is_named(item: Any) -> bool:
 
 
 def _weights(items: list[Any] | tuple[Any, ...]) -> list[TensorSpec]:
-    """Return the tensors of a list of weights; an empty list if it has anything else."""
+    """Return the tensors of a list of weights; an empty list if it has anything else.
+
+    Without the batch norms' counters.
+    """
     specs: list[TensorSpec] = []
     for item in items:
         spec = spec_of(item)
+        if spec is not None and not spec.shape and spec.dtype == "int64":
+            continue
         if spec is None or spec.dtype not in FLOATS or not spec.shape:
             return []
         specs.append(spec)
@@ -115,11 +133,13 @@ def paired(
 
 # What authors of layers call their parts. Others, such as gradients and inputs kept for the
 # backward pass, belong to no network.
-_LAYER_PARTS = {
+PARTS = {
     "w": "weight", "weight": "weight", "weights": "weight", "kernel": "weight", "gamma": "weight",
-    "scale": "weight", "b": "bias", "bias": "bias", "biases": "bias", "beta": "bias",
+    "filters": "weight", "coef_": "weight", "scale": "weight",
+    "b": "bias", "bias": "bias", "biases": "bias", "beta": "bias", "intercept_": "bias",
     "running_mean": "running_mean", "moving_mean": "running_mean", "mean": "running_mean",
-    "running_var": "running_var", "moving_var": "running_var", "var": "running_var",
+    "running_var": "running_var", "moving_variance": "running_var", "moving_var": "running_var",
+    "var": "running_var",
 }  # fmt: skip
 
 
@@ -142,7 +162,7 @@ def layered(children: dict[Any, Any], seen: set[int], budget: Budget) -> dict[st
         budget.charge(len(value))
         parts: dict[str, TensorSpec] = {}
         for key, item in value.items():
-            part = _LAYER_PARTS.get(str(key).lower().lstrip("_"))
+            part = PARTS.get(str(key).lower().lstrip("_"))
             spec = spec_of(item) if part else None
             if part and spec is not None and spec.dtype in FLOATS and spec.shape:
                 parts.setdefault(part, spec)

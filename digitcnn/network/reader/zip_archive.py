@@ -18,6 +18,7 @@ from digitcnn.network.reader.pickle_reader import PickleReader, storage_dtype
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
 
 MAX_RECORDS = 1000
+KERAS_ADVICE = 'in Keras, export the model with model.export("digits.onnx", format="onnx")'
 
 # Errors that zipfile raises on damaged archives, from its source and from trials.
 _ZIP_ERRORS = (
@@ -99,7 +100,9 @@ def _checked_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
             f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
         )
     folder = next((i.filename[:-8] for i in infos if i.filename.endswith("/data.pkl")), "")
-    is_pytorch = any(info.filename == f"{folder}data.pkl" for info in infos)
+    names = {info.filename for info in infos}
+    # TorchScript compresses its code.
+    is_pytorch = f"{folder}data.pkl" in names and f"{folder}constants.pkl" not in names
     records: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = info.filename
@@ -135,9 +138,11 @@ def _refuse_other_archives(records: dict[str, zipfile.ZipInfo]) -> None:
     if "data.pkl" in records:
         return
     if any(name.endswith("model.weights.h5") for name in records):
+        raise InvalidCheckpoint(f"is a Keras model; {KERAS_ADVICE}")
+    if any(name.endswith("models/model.json") for name in records):
         raise InvalidCheckpoint(
-            "is a Keras model; digitcnn reads PyTorch and safetensors weights, so export its "
-            "weights as a PyTorch state_dict"
+            "is a program that torch.export saved, not weights; in PyTorch, save "
+            "torch.export.load(file).state_dict with torch.save and choose that file"
         )
     if any(name.endswith(("saved_model.pb", ".pt", ".pth", ".safetensors")) for name in records):
         raise InvalidCheckpoint("is a zip archive of files; unpack it and choose the weight file")

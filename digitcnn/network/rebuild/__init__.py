@@ -29,7 +29,13 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
 from digitcnn.network.reader.tensors import check_finite, read_tensors
 from digitcnn.network.rebuild.guesses import Choices, Facts
-from digitcnn.network.rebuild.layers import Stack, norms_come_first, stack_of
+from digitcnn.network.rebuild.layers import (
+    Stack,
+    may_skip_layers,
+    norms_come_first,
+    refuse_kinds,
+    stack_of,
+)
 from digitcnn.network.rebuild.modules import activation_of, steps_of
 from digitcnn.network.rebuild.network import RebuiltNetwork
 from digitcnn.network.rebuild.plans import all_ways, geometries
@@ -37,13 +43,15 @@ from digitcnn.network.rebuild.recipe import CHANNELS, Recipe
 from digitcnn.network.rebuild.scoring import Scorer
 from digitcnn.network.rebuild.search import search
 from digitcnn.network.rebuild.upright import upright
-from digitcnn.network.rebuild.words import describe, misfit, refusal, verdict
+from digitcnn.network.rebuild.words import LOW, describe, misfit, refusal, skips, verdict
 
 __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "SearchedInVain", "rebuild"]
 
 # The most images that guesses are scored on, and the most geometries that are tried.
 IMAGES = 10_000
 MAX_GEOMETRIES = 100
+# Convolutional networks that read fewer digits than this are rarely rebuilt rightly.
+LOW_ACCURACY = 0.9
 
 
 class SearchedInVain(InvalidCheckpoint):
@@ -67,6 +75,7 @@ def rebuild(
     weights, if it was rebuilt before.
     Raises InvalidCheckpoint, saying what it is instead or why it is ambiguous.
     """
+    refuse_kinds(state)
     state = upright(state)
     stack = stack_of(state)
     if recipe is not None:
@@ -83,7 +92,7 @@ def rebuild(
     # Each takes longer to find in a deep network, whose batch norms tell the geometry anyway.
     found = geometries(stack, state, MAX_GEOMETRIES // max(1, len(stack.convs) // 4))
     if not found:
-        raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
+        raise InvalidCheckpoint(f"is a {describe(stack)}, {misfit(stack)}")
     tensors = _tensors(stack, state, file)
     choices = Choices(stack, _facts(stack, state), found)
     scored_on = digits()
@@ -92,11 +101,14 @@ def rebuild(
     ways = all_ways(stack, state) if has_norms and not choices.is_known else []
     outcome = search(choices, scorer, ways)
     if outcome is None:
-        raise InvalidCheckpoint(f"is {describe(stack)}, {misfit(stack)}")
+        raise InvalidCheckpoint(f"is a {describe(stack)}, {misfit(stack)}")
     if not outcome.accepted:
         raise SearchedInVain(refusal(stack, outcome, scored_on))
+    is_low = bool(stack.convs) and not choices.is_known and outcome.accuracy < LOW_ACCURACY
+    if is_low and may_skip_layers(stack):
+        raise SearchedInVain(skips(stack, outcome, scored_on))
     network = RebuiltNetwork(outcome.best.guess.recipe(stack), tensors)
-    return Rebuilt(network, verdict(stack, outcome, scored_on))
+    return Rebuilt(network, verdict(stack, outcome, scored_on) + LOW * is_low)
 
 
 def _tensors(stack: Stack, state: StateDict, file: WeightFile) -> dict[str, Tensor]:

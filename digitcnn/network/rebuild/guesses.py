@@ -243,7 +243,7 @@ class Choices:
 
     def main(self, guess: Guess) -> list[Guess]:
         """The usual activations, for all layers."""
-        names = [a for a in ("relu", "elu", "tanh") if a in self.activations]
+        names = [a for a in ("relu", "elu", "tanh", "sigmoid") if a in self.activations]
         replace = dataclasses.replace
         others = [replace(guess, activation=a, linear_activation=a) for a in names]
         return [guess] if guess.steps else list(dict.fromkeys([guess, *others]))

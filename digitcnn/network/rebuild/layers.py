@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, TensorSpec, listed, shown
 from digitcnn.network.reader.tensors import FLOATS, wrong_type
+from digitcnn.network.reader.unnamed import PARTS
 
 MAX_LAYERS = 30
 
@@ -74,7 +75,6 @@ def stack_of(state: StateDict) -> Stack:
         if spec.dtype in FLOATS:
             spec.check(name)
     layers, ignored = _layers(tensors)
-    _refuse_kinds(state)
     _refuse_ensemble(state)
     convs = _chain([layer for layer in layers if layer.kind == "conv"], state)
     linears = _chain([layer for layer in layers if layer.kind == "linear"], state)
@@ -103,11 +103,8 @@ def stack_of(state: StateDict) -> Stack:
 
 # --- layers -------------------------------------------------------------------------------------
 
-_PARTS = {
-    "weight": "weight", "w": "weight", "kernel": "weight", "filters": "weight", "coef_": "weight",
-    "bias": "bias", "b": "bias", "intercept_": "bias", "running_mean": "running_mean",
-    "running_var": "running_var",
-}  # fmt: skip
+# fc1_weight, W1, b1, weight1, bn1_running_mean
+_JOINED_NAME = re.compile(rf"(.*?)({'|'.join(PARTS)})[_.]?(\d*)", re.IGNORECASE)
 
 
 def parts_of(tensors: Mapping[str, TensorSpec]) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -116,11 +113,11 @@ def parts_of(tensors: Mapping[str, TensorSpec]) -> tuple[dict[str, dict[str, str
     ignored = []
     for name, spec in tensors.items():
         layer, _, last = name.rpartition(".")
-        part = _PARTS.get(last.lower())
+        part = PARTS.get(last.lower())
         if part is None:
-            split = re.fullmatch(r"(.*?)(weight|bias|w|b)[_.]?(\d*)", last, re.IGNORECASE)
-            if split is not None and (split[3] or split[1]):  # fc1_weight, W1, b1, weight1
-                part = _PARTS[split[2].lower()]
+            split = _JOINED_NAME.fullmatch(last)
+            if split is not None and (split[3] or split[1]):
+                part = PARTS[split[2].lower()]
                 layer = ".".join(filter(None, (layer, split[1].rstrip("_") + split[3])))
             elif len(spec.shape) in (2, 4):  # a parameter by itself, such as gabor_filters
                 part, layer = "weight", name
@@ -166,7 +163,7 @@ def _kind(
         return "linear", shape
     if len(shape) == 1 and bias == shape:
         return "layer_norm", shape
-    if len(shape) == 1 and bias is None:
+    if len(shape) == 1 and bias is None and parts["weight"].endswith("weight"):
         return "prelu", shape
     return None
 
@@ -263,9 +260,9 @@ def _assign(
             fitting = [layer for layer in free if layer.outputs == norm.outputs]
         if not fitting and norm.kind == "norm" and "" not in assigned:
             # Of the input, or of the flattened maps.
-            inputs = {main[0].inputs, *(x.inputs for x in main if x.kind == "linear")}
-            if norm.outputs in inputs:
-                flat = norm.outputs != main[0].inputs
+            channels = main[0].inputs if main[0].kind == "conv" else 1
+            if norm.outputs in {channels, *(x.inputs for x in main if x.kind == "linear")}:
+                flat = norm.outputs != channels
                 assigned["flatten" if flat else ""] = norm
                 continue
         if not fitting:
@@ -304,6 +301,11 @@ def norms_come_first(stack: Stack) -> bool:
     return bool(stack.norms)
 
 
+def may_skip_layers(stack: Stack) -> bool:
+    """Whether a convolution's inputs could be added to its outputs."""
+    return any(layer.inputs == layer.outputs for layer in stack.convs)
+
+
 def _number(name: str) -> str:
     digits = re.findall(r"\d+", name)
     return digits[-1] if digits else ""
@@ -314,7 +316,8 @@ def _number(name: str) -> str:
 
 def _summary(state: StateDict) -> str:
     parameters = sum(spec.numbers for spec in state.tensors.values())
-    return f"{len(state.tensors)} tensors, {parameters:,} numbers"
+    many = len(state.tensors)
+    return f"{many} tensor{'s' * (many != 1)}, {parameters:,} numbers"
 
 
 # Networks that names give away, and the patterns, all of which occur among the names.
@@ -330,7 +333,7 @@ _OTHER_KINDS = {
 }
 
 
-def _refuse_kinds(state: StateDict) -> None:
+def refuse_kinds(state: StateDict) -> None:
     """Raise InvalidCheckpoint for networks that names or shapes give away."""
     text = "\n".join(state.tensors).lower()
     kinds = "\n".join(module.kind for module in state.modules).lower()

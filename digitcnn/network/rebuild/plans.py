@@ -30,6 +30,8 @@ _NO_POOL = 1.0
 # Costs of neighbouring convolutions in different styles, also where the image is padded besides,
 # and of maps that become smaller without more channels.
 _MIXED, _MIXED_AND_LARGE, _EARLY = 0.6, 3.0, 0.5
+# The cost of pooling maps that are then pooled adaptively.
+_POOLED_TWICE = 1.5
 # No map of a digit is larger.
 MAX_SIDE = 64
 # How many beginnings of geometries are looked at, and how many poolings a pickled network may have.
@@ -79,7 +81,7 @@ def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
 
 def all_ways(stack: Stack, state: StateDict) -> list[Ways]:
     """The ways from each size of the input, for a network with convolutions."""
-    sides = ((0.0, SIDE, False), (1.2, 32, False), (4.0, 32, True))
+    sides = ((0.0, SIDE, False), (1.2, 32, False), (1.5, 32, True))
     return [Ways(stack, state, *side) for side in sides]
 
 
@@ -122,6 +124,8 @@ class Ways:
     def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
         """Yield the geometries with these places, whose last maps have that side."""
         for extra, final in _ends(side, self._convs[-1].outputs, self._into):
+            if final and places[-1].pool:
+                extra += _POOLED_TWICE
             yield Geometry(self.side, self.resized, places, final, self.cost + cost + extra)
 
     def geometries(self) -> Iterator[Geometry]:
@@ -250,7 +254,7 @@ class _Options:
         costs = {0: 0.2, kernel // 2: 0.2} if kernel > 1 else {0: 0.0}
         for other in (1, 2):
             if other <= kernel // 2:
-                costs.setdefault(other, 2.0)
+                costs.setdefault(other, 2.5)
         return list(costs.items())
 
     def _strides(self, kernel: int) -> list[tuple[int, float]]:
@@ -289,7 +293,10 @@ def _options(stack: Stack, state: StateDict) -> list[_Options]:
 
 
 def _slots(layer: Layer, following: Layer | None, stack: Stack) -> int | None:
-    """How many modules without weights a Sequential has between two layers, by their numbers."""
+    """How many modules without weights a Sequential has between two layers, by their numbers.
+
+    None where the numbers do not tell, such as those of a list of weights.
+    """
     if following is None:
         return None
     parent, _, number = layer.name.rpartition(".")
@@ -297,6 +304,8 @@ def _slots(layer: Layer, following: Layer | None, stack: Stack) -> int | None:
     if parent != other or not re.fullmatch(r"\d{1,3}", number) or not end.isdecimal():
         return None
     between = int(end) - int(number) - 1
+    if between <= 0:
+        return None
     norms = [stack.norms.get(layer.name), stack.others.get(layer.name)]
     return between - sum(norm is not None for norm in norms)
 

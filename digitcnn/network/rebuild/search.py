@@ -15,6 +15,7 @@ from torch import Tensor
 
 from digitcnn.network.rebuild.decision import (
     DOUBTFUL,
+    MIN_ACCURACY,
     Outcome,
     Score,
     decide,
@@ -37,6 +38,8 @@ VERY_FEW, DECODED, FEW, SOME = 24, 40, 80, 300
 DECODED_NUMBERS = 2_000_000
 # What of WORK is kept for the race of the finalists.
 LAST_WORK = WORK * 0.4
+# What is added where the race leaves the best two undecided.
+MORE_WORK = WORK * 0.5
 # Guesses that are left after a round.
 PROMISING, BEAM, FINALISTS = 24, 3, 5
 # Geometries that are tried with other choices than the usual ones at once.
@@ -89,7 +92,32 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     near = neighbours(best, choices, scorer, few)
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = most_accurate_first(_race(best, scorer, some), scorer.labels)
-    return decide(_with_slopes(finalists, choices, scorer), scorer.labels)
+    return decided(_with_slopes(finalists, choices, scorer), scorer)
+
+
+def decided(finalists: list[Score[Guess]], scorer: Scorer) -> Outcome[Guess]:
+    """Decide between the finalists, on more images where the best two are not told apart."""
+    outcome = decide(finalists, scorer.labels)
+    more = MORE_WORK
+    while outcome.accuracy >= MIN_ACCURACY and not outcome.is_clear:
+        assert outcome.runner_up is not None
+        two = [outcome.best, outcome.runner_up]
+        scorer.left, more = scorer.left + more, 0.0
+        seen = [len(score.predicted) for score in two]
+        n = max(*seen, _next(min(seen), len(two), two[0].guess, scorer))
+        scores = scorer.scores([score.guess for score in two], n)
+        if n < 1.5 * min(seen) or min(len(score.predicted) for score in scores) < n:
+            break
+        rest = [score for score in finalists if score not in two]
+        finalists = [
+            *(
+                dataclasses.replace(score, divergence=before.divergence)
+                for score, before in zip(scores, two, strict=True)
+            ),
+            *rest,
+        ]
+        outcome = decide(most_accurate_first(finalists, scorer.labels), scorer.labels)
+    return outcome
 
 
 def neighbours(best: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Guess]:

@@ -165,6 +165,17 @@ def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     )
 
 
+LOW = "; a convolutional network usually reads more, so what was inferred may be wrong"
+
+
+def skips(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
+    """Why a network that may have skip connections is not taken."""
+    return (
+        f"is a {describe(stack)}, which reads only {share_read(outcome, digits)} as a sequential "
+        "network, so it may be a branching (residual) one; export it to ONNX"
+    )
+
+
 def _other_way(outcome: Outcome[Guess], stack: Stack) -> str:
     """Describe what was inferred of the runner-up, or how it differs if that is the same."""
     assert outcome.runner_up is not None
