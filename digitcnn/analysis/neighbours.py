@@ -7,8 +7,6 @@ its errors (``feature_neighbours`` uses that).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -26,22 +24,6 @@ NEAREST_FOR_SUSPECTS = 5
 # originals absent, 0.6% were. A threshold on the similarity alone flags four in five ones, which
 # all look alike, before it finds as many.
 DUPLICATE_RATIO = 0.75
-
-
-@dataclass(frozen=True)
-class LabelSuspect:
-    """An image whose label contradicts both the model and its nearest training digits.
-
-    index: its place in the digit set. predicted: what the model predicts and all its nearest
-    training digits show. confidence: the model's. nearest: places of those digits among the
-    training images.
-    """
-
-    index: int
-    label: int
-    predicted: int
-    confidence: float
-    nearest: tuple[int, ...]
 
 
 def nearest(
@@ -94,8 +76,8 @@ def label_suspects(
     *,
     temperature: float = 1.0,
     k: int = NEAREST_FOR_SUSPECTS,
-) -> tuple[LabelSuspect, ...]:
-    """Return images whose label may be wrong, the most confident prediction first.
+) -> list[int]:
+    """Return the places of images whose label may be wrong, the most confident prediction first.
 
     The model predicts another digit than the label, and the ``k`` nearest training digits all show
     that other digit. Both may still be wrong: a person has to look.
@@ -103,19 +85,10 @@ def label_suspects(
     errors = (~predictions.right).nonzero().squeeze(1)
     neighbours, _ = nearest(digit_set.images[errors], training.images, k)
     predicted = predictions.predicted[errors]
-    agree = (training.labels[neighbours] == predicted[:, None]).all(dim=1)
-    confidence = predictions.probabilities(temperature)[errors].max(dim=1).values
-    order = [i for i in confidence.argsort(descending=True, stable=True).tolist() if bool(agree[i])]
-    return tuple(
-        LabelSuspect(
-            index=int(errors[i]),
-            label=int(predictions.labels[errors[i]]),
-            predicted=int(predicted[i]),
-            confidence=float(confidence[i]),
-            nearest=tuple(neighbours[i].tolist()),
-        )
-        for i in order
-    )
+    suspects = errors[(training.labels[neighbours] == predicted[:, None]).all(dim=1)]
+    confidence = predictions.probabilities(temperature)[suspects].max(dim=1).values
+    places: list[int] = suspects[confidence.argsort(descending=True, stable=True)].tolist()
+    return places
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ class LabelErrors:
             )
             wrong = is_wrong[own]
             self.named += len(suspects)
-            self.found += sum(bool(wrong[suspect.index]) for suspect in suspects)
+            self.found += int(wrong[suspects].sum())
         self.wrong += int(is_wrong.sum())
         self.images += len(noisy)
         self.models += 1

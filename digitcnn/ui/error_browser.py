@@ -184,7 +184,7 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
         training,
         temperature=checkpoint.temperature,
     )
-    indices = [suspect.index for suspect in suspects[:TILES]]
+    indices = suspects[:TILES]
     return tiles(
         f"Suspected label errors on {digit_set.title}: {len(suspects):,}",
         digit_set,

@@ -84,10 +84,7 @@ def test_a_label_is_suspect_when_network_and_all_nearest_digits_agree_against_it
     )
     logits = torch.eye(10)[[4, 7, 4, 2]] * 3
     predictions = Predictions("small", "test", "", "", logits, None, test.labels)
-    (suspect,) = label_suspects(predictions, test, training, k=6)
-    assert (suspect.index, suspect.label, suspect.predicted) == (0, 9, 4)
-    assert sorted(suspect.nearest) == [0, 1, 2, 3, 4, 5]
-    assert suspect.confidence == pytest.approx(float(torch.softmax(logits[0], 0).max()))
+    assert label_suspects(predictions, test, training, k=6) == [0]
 
 
 def test_suspects_are_sorted_by_confidence_and_may_be_empty() -> None:
@@ -96,9 +93,9 @@ def test_suspects_are_sorted_by_confidence_and_may_be_empty() -> None:
     test = DigitSet(images[:3], torch.full((3,), 5, dtype=torch.uint8), "small", "test")
     logits = torch.eye(10)[[3, 3, 3]] * torch.tensor([[1.0], [3.0], [2.0]])
     predictions = Predictions("small", "test", "", "", logits, None, test.labels)
-    assert [s.index for s in label_suspects(predictions, test, training)] == [1, 2, 0]
+    assert label_suspects(predictions, test, training) == [1, 2, 0]
     right = Predictions("small", "test", "", "", torch.eye(10)[[5, 5, 5]], None, test.labels)
-    assert label_suspects(right, test, training) == ()
+    assert label_suspects(right, test, training) == []
 
 
 def test_digits_framed_and_back_are_near_duplicates_and_others_are_not(
