@@ -29,14 +29,9 @@ class DrawingCheck:
     wrong: tuple[tuple[Drawing, int], ...]
 
     @property
-    def passed(self) -> bool:
-        """Whether at most ``MOST_WRONG`` sketches are misread."""
-        return len(self.wrong) <= MOST_WRONG
-
-    @property
     def warning(self) -> str:
-        """One sentence where too many are misread, else empty."""
-        if self.passed:
+        """One sentence where more than ``MOST_WRONG`` are misread, else empty."""
+        if len(self.wrong) <= MOST_WRONG:
             return ""
         return (
             f"{self.model} misreads {len(self.wrong)} of the {self.n} built-in test sketches "

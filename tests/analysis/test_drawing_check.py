@@ -22,12 +22,11 @@ def always(digit: int) -> Checkpoint:
 
 def test_the_shipped_model_passes_without_a_warning() -> None:
     found = check_drawings(load(SHIPPED_FILE))
-    assert (found.passed, found.warning, found.n) == (True, "", 20)
+    assert (found.warning, found.n) == ("", 20)
 
 
 def test_a_failing_model_is_named_with_its_errors() -> None:
     found = check_drawings(always(7))
-    assert not found.passed
     assert len(found.wrong) == 18
     assert found.warning == (
         "always-7 misreads 18 of the 20 built-in test sketches (a 0 as 7, a 0 as 7, a 1 as 7 and "
@@ -39,6 +38,5 @@ def test_a_failing_model_is_named_with_its_errors() -> None:
 def test_a_few_errors_are_no_warning_but_part_of_the_score(wrong: int, passed: bool) -> None:
     found = check_drawings(always(8))
     some = dataclasses.replace(found, wrong=found.wrong[:wrong])
-    assert some.passed is passed
     assert bool(some.warning) is not passed
     assert some.score == f"reads {20 - wrong} of 20 test sketches"
