@@ -6,7 +6,6 @@ Hypothesis generates a few inputs for each handler and reader here, 10,000 for e
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import copy
 import inspect
@@ -31,7 +30,6 @@ from safetensors.torch import save as to_safetensors
 from digitcnn.digits import image_files, sketch
 from digitcnn.digits.idx import read_idx, write_idx
 from digitcnn.digits.own_set import read_own_set
-from digitcnn.digits.usps import read_usps
 from digitcnn.errors import DigitCNNError
 from digitcnn.network import checkpoint
 from digitcnn.network.details import Details
@@ -294,11 +292,6 @@ def _npz() -> bytes:
     return file.getvalue()
 
 
-def _usps() -> bytes:
-    pairs = " ".join(f"{place}:0.5" for place in range(1, 257))
-    return bz2.compress(f"3 {pairs}\n4 {pairs}\n".encode())
-
-
 @pytest.fixture
 def readers(tmp_path: Path) -> dict[str, tuple[bytes, Callable[[bytes], Any]]]:
     """By name: a good file, and how its bytes are read."""
@@ -330,7 +323,6 @@ def readers(tmp_path: Path) -> dict[str, tuple[bytes, Callable[[bytes], Any]]]:
             by_path("a-idx3-ubyte.gz", lambda path: read_idx(path, dimensions=3)),
         ),
         "npz": (_npz(), by_path("a.npz", own)),
-        "usps": (_usps(), by_path("usps.bz2", read_usps)),
         "logins": (b"ann:secret-1\nbob:secret-2\n", by_path("auth", Logins.from_file)),
     }
 

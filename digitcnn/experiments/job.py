@@ -91,7 +91,6 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
     """
 
     name = "experiment"
-    unexpected = "The experiment failed unexpectedly; the terminal running digitcnn shows why."
     not_running = "No experiment is running."
     how_to_stop = "stop it in Experiments"
 
@@ -136,9 +135,9 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
         if view.group == group and view.state == RUNNING:
             raise RunError("This experiment is running; stop it first.")
         self._runner.groups.delete(group)
-        with self._lock:
-            if self._view.group == group and self._view.state != RUNNING:
-                self._view = ExperimentView(version=self._view.version + 1)
+        self._change(
+            lambda view: ExperimentView() if view.group == group and view.state != RUNNING else view
+        )
 
     def _events(
         self, experiment: Experiment, group: Group, stop: StopSignal

@@ -123,13 +123,12 @@ class ExclusiveLock:
 class BackgroundJob(ABC, Generic[V]):
     """One kind of work in a thread of its own; a subclass defines the work.
 
-    unexpected: the message for an error without a sentence for people.
+    name: of the work, as in "The training failed".
     not_running: the message for a stop while nothing runs.
     how_to_stop: as ``ExclusiveLock.register`` takes it.
     """
 
     name = "background"
-    unexpected = "It failed unexpectedly; the terminal running digitcnn shows the details."
     not_running = "Nothing is running."
     how_to_stop = "stop it"
 
@@ -177,7 +176,12 @@ class BackgroundJob(ABC, Generic[V]):
                 self._change(partial(self._after, event=event))
         except Exception as error:
             log.error("The %s failed: %s", self.name, error, exc_info=error)
-            message = str(error) if isinstance(error, DigitCNNError) else self.unexpected
+            message = str(error)
+            if not isinstance(error, DigitCNNError):
+                message = (
+                    f"The {self.name} failed unexpectedly; the terminal running digitcnn shows the "
+                    "details."
+                )
             self._change(lambda view: replace(view, state=FAILED, message=message, stopping=False))
 
     def _after(self, view: V, event: Any) -> V:

@@ -47,7 +47,6 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
     """
 
     name = "fine-tuning"
-    unexpected = "Fine-tuning failed unexpectedly; the terminal running digitcnn shows the details."
     not_running = "Fine-tuning is not running."
     how_to_stop = "stop it on the Sketchpad tab"
 

@@ -30,7 +30,6 @@ class TrainingJob(BackgroundJob[TrainingView]):
     """
 
     name = "training"
-    unexpected = "Training failed unexpectedly; the terminal running digitcnn shows the details."
     not_running = "No training is running."
 
     def __init__(
@@ -99,10 +98,9 @@ class TrainingJob(BackgroundJob[TrainingView]):
 
     def _change_ended(self, name: str, change: Callable[[TrainingView], TrainingView]) -> None:
         """Change the view of the ended run ``name``, unless a new run has started."""
-        with self._lock:
-            if self._view.run == name and self._view.state != RUNNING:
-                version = self._view.version + 1
-                self._view = replace(change(self._view), version=version)
+        self._change(
+            lambda view: change(view) if view.run == name and view.state != RUNNING else view
+        )
 
     def _after(self, view: TrainingView, event: TrainingEvent) -> TrainingView:
         now = datetime.now(timezone.utc)
