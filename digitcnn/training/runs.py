@@ -179,6 +179,11 @@ class RunStore:
         """Return the digests of all checkpoints that runs here wrote; their claims are trusted."""
         return {record.digest for record in self.records() if record.digest is not None}
 
+    def names_of_models(self) -> dict[tuple[str, str | None], str]:
+        """Return the runs' names by the names and digests of their checkpoints."""
+        oldest_first = reversed(self.records())  # of two runs of one model the newer one counts
+        return {(one.model, one.digest): one.name for one in oldest_first if one.model}
+
     def grouped_checkpoints(self) -> set[str]:
         """Return the names of the checkpoints of groups' runs, which are never chosen unasked."""
         return {record.model for record in self.records() if record.group and record.model}

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from digitcnn.analysis.comparison import Comparison, check_number
 from digitcnn.analysis.events import Notify
+from digitcnn.digits.names import joined
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.services.evaluation import compare_models
 from digitcnn.ui import compare_pair_view as pair_view
@@ -69,7 +70,7 @@ def comparison_steps(
 
     comparisons = yield from updates_of(work, status_update)
     names = subject.names
-    titles = ", ".join(comparison.title for comparison in comparisons)
+    titles = joined([comparison.title for comparison in comparisons])
     yield {
         "status": status_line(f"Compared {len(names)} models on {titles} images."),
         **view.overview(comparisons, checkpoints, workspace.runs.digests()),

@@ -28,8 +28,8 @@ from digitcnn.workspace import Workspace
 AT_A_TIME = 2
 
 NO_RESULTS = (
-    "No results yet. Press Compare to see what differs in the models' settings, which is better, "
-    "and the images they disagree on."
+    "No results yet. Press Compare to see how the models' settings differ, which model is better, "
+    "and which images they disagree on."
 )
 
 

@@ -97,7 +97,7 @@ def models_table(
     return table(
         [*about, *itertools.chain(*sets), *origin],
         rows,
-        label="Models (best: the most accurate one on a set, and those not shown to be worse)",
+        label="Models; “best” marks the most accurate one on a set and those not shown to be worse",
         caption=True,
         advanced=["Epochs", "Seed", *(ece for _, ece in sets), *origin],
         file_name="models.csv",

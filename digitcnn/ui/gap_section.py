@@ -34,8 +34,9 @@ def build_gap_section(
     gr.Markdown("### What causes the gap")
     gr.HTML(
         explain(
-            "Breaks down the gap between the first test set and the one chosen above: as it is, in "
-            "MNIST framing, and without near duplicates of training images."
+            "Measures the gap between the first test set and the one chosen above three times: on "
+            "the images as they are, in MNIST framing, and without near duplicates of training "
+            "images."
         )
     )
     buttons = RunButtons("Break down gap", "evaluate-gap")

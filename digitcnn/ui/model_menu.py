@@ -36,6 +36,8 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
         ("Name", checkpoint.name),
         ("Network", checkpoint.description or checkpoint.architecture),
     ]
+    if checkpoint.path is not None and checkpoint.path.stem != checkpoint.name:
+        facts.append(("File", checkpoint.path.name))
     if details.digits:
         facts.append(("Trained on", listed(details.digits)))
     for digits, metrics in details.metrics.items():
@@ -221,7 +223,7 @@ class ModelMenu:
             gr.Dropdown(choices, value=new),
             latest,
             latest.trained,
-            gr.skip() if is_first else new,
+            gr.skip() if is_first or new is None else self._models.get(new).name,
         )
 
     @toasting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Models:
         self.dropped = DroppedModels(digits=workspace.scoring_digits)
         self._warnings: LRUCache[tuple[str, str], str] = LRUCache(WARNINGS_HELD)
         self._checked = threading.Condition()
+        self._run_names: dict[tuple[str, str | None], str] = {}
 
     @property
     def default(self) -> str | None:
@@ -64,7 +66,15 @@ class Models:
             if dropped is None:
                 raise CheckpointError("This dropped model has expired; drop the file again.")
             return dropped
-        return self._workspace.checkpoints.get(name)
+        return self._named(self._workspace.checkpoints.get(name))
+
+    def _named(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Give a model the name of its run, which may have been renamed since its file was written.
+
+        As of the latest ``choices``, which the page's clock asks for every second.
+        """
+        name = self._run_names.get((checkpoint.name, checkpoint.digest), checkpoint.name)
+        return checkpoint if name == checkpoint.name else replace(checkpoint, name=name)
 
     def details(self, name: str) -> Details:
         """Return what a model's file says about it, without its network. Raises as ``get``."""
@@ -101,9 +111,10 @@ class Models:
         """
         trusted = self._workspace.runs.digests()
         grouped = self._workspace.runs.grouped_checkpoints()
+        self._run_names = self._workspace.runs.names_of_models()
         mine = self.dropped.of(session) if session else []
         return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
-            (_label(one, trusted=one.digest in trusted or _is_shipped(one)), one.name)
+            (_label(self._named(one), trusted=one.digest in trusted or _is_shipped(one)), one.name)
             for one in sorted(
                 (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),
                 key=lambda one: one.name in grouped,

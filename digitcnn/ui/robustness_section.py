@@ -44,12 +44,12 @@ class RobustnessSection:
         """Build the section of a tab. which_set: where the digit set was chosen, for people."""
         self._results, elem_id = results, f"{results.tab}-robustness"
         gr.Markdown(
-            "### Robustness\nPress *Measure robustness* to see how well accuracy holds up: "
-            f"from the {which_set}, {MOST_IMAGES:,} evenly spaced images (all of a smaller set) "
-            "are rotated, shifted, scaled, thickened, thinned and blurred, or get noise, less "
-            "contrast, fog, stripes or a covered square, one distortion at a time. They are also "
-            "attacked: changed slightly, in the direction that misleads the model most. The "
-            "fifteen corruptions of MNIST-C are measured as well where they are downloaded."
+            "### Robustness\nHow well does the accuracy hold up on distorted images? *Measure "
+            f"robustness* takes {MOST_IMAGES:,} images of the {which_set} (all of a smaller set) "
+            "and rotates, shifts, scales, thickens, thins and blurs them, adds noise, fog or "
+            "stripes, lowers the contrast, or covers a square, one distortion at a time. It also "
+            "attacks them with slight changes in the direction that misleads the model most. If "
+            "MNIST-C is downloaded, its fifteen corruptions are measured as well."
         )
         self._buttons = RunButtons("Measure robustness", elem_id)
         self.status = gr.HTML(elem_id=f"{elem_id}-status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from digitcnn.analysis.events import Event, Notify
 from digitcnn.analysis.stability import PassResult, Stability
 from digitcnn.errors import DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
-from digitcnn.options import MASKS, MOST_PASSES, Masks, usual_passes
+from digitcnn.options import MASKS, MOST_PASSES, Masks, check_passes, usual_passes
 from digitcnn.services.evaluation import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
@@ -40,6 +41,7 @@ from digitcnn.ui.stability_view import (
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
+from digitcnn.ui.wording import counted
 from digitcnn.workspace import Workspace
 
 # Measurements at a time, for all pages together; the others wait in the queue.
@@ -57,7 +59,8 @@ KINDS = (
 
 ENTROPY = (
     "**Entropy**: uncertainty of the mean probabilities, from 0 (certain) to 2.303 nats (all "
-    "digits equally likely). **Mutual information**: the part of it on which the passes disagree."
+    "digits equally likely). **Mutual information**: the part of it that is due to disagreement "
+    "between the passes."
 )
 
 NO_RESULTS = (
@@ -99,6 +102,7 @@ def build_stability_tab(
             min_width=240,
             elem_id="stability-passes",
         )
+        announced(passes)
     buttons = RunButtons("Measure", "stability", "primary")
     components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
     results = Results("stability", "Measurement", "Measure")
@@ -139,7 +143,7 @@ def build_stability_tab(
         buttons,
         components,
         opens=tab,
-        selection=[model_select, digits],
+        selection=[model_select, digits, passes],
         subject_of=partial(stability_subject, workspace, models),
         steps=lambda _, *values: stability_steps(workspace, models, *values),
         further=[passes],
@@ -147,11 +151,19 @@ def build_stability_tab(
     )
 
 
-def stability_subject(workspace: Workspace, models: Models, name: Any, digits: Any) -> Subject:
+def stability_subject(
+    workspace: Workspace, models: Models, name: Any, digits: Any, passes: Any
+) -> Subject:
     """Check a page's choice, of any type. Raises DigitCNNError for what cannot be measured."""
     if not isinstance(digits, str):
         raise DigitSetError("No digit set is chosen; choose one.", field="digits")
-    return Subject.of(workspace, models, [name], [digits])
+    check_passes(_whole(passes))
+    setting = counted(_whole(passes), "pass", "passes")
+    return replace(Subject.of(workspace, models, [name], [digits]), setting=setting)
+
+
+def _whole(passes: Any) -> Any:
+    return int(passes) if isinstance(passes, float) and passes.is_integer() else passes
 
 
 def stability_steps(
@@ -162,8 +174,7 @@ def stability_steps(
     passes: what a page sent, from anybody. Raises DigitCNNError before anything is shown where
     nothing can be measured.
     """
-    if isinstance(passes, float) and passes.is_integer():
-        passes = int(passes)
+    passes = _whole(passes)
     (checkpoint,), digit_set = subject.open(workspace, models, subject.sets[0])
     title = digit_set.title
     accuracies: dict[Masks, list[float]] = {masks: [] for masks in MASKS}

@@ -27,13 +27,14 @@ def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
     result = next(result for result in results if result.masks == "shared")
     images = counted(result.n, "image")
     meaning = (
-        f"{checkpoint.name} reads {accuracy_text(result.accuracy, result.n)} of {images} of "
-        f"the {result.title} set right with all its neurons"
+        f"With all its neurons {checkpoint.name} is right on "
+        f"{accuracy_text(result.accuracy, result.n)} of {images} of the {result.title} set"
     )
     if result.verdict:
         meaning += (
-            f"; over {result.passes} passes with a random part of them off, {percent(result.mean)} "
-            f"on average, from {percent(result.min)} to {percent(result.max)}"
+            f"; with a random part of them switched off, on {percent(result.mean)} on average "
+            f"over {result.passes} passes (lowest {percent(result.min)}, highest "
+            f"{percent(result.max)})"
         )
     return render(
         "stability/badge.html",

@@ -29,6 +29,7 @@ class Subject:
     keys: of the models, for ``Models.get``. names: for people. digests: identify their
     predictions in caches.
     sets, counts: names of the test sets, the reference first, and how many images each has.
+    setting: a further choice that the results depend on, in words; empty where there is none.
     """
 
     keys: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Subject:
     digests: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
     counts: tuple[int | None, ...] = ()
+    setting: str = ""
 
     @classmethod
     def of(
@@ -56,10 +58,11 @@ class Subject:
 
     @property
     def stamp(self) -> str:
-        """Return a digest of the models in their order, and of the sets in any."""
+        """Return a digest of the models in their order, of the sets in any, and of the setting."""
         parts = (
             tuple(zip(self.keys, self.digests, strict=True)),
             sorted(zip(self.sets, map(str, self.counts), strict=True)),
+            self.setting,
         )
         return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
@@ -75,8 +78,11 @@ class Subject:
 
     @property
     def text(self) -> str:
-        """Return the models and sets as text for people."""
-        return f"{joined(self.names)} on {joined(self.titles)}" if self.names else ""
+        """Return the models, sets and setting as text for people."""
+        if not self.names:
+            return ""
+        setting = f", {self.setting}" if self.setting else ""
+        return f"{joined(self.names)} on {joined(self.titles)}{setting}"
 
     def open(
         self, workspace: Workspace, models: Models, name: Any

@@ -151,6 +151,9 @@ def test_nine_figures_open_in_a_viewer_with_next_download_and_close(
     page = evaluated.page
     evaluated.open("Figures")
     expect(evaluated.figures()).to_have_count(len(FIGURES))
+    for dark, dimmed in ((True, "brightness(0.85)"), (False, "none")):
+        page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", dark)
+        expect(evaluated.figures().first).to_have_css("filter", dimmed)
     cut = page.locator("#evaluate-gallery .caption-label").evaluate_all(
         "captions => captions.filter((each) => each.scrollWidth > each.clientWidth).length"
     )

@@ -174,13 +174,21 @@ def test_a_toast_does_not_cover_the_header(owner: Any, width: int, height: int) 
 def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any) -> None:
     expect(page.locator("[data-tab-id][aria-selected=true]")).to_have_text("Sketchpad")
     page.get_by_role("tab", name="Train", exact=True).click()
-    expect(page.get_by_text("Open the owner link in this tab as well.")).to_be_visible()
+    expect(
+        page.get_by_text("Open the owner link in this tab as well; the terminal")
+    ).to_be_visible()
     for control in OWNERS:
         expect(page.locator(control).first).to_be_hidden()
     page.get_by_role("tab", name="Sketchpad", exact=True).click()
     owner.get_by_role("tab", name="Train", exact=True).click()
     expect(owner.locator("#train-start")).to_be_visible()
     expect(owner.get_by_text("You are watching.")).to_be_hidden()
+    owner.get_by_role("button", name="Details", exact=True).click()
+    details = owner.get_by_role("dialog")
+    details.get_by_text("Digest").wait_for()
+    box = details.bounding_box()
+    assert box["y"] + box["height"] <= owner.viewport_size["height"] - 16
+    owner.keyboard.press("Escape")
     owner.get_by_role("button", name="Invite").dblclick()  # the second press changes nothing
     dialog = owner.get_by_role("dialog")
     expect(dialog).to_contain_text("Visitors may")

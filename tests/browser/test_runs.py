@@ -123,6 +123,8 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     assert opening.value.evaluate("opener") is None
     opening.value.close()
 
+    page.locator("#model-select input").click()
+    page.get_by_role("option", name=re.compile("^old-name ·")).click()
     open_menu(page, "old-name").get_by_role("button", name="Rename").click()
     dialog = page.get_by_role("dialog", name="Rename run")
     field = dialog.get_by_label("New name")
@@ -137,6 +139,12 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     expect(page.locator("#run-renamed")).to_have_text("Renamed to new-name.")
     page.locator("#runs-table").get_by_role("rowheader", name="new-name").wait_for()
     expect(page.locator("#runs-table").get_by_role("rowheader", name="old-name")).to_have_count(0)
+    # Its model goes by the new name as well.
+    expect(page.locator("#model-select input")).to_have_value(re.compile("^new-name ·"))
+    page.get_by_role("button", name="Details", exact=True).click()
+    details = page.get_by_role("dialog", name="Model")
+    expect(details).to_contain_text(re.compile(r"Name\s*new-name.*File\s*old-name\.pt", re.DOTALL))
+    details.get_by_role("button", name="Close").click()
 
     open_menu(page, "new-name").get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete run")

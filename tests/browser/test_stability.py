@@ -92,11 +92,16 @@ def test_results_are_lines_boxes_tables_and_the_least_stable_images(
     # A set that no test measures: known results would be shown at once.
     page.get_by_role("option", name=re.compile("^other synthetic digits ")).click()
     notice = page.locator("#stability-choice")
-    expect(notice).to_contain_text("Results for digitcnn-mnist on small.")
+    expect(notice).to_contain_text("Results for digitcnn-mnist on small, 20 passes.")
     expect(page.locator("#stability-line digitcnn-result.outdated")).to_have_count(1)
     page.locator("#stability-digits input").click()
     page.get_by_role("option", name=re.compile("^small ")).first.click()
     expect(page.locator("#stability-line digitcnn-result")).not_to_have_class("outdated")
+    expect(notice).to_be_hidden()
+    # Another number of passes would have other results.
+    stability_page.choose("small", 21)
+    expect(notice).to_contain_text("Results for digitcnn-mnist on small, 20 passes.")
+    stability_page.choose("small", 20)
     expect(notice).to_be_hidden()
     assert stability_page.problems == []
 

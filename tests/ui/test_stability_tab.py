@@ -63,7 +63,7 @@ Steps = Generator[dict[str, Any], None, None]
 
 def press(workspace: Workspace, digits: Any = "few", passes: Any = 5) -> Steps:
     models = Models(workspace)
-    subject = stability_subject(workspace, models, "net", digits)
+    subject = stability_subject(workspace, models, "net", digits, passes)
     return stability_steps(workspace, models, subject, passes)
 
 
