@@ -433,6 +433,32 @@ def test_the_order_around_batch_norm_is_found_together_with_the_scaling() -> Non
     assert outcome(one) == "same"
 
 
+@pytest.mark.parametrize("program", ["Keras", "MLX"])
+def test_a_list_of_weights_with_channels_last_gives_the_same_logits(program: str) -> None:
+    network, scaling = trained_with_norm(), SCALINGS["-1 to 1"]
+    conv, norm, linear = network[0].state_dict(), network[2].state_dict(), network[5].state_dict()
+    matrix = linear["weight"].reshape(10, 6, 144).transpose(1, 2).reshape(10, -1)
+    is_keras = program == "Keras"
+    weights = [
+        conv["weight"].permute((2, 3, 1, 0) if is_keras else (0, 2, 3, 1)).contiguous(),
+        conv["bias"],
+        *list(norm.values())[:4],
+        matrix.t().contiguous() if is_keras else matrix,
+        linear["bias"],
+    ]
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    assert outcome(Sample(network, scaling, buffer.getvalue(), program)) == "same"
+
+
+def test_the_search_starts_with_the_channels_where_the_file_has_them() -> None:
+    (state,) = reader.find_state_dicts(dict(named_specs(trained_lenet())))
+    stack = stack_of(state)
+    found = geometries(stack, state, 1)
+    choices = [Choices(stack, Facts(channels_last=last), found) for last in (False, True)]
+    assert [each.start(found[0]).flatten for each in choices] == ["flatten", "flatten_last"]
+
+
 def test_an_order_that_was_worse_with_other_choices_is_tried_again_at_the_end() -> None:
     choices, scorer = search_of(trained_with_norm(), 10)
     start = choices.start(choices.geometries[0])

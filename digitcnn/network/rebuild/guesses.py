@@ -160,6 +160,7 @@ class Choices:
     def __init__(self, stack: Stack, facts: Facts, geometries: list[Geometry]) -> None:
         self.geometries = geometries
         self._steps = facts.steps
+        self._flatten = "flatten_last" if facts.channels_last else "flatten"
         self._all_orders = _ORDERS if not facts.norms_first else (_ORDERS[0], _ORDERS[3])
         channels = stack.convs[0].inputs if stack.convs else 1
         self.channels = channels
@@ -196,7 +197,10 @@ class Choices:
             mean, std, side=geometry.side, resized=geometry.resized, channels=self.channels
         )
         activation = "relu" if "relu" in self.activations else self.activations[0]
-        return Guess(geometry, form, activation, activation, self.pools[0], steps=self._steps)
+        return Guess(
+            geometry, form, activation, activation, self.pools[0], flatten=self._flatten,
+            steps=self._steps,
+        )  # fmt: skip
 
     def moved(self, guess: Guess, geometry: Geometry) -> Guess:
         """Return the same choices for another geometry."""
@@ -284,3 +288,4 @@ class Facts:
     pools: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     norms_first: bool = False
+    channels_last: bool = False
