@@ -59,7 +59,7 @@ def status(
     ended = ExperimentView(state="interrupted" if group.state == RUNNING else group.state)
     message = group.message or "The process ended during the experiment; run it again."
     when = group.created[:16].replace("T", " ")
-    spoken = f"Experiment {ended.state}. {message}"
+    spoken = f"Experiment {group.experiment}: {message}"
     if group.outcome is not None:
         spoken += f" {group.outcome['verdict']}"
     return job_status(ended, f"{message} Started {when} UTC.{predicted}{waits}", spoken=spoken)

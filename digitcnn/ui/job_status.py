@@ -111,16 +111,20 @@ def busy_status(
     bar = {"label": "Experiment progress", "share": share, "facts": facts} if experiment else None
     text = f"{other}. A training can start once it has finished."
     link = "experiment-select" if experiment else ""
-    status = job_status(BackgroundView(state=BUSY), text, bar=bar, link=link)
+    # The same as before and after: it is no news once the other job has finished.
+    spoken = _spoken(view)
+    status = job_status(BackgroundView(state=BUSY), text, bar=bar, spoken=spoken, link=link)
     return status + _result(view, models, sketches)
 
 
 def _spoken(view: TrainingView) -> str:
     """Return what a screen reader says of a run: its phase, its newest epoch, or how it ended."""
+    if view.started is None:
+        return ""
     phase = "stopping" if view.stopping else view.phase.partition(",")[0]
     if view.state == RUNNING and (phase != "training" or not view.history):
         return f"Training {view.run}: {'epoch 1' if phase == 'training' else phase}"
-    text = f"Training {view.state}. {view.message}"
+    text = f"Training {view.run}: {view.message}"
     if view.state == RUNNING and view.config:
         text = f"Epoch {view.history[-1].epoch} of {view.config.epochs} finished."
     if view.history:

@@ -168,7 +168,7 @@ def _status(view: FineTuningView, sketches: int) -> Markup:
         bar = {"label": available, "share": sketches / FEWEST_SKETCHES, "facts": facts}
     if not view.message:
         return job_status(view, f"{available}.", bar=bar)
-    text, spoken = f"{view.message} ({available}.)", f"Fine-tuning {view.state}. {view.message}"
+    text, spoken = f"{view.message} ({available}.)", f"Fine-tuning {view.base}: {view.message}"
     return job_status(view, text, subject=view.base, bar=bar, spoken=spoken)
 
 

@@ -112,7 +112,7 @@ def test_experiment_is_predicted_run_reloaded_stopped_and_deleted(
     expect(page.locator("#experiment-select")).to_be_in_viewport()
     page.locator("#experiment-stop").click()
     expect(status.locator("[data-state=stopped]")).to_contain_text("Stopped in run 1 of 5")
-    expect(page.locator("#announcements")).to_contain_text("Experiment stopped. Stopped in run 1")
+    expect(page.locator("#announcements")).to_contain_text("Experiment luck: Stopped in run 1")
     expect(page.locator("#experiment-run")).to_be_enabled()
     page.locator("#experiment-delete").click()
     page.locator("#experiment-delete-yes").click()

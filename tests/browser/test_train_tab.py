@@ -201,7 +201,7 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
     train_page.wait_for("finished")
     page.locator("#train-status").get_by_text("after epoch 8").wait_for()
     expect(page.locator("[role=status]#announcements")).to_have_text(
-        re.compile(r"^Training finished\. .*% on 100 small test images\.$")
+        re.compile(r"^Training small-.*: Finished 8 .*% on 100 small test images\.$")
     )
     (started, first), *progress, _ = page.evaluate("window.announced")
     assert "starting" in first

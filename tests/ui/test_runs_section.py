@@ -12,6 +12,7 @@ import re
 import threading
 import zipfile
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
 from digitcnn.ui.experiments_section import ExperimentsView
+from digitcnn.ui.job_status import busy_status, training_status
 from digitcnn.ui.run_actions import manager
 from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
 from digitcnn.ui.train_tab import TrainTab, TrainTabView, build_train_tab
@@ -399,3 +401,11 @@ def test_damaged_mnist_stays_the_default_and_its_problem_is_shown(tmp_path: Path
     assert estimate.texts(TrainingConfig(), "cpu", may_try=True) == (problem, ("", ""))
     with pytest.raises(DigitSetError):
         workspace.job.start(TrainingConfig())
+
+
+def test_another_job_makes_the_last_runs_end_no_news() -> None:
+    began = datetime.now(timezone.utc)
+    view = TrainingView(state=FINISHED, run="mine", message="Done.", started=began, config=CONFIG)
+    statuses = training_status(view, "CPU"), busy_status("Fine-tuning", None, view, [], "")
+    spoken = [re.findall('data-text="(.*?)"', status) for status in statuses]
+    assert spoken == [["Training mine: Done."]] * 2
