@@ -72,6 +72,8 @@ class Panels:
         self.canvas = self.page.locator("#pad canvas")
         self.canvas.wait_for()
         self.page.locator("#pad[data-model]").wait_for(state="attached")
+        # The example, which comes a moment after the page.
+        self.page.locator('#pad-answer:not([data-digit=""])').wait_for()
         self.nearest = self.page.locator("#panel-nearest")
         self.why = self.page.locator("#panel-why")
         self.choose("known")
