@@ -1074,6 +1074,17 @@ def test_a_list_of_a_state_dicts_values_keeps_batch_norms_and_leaves_counters_ou
     ]  # fmt: skip
 
 
+def test_lists_in_an_archive_are_read_as_lists() -> None:
+    weights = [np.zeros((30, 784)), np.zeros((10, 30))]
+    biases = [np.zeros((30, 1)), np.zeros((10, 1))]
+    lists = {"weights": np.array(weights, object), "biases": np.array(biases, object)}
+    (found,) = reader.find_state_dicts(reader.open_weights(npz(lists)).content)
+    assert list(found.tensors) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    broken = npz({"weights": np.array([{}, "x"], object)})
+    with pytest.raises(reader.InvalidCheckpoint, match="no named weights"):
+        reader.find_state_dicts(reader.open_weights(broken).content)
+
+
 def test_names_of_keras_are_read_as_paths() -> None:
     names = ("conv2d/kernel:0", "conv2d/bias:0", "dense/kernel:0", "dense/bias:0")
     stored = {f"sequential/{name}": torch.zeros(1) for name in names}
@@ -1133,6 +1144,8 @@ def compressed(*names: str) -> bytes:
         (bytes(4) + b"ORTM" + bytes(100), "ONNX Runtime's own format"),
         (compressed("x/data.pkl", "x/code/__torch__.py", "x/constants.pkl"), "torch.jit.load"),
         (compressed("x/archive_format", "x/models/model.json"), "torch.export.load"),
+        (b"MATLAB 5.0 MAT-file" + bytes(200), "is a MATLAB file"),
+        (b"\x08\x01serving_default" + bytes(200), "is TensorFlow's"),
         (compressed("config.json", "model.weights.h5"), "model.export"),
     ],
 )

@@ -49,7 +49,7 @@ from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.plans import all_ways, geometries
 from digitcnn.network.rebuild.recipe import InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
-from digitcnn.network.rebuild.search import decided, neighbours
+from digitcnn.network.rebuild.search import decided, neighbours, with_slopes
 from digitcnn.network.rebuild.statistics import Decoder
 from digitcnn.network.rebuild.upright import upright
 
@@ -246,6 +246,16 @@ def test_guesses_that_few_images_do_not_tell_apart_are_decided_on_more() -> None
     assert outcome.is_clear
     assert outcome.best.guess == usual
     assert outcome.images > 8
+
+
+def test_relu_and_leaky_relu_are_compared_on_as_many_images() -> None:
+    choices, scorer = search_of(trained_lenet(), 3)
+    relu = choices.start(choices.geometries[0])
+    scorer.scores([relu], 24)
+    finalists = scorer.scores([choices.with_slope(relu, "leaky_relu")], 300)
+    scorer.left = 0.0
+    scores = with_slopes(finalists, choices, scorer)
+    assert min(len(score.predicted) for score in scores) >= 300
 
 
 def test_a_network_that_reads_few_digits_and_may_skip_layers_is_refused() -> None:

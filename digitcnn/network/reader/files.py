@@ -100,6 +100,7 @@ _STARTS: list[tuple[bytes, str]] = [
     (b"GGUF", "is a GGUF file of a language model, not a digit classifier; choose another file"),
     (b"\x89PNG", "is an image, not weights; to classify it, use the Sketchpad tab"),
     (b"\xff\xd8\xff", "is an image, not weights; to classify it, use the Sketchpad tab"),
+    (b"MATLAB 5.0", "is a MATLAB file; save its weights in Python with numpy.savez"),
     (b"%PDF", "is a PDF document, not weights; choose a weight file"),
     (b"PK", "is an empty or damaged zip archive; copy or download it again"),
 ]
@@ -129,8 +130,10 @@ def _other_kind(data: bytes) -> str:
     if len(data) < 16:
         many = f"{len(data)} byte{'s' * (len(data) > 1)}"
         return f"has only {many}, so it is not a weight file; copy or download it again"
+    if data.endswith(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb") or b"serving_default" in data:
+        return "is TensorFlow's; convert the model to ONNX with tf2onnx"
     if b"onnx" in data[:2000] or re.match(rb"\x08[\x01-\x0c]", data):
-        return "looks like an ONNX model, but it is truncated or damaged; copy or download it again"
+        return "is neither a complete ONNX model nor weights; copy or download it again"
     if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
         if re.match(rb"""[{[]\s*["'{[\d-]""", head):
             return "is a JSON file; if it has weights, save them in Python with numpy.savez"

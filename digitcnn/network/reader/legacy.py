@@ -12,7 +12,12 @@ import functools
 import re
 from typing import Any
 
-from digitcnn.network.reader.pickle_reader import MAX_INSTRUCTIONS, PickleReader, storage_dtype
+from digitcnn.network.reader.pickle_reader import (
+    MAX_INSTRUCTIONS,
+    PickleReader,
+    refuse_storage,
+    storage_dtype,
+)
 from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -100,7 +105,7 @@ class PlainPickle:
 
     def __init__(self, data: bytes) -> None:
         self._nested_files = 0
-        self.content: Any = PickleReader(data, _refuse_storage, nested=self._nested).read()
+        self.content: Any = PickleReader(data, refuse_storage, nested=self._nested).read()
 
     def storage_bytes(self, storage: Storage) -> memoryview:
         """Never called: each storage reads itself."""
@@ -115,7 +120,3 @@ class PlainPickle:
         self._nested_files += 1
         read = functools.partial(file.storage_bytes, file.content)
         return dataclasses.replace(file.content, start=0, read=read)
-
-
-def _refuse_storage(pid: tuple[Any, ...]) -> Any:
-    raise ValueError

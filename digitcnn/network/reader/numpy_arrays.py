@@ -18,7 +18,12 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from digitcnn.digits.own_arrays import READ_ERRORS, read_header
-from digitcnn.network.reader.pickle_reader import JOBLIB_ARRAY, Placeholder
+from digitcnn.network.reader.pickle_reader import (
+    JOBLIB_ARRAY,
+    PickleReader,
+    Placeholder,
+    refuse_storage,
+)
 from digitcnn.network.reader.tensors import (
     ITEM_SIZES,
     MAX_DIMENSIONS,
@@ -151,7 +156,7 @@ def read_npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -
     for name, info in records.items():
         try:
             arrays[name.removesuffix(".npy")] = _read_member(archive, info)
-        except (*READ_ERRORS, OSError, MemoryError) as error:
+        except (*READ_ERRORS, OSError, MemoryError, AttributeError, LookupError) as error:
             raise InvalidCheckpoint(
                 f"is damaged in its array {shown(name)}; save it again with numpy.savez"
             ) from error
@@ -160,10 +165,14 @@ def read_npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -
     return arrays
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> TensorSpec:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> TensorSpec | list[Any]:
+    """Return an array, or the list that an array of objects was made from."""
     with archive.open(info) as file:
         shape, dtype = read_header(cast(BinaryIO, file))
         stored = info.file_size - file.tell()
+        if dtype.hasobject:
+            array = PickleReader(file.read(), refuse_storage).read()
+            return list(array.state[-1])
     if dtype.kind not in "buifc" or math.prod(shape) * dtype.itemsize != stored:
         raise ValueError
     with archive.open(info) as file:

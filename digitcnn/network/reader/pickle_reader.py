@@ -282,7 +282,7 @@ class PickleReader:
     def _call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """Return the result that a call would have: a container, TensorSpec or Placeholder."""
         if not isinstance(function, Placeholder) or function.args is not None:
-            return Placeholder("an object", arguments)
+            return Placeholder("object", arguments)
         name = function.name
         if name in _MAPPINGS:
             return self._mapping(arguments)
@@ -371,6 +371,11 @@ def tensor_spec(storage: Any, offset: Any, shape: Any, stride: Any) -> TensorSpe
         if type(number) is not int or not 0 <= number < 2**63:
             raise ValueError
     return TensorSpec(storage.dtype, shape, stride, offset, storage)
+
+
+def refuse_storage(pid: tuple[Any, ...]) -> Any:
+    """Raise ValueError: the ``resolve`` of a pickle without storages of its own."""
+    raise ValueError(pid)
 
 
 def storage_dtype(storage_type: Any) -> str:

@@ -139,7 +139,7 @@ PARTS = {
     "b": "bias", "bias": "bias", "biases": "bias", "beta": "bias", "intercept_": "bias",
     "running_mean": "running_mean", "moving_mean": "running_mean", "mean": "running_mean",
     "running_var": "running_var", "moving_variance": "running_var", "moving_var": "running_var",
-    "var": "running_var",
+    "var": "running_var", "variance": "running_var",
 }  # fmt: skip
 
 

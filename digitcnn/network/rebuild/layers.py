@@ -113,7 +113,7 @@ def parts_of(tensors: Mapping[str, TensorSpec]) -> tuple[dict[str, dict[str, str
     ignored = []
     for name, spec in tensors.items():
         layer, _, last = name.rpartition(".")
-        part = PARTS.get(last.lower())
+        part = PARTS.get(last.lower().lstrip("_"))
         if part is None:
             split = _JOINED_NAME.fullmatch(last)
             if split is not None and (split[3] or split[1]):

@@ -26,7 +26,7 @@ from digitcnn.network.rebuild.decision import (
 from digitcnn.network.rebuild.guesses import Choices, Guess, input_cost
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.plans import Geometry, Ways
-from digitcnn.network.rebuild.scoring import USED_IMAGES, WORK, Scorer
+from digitcnn.network.rebuild.scoring import WORK, Scorer
 from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
 from digitcnn.network.rebuild.unused import were_trained
 
@@ -92,7 +92,7 @@ def search(choices: Choices, scorer: Scorer, ways: Sequence[Ways] = ()) -> Outco
     near = neighbours(best, choices, scorer, few)
     best = [score.guess for score in scorer.best([*best, *near], some, FINALISTS)]
     finalists = most_accurate_first(_race(best, scorer, some), scorer.labels)
-    return decided(_with_slopes(finalists, choices, scorer), scorer)
+    return decided(with_slopes(finalists, choices, scorer), scorer)
 
 
 def decided(finalists: list[Score[Guess]], scorer: Scorer) -> Outcome[Guess]:
@@ -218,7 +218,7 @@ def _next(n: int, racers: int, guess: Guess, scorer: Scorer) -> int:
     return min(MORE * n, n + max(0, affordable), len(scorer.images))
 
 
-def _with_slopes(
+def with_slopes(
     finalists: list[Score[Guess]], choices: Choices, scorer: Scorer
 ) -> list[Score[Guess]]:
     """Put the best guess with ReLU and with leaky ReLU first; the weights may tell which it is."""
@@ -226,8 +226,11 @@ def _with_slopes(
     relu, leaky = choices.with_slope(best, "relu"), choices.with_slope(best, "leaky_relu")
     if relu == leaky:
         return finalists
-    n = max(_next(USED_IMAGES, 2, best, scorer), len(finalists[0].predicted))
-    scores = scorer.best([relu, leaky], n, 2)
+    n = len(finalists[0].predicted)
+    # One of them may have been scored on very few images only.
+    scorer.left += 1.2 * n * scorer.cost(best)
+    scorer.scores([relu, leaky], n)
+    scores = scorer.best([relu, leaky], _next(n, 2, best, scorer), 2)
     trained = were_trained(
         _unused(relu, leaky, scorer),
         scorer.tensors,
