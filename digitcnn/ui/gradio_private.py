@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import httpx
 from gradio import networking, tunneling
+from gradio.events import Dependency as Dependency
 from gradio.processing_utils import hash_bytes
 from gradio.processing_utils import save_file_to_cache as save_file_to_cache
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import gradio as gr
 from cachetools import LRUCache
-from gradio.events import Dependency
 from markupsafe import Markup
 
 from digitcnn.digits.names import joined
 from digitcnn.errors import DigitCNNError
 from digitcnn.ui.access import WITH_TOKEN_JS
+from digitcnn.ui.gradio_private import Dependency
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, html_view, outputs, status_line
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.subject import Subject
