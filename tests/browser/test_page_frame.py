@@ -183,12 +183,6 @@ def test_a_visitor_sees_no_control_that_would_refuse_them(page: Any, owner: Any)
     owner.get_by_role("tab", name="Train", exact=True).click()
     expect(owner.locator("#train-start")).to_be_visible()
     expect(owner.get_by_text("You are watching.")).to_be_hidden()
-    owner.get_by_role("button", name="Details", exact=True).click()
-    details = owner.get_by_role("dialog")
-    details.get_by_text("Digest").wait_for()
-    box = details.bounding_box()
-    assert box["y"] + box["height"] <= owner.viewport_size["height"] - 16
-    owner.keyboard.press("Escape")
     owner.get_by_role("button", name="Invite").dblclick()  # the second press changes nothing
     dialog = owner.get_by_role("dialog")
     expect(dialog).to_contain_text("Visitors may")
@@ -239,8 +233,10 @@ def test_a_reload_keeps_the_chosen_model_until_it_is_gone(page: Any, shared: App
     expect(name).to_have_value(re.compile("^another"))
     expect(warning).to_contain_text("another misreads")
     assert page.locator(".swap-toast").count() == 0
+    address = page.url
+    page.goto("about:blank")  # else the page may notice before it is loaded again
     file.unlink()
-    page.reload()
+    page.goto(address)
     expect(page.locator(".swap-toast")).to_contain_text("The model in use is now digitcnn-")
     expect(name).to_have_value(re.compile("^digitcnn-"))
     expect(warning).not_to_contain_text("misreads")
@@ -263,9 +259,15 @@ def test_the_details_give_the_focus_back_to_the_menu_on_a_phone(page: Any) -> No
     page.get_by_role("button", name="Details", exact=True).click()
     expect(page.locator("#model-details")).to_contain_text("Digest")
     assert page.locator("#model-details dd").first.bounding_box()["width"] > 100
+    dialog = page.locator("#model-details").bounding_box()
+    assert dialog["y"] + dialog["height"] <= 844 - 16
     page.keyboard.press("Escape")
     expect(page.locator("#model-details")).to_be_hidden()
     expect(page.locator("#model-menu-button")).to_be_focused()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    expect(page.locator("#model-menu")).not_to_have_attribute("popover", "auto")
+    header, menu = (page.locator(each).bounding_box() for each in (".page-header", "#model-menu"))
+    assert menu["y"] + menu["height"] <= header["y"] + header["height"]
 
 
 def test_the_arrow_keys_draw(page: Any) -> None:

@@ -76,8 +76,13 @@ function closeMenu() {
 }
 
 function placeMenu() {
-  if (NARROW.matches) menu()?.setAttribute("popover", "auto");
-  else menu()?.removeAttribute("popover");
+  const list = menu();
+  if (!list) return;
+  if (NARROW.matches) list.setAttribute("popover", "auto");
+  else {
+    list.removeAttribute("popover");
+    list.style.top = list.style.left = ""; // where it was opened
+  }
 }
 
 NARROW.addEventListener("change", placeMenu);
