@@ -34,6 +34,10 @@ _WITH_STORED_JS = """(...inputs) => {
     return inputs;
 }"""
 
+# The ``js=`` after a handler that starts or stops a job. Its response may arrive after that of a
+# later refresh, and would then stay although it is outdated.
+REFRESH_JS = "() => document.getElementById('page-refresh').click()"
+
 Refresh = Callable[..., Sequence[Any]]
 
 

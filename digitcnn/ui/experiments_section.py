@@ -17,7 +17,7 @@ from digitcnn.feedback.entry import hash_of
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui import experiments_view
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.clock import Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Clock, Version
 from digitcnn.ui.parts import PRIVATE
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
@@ -150,8 +150,10 @@ class ExperimentsSection:
         )
         self.run.click(
             self.start_experiment, [self._token, self.select], self._watched, **owner
-        ).success(None, js=_ASK_FOR_PREDICTION_JS)
-        self.stop.click(self.stop_experiment, [self._token, self.select], self._watched, **owner)
+        ).success(None, js=_ASK_FOR_PREDICTION_JS).then(None, js=REFRESH_JS)
+        self.stop.click(
+            self.stop_experiment, [self._token, self.select], self._watched, **owner
+        ).then(None, js=REFRESH_JS)
         self.delete.click(self.ask_about_outcome, self.select, asking, **PRIVATE)
         self.cancel.click(_not_asking, None, asking, queue=False, **PRIVATE)
         self.confirm.click(

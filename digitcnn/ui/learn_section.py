@@ -18,7 +18,7 @@ from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_training import FEWEST_SKETCHES, Sketches
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.clock import Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Clock, Version
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
@@ -106,8 +106,10 @@ def build_learn_section(
         return choose_model
 
     owner = {**PRIVATE, "js": WITH_TOKEN_JS}
-    start.click(start_fine_tuning, [owner_token, model_select], watched, **owner)
-    stop.click(stop_fine_tuning, [owner_token], watched, **owner)
+    start.click(start_fine_tuning, [owner_token, model_select], watched, **owner).then(
+        None, js=REFRESH_JS
+    )
+    stop.click(stop_fine_tuning, [owner_token], watched, **owner).then(None, js=REFRESH_JS)
     gr.on(
         [model_select.change, status.change],
         lambda model: in_use_badge(job.view().ended, model),

@@ -20,7 +20,7 @@ from digitcnn.training.view import TrainingView
 from digitcnn.ui import experiments_view
 from digitcnn.ui.access import WITH_TOKEN_JS, Access
 from digitcnn.ui.augmentation_preview import AugmentationPreview
-from digitcnn.ui.clock import Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Clock, Version
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import BUSY, busy_status, training_status
@@ -160,9 +160,12 @@ class TrainTab:
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
             button.click(start, [token, settings.name, *values], self._watched, **typed).success(
                 None, js=_SHOW_STATUS_JS
-            )
-        self.stop.click(self.stop_training, token, self._watched, **owner)
-        self.resume.click(self.resume_training, token, self._watched, **owner)
+            ).then(None, js=REFRESH_JS)
+        for button, change in (
+            (self.stop, self.stop_training),
+            (self.resume, self.resume_training),
+        ):
+            button.click(change, token, self._watched, **owner).then(None, js=REFRESH_JS)
         self.link_button.click(
             self.link_to_settings, values, self.link, preprocess=False, **PRIVATE
         ).success(None, self.link, self.link, js=_WHOLE_ADDRESS_JS)

@@ -159,6 +159,12 @@ def test_in_a_narrow_window_stop_stands_beside_the_start_buttons(owner: Any) -> 
         tops = owner.locator(".train-buttons > button").evaluate_all(TOPS)
         assert len(tops) == 4
         assert len(set(tops)) == 1
+        # Nor do the buttons, which stay in sight, cover what the focus moves back to.
+        field = owner.locator("#train-epochs input[type=number]")
+        field.evaluate("field => scrollBy(0, field.getBoundingClientRect().top - 9)")
+        field.evaluate("field => (field.blur(), field.focus())")
+        buttons = owner.locator(".train-buttons").bounding_box()
+        assert field.bounding_box()["y"] >= buttons["y"] + buttons["height"]
     owner.set_viewport_size({"width": 1280, "height": 720})
 
 

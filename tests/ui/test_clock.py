@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 from coroutines import run_async
+from tab_handlers import whole_page
 
-from digitcnn.ui.clock import Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Clock, Version
 
 
 def _unchanging() -> Version:
@@ -123,3 +125,20 @@ def test_page_state_distinguishes_logins_without_revealing_their_cookies() -> No
     assert first["login"] == state("access-token-a1=secret; theme=light")["login"]
     assert first["login"] != state("access-token-a1=another")["login"]
     assert state("theme=dark")["login"] == ""
+
+
+def test_a_refresh_follows_what_starts_or_stops_a_job(tmp_path: Path) -> None:
+    """A response that arrives after a later refresh would show an outdated state for good."""
+    changes = {
+        *("start_training", "start_quick", "stop_training", "resume_training"),
+        *("start_fine_tuning", "stop_fine_tuning", "start_experiment", "stop_experiment"),
+    }
+    handlers = list(whole_page(tmp_path).fns.values())
+    after = {each._id: each.trigger_after for each in handlers}
+    followed = set()
+    for event in (each for each in handlers if each.js == REFRESH_JS):
+        first = event.trigger_after
+        while first is not None and after[first] is not None:
+            first = after[first]
+        followed |= {each.name for each in handlers if each._id == first}
+    assert followed == changes

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from coroutines import run_async
+from tab_handlers import whole_page
 
 from digitcnn.errors import ConfigError
-from digitcnn.ui.access import Access
-from digitcnn.ui.page import build_page
 from digitcnn.ui.toasts import toasting
-from digitcnn.workspace import Workspace
 
 TOASTING = {wrapped.__code__ for wrapped in (toasting(lambda: None), toasting(lambda: (yield)))}
 
@@ -20,13 +17,7 @@ TOASTING = {wrapped.__code__ for wrapped in (toasting(lambda: None), toasting(la
 def test_handlers_of_buttons_use_the_queue_since_gradio_shows_no_other_errors(
     tmp_path: Path,
 ) -> None:
-    folders = (tmp_path / name for name in ("data", "outputs", "checkpoints", "f.sqlite3"))
-    access = Access("t" * 32, local_is_owner=True, open_to_all=False)
-
-    async def built() -> gr.Blocks:  # Gradio takes the running loop, and would leave one open
-        return build_page(Workspace(*folders, device="cpu"), access)
-
-    page = run_async(built())
+    page = whole_page(tmp_path)
     pressed = [
         handler
         for handler in page.fns.values()
