@@ -32,6 +32,9 @@ from digitcnn.web.templates import render
 
 BEST = "· best"
 
+# A verdict on more models has their letters.
+MOST_NAMED = 3
+
 # Name, a value per model, whether they differ.
 Setting = tuple[str, list[str], bool]
 
@@ -148,11 +151,16 @@ def verdicts(comparisons: Sequence[Comparison], checkpoints: Sequence[Checkpoint
 
 
 def _conclusion(comparison: Comparison) -> list[str]:
-    """Return the verdicts in sentences: a model's name once, and its letter from then on."""
+    """Return the verdicts in sentences: a model's name once, and its letter from then on.
+
+    Of more than three models only the first is named, which keeps the headline short.
+    """
     names = tuple(shortened(name) for name in comparison.names)
     text = "\n".join(conclusion(replace(comparison, names=names)))
+    first = min((name for name in names if name in text), key=text.index, default="")
     for name, letter in zip(names, ascii_uppercase, strict=False):
-        before, once, after = text.partition(name)
+        named = name == first or len(names) <= MOST_NAMED
+        before, once, after = text.partition(name) if named else ("", "", text)
         text = before + once + after.replace(name, letter)
     return text.split("\n")
 

@@ -203,6 +203,17 @@ def test_models_have_the_letters_of_their_slots_and_long_names_are_shortened(
     assert subject.stamp != swapped.stamp
 
 
+def test_the_verdict_on_four_models_names_one_and_has_letters_for_the_others(
+    workspace: Workspace, models: Models
+) -> None:
+    names = [name for _, name in models.choices()]
+    network = DigitCNN(generator=torch.Generator().manual_seed(9)).eval()
+    save(workspace.checkpoints.folder / "fourth.pt", network, Details(digits="synthetic"))
+    shown = last(workspace, models, [*names, "fourth"], ["small"])
+    assert len(re.findall(r"\([A-D]\)", shown["verdicts"])) == 1
+    assert len(re.findall(r"\b[A-D]\b", shown["verdicts"])) > 1
+
+
 def test_seeds_of_one_recipe_are_summed_up(workspace: Workspace, models: Models) -> None:
     shown = last(workspace, models, ["first", "second"], ["small"])
     assert "Same recipe, seeds 0, 1" in shown["verdicts"]
