@@ -133,6 +133,7 @@ def test_run_is_repeated_downloaded_renamed_and_deleted(page: Any, app: App) -> 
     field.press("Enter")
     expect(dialog.locator(".field-error")).to_contain_text("already exists")
     field.fill("new näme")
+    expect(dialog.locator(".field-error")).to_have_text("")
     expect(dialog.locator("#run-rename-safe")).to_have_text("It will be called new-name.")
     field.press("Enter")
     expect(dialog).to_be_hidden()

@@ -199,6 +199,8 @@ document.addEventListener("input", async (event) => {
   const field = /** @type {HTMLInputElement} */ (event.target);
   const place = document.getElementById("run-rename-safe");
   if (field.id !== "runs-new-name" || !place) return;
+  const error = field.closest("dialog")?.querySelector(".field-error");
+  if (error) error.textContent = ""; // it was about the previous name
   const name = field.value;
   const { run } = await connection.call("manage_run", { action: "safe-name", name });
   if (field.value !== name) return; // a later reply is on its way
