@@ -43,11 +43,7 @@ HEAD_SCRIPT = str(render("page/script.html", script=Markup(bundle.script("page.j
 
 # The ``js=`` of an event whose first input is the hidden text box: the token takes its place on
 # the way to the handler and is never written into the page. The other inputs pass unchanged.
-WITH_TOKEN_JS = """(_, ...inputs) => {
-    const asked = new CustomEvent("digitcnn-owner", { detail: { token: "" } });
-    dispatchEvent(asked);
-    return [asked.detail.token, ...inputs];
-}"""
+WITH_TOKEN_JS = bundle.handler("withSecret", "digitcnn-owner")
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,16 @@ import gradio as gr
 
 from digitcnn.errors import DigitCNNError
 from digitcnn.ui.parts import status_line
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
 log = logging.getLogger(__name__)
 
 UNAVAILABLE = "The status is unavailable; the terminal running digitcnn shows the details."
 
-# The ``js=`` of the refresh: what the browser has stored takes the place of the hidden field.
-_WITH_STORED_JS = """(...inputs) => {
-    const asked = new CustomEvent("digitcnn-stored-model", { detail: { stored: "" } });
-    dispatchEvent(asked);
-    for (const place of %s) inputs[place] = asked.detail.stored;
-    return inputs;
-}"""
-
 # The ``js=`` after a handler that starts or stops a job. Its response may arrive after that of a
 # later refresh, and would then stay although it is outdated.
-REFRESH_JS = "() => document.getElementById('page-refresh').click()"
+REFRESH_JS = bundle.handler("press", "#page-refresh")
 
 Refresh = Callable[..., Sequence[Any]]
 
@@ -105,6 +98,7 @@ class Clock:
     def build(self, page: gr.Blocks) -> None:
         """Add the clock to the open ``page``, after everything that is watched."""
         inputs = [part for watcher in self._watchers for part in watcher.inputs]
+        stored = [place for place, part in enumerate(inputs) if part is self.stored]
         outputs = [part for watcher in self._watchers for part in watcher.outputs]
         version = gr.Textbox(visible="hidden", show_label=False, elem_id="page-version")
         refresh = gr.Button(visible="hidden", elem_id="page-refresh")
@@ -129,7 +123,7 @@ class Clock:
             inputs,
             [version, *outputs],
             queue=False,
-            js=_WITH_STORED_JS % [n for n, part in enumerate(inputs) if part is self.stored],
+            js=bundle.handler("withStoredModel", stored),
             api_visibility="private",
             show_progress="hidden",
         )

@@ -17,13 +17,9 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, announced, status_line
 from digitcnn.ui.subject import names_in
 from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
-
-_ADD_JS = """
-element.addEventListener("click", (event) => {
-    if (event.target.closest("button")) trigger("select");
-});"""
 
 
 def suggested(
@@ -77,7 +73,9 @@ class ModelChoice:
 
     def build_offer(self) -> None:
         """Build the place of the button that adds the model selected above, inside an open row."""
-        self._add_selected = gr.HTML(js_on_load=_ADD_JS, elem_id="compare-add")
+        self._add_selected = gr.HTML(
+            js_on_load=bundle.on_load("reportPress"), elem_id="compare-add"
+        )
 
     def connect(
         self,
@@ -121,7 +119,7 @@ class ModelChoice:
             self._add, [self.chosen, model_select], self.chosen, queue=False, **PRIVATE
         )
         picked = run_tools.select(self._pick, None, self.chosen, **PRIVATE)
-        picked.success(None, js="() => document.getElementById('compare-run')?.click()", **PRIVATE)
+        picked.success(None, js=bundle.handler("press", "#compare-run"), **PRIVATE)
         # Not at the list's ``change``: with a second handler of it, Gradio 6.31 reports a change
         # after each response, without end.
         for after in (

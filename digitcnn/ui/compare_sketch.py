@@ -21,11 +21,6 @@ from digitcnn.ui.wording import lettered
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
-# The page's script has the sketch, calls ``compare_answers`` and fills the table.
-_ASK_JS = """(models) => {
-    dispatchEvent(new CustomEvent("digitcnn-compare", { detail: models }));
-}"""
-
 
 def build_sketch_section(models: Models, chosen: gr.Dropdown) -> None:
     """Build the section. chosen: its value names the models."""
@@ -38,7 +33,9 @@ def build_sketch_section(models: Models, chosen: gr.Dropdown) -> None:
         server_functions=[compare_function(models)],
         elem_id="compare-answers",
     )
-    ask.click(None, chosen, None, js=_ASK_JS, api_visibility="private")
+    # The page's script has the sketch, calls ``compare_answers`` and fills the table.
+    told = bundle.handler("tell", "digitcnn-compare")
+    ask.click(None, chosen, None, js=told, api_visibility="private")
 
 
 def compare_function(models: Models) -> Callable[[Any], Payload]:

@@ -16,7 +16,7 @@ from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
 from digitcnn.ui.results import Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
-from digitcnn.ui.run_buttons import SHOW_JS, RunButtons
+from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import build_sets
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link, table_view
@@ -81,7 +81,7 @@ def build_compare_tab(
             steps=lambda _, subject: comparison_steps(workspace, models, subject),
             at_a_time=AT_A_TIME,
         )
-        compared.then(None, js=SHOW_JS.format("#compare-words .verdict"), **PRIVATE)
+        compared.then(None, js=bundle.handler("center", "#compare-words .verdict"), **PRIVATE)
 
         @toasting
         def make_page(subject: Subject, measured: dict[str, str]) -> str:
@@ -89,7 +89,7 @@ def build_compare_tab(
             return data_link(page.encode(), "text/html;charset=utf-8", "comparison.html", "Export")
 
         export.click(make_page, [results.view, robustness.shown], export_link, **PRIVATE).success(
-            None, js="() => document.querySelector('#compare-export-link a')?.click()", **PRIVATE
+            None, js=bundle.handler("press", "#compare-export-link a"), **PRIVATE
         )
         build_sketch_section(models, choice.chosen)
 

@@ -12,19 +12,11 @@ from digitcnn.ui.dropped import DroppedFile
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
 # A page holds eight models; the other lines are of refused files.
 MOST_LINES = 24
-
-# A line's button reports the line. Focus stays on the buttons while there are any.
-_DISMISS_JS = """
-element.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-file]");
-    if (!button) return;
-    button.closest("li").previousElementSibling?.querySelector("button").focus();
-    trigger("select", { file: button.dataset.file, key: button.dataset.key });
-});"""
 
 
 def with_new(earlier: Sequence[DroppedFile], new: Sequence[DroppedFile]) -> tuple[DroppedFile, ...]:
@@ -50,7 +42,7 @@ class DropResults:
     def __init__(self, models: Models, elem_id: str, already: str) -> None:
         self._models, self._already = models, already
         self.files = gr.State(())
-        self.html = gr.HTML(js_on_load=_DISMISS_JS, elem_id=elem_id)
+        self.html = gr.HTML(js_on_load=bundle.on_load("reportLine"), elem_id=elem_id)
 
     def connect(self, chosen: gr.Dropdown | None = None) -> None:
         """Add the event of the lines' buttons. chosen: its value is passed to ``lines``."""

@@ -24,24 +24,13 @@ from digitcnn.ui.results import Results
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import counted
+from digitcnn.web import bundle
 from digitcnn.workspace import Workspace
 
 # In all, and before more are requested.
 TILES, FIRST_TILES = 60, 12
 # More would keep the machine busy for a minute, and would be too long a list to look through.
 MOST_ERRORS_FOR_SUSPECTS = 3000
-
-# Scrolls to the images of a chosen cell, on a phone below the matrices, no further than necessary.
-# Two frames later, because only then do they have their size.
-SHOW_IMAGES_JS = """() => requestAnimationFrame(() => requestAnimationFrame(() => {
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  document.querySelector("#evaluate-errors")?.scrollIntoView(
-    { behavior: still ? "instant" : "smooth", block: "nearest" });
-}))"""
-
-# Hands the cell that ``confusion_matrices.js`` reports to the handler.
-CHOOSE_CELL_JS = """
-element.addEventListener("digitcnn-cell", (event) => trigger("click", event.detail));"""
 
 ANY, ANY_ERROR = "any", "any wrong"
 DIGITS = [str(digit) for digit in range(CLASSES)]
@@ -60,7 +49,10 @@ def build_error_browser(
         with gr.Column(scale=5, min_width=540):
             gr.Markdown("Click a cell to see its images: rows are true digits, columns predicted.")
             matrices = html_view(
-                "evaluate-matrices", "scroll_shadow.css", "matrices.css", js_on_load=CHOOSE_CELL_JS
+                "evaluate-matrices",
+                "scroll_shadow.css",
+                "matrices.css",
+                js_on_load=bundle.on_load("reportCell"),
             )
         with gr.Column(scale=6, min_width=300, elem_classes="beside-matrices"):
             with gr.Row(equal_height=True):
@@ -110,7 +102,7 @@ def build_error_browser(
     for choice in (digits, true, predicted):
         choice.input(toasting(browse), [results.view, digits, true, predicted], images, **PRIVATE)
     matrices.click(pick, [results.view], [digits, true, predicted, images], **PRIVATE).success(
-        None, js=SHOW_IMAGES_JS, **PRIVATE
+        None, js=bundle.handler("reveal", "#evaluate-errors"), **PRIVATE
     )
     suspects.click(suspect, [results.view, digits], images, **PRIVATE)
     # Suspects are of all digits, whatever cell was chosen before.

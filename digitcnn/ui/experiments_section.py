@@ -26,21 +26,7 @@ from digitcnn.workspace import Workspace
 
 # The ``js=`` of an event whose first input is the hidden text box: this browser's secret takes its
 # place on the way to the handler, as the owner's token does.
-WITH_VISITOR_JS = """(_, ...inputs) => {
-    const asked = new CustomEvent("digitcnn-visitor", { detail: { visitor: "" } });
-    dispatchEvent(asked);
-    return [asked.detail.visitor, ...inputs];
-}"""
-
-
-# Moves whoever starts an experiment without a prediction to the choices, while they are open.
-_ASK_FOR_PREDICTION_JS = """() => {
-    const predict = document.getElementById("experiment-predict");
-    const first = predict?.querySelector("input:enabled");
-    if (!first || predict.querySelector("input:checked")) return;
-    predict.scrollIntoView({ block: "nearest" });
-    first.focus({ preventScroll: true });
-}"""
+WITH_VISITOR_JS = bundle.handler("withSecret", "digitcnn-visitor")
 
 
 @dataclass(frozen=True)
@@ -150,7 +136,7 @@ class ExperimentsSection:
         )
         self.run.click(
             self.start_experiment, [self._token, self.select], self._watched, **owner
-        ).success(None, js=_ASK_FOR_PREDICTION_JS).then(None, js=REFRESH_JS)
+        ).success(None, js=bundle.handler("askForPrediction")).then(None, js=REFRESH_JS)
         self.stop.click(
             self.stop_experiment, [self._token, self.select], self._watched, **owner
         ).then(None, js=REFRESH_JS)

@@ -19,15 +19,14 @@ from digitcnn.ui.results import Results
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link
 from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
 from digitcnn.workspace import Workspace
 
 ALL = "all"
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 # The page is shorter with one figure in place of nine, and may be scrolled beyond its buttons.
-_SHOW_ENLARGED_JS = (
-    "() => document.querySelector('#evaluate-gallery .preview')?.scrollIntoView({block: 'nearest'})"
-)
+_SHOW_ENLARGED_JS = bundle.handler("reveal", "#evaluate-gallery .preview")
 
 
 @dataclass(frozen=True)
@@ -152,5 +151,5 @@ def build_figure_gallery(
     )
     download.click(
         pack, [results.view, which, file_type, passes, digit, place], link, **PRIVATE
-    ).success(None, js="() => document.querySelector('#evaluate-zip-link a')?.click()", **PRIVATE)
+    ).success(None, js=bundle.handler("press", "#evaluate-zip-link a"), **PRIVATE)
     return FigureGallery(digit, place, passes, gallery, note)

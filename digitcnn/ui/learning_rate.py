@@ -10,22 +10,6 @@ from digitcnn.analysis.settings_text import value_text
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
-# The number is the value; the slider follows it, and writes two significant digits into it.
-_CONNECT_JS = """
-const [slider, number] = element.querySelectorAll("input");
-const follow = () => { slider.value = Math.log10(Number(number.value)); };
-// An emptied field is "" rather than 0, so that it is refused as empty.
-const typed = () => (number.value === "" ? "" : Number(number.value));
-slider.addEventListener("input", () => {
-  number.value = Number((10 ** Number(slider.value)).toPrecision(2));
-  props.value = Number(number.value);
-});
-slider.addEventListener("change", () => trigger("change"));
-number.addEventListener("input", () => { follow(); props.value = typed(); });
-number.addEventListener("change", () => trigger("change"));
-watch("value", () => { number.value = props.value; follow(); });
-"""
-
 
 def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
     """Build the control; its value is the rate itself."""
@@ -39,7 +23,7 @@ def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
         rate,
         html_template=str(template),
         css_template=bundle.style("learning_rate.css"),
-        js_on_load=_CONNECT_JS,
+        js_on_load=bundle.on_load("logarithmicSlider"),
         elem_id="train-learning-rate",
         container=True,
         elem_classes="rate",

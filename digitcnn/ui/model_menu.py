@@ -23,6 +23,7 @@ from digitcnn.ui.gradio_private import save_file_to_cache
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, announced
 from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -67,15 +68,6 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
         facts.append(("Created (UTC)", details.created[:16].replace("T", " ")))
     facts += [("Size", f"{checkpoint.size / 1e6:.1f} MB"), ("Digest", checkpoint.digest[:16])]
     return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
-
-
-# Stores in the browser which model is selected, and which run had finished by then.
-_STORE_JS = """(model, trained) => {
-    dispatchEvent(new CustomEvent("digitcnn-store-model", { detail: { model, trained } }));
-}"""
-
-# Announces a model that the app has selected.
-_SWAPPED_JS = "(name) => { dispatchEvent(new CustomEvent('digitcnn-swap', { detail: name })); }"
 
 
 @dataclass(frozen=True)
@@ -131,12 +123,12 @@ class ModelMenu:
         view = gr.State(SelectorView())
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         swapped = gr.Textbox(visible="hidden", show_label=False)
-        swapped.change(None, swapped, js=_SWAPPED_JS, **PRIVATE)
+        swapped.change(None, swapped, js=bundle.handler("tell", "digitcnn-swap"), **PRIVATE)
         trained = gr.Textbox(visible="hidden", show_label=False)
         gr.on(
             [self.select.change, trained.change],
             inputs=[self.select, trained],
-            js=_STORE_JS,
+            js=bundle.handler("storeModel"),
             **PRIVATE,
         )
         clock.watch(

@@ -15,7 +15,7 @@ from torch import Tensor
 from digitcnn.errors import CheckpointError
 from digitcnn.options import usual_passes
 from digitcnn.ui.models import Models
-from digitcnn.web.bundle import style
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
 # For every event of the page: no public API, and progress is shown in a status line of our own.
@@ -28,7 +28,11 @@ ViewUpdate = dict[str, Any]
 def html_view(elem_id: str, *styles: str, value: str | None = None, **options: Any) -> gr.HTML:
     """Build a component for rendered HTML, with these style sheets instead of Gradio's own."""
     return gr.HTML(
-        value, css_template=style(*styles), apply_default_css=False, elem_id=elem_id, **options
+        value,
+        css_template=bundle.style(*styles),
+        apply_default_css=False,
+        elem_id=elem_id,
+        **options,
     )
 
 
@@ -38,9 +42,8 @@ def announced(component: Any) -> None:
     To be called before the component has other events: Gradio runs the events of one change one
     after another, each after the response to the one before it.
     """
-    detail = f"{{ detail: {{ part: '{component.elem_id}', value: value ?? null }} }}"
-    js = f"(value) => {{ dispatchEvent(new CustomEvent('digitcnn-choosing', {detail})); }}"
-    component.change(None, component, js=js, **PRIVATE)
+    told = bundle.handler("tellChoice", component.elem_id)
+    component.change(None, component, js=told, **PRIVATE)
 
 
 def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:

@@ -8,15 +8,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, status_line
-
-# Brings the first element of a selector into sight, if there is one that is not.
-SHOW_JS = """() => {{
-    const shown = document.querySelector("{}");
-    const {{ top = 0, bottom = 0 }} = shown?.getBoundingClientRect() ?? {{}};
-    if (top >= 0 && bottom <= innerHeight) return;
-    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    shown.scrollIntoView({{ block: "center", behavior: isStill ? "auto" : "smooth" }});
-}}"""
+from digitcnn.web import bundle
 
 
 class RunButtons:
@@ -43,7 +35,7 @@ class RunButtons:
         status: says that the computation is being stopped until it has ended.
         """
         # On a phone and in a low window the status is below the visible part.
-        self.run.click(None, js=SHOW_JS.format(f"#{status.elem_id}"), **PRIVATE)
+        self.run.click(None, js=bundle.handler("center", f"#{status.elem_id}"), **PRIVATE)
         self.stop.click(self.press, None, [self.stop, status], queue=False, **PRIVATE)
 
     def press(self, request: gr.Request) -> list[Any]:

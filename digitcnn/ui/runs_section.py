@@ -31,6 +31,7 @@ from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table, table_vi
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
 from digitcnn.ui.wording import counted
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -41,19 +42,6 @@ LAST = ("Epochs", "Seed", "Started (UTC)")
 # Columns of their own where the runs differ in them. More are folded, so that the last is in sight.
 SETTINGS = ("network", "train_images", "augmentation", "learning_rate", "batch_size", "dropout")
 MOST_SETTINGS = 4
-
-# What ``runs.js`` reports: settings to fill in, and models to compare.
-EVENTS_JS = """
-element.addEventListener("digitcnn-repeat", (event) => trigger("click", event.detail));
-element.addEventListener("digitcnn-compare-runs", (event) => trigger("select", event.detail));"""
-
-
-# The settings are above the runs, often out of sight.
-_SHOW_SETTINGS_JS = """() => {
-    const start = document.getElementById("train-start");
-    start?.scrollIntoView({ block: "center" });
-    start?.focus({ preventScroll: true });
-}"""
 
 
 @dataclass(frozen=True)
@@ -80,14 +68,14 @@ class RunsSection:
         gr.Markdown("### Runs")
         self.tools = gr.HTML(
             render("train/run_tools.html"),
-            js_on_load=EVENTS_JS,
+            js_on_load=bundle.on_load("reportRuns"),
             apply_default_css=False,
             server_functions=[manager(workspace, access)],
             elem_id="runs-tools",
         )
         self.table = table_view("runs-table", "runs.css")
         self.tools.click(self.reuse_settings, None, list(settings), **PRIVATE).success(
-            None, js=_SHOW_SETTINGS_JS, **PRIVATE
+            None, js=bundle.handler("showStart"), **PRIVATE
         )
 
     @toasting

@@ -49,11 +49,6 @@ from digitcnn.workspace import Workspace
 # The pad reduces images to 1,280 pixels before it sends them; these fit several times over.
 MAX_PICTURE_BYTES = 4 * 1024 * 1024
 
-# Passes the selected model's name to the page's scripts.
-_DISPATCH_MODEL_JS = """(name) => {
-    dispatchEvent(new CustomEvent("digitcnn-model", { detail: name }));
-}"""
-
 # Maximum age of the visitors' total score when a page polls for updates, once a second.
 SECONDS_BETWEEN_SCORES = 0.5
 
@@ -96,7 +91,8 @@ def build_sketchpad_tab(
         elem_id="sketchpad",
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
-    gr.on(inputs=model_select, js=_DISPATCH_MODEL_JS, api_visibility="private")
+    told = bundle.handler("tell", "digitcnn-model")
+    gr.on(inputs=model_select, js=told, api_visibility="private")
 
 
 def example_strokes() -> list[list[list[list[float]]]]:

@@ -39,6 +39,7 @@ from digitcnn.ui.train_settings import (
     recipe_values,
     training_sets,
 )
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -50,12 +51,7 @@ FOLDED = ("network", "augmentation", "dropout", "train_images", "seed")
 _WAITING = Markup("Correct the marked setting to see an estimate.")
 
 # On a phone the status is below the buttons, on a low screen it may be above the visible part.
-_SHOW_STATUS_JS = (
-    "() => document.querySelector('#train-status').scrollIntoView({ block: 'nearest' })"
-)
-
-# The address is known to the browser only.
-_WHOLE_ADDRESS_JS = "(query) => location.origin + location.pathname + query"
+_SHOW_STATUS_JS = bundle.handler("reveal", "#train-status")
 
 
 @dataclass(frozen=True)
@@ -168,7 +164,7 @@ class TrainTab:
             button.click(change, token, self._watched, **owner).then(None, js=REFRESH_JS)
         self.link_button.click(
             self.link_to_settings, values, self.link, preprocess=False, **PRIVATE
-        ).success(None, self.link, self.link, js=_WHOLE_ADDRESS_JS)
+        ).success(None, self.link, self.link, js=bundle.handler("wholeAddress"))
         settings.download.click(
             self.download_mnist,
             token,

@@ -4,10 +4,14 @@ An inline script cannot import: Gradio's ``head`` and a page opened from a file 
 import from. So each module becomes a function that returns its exports. The bundler accepts only
 these forms: ``import { a, b } from "./name.js";``, ``import "./name.js";`` and ``export`` before a
 declaration.
+
+Gradio takes what its events run in the browser as text: ``handler`` and ``on_load`` return the
+functions of ``handlers.js`` one by one.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -34,6 +38,33 @@ def script(entry: str, folder: Path = FOLDER / "scripts") -> str:
     if "</script" in text.lower():
         raise ValueError(f"{entry} holds the end tag of a script element.")
     return text
+
+
+def handler(name: str, *arguments: object, folder: Path = FOLDER / "scripts") -> str:
+    """Return a function of ``handlers.js`` as text, for the ``js=`` of an event of Gradio's.
+
+    arguments: JSON values that it gets before the event's inputs. Raises ValueError for a function
+    that is not there.
+    """
+    function = _function(name, folder)
+    if not arguments:
+        return function
+    given = json.dumps(arguments)[1:-1]
+    return f"(...inputs) => ({function})({given}, ...inputs)"
+
+
+def on_load(name: str) -> str:
+    """Return a call of a function of ``handlers.js``, for the ``js_on_load=`` of a ``gr.HTML``."""
+    return f"({_function(name, FOLDER / 'scripts')})({{ element, trigger, props, watch }});"
+
+
+@cache
+def _function(name: str, folder: Path) -> str:
+    source = (folder / "handlers.js").read_text("utf-8")
+    found = re.search(rf"^export (function {name}\(.*?^}})$", source, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"handlers.js exports no function {name}.")
+    return found.group(1)
 
 
 def style(*names: str) -> str:

@@ -55,6 +55,22 @@ def test_modules_that_cannot_be_joined_are_refused(
         bundle.script("main.js", tmp_path)
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is a development tool")
+def test_a_handler_gets_its_arguments_before_the_inputs_of_the_event(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        handlers="/** A comment. */\nexport function first(a, b) {\n  return [b, a];\n}\n\n"
+        "export function second() {\n  return 1;\n}\n",
+    )
+    given = bundle.handler("first", 'a "name"', folder=tmp_path)
+    calls = f"[({given})(2), ({bundle.handler('second', folder=tmp_path)})()]"
+    script = f"console.log(JSON.stringify({calls}))"
+    ran = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == [[2, 'a "name"'], 1]
+    with pytest.raises(ValueError, match="no function third"):
+        bundle.handler("third", folder=tmp_path)
+
+
 def test_no_style_sheet_contains_gradios_placeholders() -> None:
     for sheet in (bundle.FOLDER / "styles").glob("*.css"):
         assert not re.search(r"\$\{|\{\{", sheet.read_text("utf-8")), sheet.name

@@ -133,7 +133,7 @@ def _other_kind(data: bytes) -> str:
     if data.endswith(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb") or b"serving_default" in data:
         return "is TensorFlow's; convert the model to ONNX with tf2onnx"
     if b"onnx" in data[:2000] or re.match(rb"\x08[\x01-\x0c]", data):
-        return "is neither a complete ONNX model nor weights; copy or download it again"
+        return "looks like an ONNX model, but it is truncated or damaged; copy or download it again"
     if not re.search(rb"[\x00-\x08\x0e-\x1f\x80-\xff]", data[:512]):
         if re.match(rb"""[{[]\s*["'{[\d-]""", head):
             return "is a JSON file; if it has weights, save them in Python with numpy.savez"

@@ -25,10 +25,10 @@ import "./tooltips.js";
 
 // For Gradio's events of owner-only handlers: the token is never written into the page.
 addEventListener("digitcnn-owner", (event) => {
-  /** @type {CustomEvent} */ (event).detail.token = ownerToken();
+  /** @type {CustomEvent} */ (event).detail.secret = ownerToken();
 });
 
 // For Gradio's events that count each browser once.
 addEventListener("digitcnn-visitor", (event) => {
-  /** @type {CustomEvent} */ (event).detail.visitor = visitor;
+  /** @type {CustomEvent} */ (event).detail.secret = visitor;
 });
