@@ -36,12 +36,16 @@ class RunButtons:
         """
         # On a phone and in a low window the status is below the visible part.
         self.run.click(None, js=bundle.handler("center", f"#{status.elem_id}"), **PRIVATE)
-        self.stop.click(self.press, None, [self.stop, status], queue=False, **PRIVATE)
+        # In the browser: a response could arrive after the last one of the computation.
+        stopping = bundle.handler(
+            "give", {**gr.update(interactive=False)}, status_line("Stopping.")
+        )
+        self.stop.click(None, None, [self.stop, status], js=stopping, **PRIVATE)
+        self.stop.click(self.press, None, None, queue=False, **PRIVATE)
 
-    def press(self, request: gr.Request) -> list[Any]:
+    def press(self, request: gr.Request) -> None:
         """Request a page's computation to stop."""
         self._pressed.add(_session(request))
-        return [gr.update(interactive=False), status_line("Stopping.")]
 
     def start(self, request: gr.Request) -> ViewUpdate:
         """Forget an earlier press; return the states of both buttons while something runs."""
