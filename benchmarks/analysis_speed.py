@@ -151,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 network,
                 sets,
                 predictions,
-                temperature=details.temperature,
+                temperature=checkpoint.temperature,
+                calibrated=checkpoint.calibrated,
                 history=details.history,
                 trained_on=details.digits,
             ).with_stability(12)

@@ -23,10 +23,10 @@ class Findings:
     """Everything that the nine figures show of one model.
 
     model: its name, for people. digit_sets, predictions: one of each per set, in the same order;
-    single images come from the first. temperature: None where the model is not calibrated.
-    history: a record per epoch, empty where unknown. trained_on: name of the training set, None
-    where unknown. example: index of the image of the first set that is followed through the
-    network. stabilities: over the last set, one per mask type, empty until measured.
+    single images come from the first. temperature: divides the logits; 1 where the model is not
+    ``calibrated``. history: a record per epoch, empty where unknown. trained_on: name of the
+    training set, None where unknown. example: index of the image of the first set that is followed
+    through the network. stabilities: over the last set, one per mask type, empty until measured.
     """
 
     model: str
@@ -34,7 +34,8 @@ class Findings:
     digit_sets: Sequence[DigitSet]
     predictions: Sequence[Predictions]
     _: KW_ONLY
-    temperature: float | None = None
+    temperature: float = 1.0
+    calibrated: bool = False
     history: Sequence[Mapping[str, Any]] = ()
     trained_on: str | None = None
     example: int = 0
@@ -43,7 +44,7 @@ class Findings:
     @cached_property
     def evaluations(self) -> list[Evaluation]:
         """The metrics of each digit set."""
-        return [evaluate(one, self.temperature or 1.0) for one in self.predictions]
+        return [evaluate(one, self.temperature) for one in self.predictions]
 
     @property
     def network(self) -> Network:
@@ -56,9 +57,12 @@ class Findings:
         Raises ConfigError for a wrong number of passes and CapabilityError for a model without
         dropout.
         """
-        temperature = self.temperature or 1.0
         measured = measure_stabilities(
-            self.classifier, self.predictions[-1], count, temperature=temperature, notify=notify
+            self.classifier,
+            self.predictions[-1],
+            count,
+            temperature=self.temperature,
+            notify=notify,
         )
         return dataclasses.replace(self, stabilities=measured)
 

@@ -126,7 +126,8 @@ def evaluate(
             )
             for digit_set in digit_sets
         ],
-        temperature=details.temperature,
+        temperature=checkpoint.temperature,
+        calibrated=checkpoint.calibrated,
         history=details.history,
         trained_on=details.digits,
         example=example,
@@ -194,7 +195,8 @@ def _key(name: str, findings: Findings, digest: str, passes: int) -> Key:
     sets = tuple((d.name, d.split, d.fingerprint) for d in findings.digit_sets)
     example = findings.example if name == FEATURE_MAPS else None
     count = passes if name == STABILITY_FIGURE else None
-    return name, findings.model, digest, findings.temperature, sets, example, count
+    calibration = (findings.temperature, findings.calibrated)
+    return name, findings.model, digest, calibration, sets, example, count
 
 
 def write_figure(name: str, content: bytes, folder: Path, file_type: FileType = "png") -> Path:

@@ -75,6 +75,7 @@ def evaluate_run(
         own_sets,
         own,
         temperature=temperature,
+        calibrated=True,
         history=_rows(snapshot),
         trained_on=digits,
     )

@@ -66,7 +66,7 @@ def findings(network: DigitCNN, drawn: DigitSet) -> Findings:
     predictions = [partly_right(network, digits, 5 - i) for i, digits in enumerate(sets)]
     return Findings(
         "Network of the test", network, sets, predictions,
-        temperature=1.4, history=HISTORY, trained_on="first-set",
+        temperature=1.4, calibrated=True, history=HISTORY, trained_on="first-set",
     ).with_stability(7)  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_training_curves_show_losses_and_accuracies_per_epoch(
 
 
 def test_missing_history_and_temperature_are_stated(findings: Findings) -> None:
-    bare = replace(findings, history=(), trained_on=None, temperature=None)
+    bare = replace(findings, history=(), trained_on=None, temperature=1.0, calibrated=False)
     text = words(figures.draw("01_training_history", bare))
     assert text.count("This file has no training history.") == 2
     assert findings.evaluations[0].accuracy_text in text

@@ -30,10 +30,10 @@ def confidence_analysis(findings: Findings) -> Figure:
     """
     predictions, temperature = findings.predictions, findings.temperature
     calibration = (
-        "not calibrated (no temperature in this file)"
-        if temperature is None
-        else f"temperature {temperature:.2f}, fitted on held-out images of the training set; it "
-        "may not suit other sets"
+        f"temperature {temperature:.2f}, fitted on held-out images of the training set; it may not "
+        "suit other sets"
+        if findings.calibrated
+        else "not calibrated (no temperature in this file)"
     )
     figure = style.sheet(
         "Calibration",
@@ -44,11 +44,11 @@ def confidence_analysis(findings: Findings) -> Figure:
     for row, one, evaluation in zip(panels, predictions, findings.evaluations, strict=True):
         before = reliability(one.logits, one.labels)
         tables: Tables = [(BEFORE, "Uncalibrated", before)]
-        if temperature is not None:
+        if findings.calibrated:
             after = reliability(one.logits, one.labels, temperature)
             tables = [(BEFORE, "Before calibration", before), (AFTER, "After calibration", after)]
         errors = [percent(expected_calibration_error(table)) for _, _, table in tables]
-        label = "{} uncalibrated" if temperature is None else "{} before, {} after calibration"
+        label = "{} before, {} after calibration" if findings.calibrated else "{} uncalibrated"
         title = f"{evaluation.title}: {evaluation.accuracy_text}\nECE {label.format(*errors)}"
         _reliability(row[0], tables, title)
         _counts(row[1], tables, len(one))

@@ -47,7 +47,7 @@ def feature_maps(findings: Findings) -> Figure:
     network, digit_set, index = findings.network, findings.digit_sets[0], findings.example
     image, label = digit_set.images[index], int(digit_set.labels[index])
     maps = layer_outputs(network, image)
-    probabilities = torch.softmax(maps["logits"].double() / (findings.temperature or 1.0), dim=0)
+    probabilities = torch.softmax(maps["logits"].double() / findings.temperature, dim=0)
     predicted = int(probabilities.argmax())
     confidence = confidence_text(float(probabilities[predicted]))
     figure = style.sheet(

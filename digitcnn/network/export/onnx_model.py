@@ -100,7 +100,9 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
             "name": checkpoint.name,
             "digest": checkpoint.digest,
             "training": checkpoint.details.claim(),
-            "temperature": str(checkpoint.details.temperature or "not calibrated"),
+            "temperature": str(
+                checkpoint.temperature if checkpoint.calibrated else "not calibrated"
+            ),
         },
     )
     onnx.checker.check_model(model, full_check=True)
