@@ -14,7 +14,7 @@ from digitcnn.ui.compare_sketch import build_sketch_section
 from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, status_line
-from digitcnn.ui.results import Results, results_view
+from digitcnn.ui.results import Computation, Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import build_sets
@@ -75,11 +75,13 @@ def build_compare_tab(
         compared = results.connect(
             buttons,
             {"status": status, **components},
+            Computation(
+                [choice.chosen, digits],
+                partial(comparison_subject, workspace, models),
+                lambda _, subject: comparison_steps(workspace, models, subject),
+                at_a_time=AT_A_TIME,
+            ),
             opens=tab,
-            selection=[choice.chosen, digits],
-            subject_of=partial(comparison_subject, workspace, models),
-            steps=lambda _, subject: comparison_steps(workspace, models, subject),
-            at_a_time=AT_A_TIME,
         )
         compared.then(None, js=bundle.handler("center", "#compare-words .verdict"), **PRIVATE)
 

@@ -22,7 +22,7 @@ from digitcnn.ui.figure_view import gallery_images
 from digitcnn.ui.gap_section import build_gap_section
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
-from digitcnn.ui.results import Results, results_view
+from digitcnn.ui.results import Computation, Results, results_view
 from digitcnn.ui.robustness_section import RobustnessSection
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import build_set_chooser
@@ -113,12 +113,14 @@ def build_evaluate_tab(
     results.connect(
         buttons,
         components,
+        Computation(
+            [model_select, digits],
+            partial(evaluation_subject, workspace, models),
+            score,
+            further=[figures.passes, figures.digit, figures.place],
+            owner_token=owner_token,
+        ),
         opens=tab,
-        selection=[model_select, digits],
-        subject_of=partial(evaluation_subject, workspace, models),
-        steps=score,
-        further=[figures.passes, figures.digit, figures.place],
-        owner_token=owner_token,
         prepare=prepare,
     )
 

@@ -12,6 +12,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import gradio as gr
@@ -32,8 +33,27 @@ from digitcnn.web.templates import render
 MOST_CACHED = 12
 
 
-# A handler: called with the request, the subject and the values of further inputs.
-Steps = Callable[..., Iterator[ViewUpdate]]
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """What a tab computes from its inputs.
+
+    selection: the ``announced`` components whose values say what is chosen; ``subject_of`` turns
+    these into a Subject or raises DigitCNNError. steps: called with the request, the subject, the
+    owner's token if there is a field for it, and the values of ``further``. at_a_time: the number
+    of concurrent runs of all pages; others wait.
+    """
+
+    selection: Sequence[Any]
+    subject_of: Callable[..., Subject]
+    steps: Callable[..., Iterator[ViewUpdate]]
+    further: Sequence[Any] = ()
+    owner_token: gr.Textbox | None = None
+    at_a_time: int | Literal["default"] = "default"
+
+    @property
+    def token(self) -> list[gr.Textbox]:
+        """The field for the owner's token, or none."""
+        return [] if self.owner_token is None else [self.owner_token]
 
 
 class Results:
@@ -70,27 +90,18 @@ class Results:
         self,
         buttons: RunButtons,
         components: Mapping[str, Any],
+        computation: Computation,
         *,
         opens: gr.Tab,
-        selection: Sequence[Any],
-        subject_of: Callable[..., Subject],
-        steps: Steps,
-        further: Sequence[Any] = (),
-        owner_token: gr.Textbox | None = None,
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
-        at_a_time: int | Literal["default"] = "default",
     ) -> Dependency:
-        """Run ``steps`` and show its updates when the button is pressed, until Stop is.
+        """Run the computation and show its updates when the button is pressed, until Stop is.
 
         Returns the event after a run.
 
         components: by the names in the updates, ``status`` among them. opens: the tab; results are
-        shown from when it is opened, so that a page receives none that nobody looks at. selection:
-        the ``announced`` components whose values say what is chosen; ``subject_of`` turns these
-        into a Subject or raises DigitCNNError. steps: called with the request, the subject, the
-        owner's token if there is a field for it, and the values of ``further``. prepare: turns an
-        update into the components' values. at_a_time: the number of concurrent runs of all pages;
-        others wait.
+        shown from when it is opened, so that a page receives none that nobody looks at. prepare:
+        turns an update into the components' values.
         """
         shown = {
             **components,
@@ -101,30 +112,30 @@ class Results:
             "opened": self._opened,
             "choice": self._choice,
         }
-        tokens = [owner_token] if owner_token is not None else []
+        token, selection = computation.token, list(computation.selection)
         buttons.connect(components["status"])
-        parts = [part.elem_id for part in selection]
 
         def begin(request: gr.Request, *chosen: Any) -> list[Any]:
             waiting = {"status": status_line("Waiting in the queue."), "running": True}
-            choice = self._choice_html(subject_of, parts, chosen)[0]
+            choice = self._choice_html(computation, chosen)[0]
             return outputs({**waiting, **buttons.start(request), "choice": choice}, shown)
 
         @toasting
         def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-            token, rest = values[: len(tokens)], values[len(tokens) :]
-            chosen, others = rest[: len(selection)], rest[len(selection) :]
+            start = len(token)
+            end = start + len(selection)
+            chosen, others = values[start:end], values[:start] + values[end:]
             whole: ViewUpdate = {}
             ready = {**buttons.ready(), "running": False}
 
             def updates() -> Iterator[list[Any]]:
-                for update in steps(request, subject, *token, *others):
+                for update in computation.steps(request, subject, *others):
                     stamped = self._all_stamped(subject, update, components)
                     whole.update(view=subject, **stamped)
                     yield outputs({"view": subject, **prepare(stamped)}, shown)
 
             try:
-                subject = subject_of(*chosen)
+                subject = computation.subject_of(*chosen)
                 stopped = yield from buttons.until_stopped(request, updates())
             except Exception:
                 # Gradio runs no further step after one that fails, so the button is enabled here.
@@ -141,7 +152,7 @@ class Results:
 
         def follow(view: Subject, running: bool, opened: bool, *chosen: Any) -> list[Any]:
             """Show what is chosen now, and its results if they are cached."""
-            html, subject = self._choice_html(subject_of, parts, chosen)
+            html, subject = self._choice_html(computation, chosen)
             update: ViewUpdate = {"choice": html}
             if opened and not running and subject is not None and subject.stamp != view.stamp:
                 with self._lock:
@@ -159,13 +170,13 @@ class Results:
         run.__name__ = f"{self.tab}_steps"  # what the event is called in Gradio's configuration
         everything = list(shown.values())
         now = [self.view, self._running, self._opened, *selection]
-        begun = buttons.run.click(begin, list(selection), everything, queue=False, **PRIVATE)
+        begun = buttons.run.click(begin, selection, everything, queue=False, **PRIVATE)
         ran: Dependency = begun.then(
             run,
-            [*tokens, *selection, *further],
+            [*token, *selection, *computation.further],
             everything,
-            concurrency_limit=at_a_time,
-            js=WITH_TOKEN_JS if tokens else None,
+            concurrency_limit=computation.at_a_time,
+            js=WITH_TOKEN_JS if token else None,
             **PRIVATE,
         )
         ran.then(catch_up, now, everything, queue=False, **PRIVATE)
@@ -231,14 +242,12 @@ class Results:
         }
 
     def _choice_html(
-        self, subject_of: Callable[..., Subject], parts: Sequence[str], chosen: Sequence[Any]
+        self, computation: Computation, chosen: Sequence[Any]
     ) -> tuple[Markup, Subject | None]:
-        """Render what is chosen, without a stamp if nothing can be computed for it.
-
-        parts: the ``elem_id`` of each component that ``chosen`` has a value of.
-        """
+        """Render what is chosen, without a stamp if nothing can be computed for it."""
+        parts = [part.elem_id for part in computation.selection]
         try:
-            subject = subject_of(*chosen)
+            subject = computation.subject_of(*chosen)
         except DigitCNNError:
             subject = None
         html = render(

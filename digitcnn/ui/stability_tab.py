@@ -25,7 +25,7 @@ from digitcnn.ui.parts import (
     html_view,
     status_line,
 )
-from digitcnn.ui.results import Results, results_view
+from digitcnn.ui.results import Computation, Results, results_view
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.set_chooser import choices
 from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
@@ -142,12 +142,14 @@ def build_stability_tab(
     results.connect(
         buttons,
         components,
+        Computation(
+            [model_select, digits, passes],
+            partial(stability_subject, workspace, models),
+            lambda _, *values: stability_steps(workspace, models, *values),
+            further=[passes],
+            at_a_time=AT_A_TIME,
+        ),
         opens=tab,
-        selection=[model_select, digits, passes],
-        subject_of=partial(stability_subject, workspace, models),
-        steps=lambda _, *values: stability_steps(workspace, models, *values),
-        further=[passes],
-        at_a_time=AT_A_TIME,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from coroutines import run_async
 
 from digitcnn.errors import DigitSetError
-from digitcnn.ui.results import Results
+from digitcnn.ui.results import Computation, Results
 from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.subject import Subject
 
@@ -41,10 +41,8 @@ class Page:
                 self.results.connect(
                     self.buttons,
                     {"status": gr.HTML(), "table": gr.HTML()},
+                    Computation([model, sets], subject_of, steps),
                     opens=tab,
-                    selection=[model, sets],
-                    subject_of=subject_of,
-                    steps=steps,
                 )
 
         run_async(build())
