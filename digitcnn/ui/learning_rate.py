@@ -8,23 +8,24 @@ import gradio as gr
 
 from digitcnn.analysis.settings_text import value_text
 from digitcnn.web import bundle
-from digitcnn.web.templates import render
+from digitcnn.web.templates import source
 
 
 def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
     """Build the control; its value is the rate itself."""
-    numbers = {"rate": rate, "lowest": lowest, "highest": highest}
-    template = render(
-        "train/learning_rate.html",
-        exponents={name: math.log10(number) for name, number in numbers.items()},
-        **{name: value_text(number) for name, number in numbers.items()},
-    )
     return gr.HTML(
         rate,
-        html_template=str(template),
+        html_template=source("train/learning_rate.html"),
         css_template=bundle.style("learning_rate.css"),
         js_on_load=bundle.on_load("logarithmicSlider"),
         elem_id="train-learning-rate",
         container=True,
         elem_classes="rate",
+        # What the template shows.
+        rate=value_text(rate),
+        lowest=value_text(lowest),
+        highest=value_text(highest),
+        rate_exponent=math.log10(rate),
+        lowest_exponent=math.log10(lowest),
+        highest_exponent=math.log10(highest),
     )

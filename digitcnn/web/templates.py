@@ -1,11 +1,15 @@
 """Render the HTML templates. Every value is escaped unless it is ``Markup`` already.
 
+One is a template of Gradio's, which the page fills in: see ``source``. What is rendered here never
+becomes one, since Gradio would evaluate ``${}`` and ``{{}}`` in it.
+
 The filter ``explained`` marks the terms in a text that ``web.terms`` explains.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -34,3 +38,8 @@ def render(name: str, /, **context: Any) -> Markup:
     Raises ``jinja2.UndefinedError`` where the template uses a value that ``context`` lacks.
     """
     return Markup(environment().get_template(name).render(context))
+
+
+def source(name: str) -> str:
+    """Return ``templates/<name>`` unrendered, for a component's ``html_template``."""
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
