@@ -1,9 +1,8 @@
-"""Open, list, download and add digit sets, by name and split.
+"""Open, list and add digit sets, by name and split.
 
 Sets are generated, live (they grow while the program runs) or files in the data folder.
-``set_files`` finds and checks files, ``sources`` has the addresses of downloads, ``set_writer``
-writes. Modules that need PyTorch or the network are imported when first used, so that listing sets
-is quick.
+``set_files`` finds and checks files, ``set_download`` downloads, ``set_writer`` writes. Modules
+that need PyTorch are imported when first used, so that listing sets is quick.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from digitcnn.digits.idx import explaining, read_idx
 from digitcnn.digits.names import (
     GENERATED,
     GENERATED_IMAGES,
-    MNIST_C,
-    MNIST_C_SETS,
     SEPARATOR,
     SPLITS,
     base_of,
@@ -38,20 +35,16 @@ from digitcnn.digits.set_files import (
     missing_text,
     own_sets,
 )
-from digitcnn.errors import DigitCNNError, DigitSetError, DownloadError
+from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.shared_cache import SharedCache
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from digitcnn.digits.download import Source
-    from digitcnn.digits.transfer import DownloadProgress
 
 # Enough for MNIST, EMNIST's test set and the generated ones at once.
 CACHE_BYTES = 256 << 20
-
-# Seconds that a server may be silent during a download.
-TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ class Catalog:
     ) -> None:
         self.data_dir = data_dir
         self._live = dict(live or {})
-        self._sources = sources
+        self.sources = sources
         # By name and split: the signature of what was read, and the set.
         self._opened: SharedCache[tuple[str, str], tuple[object, DigitSet]] = SharedCache(
             cache_bytes, lambda opened: opened[1].images.numel()
@@ -128,7 +121,7 @@ class Catalog:
             return self._cached(name, split, None, partial(_generate, name, split))
         if name in self._live:
             return self._open_live(name, split)
-        files = self._find(name, split)
+        files = self.files(name, split)
         if files is None:
             raise DigitSetError(missing_text(self.data_dir, name, split, self.names()))
         with explaining(files.images):
@@ -278,98 +271,13 @@ class Catalog:
                 if n:
                     yield Entry(name, "test", n, present=True, path=None)
 
-    def _find(self, name: str, split: str) -> SetFiles | None:
+    def files(self, name: str, split: str) -> SetFiles | None:
         """Return a split's files, None where there are none; unknown names never become paths."""
         if name not in LAYOUTS and name not in own_sets(self.data_dir, self._live):
             return None
         return find_files(self.data_dir, name, split)
 
-    # Download and add
-
-    def download(
-        self, name: str, split: str | None = None, timeout: float = TIMEOUT
-    ) -> Iterator[DownloadProgress]:
-        """Download a set into the data folder, unless it is available already.
-
-        split: None for the default splits. timeout: seconds that a server may be silent. Readable
-        files are never replaced. The download starts when the iterator is first advanced. An
-        interrupted download is resumed.
-
-        Raises DigitSetError when the set cannot be downloaded at all, DownloadError when every
-        source fails, the data folder cannot be written, or a download is under way already.
-        """
-        from digitcnn.digits.sources import SOURCES
-        from digitcnn.digits.transfer import DownloadProgress
-
-        if name in GENERATED:
-            text = f"{name} is generated, so there is nothing to download."
-            yield DownloadProgress(name, 0, None, text)
-            return
-        sources = SOURCES if self._sources is None else self._sources
-        source = sources.get(name)
-        if source is None:
-            raise DigitSetError(
-                f"{name!r:.80} cannot be downloaded; available: {', '.join(sources)}."
-            )
-        if split is not None and split not in source.splits:
-            raise DigitSetError(
-                f"{name} has no {split!r:.80} split to download; use {' or '.join(source.splits)}."
-            )
-        if name == MNIST_C:
-            yield from self._download_mnist_c(source, timeout)
-            return
-        for each in LAYOUTS[name].default_splits if split is None else (split,):
-            folder = self.data_dir / LAYOUTS[name].folders[0]
-            available = self._available_text(name, each, source)
-            if available is None:
-                yield from self._fetch(source, name, each, folder, timeout)
-            n = len(self.open(name, each))
-            text = available or f"{name} ({each}): {n:,} images in {folder}."
-            yield DownloadProgress(name, n, n, text)
-
-    def _download_mnist_c(self, source: Source, timeout: float) -> Iterator[DownloadProgress]:
-        """Download the archive, which becomes a set for each corruption, where one is missing."""
-        from digitcnn.digits.transfer import DownloadProgress
-
-        available = "is already" if self.has_mnist_c() else "is now"
-        if not self.has_mnist_c():
-            folder = self.data_dir / MNIST_C
-            yield from self._fetch(source, MNIST_C, "test", folder, timeout)
-        n = sum(len(self.open(name, "test")) for name in MNIST_C_SETS)
-        text = f"{MNIST_C} {available} available: {n:,} images in {len(MNIST_C_SETS)} sets."
-        yield DownloadProgress(MNIST_C, n, n, text)
-
-    def _fetch(
-        self, source: Source, name: str, split: str, folder: Path, timeout: float
-    ) -> Iterator[DownloadProgress]:
-        try:
-            with set_writer.exclusive(self.data_dir, folder, name, "being downloaded to"):
-                yield from source.fetch(split, folder, timeout)
-        except OSError as error:
-            raise DownloadError(set_writer.cannot_write(name, folder, error)) from error
-
-    def has_mnist_c(self) -> bool:
-        """Return whether every set of MNIST-C can be used."""
-        return all(self.has(name, "test") for name in MNIST_C_SETS)
-
-    def _available_text(self, name: str, split: str, source: Source) -> str | None:
-        """Return a message that the set is available; None if it is missing or damaged."""
-        try:
-            files = self._find(name, split)
-            if files is None:
-                return None
-            n = len(self.open(name, split))
-        except DigitSetError:
-            return None
-        text = f"{name} ({split}) is already available: {n:,} images in {files.images.parent}."
-        with explaining(files.images):
-            published = source.is_published(split, files.images, files.labels)
-        if not published:
-            text += (
-                " These files differ from the published ones. Move them away to download the "
-                "originals."
-            )
-        return text
+    # Add
 
     def check_new(self, name: str, split: str) -> None:
         """Raise DigitSetError when an own set cannot have that name, or has that split already."""

@@ -83,7 +83,7 @@ def robustness_steps(
     digit_set: DigitSet,
 ) -> Iterator[ViewUpdate]:
     """Yield status, figure and table, step by step. names: of the models, for people."""
-    corrupted = workspace.catalog.has_mnist_c()
+    corrupted = all(workspace.catalog.has(name, "test") for name in MNIST_C_SETS)
 
     def work(notify: Notify) -> tuple[list[Robustness], list[CorruptionSummary]]:
         results: list[Robustness] = []

@@ -11,6 +11,7 @@ import gradio as gr
 from digitcnn.analysis.orientation import OrientationChecks
 from digitcnn.digits.catalog import Entry
 from digitcnn.digits.names import GENERATED, MNIST_C_SETS, written
+from digitcnn.digits.set_download import download
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
@@ -156,7 +157,7 @@ def defaults(workspace: Workspace) -> list[str]:
 def fetching(workspace: Workspace) -> Iterator[list[Any]]:
     """Yield status, button and choice while EMNIST's test set is downloaded, or after a failure."""
     try:
-        for progress in workspace.catalog.download("emnist-digits", "test"):
+        for progress in download(workspace.catalog, "emnist-digits", "test"):
             yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
     except DigitSetError as error:
         text = f"{escape(str(error))} You can still evaluate the sets above."

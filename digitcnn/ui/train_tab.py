@@ -12,6 +12,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import check_drawings
+from digitcnn.digits.set_download import download
 from digitcnn.errors import CheckpointError, ConfigError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
@@ -298,7 +299,7 @@ class TrainTab:
     def download_mnist(self, request: gr.Request, token: str) -> Iterator[list[Any]]:
         """Download MNIST and yield its progress."""
         self._access.require_owner(request, token, to="download a digit set")
-        for progress in self._workspace.catalog.download("mnist"):
+        for progress in download(self._workspace.catalog, "mnist"):
             yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
         yield [
             gr.Markdown("MNIST is downloaded.", visible=True),

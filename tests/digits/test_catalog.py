@@ -18,6 +18,7 @@ from digitcnn.digits.catalog import Catalog, LiveSet
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.idx import write_idx
 from digitcnn.digits.names import GENERATED, GENERATED_IMAGES
+from digitcnn.digits.set_download import download
 from digitcnn.digits.set_files import LAYOUTS
 from digitcnn.digits.sources import SOURCES
 from digitcnn.digits.transfer import DownloadProgress
@@ -556,7 +557,7 @@ def test_a_data_folder_that_cannot_be_listed_gives_one_sentence(tmp_path: Path) 
 def test_a_download_streams_progress_and_ends_with_a_set_that_opens(tmp_path: Path) -> None:
     source = FakeSource()
     catalog = Catalog(tmp_path / "new" / "data", {"mnist": source})
-    records = list(catalog.download("mnist"))
+    records = list(download(catalog, "mnist"))
     assert [record.message for record in records[:2]] == ["half", "whole"]
     assert "6 images" in records[-1].message
     assert source.fetched == ["train", "test"]
@@ -565,7 +566,7 @@ def test_a_download_streams_progress_and_ends_with_a_set_that_opens(tmp_path: Pa
 
 def test_a_split_can_be_requested(tmp_path: Path) -> None:
     source = FakeSource()
-    list(Catalog(tmp_path, {"mnist": source}).download("mnist", "test"))
+    list(download(Catalog(tmp_path, {"mnist": source}), "mnist", "test"))
     assert source.fetched == ["test"]
 
 
@@ -585,7 +586,7 @@ def test_an_available_set_is_not_downloaded_again(
 ) -> None:
     put(tmp_path / "MNIST" / "raw", "train", end="")
     source = FakeSource(published=published)
-    (record,) = Catalog(tmp_path, {"mnist": source}).download("mnist", "train")
+    (record,) = download(Catalog(tmp_path, {"mnist": source}), "mnist", "train")
     assert expected in record.message
     assert source.fetched == []
 
@@ -595,7 +596,7 @@ def test_a_damaged_set_is_downloaded_again(tmp_path: Path, kind: str) -> None:
     put(tmp_path / "mnist", "train")
     break_images(tmp_path / "mnist", "train", kind)
     catalog = Catalog(tmp_path, {"mnist": FakeSource(n=9)})
-    list(catalog.download("mnist"))
+    list(download(catalog, "mnist"))
     assert len(catalog.open("mnist", "train")) == 9
 
 
@@ -603,7 +604,7 @@ def test_a_downloaded_file_has_precedence_over_a_damaged_plain_one(tmp_path: Pat
     put(tmp_path / "mnist", "train", end="")
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(b"")
     catalog = Catalog(tmp_path, {"mnist": FakeSource(n=9)})
-    list(catalog.download("mnist"))
+    list(download(catalog, "mnist"))
     assert len(catalog.open("mnist", "train")) == 9
 
 
@@ -611,30 +612,30 @@ def test_a_downloaded_file_has_precedence_over_a_damaged_plain_one(tmp_path: Pat
 def test_only_sets_with_a_source_can_be_downloaded(tmp_path: Path, name: str) -> None:
     put(tmp_path / "mine", "test")
     with pytest.raises(DigitSetError, match="available: mnist, emnist-digits, usps"):
-        next(Catalog(tmp_path).download(name))
+        next(download(Catalog(tmp_path), name))
 
 
 def test_a_split_without_a_source_cannot_be_downloaded(tmp_path: Path) -> None:
     with pytest.raises(DigitSetError, match="usps has no 'train' split to download; use test"):
-        next(Catalog(tmp_path).download("usps", "train"))
+        next(download(Catalog(tmp_path), "usps", "train"))
 
 
 def test_generated_sets_need_no_download(tmp_path: Path) -> None:
-    (record,) = Catalog(tmp_path).download("synthetic")
+    (record,) = download(Catalog(tmp_path), "synthetic")
     assert "nothing to download" in record.message
 
 
 def test_a_failed_download_leaves_no_empty_folder(tmp_path: Path) -> None:
     source = FakeSource(problem=DownloadError("no place has it."))
     with pytest.raises(DownloadError, match="no place has it"):
-        list(Catalog(tmp_path, {"mnist": source}).download("mnist"))
+        list(download(Catalog(tmp_path, {"mnist": source}), "mnist"))
     assert not (tmp_path / "mnist").exists()
 
 
 def test_a_full_disk_gives_one_sentence(tmp_path: Path) -> None:
     source = FakeSource(problem=OSError(28, "No space left on device"))
     with pytest.raises(DownloadError, match=r"cannot be written to .*No space left.*--data-dir"):
-        list(Catalog(tmp_path, {"mnist": source}).download("mnist"))
+        list(download(Catalog(tmp_path, {"mnist": source}), "mnist"))
 
 
 def test_a_data_folder_that_is_a_file_gives_one_sentence(tmp_path: Path) -> None:
@@ -643,19 +644,19 @@ def test_a_data_folder_that_is_a_file_gives_one_sentence(tmp_path: Path) -> None
     catalog = Catalog(data, {"mnist": FakeSource()})
     assert not any(entry.present for entry in catalog.entries() if entry.path)
     with pytest.raises(DownloadError, match="cannot be written to"):
-        list(catalog.download("mnist"))
+        list(download(catalog, "mnist"))
 
 
 def test_a_set_is_downloaded_once_at_a_time(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path, {"mnist": FakeSource()})
-    first = catalog.download("mnist")
+    first = download(catalog, "mnist")
     next(first)
     # Another catalogue on the same folder, as in another process.
     for other in (catalog, Catalog(tmp_path, {"mnist": FakeSource()})):
         with pytest.raises(DownloadError, match=r"is already being downloaded to"):
-            next(other.download("mnist"))
+            next(download(other, "mnist"))
     first.close()
-    list(catalog.download("mnist"))
+    list(download(catalog, "mnist"))
     assert len(catalog.open("mnist", "train")) == 6
 
 
@@ -667,6 +668,6 @@ def test_real_mnist_has_its_counts_and_published_checksums(real_data: Path) -> N
     train, test = catalog.open("mnist", "train"), catalog.open("mnist", "test")
     assert torch.bincount(train.labels).max() == (train.labels == 1).sum() == 6742
     assert (len(train), len(test)) == (60_000, 10_000)
-    records = list(catalog.download("mnist"))
+    records = list(download(catalog, "mnist"))
     assert len(records) == 2
     assert all("already available" in r.message and "differ" not in r.message for r in records)

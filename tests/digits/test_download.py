@@ -23,6 +23,7 @@ from digitcnn.digits.download import Archive, Mirrors
 from digitcnn.digits.idx import read_idx
 from digitcnn.digits.mnist_c import CorruptionArchive
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS
+from digitcnn.digits.set_download import download
 from digitcnn.digits.transfer import DownloadProgress, RemoteFile
 from digitcnn.digits.usps import UspsText, enlarge_usps
 from digitcnn.errors import DigitSetError, DownloadError
@@ -539,7 +540,7 @@ def catalog_of(server: Server, packed: bytes, folder: Path, *modes: str) -> tupl
 def test_mnist_c_becomes_a_set_per_corruption(server: Server, tmp_path: Path) -> None:
     packed = corruptions()
     catalog, place = catalog_of(server, packed, tmp_path, "cut", "ok")
-    *_, last = catalog.download("mnist-c", timeout=TIMEOUT)
+    *_, last = download(catalog, "mnist-c", timeout=TIMEOUT)
     assert last.message == "mnist-c is now available: 105 images in 15 sets."
     # The transfer that was cut was resumed, not begun again.
     assert place.ranges[1] is not None
@@ -551,7 +552,7 @@ def test_mnist_c_becomes_a_set_per_corruption(server: Server, tmp_path: Path) ->
     assert np.array_equal(fog.images.numpy(), published[..., 0])
     assert fog.labels.tolist() == list(range(7))
     assert not (tmp_path / "mnist-c").exists()
-    *_, again = catalog.download("mnist-c", timeout=TIMEOUT)
+    *_, again = download(catalog, "mnist-c", timeout=TIMEOUT)
     assert "already available" in again.message
     assert len(place.ranges) == 2
 
