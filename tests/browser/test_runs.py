@@ -232,3 +232,11 @@ def test_runs_table_sorts_and_fits_a_phone(page: Any, app: App) -> None:
     names = page.locator("#runs-table tbody th").all_inner_texts()
     assert names.index("b-run") < names.index("a-run")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    headers = page.locator("#runs-table thead th:visible")
+    headers.last.locator("button").focus()
+    right_of_first = headers.first.bounding_box()
+    for header in reversed(headers.all()[1:]):
+        expect(header.locator("button")).to_be_focused()
+        box = header.bounding_box()
+        assert box["x"] >= right_of_first["x"] + right_of_first["width"] - 1, header.inner_text()
+        page.keyboard.press("Shift+Tab")

@@ -17,7 +17,7 @@ import { ownerToken, visitor } from "./page_state.js";
 import "./panel_section.js";
 import "./results.js";
 import "./runs.js";
-import "./sort_tables.js";
+import "./tables.js";
 import "./swap_toast.js";
 import "./tablists.js";
 import "./toasts.js";

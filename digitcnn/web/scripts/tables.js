@@ -1,4 +1,5 @@
-// Sorts a table by the column whose header is clicked; a second click reverses the order.
+// Sorts a table by the column whose header is clicked; a second click reverses the order. Keeps what
+// has the keyboard focus beside the fixed first column, which browsers let it disappear under.
 
 /** @param {string} a @param {string} b Numbers or texts; an empty one is undefined, so equal. */
 function compare(a, b) {
@@ -22,4 +23,13 @@ document.addEventListener("click", (event) => {
     return ascending ? compare(x, y) : compare(y, x);
   });
   body.append(...rows);
+});
+
+document.addEventListener("focusin", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  const cell = target.closest(".table-scroll :is(th, td)");
+  const first = cell?.parentElement?.firstElementChild;
+  if (!cell || !first || cell === first) return;
+  const hidden = first.getBoundingClientRect().right - cell.getBoundingClientRect().left;
+  if (hidden > 0) cell.closest(".table-scroll")?.scrollBy(-hidden, 0);
 });
