@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN, Network
 from digitcnn.network.onnx_models import WORKERS, OnnxForm, is_onnx, open_onnx
 from digitcnn.network.ood import OODDetector
 from digitcnn.network.own_format import AnyNetwork, StoredModel, filled, read_own
-from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
+from digitcnn.network.reader import InvalidCheckpoint, StateDict, shown
 from digitcnn.network.reader.tensors import FLOATS, read_tensors, wrong_type
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe, SearchedInVain, rebuild
 from digitcnn.network.rebuild.own import IMAGES_TO_CHOOSE_ON, INPUT_SCALINGS, choose_scaling, match
@@ -296,12 +297,11 @@ def _read(
     reader.check_size(len(data))
     if is_onnx(data):
         return _read_onnx(data, digits, recipe)
-    file = reader.open_weights(data)
-    content = file.content
+    content = reader.read_content(data)
     form = content.get("format") if isinstance(content, dict) else None
     if isinstance(form, str) and form.startswith("digitcnn"):
-        return _loaded(read_own(file))
-    return _read_other(file, digits, recipe if isinstance(recipe, Recipe) else None)
+        return _loaded(read_own(content))
+    return _read_other(content, digits, recipe if isinstance(recipe, Recipe) else None)
 
 
 def _read_onnx(
@@ -348,15 +348,13 @@ def _check_name(file_name: str) -> None:
 _MAX_TRIED = 5
 
 
-def _read_other(
-    file: WeightFile, digits: Callable[[], DigitSet], recipe: Recipe | None
-) -> Checkpoint:
+def _read_other(content: Any, digits: Callable[[], DigitSet], recipe: Recipe | None) -> Checkpoint:
     """Return the largest set of weights in a file that is a digit classifier."""
-    states = reader.find_state_dicts(file.content)
+    states = reader.find_state_dicts(content)
     reason: InvalidCheckpoint | None = None
     for state in states[:_MAX_TRIED]:
         try:
-            loaded = _read_state(file, state, digits, recipe)
+            loaded = _read_state(state, digits, recipe)
             return dataclasses.replace(loaded, part=state.path if len(states) > 1 else "")
         except InvalidCheckpoint as error:
             reason = reason or error
@@ -367,7 +365,7 @@ def _read_other(
 
 
 def _read_state(
-    file: WeightFile, state: StateDict, digits: Callable[[], DigitSet], recipe: Recipe | None
+    state: StateDict, digits: Callable[[], DigitSet], recipe: Recipe | None
 ) -> Checkpoint:
     names = match(state.tensors)
     if names is not None:
@@ -375,8 +373,8 @@ def _read_state(
             spec = state.tensors[theirs]
             if spec.dtype not in FLOATS and not ours.endswith("num_batches_tracked"):
                 raise wrong_type(theirs, spec)
-        tensors = read_tensors(file, {n: state.tensors[n] for n in names.values()})
+        tensors = read_tensors({n: state.tensors[n] for n in names.values()})
         scaling = INPUT_SCALINGS["MNIST mean and deviation"]
         return _loaded(StoredModel(filled(DigitCNN, scaling, tensors, names), Details()))
-    rebuilt = rebuild(state, file, digits, recipe)
+    rebuilt = rebuild(state, digits, recipe)
     return _loaded(StoredModel(rebuilt.network, Details(), description=rebuilt.verdict))

@@ -18,7 +18,7 @@ from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.details import Details
 from digitcnn.network.model import FEATURES, DigitCNN, Network
 from digitcnn.network.ood import OODDetector, check_ood, checked_ood, is_earlier, shipped_detector
-from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, WeightFile, listed, shown
+from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, listed, shown
 from digitcnn.network.reader.state_dicts import MAX_TENSORS
 from digitcnn.network.reader.tensors import check_finite, read_tensors
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
@@ -99,9 +99,8 @@ def _layers(architecture: type[Network]) -> list[dict[str, Any]]:
     ]
 
 
-def read_own(file: WeightFile) -> StoredModel:
-    """Check and read a file in our format. Raises InvalidCheckpoint."""
-    content = file.content
+def read_own(content: dict[str, Any]) -> StoredModel:
+    """Check and read the content of a file in our format. Raises InvalidCheckpoint."""
     if content["format"] != FORMAT or type(content.get("format_version")) is not int:
         raise InvalidCheckpoint("is in an unknown format; choose a digitcnn checkpoint")
     if content["format_version"] != FORMAT_VERSION:
@@ -118,7 +117,7 @@ def read_own(file: WeightFile) -> StoredModel:
     ):
         raise InvalidCheckpoint("contains no named weights; copy or download it again")
     if isinstance(architecture, dict) and architecture.get("name") == "rebuilt":
-        return _read_rebuilt(file, architecture, weights, content["details"])
+        return _read_rebuilt(architecture, weights, content["details"])
     network_class = _architecture_of(architecture)
     _check_weights(network_class, weights)
     scaling = _check_architecture(network_class, architecture)
@@ -129,14 +128,14 @@ def read_own(file: WeightFile) -> StoredModel:
             ood = shipped_detector()
         else:
             check_ood(content["novelty"])
-            ood = checked_ood(read_tensors(file, content["novelty"]))
-    tensors = read_tensors(file, weights)
+            ood = checked_ood(read_tensors(content["novelty"]))
+    tensors = read_tensors(weights)
     network = filled(network_class, scaling, tensors, {name: name for name in weights})
     return StoredModel(network, details, ood)
 
 
 def _read_rebuilt(
-    file: WeightFile, architecture: dict[str, Any], weights: dict[str, TensorSpec], details: Any
+    architecture: dict[str, Any], weights: dict[str, TensorSpec], details: Any
 ) -> StoredModel:
     """Read a rebuilt network that was saved in our format."""
     recipe = Recipe.from_plain(architecture)
@@ -156,7 +155,7 @@ def _read_rebuilt(
             )
     try:
         recipe.check({name: spec.shape for name, spec in weights.items()})
-        network = RebuiltNetwork(recipe, read_tensors(file, weights))
+        network = RebuiltNetwork(recipe, read_tensors(weights))
     except ValueError as error:
         raise InvalidCheckpoint(
             "describes a network that does not fit its weights; copy or download it again"

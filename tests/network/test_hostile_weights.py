@@ -212,8 +212,7 @@ def test_strided_and_shared_tensors_are_read_as_pytorch_reads_them() -> None:
             "b": whole_storage[3:9, 5::7],
             "c": whole_storage[2:3].t(),
         }
-        file = checkpoint.reader.open_weights(saved(tensors))
-        read = checkpoint.read_tensors(file, file.content)
+        read = checkpoint.read_tensors(checkpoint.reader.read_content(saved(tensors)))
         for name, value in tensors.items():
             assert torch.equal(read[name], value)
             assert read[name].is_contiguous()
@@ -222,7 +221,7 @@ def test_strided_and_shared_tensors_are_read_as_pytorch_reads_them() -> None:
 def spec(*shape: int) -> TensorSpec:
     numbers = int(torch.tensor(shape).prod())
     return TensorSpec(
-        "float32", shape, contiguous_stride(shape), 0, Storage("float32", numbers, "0")
+        "float32", shape, contiguous_stride(shape), 0, Storage("float32", numbers, bytes)
     )
 
 

@@ -916,18 +916,18 @@ def test_the_files_that_the_corpus_starts_from_are_good() -> None:
 # --- the reader itself --------------------------------------------------------------------------
 
 
-def same(read: Any, loaded: Any, file: reader.WeightFile) -> bool:
+def same(read: Any, loaded: Any) -> bool:
     """Whether what the reader read is what PyTorch reads, tensors bit for bit."""
     if isinstance(read, TensorSpec):
-        tensor = read_tensors(file, {"x": read})["x"]
+        tensor = read_tensors({"x": read})["x"]
         return tensor.dtype == loaded.dtype and torch.equal(tensor, loaded)
     if isinstance(read, dict):
-        return list(read) == list(loaded) and all(same(v, loaded[k], file) for k, v in read.items())
+        return list(read) == list(loaded) and all(same(v, loaded[k]) for k, v in read.items())
     if isinstance(read, (list, tuple)):
         return (
             type(read) is type(loaded)
             and len(read) == len(loaded)
-            and all(same(a, b, file) for a, b in zip(read, loaded, strict=True))
+            and all(same(a, b) for a, b in zip(read, loaded, strict=True))
         )
     return type(read) is type(loaded) and read == loaded
 
@@ -959,15 +959,15 @@ def test_the_reader_agrees_with_pytorch(name: str, form: str) -> None:
     if form.endswith("4"):
         options["pickle_protocol"] = 4
     data = saved(VALUES[name], **options)
-    file = reader.open_weights(data)
-    assert same(file.content, torch.load(io.BytesIO(data), weights_only=False), file)
+    content = reader.read_content(data)
+    assert same(content, torch.load(io.BytesIO(data), weights_only=False))
 
 
 def test_a_state_dict_in_a_plain_pickle_is_read() -> None:
     weights = perceptron()
-    file = reader.open_weights(pickle.dumps(weights))
-    (found,) = reader.find_state_dicts(file.content)
-    tensors = read_tensors(file, found.tensors)
+    content = reader.read_content(pickle.dumps(weights))
+    (found,) = reader.find_state_dicts(content)
+    tensors = read_tensors(found.tensors)
     assert list(tensors) == list(weights)
     assert all(torch.equal(tensors[name], weight) for name, weight in weights.items())
 
@@ -990,10 +990,10 @@ def test_a_whole_pickled_module_is_read_by_its_tensors_and_attributes(zipped: bo
     data = data.replace(b"Stranger", b"Stronger")
     with contextlib.suppress(zipfile.BadZipFile):
         data = repacked(data)
-    file = reader.open_weights(data)
-    (found,) = reader.find_state_dicts(file.content)
+    content = reader.read_content(data)
+    (found,) = reader.find_state_dicts(content)
     assert found.path == "net"
-    tensors = read_tensors(file, found.tensors)
+    tensors = read_tensors(found.tensors)
     assert all(torch.equal(tensors[name], weight) for name, weight in network.state_dict().items())
     modules = {module.name: module for module in found.modules}
     assert list(modules) == ["", "conv", "head", "head.0", "head.1"]
@@ -1042,8 +1042,8 @@ def cyclic(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
 @pytest.mark.parametrize("place", PLACES)
 def test_weights_are_found_wherever_they_are(place: str) -> None:
     make, path = PLACES[place]
-    file = reader.open_weights(saved(make(perceptron())))
-    found = reader.find_state_dicts(file.content)
+    content = reader.read_content(saved(make(perceptron())))
+    found = reader.find_state_dicts(content)
     assert [state.path for state in found] == [path]
     assert list(found[0].tensors) == list(perceptron())
 
@@ -1056,7 +1056,7 @@ def test_lists_of_weights_are_read_by_name_or_order(kind: str) -> None:
         "parameters": list(tensors.values()),
         "without biases": [t for t in tensors.values() if t.dim() > 1],
     }
-    (found,) = reader.find_state_dicts(reader.open_weights(saved(lists[kind])).content)
+    (found,) = reader.find_state_dicts(reader.read_content(saved(lists[kind])))
     assert [spec.shape for spec in found.tensors.values()] == [
         tuple(t.shape) for t in (dict(lists[kind]).values() if kind == "pairs" else lists[kind])
     ]
@@ -1067,7 +1067,7 @@ def test_lists_of_weights_are_read_by_name_or_order(kind: str) -> None:
 def test_a_list_of_a_state_dicts_values_keeps_batch_norms_and_leaves_counters_out() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Linear(676, 10))
     tensors = network.state_dict()
-    (found,) = reader.find_state_dicts(reader.open_weights(saved(list(tensors.values()))).content)
+    (found,) = reader.find_state_dicts(reader.read_content(saved(list(tensors.values()))))
     assert list(found.tensors) == [
         "0.weight", "0.norm.weight", "0.norm.bias", "0.norm.running_mean", "0.norm.running_var",
         "1.weight", "1.bias",
@@ -1078,24 +1078,24 @@ def test_lists_in_an_archive_are_read_as_lists() -> None:
     weights = [np.zeros((30, 784)), np.zeros((10, 30))]
     biases = [np.zeros((30, 1)), np.zeros((10, 1))]
     lists = {"weights": np.array(weights, object), "biases": np.array(biases, object)}
-    (found,) = reader.find_state_dicts(reader.open_weights(npz(lists)).content)
+    (found,) = reader.find_state_dicts(reader.read_content(npz(lists)))
     assert list(found.tensors) == ["0.weight", "0.bias", "1.weight", "1.bias"]
     broken = npz({"weights": np.array([{}, "x"], object)})
     with pytest.raises(reader.InvalidCheckpoint, match="no named weights"):
-        reader.find_state_dicts(reader.open_weights(broken).content)
+        reader.find_state_dicts(reader.read_content(broken))
 
 
 def test_names_of_keras_are_read_as_paths() -> None:
     names = ("conv2d/kernel:0", "conv2d/bias:0", "dense/kernel:0", "dense/bias:0")
     stored = {f"sequential/{name}": torch.zeros(1) for name in names}
-    (found,) = reader.find_state_dicts(reader.open_weights(saved(stored)).content)
+    (found,) = reader.find_state_dicts(reader.read_content(saved(stored)))
     assert list(found.tensors) == ["conv2d.kernel", "conv2d.bias", "dense.kernel", "dense.bias"]
 
 
 def test_a_layer_and_its_average_are_two_sets() -> None:
     layer = {"weight": torch.zeros(10, 784), "bias": torch.zeros(10)}
-    file = reader.open_weights(saved({"model": layer, "ema": dict(layer)}))
-    assert [state.path for state in reader.find_state_dicts(file.content)] == ["model", "ema"]
+    content = reader.read_content(saved({"model": layer, "ema": dict(layer)}))
+    assert [state.path for state in reader.find_state_dicts(content)] == ["model", "ema"]
 
 
 ESTIMATORS = {
@@ -1120,7 +1120,7 @@ def test_other_estimators_of_scikit_learn_are_refused_by_name(name: str) -> None
     estimator = estimators[name].fit(images, np.arange(40) % 10)
     for data in (pickle.dumps({"model": estimator}), by_joblib(estimator)):
         with pytest.raises(reader.InvalidCheckpoint, match=f"{name}, {ESTIMATORS[name]}"):
-            reader.find_state_dicts(reader.open_weights(data).content)
+            reader.find_state_dicts(reader.read_content(data))
 
 
 def compressed(*names: str) -> bytes:
@@ -1151,7 +1151,7 @@ def compressed(*names: str) -> bytes:
 )
 def test_a_file_that_cannot_be_read_says_how_to_save_it(data: bytes, sentence: str) -> None:
     with pytest.raises(reader.InvalidCheckpoint, match=sentence):
-        reader.find_state_dicts(reader.open_weights(data).content)
+        reader.find_state_dicts(reader.read_content(data))
 
 
 def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
@@ -1159,7 +1159,7 @@ def test_a_list_of_other_tensors_is_no_set_of_weights() -> None:
     many = [torch.zeros(10, 784), *[torch.zeros(10)] * 6]
     for content in (images_and_labels, many):
         with pytest.raises(reader.InvalidCheckpoint, match="no named weights"):
-            reader.find_state_dicts(reader.open_weights(saved(content)).content)
+            reader.find_state_dicts(reader.read_content(saved(content)))
 
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -1237,9 +1237,9 @@ def by_joblib(content: Any, compress: int = 0) -> bytes:
 @pytest.mark.parametrize("form", OF_ARRAYS)
 def test_numpy_arrays_are_read_as_tensors(form: str) -> None:
     weights = perceptron()
-    file = reader.open_weights(OF_ARRAYS[form]({n: w.numpy() for n, w in weights.items()}))
-    largest = reader.find_state_dicts(file.content)[0]
-    read = read_tensors(file, largest.tensors).values()
+    content = reader.read_content(OF_ARRAYS[form]({n: w.numpy() for n, w in weights.items()}))
+    largest = reader.find_state_dicts(content)[0]
+    read = read_tensors(largest.tensors).values()
     saved_weights = [w for w in weights.values() if form != "a list of weights" or w.ndim > 1]
     for tensor, weight in zip(read, saved_weights, strict=True):
         assert torch.equal(tensor.squeeze(), weight)
@@ -1261,18 +1261,18 @@ def test_an_array_with_other_bytes_than_its_shape_needs_is_damaged(kind: str) ->
 def test_big_endian_arrays_are_read_from_npz_and_refused_in_pickles() -> None:
     weights = perceptron()
     arrays = {name: weight.numpy().astype(">f8") for name, weight in weights.items()}
-    file = reader.open_weights(npz(arrays))
-    (found,) = reader.find_state_dicts(file.content)
-    read = read_tensors(file, found.tensors, torch.float32)
+    content = reader.read_content(npz(arrays))
+    (found,) = reader.find_state_dicts(content)
+    read = read_tensors(found.tensors, torch.float32)
     assert all(torch.equal(read[name], weight) for name, weight in weights.items())
     with pytest.raises(reader.InvalidCheckpoint, match="big-endian"):
-        reader.find_state_dicts(reader.open_weights(pickle.dumps(arrays)).content)
+        reader.find_state_dicts(reader.read_content(pickle.dumps(arrays)))
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.net.model."])
 def test_prefixes_of_all_names_are_removed(prefix: str) -> None:
-    file = reader.open_weights(saved({prefix + n: t for n, t in perceptron().items()}))
-    (found,) = reader.find_state_dicts(file.content)
+    content = reader.read_content(saved({prefix + n: t for n, t in perceptron().items()}))
+    (found,) = reader.find_state_dicts(content)
     assert list(found.tensors) == list(perceptron())
 
 
@@ -1336,7 +1336,7 @@ def test_reading_imports_nothing_that_a_file_names(
     ):
         for content in (torch_file(data), data):
             with contextlib.suppress(reader.InvalidCheckpoint):
-                reader.find_state_dicts(reader.open_weights(content).content)
+                reader.find_state_dicts(reader.read_content(content))
 
 
 def assert_damage_is_refused(data: bytes, seed: int, packed: Callable[[bytes], bytes]) -> None:

@@ -182,8 +182,8 @@ def test_norms_follow_their_layers_in_a_file_that_is_sorted_by_name() -> None:
         for part in (nn.Conv2d(inputs, 8, 3), nn.ReLU(), nn.BatchNorm2d(8))
     ]
     network = nn.Sequential(*parts, nn.Flatten(), nn.Linear(8 * 20 * 20, 10))
-    file = reader.open_weights(in_file(network, "safetensors", "sequential"))
-    (state,) = reader.find_state_dicts(file.content)
+    content = reader.read_content(in_file(network, "safetensors", "sequential"))
+    (state,) = reader.find_state_dicts(content)
     norms = stack_of(state).norms
     assert {layer: norm.name for layer, norm in norms.items()} == {
         "0": "2", "3": "5", "6": "8", "9": "11",
@@ -414,7 +414,7 @@ def specs_of(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, reade
     for name, tensor in tensors:
         shape = tuple(tensor.shape)
         dtype = str(tensor.dtype).removeprefix("torch.")
-        storage = Storage(dtype, tensor.numel(), name)
+        storage = Storage(dtype, tensor.numel(), bytes)
         yield name, reader.TensorSpec(dtype, shape, contiguous_stride(shape), 0, storage)
 
 

@@ -15,14 +15,13 @@ PyTorch's own reader is not used for untrusted files: it trusts the sizes in the
 whole modules, which this one reads. ``rebuild`` finds out which network the weights belong to.
 """
 
-from digitcnn.network.reader.files import MAX_BYTES, check_size, open_weights, read_file
+from digitcnn.network.reader.files import MAX_BYTES, check_size, read_content, read_file
 from digitcnn.network.reader.state_dicts import find_state_dicts
 from digitcnn.network.reader.tensors import (
     InvalidCheckpoint,
     Module,
     StateDict,
     TensorSpec,
-    WeightFile,
     listed,
     shown,
 )
@@ -33,11 +32,10 @@ __all__ = [
     "Module",
     "StateDict",
     "TensorSpec",
-    "WeightFile",
     "check_size",
     "find_state_dicts",
     "listed",
-    "open_weights",
+    "read_content",
     "read_file",
     "shown",
 ]

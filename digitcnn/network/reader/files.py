@@ -6,12 +6,13 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
-from digitcnn.network.reader.legacy import MAGIC, LegacyFile, PlainPickle
+from digitcnn.network.reader.legacy import MAGIC, LegacyFile, read_pickle
 from digitcnn.network.reader.numpy_arrays import object_pickle
-from digitcnn.network.reader.safetensors_file import SafetensorsFile
-from digitcnn.network.reader.tensors import InvalidCheckpoint, WeightFile
-from digitcnn.network.reader.zip_archive import KERAS_ADVICE, ZipFile
+from digitcnn.network.reader.safetensors_file import read_safetensors
+from digitcnn.network.reader.tensors import InvalidCheckpoint
+from digitcnn.network.reader.zip_archive import KERAS_ADVICE, read_zip
 
 MAX_BYTES = 64_000_000
 
@@ -62,22 +63,22 @@ def check_size(size: int) -> None:
         )
 
 
-def open_weights(data: bytes) -> WeightFile:
-    """Read a file's description of its content. Raises InvalidCheckpoint without weights."""
+def read_content(data: bytes) -> Any:
+    """Return the outermost value in a weight file's bytes, with a ``TensorSpec`` for each tensor.
+
+    Raises InvalidCheckpoint without weights.
+    """
     check_size(len(data))
     if data.startswith(b"PK\x03\x04"):
-        return ZipFile(data)
-    if data.startswith((b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",)):
-        return LegacyFile(data)
-    header = int.from_bytes(data[:8], "little")
-    if data[8:9] == b"{" and header < 2**40:
-        return SafetensorsFile(data)
+        return read_zip(data)
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < 2**40:
+        return read_safetensors(data)
     if data[:1] == b"\x80" and len(data) > 2 and data[1] in (2, 3, 4, 5):
-        if MAGIC.to_bytes(10, "little") in data[:40]:  # written with another pickle protocol
-            return LegacyFile(data)
-        return PlainPickle(data)
+        if MAGIC.to_bytes(10, "little") in data[:40]:
+            return LegacyFile(data).content
+        return read_pickle(data)
     if data.startswith(b"\x93NUMPY"):
-        return PlainPickle(object_pickle(data))
+        return read_pickle(object_pickle(data))
     raise InvalidCheckpoint(_other_kind(data))
 
 

@@ -7,8 +7,7 @@ Format: ``_legacy_save`` in ``torch/serialization.py``.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import itertools
 import re
 from typing import Any
 
@@ -26,12 +25,15 @@ _NESTED_LIMIT, _MAX_NESTED = 200, 1000
 
 
 class LegacyFile:
-    """A ``WeightFile`` in PyTorch's format before 1.6. Raises InvalidCheckpoint."""
+    """A file in PyTorch's format before 1.6."""
 
     def __init__(self, data: bytes | memoryview, limit: int = MAX_INSTRUCTIONS) -> None:
+        """Read ``content``; limit: of the instructions of each pickle. Raises InvalidCheckpoint."""
         self._data = memoryview(data)
         self._limit, self._end = limit, 0
         self._declared: dict[str, Storage] = {}
+        # Where the numbers of each storage begin.
+        self._places: dict[str, int] = {}
         magic, protocol, system = (self._next() for _ in range(3))
         if magic != MAGIC or protocol != 1001 or not isinstance(system, dict):
             raise InvalidCheckpoint("is not a PyTorch file; choose a weight file")
@@ -40,13 +42,7 @@ class LegacyFile:
                 "was saved on a big-endian machine; save it again on a little-endian one"
             )
         self.content: Any = self._next()
-        self._places = self._find_storages(self._next())
-
-    def storage_bytes(self, storage: Storage) -> memoryview:
-        """Return the bytes of a storage, or of its part."""
-        item = ITEM_SIZES[storage.dtype]
-        start = self._places[storage.key] + storage.start * item
-        return self._data[start : start + storage.items * item]
+        self._find_storages(self._next())
 
     def _next(self) -> Any:
         reader = PickleReader(self._data, self._resolve, self._end, limit=self._limit)
@@ -65,22 +61,32 @@ class LegacyFile:
                 f"declares {shown(str(items), 24)} numbers of {dtype} in its storage {key}, more "
                 "than the file has; copy or download it again"
             )
-        whole = self._declared.setdefault(key, Storage(dtype, items, key))
+        whole = self._declared.setdefault(key, self._part(dtype, key, 0, items))
         if (whole.dtype, whole.items) != (dtype, items):
             raise ValueError
         if view is None:
             return whole
+        # A part of a storage: PyTorch before 0.4.
         _, start, size = view
-        if type(start) is not int or type(size) is not int or not 0 <= start <= start + size:
+        if type(start) is not int or type(size) is not int:
             raise ValueError
-        if start + size > items:
+        if not 0 <= start <= start + size <= items:
             raise ValueError
-        return Storage(dtype, size, key, start)
+        return self._part(dtype, key, start, size)
 
-    def _find_storages(self, keys: Any) -> dict[str, int]:
-        """Return where the numbers of each storage begin. Storages follow each other."""
-        places: dict[str, int] = {}
-        at = self._end
+    def _part(self, dtype: str, key: str, start: int, items: int) -> Storage:
+        # Without self, in whose content the storage is: a cycle would keep the file's bytes.
+        data, places, item = self._data, self._places, ITEM_SIZES[dtype]
+
+        def read() -> memoryview:
+            place = places[key] + start * item
+            return data[place : place + items * item]
+
+        return Storage(dtype, items, read)
+
+    def _find_storages(self, keys: Any) -> None:
+        """Fill ``_places``. Storages follow each other."""
+        places, at = self._places, self._end
         if type(keys) is not list or len(keys) > len(self._declared):
             keys = [None]
         for key in keys:
@@ -97,26 +103,21 @@ class LegacyFile:
             at += 8 + size
         if set(places) != set(self._declared):
             raise InvalidCheckpoint("is truncated or damaged; copy or download it again")
-        return places
 
 
-class PlainPickle:
-    """A ``WeightFile`` that Python's ``pickle`` wrote: each storage is a legacy file inside."""
+def read_pickle(data: bytes) -> Any:
+    """Return what Python's ``pickle`` wrote, where each storage is a legacy file of its own.
 
-    def __init__(self, data: bytes) -> None:
-        self._nested_files = 0
-        self.content: Any = PickleReader(data, refuse_storage, nested=self._nested).read()
+    Raises InvalidCheckpoint.
+    """
+    count = itertools.count()
 
-    def storage_bytes(self, storage: Storage) -> memoryview:
-        """Never called: each storage reads itself."""
-        raise AssertionError(storage)
-
-    def _nested(self, data: Any) -> Storage:
-        if not isinstance(data, memoryview) or self._nested_files >= _MAX_NESTED:
+    def storage(part: Any) -> Storage:
+        if not isinstance(part, memoryview) or next(count) >= _MAX_NESTED:
             raise ValueError
-        file = LegacyFile(data, _NESTED_LIMIT)
-        if not isinstance(file.content, Storage):
+        content = LegacyFile(part, _NESTED_LIMIT).content
+        if not isinstance(content, Storage):
             raise ValueError
-        self._nested_files += 1
-        read = functools.partial(file.storage_bytes, file.content)
-        return dataclasses.replace(file.content, start=0, read=read)
+        return content
+
+    return PickleReader(data, refuse_storage, nested=storage).read()

@@ -90,7 +90,7 @@ def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSp
     stride = contiguous_stride(shape)
     if is_columnwise:
         stride = contiguous_stride(shape[::-1])[::-1]
-    storage = Storage(dtype, items, "", read=_bytes(numbers, items * ITEM_SIZES[dtype]))
+    storage = Storage(dtype, items, _bytes(numbers, items * ITEM_SIZES[dtype]))
     return TensorSpec(dtype, shape, stride, 0, storage)
 
 
@@ -178,5 +178,5 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> TensorSpec 
     with archive.open(info) as file:
         array = np.load(cast(Any, file), allow_pickle=False)
     numbers = np.ascontiguousarray(array, dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-    storage = Storage(dtype.name, array.size, "", read=lambda: numbers.data)
+    storage = Storage(dtype.name, array.size, lambda: numbers.data)
     return TensorSpec(dtype.name, shape, contiguous_stride(shape), 0, storage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,18 +34,14 @@ class InvalidCheckpoint(CheckpointError):
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of numbers in a file.
+    """A run of numbers in a file, read on demand.
 
-    key: which one. items: how many numbers it has. start: the first of them, where it is a part of
-    the storage with that key (PyTorch before 0.4). read: gives its bytes where they are within the
-    file's description; else the file has them by its key.
+    items: how many numbers it has. read: returns their bytes, or raises InvalidCheckpoint.
     """
 
     dtype: str
     items: int
-    key: str
-    start: int = 0
-    read: Callable[[], bytes | memoryview] | None = field(default=None, compare=False)
+    read: Callable[[], bytes | memoryview] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -118,22 +114,8 @@ class StateDict:
         return sum(spec.numbers for spec in self.tensors.values())
 
 
-class WeightFile(Protocol):
-    """A file whose description was read and checked; its tensors are made on demand."""
-
-    @property
-    def content(self) -> Any:
-        """The outermost value, with a ``TensorSpec`` for each tensor."""
-
-    def storage_bytes(self, storage: Storage) -> bytes | memoryview:
-        """Return the bytes of a storage, as many as its type and size need.
-
-        Raises InvalidCheckpoint.
-        """
-
-
 def read_tensors(
-    file: WeightFile, specs: dict[str, TensorSpec], dtype: torch.dtype | None = None
+    specs: dict[str, TensorSpec], dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
     """Return contiguous tensors in memory of their own.
 
@@ -151,12 +133,12 @@ def read_tensors(
         )
     tensors = {}
     for name, spec in specs.items():
-        tensor = _read_tensor(file, name, spec)
+        tensor = _read_tensor(name, spec)
         tensors[name] = tensor if dtype is None else tensor.to(dtype)
     return tensors
 
 
-def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
+def _read_tensor(name: str, spec: TensorSpec) -> Tensor:
     spec.check(name)
     if spec.dtype not in ITEM_SIZES:
         raise wrong_type(name, spec)
@@ -165,7 +147,7 @@ def _read_tensor(file: WeightFile, name: str, spec: TensorSpec) -> Tensor:
         return torch.empty(spec.shape, dtype=dtype)
     # Only what the tensor has is copied: many small tensors may be parts of one large storage.
     size = ITEM_SIZES[spec.dtype]
-    data = spec.storage.read() if spec.storage.read else file.storage_bytes(spec.storage)
+    data = spec.storage.read()
     if len(data) != spec.storage.items * size:
         raise InvalidCheckpoint(
             f"is damaged in the numbers of its tensor {shown(name)}; copy or download it again"

@@ -7,6 +7,7 @@ Format: ``torch/serialization.py``; PKWARE's APPNOTE 6.3.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import struct
@@ -27,57 +28,58 @@ _ZIP_ERRORS = (
 )  # fmt: skip
 
 
-class ZipFile:
-    """A ``WeightFile`` in PyTorch's zip format, or an archive of NumPy arrays.
+def read_zip(data: bytes) -> Any:
+    """Return the content of a file in PyTorch's zip format, or of an archive of NumPy arrays.
 
-    Raises InvalidCheckpoint for anything else.
+    Raises InvalidCheckpoint for another archive.
     """
+    archive = _open_archive(data)
+    records = _checked_records(archive, len(data))
+    if is_npz(records):
+        return read_npz(archive, records)
+    _refuse_other_archives(records)
+    if "byteorder" in records and _read(archive, records, "byteorder").strip() != b"little":
+        raise InvalidCheckpoint(
+            "was saved on a big-endian machine; save it again on a little-endian one"
+        )
+    resolve = functools.partial(_resolve, archive, records, {})
+    return PickleReader(_read(archive, records, "data.pkl"), resolve).read()
 
-    def __init__(self, data: bytes) -> None:
-        self._archive = _open_archive(data)
-        self._records = _checked_records(self._archive, len(data))
-        if is_npz(self._records):
-            self.content: Any = read_npz(self._archive, self._records)
-            return
-        _refuse_other_archives(self._records)
-        if "byteorder" in self._records and self._read("byteorder").strip() != b"little":
-            raise InvalidCheckpoint(
-                "was saved on a big-endian machine; save it again on a little-endian one"
-            )
-        self._storages: dict[str, str] = {}
-        self._bytes: dict[str, bytes] = {}
-        self.content = PickleReader(self._read("data.pkl"), self._resolve).read()
 
-    def storage_bytes(self, storage: Storage) -> bytes:
-        """Return the bytes of a record."""
+def _resolve(
+    archive: zipfile.ZipFile,
+    records: dict[str, zipfile.ZipInfo],
+    storages: dict[str, Storage],
+    pid: tuple[Any, ...],
+) -> Storage:
+    """Return the storage with this persistent id. storages: those by now, by key."""
+    _, storage_type, key, _, items = pid
+    dtype = storage_dtype(storage_type)
+    if type(key) is not str or not re.fullmatch(r"[0-9]{1,24}", key) or type(items) is not int:
+        raise ValueError
+    record = records.get(f"data/{key}")
+    size = record.file_size if record else 0
+    if size != items * ITEM_SIZES[dtype]:
+        raise InvalidCheckpoint(
+            f"declares {shown(str(items), 24)} numbers of {dtype} in its record {key}, which "
+            f"has {size} bytes; copy or download it again"
+        )
+    if key not in storages:
         # Read once: each reading checks all of the record, which many tensors may share.
-        if storage.key not in self._bytes:
-            self._bytes[storage.key] = self._read(f"data/{storage.key}")
-        return self._bytes[storage.key]
+        read = functools.cache(functools.partial(_read, archive, records, f"data/{key}"))
+        storages[key] = Storage(dtype, items, read)
+    if storages[key].dtype != dtype:
+        raise ValueError
+    return storages[key]
 
-    def _resolve(self, pid: tuple[Any, ...]) -> Storage:
-        _, storage_type, key, _, items = pid
-        dtype = storage_dtype(storage_type)
-        if type(key) is not str or not re.fullmatch(r"[0-9]{1,24}", key) or type(items) is not int:
-            raise ValueError
-        record = self._records.get(f"data/{key}")
-        size = record.file_size if record else 0
-        if size != items * ITEM_SIZES[dtype]:
-            raise InvalidCheckpoint(
-                f"declares {shown(str(items), 24)} numbers of {dtype} in its record {key}, which "
-                f"has {size} bytes; copy or download it again"
-            )
-        if self._storages.setdefault(key, dtype) != dtype:
-            raise ValueError
-        return Storage(dtype, items, key)
 
-    def _read(self, name: str) -> bytes:
-        try:
-            return self._archive.read(self._records[name])
-        except _ZIP_ERRORS as error:
-            raise InvalidCheckpoint(
-                f"is damaged (record {shown(name)}); copy or download it again"
-            ) from error
+def _read(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], name: str) -> bytes:
+    try:
+        return archive.read(records[name])
+    except _ZIP_ERRORS as error:
+        raise InvalidCheckpoint(
+            f"is damaged (record {shown(name)}); copy or download it again"
+        ) from error
 
 
 def _open_archive(data: bytes) -> zipfile.ZipFile:

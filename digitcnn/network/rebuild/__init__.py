@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.network.reader import InvalidCheckpoint, StateDict, WeightFile, shown
+from digitcnn.network.reader import InvalidCheckpoint, StateDict, shown
 from digitcnn.network.reader.tensors import check_finite, read_tensors
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import (
@@ -68,7 +68,7 @@ class Rebuilt:
 
 
 def rebuild(
-    state: StateDict, file: WeightFile, digits: Callable[[], DigitSet], recipe: Recipe | None = None
+    state: StateDict, digits: Callable[[], DigitSet], recipe: Recipe | None = None
 ) -> Rebuilt:
     """Rebuild the network that a set of weights is of.
 
@@ -81,7 +81,7 @@ def rebuild(
     stack = stack_of(state)
     if recipe is not None:
         try:
-            network = RebuiltNetwork(recipe, _tensors(stack, state, file))
+            network = RebuiltNetwork(recipe, _tensors(stack, state))
         except ValueError as error:
             raise InvalidCheckpoint("now contains another model; choose it again") from error
         return Rebuilt(network, describe(stack))
@@ -94,7 +94,7 @@ def rebuild(
     found = geometries(stack, state, MAX_GEOMETRIES // max(1, len(stack.convs) // 4))
     if not found:
         raise InvalidCheckpoint(f"is a {describe(stack)}, {misfit(stack)}")
-    tensors = _tensors(stack, state, file)
+    tensors = _tensors(stack, state)
     # Programs that store kernels in another order have their maps' channels last.
     channels_last = _sides_of_kernels(state) != stored_sides
     choices = Choices(stack, _facts(stack, state, channels_last), found)
@@ -115,13 +115,13 @@ def rebuild(
     return Rebuilt(network, verdict(stack, outcome, scored_on) + LOW * is_low)
 
 
-def _tensors(stack: Stack, state: StateDict, file: WeightFile) -> dict[str, Tensor]:
+def _tensors(stack: Stack, state: StateDict) -> dict[str, Tensor]:
     """The weights of the layers, in float32, by ``layer.part``."""
     names = {
         f"{layer.name}.{part}": name for layer in stack.layers for part, name in layer.parts.items()
     }
     specs = {name: state.tensors[name] for name in names.values()}
-    read = read_tensors(file, specs, torch.float32)
+    read = read_tensors(specs, torch.float32)
     tensors = {}
     for place, name in names.items():
         tensor = read[name]
