@@ -28,6 +28,7 @@ from sample_onnx import (
 from digitcnn.errors import CheckpointError
 from digitcnn.network.checkpoint import load
 from digitcnn.network.onnx_models.checks import checked
+from digitcnn.network.onnx_models.layouts import Layout
 from digitcnn.network.onnx_models.processes import Limits, Program, Workers
 from digitcnn.network.onnx_models.wire import MAX_FIELDS, is_onnx
 from digitcnn.network.reader import InvalidCheckpoint
@@ -283,8 +284,7 @@ def test_a_model_that_takes_too_much_or_gives_nonsense_is_refused(name: str) -> 
 
 
 def program(data: bytes) -> Program:
-    known = checked(data)
-    return Program(known.content, known.outline, known.input.name, "float32", (1, 784), 1)
+    return Program(checked(data), Layout(0, (784,), 28))
 
 
 IMAGES = np.zeros((2, 784), "float32")
@@ -317,25 +317,33 @@ def test_a_model_that_computes_for_too_long_is_ended() -> None:
 
 
 def fake(folder: Path, source: str, **limits: Any) -> Workers:
-    """Workers whose process runs ``source``, with its socket as ``s``, instead of a model."""
+    """Workers whose process runs ``source``, with its pipe as ``s``, instead of a model."""
     script = folder / "worker.py"
     script.write_text(
-        f"import socket, sys, time\ns = socket.socket(fileno=int(sys.argv[1]))\n{source}"
+        "import os, sys, time\n"
+        "from multiprocessing.connection import Connection\n"
+        f"s = Connection(int(sys.argv[1]))\n{source}"
     )
     return Workers(limits=Limits(**limits), command=(sys.executable, str(script)))
 
 
-LOADED = """s.sendall(b'{"cost": 1, "bytes": 0}\\n')\n"""
+LOADED = """s.send_bytes(b'{"cost": 1}')\ns.send_bytes(b'')\n"""
 SLEEP = "time.sleep(600)"
 FAKES: dict[str, tuple[str, dict[str, Any], str]] = {
     "never loads": (SLEEP, {"start": 0.5}, "gave no answer within 0 s"),
     "never answers": (LOADED + SLEEP, {"wall": 0.5}, "gave no answer within 0 s"),
-    "a line without end": (
-        "s.sendall(b'{\"bytes\": 99999999}' * 20000)\n" + SLEEP, {"start": 30.0}, "unreadable",
+    "half an answer": (
+        LOADED + "os.write(s.fileno(), b'\\0\\0\\0\\x99{')\n" + SLEEP, {"wall": 0.5},
+        "gave no answer within 0 s",
+    ),
+    "a long answer": (
+        "s.send_bytes(b'{}' * 90_000)\n" + SLEEP, {"start": 30.0}, "unreadable",
     ),
     "a terabyte": (
-        "s.sendall(b'{\"bytes\": 1000000000000}\\n')\n" + SLEEP, {"start": 30.0}, "unreadable",
+        "os.write(s.fileno(), (-1).to_bytes(4, 'big', signed=True) + (10**12).to_bytes(8, 'big'))\n"
+        + SLEEP, {"start": 30.0}, "unreadable",
     ),
+    "no object": ("s.send_bytes(b'7')\ns.send_bytes(b'')\n" + SLEEP, {}, "unreadable"),
     "unlimited memory": ("sys.exit(3)", {}, "does not let digitcnn limit the memory"),
 }  # fmt: skip
 

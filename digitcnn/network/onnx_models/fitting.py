@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import joined
 from digitcnn.network.onnx_models.checks import CheckedModel, checked
-from digitcnn.network.onnx_models.layouts import Layout, layouts
+from digitcnn.network.onnx_models.layouts import layouts
 from digitcnn.network.onnx_models.model import (
     OnnxClassifier,
     OnnxForm,
@@ -75,12 +74,12 @@ def open_onnx(
     """
     model = checked(data)
     if form is not None:
-        program = _program(model, form.layout)
-        cost = workers.cost(program)
-        return Opened(OnnxClassifier(program, form, cost, workers), describe(model))
+        program = Program(model, form.layout)
+        classifier = OnnxClassifier(program, form, workers.cost(program), workers)
+        return Opened(classifier, describe(model))
     scored_on = digits()
-    classifier, cost = _started(model, scored_on.images[:4], workers)
-    outcome, is_finite = _outcome(classifier, cost, scored_on)
+    classifier = _started(model, scored_on.images[:4], workers)
+    outcome, is_finite = _outcome(classifier, scored_on)
     where = images_of(scored_on, outcome.images)
     if not is_finite:
         raise InvalidCheckpoint(
@@ -121,20 +120,8 @@ def describe(model: CheckedModel) -> str:
     return f"ONNX model: {', '.join(counts)}, {model.parameters:,} parameters"
 
 
-def _program(model: CheckedModel, layout: Layout) -> Program:
-    images = layout.batch or 1
-    return Program(
-        model.content,
-        model.outline,
-        model.input.name,
-        model.input.dtype,
-        layout.input_shape(images),
-        images,
-    )
-
-
-def _started(model: CheckedModel, images: Tensor, workers: Workers) -> tuple[OnnxClassifier, int]:
-    """Return the model with the first layout and output that give ten numbers, and its cost."""
+def _started(model: CheckedModel, images: Tensor, workers: Workers) -> OnnxClassifier:
+    """Return the model with the first layout and output that give ten numbers for each image."""
     found = layouts(model.input.shape)
     if not found:
         assert model.input.shape is not None
@@ -145,10 +132,9 @@ def _started(model: CheckedModel, images: Tensor, workers: Workers) -> tuple[Onn
         )
     reason: InvalidCheckpoint | None = None
     for layout in found:
-        program = _program(model, layout)
+        program = Program(model, layout)
         try:
-            cost = workers.cost(program)
-            return _trial(model, layout, program, cost, images, workers), cost
+            return _trial(program, images, workers)
         except InvalidCheckpoint as error:
             workers.forget(program.number)
             reason = reason or error
@@ -156,20 +142,14 @@ def _started(model: CheckedModel, images: Tensor, workers: Workers) -> tuple[Onn
     raise reason
 
 
-def _trial(
-    model: CheckedModel,
-    layout: Layout,
-    program: Program,
-    cost: int,
-    images: Tensor,
-    workers: Workers,
-) -> OnnxClassifier:
+def _trial(program: Program, images: Tensor, workers: Workers) -> OnnxClassifier:
     """Return the model with the first output that has ten numbers for each image."""
+    layout, cost = program.layout, workers.cost(program)
+    # Where it takes any number of images: first one by one.
+    batch = 1 if layout.batch == 0 else layout.batch or 0
     reason: InvalidCheckpoint | None = None
-    for output in model.outputs:
-        form = OnnxForm(layout, layout.batch or 0, next(layout.forms()), output.name, False)
-        if layout.batch == 0:
-            form = dataclasses.replace(form, batch=1)
+    for output in program.model.outputs:
+        form = OnnxForm(layout, batch, next(layout.forms()), output.name, False)
         try:
             alone = OnnxClassifier(program, form, cost, workers)
             scores = alone.scores(images)
@@ -192,9 +172,7 @@ def _is_same_in_batches(alone: OnnxClassifier, scores: Tensor, images: Tensor) -
     return torch.allclose(together, scores, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
-def _outcome(
-    classifier: OnnxClassifier, cost: int, digits: DigitSet
-) -> tuple[Outcome[InputGuess], bool]:
+def _outcome(classifier: OnnxClassifier, digits: DigitSet) -> tuple[Outcome[InputGuess], bool]:
     """Score the ways to scale and turn images. Also returns whether the best is finite."""
     labels = digits.labels[: MORE * MANY].long()
     finite: dict[InputGuess, bool] = {}
@@ -206,20 +184,16 @@ def _outcome(
         return Score(guess, *likelihoods_of(logits, labels[: len(scores)]), 0.0)
 
     def best(guesses: list[InputGuess], most: int, work: float = WORK) -> list[Score[InputGuess]]:
-        n = max(LEAST, min(most, int(work / (len(guesses) * cost))))
+        n = max(LEAST, min(most, int(work / (len(guesses) * classifier.cost))))
         return sorted((score(guess, n) for guess in guesses), key=lambda each: -each.fit(n))
 
-    usual = [
-        InputGuess(form) for base in classifier.form.layout.forms() for form in inputs(base, False)
-    ]
-    few = best(usual, FEW)
+    def guesses(turned: bool) -> list[InputGuess]:
+        bases = classifier.form.layout.forms()
+        return [InputGuess(form) for base in bases for form in inputs(base, turned)]
+
+    few = best(guesses(turned=False), FEW)
     if few[0].accuracy(labels) < DOUBTFUL:
-        turned = [
-            InputGuess(form)
-            for base in classifier.form.layout.forms()
-            for form in inputs(base, True)
-        ]
-        few = best(turned, FEW)
+        few = best(guesses(turned=True), FEW)
     last = best([each.guess for each in few[:FINALISTS]], MANY)
     outcome = decide(most_accurate_first(last, labels), labels)
     if outcome.runner_up is not None and outcome.accuracy >= MIN_ACCURACY and not outcome.is_clear:

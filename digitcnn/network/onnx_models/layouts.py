@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -65,22 +65,17 @@ def layouts(shape: tuple[int | None, ...] | None) -> list[Layout]:
 
     shape: None for a side, or for all of it, that the file leaves open.
     """
+    if shape is None:
+        return list(_shapes())[:4]
     found = []
     for layout in _shapes():
-        if shape is None:
-            found.append(layout)
-        elif len(shape) == len(layout.shape) + 1 and _fits(shape[1:], layout.shape):
-            batch = shape[0] if shape[0] is not None and shape[0] > 0 else 0
-            found.append(Layout(batch, *_rest(layout)))
+        if len(shape) == len(layout.shape) + 1 and _fits(shape[1:], layout.shape):
+            found.append(replace(layout, batch=max(0, shape[0] or 0)))
     # A whole batch of 28 rows, or of one channel, is the less likely reading of the same numbers.
-    found += [Layout(None, *_rest(each)) for each in _shapes() if shape == each.shape]
+    found += [replace(layout, batch=None) for layout in _shapes() if shape == layout.shape]
     return found[:4]
 
 
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
     # Negative and zero sides are other programs' way to leave a side open.
     return all(a is None or a < 1 or a == b for a, b in zip(declared, shape, strict=True))
-
-
-def _rest(layout: Layout) -> tuple[tuple[int, ...], int, int, bool]:
-    return layout.shape, layout.side, layout.channels, layout.channels_last

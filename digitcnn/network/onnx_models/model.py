@@ -53,8 +53,8 @@ class OnnxClassifier:
     device = torch.device("cpu")
 
     def __init__(self, program: Program, form: OnnxForm, cost: int, workers: Workers) -> None:
-        """Describe the model. cost: as ``Workers.cost`` gives it."""
-        self.form = form
+        """Describe the model. cost: of an image, as ``Workers.cost`` gives it."""
+        self.form, self.cost = form, cost
         self.program, self._workers = program, workers
         self._at_once = max(1, min(_REQUEST_IMAGES, int(_REQUEST_WORK / cost)))
 
@@ -85,9 +85,8 @@ class OnnxClassifier:
 
     def with_form(self, **changes: Any) -> OnnxClassifier:
         """The same model with another form, in the same worker."""
-        other = object.__new__(OnnxClassifier)
-        other.__dict__ = {**self.__dict__, "form": dataclasses.replace(self.form, **changes)}
-        return other
+        form = dataclasses.replace(self.form, **changes)
+        return OnnxClassifier(self.program, form, self.cost, self._workers)
 
     def to(self, device: torch.device, /) -> OnnxClassifier:
         """Itself: it stays on the CPU."""

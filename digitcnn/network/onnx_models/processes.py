@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +16,15 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from digitcnn.digits.digit_set import CLASSES
+from digitcnn.network.onnx_models.checks import CheckedModel
+from digitcnn.network.onnx_models.layouts import Layout
 from digitcnn.network.reader import InvalidCheckpoint, shown
 
 T = TypeVar("T")
@@ -54,19 +56,13 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a worker loads.
+    """What a worker loads: a model, and the layout of its input.
 
-    content, outline: of a ``CheckedModel``. input, dtype: the input's name and NumPy type.
-    shape: of an input with ``images`` images. Its worker lives no longer than this object, whose
-    number distinguishes it from all others.
+    Its worker lives no longer than this object, whose number distinguishes it from all others.
     """
 
-    content: bytes
-    outline: bytes
-    input: str
-    dtype: str
-    shape: tuple[int, ...]
-    images: int
+    model: CheckedModel
+    layout: Layout
     number: int = field(default_factory=itertools.count().__next__)
 
 
@@ -82,10 +78,11 @@ class _Worker:
     """One process with one model. Not thread-safe. Raises InvalidCheckpoint or _Ended."""
 
     def __init__(self, program: Program, limits: Limits, command: Sequence[str]) -> None:
+        model, images = program.model, program.layout.batch or 1
         # Not the program itself, which its worker must not keep alive.
-        self._about = {"input": program.input, "dtype": program.dtype}
+        self._about = {"input": model.input.name, "dtype": model.input.dtype}
         self._limits = limits
-        self._socket, theirs = socket.socketpair()
+        self._pipe, theirs = Pipe()
         arguments = [str(theirs.fileno()), str(limits.memory), str(limits.processor)]
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         # Libraries would start threads, each with memory of its own, for cores that are not theirs.
@@ -100,18 +97,15 @@ class _Worker:
                 env=environment | threads,
                 start_new_session=True,
             )
+        request = {
+            "do": "load",
+            "outline": len(model.outline),
+            "input": model.input.name,
+            "shape": program.layout.input_shape(images),
+            "images": images,
+        }
         try:
-            answer, _ = self._ask(
-                {
-                    "do": "load",
-                    "outline": len(program.outline),
-                    "input": program.input,
-                    "shape": program.shape,
-                    "images": program.images,
-                },
-                program.outline + program.content,
-                limits.start,
-            )
+            answer, _ = self._ask(request, model.outline + model.content, limits.start)
             self.cost = max(1, int(answer["cost"]))
         except BaseException:
             self.end()
@@ -136,57 +130,46 @@ class _Worker:
         try:
             return np.frombuffer(body, "<f4").reshape(len(images), CLASSES)
         except ValueError as error:
-            raise InvalidCheckpoint("gave an unreadable answer; choose another file") from error
+            raise InvalidCheckpoint(_UNREADABLE) from error
 
     def end(self) -> None:
         """End the process now."""
         self._process.kill()
         self._process.wait()
-        self._socket.close()
+        self._pipe.close()
 
     def _ask(
         self, request: dict[str, Any], content: bytes, seconds: float
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request and return its answer, neither of which may take longer than that."""
+        """Send a request and return its answer; after so many seconds the process is killed."""
         until = time.monotonic() + seconds
-        header = json.dumps({**request, "bytes": len(content)}).encode() + b"\n"
+        # A process that neither reads nor writes would hold up this thread, whatever it waits for.
+        killer = threading.Timer(seconds, self._process.kill)
+        killer.start()
         try:
-            self._socket.settimeout(seconds)
-            self._socket.sendall(header + content)
-            line, body = b"", b""
-            while not body and not line.endswith(b"\n"):
-                line, newline, body = (line + self._receive(until)).partition(b"\n")
-                line += newline
-                if len(line) > _MAX_ANSWER:
-                    raise ValueError
-            answer = json.loads(line)
-            size = answer["bytes"]
-            if type(size) is not int or not 0 <= size <= _MAX_NUMBERS * 4:
-                raise ValueError
-            while len(body) < size:
-                body += self._receive(until)
-            if len(body) > size:
-                raise ValueError
-        except TimeoutError as error:
-            raise InvalidCheckpoint(_slow(seconds)) from error
+            self._pipe.send_bytes(json.dumps(request).encode())
+            self._pipe.send_bytes(content)
+            answer = json.loads(self._pipe.recv_bytes(_MAX_ANSWER))
+            body = self._pipe.recv_bytes(_MAX_NUMBERS * 4)
+            if "error" in answer:
+                reason = _sentence(str(answer["error"]), str(answer.get("detail", "")))
+                raise InvalidCheckpoint(reason)
         except (ConnectionError, EOFError) as error:
-            raise _Ended(self._process.wait()) from error
-        except (ValueError, LookupError, TypeError) as error:
-            raise InvalidCheckpoint("gave an unreadable answer; choose another file") from error
-        if "error" in answer:
-            raise InvalidCheckpoint(_sentence(str(answer["error"]), str(answer.get("detail", ""))))
+            status = self._process.wait()
+            if time.monotonic() >= until:
+                raise InvalidCheckpoint(
+                    f"gave no answer within {seconds:.0f} s, so it was stopped; choose a smaller "
+                    "model"
+                ) from error
+            raise _Ended(status) from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidCheckpoint(_UNREADABLE) from error
+        finally:
+            killer.cancel()
         return answer, body
 
-    def _receive(self, until: float) -> bytes:
-        self._socket.settimeout(max(0.001, until - time.monotonic()))
-        part = self._socket.recv(65536)
-        if not part:
-            raise EOFError
-        return part
 
-
-def _slow(seconds: float) -> str:
-    return f"gave no answer within {seconds:.0f} s, so it was stopped; choose a smaller model"
+_UNREADABLE = "gave an unreadable answer; choose another file"
 
 
 def _sentence(error: str, detail: str) -> str:
@@ -252,18 +235,16 @@ class Workers:
             return len(self._workers)
 
     def _ask(self, program: Program, question: Callable[[_Worker], T]) -> T:
-        try:
-            with self._worker(program) as worker:
-                return question(worker)
-        except _Ended as error:
-            # A worker that was not used for a while may end just when it is asked.
-            if error.status != 0:
-                raise InvalidCheckpoint(_why_ended(error.status, self._limits)) from error
-        try:
-            with self._worker(program) as worker:
-                return question(worker)
-        except _Ended as error:
-            raise InvalidCheckpoint(_why_ended(error.status, self._limits)) from error
+        may_be_idle = True
+        while True:
+            try:
+                with self._worker(program) as worker:
+                    return question(worker)
+            except _Ended as error:
+                # A worker that was not used for a while may end just when it is asked.
+                if error.status != 0 or not may_be_idle:
+                    raise InvalidCheckpoint(_why_ended(error.status, self._limits)) from error
+                may_be_idle = False
 
     @contextmanager
     def _worker(self, program: Program) -> Iterator[_Worker]:

@@ -1,8 +1,8 @@
 """Runs one ONNX model in a process of its own, with limits on memory and processor time.
 
-Started by ``processes`` as a script, with the number of a socket and the limits as arguments. It
+Started by ``processes`` as a script, with the number of a pipe and the limits as arguments. It
 imports nothing of digitcnn, whose packages would take a second. Each request and each answer is a
-line of JSON and as many bytes as it says:
+message of JSON and one of plain bytes:
 
     load  the model's bytes behind those of its outline -> {"cost": of one image}
     run   images -> float32 numbers, the same count for each image
@@ -19,12 +19,11 @@ import math
 import mmap
 import os
 import resource
-import socket
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
-MAX_LINE = 10_000
 IDLE_SECONDS = 120.0
 
 # Per image: numbers in one value, in all of them together, and multiplications. Like a recipe's.
@@ -46,23 +45,20 @@ class Refused(Exception):
 
 
 def main() -> None:
-    """Answer requests until the socket ends."""
+    """Answer requests until the connection ends."""
     number, memory, seconds = map(int, sys.argv[1:4])
     # Not even by a bug in a library may a model write files or leave a core dump.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    connection = socket.socket(fileno=number)
-    connection.settimeout(IDLE_SECONDS)
-    stream = connection.makefile("rb")
+    connection = Connection(number)
     try:
         model = Model()
     except ImportError:
         sys.exit(MISSING)
     limit_memory(memory)
-    while line := stream.readline(MAX_LINE):
-        connection.settimeout(None)
-        request = json.loads(line)
-        body = stream.read(request["bytes"])
+    while connection.poll(IDLE_SECONDS):
+        request = json.loads(connection.recv_bytes())
+        body = connection.recv_bytes()
         limit_time(seconds)
         try:
             answer, content = getattr(model, request["do"])(request, body)
@@ -74,8 +70,8 @@ def main() -> None:
             text = str(error)
             word = "memory" if "bad_alloc" in text or "allocate memory" in text else "failed"
             answer, content = {"error": word, "detail": text[:300]}, b""
-        connection.sendall(json.dumps({**answer, "bytes": len(content)}).encode() + b"\n" + content)
-        connection.settimeout(IDLE_SECONDS)
+        connection.send_bytes(json.dumps(answer).encode())
+        connection.send_bytes(content)
 
 
 def limit_memory(allowance: int) -> None:
@@ -239,5 +235,5 @@ if __name__ == "__main__":
     # Its folder has modules of digitcnn, none of which is meant by any import here.
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as for the limit
     sys.path = [path for path in sys.path if path != here]
-    with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionError):
+    with contextlib.suppress(EOFError, ConnectionError):
         main()
