@@ -143,7 +143,7 @@ _EXPECTED: dict[str, tuple[Callable[[Any], object], str]] = {
 
 def _check(values: dict[str, Any]) -> None:
     """Raise InvalidCheckpoint, naming the value, for values that people or the page cannot use."""
-    _check_plain(values, _Budget())
+    _check_plain(values)
     for name, (is_usable, expected) in _EXPECTED.items():
         _expect(is_usable(values[name]), name, values[name], expected)
     epochs, planned = values["epochs"], values["planned_epochs"]
@@ -167,44 +167,36 @@ def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
         return
     name = name.replace("_", " ")
     # A list or dictionary from outside may be endless to print.
-    has = f"{name} {shown(repr(value), 40)}" if _is_single(value) else f"no usable {name}"
+    is_single = type(value) in (str, int, float, bool)
+    has = f"{name} {shown(repr(value), 40)}" if is_single else f"no usable {name}"
     raise InvalidCheckpoint(f"has {has} where {expected} is expected; copy it again or train anew")
 
 
-def _is_single(value: Any) -> bool:
-    return type(value) in (str, int, float, bool)
-
-
-class _Budget:
-    """Counts visited values: lists that contain each other can be endless to walk."""
-
-    def __init__(self) -> None:
-        self.left = MAX_VALUES
-
-    def take(self) -> None:
-        self.left -= 1
-        if self.left < 0:
+def _check_plain(values: Any) -> None:
+    """Raise InvalidCheckpoint unless ``values`` can be written as JSON, within bounds."""
+    # Counted, since lists that contain each other are endless to walk.
+    pending, count = [(values, 0)], 0
+    while pending:
+        value, depth = pending.pop()
+        count += 1
+        if count > MAX_VALUES:
             raise InvalidCheckpoint(
                 f"has more than {MAX_VALUES} details; copy it again or train anew"
             )
-
-
-def _check_plain(value: Any, budget: _Budget, depth: int = 0) -> None:
-    """Raise InvalidCheckpoint unless ``value`` can be written as JSON, within bounds."""
-    budget.take()
-    if depth > MAX_DEPTH:
-        raise InvalidCheckpoint(f"has details nested more than {MAX_DEPTH} deep; train it again")
-    if type(value) is dict:
-        for key, item in value.items():
-            _expect(_is_text(key) and len(key) <= 100, "a name", key, "a short text")
-            _check_plain(item, budget, depth + 1)
-    elif type(value) is list:
-        for item in value:
-            _check_plain(item, budget, depth + 1)
-    elif type(value) is str:
-        _expect(_is_text(value), "a text", value, "a short text on one line")
-    elif value is not None and type(value) is not bool:
-        _expect(_is_number(value), "a value", value, "a finite number")
+        if depth > MAX_DEPTH:
+            raise InvalidCheckpoint(
+                f"has details nested more than {MAX_DEPTH} deep; train it again"
+            )
+        if type(value) is dict:
+            for key in value:
+                _expect(_is_text(key) and len(key) <= 100, "a name", key, "a short text")
+            pending += [(item, depth + 1) for item in value.values()]
+        elif type(value) is list:
+            pending += [(item, depth + 1) for item in value]
+        elif type(value) is str:
+            _expect(_is_text(value), "a text", value, "a short text on one line")
+        elif value is not None and type(value) is not bool:
+            _expect(_is_number(value), "a value", value, "a finite number")
 
 
 def _is_text(value: Any) -> bool:

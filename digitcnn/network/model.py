@@ -251,6 +251,7 @@ class Network(nn.Module):
                 norm: Any = self._modules.get(first.norm)
                 if fused_first_block.applies(x, conv, norm):
                     x, layers = fused_first_block.conv_norm_pool_relu(x, conv, norm), rest
+        last = torch.channels_last
         for layer in layers:
             if isinstance(layer, Conv):
                 x = self._modules[layer.name](x)  # type: ignore[misc]
@@ -262,10 +263,10 @@ class Network(nn.Module):
                 x = self._modules[layer.name](x.flatten(1))  # type: ignore[misc]
             else:
                 x = functional.relu(x)
-                if layer.flat and x.requires_grad and _is_channels_last(x):
+                if layer.flat and x.requires_grad and x.is_contiguous(memory_format=last):
                     # Flattening changes the memory format of the gradient. Without this, every
                     # layer before would copy it.
-                    x.register_hook(_in_channels_last)
+                    x.register_hook(lambda gradient: gradient.contiguous(memory_format=last))
         return x
 
 
@@ -288,14 +289,6 @@ class DigitCNN(Network):
     norm2: nn.BatchNorm2d
     hidden: nn.Linear
     dropout: Dropout
-
-
-def _is_channels_last(maps: Tensor) -> bool:
-    return maps.is_contiguous(memory_format=torch.channels_last)
-
-
-def _in_channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def channels_last_filters(filters: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.sketch import from_images
 from digitcnn.network.model import Conv, Layer, Linear, MaxPool, ReLU, channels_last_filters
 from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, shown
+from digitcnn.network.reader.tensors import read_tensors
 
 WEIGHTS_FILE = Path(__file__).with_name("ood_detector.npz")
 
@@ -137,11 +138,13 @@ class OODDetector:
         x = images.unsqueeze(1).float() / 255
         for layer in LAYERS:
             if isinstance(layer, Conv):
-                weight, bias = own[f"{layer.name}.weight"], own[f"{layer.name}.bias"]
-                x = functional.conv2d(x, weight, bias, padding=layer.padding)
+                x = functional.conv2d(
+                    x, own[f"{layer.name}.weight"], own[f"{layer.name}.bias"], padding=layer.padding
+                )
             elif isinstance(layer, Linear):
-                weight, bias = own[f"{layer.name}.weight"], own[f"{layer.name}.bias"]
-                x = functional.linear(x.flatten(1), weight, bias)
+                x = functional.linear(
+                    x.flatten(1), own[f"{layer.name}.weight"], own[f"{layer.name}.bias"]
+                )
             elif isinstance(layer, MaxPool):
                 x = functional.max_pool2d(x, 2)
             else:
@@ -156,9 +159,16 @@ def shipped_detector() -> OODDetector:
         return OODDetector({name: torch.from_numpy(file[name]) for name in TENSORS})
 
 
-def check_ood(content: Any) -> None:
-    """Raise InvalidCheckpoint unless a file declares exactly the tensors of an OODDetector."""
-    if not isinstance(content, dict) or set(content) != set(TENSORS):
+def read_ood(content: Any) -> OODDetector:
+    """Read the detector that a file declares, with ``TENSORS``. Raises InvalidCheckpoint.
+
+    The earlier detector, a head on the feature maps, is replaced by ``shipped_detector``, which is
+    more accurate and independent of the classifier.
+    """
+    names = set(content) if isinstance(content, dict) else set()
+    if names == EARLIER:
+        return shipped_detector()
+    if names != set(TENSORS):
         raise InvalidCheckpoint(
             "has an OOD detector from another version; copy or download it again, or train again"
         )
@@ -169,25 +179,11 @@ def check_ood(content: Any) -> None:
                 f"has an OOD detector whose tensor {shown(name)} has another type or shape than "
                 "in this version of digitcnn; train it again"
             )
-
-
-def is_earlier(content: Any) -> bool:
-    """Return whether a file declares the earlier detector, a head on the feature maps.
-
-    ``shipped_detector`` replaces it: it is more accurate and independent of the classifier.
-    """
-    return isinstance(content, dict) and set(content) == EARLIER
-
-
-def checked_ood(tensors: Mapping[str, Tensor]) -> OODDetector:
-    """Return an OODDetector with tensors that ``check_ood`` accepted.
-
-    Raises InvalidCheckpoint for NaN or infinite values.
-    """
+    tensors = read_tensors(content)
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise InvalidCheckpoint(
                 f"has NaN or infinite numbers in the tensor {shown(name)} of its OOD detector; "
                 "train it again"
             )
-    return OODDetector(dict(tensors))
+    return OODDetector(tensors)

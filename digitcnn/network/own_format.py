@@ -17,10 +17,9 @@ from torch import Tensor
 from digitcnn.network.architectures import ARCHITECTURES
 from digitcnn.network.details import Details
 from digitcnn.network.model import FEATURES, DigitCNN, Network
-from digitcnn.network.ood import OODDetector, check_ood, checked_ood, is_earlier, shipped_detector
+from digitcnn.network.ood import OODDetector, read_ood
 from digitcnn.network.reader import InvalidCheckpoint, TensorSpec, listed, shown
-from digitcnn.network.reader.state_dicts import MAX_TENSORS
-from digitcnn.network.reader.tensors import check_finite, read_tensors
+from digitcnn.network.reader.tensors import check_count, check_finite, read_tensors
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
 from digitcnn.network.rebuild.own import INPUT_SCALINGS, expected_specs
 
@@ -66,9 +65,8 @@ class StoredModel:
         weights = _plain(self.network.state_dict())
         if self.details.digits is None:
             return dict(weights)
-        content["architecture"] = _architecture(
-            type(self.network), self.network.input_mean, self.network.input_std
-        )
+        scaling = self.network.input_mean, self.network.input_std
+        content["architecture"] = _architecture(type(self.network), *scaling)
         content["weights"] = weights
         if self.ood is not None:
             content["novelty"] = _plain(self.ood.tensors)  # the name that this part has in files
@@ -83,20 +81,19 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _architecture(
     architecture: type[Network], input_mean: float, input_std: float
 ) -> dict[str, Any]:
+    layers: Any = _LAYERS
+    if architecture is not DigitCNN:
+        layers = [
+            {"kind": type(layer).__name__, **dataclasses.asdict(layer)}
+            for layer in architecture.layers()
+        ]
     return {
         "name": architecture.name,
-        "layers": _LAYERS if architecture is DigitCNN else _layers(architecture),
+        "layers": layers,
         "input_mean": input_mean,
         "input_std": input_std,
         "dropout": architecture.dropout_rate,
     }
-
-
-def _layers(architecture: type[Network]) -> list[dict[str, Any]]:
-    return [
-        {"kind": type(layer).__name__, **dataclasses.asdict(layer)}
-        for layer in architecture.layers()
-    ]
 
 
 def read_own(content: dict[str, Any]) -> StoredModel:
@@ -118,17 +115,12 @@ def read_own(content: dict[str, Any]) -> StoredModel:
         raise InvalidCheckpoint("contains no named weights; copy or download it again")
     if isinstance(architecture, dict) and architecture.get("name") == "rebuilt":
         return _read_rebuilt(architecture, weights, content["details"])
-    network_class = _architecture_of(architecture)
+    name = architecture.get("name") if isinstance(architecture, dict) else None
+    network_class = ARCHITECTURES.get(name, DigitCNN) if isinstance(name, str) else DigitCNN
     _check_weights(network_class, weights)
     scaling = _check_architecture(network_class, architecture)
     details = Details.read(content["details"])
-    ood = None
-    if "novelty" in content:
-        if is_earlier(content["novelty"]):
-            ood = shipped_detector()
-        else:
-            check_ood(content["novelty"])
-            ood = checked_ood(read_tensors(content["novelty"]))
+    ood = read_ood(content["novelty"]) if "novelty" in content else None
     tensors = read_tensors(weights)
     network = filled(network_class, scaling, tensors, {name: name for name in weights})
     return StoredModel(network, details, ood)
@@ -142,11 +134,7 @@ def _read_rebuilt(
     description = architecture.get("description")
     if type(description) is not str or len(description) > MAX_DESCRIPTION:
         raise InvalidCheckpoint("has missing or unexpected parts; copy or download it again")
-    if len(weights) > MAX_TENSORS:
-        raise InvalidCheckpoint(
-            f"has {len(weights):,} tensors, so it is not a small digit classifier; choose another "
-            "file"
-        )
+    check_count(weights)
     for name, spec in weights.items():
         if spec.dtype != "float32":
             raise InvalidCheckpoint(
@@ -165,12 +153,6 @@ def _read_rebuilt(
     return StoredModel(
         network, Details.read(details, trained=False), description=shown(description, 990)
     )
-
-
-def _architecture_of(values: Any) -> type[Network]:
-    """Return the architecture that a file names; the default one for an unknown name."""
-    name = values.get("name") if isinstance(values, dict) else None
-    return ARCHITECTURES.get(name, DigitCNN) if isinstance(name, str) else DigitCNN
 
 
 def _check_weights(network_class: type[Network], weights: Mapping[str, TensorSpec]) -> None:

@@ -29,7 +29,7 @@ from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.export import folded_weights
 from digitcnn.network.model import Conv, Layer, Linear, MaxPool
-from digitcnn.network.ood import LAYERS, OODDetector
+from digitcnn.network.ood import LAYERS
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -63,6 +63,12 @@ def to_page(checkpoint: Checkpoint) -> str:
         "tensors": table,
         "framing": FRAMING,
     }
+    temperature = "not calibrated: the file has no temperature"
+    if checkpoint.calibrated:
+        temperature = f"calibrated with temperature {checkpoint.temperature:.3g}"
+    non_digits = "not rejected: the file has no OOD detector"
+    if ood is not None:
+        non_digits = "rejected by the OOD detector in the file, as in the app"
     style = bundle.style("tokens.css", "controls.css", "pad.css", "offline.css")
     script = bundle.script("offline.js")
     return render(
@@ -76,8 +82,8 @@ def to_page(checkpoint: Checkpoint) -> str:
         version=__version__,
         name=checkpoint.name,
         training=checkpoint.details.claim(),
-        temperature=_temperature(checkpoint.details.temperature),
-        non_digits=_non_digits(ood),
+        temperature=temperature,
+        non_digits=non_digits,
         digest=checkpoint.digest,
     )
 
@@ -87,14 +93,8 @@ def page_layers(network: Sequence[Layer], prefix: str = "") -> list[dict[str, An
     layers: list[dict[str, Any]] = []
     for layer in network:
         if isinstance(layer, Conv):
-            layers.append(
-                {
-                    "kind": "conv",
-                    "name": prefix + layer.name,
-                    "kernel": layer.kernel,
-                    "padding": layer.padding,
-                }
-            )
+            sizes = {"kernel": layer.kernel, "padding": layer.padding}
+            layers.append({"kind": "conv", "name": prefix + layer.name, **sizes})
         elif isinstance(layer, Linear):
             layers.append({"kind": "linear", "name": prefix + layer.name})
         else:
@@ -129,15 +129,3 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _non_digits(ood: OODDetector | None) -> str:
-    if ood is None:
-        return "not rejected: the file has no OOD detector"
-    return "rejected by the OOD detector in the file, as in the app"
-
-
-def _temperature(temperature: float | None) -> str:
-    if temperature is None:
-        return "not calibrated: the file has no temperature"
-    return f"calibrated with temperature {temperature:.3g}"

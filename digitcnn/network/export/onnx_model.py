@@ -118,18 +118,16 @@ def check(content: bytes, checkpoint: Checkpoint, images: Tensor) -> Agreement:
     _, onnxruntime = _packages()
     session = _session(onnxruntime, content)
     network = checkpoint.network
-    disagreements, difference, largest = 0, 0.0, 0.0
-    for batch in images.split(_BATCH):
-        (output,) = session.run(["logits"], {"images": batch.float().numpy()})
-        exported = torch.from_numpy(output)
-        with torch.inference_mode():
-            logits = network(network.prepare(batch).to(memory_format=_LAYOUT))
-        disagreements += int((exported.argmax(dim=1) != logits.argmax(dim=1)).sum())
-        # torch.maximum propagates a NaN, which max() may not.
-        largest_now = (exported - logits).abs().max()
-        difference = float(torch.maximum(torch.tensor(difference), largest_now))
-        largest = max(largest, float(logits.abs().max()))
-    agreement = Agreement(len(images), disagreements, difference, largest)
+    batches = images.split(_BATCH)
+    outputs = [session.run(["logits"], {"images": batch.float().numpy()}) for batch in batches]
+    exported = torch.cat([torch.from_numpy(logits) for (logits,) in outputs])
+    with torch.inference_mode():
+        logits = torch.cat(
+            [network(network.prepare(batch).to(memory_format=_LAYOUT)) for batch in batches]
+        )
+    disagreements = int((exported.argmax(dim=1) != logits.argmax(dim=1)).sum())
+    difference = float((exported - logits).abs().max())
+    agreement = Agreement(len(images), disagreements, difference, float(logits.abs().max()))
     if not agreement.holds:
         raise ExportError(
             f"The ONNX model predicts another digit for {disagreements} of {len(images)} images "

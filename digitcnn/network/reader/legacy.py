@@ -17,7 +17,13 @@ from digitcnn.network.reader.pickle_reader import (
     refuse_storage,
     storage_dtype,
 )
-from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
+from digitcnn.network.reader.tensors import (
+    BIG_ENDIAN,
+    ITEM_SIZES,
+    InvalidCheckpoint,
+    Storage,
+    shown,
+)
 
 MAGIC = 0x1950A86A20F9469CFC6C
 # A storage within a plain pickle is a file of this format: a tensor's has 30 instructions.
@@ -38,9 +44,7 @@ class LegacyFile:
         if magic != MAGIC or protocol != 1001 or not isinstance(system, dict):
             raise InvalidCheckpoint("is not a PyTorch file; choose a weight file")
         if system.get("little_endian") is not True:
-            raise InvalidCheckpoint(
-                "was saved on a big-endian machine; save it again on a little-endian one"
-            )
+            raise InvalidCheckpoint(BIG_ENDIAN)
         self.content: Any = self._next()
         self._find_storages(self._next())
 

@@ -25,6 +25,7 @@ from digitcnn.network.reader.pickle_reader import (
     refuse_storage,
 )
 from digitcnn.network.reader.tensors import (
+    BIG_ENDIAN,
     ITEM_SIZES,
     MAX_DIMENSIONS,
     MAX_SIZE,
@@ -66,19 +67,13 @@ def array_spec(value: Any) -> TensorSpec | None:
         name = _TYPES.get(dtype.args[0])
         if name is None:
             return None
-        _check_order(dtype)
+        if dtype.state is not None and dtype.state[1] == ">":
+            raise InvalidCheckpoint(BIG_ENDIAN)
         return _spec(name, shape, bool(is_columnwise), numbers)
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise InvalidCheckpoint(
             "is damaged in its description of a NumPy array; copy or download it again"
         ) from error
-
-
-def _check_order(dtype: Placeholder) -> None:
-    if dtype.state is not None and dtype.state[1] == ">":
-        raise InvalidCheckpoint(
-            "was saved on a big-endian machine; save it again on a little-endian one"
-        )
 
 
 def _spec(dtype: str, shape: Any, is_columnwise: bool, numbers: Any) -> TensorSpec:

@@ -14,15 +14,15 @@ from typing import Any
 from digitcnn.network.reader.pickle_reader import OTHER_TENSORS, Hidden, Placeholder
 from digitcnn.network.reader.scikit_learn import read_perceptron, refuse_other_estimators
 from digitcnn.network.reader.tensors import (
+    MAX_TENSORS,
     InvalidCheckpoint,
     Module,
     StateDict,
     TensorSpec,
+    check_count,
     shown,
 )
 from digitcnn.network.reader.unnamed import MAX_PATH, Budget, layered, named, paired, spec_of
-
-MAX_TENSORS = 1000
 
 
 def find_state_dicts(content: Any) -> list[StateDict]:
@@ -44,23 +44,15 @@ def find_state_dicts(content: Any) -> list[StateDict]:
         if _is_module(value):
             found.append(_read_module(path, value, seen, budget))
         elif isinstance(value, dict):
-            if _is_optimizer(value):
+            if "param_groups" in value and "state" in value:
                 has_optimizer = True
                 continue
-            lists = list(value.values())
-            sets = (_tensors_of(value), paired(lists, seen, budget), layered(value, seen, budget))
-            found += [StateDict(path, _unprefixed(tensors)) for tensors in sets if tensors]
+            found += _sets(path, value, list(value.values()), value, seen, budget)
             pending += [
                 (_join(path, key), item) for key, item in reversed(value.items()) if _nests(item)
             ]
         elif isinstance(value, (list, tuple)):
-            layers = dict(enumerate(value))
-            sets = (
-                _tensors_of(named(value)),
-                paired(value, seen, budget),
-                layered(layers, seen, budget),
-            )
-            found += [StateDict(path, _unprefixed(tensors)) for tensors in sets if tensors]
+            found += _sets(path, named(value), value, dict(enumerate(value)), seen, budget)
             pending += [(path, item) for item in reversed(value) if _nests(item)]
         elif isinstance(value, Placeholder):
             refuse_other_estimators(value.name)
@@ -73,6 +65,19 @@ def find_state_dicts(content: Any) -> list[StateDict]:
     if not found:
         raise InvalidCheckpoint(_why_none(content, has_optimizer))
     return sorted(found, key=lambda state: -state.numbers)
+
+
+def _sets(
+    path: str,
+    tensors: dict[Any, Any],
+    lists: list[Any] | tuple[Any, ...],
+    layers: dict[Any, Any],
+    seen: set[int],
+    budget: Budget,
+) -> list[StateDict]:
+    """Return what is a set of weights: named tensors, two lists of them, layers side by side."""
+    sets = (_tensors_of(tensors), paired(lists, seen, budget), layered(layers, seen, budget))
+    return [StateDict(path, _unprefixed(each)) for each in sets if each]
 
 
 def _nests(value: Any) -> bool:
@@ -97,11 +102,7 @@ def _tensors_of(values: dict[Any, Any]) -> dict[str, TensorSpec]:
                 f"has {OTHER_TENSORS[value.name]} ({shown(str(name), 40)}); save plain float32 "
                 "weights"
             )
-    if len(tensors) > MAX_TENSORS:
-        raise InvalidCheckpoint(
-            f"has {len(tensors):,} tensors, so it is not a small digit classifier; choose another "
-            "file"
-        )
+    check_count(tensors)
     return tensors
 
 
@@ -115,10 +116,6 @@ def _unprefixed(tensors: dict[str, TensorSpec]) -> dict[str, TensorSpec]:
             break
         tensors = dict(zip(rests, tensors.values(), strict=True))
     return tensors
-
-
-def _is_optimizer(values: dict[Any, Any]) -> bool:
-    return "param_groups" in values and "state" in values
 
 
 def _why_none(content: Any, has_optimizer: bool) -> str:
@@ -178,11 +175,7 @@ def _read_module(path: str, root: Placeholder, seen: set[int], budget: Budget) -
         ]
         pending += reversed(children)
     seen |= visited
-    if len(tensors) > MAX_TENSORS:
-        raise InvalidCheckpoint(
-            f"has {len(tensors):,} tensors, so it is not a small digit classifier; choose another "
-            "file"
-        )
+    check_count(tensors)
     return StateDict(path, tensors, modules)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from digitcnn.errors import CheckpointError
 
 MAX_DIMENSIONS = 8
+MAX_TENSORS = 1000
 # The limit for all tensors of one file: 64 MB in float32.
 MAX_NUMBERS = 16_000_000
 MAX_SIZE = 4 * MAX_NUMBERS  # bytes
@@ -30,6 +31,9 @@ class InvalidCheckpoint(CheckpointError):
 
     ``checkpoint.load`` adds both.
     """
+
+
+BIG_ENDIAN = "was saved on a big-endian machine; save it again on a little-endian one"
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,15 @@ def _read_tensor(name: str, spec: TensorSpec) -> Tensor:
     )
     copied = strided.copy().reshape(-1).view(np.uint8)
     return torch.from_numpy(copied).view(dtype).reshape(spec.shape)
+
+
+def check_count(tensors: Collection[str]) -> None:
+    """Raise InvalidCheckpoint for a set of more than MAX_TENSORS weights."""
+    if len(tensors) > MAX_TENSORS:
+        raise InvalidCheckpoint(
+            f"has {len(tensors):,} tensors, so it is not a small digit classifier; choose another "
+            "file"
+        )
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

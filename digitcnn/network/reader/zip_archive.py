@@ -10,22 +10,26 @@ from __future__ import annotations
 import functools
 import io
 import re
-import struct
 import zipfile
 from typing import Any
 
+from digitcnn.digits.own_arrays import READ_ERRORS
 from digitcnn.network.reader.numpy_arrays import is_npz, read_npz
 from digitcnn.network.reader.pickle_reader import PickleReader, storage_dtype
-from digitcnn.network.reader.tensors import ITEM_SIZES, InvalidCheckpoint, Storage, shown
+from digitcnn.network.reader.tensors import (
+    BIG_ENDIAN,
+    ITEM_SIZES,
+    InvalidCheckpoint,
+    Storage,
+    shown,
+)
 
 MAX_RECORDS = 1000
+_TOO_MANY = f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
 KERAS_ADVICE = 'in Keras, export the model with model.export("digits.onnx", format="onnx")'
 
 # Errors that zipfile raises on damaged archives, from its source and from trials.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError,
-    OSError, OverflowError, IndexError,
-)  # fmt: skip
+_ZIP_ERRORS = (*READ_ERRORS, OSError, IndexError)
 
 
 def read_zip(data: bytes) -> Any:
@@ -39,9 +43,7 @@ def read_zip(data: bytes) -> Any:
         return read_npz(archive, records)
     _refuse_other_archives(records)
     if "byteorder" in records and _read(archive, records, "byteorder").strip() != b"little":
-        raise InvalidCheckpoint(
-            "was saved on a big-endian machine; save it again on a little-endian one"
-        )
+        raise InvalidCheckpoint(BIG_ENDIAN)
     resolve = functools.partial(_resolve, archive, records, {})
     return PickleReader(_read(archive, records, "data.pkl"), resolve).read()
 
@@ -85,9 +87,7 @@ def _read(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], name: s
 def _open_archive(data: bytes) -> zipfile.ZipFile:
     # One ZipInfo takes half a kilobyte: a directory of a million entries is not even read.
     if data.count(b"PK\x01\x02") > 2 * MAX_RECORDS:
-        raise InvalidCheckpoint(
-            f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
-        )
+        raise InvalidCheckpoint(_TOO_MANY)
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _ZIP_ERRORS as error:
@@ -98,9 +98,7 @@ def _checked_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     """Return the records by name, without the archive's folder. Raises InvalidCheckpoint."""
     infos = archive.infolist()
     if len(infos) > MAX_RECORDS:
-        raise InvalidCheckpoint(
-            f"is an archive of more than {MAX_RECORDS} records; choose a checkpoint"
-        )
+        raise InvalidCheckpoint(_TOO_MANY)
     folder = next((i.filename[:-8] for i in infos if i.filename.endswith("/data.pkl")), "")
     names = {info.filename for info in infos}
     # TorchScript compresses its code.
