@@ -8,7 +8,7 @@ that need PyTorch are imported when first used, so that listing sets is quick.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -206,16 +206,13 @@ class Catalog:
         """
         if SEPARATOR in name:
             return self._variant_entry(name, split)
-        if name in self._live:
-            entries = list(self._live_entries([name]))
-        elif name in GENERATED:
-            entries = [entry for entry in _generated_entries() if entry.name == name]
-        elif name in LAYOUTS or name in own_sets(self.data_dir):
-            entries = [self._file_entry(name, split)]
-        else:
-            entries = []
-        absent = Entry(name, split, None, present=False, path=None)
-        return next((entry for entry in entries if entry.split == split), absent)
+        if name in GENERATED and split in SPLITS:
+            return Entry(name, split, GENERATED_IMAGES[split], present=True, path=None)
+        if name in self._live and split == "test":
+            return self._live_entry(name)
+        if name in LAYOUTS or name in own_sets(self.data_dir, self._live):
+            return self._file_entry(name, split)
+        return Entry(name, split, None, present=False, path=None)
 
     def _variant_entry(self, name: str, split: str) -> Entry:
         entry = replace(self.entry(base_of(name), split), name=name)
@@ -232,12 +229,16 @@ class Catalog:
         thorough: read the images too, to notice all damage. Files that exist but cannot be used
         give an entry with its problem. Raises DigitSetError when the data folder cannot be listed.
         """
-        known = [(name, split) for name, layout in LAYOUTS.items() for split in layout.stems]
         own = own_sets(self.data_dir, self._live)
+        live = [self._live_entry(name) for name in self._live]
         return [
-            *(self._file_entry(name, split, thorough=thorough) for name, split in known),
-            *_generated_entries(),
-            *self._live_entries(self._live),
+            *(
+                self._file_entry(name, split, thorough=thorough)
+                for name, layout in LAYOUTS.items()
+                for split in layout.stems
+            ),
+            *(self.entry(name, split) for name in GENERATED for split in SPLITS),
+            *(entry for entry in live if entry.present or entry.problem),
             *(
                 self._file_entry(name, split, thorough=thorough)
                 for name, splits in own.items()
@@ -261,15 +262,12 @@ class Catalog:
             return Entry(name, split, None, present=False, path=path, problem=problem)
         return Entry(name, split, n, present=True, path=path)
 
-    def _live_entries(self, names: Mapping[str, LiveSet] | list[str]) -> Iterator[Entry]:
-        for name in names:
-            try:
-                n = self._live[name].count()
-            except DigitCNNError as error:
-                yield Entry(name, "test", None, present=False, path=None, problem=str(error))
-            else:
-                if n:
-                    yield Entry(name, "test", n, present=True, path=None)
+    def _live_entry(self, name: str) -> Entry:
+        try:
+            n = self._live[name].count()
+        except DigitCNNError as error:
+            return Entry(name, "test", None, present=False, path=None, problem=str(error))
+        return Entry(name, "test", n or None, present=n > 0, path=None)
 
     def files(self, name: str, split: str) -> SetFiles | None:
         """Return a split's files, None where there are none; unknown names never become paths."""
@@ -290,14 +288,6 @@ class Catalog:
         as ``check_new`` does, or when the folder cannot be written.
         """
         return set_writer.add(self.data_dir, digit_set, self._live)
-
-
-def _generated_entries() -> list[Entry]:
-    return [
-        Entry(name, split, GENERATED_IMAGES[split], present=True, path=None)
-        for name in GENERATED
-        for split in SPLITS
-    ]
 
 
 def _generate(name: str, split: str) -> DigitSet:
