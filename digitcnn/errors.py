@@ -1,18 +1,5 @@
 """Errors for people: each text is one sentence, "problem; remedy".
 
-    DigitCNNError
-    ├── ConfigError        a setting is out of range, or settings exclude each other
-    ├── DigitSetError      a digit set is unknown, missing or unreadable
-    │   └── DownloadError  a digit set could not be downloaded from any of its sources
-    ├── SketchError        an image cannot be read as a sketch
-    ├── CheckpointError    a file is not a usable checkpoint
-    ├── CapabilityError    a model cannot do what was asked, such as dropout
-    ├── ExportError        a model cannot be exported
-    ├── RunError           a run does not exist, is busy, or cannot be resumed
-    ├── TrainingError      training could not continue
-    ├── FeedbackError      feedback cannot be saved or read
-    └── NotOwnerError      a visitor tried something that only the owner may do
-
 The command line prints the text and exits with 2; the page shows it beside the field that
 it concerns, else as a toast.
 """

@@ -385,30 +385,23 @@ PT: dict[str, Callable[[], bytes]] = {
     "TorchScript": script,
     "big-endian": lambda: archive({"a/data.pkl": pickled({}), "a/byteorder": b"big"}),
     # cut short
-    "cut in the first header": truncated(lambda data: 20),
     "cut in the weights": truncated(lambda data: len(data) // 2),
     "cut by one byte": truncated(lambda data: len(data) - 1),
     "a flipped bit in the weights": lambda: (
         (data := bytearray(good())).__setitem__(2_000_000, data[2_000_000] ^ 1) or bytes(data)
     ),
     # pickles that end badly
-    "empty pickle": lambda: torch_file(b""),
-    "pickle without end": lambda: torch_file(pickled({"a": 1})[:-1]),
     "pickle that takes from nothing": lambda: torch_file(b"\x80\x02a."),
     "pickle that closes what is not open": lambda: torch_file(b"\x80\x02t."),
     "memo that was never set": lambda: torch_file(b"\x80\x02h\x05."),
     "text longer than the pickle": lambda: torch_file(b"\x80\x02X\xff\xff\xff\x7fabc."),
-    "protocol 4": lambda: torch_file(pickled({"a": 1}, 4)),
-    "a name with an escape": lambda: torch_file(b"\x80\x02ctorch\\o\nFloatStorage\n."),
     "a name that is no UTF-8": lambda: torch_file(b"\x80\x02ctorch\n\xff\n."),
     "an unknown instruction": lambda: torch_file(b"\x80\x02\xff."),
     "odd dictionary": lambda: torch_file(b"\x80\x02}(K\x01u."),
     "append to a number": lambda: torch_file(b"\x80\x02K\x01K\x01a."),
     "a number with 2,000 bits": lambda: torch_file(b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b"."),
-    "a huge set": lambda: torch_file(b"\x80\x02\x8f."),
     "10 GB of bytearray": lambda: torch_file(pickled(Call(bytearray, 10**10))),
     "a Counter": lambda: torch_file(pickled(Counter("abc"))),
-    "an OrderedDict from a list": lambda: torch_file(pickled(Call(OrderedDict, [("a", 1)]))),
     "250,000 nested lists": lambda: torch_file(nested(100_000, b"]", b"a")),
     "100,000 nested tuples as a key": lambda: torch_file(
         b"\x80\x02})" + b"\x85" * 100_000 + b"Ns."
@@ -467,7 +460,6 @@ PT: dict[str, Callable[[], bytes]] = {
     ),
     "a quantised tensor": quantised,
     "a sparse tensor": lambda: weights(output__bias=torch.zeros(10).to_sparse()),
-    "a meta tensor": lambda: weights(output__bias=torch.zeros(10, device="meta")),
     "a complex tensor": lambda: weights(output__bias=torch.zeros(10, dtype=torch.complex64)),
     "a half-precision tensor": lambda: weights(output__bias=torch.zeros(10).half()),
     "a float8 tensor": lambda: weights(output__bias=torch.zeros(10).to(torch.float8_e4m3fn)),
@@ -479,7 +471,6 @@ PT: dict[str, Callable[[], bytes]] = {
     ),
     # weights that are not ours, or not sound
     "NaN weights": lambda: weights(hidden__weight=nan("hidden.weight")),
-    "infinite bias": lambda: weights(output__bias=nan("output.bias", float("inf"))),
     "negative variance": lambda: weights(norm1__running_var=nan("norm1.running_var", -1.0)),
     "zero variance": lambda: weights(norm2__running_var=nan("norm2.running_var", 0.0)),
     "wrong shape": lambda: weights(output__weight=torch.zeros(11, 320)),
@@ -487,7 +478,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "additional tensor": lambda: weights(surprise=torch.zeros(3)),
     "a number among the weights": lambda: weights(output__bias=3),
     "weights as a list": lambda: saved(own(weights=list(state().values()))),
-    "a perceptron": lambda: saved(perceptron()),
     "a perceptron in our format": lambda: saved(own(weights=perceptron())),
     "a network with a layer more": lambda: saved(
         {**state(), "extra.weight": torch.zeros(10, 10), "extra.bias": torch.zeros(10)}
@@ -500,7 +490,6 @@ PT: dict[str, Callable[[], bytes]] = {
     "a whole module": lambda: saved(lenet()),
     "a tensor alone": lambda: saved(torch.zeros(3)),
     "nothing": lambda: saved(None),
-    "an empty dictionary": lambda: saved({}),
     # our format, wrongly filled
     "a later format": lambda: saved(own(format_version=2)),
     "a format version of text": lambda: saved(own(format_version="1")),
@@ -736,9 +725,6 @@ SAFETENSORS: dict[str, Callable[[], bytes]] = {
     "a type that is a list": lambda: safe({"a.weight": {**ENTRY, "dtype": []}}, bytes(4)),
     "no tensors": lambda: safe({}),
     "a perceptron": lambda: safetensors.torch.save(perceptron()),
-    "NaN weights": lambda: safetensors.torch.save(
-        {**state(), "output.bias": nan("output.bias")}
-    ),
     "cut in the weights": lambda: safetensors.torch.save(state())[:-100],
     "bytes after the end": lambda: safetensors.torch.save(state()) + bytes(8),
     "offsets beyond the end": lambda: safe_with("conv1.bias", data_offsets=[2**40, 2**40 + 128]),
