@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +389,22 @@ def test_at_most_two_processes_live_at_once_and_models_take_turns() -> None:
     assert workers.count() == 2
     del programs, each
     assert workers.count() == 0
+
+
+def test_threads_that_ask_several_models_at_once_start_no_more_than_two_processes() -> None:
+    workers = Workers()
+    data = saved(reshaping(("N", 784)))
+    programs = [program(data) for _ in range(3)]
+    expected = workers.run(programs[0], IMAGES, 1, "logits")
+
+    def ask(number: int) -> int:
+        answer = workers.run(programs[number], IMAGES, 1, "logits")
+        assert np.array_equal(answer, expected)
+        return workers.count()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert max(threads.map(ask, [0, 1, 2, 2, 1, 0, 0, 1, 2])) <= 2
+    assert workers.count() == 2
 
 
 def test_a_process_knows_no_secrets_of_ours(

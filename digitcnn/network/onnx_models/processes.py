@@ -64,6 +64,8 @@ class Program:
     model: CheckedModel
     layout: Layout
     number: int = field(default_factory=itertools.count().__next__)
+    # Held while its worker is asked.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _Ended(Exception):
@@ -201,10 +203,13 @@ class Workers:
 
     def __init__(self, limits: Limits | None = None, command: Sequence[str] = WORKER) -> None:
         self._limits, self._command = limits or Limits(), command
-        self._changed = threading.Condition()
-        # By the program's number, least recently used first; None while it starts or works.
-        self._workers: dict[int, _Worker | None] = {}
-        weakref.finalize(self, _end_all, self._workers)
+        self._slots = threading.Semaphore(MOST_WORKERS)
+        # Reentrant: the garbage collector may call ``forget`` within any statement below.
+        self._lock = threading.RLock()
+        # By the program's number, least recently used first; and how many others are in use.
+        self._idle: dict[int, _Worker] = {}
+        self._busy = 0
+        weakref.finalize(self, _end_all, self._idle)
 
     def run(self, program: Program, images: np.ndarray, batch: int, output: str) -> np.ndarray:
         """Return an output of a model, float32 [N, 10], for images [N, ...] of its input's shape.
@@ -221,18 +226,15 @@ class Workers:
 
     def forget(self, number: int) -> None:
         """End the process of a program that nobody uses any more."""
-        # Also called by the garbage collector, within any statement below: the lock is reentrant.
-        with self._changed:
-            worker = self._workers.get(number)
+        with self._lock:
+            worker = self._idle.pop(number, None)
             if worker is not None:
-                del self._workers[number]
                 worker.end()
-                self._changed.notify_all()
 
     def count(self) -> int:
         """How many processes there are."""
-        with self._changed:
-            return len(self._workers)
+        with self._lock:
+            return len(self._idle) + self._busy
 
     def _ask(self, program: Program, question: Callable[[_Worker], T]) -> T:
         may_be_idle = True
@@ -249,47 +251,30 @@ class Workers:
     @contextmanager
     def _worker(self, program: Program) -> Iterator[_Worker]:
         """Lend the model's worker to this thread alone. It ends where anything fails."""
-        worker = self._take(program.number)
-        try:
-            if worker is None:
-                worker = self._start(program)
-            yield worker
-        except BaseException:
-            if worker is not None:
-                worker.end()
-            worker = None
-            raise
-        finally:
-            with self._changed:
-                del self._workers[program.number]
+        with program.lock, self._slots:
+            with self._lock:
+                worker = self._idle.pop(program.number, None)
+                self._busy += 1
+                too_many = max(0, len(self._idle) + self._busy - MOST_WORKERS)
+                for number in list(self._idle)[:too_many]:
+                    self.forget(number)
+            try:
+                if worker is not None and not worker.is_running:  # it ended by itself
+                    worker.end()
+                    worker = None
+                if worker is None:
+                    worker = self._start(program)
+                yield worker
+            except BaseException:
                 if worker is not None:
-                    self._workers[program.number] = worker
-                self._changed.notify_all()
-
-    def _take(self, number: int) -> _Worker | None:
-        """Return a program's worker, marked as in use, or None where one has to be started."""
-        with self._changed:
-            while True:
-                if number in self._workers:
-                    worker = self._workers[number]
+                    worker.end()
+                worker = None
+                raise
+            finally:
+                with self._lock:
+                    self._busy -= 1
                     if worker is not None:
-                        self._workers[number] = None
-                        if worker.is_running:
-                            return worker
-                        worker.end()  # it ended by itself
-                        return None
-                elif len(self._workers) < MOST_WORKERS or self._end_idle():
-                    self._workers[number] = None
-                    return None
-                self._changed.wait()
-
-    def _end_idle(self) -> bool:
-        """End the process that was not used for longest. Returns whether one was idle."""
-        for number, worker in list(self._workers.items()):
-            if worker is not None:
-                self.forget(number)
-                return True
-        return False
+                        self._idle[program.number] = worker
 
     def _start(self, program: Program) -> _Worker:
         if importlib.util.find_spec("resource") is None:
@@ -321,11 +306,10 @@ def _why_ended(status: int, limits: Limits) -> str:
     return "made its process end unexpectedly; choose another model"
 
 
-def _end_all(workers: dict[int, _Worker | None]) -> None:
+def _end_all(workers: dict[int, _Worker]) -> None:
     for worker in workers.values():
-        if worker is not None:
-            with contextlib.suppress(OSError):
-                worker.end()
+        with contextlib.suppress(OSError):
+            worker.end()
 
 
 WORKERS = Workers()
