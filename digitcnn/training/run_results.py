@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,22 @@ class RunResults:
         write_json(self._folder / "metrics.json", metrics)
 
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics by digit set; empty where none are stored."""
-        metrics = self._read("metrics.json")
-        return metrics if isinstance(metrics, dict) else {}
+        """Return the metrics by digit set; empty where none are stored or the file is damaged.
+
+        Each is as ``Evaluation.to_json`` or, of a stopped run, has ``n`` and ``accuracy`` only.
+        """
+        try:
+            metrics: dict[str, Any] = dict(self._read("metrics.json"))
+            for result in metrics.values():
+                _check_accuracy(result["accuracy"], result["n"])
+                _check_numbers(result.get(key) for key in ("nll", "brier", "ece", "macro_f1"))
+                for row in result.get("per_digit", ()):
+                    _check_numbers(
+                        row[key] for key in ("digit", "support", "precision", "recall", "f1")
+                    )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return {}
+        return metrics
 
     def write_stability(self, measured: Sequence[Stability]) -> None:
         """Store the stability results, by masks. Raises OSError."""
@@ -61,13 +74,22 @@ class RunResults:
         write_json(self._folder / "stability.json", records)
 
     def stabilities(self) -> list[dict[str, Any]]:
-        """Return the stored stability results; the file holds one, or one per mask type."""
-        stored = self._read("stability.json")
-        if not isinstance(stored, dict):
+        """Return the stored stability results; empty where there are none or they are damaged.
+
+        Each has ``masks``, ``passes``, ``mean``, ``std``, ``min`` and ``max``. The file holds one,
+        or one per mask type.
+        """
+        try:
+            stored = dict(self._read("stability.json"))
+            results = [stored] if "passes" in stored else list(stored.values())
+            for result in results:
+                _check_numbers(result[key] for key in ("passes", "mean", "std", "min", "max"))
+                _check_numbers([result.get("n")])
+                if not isinstance(result["masks"], str):
+                    return []
+        except (KeyError, TypeError, ValueError):
             return []
-        if "passes" in stored:
-            return [stored]
-        return [record for record in stored.values() if isinstance(record, dict)]
+        return results
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Replace the resume state. Raises OSError; the previous one then stays."""
@@ -115,7 +137,21 @@ def _epoch_result(row: Any) -> EpochResult:
     """Return a row of ``history.json``. Raises TypeError or KeyError for a row of another form."""
     # JSON has no NaN: an undefined loss is stored as null.
     undefined = {key: math.nan for key in ("loss", "held_out_loss") if row[key] is None}
+    _check_numbers(row.values())
     result = EpochResult(**{**row, **undefined})
-    if not all(type(value) in (int, float) for value in vars(result).values()):
+    _check_accuracy(result.accuracy, result.held_out)
+    if None in vars(result).values():
         raise TypeError("numbers expected")
     return result
+
+
+def _check_accuracy(accuracy: Any, n: Any) -> None:
+    if type(n) is not int or not 1 <= n < 10**12 or not 0 <= accuracy <= 1:
+        raise TypeError("an accuracy expected")
+
+
+def _check_numbers(values: Iterable[Any]) -> None:
+    """Raise TypeError for a value that is neither a number of usual size nor None."""
+    for value in values:
+        if value is not None and (type(value) not in (int, float) or not abs(value) < 1e12):
+            raise TypeError("numbers expected")

@@ -217,6 +217,31 @@ def test_damaged_history_is_empty(store: RunStore, content: str) -> None:
     assert run.results.history() == ()
 
 
+DAMAGED: list[Any] = [None, "text", [], [1], {"n": True}, math.inf, math.nan, -1, 1e308, 10**400]
+
+
+@pytest.mark.parametrize("odd", DAMAGED, ids=range(len(DAMAGED)))
+def test_results_of_another_form_are_left_out(store: RunStore, odd: Any) -> None:
+    run = store.create(CONFIG, "mine")
+    good = {"n": 3, "accuracy": 0.5}
+    row = dict.fromkeys(("digit", "support", "precision", "recall", "f1"))
+    passes = {"masks": "shared", **dict.fromkeys(("passes", "mean", "std", "min", "max"), 1)}
+    results = [
+        *(("metrics", {"mnist": {**good, key: odd}}) for key in good),
+        ("metrics", {"mnist": {**good, "per_digit": [{**row, "f1": [odd]}]}}),
+        ("metrics", {"mnist": [odd]}),
+        ("stability", {"shared": {**passes, "mean": [odd], "masks": odd}}),
+        ("history", [{**vars(RESULT), "accuracy": odd}]),
+    ]
+    for name, content in results:
+        (run.folder / f"{name}.json").write_text(json.dumps(content))
+        assert not run.results.metrics()
+        assert not run.results.stabilities()
+        assert not run.results.history()
+        (run.folder / f"{name}.json").unlink()
+    write_report(run)
+
+
 def test_nan_loss_round_trips(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     run.results.write_history((dataclasses.replace(RESULT, loss=math.nan), RESULT))
