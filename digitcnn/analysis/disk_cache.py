@@ -1,4 +1,4 @@
-"""Computed numbers stored on disk for the next time: checked on reading, bounded in size.
+"""Computed tensors stored on disk for the next time: checked on reading, bounded in size.
 
 Nothing relies on them. A file that cannot be read is computed again; a folder that cannot be
 written costs time later and leaves a line in the log. Our own code instead of a cache library,
@@ -13,13 +13,17 @@ import logging
 import threading
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from digitcnn.files import atomic_write
 
 log = logging.getLogger(__name__)
 
 
 class DiskCache:
-    """Files of one kind in ``folder``, at most ``limit`` bytes; the least recently used go first.
+    """Tensors of one kind in ``folder``, at most ``limit`` bytes; the least recently used go first.
 
     Thread-safe, and safe with other processes on the same folder.
 
@@ -32,8 +36,8 @@ class DiskCache:
         self._suffix, self._magic, self._what = suffix, magic, what
         self._evicting = threading.Lock()
 
-    def read(self, name: str, size: int) -> memoryview | None:
-        """Return the ``size`` bytes written under that name; None where there are no such bytes."""
+    def read(self, name: str, rows: int, columns: int) -> Tensor | None:
+        """Return the float32 [rows, columns] stored under that name; None where there is none."""
         path = self.folder / f"{name}{self._suffix}"
         try:
             data = memoryview(path.read_bytes())
@@ -44,15 +48,18 @@ class DiskCache:
             return None
         head = len(self._magic) + hashlib.sha256().digest_size
         body = data[head:]
+        size = rows * columns * np.dtype("<f4").itemsize
         if len(body) != size or data[:head] != self._magic + hashlib.sha256(body).digest():
             log.warning("Stored %s are damaged; computing them again: %s", self._what, path.name)
             return None
         with contextlib.suppress(OSError):  # a read-only folder
             path.touch()
-        return body
+        values = np.frombuffer(body, dtype="<f4").astype(np.float32)
+        return torch.from_numpy(values).view(rows, columns)
 
-    def write(self, name: str, body: bytes) -> None:
-        """Store ``body`` under that name, then delete the oldest files beyond the limit."""
+    def write(self, name: str, values: Tensor) -> None:
+        """Store float32 values under that name, then delete the oldest files beyond the limit."""
+        body = values.numpy().astype("<f4").tobytes()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.folder / f"{name}{self._suffix}") as file:

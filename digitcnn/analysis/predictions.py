@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -158,7 +157,7 @@ class PredictionCache:
         key = f"{digest}-{digit_set.fingerprint}"
 
         def compute(report: Progress) -> Predictions:
-            logits = self._read(key, len(digit_set))
+            logits = self.files.read(key, len(digit_set), CLASSES)
             if logits is not None and not features:
                 own = (digit_set.name, digit_set.split, digit_set.fingerprint)
                 return Predictions(*own, digest, logits, None, digit_set.labels)
@@ -172,7 +171,7 @@ class PredictionCache:
             if logits is not None:
                 # Numbers shown before stay as they were, whatever the last bit is this time.
                 return replace(predictions, logits=logits)
-            self.files.write(key, predictions.logits.numpy().astype("<f4").tobytes())
+            self.files.write(key, predictions.logits)
             return predictions
 
         predictions = self._memory.get(
@@ -183,11 +182,3 @@ class PredictionCache:
         )
         # The same images may be known under another name or split.
         return replace(predictions, digits=digit_set.name, split=digit_set.split)
-
-    def _read(self, key: str, n: int) -> Tensor | None:
-        """Return the logits on disk, float32 [n, 10]; None where there are none."""
-        body = self.files.read(key, n * CLASSES * np.dtype("<f4").itemsize)
-        if body is None:
-            return None
-        values = np.frombuffer(body, dtype="<f4").astype(np.float32)
-        return torch.from_numpy(values).view(n, CLASSES)

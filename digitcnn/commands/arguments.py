@@ -25,8 +25,9 @@ from digitcnn.training.config import TrainingConfig
 
 # What ``ArgumentParser.add_subparsers`` returns; its class is private.
 Commands = Any
+Parser = argparse.ArgumentParser
 
-# Options of several commands. Each is absent from the arguments unless it is given.
+# Options of several commands.
 _SHARED: dict[str, dict[str, Any]] = {
     "--data-dir": {
         "type": Path,
@@ -54,166 +55,141 @@ _SHARED: dict[str, dict[str, Any]] = {
 
 def add_commands(commands: Commands) -> None:
     """Add a parser for each command, in the order in which ``--help`` lists them."""
-    for add in (
-        _train, _evaluate, _compare, _stability, _figures, _predict, _experiment, _export, _data,
-    ):  # fmt: skip
-        add(commands)
-
-
-class _Options:
-    """The options of one command."""
-
-    def __init__(
-        self, commands: Commands, name: str, *shared: str, module: str = "", **texts: str
-    ) -> None:
-        """Add a command, which ``digitcnn.commands.MODULE`` runs. shared: names in _SHARED."""
-        self.parser: argparse.ArgumentParser = commands.add_parser(
-            name, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **texts
-        )
-        self.add = self.parser.add_argument
-        self.switch("--json", "one JSON object on standard output")
-        for flag in ("--data-dir", *shared):
-            self.add(flag, **{"default": argparse.SUPPRESS, **_SHARED[flag]})
-        self.option("--device", "where to compute", "auto", choices=DEVICES)
-        self.parser.set_defaults(module=module or name)
-
-    def switch(self, flag: str, about: str) -> None:
-        """Add an option without a value."""
-        self.add(flag, action="store_true", help=about)
-
-    def option(
-        self, flag: str, about: str, default: Any = argparse.SUPPRESS, kind: type = str, **more: Any
-    ) -> None:
-        """Add an option of the default's type.
-
-        Without a default it is absent from the arguments unless given; ``about`` says what then,
-        and ``kind`` is its type.
-        """
-        if default is not argparse.SUPPRESS:
-            kind = type(default)
-        self.add(flag, type=kind, default=default, help=about, **more)
-
-
-def _train(commands: Commands) -> None:
-    recipe = TrainingConfig()
-    options = _Options(
-        commands, "train", "--output-dir", "--checkpoint-dir",
-        help="train a network",
-        description="Train a network. The defaults are the default recipe.",
-    )  # fmt: skip
-    option, switch = options.option, options.switch
-    option("--epochs", "passes over the training images", recipe.epochs)
-    option("--network", "architecture to train", recipe.network, choices=NETWORKS)
-    option("--batch-size", "images per step", recipe.batch_size)
-    option("--learning-rate", "peak of the one-cycle schedule", recipe.learning_rate)
-    option(
-        "--digits",
-        "comma-separated digit sets to train on (default: mnist, downloaded if missing; synthetic "
-        "if that fails)",
-        metavar="A,B",
-    )
-    option("--seed", "random seed for weights, image order, dropout and augmentation", recipe.seed)
-    option(
-        "--seeds",
-        f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named "
-        "NAME-seed0 and so on",
-        1,
-        metavar="K",
-    )
-    option("--name", "name of run and checkpoint (default: digit set and time)")
-    switch("--no-save", "write neither checkpoint nor resume state")
-    switch("--no-viz", "skip the figures")
-    switch("--no-stability", "skip the dropout passes and their figure")
-    about = f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)"
-    option("--stability-passes", about, kind=int)
-    on_off = {True: "on", False: "off"}
-    for flag, about, default in (
-        ("--augmentation", "change each batch at random", recipe.augmentation),
-        ("--dropout", "use dropout during training", recipe.dropout),
-    ):
-        option(flag, about, on_off[default], choices=tuple(on_off.values()))
-    about = "train on this many images (default: all except the held-out ones)"
-    option("--train-images", about, kind=int)
-    about = "resume a run after its last finished epoch, with its own settings"
-    option("--resume", about, metavar="RUN")
-
-
-def _evaluate(commands: Commands) -> None:
+    _train(commands)
     shared = ("--checkpoint", "--digits", "--output-dir")
-    _Options(commands, "evaluate", *shared, help="evaluate a checkpoint on test sets")
-
-
-def _compare(commands: Commands) -> None:
-    options = _Options(
-        commands, "compare", "--output-dir",
-        help="compare models on the same images",
-        description="Compare two to eight trained models on the same images. This compares "
-        "models, not recipes. To compare recipes, train several seeds of each.",
-    )  # fmt: skip
-    options.add(
-        "files", nargs="+", type=Path, metavar="FILE", help=f"2 to {MOST_COMPARED} checkpoints"
-    )
-    options.option("--digits", "test set (default: emnist-digits if available, else mnist)")
-
-
-def _stability(commands: Commands) -> None:
-    options = _Options(
-        commands, "stability", "--checkpoint", "--passes", "--output-dir",
-        help="measure how accuracy varies with dropout on",
-        description="Classify a test set repeatedly with dropout on.",
-    )  # fmt: skip
-    about = "test set (default: mnist if available, else the model's own, else synthetic)"
-    options.option("--digits", about)
-    about = "one mask per image, or one mask per pass"
-    options.option("--masks", about, "independent", choices=MASKS)
-
-
-def _figures(commands: Commands) -> None:
-    options = _Options(
-        commands, "figures", "--checkpoint", "--digits", "--passes",
-        help="draw the nine figures of an evaluation",
-        description="Draw nine figures of a checkpoint and its predictions on test sets.",
-    )  # fmt: skip
-    options.option(
-        "--output-dir",
-        "folder of the figures (default: NAME/figures in the folder of runs, after the "
-        "checkpoint's name)",
-        kind=Path,
-    )
-    options.option("--example", "index of the example image in figure 6, from 0", 0)
-    options.option("--file-type", "format of the figures", "png", choices=FILE_TYPES)
-
-
-def _predict(commands: Commands) -> None:
-    options = _Options(
+    _command(commands, "evaluate", *shared, help="evaluate a checkpoint on test sets")
+    _compare(commands)
+    _stability(commands)
+    _figures(commands)
+    predict = _command(
         commands, "predict", "--checkpoint",
         help="classify image files and reject non-digits",
         description="Classify image files. A model trained to the end can reject non-digits "
         "(is_digit).",
     )  # fmt: skip
-    options.add("images", nargs="+", metavar="IMAGE", help="image of one digit")
+    predict.add_argument("images", nargs="+", metavar="IMAGE", help="image of one digit")
+    _experiment(commands)
+    _export(commands)
+    _data(commands)
+
+
+def _command(commands: Commands, name: str, *shared: str, module: str = "", **texts: str) -> Parser:
+    """Add a command, which ``digitcnn.commands.MODULE`` runs. shared: names in _SHARED."""
+    parser: Parser = commands.add_parser(name, **texts)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    for flag in ("--data-dir", *shared):
+        parser.add_argument(flag, **_SHARED[flag])
+    _option(parser, "--device", "where to compute", "auto", choices=DEVICES)
+    parser.set_defaults(module=module or name, output_dir=None)
+    return parser
+
+
+def _option(parser: Parser, flag: str, about: str, default: Any, **more: Any) -> None:
+    """Add an option of the default's type. about: its help, to which the default is added."""
+    about = f"{about} (default: {default})"
+    parser.add_argument(flag, type=type(default), default=default, help=about, **more)
+
+
+def _train(commands: Commands) -> None:
+    recipe = TrainingConfig()
+    parser = _command(
+        commands, "train", "--output-dir", "--checkpoint-dir",
+        help="train a network",
+        description="Train a network. The defaults are the default recipe.",
+    )  # fmt: skip
+    add = parser.add_argument
+    _option(parser, "--epochs", "passes over the training images", recipe.epochs)
+    _option(parser, "--network", "architecture to train", recipe.network, choices=NETWORKS)
+    _option(parser, "--batch-size", "images per step", recipe.batch_size)
+    _option(parser, "--learning-rate", "peak of the one-cycle schedule", recipe.learning_rate)
+    about = (
+        "comma-separated digit sets to train on (default: mnist, downloaded if missing; synthetic "
+        "if that fails)"
+    )
+    add("--digits", help=about, metavar="A,B")
+    about = "random seed for weights, image order, dropout and augmentation"
+    _option(parser, "--seed", about, recipe.seed)
+    about = (
+        f"train K runs, 1 to {MOST_SEEDS}, with seeds counting up from --seed, named NAME-seed0 "
+        "and so on"
+    )
+    _option(parser, "--seeds", about, 1, metavar="K")
+    add("--name", help="name of run and checkpoint (default: digit set and time)")
+    add("--no-save", action="store_true", help="write neither checkpoint nor resume state")
+    add("--no-viz", action="store_true", help="skip the figures")
+    add("--no-stability", action="store_true", help="skip the dropout passes and their figure")
+    about = f"dropout passes per mask type, 1 to {MOST_PASSES} (default: the number of epochs)"
+    add("--stability-passes", type=int, help=about)
+    on_off = ("on", "off")
+    _option(parser, "--augmentation", "change each batch at random", "on", choices=on_off)
+    _option(parser, "--dropout", "use dropout during training", "on", choices=on_off)
+    about = "train on this many images (default: all except the held-out ones)"
+    add("--train-images", type=int, help=about)
+    about = "resume a run after its last finished epoch, with its own settings"
+    add("--resume", help=about, metavar="RUN")
+
+
+def _compare(commands: Commands) -> None:
+    parser = _command(
+        commands, "compare", "--output-dir",
+        help="compare models on the same images",
+        description="Compare two to eight trained models on the same images. This compares "
+        "models, not recipes. To compare recipes, train several seeds of each.",
+    )  # fmt: skip
+    about = f"2 to {MOST_COMPARED} checkpoints"
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=about)
+    about = "test set (default: emnist-digits if available, else mnist)"
+    parser.add_argument("--digits", help=about)
+
+
+def _stability(commands: Commands) -> None:
+    parser = _command(
+        commands, "stability", "--checkpoint", "--passes", "--output-dir",
+        help="measure how accuracy varies with dropout on",
+        description="Classify a test set repeatedly with dropout on.",
+    )  # fmt: skip
+    about = "test set (default: mnist if available, else the model's own, else synthetic)"
+    parser.add_argument("--digits", help=about)
+    about = "one mask per image, or one mask per pass"
+    _option(parser, "--masks", about, "independent", choices=MASKS)
+
+
+def _figures(commands: Commands) -> None:
+    parser = _command(
+        commands, "figures", "--checkpoint", "--digits", "--passes",
+        help="draw the nine figures of an evaluation",
+        description="Draw nine figures of a checkpoint and its predictions on test sets.",
+    )  # fmt: skip
+    about = (
+        "folder of the figures (default: NAME/figures in the folder of runs, after the "
+        "checkpoint's name)"
+    )
+    parser.add_argument("--output-dir", type=Path, help=about)
+    _option(parser, "--example", "index of the example image in figure 6, from 0", 0)
+    _option(parser, "--file-type", "format of the figures", "png", choices=FILE_TYPES)
 
 
 def _experiment(commands: Commands) -> None:
-    options = _Options(
+    parser = _command(
         commands, "experiment", "--output-dir", "--checkpoint-dir",
         help="run an experiment: a question, several trainings, and a verdict",
         description="Run an experiment: several small trainings that answer a question, and a "
         "verdict with its interval. One takes a minute or two on two cores. It uses mnist, or "
         "synthetic where mnist is not downloaded.",
     )  # fmt: skip
-    options.add("name", metavar="NAME", help=f"list, or one of {', '.join(experiment_names())}")
-    options.option("--seed", "first random seed; the others count up from it", 0)
+    about = f"list, or one of {', '.join(experiment_names())}"
+    parser.add_argument("name", metavar="NAME", help=about)
+    _option(parser, "--seed", "first random seed; the others count up from it", 0)
 
 
 def _export(commands: Commands) -> None:
-    options = _Options(
+    parser = _command(
         commands, "export", "--checkpoint",
         help="export a checkpoint as ONNX or HTML",
         description="Export a checkpoint as an ONNX model or a standalone HTML page. An existing "
         "file is overwritten.",
     )  # fmt: skip
-    add = options.parser.add_mutually_exclusive_group(required=True).add_argument
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
     about = "an ONNX model, checked against PyTorch; needs pip install -e '.[onnx]'"
     add("--onnx", type=Path, metavar="FILE", help=about)
     about = "a page with pad and model for any browser"
@@ -222,17 +198,17 @@ def _export(commands: Commands) -> None:
 
 def _data(commands: Commands) -> None:
     data = commands.add_parser("data", help="list, download and add digit sets")
-    actions = data.add_subparsers(metavar="ACTION", required=True)
+    actions = data.add_subparsers(metavar="ACTION", required=True, dest="action")
 
-    def action(name: str, **texts: str) -> _Options:
-        options = _Options(actions, name, "--output-dir", module="data", **texts)
-        options.parser.set_defaults(action=name)
-        return options
+    def action(name: str, **texts: str) -> Parser:
+        return _command(actions, name, "--output-dir", module="data", **texts)
 
     action("list", help="list digit sets and their availability")
     download = action("download", help="download a digit set")
-    download.add("name", metavar="NAME", help="such as mnist, emnist-digits, usps or mnist-c")
-    download.add("--split", choices=SPLITS, default=None, help="only this one")
+    download.add_argument(
+        "name", metavar="NAME", help="such as mnist, emnist-digits, usps or mnist-c"
+    )
+    download.add_argument("--split", choices=SPLITS, help="only this one")
     own = action(
         "add",
         help="add a digit set of your own",
@@ -243,9 +219,10 @@ def _data(commands: Commands) -> None:
     about = (
         "IDX images file, .npz, .npy or .csv, a folder with one, or a folder with subfolders 0 to 9"
     )
-    own.add("path", type=Path, metavar="PATH", help=about)
-    own.add("--name", required=True, help="the set's name")
-    own.option("--split", "what it is for", "test", choices=SPLITS)
+    own.add_argument("path", type=Path, metavar="PATH", help=about)
+    own.add_argument("--name", required=True, help="the set's name")
+    _option(own, "--split", "what it is for", "test", choices=SPLITS)
     about = "none keeps 28x28 images as they are; mnist and emnist convert any size to that framing"
-    own.option("--frame", about, "none", choices=FRAMINGS)
-    own.switch("--transpose", "exchange rows and columns, as for EMNIST's files")
+    _option(own, "--frame", about, "none", choices=FRAMINGS)
+    about = "exchange rows and columns, as for EMNIST's files"
+    own.add_argument("--transpose", action="store_true", help=about)

@@ -15,6 +15,7 @@ from digitcnn.digits.names import MNIST_C, MNIST_C_SETS, set_names
 from digitcnn.errors import DigitSetError
 from digitcnn.feedback.file_format import count_labelled
 from digitcnn.folders import checkpoint_file, data_folder, feedback_place, output_folder
+from digitcnn.options import check_passes, usual_passes
 from digitcnn.terminal import log
 
 if TYPE_CHECKING:
@@ -25,19 +26,13 @@ if TYPE_CHECKING:
 Result = tuple[dict[str, Any], str, int]
 
 
-def folder_option(args: argparse.Namespace, name: str) -> Path | None:
-    """Return a folder option's value, None where the command has no such option or it is unset."""
-    return getattr(args, name, None)
-
-
 def catalog_of(args: argparse.Namespace) -> Catalog:
     """Return the digit sets that a command works on, ``feedback`` among them.
 
     Raises ConfigError for an invalid DIGITCNN_FEEDBACK_URL.
     """
-    place = feedback_place(output_folder(folder_option(args, "output_dir")))
-    data = data_folder(folder_option(args, "data_dir"))
-    return Catalog(data, live={"feedback": _feedback_set(place)})
+    place = feedback_place(output_folder(args.output_dir))
+    return Catalog(data_folder(args.data_dir), live={"feedback": _feedback_set(place)})
 
 
 def _feedback_set(place: Path | str) -> LiveSet:
@@ -90,6 +85,13 @@ def opened_checkpoint(path: Path, args: argparse.Namespace, device: str = "") ->
     return loaded
 
 
+def checked_passes(args: argparse.Namespace, checkpoint: Checkpoint) -> int:
+    """Return the number of dropout passes, by default the model's epochs. Raises ConfigError."""
+    passes = usual_passes(checkpoint.details.epochs) if args.passes is None else args.passes
+    check_passes(passes)
+    return int(passes)
+
+
 def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
     """Open the named test sets, else those of mnist and emnist-digits that are available.
 
@@ -97,7 +99,7 @@ def opened_test_sets(args: argparse.Namespace) -> list[DigitSet]:
     Raises DigitSetError where one cannot be opened, or none is available.
     """
     catalog = catalog_of(args)
-    if hasattr(args, "digits"):
+    if args.digits is not None:
         named = set_names(args.digits) or [args.digits]
         names = [one for name in named for one in (MNIST_C_SETS if name == MNIST_C else (name,))]
     else:

@@ -283,16 +283,11 @@ def _image(content: bytes) -> torch.Tensor:
 
 
 def _entry(row: Any) -> FeedbackEntry:
+    values = dict(row._mapping)
+    image, time, corrected = (values.pop(key) for key in ("image", "recorded_at", "corrected_at"))
     return FeedbackEntry(
-        id=row.id,
-        sketch_id=row.sketch_id,
-        visitor_hash=row.visitor_hash,
-        model_name=row.model_name,
-        model_digest=row.model_digest,
-        answer=row.answer,
-        true_digit=row.true_digit,
-        confidence=row.confidence,
-        image=_image(row.image),
-        time=datetime.fromisoformat(row.recorded_at),
-        corrected=None if row.corrected_at is None else datetime.fromisoformat(row.corrected_at),
+        **values,
+        image=_image(image),
+        time=datetime.fromisoformat(time),
+        corrected=None if corrected is None else datetime.fromisoformat(corrected),
     )

@@ -41,11 +41,11 @@ class TrainingConfig:
     dropout: bool = True
 
     def __post_init__(self) -> None:
-        _check_whole("epochs", self.epochs, "number of epochs")
-        _check_whole("batch_size", self.batch_size, "batch size")
-        _check_whole("seed", self.seed, "seed")
-        if self.train_images is not None:
-            _check_whole("train_images", self.train_images, "number of training images")
+        for name, what in _WHOLE.items():
+            value = getattr(self, name)
+            if value is not None or name != "train_images":
+                _check_whole(name, value, what)
+        _check_switches(self, "augmentation", "dropout")
         rate: object = self.learning_rate
         low, high = RANGES["learning_rate"]
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high:
@@ -55,9 +55,6 @@ class TrainingConfig:
             raise ConfigError(
                 f"{problem} from {value_text(low)} to {value_text(high)}.", field="learning-rate"
             )
-        for name in ("augmentation", "dropout"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
         names = set_names(self.digits) if isinstance(self.digits, str) else []
         if not names:
             raise ConfigError(
@@ -108,9 +105,7 @@ class PostTrainingConfig:
     passes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("figures", "stability", "ood_detector", "test_sets"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it is either on or off.")
+        _check_switches(self, "figures", "stability", "ood_detector", "test_sets")
         if self.passes is not None:
             check_passes(self.passes)
 
@@ -122,6 +117,20 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "train_images": (1, 10_000_000),
 }
+
+# The settings that are whole numbers, as messages name them.
+_WHOLE = {
+    "epochs": "number of epochs",
+    "batch_size": "batch size",
+    "seed": "seed",
+    "train_images": "number of training images",
+}
+
+
+def _check_switches(config: object, *names: str) -> None:
+    for name in names:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; it is either on or off.")
 
 
 def _check_whole(name: str, value: object, what: str) -> None:

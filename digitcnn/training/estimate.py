@@ -103,7 +103,6 @@ def _trial(config: TrainingConfig, compute: Compute) -> float:
     )
     trial = TrainingConfig(
         digits="noise",
-        epochs=2,
         batch_size=config.batch_size,
         augmentation=config.augmentation,
         network=config.network,

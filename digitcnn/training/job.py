@@ -14,7 +14,7 @@ from digitcnn.errors import RunError
 from digitcnn.network.device import Compute
 from digitcnn.training.background import BackgroundJob, ExclusiveLock
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
-from digitcnn.training.events import EpochResult, TrainingEvent
+from digitcnn.training.events import EpochEnd, EpochResult, TrainingEvent
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RUNNING
 from digitcnn.training.run_work import RunWork
@@ -106,6 +106,9 @@ class TrainingJob(BackgroundJob[TrainingView]):
         now = datetime.now(timezone.utc)
         # An event that makes the time left longer must not make the bar shorter.
         after = replace(view.after(event), least_share=view.remaining(now)[0])
+        if isinstance(event, EpochEnd):
+            epoch, weights = event.snapshot.epoch, event.snapshot.averaged
+            after = replace(after, replay=view.replay.with_epoch(epoch, weights, event.network))
         # "drawing figures, 2 of 9" is still the phase of "drawing figures, 1 of 9".
         if after.phase.partition(",")[0] != view.phase.partition(",")[0]:
             after = replace(after, phase_started=now)

@@ -34,11 +34,7 @@ from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.distributed import ALONE, Processes
 from digitcnn.training.events import EpochEnd, Phase, RunEnd, Snapshot, TrainingEvent
 from digitcnn.training.loop import train
-from digitcnn.training.post_training import (
-    PostTraining,
-    details_of,
-    evaluate_run,
-)
+from digitcnn.training.post_training import PostTraining, details_of, evaluate_run
 from digitcnn.training.report import REPORT, write_report
 from digitcnn.training.run import Run
 from digitcnn.training.run_record import FAILED, FINISHED, INTERRUPTED, RUNNING, versions
@@ -196,27 +192,23 @@ class TrainingSession:
             self.run, self.record.post_training, findings, self.catalog, metrics, self.stop
         )
         yield from post_training.events()
-        yield self._completed(end, post_training)
+        message = f"{end.message} {post_training.problem}".rstrip()
+        if post_training.problem:
+            # On a full disk the earlier sentence stays; this one still goes out.
+            with contextlib.suppress(OSError):
+                self._write(message=message)
+                self.run.log(post_training.problem)
+        yield dataclasses.replace(
+            end,
+            seconds=time.monotonic() - self.started,
+            message=message,
+            metrics=post_training.metrics,
+            stability=post_training.stability,
+        )
 
     def _check_interrupted(self, *_: int) -> None:
         if self.stop.interrupted:
             raise StoppedError
-
-    def _completed(self, end: RunEnd, after: PostTraining) -> RunEnd:
-        """Return the run's end with the results of post-training."""
-        message = f"{end.message} {after.problem}".rstrip()
-        if after.problem:
-            # On a full disk the earlier sentence stays; this one still goes out.
-            with contextlib.suppress(OSError):
-                self._write(message=message)
-                self.run.log(after.problem)
-        return dataclasses.replace(
-            end,
-            seconds=time.monotonic() - self.started,
-            message=message,
-            metrics=after.metrics,
-            stability=after.stability,
-        )
 
     def _end_early(self, snapshot: Snapshot | None, images: TrainingImages) -> RunEnd:
         state, saves = self.stop.reason, self.record.saves

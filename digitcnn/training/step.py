@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -132,42 +133,42 @@ class ProgressMeter:
     ) -> None:
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._batch_size, self._evaluated = batch_size, evaluated
-        # Seconds between epochs, in which no step is made, and how often.
-        self._between, self._ends = 0.0, 0
-        self._first = self._timed_from = self._step = first
+        self._first = self._step = first
+        # Seconds spent on so many timed steps, and those between epochs, in which none is made.
+        self._stepping, self._timed = 0.0, 0
+        self._between: list[float] = []
         self._losses: list[Tensor] = []
-        self._started = self._reported = time.monotonic()
+        self._reported = time.monotonic()
 
     def start_epoch(self) -> None:
         """Note that an epoch starts: the time since the last step was not spent on steps."""
         if self._step > self._first:
-            self._between += time.monotonic() - self._reported
-            self._ends += 1
+            now = time.monotonic()
+            self._between.append(now - self._reported)
+            self._reported = now
 
     def add(self, loss: Tensor) -> StepProgress | None:
         """Add the loss of the next step; returns the progress where a report is due."""
         self._losses.append(loss)
         self._step += 1
         epoch_ends = self._step % self._steps_per_epoch == 0
-        if (
-            self._step == self._timed_from + 1
-            and self._timed_from == self._first
-            and not epoch_ends
-        ):
+        if self._step == self._first + 1 and not epoch_ends:
             # The first step includes one-time costs, which would make the rest seem endless.
-            self._started = self._reported = time.monotonic()
-            self._timed_from += 1
+            self._reported = time.monotonic()
             return None
+        self._timed += 1
         if not epoch_ends and time.monotonic() - self._reported < REPORT_SECONDS:
             return None
         losses = tuple(torch.stack(self._losses).tolist())
-        stepping = time.monotonic() - self._started - self._between
-        per_step = stepping / (self._step - self._timed_from)
+        self._losses = []
+        now = time.monotonic()  # the device has done the steps
+        self._stepping += now - self._reported
+        self._reported = now
+        per_step = self._stepping / self._timed
         # Until one was timed, the end of an epoch is estimated from its images.
         per_end = FORWARD_SHARE * self._evaluated * per_step / self._batch_size
-        if self._ends:
-            per_end = self._between / self._ends
-        self._losses, self._reported = [], time.monotonic()
+        if self._between:
+            per_end = fmean(self._between)
         steps = self._epochs * self._steps_per_epoch
         epoch = (self._step - 1) // self._steps_per_epoch + 1
         return StepProgress(

@@ -118,8 +118,7 @@ class TrainingView(BackgroundView):
 
     number, of: the run's number among those started together, and how many these are.
     samples: held-out images with their predictions after the last epoch that this process trained.
-    keeps_replay: whether to store the networks. replay: those after the epochs that this process
-    trained.
+    replay: the networks after the epochs that this process trained, where a job stores them.
     phase_done: the share of the phase that was done when its text last changed.
     work: what the run consists of, to tell how much is left; least_share: what was done before.
     ended: how the run ended; None before that.
@@ -133,7 +132,6 @@ class TrainingView(BackgroundView):
     losses: LossCurve = LossCurve()
     history: tuple[EpochResult, ...] = ()
     samples: Samples = field(default_factory=Samples)
-    keeps_replay: bool = True
     replay: TrainingReplay = field(default_factory=TrainingReplay)
     work: RunWork = field(default_factory=RunWork)
     phase_done: float = 0.0
@@ -168,23 +166,13 @@ class TrainingView(BackgroundView):
         """Return the view after one more event."""
         match event:
             case RunStart():
-                return TrainingView(
-                    run=event.run,
-                    number=event.number,
-                    of=event.of,
-                    state=RUNNING,
-                    keeps_replay=self.keeps_replay,
-                )
+                return TrainingView(run=event.run, number=event.number, of=event.of, state=RUNNING)
             case StepProgress(losses=losses):
                 return replace(
                     self, progress=event, losses=self.losses.with_losses(losses), phase="training"
                 )
-            case EpochEnd(snapshot=snapshot, network=network):
-                view = replace(self, history=snapshot.history, samples=event.samples)
-                if not self.keeps_replay:
-                    return view
-                replay = self.replay.with_epoch(snapshot.epoch, snapshot.averaged, network)
-                return replace(view, replay=replay)
+            case EpochEnd(snapshot=snapshot, samples=samples):
+                return replace(self, history=snapshot.history, samples=samples)
             case Phase():
                 return replace(self, phase=event.text, phase_done=event.done)
             case RunEnd():

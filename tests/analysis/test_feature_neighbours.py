@@ -60,9 +60,8 @@ def test_the_nearest_agree_with_a_search_in_numpy(network: DigitCNN, drawn: Digi
         distances = np.linalg.norm(features.double().numpy() - query.double().numpy(), axis=1)
         expected = np.argsort(distances, kind="stable")[:9]
         places, found = index.nearest(query)
-        # Features are stored as float16: nearly equal distances may swap.
-        np.testing.assert_allclose(found.numpy(), distances[expected], rtol=2e-3)
-        np.testing.assert_allclose(distances[places.numpy()], distances[expected], rtol=2e-3)
+        np.testing.assert_allclose(found.numpy(), distances[expected], rtol=1e-5)
+        np.testing.assert_allclose(distances[places.numpy()], distances[expected], rtol=1e-5)
 
 
 def test_a_training_image_is_its_own_nearest(network: DigitCNN, drawn: DigitSet) -> None:
@@ -105,17 +104,6 @@ def test_features_that_are_not_finite_are_refused(drawn: DigitSet) -> None:
         build_index(broken, drawn.take(slice(0, 5)), sleep=no_sleep)
 
 
-def test_features_of_any_size_keep_their_precision(network: DigitCNN, drawn: DigitSet) -> None:
-    large = DigitCNN().eval().requires_grad_(False)
-    large.load_state_dict(network.state_dict())
-    large.hidden.weight.mul_(1e6)
-    large.hidden.bias.mul_(1e6)
-    training = drawn.take(slice(0, 50))
-    expected = predict(large, training).features
-    found = build_index(large, training, sleep=no_sleep).features
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=float(expected.max()) * 1e-4)
-
-
 def test_an_index_is_built_once_and_then_read_from_disk(
     indexes: FeatureIndexes, network: DigitCNN, drawn: DigitSet
 ) -> None:
@@ -125,7 +113,7 @@ def test_an_index_is_built_once_and_then_read_from_disk(
     built = wait_for(indexes, network, lambda: drawn)
     (file,) = indexes.files.folder.iterdir()
     assert file.name == f"digest-a-{drawn.fingerprint}.features"
-    assert file.stat().st_size < 2 * 320 * len(drawn) + 100
+    assert file.stat().st_size < 4 * 320 * len(drawn) + 100
 
     def never(seconds: float) -> None:
         raise AssertionError("built again")
@@ -156,7 +144,7 @@ def test_the_least_recently_used_leave_memory_and_disk(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet
 ) -> None:
     small = drawn.take(slice(0, 10))
-    one = 2 * 320 * 10 + 200
+    one = 4 * 320 * 10 + 200
     indexes = FeatureIndexes(tmp_path / "features", limit=2 * one, sleep=no_sleep)
     for key in ("a", "b"):
         wait_for(indexes, network, lambda: small, key)

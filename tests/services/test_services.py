@@ -31,7 +31,6 @@ from digitcnn.services.evaluation import (
     draw_figures,
     evaluate,
     measure_stability,
-    predict_uncached,
 )
 
 
@@ -79,16 +78,14 @@ def digits(drawn: DigitSet) -> DigitSet:
 
 
 def evaluated(checkpoint: Checkpoint, digits: DigitSet, **options: Any) -> Any:
-    return evaluate(checkpoint, [digits], predict=predict_uncached, **options)
+    return evaluate(checkpoint, [digits], **options)
 
 
 def drawn_figures(
     checkpoint: Checkpoint, digits: DigitSet, cache: FigureCache, events: list[Event]
 ) -> dict[str, bytes]:
     findings = evaluated(checkpoint, digits, features=True)
-    return draw_figures(
-        findings, checkpoint, 2, predict=predict_uncached, cache=cache, notify=events.append
-    )
+    return draw_figures(findings, checkpoint, 2, cache=cache, notify=events.append)
 
 
 def test_a_model_with_logits_only_is_evaluated_compared_and_distorted(
@@ -97,7 +94,7 @@ def test_a_model_with_logits_only_is_evaluated_compared_and_distorted(
     (evaluation,) = evaluated(stranger, digits).evaluations
     predicted = stranger.classifier.logits(digits.images).argmax(dim=1)
     assert evaluation.errors == int((predicted != digits.labels).sum())
-    comparison = compare_models([stranger, ours], digits, predict=predict_uncached)
+    comparison = compare_models([stranger, ours], digits)
     assert comparison.names == ("stranger", "ours")
     assert comparison.evaluations[0].errors == evaluation.errors
     robustness = measure(stranger.classifier, digits)
@@ -140,7 +137,7 @@ def test_events_count_images_then_passes_of_both_mask_types(
     ours: Checkpoint, digits: DigitSet
 ) -> None:
     events: list[Event] = []
-    results = measure_stability(ours, digits, 3, predict=predict_uncached, notify=events.append)
+    results = measure_stability(ours, digits, 3, notify=events.append)
     images = [event for event in events if isinstance(event, ImagesProcessed)]
     assert events[: len(images)] == images
     assert images[-1] == ImagesProcessed("ours on synthetic digits test", 60, 60)

@@ -24,7 +24,7 @@ from digitcnn.training.finetune_training import FineTuningConfig, Sketches, fine
 from digitcnn.training.loop import train
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
-from digitcnn.training.view import TrainingView
+from digitcnn.training.view import TrainingReplay
 
 SHORT = TrainingConfig(digits="small", epochs=2, batch_size=64, learning_rate=0.004)
 OTHERS = NETWORKS[1:]
@@ -58,7 +58,7 @@ def test_a_run_of_a_network_ends_with_its_checkpoint_and_figures(
     store = RunStore(tmp_path / "outputs")
     run = store.create(config, "mine", post_training=PostTrainingConfig(passes=2))
     assert run.record().config.network == name
-    view = TrainingView()
+    replay = TrainingReplay()
     for event in run_training(
         run,
         catalog=Catalog(data_dir),
@@ -66,7 +66,8 @@ def test_a_run_of_a_network_ends_with_its_checkpoint_and_figures(
         compute=cpu,
         stop=StopSignal(),
     ):
-        view = view.after(event)
+        if isinstance(event, EpochEnd):
+            replay = replay.with_epoch(1, event.snapshot.averaged, event.network)
         end = event
     assert isinstance(end, RunEnd)
     assert end.state == "finished"
@@ -75,7 +76,7 @@ def test_a_run_of_a_network_ends_with_its_checkpoint_and_figures(
     assert type(loaded.network) is ARCHITECTURES[name]
     assert loaded.ood is not None
     assert loaded.details.temperature is not None
-    (frame,) = view.replay.frames
+    (frame,) = replay.frames
     assert checkpoint.digest_of(frame.network) == end.digest
     drawn = {path.stem for path in (run.folder / "figures").iterdir()}
     if name == "mlp":

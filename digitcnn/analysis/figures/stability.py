@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.stability import KINDS, Stability, stability_text
-from digitcnn.intervals import percent
+from digitcnn.intervals import accuracy_text
 
 
 def stability_test(findings: Findings) -> Figure:
@@ -24,10 +24,9 @@ def stability_test(findings: Findings) -> Figure:
     )
     lines, boxes = figure.subplots(1, 2, width_ratios=(2.2, 1), sharey=True)
     _draw_lines(lines, results)
-    _without_dropout(lines, results)
+    _without_dropout(lines, results[0])
     style.legend(lines)
     _draw_boxes(boxes, results)
-    boxes.set_ylabel("")
     return figure
 
 
@@ -39,25 +38,23 @@ def _draw_lines(axes: Axes, results: Sequence[Stability]) -> None:
             color=style.COLOURS[index % 6], marker=style.MARKERS[index % 6], markersize=4,
             linewidth=1.5, label=f"{one.title}, {KINDS[one.masks]}",
         )  # fmt: skip
-    axes.set_xlim(0.5, max((one.passes for one in results), default=1) + 0.5)
+    axes.set_xlim(0.5, results[0].passes + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     style.percent_axis(axes.yaxis)
 
 
-def _without_dropout(axes: Axes, results: Sequence[Stability]) -> None:
-    """Draw the accuracy without dropout and its interval, once per digit set."""
-    for one in {one.title: one for one in results}.values():
-        low, high = 100 * one.accuracy_low, 100 * one.accuracy_high
-        axes.axhspan(low, high, color=style.MUTED, alpha=0.15, linewidth=0)
-        axes.axhline(
-            100 * one.accuracy, color=style.MUTED, linewidth=1.2, linestyle="--",
-            label=f"{one.title}, no dropout: {percent(one.accuracy)} "
-            f"({low:.2f} to {high:.2f})",
-        )  # fmt: skip
+def _without_dropout(axes: Axes, one: Stability) -> None:
+    """Draw the accuracy without dropout and its interval, which both mask types share."""
+    low, high = 100 * one.accuracy_low, 100 * one.accuracy_high
+    axes.axhspan(low, high, color=style.MUTED, alpha=0.15, linewidth=0)
+    axes.axhline(
+        100 * one.accuracy, color=style.MUTED, linewidth=1.2, linestyle="--",
+        label=f"{one.title}, no dropout: {accuracy_text(one.accuracy, one.n)}",
+    )  # fmt: skip
 
 
 def _draw_boxes(axes: Axes, results: Sequence[Stability]) -> None:
-    style.dress(axes, x="Masks", y="Accuracy (%)")
+    style.dress(axes, x=f"Masks, {results[0].title}")
     for index, one in enumerate(results):
         colour = style.COLOURS[index % 6]
         values = [100 * value for value in one.accuracies]
@@ -74,12 +71,6 @@ def _draw_boxes(axes: Axes, results: Sequence[Stability]) -> None:
             spread, values, linestyle="", marker=style.MARKERS[index % 6], markersize=3,
             color=colour, alpha=0.8,
         )  # fmt: skip
-    sets = {one.title for one in results}
-    axes.set_xticks(
-        range(len(results)),
-        [one.masks if len(sets) == 1 else f"{one.title}\n{one.masks}" for one in results],
-    )
-    axes.set_xlim(-0.6, max(1, len(results)) - 0.4)
-    if len(sets) == 1:
-        axes.set_xlabel(f"Masks, {next(iter(sets))}", fontsize=style.LABEL)
+    axes.set_xticks(range(len(results)), [one.masks for one in results])
+    axes.set_xlim(-0.6, len(results) - 0.4)
     style.percent_axis(axes.yaxis)
