@@ -103,8 +103,9 @@ class Workspace:
             groups=self.groups,
             checkpoints=self.checkpoints_folder,
             compute=self.compute,
+            people=self.peoples_predictions,
         )
-        return ExperimentJob(runner, self.peoples_predictions, self.job.exclusive)
+        return ExperimentJob(runner, self.job.exclusive)
 
     @property
     def processor_busy(self) -> bool:
@@ -115,7 +116,6 @@ class Workspace:
         self,
         checkpoint: Checkpoint,
         digit_set: DigitSet,
-        *,
         progress: Progress = unwatched,
         features: bool = False,
     ) -> Predictions:

@@ -14,7 +14,7 @@ from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.services.evaluation import compare_models, predict_uncached
+from digitcnn.services.evaluation import compare_models
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -22,12 +22,10 @@ def run(args: argparse.Namespace) -> Result:
     check_number(len(args.files))
     checkpoints = [opened_checkpoint(file, args) for file in args.files]
     digit_sets = opened_test_sets(args)
-    if hasattr(args, "digits") and len(digit_sets) > 1:
+    if args.digits is not None and len(digit_sets) > 1:
         raise ConfigError(f"--digits names {len(digit_sets)} sets; compare on one at a time.")
     with progress_bar() as notify:
-        comparison = compare_models(
-            checkpoints, digit_sets[-1], predict=predict_uncached, notify=notify
-        )
+        comparison = compare_models(checkpoints, digit_sets[-1], notify=notify)
     return (_to_json(comparison, checkpoints, args.files), _text(comparison, checkpoints), 0)
 
 

@@ -10,7 +10,7 @@ from digitcnn.commands.base import Result, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.names import MNIST_C
 from digitcnn.intervals import percent
-from digitcnn.services.evaluation import evaluate, predict_uncached
+from digitcnn.services.evaluation import evaluate
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> Result:
     checkpoint = opened_checkpoint(args.checkpoint, args)
     digit_sets = opened_test_sets(args)
     with progress_bar() as notify:
-        findings = evaluate(checkpoint, digit_sets, predict=predict_uncached, notify=notify)
+        findings = evaluate(checkpoint, digit_sets, notify=notify)
     lines = [f"{'digit set':24} {'images':>7} {'errors':>7}  accuracy (95% interval), NLL, ECE"]
     lines += [
         f"{result.digits:24} {result.n:7} {result.errors:7}  {result.accuracy_text}, "

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from digitcnn.commands.base import Result, catalog_of, folder_option
+from digitcnn.commands.base import Result, catalog_of
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.folders import checkpoint_folder, output_folder
@@ -37,8 +37,8 @@ def run_one(experiment: Experiment, args: argparse.Namespace) -> Result:
     from digitcnn.training.background import StopSignal
     from digitcnn.training.runs import RunStore
 
-    outputs = output_folder(folder_option(args, "output_dir"))
-    checkpoints = checkpoint_folder(folder_option(args, "checkpoint_dir"))
+    outputs = output_folder(args.output_dir)
+    checkpoints = checkpoint_folder(args.checkpoint_dir)
     catalog, runs = catalog_of(args), RunStore(outputs)
     for arm, seed in experiment.trainings(args.seed):
         experiment.config(arm, "mnist", seed)  # raises for a seed out of range, before any run

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.gap import own_kind_first
-from digitcnn.commands.base import Result, folder_option, opened_checkpoint, opened_test_sets
+from digitcnn.commands.base import Result, checked_passes, opened_checkpoint, opened_test_sets
 from digitcnn.commands.progress import progress_bar
 from digitcnn.errors import ConfigError
 from digitcnn.folders import output_folder
-from digitcnn.options import FIGURES, check_passes, usual_passes
+from digitcnn.options import FIGURES
 from digitcnn.services.evaluation import (
     FigureCache,
     draw_figures,
     evaluate,
-    predict_uncached,
     write_figure,
 )
 
@@ -22,8 +21,7 @@ from digitcnn.services.evaluation import (
 def run(args: argparse.Namespace) -> Result:
     """Draw a checkpoint's figures into a folder."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
-    passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
-    check_passes(passes)
+    passes = checked_passes(args, checkpoint)
     opened = {digit_set.name: digit_set for digit_set in opened_test_sets(args)}
     digit_sets = [opened[name] for name in own_kind_first(list(opened), checkpoint.details.digits)]
     if not 0 <= args.example < len(digit_sets[0]):
@@ -31,14 +29,11 @@ def run(args: argparse.Namespace) -> Result:
             f"The example is image {args.example}, but {digit_sets[0].name} has images 0 to "
             f"{len(digit_sets[0]) - 1}; choose one of them."
         )
-    folder = folder_option(args, "output_dir") or (
-        output_folder(None) / checkpoint.name / "figures"
-    )
+    folder = args.output_dir or output_folder(None) / checkpoint.name / "figures"
     with progress_bar() as notify:
         findings = evaluate(
             checkpoint,
             digit_sets,
-            predict=predict_uncached,
             example=args.example,
             features=True,
             notify=notify,
@@ -47,7 +42,6 @@ def run(args: argparse.Namespace) -> Result:
             findings,
             checkpoint,
             passes,
-            predict=predict_uncached,
             cache=FigureCache(),
             notify=notify,
             file_type=args.file_type,

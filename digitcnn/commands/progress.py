@@ -41,7 +41,7 @@ def progress_bar() -> Iterator[Notify]:
 
 def watched(events: Iterable[TrainingEvent], stop: StopSignal) -> Iterator[TrainingView]:
     """Show a training, or several, and yield the view after each event; Ctrl-C sets ``stop``."""
-    view = TrainingView(keeps_replay=False)
+    view = TrainingView()
     with (
         stopping_on_ctrl_c(stop),
         tqdm(unit="step", file=sys.stderr, disable=None, dynamic_ncols=True) as bar,

@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 
 from digitcnn.analysis.stability import Stability, stability_text
-from digitcnn.commands.base import Result, catalog_of, opened_checkpoint
+from digitcnn.commands.base import Result, catalog_of, checked_passes, opened_checkpoint
 from digitcnn.commands.progress import progress_bar
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import set_names
 from digitcnn.intervals import accuracy_text, percent
-from digitcnn.options import check_passes, usual_passes
-from digitcnn.services.evaluation import measure_stability, predict_uncached
+from digitcnn.services.evaluation import measure_stability
 from digitcnn.terminal import log
 
 
 def run(args: argparse.Namespace) -> Result:
     """Measure how accuracy varies with dropout on."""
     checkpoint = opened_checkpoint(args.checkpoint, args)
-    passes = getattr(args, "passes", usual_passes(checkpoint.details.epochs))
-    check_passes(passes)
+    passes = checked_passes(args, checkpoint)
     digit_set = _test_set(args, catalog_of(args), checkpoint.details.digits)
     with progress_bar() as notify:
         (result,) = measure_stability(
@@ -28,7 +26,6 @@ def run(args: argparse.Namespace) -> Result:
             digit_set,
             passes,
             masks=[args.masks],
-            predict=predict_uncached,
             notify=notify,
         )
     return result.to_json(), _text(result), 0
@@ -36,7 +33,7 @@ def run(args: argparse.Namespace) -> Result:
 
 def _test_set(args: argparse.Namespace, catalog: Catalog, trained_on: str | None) -> DigitSet:
     """Return the named set, else MNIST, else the model's own or synthetic, after a message."""
-    if hasattr(args, "digits"):
+    if args.digits is not None:
         return catalog.open(args.digits, "test")
     if catalog.check("mnist", "test"):
         return catalog.open("mnist", "test")

@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from digitcnn.commands.base import Result, catalog_of, download, folder_option
+from digitcnn.commands.base import Result, catalog_of, download
 from digitcnn.commands.progress import stopping_on_ctrl_c, watched
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.names import result_title
@@ -72,7 +72,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     events = train(
         runs,
         catalog=catalog,
-        checkpoints=checkpoint_folder(folder_option(args, "checkpoint_dir")),
+        checkpoints=checkpoint_folder(args.checkpoint_dir),
         compute=compute,
         stop=stop,
         processes=processes,
@@ -91,8 +91,8 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
 
 def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
     """Return the runs, after checking all of them before the first starts."""
-    store = RunStore(output_folder(folder_option(args, "output_dir")))
-    if hasattr(args, "resume"):
+    store = RunStore(output_folder(args.output_dir))
+    if args.resume is not None:
         if args.seeds > 1:
             raise ConfigError("A resumed run keeps its own seed; leave out --seeds or --resume.")
         # A path such as outputs/NAME is what a shell completes.
@@ -106,12 +106,12 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
             f"--seeds is {args.seeds}; choose a number of runs from 1 to {MOST_SEEDS}."
         )
     config = TrainingConfig(
-        digits=getattr(args, "digits", "mnist"),
+        digits="mnist" if args.digits is None else args.digits,
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
-        train_images=getattr(args, "train_images", None),
+        train_images=args.train_images,
         augmentation=args.augmentation == "on",
         dropout=args.dropout == "on",
         network=args.network,
@@ -119,12 +119,13 @@ def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
     post_training = PostTrainingConfig(
         figures=not args.no_viz,
         stability=not args.no_stability,
-        passes=getattr(args, "stability_passes", None),
+        passes=args.stability_passes,
     )
-    config = _with_available_digits(config, catalog, named=hasattr(args, "digits"))
+    config = _with_available_digits(config, catalog, named=args.digits is not None)
     open_training_images(catalog, config.digits, config.train_images)
-    name, saves = getattr(args, "name", None), not args.no_save
-    return plan_runs(store, config, name, args.seeds, saves=saves, post_training=post_training)
+    return plan_runs(
+        store, config, args.name, args.seeds, saves=not args.no_save, post_training=post_training
+    )
 
 
 def _with_available_digits(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from digitcnn.errors import RunError
 from digitcnn.experiments.experiment import Experiment
-from digitcnn.experiments.groups import Group, PeoplesPredictions
 from digitcnn.experiments.outcome import Key
 from digitcnn.experiments.running import (
     ExperimentEnd,
@@ -16,7 +13,7 @@ from digitcnn.experiments.running import (
     ExperimentRunner,
     available_digits,
 )
-from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock, StopSignal
+from digitcnn.training.background import BackgroundJob, BackgroundView, ExclusiveLock
 from digitcnn.training.events import EpochResult, RunStart
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
@@ -32,7 +29,7 @@ class ExperimentView(BackgroundView):
     experiment: Experiment | None = None
     group: str = ""
     seed: int = 0
-    training: TrainingView = TrainingView(keeps_replay=False)  # noqa: RUF009
+    training: TrainingView = TrainingView()  # noqa: RUF009
     histories: tuple[tuple[Key, tuple[EpochResult, ...]], ...] = ()
 
     @property
@@ -94,11 +91,9 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
     not_running = "No experiment is running."
     how_to_stop = "stop it in Experiments"
 
-    def __init__(
-        self, runner: ExperimentRunner, people: PeoplesPredictions, exclusive: ExclusiveLock
-    ) -> None:
+    def __init__(self, runner: ExperimentRunner, exclusive: ExclusiveLock) -> None:
         super().__init__(ExperimentView(), exclusive)
-        self._runner, self._people = runner, people
+        self._runner = runner
 
     def start(self, experiment: Experiment, digits: str | None = None, seed: int = 0) -> str:
         """Start an experiment in the background; returns the name of its group.
@@ -116,9 +111,9 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
         earlier = groups.latest(experiment.name)
         with self._lock:
             self.exclusive.require_free()
-            if earlier is not None and earlier.outcome is not None:
+            if self._runner.people and earlier is not None and earlier.outcome is not None:
                 # Those predictions were about the earlier outcome, which has their counts.
-                self._people.clear(experiment.name)
+                self._runner.people.clear(experiment.name)
             group = groups.create(experiment.name, digits, seed)
             view = ExperimentView(
                 experiment=experiment,
@@ -126,7 +121,7 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
                 seed=seed,
                 compute=str(self._runner.compute),
             )
-            self._launch(view, lambda stop: self._events(experiment, group, stop))
+            self._launch(view, lambda stop: self._runner.events(experiment, group, stop))
         return group.name
 
     def delete(self, group: str) -> None:
@@ -138,18 +133,6 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
         self._change(
             lambda view: ExperimentView() if view.group == group and view.state != RUNNING else view
         )
-
-    def _events(
-        self, experiment: Experiment, group: Group, stop: StopSignal
-    ) -> Iterator[ExperimentEvent]:
-        groups = self._runner.groups
-        for event in self._runner.events(experiment, group, stop):
-            if isinstance(event, ExperimentEnd) and event.outcome is not None:
-                counts = self._people.counts(experiment)
-                latest = groups.latest(experiment.name)
-                if latest is not None and latest.name == group.name:
-                    groups.write(dataclasses.replace(latest, predictions=counts))
-            yield event
 
     def _running_text(self, view: ExperimentView, since: str) -> str:
         name = view.experiment.name if view.experiment else ""

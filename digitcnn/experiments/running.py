@@ -15,7 +15,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import DigitSetError
 from digitcnn.experiments.experiment import Arm, Experiment
-from digitcnn.experiments.groups import Group, GroupStore
+from digitcnn.experiments.groups import Group, GroupStore, PeoplesPredictions
 from digitcnn.experiments.measuring import shifted
 from digitcnn.experiments.outcome import Key, Outcome, RunOutcome, Tested, conclude, test_images
 from digitcnn.network import checkpoint
@@ -57,13 +57,17 @@ def available_digits(catalog: Catalog) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentRunner:
-    """What an experiment needs: digit sets, folders, a device, and where its outcome is stored."""
+    """What an experiment needs: digit sets, folders, a device, and where its outcome is stored.
+
+    people: who predicted the outcome, stored with it; None on the command line.
+    """
 
     catalog: Catalog
     runs: RunStore
     groups: GroupStore
     checkpoints: Path
     compute: Compute
+    people: PeoplesPredictions | None = None
 
     def events(
         self, experiment: Experiment, group: Group, stop: StopSignal
@@ -76,9 +80,14 @@ class ExperimentRunner:
         try:
             for event in self._events(experiment, group, stop):
                 if isinstance(event, ExperimentEnd):
+                    counted = self.people.counts(experiment) if self.people else ()
                     self.groups.write(
                         dataclasses.replace(
-                            group, state=event.state, message=event.message, outcome=event.outcome
+                            group,
+                            state=event.state,
+                            message=event.message,
+                            outcome=event.outcome,
+                            predictions=counted if event.outcome else (),
                         )
                     )
                 yield event

@@ -5,10 +5,9 @@ A ``Predictor`` gives the predictions, from a cache or from one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from digitcnn.analysis import predictions
 from digitcnn.analysis.comparison import Comparison, check_number, compare, unique_names
@@ -28,33 +27,15 @@ from digitcnn.errors import CapabilityError, ConfigError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.classifier import require
 from digitcnn.options import FIGURES, MASKS, STABILITY_FIGURE, FileType, Masks, check_passes
-from digitcnn.shared_cache import Progress, SharedCache, unwatched
+from digitcnn.shared_cache import Progress, SharedCache
 
-
-class Predictor(Protocol):
-    """A function that computes predictions or reads them from a cache."""
-
-    def __call__(
-        self,
-        checkpoint: Checkpoint,
-        digit_set: DigitSet,
-        *,
-        progress: Progress = unwatched,
-        features: bool = False,
-    ) -> Predictions:
-        """Return the predictions.
-
-        progress: called with images done and in all; an exception from it ends the work.
-        features: whether ``Predictions.features`` is needed.
-        """
+# Computes a model's predictions for a digit set or reads them from a cache. Progress is called with
+# images done and in all; the last argument says whether ``Predictions.features`` is needed.
+Predictor = Callable[[Checkpoint, DigitSet, Progress, bool], Predictions]
 
 
 def predict_uncached(
-    checkpoint: Checkpoint,
-    digit_set: DigitSet,
-    *,
-    progress: Progress = unwatched,
-    features: bool = False,
+    checkpoint: Checkpoint, digit_set: DigitSet, progress: Progress, features: bool
 ) -> Predictions:
     """Compute predictions on the device that the checkpoint's network is on. A ``Predictor``."""
     return predictions.predict(
@@ -83,8 +64,8 @@ def classify(
     return predict(
         checkpoint,
         digit_set,
-        features=features,
-        progress=lambda done, total: notify(ImagesProcessed(task, done, total)),
+        lambda done, total: notify(ImagesProcessed(task, done, total)),
+        features,
     )
 
 
@@ -99,7 +80,7 @@ def evaluate(
     checkpoint: Checkpoint,
     digit_sets: Sequence[DigitSet],
     *,
-    predict: Predictor,
+    predict: Predictor = predict_uncached,
     example: int = 0,
     features: bool = False,
     notify: Notify = ignore,
@@ -146,7 +127,7 @@ def draw_figures(
     checkpoint: Checkpoint,
     passes: int,
     *,
-    predict: Predictor,
+    predict: Predictor = predict_uncached,
     cache: FigureCache,
     names: Sequence[str] = FIGURES,
     notify: Notify = ignore,
@@ -220,7 +201,7 @@ def measure_stability(
     digit_set: DigitSet,
     passes: int,
     *,
-    predict: Predictor,
+    predict: Predictor = predict_uncached,
     masks: Sequence[Masks] = MASKS,
     notify: Notify = ignore,
 ) -> list[Stability]:
@@ -252,7 +233,7 @@ def compare_models(
     checkpoints: Sequence[Checkpoint],
     digit_set: DigitSet,
     *,
-    predict: Predictor,
+    predict: Predictor = predict_uncached,
     names: Sequence[str] = (),
     notify: Notify = ignore,
 ) -> Comparison:
