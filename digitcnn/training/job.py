@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 
 from digitcnn.digits.catalog import Catalog
@@ -127,10 +126,16 @@ class TrainingJob(BackgroundJob[TrainingView]):
             history=history,
             work=RunWork.of(config, run.record().post_training, self._catalog),
         )
-        training = partial(
-            run_training, run, catalog=self._catalog, checkpoints=self._checkpoints, compute=compute
+        self._launch(
+            view,
+            lambda stop: run_training(
+                run,
+                catalog=self._catalog,
+                checkpoints=self._checkpoints,
+                compute=compute,
+                stop=stop,
+            ),
         )
-        self._launch(view, lambda stop: training(stop=stop))
 
 
 def resumable(run_store: RunStore, name: str) -> Run:

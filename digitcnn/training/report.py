@@ -24,7 +24,6 @@ from digitcnn.files import atomic_write
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.training.events import EpochResult
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import RunRecord
 from digitcnn.web.charts import STYLE as CHART_STYLE
 from digitcnn.web.charts import Series, chart, count_axis, linear_axis
@@ -51,8 +50,8 @@ def write_report(run: Run) -> None:
     Files that are missing or damaged are left out: a partial report is better than none.
     """
     figures = {
-        Path(name).stem: read_file(run, name)
-        for name in list_files(run)
+        Path(name).stem: run.read_file(name)
+        for name in run.list_files()
         if name.startswith("figures/") and name.endswith(".png")
     }
     results = run.results

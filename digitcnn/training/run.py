@@ -1,9 +1,11 @@
-"""One run's folder: its record, its log, and its lock."""
+"""One run's folder: its record, its log, its lock, and its files."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import stat
 import threading
 import traceback
 from collections.abc import Iterator
@@ -17,6 +19,10 @@ from digitcnn.errors import RunError
 from digitcnn.files import write_json
 from digitcnn.training.run_record import INTERRUPTED, RUNNING, RunRecord
 from digitcnn.training.run_results import RunResults
+
+# A run writes into its folder and ``figures/`` below it, and nothing larger than this.
+MAX_FILE = 64 << 20
+MAX_FILES = 500
 
 # Only one thread probes a lock at a time: two would mistake each other for the run's holder.
 _probing = threading.Lock()
@@ -127,3 +133,55 @@ class Run:
     def log_error(self, error: BaseException) -> None:
         """Append the traceback of ``error`` to log.txt."""
         self.log("".join(traceback.format_exception(error)).rstrip())
+
+    def list_files(self) -> list[str]:
+        """Return the names of the files to download: no links, hidden files and locks.
+
+        They are relative to its folder, such as ``figures/05_conv_filters.png``. Raises RunError
+        when the folder is gone or cannot be listed.
+        """
+        figures = self.folder / "figures"
+        try:
+            paths = list(self.folder.iterdir())
+            if figures.is_dir() and not figures.is_symlink():
+                paths += figures.iterdir()
+            names = [
+                path.relative_to(self.folder).as_posix()
+                for path in paths
+                if stat.S_ISREG(path.lstat().st_mode)
+                and not path.name.startswith(".")
+                and path.suffix != ".lock"
+                and path.name.isprintable()
+            ]
+        except OSError as error:
+            raise RunError(
+                f"The files of run '{self.name}' cannot be listed ({error.strerror}); it may have "
+                "been deleted."
+            ) from error
+        return sorted(names)[:MAX_FILES]
+
+    def read_file(self, name: str) -> bytes:
+        """Return the content of one of ``list_files``, and of no other file.
+
+        Raises RunError for any other name, or a file that is too large or cannot be read.
+        """
+        known = self.list_files()
+        if name not in known:
+            raise RunError(
+                f"Run '{self.name}' has no file {name!s:.60}; it has {', '.join(known)}."
+            )
+        try:
+            # O_NOFOLLOW: a link may have replaced the file since it was listed.
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(self.folder / name, flags), "rb") as opened:
+                content = opened.read(MAX_FILE + 1)
+        except OSError as error:
+            raise RunError(
+                f"{name} of run '{self.name}' cannot be read ({error.strerror}); try again."
+            ) from error
+        if len(content) > MAX_FILE:
+            raise RunError(
+                f"{name} is too large to download (over {MAX_FILE:,} bytes); copy it from "
+                f"{self.folder}."
+            )
+        return content

@@ -1,7 +1,7 @@
 """What the menu of a run does: files for everyone; resume, rename and delete for the owner.
 
 The page's script ``runs.js`` calls ``manage_run`` as a plain POST, so it accepts any JSON. Files
-are read by ``read_file``: the page never serves a path of the output folder.
+are read by ``Run.read_file``: the page never serves a path of the output folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.report import REPORT
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import list_files, read_file
 from digitcnn.ui.access import Access
 from digitcnn.ui.parts import file_reply
 from digitcnn.ui.sketchpad_tab import Payload, replying
@@ -110,9 +109,9 @@ def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
     """Return a run's ``report``, its ``model`` or a zip of all ``files``. Raises DigitCNNError."""
     run = workspace.runs.open(name)
     if kind == "report":
-        if REPORT not in list_files(run):
+        if REPORT not in run.list_files():
             raise RunError(f"Run '{name}' has no report; it is written when a run ends.")
-        file, media_type, content = f"{name}.html", "text/html", read_file(run, REPORT)
+        file, media_type, content = f"{name}.html", "text/html", run.read_file(REPORT)
     elif kind == "model":
         record = run.record()
         if record.checkpoint is None:
@@ -135,6 +134,6 @@ def _model_file(workspace: Workspace, name: str) -> bytes:
 def _zip(run: Run) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for each in list_files(run):
-            archive.writestr(each, read_file(run, each))
+        for each in run.list_files():
+            archive.writestr(each, run.read_file(each))
     return file.getvalue()

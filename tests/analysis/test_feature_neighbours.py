@@ -123,23 +123,6 @@ def test_an_index_is_built_once_and_then_read_from_disk(
     assert read.training is drawn
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"x", bytes])
-def test_a_damaged_file_is_built_again(
-    indexes: FeatureIndexes,
-    network: DigitCNN,
-    drawn: DigitSet,
-    caplog: pytest.LogCaptureFixture,
-    damage: Callable[[bytes], bytes],
-) -> None:
-    wait_for(indexes, network, lambda: drawn)
-    (file,) = indexes.files.folder.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole) if damage is not bytes else b"")
-    wait_for(FeatureIndexes(indexes.files.folder, sleep=no_sleep), network, lambda: drawn)
-    assert file.read_bytes() == whole
-    assert "damaged" in caplog.text
-
-
 def test_the_least_recently_used_leave_memory_and_disk(
     tmp_path: Path, network: DigitCNN, drawn: DigitSet
 ) -> None:
@@ -213,16 +196,6 @@ def test_a_failure_is_reported_for_a_while_and_then_retried(
     now[0] += 4
     assert isinstance(indexes.ask("a", "digest-a", network, lambda: drawn), UnderWay)
     wait_for(indexes, network, lambda: drawn)
-
-
-def test_a_read_only_folder_does_not_prevent_an_index(
-    tmp_path: Path, network: DigitCNN, drawn: DigitSet, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    indexes = FeatureIndexes(tmp_path / "file", sleep=no_sleep)
-    found = wait_for(indexes, network, lambda: drawn.take(slice(0, 20)))
-    assert len(found.squares) == 20
-    assert "cannot be" in caplog.text
 
 
 def test_nearest_images_on_mnist_mostly_show_the_same_digit(real_data: Path) -> None:

@@ -26,7 +26,6 @@ from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult, Snapshot
 from digitcnn.training.report import write_report
 from digitcnn.training.run import Run
-from digitcnn.training.run_files import list_files, read_file
 from digitcnn.training.run_record import FINISHED, INTERRUPTED, RUNNING, git_revision, versions
 from digitcnn.training.runs import RunStore
 
@@ -419,15 +418,15 @@ def test_only_regular_files_of_the_run_are_listed_and_read(store: RunStore, tmp_
     (run.folder / ".hidden").write_text("")
     os.mkfifo(run.folder / "pipe")
     with run.held():
-        names = list_files(run)
+        names = run.list_files()
     assert names == ["figures/01_training_history.png", "run.json"]
-    assert read_file(run, "figures/01_training_history.png") == b"png"
+    assert run.read_file("figures/01_training_history.png") == b"png"
     for name in [
         *("link.txt", "figures/link.png", "other/secret.txt", "../../secret.txt", str(secret)),
         *("figures/../run.json", "run.lock", ".hidden", "pipe", "", "a\0b", None, 7, ["run.json"]),
     ]:
         with pytest.raises(RunError, match="has no file"):
-            read_file(run, name)  # type: ignore[arg-type]
+            run.read_file(name)  # type: ignore[arg-type]
 
 
 def test_linked_figures_folder_is_not_listed(store: RunStore, tmp_path: Path) -> None:
@@ -435,14 +434,14 @@ def test_linked_figures_folder_is_not_listed(store: RunStore, tmp_path: Path) ->
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x.png").write_bytes(b"png")
     (run.folder / "figures").symlink_to(tmp_path / "elsewhere")
-    assert list_files(run) == ["run.json"]
+    assert run.list_files() == ["run.json"]
 
 
 def test_files_of_a_deleted_run_are_a_run_error(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     store.delete("mine")
     with pytest.raises(RunError, match="cannot be listed"):
-        list_files(run)
+        run.list_files()
 
 
 def test_the_report_has_the_content_of_the_folder(store: RunStore) -> None:
@@ -464,7 +463,7 @@ def test_the_report_has_the_content_of_the_folder(store: RunStore) -> None:
         "synthetic",
     ):
         assert part in page
-    assert "report.html" in list_files(run)
+    assert "report.html" in run.list_files()
     renamed = store.rename("mine", "yours")
     assert "<h1>yours</h1>" in (renamed.folder / "report.html").read_text("utf-8")
 
