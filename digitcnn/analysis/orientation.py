@@ -8,8 +8,8 @@ set and chooses nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import torch
 from cachetools import LRUCache
@@ -28,53 +28,38 @@ FEWEST = 10
 MARGIN, GOOD = 0.2, 0.5
 
 
-@dataclass(frozen=True)
-class Change:
-    """A way to change images uint8 [N, 28, 28]. remedy: how a person does it."""
-
-    name: str
-    apply: Callable[[Tensor], Tensor]
-    remedy: str
-
-
-CHANGES = (
-    Change("transposed", lambda images: images.transpose(1, 2), "add it with --transpose"),
-    Change(
-        "mirrored",
+# Ways to change images uint8 [N, 28, 28], and how a person does it.
+CHANGES: Mapping[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "transposed": (lambda images: images.transpose(1, 2), "add it with --transpose"),
+    "mirrored": (
         lambda images: images.flip(2),
         "mirror the images left to right, images[:, :, ::-1], and add it again",
     ),
-    Change(
-        "upside down",
+    "upside down": (
         lambda images: images.flip(1),
         "mirror the images top to bottom, images[:, ::-1], and add it again",
     ),
-    Change(
-        "rotated by 180°",
+    "rotated by 180°": (
         lambda images: images.flip(1, 2),
         "rotate the images by 180°, images[:, ::-1, ::-1], and add it again",
     ),
-    Change(
-        "rotated by 90° clockwise",
+    "rotated by 90° clockwise": (
         lambda images: images.rot90(-1, (1, 2)),
         "rotate the images clockwise, numpy.rot90(images, -1, (1, 2)), and add it again",
     ),
-    Change(
-        "rotated by 90° counter-clockwise",
+    "rotated by 90° counter-clockwise": (
         lambda images: images.rot90(1, (1, 2)),
         "rotate the images counter-clockwise, numpy.rot90(images, 1, (1, 2)), and add it again",
     ),
-    Change(
-        "transposed and rotated by 180°",
+    "transposed and rotated by 180°": (
         lambda images: images.transpose(1, 2).flip(1, 2),
         "rotate the images by 180°, images[:, ::-1, ::-1], and add it with --transpose",
     ),
-    Change(
-        "with ink and paper exchanged",
+    "with ink and paper exchanged": (
         lambda images: 255 - images,
         "invert the images, 255 - images, and add it again",
     ),
-)
+}
 
 
 def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | None:
@@ -97,10 +82,9 @@ def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | Non
     as_is = right(images)
     if float(as_is.float().mean()) > 1 - MARGIN:
         return None
-    best, changed = max(
-        ((change, right(change.apply(images))) for change in CHANGES),
-        key=lambda result: int(result[1].sum()),
-    )
+    results = {name: right(apply(images)) for name, (apply, _) in CHANGES.items()}
+    best = max(results, key=lambda name: int(results[name].sum()))
+    changed = results[best]
     both, only_changed, only_as_is, neither = (
         int(which.sum())
         for which in (changed & as_is, changed & ~as_is, as_is & ~changed, ~as_is & ~changed)
@@ -109,7 +93,7 @@ def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | Non
     before, after = (both + only_as_is) / len(labels), (both + only_changed) / len(labels)
     if low <= 0 or after < max(GOOD, before + MARGIN):
         return None
-    return f"{before:.0%} as it is, {after:.0%} {best.name}: {best.remedy}."
+    return f"{before:.0%} as it is, {after:.0%} {best}: {CHANGES[best][1]}."
 
 
 class OrientationChecks:
@@ -119,19 +103,15 @@ class OrientationChecks:
     """
 
     def __init__(self, model: Callable[[], Classifier]) -> None:
-        self._model = model
+        self._model = cache(model)
         self._lock = threading.Lock()
         # Guarded by _lock, as is the computation: one at a time leaves the processor to others.
-        self._classifier: Classifier | None = None
         self._advice: LRUCache[str, str | None] = LRUCache(256)
 
     def advice(self, digit_set: DigitSet) -> str | None:
         """Return ``orientation_advice`` for the set. Raises CheckpointError without the model."""
         with self._lock:
             if digit_set.fingerprint not in self._advice:
-                if self._classifier is None:
-                    self._classifier = self._model()
-                self._advice[digit_set.fingerprint] = orientation_advice(
-                    self._classifier, digit_set
-                )
+                advice = orientation_advice(self._model(), digit_set)
+                self._advice[digit_set.fingerprint] = advice
             return self._advice[digit_set.fingerprint]

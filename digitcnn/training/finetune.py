@@ -25,6 +25,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.names import listed, set_names
+from digitcnn.digits.training_images import TrainingImages
 from digitcnn.errors import DigitSetError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
@@ -155,9 +156,7 @@ def fine_tune(
     learning, testing = check_sketches(sketches)
     yield Phase(f"loading {listed(base.details.digits or '')}")
     images = original_images(base, catalog)
-    session = _Session(
-        base, learning, testing, images.training, images.held_out, compute, stop, config
-    )
+    session = _Session(base, learning, testing, images, compute, stop, config)
     try:
         yield from session.events(catalog, checkpoints)
     except StoppedError:
@@ -176,8 +175,7 @@ class _Session:
     base: Checkpoint
     learning: Sketches
     testing: Sketches
-    training: DigitSet
-    held_out: DigitSet
+    images: TrainingImages
     compute: Compute
     stop: StopSignal
     config: FineTuningConfig
@@ -187,25 +185,26 @@ class _Session:
         self.new = copy.deepcopy(self.base.network)
 
     def events(self, catalog: Catalog, checkpoints: Path) -> Iterator[FineTuningEvent]:
+        training, held_out = self.images.training, self.images.held_out
         yield from fine_tune_network(
-            self.new, self.training, self.learning, self.config, self.compute, self.stop.is_set
+            self.new, training, self.learning, self.config, self.compute, self.stop.is_set
         )
         self.stop.check()
         yield Phase("testing on the other half of the feedback and on held-out images")
         for network in (self.old, self.new):
             network.to(self.compute.device)
         # In their own framing, and in the framing of other collections.
-        title = f"{listed(self.held_out.name)} held-out"
-        framed = dataclasses.replace(self.held_out, images=frame_emnist(self.held_out.images))
+        title = f"{listed(held_out.name)} held-out"
+        framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
         _, feedback = self._compare(f"{FEEDBACK}, other half", self.testing.as_digit_set())
-        after, plain = self._compare(title, self.held_out)
+        after, plain = self._compare(title, held_out)
         _, emnist = self._compare(f"{title} in EMNIST framing", framed)
         against = objections(feedback, [plain, emnist])
         # Decided; what follows is for the record.
         temperature = fit_temperature(after.logits, after.labels)
         rows, problem = [feedback, plain, emnist], ""
         metrics = {"held_out": evaluate(after, temperature).to_json()}
-        trained_on = self.training.name
+        trained_on = training.name
         for name in (*set_names(trained_on), other_test_set(trained_on)):
             if self.stop.is_set():
                 break
@@ -229,7 +228,7 @@ class _Session:
             yield FineTuningEnd(FINISHED, message, self.base.name, rows=tuple(rows))
             return
         yield Phase("fitting the OOD detector's threshold")
-        ood = shipped_detector().fitted(self.held_out.images)
+        ood = shipped_detector().fitted(held_out.images)
         path = self._save(checkpoints, metrics, temperature, ood)
         visitors = len(set(self.learning.visitors))
         message = (

@@ -58,11 +58,13 @@ def run_training(
     """
     with run.held():
         session = TrainingSession(run, catalog, checkpoints, compute, stop, processes)
-        with session.recording_failure():
+        try:
             for event in session.events():
                 if isinstance(event, RunEnd):
                     session.report()  # before the last event: its consumer may exit on it
                 yield event
+        except Exception as error:
+            raise session.failed(error) from error
 
 
 def assist_training(
@@ -186,8 +188,7 @@ class TrainingSession:
         self.run.results.write_metrics(metrics)
         details = details_of(self.config, snapshot, images, metrics, findings.temperature)
         epochs = f"{snapshot.epoch} epoch{'s' * (snapshot.epoch != 1)}"
-        path, digest = self._save(snapshot, self.run.name, details, ood)
-        end = self._end(FINISHED, snapshot, f"Finished {epochs}.", path, digest, metrics)
+        end = self._end(FINISHED, f"Finished {epochs}.", snapshot, details, ood)
         post_training = PostTraining(
             self.run, self.record.post_training, findings, self.catalog, metrics, self.stop
         )
@@ -214,42 +215,37 @@ class TrainingSession:
         state, saves = self.stop.reason, self.record.saves
         if snapshot is None:
             again = "; resuming starts it over" if saves else ""
-            message = f"{state.capitalize()} before the first epoch finished{again}."
-            return self._end(state, None, message)
+            return self._end(state, f"{state.capitalize()} before the first epoch finished{again}.")
         again = "; it can be resumed" if saves else ""
         message = f"{state.capitalize()} at epoch {snapshot.epoch} of {self.config.epochs}{again}."
         if state == INTERRUPTED:
-            return self._end(state, snapshot, message)
+            return self._end(state, message, snapshot)
         accuracy = snapshot.history[-1].accuracy
         metrics = {"held_out": {"n": len(images.held_out), "accuracy": accuracy}}
         details = details_of(self.config, snapshot, images, metrics)
-        path, digest = self._save(snapshot, f"{self.run.name}-epoch{snapshot.epoch}", details)
-        return self._end(state, snapshot, message, path, digest, metrics)
-
-    def _save(
-        self, snapshot: Snapshot, name: str, details: Details, ood: OODDetector | None = None
-    ) -> tuple[Path | None, str | None]:
-        """Write the checkpoint; returns its path and digest, or nothing for ``--no-save``."""
-        if not self.record.saves:
-            return None, None
-        network = _averaged_network(snapshot, self.config.network)
-        path = save_under_free_name(self.checkpoints, numbered(name), network, details, ood)
-        return path, checkpoint.digest(network.state_dict())
+        return self._end(state, message, snapshot, details)
 
     def _end(
         self,
         state: str,
-        snapshot: Snapshot | None,
         message: str,
-        path: Path | None = None,
-        digest: str | None = None,
-        metrics: dict[str, Any] | None = None,
+        snapshot: Snapshot | None = None,
+        details: Details | None = None,
+        ood: OODDetector | None = None,
     ) -> RunEnd:
-        """Record the end.
+        """Write the checkpoint, where there are details of it and the run saves, and the record.
 
-        The checkpoint is already written and the resume state is deleted last, so a process killed
-        in between leaves a run that is finished or resumable.
+        The resume state is deleted last, so a process killed in between leaves a run that is
+        finished or resumable.
         """
+        path = digest = None
+        if snapshot is not None and details is not None and self.record.saves:
+            network = _averaged_network(snapshot, self.config.network)
+            name = self.run.name
+            if state != FINISHED:
+                name += f"-epoch{snapshot.epoch}"
+            path = save_under_free_name(self.checkpoints, numbered(name), network, details, ood)
+            digest = checkpoint.digest(network.state_dict())
         self._write(
             state=state, checkpoint=path.name if path else None, digest=digest, message=message
         )
@@ -264,7 +260,7 @@ class TrainingSession:
             message=message,
             checkpoint=path,
             digest=digest,
-            metrics=metrics or {},
+            metrics={} if details is None else details.metrics,
         )
 
     def _write(self, **changes: Any) -> None:
@@ -279,19 +275,15 @@ class TrainingSession:
             with contextlib.suppress(OSError):
                 self.run.log(f"{REPORT} could not be written: {error}")
 
-    @contextlib.contextmanager
-    def recording_failure(self) -> Iterator[None]:
-        """Mark the run failed when the block raises, and raise a sentence for people instead."""
-        try:
-            yield
-        except Exception as error:
-            explained = _explain(error, self.run.name, self.config.batch_size)
-            # A full disk that failed the run fails its log as well; the sentence still goes out.
-            with contextlib.suppress(OSError):
-                self.run.log_error(error)
-                self._write(state=FAILED, message=str(explained))
-                self.report()
-            raise explained from error
+    def failed(self, error: Exception) -> DigitCNNError:
+        """Mark the run failed; returns the error with a sentence for people."""
+        explained = _explain(error, self.run.name, self.config.batch_size)
+        # A full disk that failed the run fails its log as well; the sentence still goes out.
+        with contextlib.suppress(OSError):
+            self.run.log_error(error)
+            self._write(state=FAILED, message=str(explained))
+            self.report()
+        return explained
 
 
 def _averaged_network(snapshot: Snapshot, name: str) -> Network:
