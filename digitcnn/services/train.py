@@ -1,4 +1,4 @@
-"""Train one run, or one for each of several seeds, for the command line and the page's job."""
+"""Train one run, or one for each of several seeds."""
 
 from __future__ import annotations
 

