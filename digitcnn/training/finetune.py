@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.framing import frame_emnist
 from digitcnn.digits.names import listed, set_names
-from digitcnn.digits.training_images import TrainingImages
 from digitcnn.errors import DigitSetError
 from digitcnn.intervals import accuracy_text
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.details import Details
 from digitcnn.network.device import Compute
 from digitcnn.network.filenames import safe_filename, save_under_free_name
-from digitcnn.network.ood import OODDetector, shipped_detector
+from digitcnn.network.model import Network
+from digitcnn.network.ood import shipped_detector
 from digitcnn.network.original_images import original_images
 from digitcnn.training.background import StoppedError, StopSignal
 from digitcnn.training.events import Phase, StepProgress
@@ -156,120 +158,108 @@ def fine_tune(
     learning, testing = check_sketches(sketches)
     yield Phase(f"loading {listed(base.details.digits or '')}")
     images = original_images(base, catalog)
-    session = _Session(base, learning, testing, images, compute, stop, config)
+    training, held_out = images.training, images.held_out
+    networks = [copy.deepcopy(base.network) for _ in ("before", "after")]
+    compare_on = partial(_compare_on, networks, stop=stop)
     try:
-        yield from session.events(catalog, checkpoints)
-    except StoppedError:
-        yield FineTuningEnd(
-            stop.reason, f"{stop.reason.capitalize()}; nothing was saved.", base.name
-        )
-
-
-@dataclass(eq=False)
-class _Session:
-    """One fine-tuning in progress.
-
-    learning, testing: the two halves of the sketches.
-    """
-
-    base: Checkpoint
-    learning: Sketches
-    testing: Sketches
-    images: TrainingImages
-    compute: Compute
-    stop: StopSignal
-    config: FineTuningConfig
-
-    def __post_init__(self) -> None:
-        self.old = copy.deepcopy(self.base.network)
-        self.new = copy.deepcopy(self.base.network)
-
-    def events(self, catalog: Catalog, checkpoints: Path) -> Iterator[FineTuningEvent]:
-        training, held_out = self.images.training, self.images.held_out
-        yield from fine_tune_network(
-            self.new, training, self.learning, self.config, self.compute, self.stop.is_set
-        )
-        self.stop.check()
+        yield from fine_tune_network(networks[1], training, learning, config, compute, stop.is_set)
+        stop.check()
         yield Phase("testing on the other half of the feedback and on held-out images")
-        for network in (self.old, self.new):
-            network.to(self.compute.device)
+        for network in networks:
+            network.to(compute.device)
         # In their own framing, and in the framing of other collections.
         title = f"{listed(held_out.name)} held-out"
         framed = dataclasses.replace(held_out, images=frame_emnist(held_out.images))
-        _, feedback = self._compare(f"{FEEDBACK}, other half", self.testing.as_digit_set())
-        after, plain = self._compare(title, held_out)
-        _, emnist = self._compare(f"{title} in EMNIST framing", framed)
-        against = objections(feedback, [plain, emnist])
-        # Decided; what follows is for the record.
-        temperature = fit_temperature(after.logits, after.labels)
-        rows, problem = [feedback, plain, emnist], ""
-        metrics = {"held_out": evaluate(after, temperature).to_json()}
-        trained_on = training.name
-        for name in (*set_names(trained_on), other_test_set(trained_on)):
-            if self.stop.is_set():
-                break
-            entry = catalog.entry(name, "test")
-            if not entry.present and entry.problem is None:
-                continue
-            yield Phase(f"evaluating {name}")
-            try:
-                digit_set = catalog.open(name, "test")
-                after, row = self._compare(digit_set.title, digit_set, decides=False)
-            except DigitSetError as error:
-                problem = f" {error}"
-                continue
-            except StoppedError:
-                break
-            rows.append(row)
-            metrics[name] = evaluate(after, temperature).to_json()
-        self.old, self.new = self.old.cpu(), self.new.cpu()
-        if against:
-            message = f"Not saved, because {', and '.join(against)}.{problem}"
-            yield FineTuningEnd(FINISHED, message, self.base.name, rows=tuple(rows))
-            return
-        yield Phase("fitting the OOD detector's threshold")
-        ood = shipped_detector().fitted(held_out.images)
-        path = self._save(checkpoints, metrics, temperature, ood)
-        visitors = len(set(self.learning.visitors))
-        message = (
-            f"Saved as {path.stem}, fine-tuned on {len(self.learning)} sketches of {visitors} "
-            f"visitor{'s' * (visitors != 1)}: no worse on the other half of the feedback, and less "
-            f"than {MAX_LOSS} points lost on held-out images.{problem}"
-        )
-        yield FineTuningEnd(FINISHED, message, self.base.name, path, tuple(rows))
+        _, feedback = compare_on(f"{FEEDBACK}, other half", testing.as_digit_set())
+        after, plain = compare_on(title, held_out)
+        _, emnist = compare_on(f"{title} in EMNIST framing", framed)
+    except StoppedError:
+        message = f"{stop.reason.capitalize()}; nothing was saved."
+        yield FineTuningEnd(stop.reason, message, base.name)
+        return
+    against = objections(feedback, [plain, emnist])
+    # Decided; what follows is for the record.
+    temperature = fit_temperature(after.logits, after.labels)
+    rows, problem = [feedback, plain, emnist], ""
+    metrics = {"held_out": evaluate(after, temperature).to_json()}
+    for name in (*set_names(training.name), other_test_set(training.name)):
+        if stop.is_set():
+            break
+        entry = catalog.entry(name, "test")
+        if not entry.present and entry.problem is None:
+            continue
+        yield Phase(f"evaluating {name}")
+        try:
+            digit_set = catalog.open(name, "test")
+            after, row = compare_on(digit_set.title, digit_set, decides=False)
+        except DigitSetError as error:
+            problem = f" {error}"
+            continue
+        except StoppedError:
+            break
+        rows.append(row)
+        metrics[name] = evaluate(after, temperature).to_json()
+    if against:
+        message = f"Not saved, because {', and '.join(against)}.{problem}"
+        yield FineTuningEnd(FINISHED, message, base.name, rows=tuple(rows))
+        return
+    yield Phase("fitting the OOD detector's threshold")
+    path = save_under_free_name(
+        checkpoints,
+        fine_tuned_names(base.name),
+        networks[1].cpu(),
+        _details(base, learning, config, metrics, temperature),
+        shipped_detector().fitted(held_out.images),
+    )
+    visitors = len(set(learning.visitors))
+    message = (
+        f"Saved as {path.stem}, fine-tuned on {len(learning)} sketches of {visitors} "
+        f"visitor{'s' * (visitors != 1)}: no worse on the other half of the feedback, and less "
+        f"than {MAX_LOSS} points lost on held-out images.{problem}"
+    )
+    yield FineTuningEnd(FINISHED, message, base.name, path, tuple(rows))
 
-    def _compare(
-        self, title: str, digit_set: DigitSet, *, decides: bool = True
-    ) -> tuple[Predictions, ComparisonRow]:
-        """Return the new model's predictions, and both models compared. Raises StoppedError."""
-        before, after = (
-            predict(network, digit_set, keep_features=False, progress=self.stop.check)
-            for network in (self.old, self.new)
-        )
-        return after, compare_models(title, before, after, decides=decides)
 
-    def _save(
-        self, folder: Path, metrics: dict[str, Any], temperature: float, ood: OODDetector
-    ) -> Path:
-        origin = {
-            "tuned_from": self.base.digest,
-            "tuned_sketches": len(self.learning),
-            "tuned_visitors": len(set(self.learning.visitors)),
-            "tuned_epochs": self.config.epochs,
-            "tuned_learning_rate": self.config.learning_rate,
-            "tuned_share": self.config.share,
-            "tuned_seed": self.config.seed,
-        }
-        details = dataclasses.replace(
-            self.base.details,
-            config={**self.base.details.config, **origin},
-            metrics=metrics,
-            temperature=temperature,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            versions=versions(),
-        )
-        names = fine_tuned_names(self.base.name)
-        return save_under_free_name(folder, names, self.new, details, ood)
+def _compare_on(
+    networks: Sequence[Network],
+    title: str,
+    digit_set: DigitSet,
+    *,
+    stop: StopSignal,
+    decides: bool = True,
+) -> tuple[Predictions, ComparisonRow]:
+    """Return the new model's predictions, and both models compared. Raises StoppedError."""
+    before, after = (
+        predict(network, digit_set, keep_features=False, progress=stop.check)
+        for network in networks
+    )
+    return after, compare_models(title, before, after, decides=decides)
+
+
+def _details(
+    base: Checkpoint,
+    learning: Sketches,
+    config: FineTuningConfig,
+    metrics: dict[str, Any],
+    temperature: float,
+) -> Details:
+    origin = {
+        "tuned_from": base.digest,
+        "tuned_sketches": len(learning),
+        "tuned_visitors": len(set(learning.visitors)),
+        "tuned_epochs": config.epochs,
+        "tuned_learning_rate": config.learning_rate,
+        "tuned_share": config.share,
+        "tuned_seed": config.seed,
+    }
+    return dataclasses.replace(
+        base.details,
+        config={**base.details.config, **origin},
+        metrics=metrics,
+        temperature=temperature,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions=versions(),
+    )
 
 
 def fine_tuned_names(base: str) -> Iterator[str]:
