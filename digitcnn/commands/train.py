@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,7 @@ from digitcnn.folders import checkpoint_folder, output_folder
 from digitcnn.network import device as devices
 from digitcnn.options import MOST_SEEDS
 from digitcnn.process import end_at_once
-from digitcnn.services.train import (
-    Metrics,
-    PlannedRun,
-    plan_runs,
-    summarise_seeds,
-    train,
-)
+from digitcnn.services.train import Metrics, plan_runs, summarise_seeds, train
 from digitcnn.terminal import log
 from digitcnn.training import distributed
 from digitcnn.training.background import StopSignal
@@ -37,6 +32,7 @@ from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.distributed import Processes
 from digitcnn.training.events import RunEnd
 from digitcnn.training.job import resumable
+from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import assist_training
@@ -71,6 +67,7 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     stop = StopSignal()
     events = train(
         runs,
+        args.seeds,
         catalog=catalog,
         checkpoints=checkpoint_folder(args.checkpoint_dir),
         compute=compute,
@@ -79,28 +76,27 @@ def _train(args: argparse.Namespace, processes: Processes) -> Result:
     )
     ends = [view.ended for view in watched(events, stop) if view.ended is not None]
     processes.notify(None)
-    complete = len(ends) == len(runs) and all(end.state == FINISHED for end in ends)
+    complete = len(ends) == args.seeds and all(end.state == FINISHED for end in ends)
     status = 0 if complete else 130
-    if len(runs) == 1:
+    if args.seeds == 1:
         return _to_json(ends[0]), _run_text(ends[0]), status
     finished, mean, std = summarise_seeds(ends)
     result = {"runs": [_to_json(end) for end in ends], "mean": mean, "std": std}
     texts = [f"{end.run}: {_run_text(end)}" for end in ends]
-    return result, "\n\n".join([*texts, _summary_text(finished, len(runs), mean, std)]), status
+    return result, "\n\n".join([*texts, _summary_text(finished, args.seeds, mean, std)]), status
 
 
-def _plan(args: argparse.Namespace, catalog: Catalog) -> list[PlannedRun]:
+def _plan(args: argparse.Namespace, catalog: Catalog) -> Iterable[Run]:
     """Return the runs, after checking all of them before the first starts."""
     store = RunStore(output_folder(args.output_dir))
     if args.resume is not None:
-        if args.seeds > 1:
+        if args.seeds != 1:
             raise ConfigError("A resumed run keeps its own seed; leave out --seeds or --resume.")
         # A path such as outputs/NAME is what a shell completes.
         path = Path(args.resume)
         if path.name != args.resume and path.parent.resolve() != store.folder.resolve():
             store = RunStore(path.parent)
-        resumed = resumable(store, path.name)
-        return [lambda: resumed]
+        return [resumable(store, path.name)]
     if not 1 <= args.seeds <= MOST_SEEDS:
         raise ConfigError(
             f"--seeds is {args.seeds}; choose a number of runs from 1 to {MOST_SEEDS}."

@@ -116,12 +116,12 @@ class Experiment:
 
     def config(self, arm: Arm, digits: str, seed: int) -> TrainingConfig:
         """Return the settings of one training. Raises ConfigError for settings out of range."""
-        name = SEPARATOR.join([digits, str(self.images), *arm.changes])
+        name = self.training_images(digits, arm.changes)
         return TrainingConfig(**{**arm.settings, "digits": name, "seed": seed})
 
-    def arm(self, label: str) -> Arm:
-        """Return the arm of that label."""
-        return next(arm for arm in self.arms if arm.label == label)
+    def training_images(self, digits: str, changes: Sequence[str] = ()) -> str:
+        """Return the name of the images to train on, a part of a set with some changes."""
+        return SEPARATOR.join([digits, str(self.images), *changes])
 
     def outcome(self, points: float) -> int:
         """Return the place of the choice that comes true for a difference in percentage points."""

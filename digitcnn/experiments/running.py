@@ -14,7 +14,7 @@ from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.training_images import open_training_images
 from digitcnn.errors import DigitSetError
-from digitcnn.experiments.experiment import Arm, Experiment
+from digitcnn.experiments.experiment import Experiment
 from digitcnn.experiments.groups import Group, GroupStore, PeoplesPredictions
 from digitcnn.experiments.measuring import shifted
 from digitcnn.experiments.outcome import Key, Outcome, RunOutcome, Tested, conclude, test_images
@@ -163,10 +163,9 @@ class ExperimentRunner:
         self, config: TrainingConfig, experiment: Experiment, digits: str
     ) -> tuple[DigitSet, DigitSet]:
         """Return the images that a run learned from, and the same with their right labels."""
-        whole = experiment.config(Arm(label="", settings={}), digits, config.seed)
         noisy, right = (
-            open_training_images(self.catalog, one.digits, config.train_images).training
-            for one in (config, whole)
+            open_training_images(self.catalog, name, config.train_images).training
+            for name in (config.digits, experiment.training_images(digits))
         )
         return noisy, right
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,8 @@ from digitcnn.training.session import run_training
 # Of these metrics, a summary over seeds gives mean and standard deviation.
 SUMMARISED = ("accuracy", "nll", "ece", "brier", "macro_f1")
 
-
 # By digit set and name.
 Metrics = dict[str, dict[str, float]]
-
-# Creates or opens a run's folder when it is called.
-PlannedRun = Callable[[], Run]
 
 
 def plan_runs(
@@ -40,8 +36,8 @@ def plan_runs(
     *,
     saves: bool,
     post_training: PostTrainingConfig,
-) -> list[PlannedRun]:
-    """Check all runs before the first one starts.
+) -> Iterable[Run]:
+    """Check all runs before the first one starts, and return them.
 
     name: of the run; of several runs, the part before ``-seed0``. None: digit set and time.
     seeds: number of runs, whose seeds count up from ``config.seed``. saves: whether to write
@@ -51,8 +47,7 @@ def plan_runs(
     """
     create = partial(store.create, saves=saves, post_training=post_training)
     if seeds == 1:
-        run = create(config, name)
-        return [lambda: run]
+        return [create(config, name)]
     configs = [dataclasses.replace(config, seed=config.seed + index) for index in range(seeds)]
     endings = [f"-seed{config.seed}" for config in configs]
     base = name or store.free_name(
@@ -61,11 +56,12 @@ def plan_runs(
     names = [f"{base}{ending}" for ending in endings]
     for each in names:
         store.check_new(each)
-    return [partial(create, *pair) for pair in zip(configs, names, strict=True)]
+    return map(create, configs, names)
 
 
 def train(
-    runs: Sequence[PlannedRun],
+    runs: Iterable[Run],
+    count: int,
     *,
     catalog: Catalog,
     checkpoints: Path,
@@ -73,13 +69,12 @@ def train(
     stop: StopSignal,
     processes: Processes = ALONE,
 ) -> Iterator[TrainingEvent]:
-    """Train the runs one after another; each gives a RunStart first and a RunEnd last.
+    """Train ``count`` runs one after another; each gives a RunStart first and a RunEnd last.
 
     A stop ends the current run, and no other is started. Raises what ``run_training`` raises.
     """
-    for number, open_run in enumerate(runs, 1):
-        run = open_run()
-        yield RunStart(run.name, number, len(runs))
+    for number, run in enumerate(runs, 1):
+        yield RunStart(run.name, number, count)
         yield from run_training(
             run,
             catalog=catalog,

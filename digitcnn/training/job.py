@@ -106,6 +106,7 @@ class TrainingJob(BackgroundJob[TrainingView]):
         # An event that makes the time left longer must not make the bar shorter.
         after = replace(view.after(event), least_share=view.remaining(now)[0])
         if isinstance(event, EpochEnd):
+            # Only the page replays a training; elsewhere the networks would just take memory.
             epoch, weights = event.snapshot.epoch, event.snapshot.averaged
             after = replace(after, replay=view.replay.with_epoch(epoch, weights, event.network))
         # "drawing figures, 2 of 9" is still the phase of "drawing figures, 1 of 9".
