@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor
-from torchvision.transforms import v2
 
 from benchmarks.measuring import (
     conditions,
@@ -30,6 +29,7 @@ from benchmarks.measuring import (
     repeated,
     seconds,
 )
+from benchmarks.training_speed import plain_transform
 from digitcnn.analysis import figures
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import predict
@@ -38,7 +38,7 @@ from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.catalog import Catalog
 from digitcnn.folders import SHIPPED_FILE, data_folder
 from digitcnn.network.checkpoint import load
-from digitcnn.network.model import MNIST_MEAN, MNIST_STD, DigitCNN
+from digitcnn.network.model import DigitCNN
 from digitcnn.options import FIGURES
 from digitcnn.training.config import TrainingConfig
 
@@ -72,18 +72,10 @@ def first_batch(data: Path) -> None:
 
 def torchvision_batches(data: Path, share: int) -> float:
     """Seconds that torchvision needs for all images, measured on one in ``share`` of them."""
-    transform = v2.Compose(
-        [
-            v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), shear=11),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([MNIST_MEAN], [MNIST_STD]),
-        ]
-    )
     with tempfile.TemporaryDirectory() as folder:
         lay_for_torchvision(data, Path(folder))
         opened = seconds(lambda: torchvision.datasets.MNIST(folder, train=True))
-        images = torchvision.datasets.MNIST(folder, train=True, transform=transform)
+        images = torchvision.datasets.MNIST(folder, train=True, transform=plain_transform())
         chosen = range(0, len(images), share)
         return opened + share * seconds(lambda: [images[i] for i in chosen])
 

@@ -47,20 +47,25 @@ class PlainNetwork(nn.Sequential):
         )  # fmt: skip
 
 
+def plain_transform() -> v2.Compose:
+    """What a tutorial does to each PIL image: augment it, and scale it for the network."""
+    return v2.Compose(
+        [
+            v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), shear=11),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([MNIST_MEAN], [MNIST_STD]),
+        ]
+    )
+
+
 class PlainImages(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's MNIST gives them: one PIL image at a time, then the transforms."""
 
     def __init__(self, digits: DigitSet, images: int) -> None:
         self.images, self.labels = digits.images[:images], digits.labels[:images]
         self.to_picture = v2.ToPILImage()
-        self.transform = v2.Compose(
-            [
-                v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), shear=11),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([MNIST_MEAN], [MNIST_STD]),
-            ]
-        )
+        self.transform = plain_transform()
 
     def __len__(self) -> int:
         return len(self.images)

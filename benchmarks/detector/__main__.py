@@ -14,7 +14,6 @@ No choice was based on other people's files.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from benchmarks.detector.distortion import distorted
 from benchmarks.detector.examples import digits_of_every_hand, non_digits
 from benchmarks.detector.glyphs import glyphs
+from benchmarks.measuring import options
 from benchmarks.refit_detector import SHIPPED, refit
 from digitcnn.digits.catalog import Catalog
 from digitcnn.digits.digit_set import CLASSES, split_held_out
@@ -163,8 +163,7 @@ def without_look_alikes(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path)
+    parser = options(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--output", type=Path, default=WEIGHTS_FILE)
