@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TypedDict
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from digitcnn.analysis.comparison import compare
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, DigitSet
-from digitcnn.experiments.experiment import Experiment, TestImages
+from digitcnn.experiments.experiment import Experiment, Question, TestImages
 from digitcnn.experiments.measuring import (
     Estimate,
     accuracy,
@@ -143,110 +143,42 @@ def conclude(
 
     tested: by training, one per test in the experiment's order.
     """
-    sides = _Sides(experiment, tested)
-    answers, estimate = sides.between_arms() if experiment.questions else sides.among_seeds()
-    arms = [sides.arm(label, histories) for label in sides.labels]
+    results = _Results(experiment, tested)
+    answer = results.between_arms() if experiment.questions else results.among_seeds()
     return {
-        "verdict": answers[0],
-        "difference": estimate.mean,
-        "low": estimate.low,
-        "high": estimate.high,
-        "tests": sides.titles,
-        "arms": arms,
+        "verdict": answer.sentences[0],
+        "difference": answer.estimate.mean,
+        "low": answer.estimate.low,
+        "high": answer.estimate.high,
+        "tests": results.titles,
+        "arms": [results.arm(label, histories) for label in results.labels],
         "runs": list(runs),
-        "a": sides.a,
-        "b": sides.b,
-        "only_a": sides.tiles(1),
-        "only_b": sides.tiles(-1),
-        "findings": [*answers[1:], *sides.predicted_digits(), *findings],
+        "a": answer.a,
+        "b": answer.b,
+        "only_a": answer.tiles(1),
+        "only_b": answer.tiles(-1),
+        "findings": [*answer.sentences[1:], *results.predicted_digits(), *findings],
     }
 
 
-class _Sides:
-    """The predictions of all trainings, and the two sides that the verdict is about.
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """The answers in sentences, the first with its difference, and the two sides that it is about.
 
     a, b: names of the sides, for people. of_a, of_b: their models, seed by seed.
     """
 
-    def __init__(self, experiment: Experiment, tested: Mapping[Key, Sequence[Tested]]) -> None:
-        self.experiment, self.tested = experiment, tested
-        self.labels = [arm.label for arm in experiment.arms]
-        first = next(iter(tested.values()))
-        self.titles = [one.title for one in first]
-        self.sizes = [len(one.images) for one in first]
-        self.a = self.b = ""
-        self.of_a: Sequence[Tested] = ()
-        self.of_b: Sequence[Tested] = ()
-
-    def models(self, label: str, test: int) -> list[Tested]:
-        return [parts[test] for (arm, _), parts in self.tested.items() if arm == label]
-
-    def right(self, label: str, test: int) -> Tensor:
-        return torch.stack([one.predictions.right for one in self.models(label, test)])
-
-    def arm(self, label: str, histories: Mapping[Key, Sequence[EpochResult]]) -> ArmOutcome:
-        estimates = [accuracy(self.right(label, test)) for test in range(len(self.titles))]
-        own = [rows for (arm, _), rows in histories.items() if arm == label]
-        return {
-            "label": label,
-            "accuracies": [estimate.percent for estimate in estimates],
-            "means": [estimate.mean for estimate in estimates],
-            "bounds": [(estimate.low, estimate.high) for estimate in estimates],
-            "curve": curve(own, max(len(rows) for rows in own)),
-        }
-
-    def between_arms(self) -> tuple[list[str], Estimate]:
-        """Answer the experiment's questions; the first one's difference is the verdict's."""
-        sentences, estimates = [], []
-        tests = [test.label for test in self.experiment.tests]
-        for question in self.experiment.questions:
-            test = tests.index(question.test)
-            right_a, right_b = self.right(question.a, test), self.right(question.b, test)
-            estimate = difference(right_a, right_b)
-            estimates.append(estimate)
-            images = f"{self.sizes[test]:,} {self.titles[test]}"
-            ahead = (right_a.double() - right_b.double()).mean(dim=1).tolist()
-            sentences.append(verdict(question.a, question.b, images, estimate, ahead))
-        first = self.experiment.questions[0]
-        self.a, self.b = first.a, first.b
-        test = tests.index(first.test)
-        self.of_a, self.of_b = self.models(self.a, test), self.models(self.b, test)
-        return sentences, estimates[0]
-
-    def among_seeds(self) -> tuple[list[str], Estimate]:
-        """Compare the best and the worst model of the only arm on the first test."""
-        seeds = [seed for _, seed in self.tested]
-        models = self.models(self.labels[0], 0)
-        names = [f"seed {seed}" for seed in seeds]
-        comparison = compare(
-            names, [one.predictions for one in models], [one.temperature for one in models]
-        )
-        accuracies = [one.accuracy for one in comparison.evaluations]
-        best, worst = accuracies.index(max(accuracies)), accuracies.index(min(accuracies))
-        if best == worst:
-            worst = (best + 1) % len(names)
-        pair = comparison.pair(min(best, worst), max(best, worst))
-        sign = 1 if pair.a == best else -1
-        low, high = sorted(sign * end / 100 for end in pair.interval)
-        estimate = Estimate(sign * pair.difference / 100, low, high)
-        self.a, self.b = names[best], names[worst]
-        self.of_a, self.of_b = [models[best]], [models[worst]]
-        limit = 100 * detectable_between_single_runs(accuracies)
-        return [
-            f"Of {len(names)} trainings of one recipe, the best ({self.a}, "
-            f"{100 * max(accuracies):.2f}%) and the worst ({self.b}, {100 * min(accuracies):.2f}%) "
-            f"differ by {estimate.points} on {len(models[0].images):,} "
-            f"{self.titles[0]}, and it is luck: only the seed differs.",
-            f"The standard deviation is {100 * stdev(accuracies):.2f} points, so two single runs "
-            f"must differ by more than {limit:.2f} points before anything but the seed is a likely "
-            "cause.",
-        ], estimate
+    sentences: Sequence[str]
+    estimate: Estimate
+    a: str
+    b: str
+    of_a: Sequence[Tested]
+    of_b: Sequence[Tested]
 
     def tiles(self, sign: int) -> list[Tile]:
         """Return images that a (sign 1) or b (sign -1) gets right more often, clearest first."""
         lead = sign * (
-            torch.stack([one.predictions.right for one in self.of_a]).double().mean(dim=0)
-            - torch.stack([one.predictions.right for one in self.of_b]).double().mean(dim=0)
+            _right(self.of_a).double().mean(dim=0) - _right(self.of_b).double().mean(dim=0)
         )
         order = lead.argsort(descending=True, stable=True)[:MOST_TILES]
         return [self._tile(place) for place in order.tolist() if lead[place] > 0]
@@ -260,6 +192,74 @@ class _Sides:
             "b": _usual(self.of_b, place),
         }
 
+
+class _Results:
+    """The predictions of all trainings."""
+
+    def __init__(self, experiment: Experiment, tested: Mapping[Key, Sequence[Tested]]) -> None:
+        self.experiment, self.tested = experiment, tested
+        self.labels = [arm.label for arm in experiment.arms]
+        self.titles = [one.title for one in next(iter(tested.values()))]
+
+    def models(self, label: str, test: int) -> list[Tested]:
+        return [parts[test] for (arm, _), parts in self.tested.items() if arm == label]
+
+    def arm(self, label: str, histories: Mapping[Key, Sequence[EpochResult]]) -> ArmOutcome:
+        tests = range(len(self.titles))
+        estimates = [accuracy(_right(self.models(label, test))) for test in tests]
+        own = [rows for (arm, _), rows in histories.items() if arm == label]
+        return {
+            "label": label,
+            "accuracies": [estimate.percent for estimate in estimates],
+            "means": [estimate.mean for estimate in estimates],
+            "bounds": [(estimate.low, estimate.high) for estimate in estimates],
+            "curve": curve(own, max(len(rows) for rows in own)),
+        }
+
+    def between_arms(self) -> _Answer:
+        """Answer the experiment's questions; the first one gives the verdict."""
+        answers = [self._answer(question) for question in self.experiment.questions]
+        sentences = [answer.sentences[0] for answer in answers]
+        return replace(answers[0], sentences=sentences)
+
+    def _answer(self, question: Question) -> _Answer:
+        test = [test.label for test in self.experiment.tests].index(question.test)
+        of_a, of_b = self.models(question.a, test), self.models(question.b, test)
+        right_a, right_b = _right(of_a), _right(of_b)
+        estimate = difference(right_a, right_b)
+        images = f"{right_a.shape[1]:,} {self.titles[test]}"
+        ahead = (right_a.double() - right_b.double()).mean(dim=1).tolist()
+        sentence = verdict(question.a, question.b, images, estimate, ahead)
+        return _Answer([sentence], estimate, question.a, question.b, of_a, of_b)
+
+    def among_seeds(self) -> _Answer:
+        """Compare the best and the worst model of the only arm on the first test."""
+        models = self.models(self.labels[0], 0)
+        names = [f"seed {seed}" for _, seed in self.tested]
+        comparison = compare(
+            names, [one.predictions for one in models], [one.temperature for one in models]
+        )
+        accuracies = [one.accuracy for one in comparison.evaluations]
+        best, worst = accuracies.index(max(accuracies)), accuracies.index(min(accuracies))
+        if best == worst:
+            worst = (best + 1) % len(names)
+        pair = comparison.pair(min(best, worst), max(best, worst))
+        sign = 1 if pair.a == best else -1
+        low, high = sorted(sign * end / 100 for end in pair.interval)
+        estimate = Estimate(sign * pair.difference / 100, low, high)
+        limit = 100 * detectable_between_single_runs(accuracies)
+        sentences = [
+            f"Of {len(names)} trainings of one recipe, the best ({names[best]}, "
+            f"{100 * max(accuracies):.2f}%) and the worst ({names[worst]}, "
+            f"{100 * min(accuracies):.2f}%) differ by {estimate.points} on "
+            f"{len(models[0].images):,} {self.titles[0]}, and it is luck: only the seed differs.",
+            f"The standard deviation is {100 * stdev(accuracies):.2f} points, so two single runs "
+            f"must differ by more than {limit:.2f} points before anything but the seed is a likely "
+            "cause.",
+        ]
+        sides = (names[best], names[worst], [models[best]], [models[worst]])
+        return _Answer(sentences, estimate, *sides)
+
     def predicted_digits(self) -> list[str]:
         """Say what each arm predicts for the images of each test of a single digit."""
         return [
@@ -268,6 +268,11 @@ class _Sides:
             if test.digit is not None
             for label in self.labels
         ]
+
+
+def _right(models: Sequence[Tested]) -> Tensor:
+    """Return whether each model's predictions are right: bool [K, N]."""
+    return torch.stack([one.predictions.right for one in models])
 
 
 def verdict(a: str, b: str, images: str, estimate: Estimate, ahead: Sequence[float]) -> str:

@@ -96,17 +96,6 @@ class ComparisonRow:
     high: float
 
 
-def compare_models(
-    title: str, before: Predictions, after: Predictions, *, decides: bool
-) -> ComparisonRow:
-    """Compare the models. Raises ValueError for predictions of different images."""
-    comparison = compare(("after", "before"), (after, before), (1.0, 1.0))
-    pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
-    return ComparisonRow(
-        title, decides, comparison.n, old.accuracy, new.accuracy, pair.difference, *pair.interval
-    )
-
-
 def objections(feedback: ComparisonRow, held_out: Sequence[ComparisonRow]) -> list[str]:
     """Return the objections to the fine-tuned model, in words; without any, it is saved.
 
@@ -233,7 +222,11 @@ def _compare_on(
         predict(network, digit_set, keep_features=False, progress=stop.check)
         for network in networks
     )
-    return after, compare_models(title, before, after, decides=decides)
+    comparison = compare(("after", "before"), (after, before), (1.0, 1.0))
+    pair, (new, old) = comparison.pair(0, 1), comparison.evaluations
+    return after, ComparisonRow(
+        title, decides, comparison.n, old.accuracy, new.accuracy, pair.difference, *pair.interval
+    )
 
 
 def _details(
