@@ -11,10 +11,13 @@ from coroutines import run_async
 
 from digitcnn.ui.access import Access
 from digitcnn.ui.clock import Clock
+from digitcnn.ui.context import Context
+from digitcnn.ui.models import Models
 from digitcnn.ui.page import build_page
 from digitcnn.workspace import Workspace
 
 Handlers = dict[str, Callable[..., Any]]
+TOKEN = "a-token-that-is-long-enough-for-the-owner"
 
 
 def whole_page(folder: Path) -> gr.Blocks:
@@ -28,19 +31,41 @@ def whole_page(folder: Path) -> gr.Blocks:
     return run_async(built())
 
 
-def handlers_of(build: Callable[[Clock, gr.Blocks], object]) -> Handlers:
-    """Return the handlers of what ``build`` puts on a page with a clock, by their names."""
+class Part:
+    """A part of the page by itself. handlers: its handlers by their names."""
 
-    async def built() -> gr.Blocks:
-        # Outside of a running loop Gradio makes loops of its own and leaves them open.
-        with gr.Blocks(analytics_enabled=False) as page:
-            clock = Clock()
-            build(clock, page)
-            clock.build(page)
-        return page
+    def __init__(
+        self,
+        workspace: Workspace,
+        build: Callable[[Context], object],
+        models: Models | None = None,
+    ) -> None:
+        """build: puts the part on a page that is open."""
+        access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
 
-    page = run_async(built())
-    return {str(fn.name): fn.fn for fn in page.fns.values() if fn.fn is not None}
+        async def built() -> gr.Blocks:
+            # Outside of a running loop Gradio makes loops of its own and leaves them open.
+            with gr.Blocks(analytics_enabled=False) as page:
+                clock, field, select = Clock(), gr.Textbox(), gr.Dropdown()
+                used = models or Models(workspace)
+                build(Context(workspace, used, access, clock, page, field, select))
+                clock.build(page)
+            return page
+
+        functions = [fn for fn in run_async(built()).fns.values() if fn.fn is not None]
+        self.handlers: Handlers = {str(fn.name): fn.fn for fn in functions if fn.fn is not None}
+        self._outputs = next(fn.outputs for fn in functions if fn.name == "refresh_all")
+
+    def refresh(self, *inputs: Any, shown: Any = ()) -> tuple[str, list[str], dict[str, Any]]:
+        """Refresh a visitor's page.
+
+        Returns the page's version, what it shows from now on (the next call's ``shown``), and the
+        updates by the ``elem_id`` of their components; skipped ones are left out.
+        """
+        version, now, *updates = self.handlers["refresh_all"](request(), shown, *inputs)
+        parts = [part.elem_id or str(part._id) for part in self._outputs[2:]]
+        named = zip(parts, updates, strict=True)
+        return version, now, {name: update for name, update in named if update != gr.skip()}
 
 
 def request() -> Any:

@@ -90,7 +90,9 @@ class Access:
     ) -> None:
         """Raise NotOwnerError unless the request is the owner's. to: the action, in words."""
         if not self.is_owner(request, token):
-            raise owner_required(to)
+            raise NotOwnerError(
+                f"Only the owner can {to}; open the owner link printed in the terminal at startup."
+            )
 
     def owner_link(self, base_url: str) -> str:
         """Return the page's address that makes whoever opens it the owner."""
@@ -101,13 +103,6 @@ class Access:
         return isinstance(token, str) and secrets.compare_digest(
             token.encode("utf-8", "surrogatepass"), self.token.encode("utf-8", "surrogatepass")
         )
-
-
-def owner_required(to: str) -> NotOwnerError:
-    """Return the error for a visitor who tried ``to``, an action in words."""
-    return NotOwnerError(
-        f"Only the owner can {to}; open the owner link printed in the terminal at startup."
-    )
 
 
 def _is_embedded(request: gr.Request) -> bool:

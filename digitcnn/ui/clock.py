@@ -82,8 +82,9 @@ class Clock:
 
         refresh: called with the request and the inputs' values; returns a value for each output.
         If it raises, the error is logged once and the outputs stay as they are. version: called
-        every second for every page. status: the output that shows the progress, and the sentence
-        of an error: no toast, since no button was pressed.
+        every second for every page; while it is ``in_progress``, every refresh of the page calls
+        ``refresh``. status: the output that shows the progress, and the sentence of an error: no
+        toast, since no button was pressed.
         """
         self._watchers.append(_Watcher(refresh, inputs, outputs, version, status))
 
@@ -97,24 +98,37 @@ class Clock:
 
     def build(self, page: gr.Blocks) -> None:
         """Add the clock to the open ``page``, after everything that is watched."""
-        inputs = [part for watcher in self._watchers for part in watcher.inputs]
+        # Which version of each watcher's outputs this page shows; "" where a refresh failed.
+        shown = gr.State(())
+        inputs = [shown, *(part for watcher in self._watchers for part in watcher.inputs)]
         stored = [place for place, part in enumerate(inputs) if part is self.stored]
-        outputs = [part for watcher in self._watchers for part in watcher.outputs]
+        outputs = [shown, *(part for watcher in self._watchers for part in watcher.outputs)]
         version = gr.Textbox(visible="hidden", show_label=False, elem_id="page-version")
         refresh = gr.Button(visible="hidden", elem_id="page-refresh")
 
-        def refresh_all(request: gr.Request, *values: Any) -> list[Any]:
-            # The version first: later changes then make the page stale again.
-            updates: list[Any] = [self._version()]
+        def refresh_all(request: gr.Request, shown: Sequence[str], *values: Any) -> list[Any]:
+            # The versions first: later changes then make the page stale again.
+            current = self._versions()
+            now: list[str] = []
+            updates: list[Any] = []
             remaining = list(values)
-            for number, watcher in enumerate(self._watchers):
+            for number, (watcher, (key, in_progress)) in enumerate(
+                zip(self._watchers, current, strict=True)
+            ):
                 count = len(watcher.inputs)
                 own, remaining = remaining[:count], remaining[count:]
-                updates += self._updates(number, watcher, request, own)
-            return updates
+                if key in shown[number : number + 1] and not in_progress:
+                    updates += [gr.skip()] * len(watcher.outputs)
+                    now.append(key)
+                else:
+                    refreshed, worked = self._updates(number, watcher, request, own)
+                    updates += refreshed
+                    now.append(key if worked else "")
+            return [_page_version(current), now, *updates]
 
         def page_state(payload: Any, request: gr.Request) -> dict[str, Any]:
-            own = {"version": self._version(), "app": page.app_id, "login": _login_of(request)}
+            version = _page_version(self._versions())
+            own = {"version": version, "app": page.app_id, "login": _login_of(request)}
             return {name: _value(read) for name, read in self._published.items()} | own
 
         gr.on(
@@ -136,20 +150,21 @@ class Clock:
             elem_id="page-clock",
         )
 
-    def _version(self) -> str:
-        """Return the version of an up-to-date page, ending in ``running`` while something runs."""
+    def _versions(self) -> list[tuple[str, bool]]:
+        """Return a digest of each watcher's key, and whether it is in progress."""
         versions = []
         for watcher in self._watchers:
             try:
-                versions.append(watcher.version())
+                version = watcher.version()
             except Exception as error:  # the refresh reports it, on the page or in the log
-                versions.append(Version((type(error).__name__, str(error))))
-        key = hashlib.blake2b(repr([part.key for part in versions]).encode(), digest_size=8)
-        return key.hexdigest() + " running" * any(part.in_progress for part in versions)
+                version = Version((type(error).__name__, str(error)))
+            versions.append((_digest(repr(version.key)), version.in_progress))
+        return versions
 
     def _updates(
         self, number: int, watcher: _Watcher, request: gr.Request, values: list[Any]
-    ) -> list[Any]:
+    ) -> tuple[list[Any], bool]:
+        """Return a watcher's updates, and whether its refresh worked."""
         try:
             updates = list(watcher.refresh(request, *values))
         except Exception as error:
@@ -160,9 +175,19 @@ class Clock:
             return [
                 status_line(text) if output is watcher.status else gr.skip()
                 for output in watcher.outputs
-            ]
+            ], False
         self._logged.pop(number, None)
-        return updates
+        return updates, True
+
+
+def _page_version(versions: Sequence[tuple[str, bool]]) -> str:
+    """Return the version of an up-to-date page, ending in ``running`` while something runs."""
+    running = any(in_progress for _, in_progress in versions)
+    return _digest("".join(key for key, _ in versions)) + " running" * running
+
+
+def _digest(text: str, key: bytes = b"") -> str:
+    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
 
 
 def _value(read: Callable[[], Any]) -> Any:
@@ -182,6 +207,4 @@ def _login_of(request: gr.Request) -> str:
     The page uses it to recognise a sketch that was drawn under another login.
     """
     tokens = re.findall(r"access-token-[^;]+", request.headers.get("cookie", ""))
-    if not tokens:
-        return ""
-    return hashlib.blake2b("".join(sorted(tokens)).encode(), key=_KEY, digest_size=8).hexdigest()
+    return _digest("".join(sorted(tokens)), _KEY) if tokens else ""

@@ -9,17 +9,15 @@ import gradio as gr
 
 from digitcnn.errors import CheckpointError
 from digitcnn.options import MOST_COMPARED
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.context import Context
 from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.dropped import PREFIX, DroppedFile, keep
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE, announced, status_line
 from digitcnn.ui.subject import names_in
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
 
 
 def suggested(
@@ -41,11 +39,11 @@ class ModelChoice:
     ``build_drop_zone`` and ``build_offer`` add its other parts, and ``connect`` their events.
     """
 
-    def __init__(self, workspace: Workspace, models: Models) -> None:
+    def __init__(self, context: Context) -> None:
         """Build the list."""
-        self._workspace, self._models = workspace, models
-        available = models.choices()
-        at_first = self._suggested(models.own_names(available), models.default)
+        self._context, self._models = context, context.models
+        available = self._models.choices()
+        at_first = self._suggested(self._models.own_names(available), self._models.default)
         self._suggestion = gr.State(None)  # until the page is open
         self.chosen = gr.Dropdown(
             available,
@@ -77,21 +75,14 @@ class ModelChoice:
             js_on_load=bundle.on_load("reportPress"), elem_id="compare-add"
         )
 
-    def connect(
-        self,
-        access: Access,
-        owner_token: gr.Textbox,
-        model_select: gr.Dropdown,
-        run_tools: gr.HTML,
-        status: gr.HTML,
-        page: gr.Blocks,
-    ) -> None:
+    def connect(self, run_tools: gr.HTML, status: gr.HTML) -> None:
         """Add the events.
 
-        model_select: its value is the name of the model chosen above the tabs. run_tools: its
-        ``select`` event carries names of models, ``{"models"}``, to compare at once. status: where
-        to say that a file was saved.
+        run_tools: its ``select`` event carries names of models, ``{"models"}``, to compare at once.
+        status: where to say that a file was saved.
         """
+        context = self._context
+        page, model_select = context.page, context.model_select
         # One after the other: the response to an earlier selection never comes last.
         followed = gr.on(
             [page.load, model_select.change],
@@ -136,13 +127,13 @@ class ModelChoice:
 
         @toasting
         def save(request: gr.Request, token: str, key: Any) -> str:
-            access.require_owner(request, token, to="save a dropped file")
+            context.access.require_owner(request, token, to="save a dropped file")
             if not isinstance(key, str) or not key.startswith(PREFIX):
                 raise CheckpointError("No dropped model is chosen; drop a file first.")
-            path = keep(self._models.get(key), self._workspace.checkpoints.folder)
+            path = keep(self._models.get(key), context.workspace.checkpoints.folder)
             return status_line(f"Saved as {path.name}.")
 
-        self._save.click(save, [owner_token, self._dropped], status, js=WITH_TOKEN_JS, **PRIVATE)
+        context.with_token(self._save.click, save, [self._dropped], status)
 
     def _suggested(self, names: Sequence[str], selected: Any) -> list[str]:
         copies = {name for name in names if "tuned_sketches" in self._models.details(name).config}

@@ -1,12 +1,13 @@
-"""The results of the Compare tab, step by step: comparison, differences and robustness.
+"""The results of the Compare tab, step by step, and as one self-contained HTML page.
 
 Updates name the page's components; the components themselves are not used here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import gradio as gr
@@ -17,7 +18,6 @@ from digitcnn.analysis.events import Notify
 from digitcnn.digits.names import joined
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.services.evaluation import compare_models
-from digitcnn.ui import compare_pair_view as pair_view
 from digitcnn.ui import compare_view as view
 from digitcnn.ui.background import status_update, updates_of
 from digitcnn.ui.models import Models
@@ -25,9 +25,9 @@ from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.set_chooser import MOST_SETS
 from digitcnn.ui.subject import Subject, names_in
 from digitcnn.ui.wording import lettered
+from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
-
-ROBUSTNESS = ("robustness_status", "robustness", "robustness_table")
 
 
 def comparison_subject(workspace: Workspace, models: Models, chosen: Any, sets: Any) -> Subject:
@@ -77,9 +77,8 @@ def comparison_steps(
         "set": gr.Dropdown(subject.set_choices, value=subject.sets[-1]),
         "first": gr.Dropdown(list(names), value=names[0]),
         "second": gr.Dropdown(list(names), value=names[1]),
-        "images": pair_view.differences(comparisons[-1], digit_sets[-1], 0, 1),
-        "digit_tables": pair_view.digit_tables(comparisons[-1], 0, 1),
-        **dict.fromkeys(ROBUSTNESS, ""),
+        "images": view.differences(comparisons[-1], digit_sets[-1], 0, 1),
+        "digit_tables": view.digit_tables(comparisons[-1], 0, 1),
     }
 
 
@@ -100,6 +99,59 @@ def differences_of(
     )
     places = shown.names.index(a), shown.names.index(b)
     return (
-        pair_view.differences(comparison, digit_set, *places),
-        pair_view.digit_tables(comparison, *places),
+        view.differences(comparison, digit_set, *places),
+        view.digit_tables(comparison, *places),
+    )
+
+
+STYLES = (
+    "charts.css",
+    "report.css",
+    "scroll_shadow.css",
+    "tables.css",
+    "tiles.css",
+    "verdicts.css",
+    "comparison_page.css",
+)
+
+
+def export_page(
+    workspace: Workspace, models: Models, subject: Subject, measured: Mapping[str, str]
+) -> str:
+    """Return the page of the comparison that a page shows.
+
+    measured: robustness figure and table as the app rendered them, with the ``stamp`` of what they
+    are of; empty before they are measured. Raises DigitCNNError where there are no results yet, or
+    a model or set is gone.
+    """
+    if not subject.names:
+        raise ConfigError("There is no comparison yet; press Compare first.")
+    checkpoints = subject.checkpoints(models)
+    digit_sets = [workspace.catalog.open(name, "test") for name in subject.sets]
+    comparisons = [
+        compare_models(checkpoints, digit_set, predict=workspace.predict, names=subject.names)
+        for digit_set in digit_sets
+    ]
+    last, names = comparisons[-1], subject.names
+    measured = measured if measured.get("stamp") == subject.stamp else {}
+    return str(
+        render(
+            "compare/page.html",
+            style=Markup(bundle.style(*STYLES)),
+            title=", ".join(names),
+            created=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+            **view.overview(comparisons, checkpoints, workspace.runs.digests()),
+            differences=[
+                view.differences(last, digit_sets[-1], pair.a, pair.b) for pair in last.pairs
+            ],
+            robustness=[
+                Markup(measured[part]) for part in ("figure", "table") if measured.get(part)
+            ],
+            digits=[view.digit_tables(last, pair.a, pair.b) for pair in last.pairs],
+            provenance=[
+                (name, checkpoint.digest, checkpoint.details.created or "–")
+                for name, checkpoint in zip(names, checkpoints, strict=True)
+            ],
+            sets=[(one.title, one.n, one.predictions[0].fingerprint) for one in comparisons],
+        )
     )

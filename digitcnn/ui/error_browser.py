@@ -17,9 +17,8 @@ from digitcnn.errors import DigitCNNError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.original_images import original_images
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.image_tiles import tiles
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, html_view, status_line
+from digitcnn.ui.parts import PRIVATE, html_view, status_line, tiles
 from digitcnn.ui.results import Results
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.toasts import toasting
@@ -37,13 +36,8 @@ DIGITS = [str(digit) for digit in range(CLASSES)]
 ANY_DIGIT_CHOICES = [("Any", ANY), *((digit, digit) for digit in DIGITS)]
 
 
-def build_error_browser(
-    workspace: Workspace, models: Models, results: Results
-) -> dict[str, gr.HTML | gr.Dropdown]:
-    """Build the section: confusion matrices, and beside them the images of a chosen cell.
-
-    Returns the components that a new evaluation fills, by the names in its updates.
-    """
+def build_error_browser(workspace: Workspace, models: Models, results: Results) -> None:
+    """Build the section: confusion matrices, and beside them the images of a chosen cell."""
     with gr.Row(equal_height=False):
         # As wide as a matrix.
         with gr.Column(scale=5, min_width=540):
@@ -107,13 +101,8 @@ def build_error_browser(
     suspects.click(suspect, [results.view, digits], images, **PRIVATE)
     # Suspects are of all digits, whatever cell was chosen before.
     suspects.click(lambda: [ANY, ANY_ERROR], None, [true, predicted], queue=False, **PRIVATE)
-    return {
-        "matrices": matrices,
-        "error_set": digits,
-        "true": true,
-        "predicted": predicted,
-        "errors": images,
-    }
+    results.parts |= {"matrices": matrices, "errors": images}
+    results.parts |= {"error_set": digits, "true": true, "predicted": predicted}
 
 
 def error_tiles(

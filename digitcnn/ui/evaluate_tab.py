@@ -14,22 +14,18 @@ from typing import Any
 import gradio as gr
 
 from digitcnn.services.evaluation import FigureCache
-from digitcnn.ui.access import Access
+from digitcnn.ui.context import Context
 from digitcnn.ui.error_browser import ANY, ANY_ERROR, build_error_browser
 from digitcnn.ui.evaluation_steps import EvaluationRequest, evaluation_steps, evaluation_subject
-from digitcnn.ui.figure_gallery import build_figure_gallery
-from digitcnn.ui.figure_view import gallery_images
+from digitcnn.ui.figure_gallery import build_figure_gallery, gallery_images
 from digitcnn.ui.gap_section import build_gap_section
-from digitcnn.ui.models import Models
-from digitcnn.ui.parts import PRIVATE, ViewUpdate, default_passes, html_view, status_line
-from digitcnn.ui.results import Computation, Results, results_view
-from digitcnn.ui.robustness_section import RobustnessSection
-from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.parts import ViewUpdate, html_view, status_line
+from digitcnn.ui.results import Computation, Results, RunButtons, results_view
+from digitcnn.ui.robustness_section import build_robustness_section
 from digitcnn.ui.set_chooser import build_set_chooser
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import table_view
 from digitcnn.web.bundle import style
-from digitcnn.workspace import Workspace
 
 NO_RESULTS = (
     "No results yet. Press Evaluate to see the accuracy on each test set, the errors, nine "
@@ -37,49 +33,31 @@ NO_RESULTS = (
 )
 
 
-def build_evaluate_tab(
-    workspace: Workspace,
-    models: Models,
-    access: Access,
-    owner_token: gr.Textbox,
-    model_select: gr.Dropdown,
-    page: gr.Blocks,
-    tab: gr.Tab,
-) -> None:
-    """Build the tab inside the open ``tab`` of ``page``.
-
-    model_select: its value is the name of the checkpoint that is evaluated.
-    """
+def build_evaluate_tab(context: Context, tab: gr.Tab) -> None:
+    """Build the tab inside the open ``tab``."""
+    workspace, models = context.workspace, context.models
     cache = FigureCache()
     gr.Markdown(
         "How accurate is the model on digits that it was not trained on?", elem_classes="lead-in"
     )
-    digits = build_set_chooser(workspace, access, owner_token, page)
+    digits = build_set_chooser(context)
     buttons = RunButtons("Evaluate", "evaluate", "primary")
     status = gr.HTML(status_line(NO_RESULTS), elem_id="evaluate-status")
     results = Results("evaluate", "Evaluation", "Evaluate")
+    parts = results.parts
+    parts["status"] = status
     with results_view("evaluate-results"), gr.Tabs(elem_classes="sub-tabs"):
         with gr.Tab("Summary"):
-            components = _build_summary()
+            _build_summary(parts)
         with gr.Tab("Errors"):
-            components |= build_error_browser(workspace, models, results)
+            build_error_browser(workspace, models, results)
         with gr.Tab("Figures"):
-            figures = build_figure_gallery(workspace, models, cache, results)
+            further = build_figure_gallery(context, cache, results)
         with gr.Tab("Gap and robustness"):
             part_set = gr.Dropdown([], label="Test set", elem_id="evaluate-gap-digits")
-            components |= build_gap_section(workspace, models, results, part_set)
-            robustness = RobustnessSection(results, "test set chosen above")
-            robustness.connect(workspace, models, part_set)
-
-    components |= {
-        "status": status,
-        "figures": figures.gallery,
-        "figures_note": figures.note,
-        "part_set": part_set,
-        "robustness_status": robustness.status,
-        "robustness": robustness.figure,
-        "robustness_table": robustness.table,
-    }
+            parts["part_set"] = part_set
+            build_gap_section(workspace, models, results, part_set)
+            build_robustness_section(workspace, models, results, part_set)
 
     def score(
         request: gr.Request, subject: Subject, token: str, *further: Any
@@ -92,57 +70,38 @@ def build_evaluate_tab(
             "error_set": gr.Dropdown(subject.set_choices, value=first),
             "part_set": gr.Dropdown(subject.set_choices, value=last),
         }
-        save = access.is_owner(request, token)
+        save = context.access.is_owner(request, token)
         yield from evaluation_steps(workspace, cache, checked, save=save)
 
     def prepare(update: ViewUpdate) -> ViewUpdate:
         if "figures" not in update:
             return update
-        return {**update, "figures": gallery_images(update["figures"], figures.gallery)}
+        return {**update, "figures": gallery_images(update["figures"], parts["figures"])}
 
-    # Without triggers: when the page loads and whenever the selection changes.
-    gr.on(
-        None,
-        partial(default_passes, models),
-        model_select,
-        figures.passes,
-        queue=False,
-        trigger_mode="always_last",
-        **PRIVATE,
-    )
     results.connect(
         buttons,
-        components,
         Computation(
-            [model_select, digits],
+            [context.model_select, digits],
             partial(evaluation_subject, workspace, models),
             score,
-            further=[figures.passes, figures.digit, figures.place],
-            owner_token=owner_token,
+            further=further,
         ),
         opens=tab,
+        owner_token=context.owner_token,
         prepare=prepare,
     )
 
 
-def _build_summary() -> dict[str, Any]:
+def _build_summary(parts: dict[str, Any]) -> None:
     """Build what is seen first: accuracies, errors per digit and the worst errors."""
     with gr.Column(elem_classes="summary"):
-        summary = html_view("evaluate-summary", "summary.css")
-        table = table_view(elem_id="evaluate-table")
+        parts["summary"] = html_view("evaluate-summary", "summary.css")
+        parts["table"] = table_view(elem_id="evaluate-table")
         with gr.Row(equal_height=False):
             with gr.Column(scale=6, min_width=300):
-                bars = html_view("evaluate-bars")
+                parts["bars"] = html_view("evaluate-bars")
             with gr.Column(scale=5, min_width=300):
-                worst = html_view("evaluate-worst", "tiles.css")
+                parts["worst"] = html_view("evaluate-worst", "tiles.css")
         with gr.Accordion("Calibration, per digit, CSV files", open=False):
-            words = gr.HTML(css_template=style("downloads.css"), elem_id="evaluate-words")
-            per_digit = table_view(elem_id="evaluate-per-digit")
-    return {
-        "summary": summary,
-        "table": table,
-        "bars": bars,
-        "worst": worst,
-        "words": words,
-        "per_digit": per_digit,
-    }
+            parts["words"] = gr.HTML(css_template=style("downloads.css"), elem_id="evaluate-words")
+            parts["per_digit"] = table_view(elem_id="evaluate-per-digit")

@@ -20,21 +20,20 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import written
 from digitcnn.errors import DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.options import check_passes
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, write_figure
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
 from digitcnn.ui.error_browser import ANY, DIGITS, error_tiles
-from digitcnn.ui.figure_view import figures_note
+from digitcnn.ui.evaluation_view import figures_note
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
+from digitcnn.ui.passes import checked_passes
 from digitcnn.ui.set_chooser import MOST_SETS
 from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
 # Names of the components that are emptied when an evaluation starts, besides the figures.
 _TEXTS = ("summary", "bars", "worst", "table", "words", "per_digit", "matrices", "errors")
-_SECTIONS = ("gap_status", "gap", "robustness_status", "robustness", "robustness_table")
 # Errors shown at a glance.
 WORST = 6
 
@@ -76,9 +75,7 @@ class EvaluationRequest:
 
         digit, place: as ``example_of``. Raises DigitCNNError for what cannot be evaluated.
         """
-        if isinstance(passes, float) and passes.is_integer():
-            passes = int(passes)
-        check_passes(passes)
+        passes = checked_passes(passes)
         (checkpoint,) = subject.checkpoints(models)
         digit_sets = [workspace.catalog.open(set_name, "test") for set_name in subject.sets]
         return cls(checkpoint, digit_sets, passes, example_of(digit_sets[0], digit, place))
@@ -92,7 +89,7 @@ def evaluation_steps(
     save: write the figures into the folder of the run that trained the model, where there is one.
     Raises DigitCNNError where the figures cannot be written.
     """
-    yield {**dict.fromkeys((*_TEXTS, *_SECTIONS, "figures_note"), ""), "figures": {}}
+    yield {**dict.fromkeys((*_TEXTS, "figures_note"), ""), "figures": {}}
     findings = yield from updates_of(
         lambda notify: evaluate(
             request.checkpoint,

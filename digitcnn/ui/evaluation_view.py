@@ -5,7 +5,7 @@ All texts of numbers come from ``analysis.metrics``, as in the figures and on th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -22,12 +22,24 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import listed
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
-from digitcnn.ui.tables import Cell, Value, csv_link, interval_cell, table
+from digitcnn.ui.tables import Cell, Value, csv_link, interval_cell, share_cell, table
 from digitcnn.ui.wording import counted
 from digitcnn.web.charts import Axis, Series, chart, linear_axis
 from digitcnn.web.templates import render
 
 BARS_WIDTH, BARS_HEIGHT = 560, 280
+
+CAPTIONS = {
+    "01_training_history": "Loss and accuracy per epoch; a blind guess has a loss of 2.3 nats.",
+    "02_sample_data": "The same digits from each set, as the network sees them.",
+    "03_predictions": "First images and most confident errors, with prediction and confidence.",
+    "04_cross_dataset_evaluation": "Accuracy on each set, and errors per digit.",
+    "05_conv_filters": "The 32 first-layer filters on a common scale.",
+    "06_feature_maps": "One digit after each layer.",
+    "07_confusion_matrix": "Which digits are confused; right predictions are muted.",
+    "08_confidence_analysis": "Confidence compared with accuracy.",
+    "09_stability_test": "Accuracy over repeated passes with dropout on.",
+}
 
 
 def summary(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) -> Markup:
@@ -112,8 +124,8 @@ def evaluations_table(evaluations: Sequence[Evaluation], gaps: Sequence[Gap]) ->
             interval_cell(result.accuracy_text, result.accuracy),
             Cell(decimal(result.nll), result.nll),
             Cell(decimal(result.brier), result.brier),
-            Cell(percent(result.ece), result.ece),
-            Cell(percent(result.macro_f1), result.macro_f1),
+            share_cell(result.ece),
+            share_cell(result.macro_f1),
         ]
         for result in evaluations
     ]
@@ -146,9 +158,9 @@ def per_digit_table(evaluations: Sequence[Evaluation]) -> Markup:
         [
             result.title,
             row.digit,
-            Cell(percent(row.precision), row.precision),
-            Cell(percent(row.recall), row.recall),
-            Cell(percent(row.f1), row.f1),
+            share_cell(row.precision),
+            share_cell(row.recall),
+            share_cell(row.f1),
             row.support,
         ]
         for result in evaluations
@@ -223,3 +235,16 @@ def _matrix(result: Evaluation) -> list[list[dict[str, object] | None]]:
             "label": f"{counted(count, 'image')} of {true} predicted as {predicted}",
         }
     return rows
+
+
+def caption(name: str) -> str:
+    """Return the caption of one of the nine, with its number."""
+    return f"{name[:2]} · {CAPTIONS[name]}"
+
+
+def figures_note(missing: Mapping[str, str]) -> Markup:
+    """Render the note beside the gallery: why figures are missing, by their names."""
+    return render(
+        "evaluate/figures_note.html",
+        missing=[(caption(name), reason) for name, reason in missing.items()],
+    )

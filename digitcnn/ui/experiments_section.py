@@ -5,52 +5,36 @@ Everyone may predict and watch; only the owner may start, stop and delete.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from digitcnn.errors import ConfigError, RunError
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.experiment import Experiment
+from digitcnn.experiments.job import ExperimentView
 from digitcnn.feedback.entry import hash_of
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui import experiments_view
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.clock import REFRESH_JS, Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Version
+from digitcnn.ui.context import Context
 from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.tables import table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
 
 # The ``js=`` of an event whose first input is the hidden text box: this browser's secret takes its
 # place on the way to the handler, as the owner's token does.
 WITH_VISITOR_JS = bundle.handler("withSecret", "digitcnn-visitor")
 
 
-@dataclass(frozen=True)
-class ExperimentsView:
-    """What a page shows: the chosen experiment, how far it is, and the version of the outcomes.
-
-    other: the job that keeps experiments from running. is_open: whether the outcome can still be
-    predicted.
-    """
-
-    chosen: str = ""
-    job: tuple[Any, ...] = ()
-    other: str = ""
-    groups: int = -1
-    people: tuple[int, ...] = ()
-    is_open: bool = True
-    running: bool = False
-
-
 class ExperimentsSection:
     """The section's components, built inside an open tab, and their handlers."""
 
-    def __init__(self, workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
-        self._workspace, self._access, self._token = workspace, access, owner_token
+    def __init__(self, context: Context) -> None:
+        self._workspace, self._access = context.workspace, context.access
         # What pages without a choice of their own show.
         self._announced = ""
         known = [catalogue.find(name) for name in catalogue.names()]
@@ -90,97 +74,86 @@ class ExperimentsSection:
                 self.cancel = gr.Button("Cancel", elem_id="experiment-delete-no")
         self.to_delete = gr.State("")
         self.status = gr.HTML(render("train/no_status.html"), elem_id="experiment-status")
-        self.result = gr.HTML(
-            css_template=bundle.style(
-                "scroll_shadow.css", "tables.css", "tiles.css", "experiments.css"
-            ),
-            apply_default_css=False,
-            elem_id="experiment-result",
-        )
-        self.view = gr.State(ExperimentsView())
-        # Whether the page's user has chosen an experiment.
-        self.has_chosen = gr.State(value=False)
-        self._watched = [
-            self.status,
-            self.result,
-            self.predict,
-            self.run,
-            self.stop,
-            self.delete,
-            self.view,
-        ]
+        self.result = table_view("experiment-result", "tiles.css", "experiments.css")
+        # Whether predictions are open on the page, and whether its user has chosen an experiment.
+        self.was_open, self.has_chosen = gr.State(value=True), gr.State(value=False)
+        self._watched = [self.result, self.predict, self.run, self.stop, self.delete, self.was_open]
+        self._connect(context)
 
-    def connect(self, clock: Clock, page: gr.Blocks) -> None:
-        """Connect the components to their handlers."""
-        owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
+    def _connect(self, context: Context) -> None:
         asking = [self.confirmation, self.question, self.to_delete]
-        shown = [self.card, *self._watched, *asking]
-        own: dict[str, Any] = {
+        # This browser's secret takes the place of the owner's token.
+        visitor: dict[str, Any] = {**PRIVATE, "js": WITH_VISITOR_JS}
+        own = {
             "fn": self.own_prediction,
-            "inputs": [self._token, self.select],
+            "inputs": [context.owner_token, self.select],
             "outputs": self.predict,
-            **PRIVATE,
-            "js": WITH_VISITOR_JS,
+            **visitor,
         }
-        self.select.change(self.choose, self.select, shown, **PRIVATE).then(**own)
-        self.select.input(
-            self.take_choice, [self._token, self.select], self.has_chosen, queue=False, **owner
+        self.select.change(
+            self.choose, self.select, [self.card, self.status, *self._watched, *asking], **PRIVATE
+        ).then(**own)
+        context.with_token(
+            self.select.input, self.take_choice, [self.select], self.has_chosen, queue=False
         )
-        page.load(**own)
+        context.page.load(**own)
         self.predict.input(
-            self.make_prediction,
-            [self._token, self.select, self.predict],
-            self._watched,
-            **PRIVATE,
-            js=WITH_VISITOR_JS,
-        )
-        self.run.click(
-            self.start_experiment, [self._token, self.select], self._watched, **owner
-        ).success(None, js=bundle.handler("askForPrediction")).then(None, js=REFRESH_JS)
-        self.stop.click(
-            self.stop_experiment, [self._token, self.select], self._watched, **owner
+            self.make_prediction, [context.owner_token, self.select, self.predict], **visitor
         ).then(None, js=REFRESH_JS)
+        context.with_token(
+            self.run.click, self.start_experiment, [self.select], self.status
+        ).success(None, js=bundle.handler("askForPrediction")).then(None, js=REFRESH_JS)
+        context.with_token(self.stop.click, self.stop_experiment).then(None, js=REFRESH_JS)
         self.delete.click(self.ask_about_outcome, self.select, asking, **PRIVATE)
         self.cancel.click(_not_asking, None, asking, queue=False, **PRIVATE)
-        self.confirm.click(
-            self.delete_outcome,
-            [self._token, self.select, self.to_delete],
-            [*self._watched, *asking],
-            **owner,
+        context.with_token(self.confirm.click, self.delete_outcome, [self.to_delete], asking).then(
+            None, js=REFRESH_JS
         )
-        clock.watch(
-            self.watch_experiments,
-            [self.select, self.has_chosen, self.view],
-            [self.select, *self._watched, self.card],
-            version=self.version,
-            status=self.status,
+        watch, page = context.clock.watch, [self.select, self.has_chosen]
+        watch(
+            self._show_status, page, [self.status], version=self._status_version, status=self.status
+        )
+        watch(
+            self._show_rest,
+            [*page, self.was_open],
+            [self.select, self.card, *self._watched],
+            version=self._version,
         )
 
-    def version(self) -> Version:
-        """Return the version of an up-to-date page."""
+    def _version(self) -> Version:
         view = self._workspace.experiment_job.view()
-        running = view.state == RUNNING
         at = (view.stopping, view.training.number, len(view.training.history))
-        key = (
-            view.state,
-            at if running else view.version,
-            "" if running else self._workspace.job.exclusive.busy,
-            self._workspace.groups.version,
-            self._announced,
+        return Version(
+            (
+                view.state,
+                at if view.state == RUNNING else view.version,
+                self._other(),
+                self._workspace.groups.version,  # changes with each prediction as well
+                self._announced,
+            )
         )
-        return Version(key, in_progress=running)
 
-    def watch_experiments(
-        self, request: gr.Request, chosen: Any, has_chosen: Any, shown: ExperimentsView
+    def _status_version(self) -> Version:
+        running = self._workspace.experiment_job.view().state == RUNNING
+        return Version(self._version().key, in_progress=running)
+
+    def _other(self) -> str:
+        """Return the job that keeps experiments from running, as ``ExclusiveLock.busy``."""
+        running = self._workspace.experiment_job.view().state == RUNNING
+        return "" if running else self._workspace.job.exclusive.busy
+
+    def _shown(self, chosen: Any, has_chosen: Any) -> Experiment:
+        """Return what a page shows: its choice, or what the owner shows those without one."""
+        return catalogue.find(chosen if has_chosen else self._announced or chosen)
+
+    def _show_rest(
+        self, request: gr.Request, chosen: Any, has_chosen: Any, was_open: bool
     ) -> list[Any]:
-        """Bring a page up to date: the experiment first, if it changes, which shows the rest.
-
-        The card comes with it: on a busy machine the page waits for the rest.
-        """
-        if self._announced not in ("", chosen) and not has_chosen:
-            card = experiments_view.card(catalogue.find(self._announced))
-            return [self._announced, *[gr.skip()] * len(self._watched), card]
-        return [gr.skip(), *self._updates(catalogue.find(chosen), shown), gr.skip()]
+        experiment = self._shown(chosen, has_chosen)
+        choice = [gr.skip(), gr.skip()]
+        if experiment.name != chosen:
+            choice = [experiment.name, experiments_view.card(experiment)]
+        return [*choice, *self._updates(experiment, was_open)]
 
     @toasting
     def take_choice(self, request: gr.Request, token: Any, name: Any) -> bool:
@@ -199,7 +172,8 @@ class ExperimentsSection:
         experiment = catalogue.find(name)
         return [
             experiments_view.card(experiment),
-            *self._updates(experiment, ExperimentsView()),
+            self._status(experiment),
+            *self._updates(experiment, was_open=True),
             *_not_asking(),
         ]
 
@@ -212,32 +186,27 @@ class ExperimentsSection:
         return gr.Radio(_choices(experiment), value=made, info=experiment.predict)
 
     @toasting
-    def make_prediction(self, visitor: Any, name: Any, choice: Any) -> list[Any]:
+    def make_prediction(self, visitor: Any, name: Any, choice: Any) -> None:
         """Store a visitor's prediction, unless the outcome is known."""
         experiment = catalogue.find(name)
         if not self._open_for_predictions(experiment):
             raise ConfigError("The outcome is known; predict before the next run.")
-        people = self._workspace.peoples_predictions
-        people.record(experiment, hash_of(visitor), choice)
-        updates = self._updates(experiment, ExperimentsView())
-        updates[self._watched.index(self.predict)] = gr.skip()  # the choice stays as it was made
-        return updates
+        self._workspace.peoples_predictions.record(experiment, hash_of(visitor), choice)
 
     @toasting
-    def start_experiment(self, request: gr.Request, token: Any, name: Any) -> list[Any]:
+    def start_experiment(self, request: gr.Request, token: Any, name: Any) -> Markup:
         """Start the chosen experiment."""
         self._access.require_owner(request, token, to="run an experiment")
         experiment = catalogue.find(name)
         self._workspace.experiment_job.start(experiment)
         self._announced = experiment.name
-        return self._updates(experiment, ExperimentsView())
+        return self._status(experiment)
 
     @toasting
-    def stop_experiment(self, request: gr.Request, token: Any, name: Any) -> list[Any]:
+    def stop_experiment(self, request: gr.Request, token: Any) -> None:
         """Stop the running experiment after the current step."""
         self._access.require_owner(request, token, to="stop an experiment")
         self._workspace.experiment_job.stop()
-        return self._updates(catalogue.find(name), ExperimentsView())
 
     @toasting
     def ask_about_outcome(self, name: Any) -> list[Any]:
@@ -253,58 +222,62 @@ class ExperimentsSection:
         return [gr.Column(visible=True), text, group.name]
 
     @toasting
-    def delete_outcome(self, request: gr.Request, token: Any, name: Any, group: Any) -> list[Any]:
+    def delete_outcome(self, request: gr.Request, token: Any, group: Any) -> list[Any]:
         """Delete the outcome that the question named, with its runs and checkpoints."""
         self._access.require_owner(request, token, to="delete an experiment's runs")
         self._workspace.experiment_job.delete(group)
-        return [*self._updates(catalogue.find(name), ExperimentsView()), *_not_asking()]
+        return _not_asking()
 
     def _open_for_predictions(self, experiment: Experiment) -> bool:
         """Whether the outcome of the newest execution is not known yet."""
         group = self._workspace.groups.latest(experiment.name)
         return group is None or group.outcome is None
 
-    def _updates(self, experiment: Experiment, shown: ExperimentsView) -> list[Any]:
+    def _show_status(self, request: gr.Request, chosen: Any, has_chosen: Any) -> list[Any]:
+        return [self._status(self._shown(chosen, has_chosen))]
+
+    def _status(self, experiment: Experiment) -> Markup:
+        view = self._workspace.experiment_job.view()
+        group = self._workspace.groups.latest(experiment.name)
+        elsewhere = view.state == RUNNING and not _runs(view, experiment)
+        people = None
+        if self._open_for_predictions(experiment) and not elsewhere:
+            people = sum(self._workspace.peoples_predictions.counts(experiment))
+        return experiments_view.status(view, group, people, self._other())
+
+    def _updates(self, experiment: Experiment, was_open: bool) -> list[Any]:
         """Return the updates for ``_watched``."""
-        workspace = self._workspace
-        view = workspace.experiment_job.view()
-        running = view.state == RUNNING
-        here = running and view.experiment is not None and view.experiment.name == experiment.name
-        counts = workspace.peoples_predictions.counts(experiment)
-        epochs = (view.training.number, len(view.training.history)) if here else ()
-        version = workspace.groups.version
-        group = workspace.groups.latest(experiment.name)
-        known = group is not None and group.outcome is not None
-        other = "" if running else workspace.job.exclusive.busy
-        now = ExperimentsView(
-            experiment.name, (view.state, *epochs), other, version, counts, not known, here
-        )
-        if now == shown and not running:
-            return [gr.skip()] * len(self._watched)
+        view = self._workspace.experiment_job.view()
+        running, here = view.state == RUNNING, _runs(view, experiment)
+        group = self._workspace.groups.latest(experiment.name)
         if here:
             result: Any = experiments_view.running(view)
         else:
             result = "" if group is None else experiments_view.result(experiment, group)
-        people = None if known or (running and not here) else sum(counts)
+        is_open = self._open_for_predictions(experiment)
         return [
-            experiments_view.status(view, group, people, other),
-            result if now != shown else gr.skip(),
-            _prediction(shown, now),
-            gr.Button(interactive=not (running or other)),
+            result,
+            _prediction(is_open=is_open, was_open=was_open, running=here),
+            gr.Button(interactive=not (running or self._other())),
             gr.Button(interactive=running and not view.stopping),
             gr.Button(interactive=group is not None and not here),
-            now,
+            is_open,
         ]
 
 
-def _prediction(shown: ExperimentsView, now: ExperimentsView) -> gr.Radio:
+def _runs(view: ExperimentView, experiment: Experiment) -> bool:
+    running = view.experiment if view.state == RUNNING else None
+    return running is not None and running.name == experiment.name
+
+
+def _prediction(*, is_open: bool, was_open: bool, running: bool) -> gr.Radio:
     """Open or close the predictions; the choice that was made stays ticked."""
-    label = "Predict now, while the outcome is unknown" if now.running else "Predict first"
-    if not now.is_open:
+    label = "Predict now, while the outcome is unknown" if running else "Predict first"
+    if not is_open:
         label = "Predictions are closed: the outcome is known"
-    if now.is_open and not shown.is_open:  # a new run starts without predictions
+    if is_open and not was_open:  # a new run starts without predictions
         return gr.Radio(label=label, interactive=True, value=None)
-    return gr.Radio(label=label, interactive=now.is_open)
+    return gr.Radio(label=label, interactive=is_open)
 
 
 def _choices(experiment: Experiment) -> list[tuple[str, int]]:

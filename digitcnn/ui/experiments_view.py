@@ -21,7 +21,7 @@ from digitcnn.experiments.worksheet import worksheet
 from digitcnn.training.run_record import RUNNING
 from digitcnn.ui.job_status import elapsed_text, job_status
 from digitcnn.ui.parts import base64_of, image_address, status_line
-from digitcnn.ui.tables import Cell, Value, table
+from digitcnn.ui.tables import Cell, Value, share_cell, table
 from digitcnn.ui.wording import counted, rough_duration
 from digitcnn.web.charts import Axis, Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
@@ -108,8 +108,8 @@ def result(experiment: Experiment, group: Group) -> Markup:
         [
             arm["label"],
             *map(Cell, arm["accuracies"], arm["means"]),
-            Cell(f"{100 * arm['curve'][-1]['held_out']:.2f}%", arm["curve"][-1]["held_out"]),
-            Cell(f"{100 * arm['curve'][-1]['training']:.2f}%", arm["curve"][-1]["training"]),
+            share_cell(arm["curve"][-1]["held_out"]),
+            share_cell(arm["curve"][-1]["training"]),
         ]
         for arm in outcome["arms"]
     ]
@@ -119,7 +119,7 @@ def result(experiment: Experiment, group: Group) -> Markup:
             run["run"],
             run["arm"],
             Cell(str(run["seed"]), run["seed"]),
-            Cell(f"{100 * run['accuracy']:.2f}%", run["accuracy"]),
+            share_cell(run["accuracy"]),
             PurePath(run["checkpoint"]).stem,
         ]
         for run in outcome["runs"]

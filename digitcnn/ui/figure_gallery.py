@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.errors import DigitSetError
-from digitcnn.options import FIGURES, FILE_TYPES, MOST_PASSES, usual_passes
+from digitcnn.options import FIGURES, FILE_TYPES, FileType
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate
+from digitcnn.ui.context import Context
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
 from digitcnn.ui.evaluation_steps import EvaluationRequest
-from digitcnn.ui.figure_view import caption, gallery_images, zip_of
-from digitcnn.ui.models import Models
+from digitcnn.ui.evaluation_view import caption
+from digitcnn.ui.gradio_private import save_bytes_to_cache
 from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.passes import passes_slider
 from digitcnn.ui.results import Results
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.tables import data_link
 from digitcnn.ui.toasts import toasting
 from digitcnn.web import bundle
-from digitcnn.workspace import Workspace
 
 ALL = "all"
 MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
@@ -29,25 +32,13 @@ MEDIA_TYPES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/p
 _SHOW_ENLARGED_JS = bundle.handler("reveal", "#evaluate-gallery .preview")
 
 
-@dataclass(frozen=True)
-class FigureGallery:
-    """The components of the section.
+def build_figure_gallery(context: Context, cache: FigureCache, results: Results) -> list[Any]:
+    """Build the section; return the controls of the figures.
 
-    digit, place: the image that figure 6 shows: a digit or ANY, and its number among those, from 0.
-    passes: for figure 9. note: says what the figures are of.
+    The number of passes for figure 9, and the image of figure 6: a digit or ANY, and its number
+    among those, from 0.
     """
-
-    digit: gr.Dropdown
-    place: gr.Number
-    passes: gr.Slider
-    gallery: gr.Gallery
-    note: gr.HTML
-
-
-def build_figure_gallery(
-    workspace: Workspace, models: Models, cache: FigureCache, results: Results
-) -> FigureGallery:
-    """Build the section."""
+    workspace, models = context.workspace, context.models
     note = gr.HTML(elem_id="evaluate-figures-note")
     gallery = gr.Gallery(
         show_label=False,
@@ -89,11 +80,8 @@ def build_figure_gallery(
         place = gr.Number(
             0, label="Image number", info="Counting from 0", precision=0, elem_id="evaluate-example"
         )
-        passes = gr.Slider(
-            1,
-            MOST_PASSES,
-            value=usual_passes(None),
-            step=1,
+        passes = passes_slider(
+            context,
             label="Dropout passes (figure 9)",
             info="Used by the next evaluation; default: the model's epochs",
             elem_id="evaluate-passes",
@@ -152,4 +140,23 @@ def build_figure_gallery(
     download.click(
         pack, [results.view, which, file_type, passes, digit, place], link, **PRIVATE
     ).success(None, js=bundle.handler("press", "#evaluate-zip-link a"), **PRIVATE)
-    return FigureGallery(digit, place, passes, gallery, note)
+    results.parts |= {"figures": gallery, "figures_note": note}
+    return [passes, digit, place]
+
+
+def gallery_images(pngs: Mapping[str, bytes], gallery: gr.Gallery) -> list[tuple[str, str]]:
+    """Return files and captions as a gallery takes them; the files are in the page's folder."""
+    return [
+        (save_bytes_to_cache(png, f"{name}.png", gallery.GRADIO_CACHE), caption(name))
+        for name, png in pngs.items()
+    ]
+
+
+def zip_of(files: Mapping[str, bytes], file_type: FileType) -> bytes:
+    """Return the figures in one zip file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in FIGURES:
+            if name in files:
+                archive.writestr(f"{name}.{file_type}", files[name])
+    return file.getvalue()

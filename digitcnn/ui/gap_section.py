@@ -14,11 +14,9 @@ from digitcnn.digits.names import written
 from digitcnn.errors import DigitSetError
 from digitcnn.network.original_images import original_images
 from digitcnn.ui.background import status_update, updates_of
-from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import ViewUpdate, status_line
-from digitcnn.ui.results import Results
-from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.parts import ViewUpdate, figure_place, opening_figure, status_line
+from digitcnn.ui.results import Results, RunButtons
 from digitcnn.ui.subject import Subject
 from digitcnn.web.terms import explain
 from digitcnn.workspace import Workspace
@@ -26,11 +24,8 @@ from digitcnn.workspace import Workspace
 
 def build_gap_section(
     workspace: Workspace, models: Models, results: Results, digits: gr.Dropdown
-) -> dict[str, gr.HTML]:
-    """Build the section; return the components that a new evaluation empties, by their names.
-
-    digits: its value is the name of the other set.
-    """
+) -> None:
+    """Build the section. digits: its value is the name of the other set."""
     gr.Markdown("### What causes the gap")
     gr.HTML(
         explain(
@@ -45,7 +40,6 @@ def build_gap_section(
     results.connect_part(
         buttons, {"status": status, "figure": figure}, digits, partial(gap_steps, workspace, models)
     )
-    return {"gap_status": status, "gap": figure}
 
 
 def gap_steps(

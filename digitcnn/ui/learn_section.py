@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -12,21 +11,18 @@ from cachetools import TTLCache, cached
 from markupsafe import Markup
 
 from digitcnn.errors import FeedbackError
-from digitcnn.intervals import accuracy_text
 from digitcnn.training.finetune import MAX_LOSS, ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_training import FEWEST_SKETCHES, Sketches
 from digitcnn.training.run_record import RUNNING
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.clock import REFRESH_JS, Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Version
+from digitcnn.ui.context import Context
 from digitcnn.ui.job_status import elapsed_text, job_status, progress_facts
-from digitcnn.ui.models import Models
 from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.tables import Cell, Value, table, table_view
+from digitcnn.ui.tables import Cell, Value, accuracy_cell, table, table_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import counted, duration
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
 
 # Every page asks once a second; the store is asked less often.
 SECONDS_BETWEEN_COUNTS = 2.0
@@ -35,28 +31,10 @@ SECONDS_BETWEEN_COUNTS = 2.0
 HEADERS = ("Images", "Count", "Difference (points)", "Before", "After")
 
 
-@dataclass(frozen=True)
-class LearnView:
-    """What a page shows of the section: the job's version, and the number of sketches."""
-
-    version: int = -1
-    sketches: int = -1
-
-
-def build_learn_section(
-    workspace: Workspace,
-    models: Models,
-    access: Access,
-    owner_token: gr.Textbox,
-    model_select: gr.Dropdown,
-    clock: Clock,
-) -> None:
-    """Build the section, at the end of an open ``gr.Tab``.
-
-    model_select: its value is the name of the model whose copy is fine-tuned.
-    owner_token: the hidden field that carries the owner's token to the handlers that need it.
-    """
-    job = workspace.fine_tuning
+def build_learn_section(context: Context) -> None:
+    """Build the section, at the end of an open ``gr.Tab``; a copy of the chosen model is tuned."""
+    workspace, models, access = context.workspace, context.models, context.access
+    job, model_select = workspace.fine_tuning, context.model_select
     count = cached(TTLCache(1, SECONDS_BETWEEN_COUNTS), condition=threading.Condition())(
         workspace.feedback.count_labelled
     )
@@ -76,23 +54,17 @@ def build_learn_section(
             use_old = gr.Button("Use old model", elem_id="learn-use-old")
         in_use = gr.HTML(elem_id="learn-in-use")
     rows = table_view("learn-table", "tight_table.css")
-    shown = gr.State(LearnView())
-    watched = [status, rows, choice, start, stop, shown]
-
-    def refresh(request: gr.Request, shown: LearnView) -> list[Any]:
-        return updates(job.view(), count(), shown)
 
     @toasting
-    def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> list[Any]:
+    def start_fine_tuning(request: gr.Request, token: str, model: str | None) -> Markup:
         access.require_owner(request, token, to="fine-tune a model")
         job.start(models.get(model), Sketches(*workspace.feedback.labelled()))
-        return updates(job.view(), count(), LearnView())
+        return _status(job.view(), count())
 
     @toasting
-    def stop_fine_tuning(request: gr.Request, token: str) -> list[Any]:
+    def stop_fine_tuning(request: gr.Request, token: str) -> None:
         access.require_owner(request, token, to="stop fine-tuning")
         job.stop()
-        return updates(job.view(), count(), LearnView())
 
     def choose(new: bool) -> Callable[[gr.Request], gr.Dropdown]:
         @toasting
@@ -105,11 +77,10 @@ def build_learn_section(
 
         return choose_model
 
-    owner = {**PRIVATE, "js": WITH_TOKEN_JS}
-    start.click(start_fine_tuning, [owner_token, model_select], watched, **owner).then(
+    context.with_token(start.click, start_fine_tuning, [model_select], status).then(
         None, js=REFRESH_JS
     )
-    stop.click(stop_fine_tuning, [owner_token], watched, **owner).then(None, js=REFRESH_JS)
+    context.with_token(stop.click, stop_fine_tuning).then(None, js=REFRESH_JS)
     gr.on(
         [model_select.change, status.change],
         lambda model: in_use_badge(job.view().ended, model),
@@ -121,13 +92,25 @@ def build_learn_section(
     use_new.click(choose(True), None, model_select, **PRIVATE)
     use_old.click(choose(False), None, model_select, **PRIVATE)
 
-    def version() -> Version:
+    def status_version() -> Version:
         view = job.view()
         running = view.state == RUNNING
-        at = view.stopping if running else LearnView(view.version, count())
+        at = view.stopping if running else (view.version, count())
         return Version((view.state, at), in_progress=running)
 
-    clock.watch(refresh, [shown], watched, version=version, status=status)
+    def result_version() -> Version:
+        view = job.view()
+        return Version(None if view.state == RUNNING else view.version)
+
+    watch = context.clock.watch
+    watch(
+        lambda _: status_updates(job.view(), count()),
+        [],
+        [status, start, stop],
+        version=status_version,
+        status=status,
+    )
+    watch(lambda _: result_updates(job.view()), [], [rows, choice], version=result_version)
 
 
 def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:
@@ -141,21 +124,19 @@ def in_use_badge(ended: FineTuningEnd | None, model: str | None) -> Markup:
     return render("train/model_in_use.html", new=model != ended.base)
 
 
-def updates(view: FineTuningView, sketches: int, shown: LearnView) -> list[Any]:
-    """Return the updates for status, table, choice, start, stop and the page's view."""
+def status_updates(view: FineTuningView, sketches: int) -> list[Any]:
+    """Return the updates for the status, Start and Stop. sketches: how many are labelled."""
     running = view.state == RUNNING
-    now = LearnView(view.version, sketches)
-    if now == shown and not running:
-        return [gr.skip()] * 6
-    changed = view.version != shown.version
     return [
         _status(view, sketches),
-        comparison_table(view.ended) if changed else gr.skip(),
-        gr.Row(visible=bool(view.ended and view.ended.saved)) if changed else gr.skip(),
         gr.Button(interactive=not running and sketches >= FEWEST_SKETCHES),
         gr.Button(interactive=running and not view.stopping),
-        now,
     ]
+
+
+def result_updates(view: FineTuningView) -> list[Any]:
+    """Return the updates for the table and the choice between the old and the new model."""
+    return [comparison_table(view.ended), gr.Row(visible=bool(view.ended and view.ended.saved))]
 
 
 def _status(view: FineTuningView, sketches: int) -> Markup:
@@ -202,6 +183,6 @@ def _row(row: ComparisonRow) -> list[Value]:
         row.title if row.decides else f"{row.title} (for information)",
         row.n,
         Cell(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})", row.difference),
-        Cell(accuracy_text(row.before, row.n), row.before),
-        Cell(accuracy_text(row.after, row.n), row.after),
+        accuracy_cell(row.before, row.n),
+        accuracy_cell(row.after, row.n),
     ]

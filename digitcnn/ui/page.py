@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,22 +13,25 @@ from digitcnn.network.reader import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
 from digitcnn.ui.address import FIRST_PORT, Address
 from digitcnn.ui.api import build_api
+from digitcnn.ui.calls import Payload, replying
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_tab import build_compare_tab
+from digitcnn.ui.context import Context
+from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.evaluate_tab import build_evaluate_tab
 from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.gradio_private import limit_queue, pending_calls
-from digitcnn.ui.header import build_header
 from digitcnn.ui.invite import Invite
 from digitcnn.ui.learn_section import build_learn_section
+from digitcnn.ui.model_menu import ModelMenu, ModelNotes
 from digitcnn.ui.models import Models
 from digitcnn.ui.page_files import PageFiles
-from digitcnn.ui.panels.section import panel_section
 from digitcnn.ui.request_guard import RequestGuard
 from digitcnn.ui.sketchpad_tab import build_sketchpad_tab
 from digitcnn.ui.stability_tab import build_stability_tab
 from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.web import bundle
+from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # Calls in the queue, of all pages together; further calls are rejected at once.
@@ -111,28 +115,73 @@ def build_page(workspace: Workspace, access: Access, invite: Invite | None = Non
     page: gr.Blocks
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
-        clock = Clock()
-        models = Models(workspace)
+        clock, models = Clock(), Models(workspace)
         invite = invite or Invite(Address("127.0.0.1", FIRST_PORT))
         model_select = build_header(workspace, models, access, clock, page, invite)
+        context = Context(workspace, models, access, clock, page, owner_token, model_select)
         with gr.Tabs(elem_classes="lab-tabs"):
             with gr.Tab("Sketchpad", id="sketchpad"):
-                panels = panel_section(workspace, models)
-                build_sketchpad_tab(workspace, models, model_select, panels, clock)
-                build_learn_section(workspace, models, access, owner_token, model_select, clock)
+                build_sketchpad_tab(context)
+                build_learn_section(context)
                 build_feedback_view(workspace, access)
             with gr.Tab("Train", id="train"):
-                train = build_train_tab(workspace, access, owner_token, clock, page)
+                run_tools = build_train_tab(context)
             with gr.Tab("Evaluate", id="evaluate") as tab:
-                build_evaluate_tab(workspace, models, access, owner_token, model_select, page, tab)
+                build_evaluate_tab(context, tab)
             with gr.Tab("Compare", id="compare") as tab:
-                runs = train.runs.tools
-                build_compare_tab(
-                    workspace, models, access, owner_token, model_select, runs, page, tab
-                )
+                build_compare_tab(context, run_tools, tab)
             with gr.Tab("Stability", id="stability") as tab:
-                build_stability_tab(workspace, models, model_select, tab)
+                build_stability_tab(context, tab)
         build_api(workspace, models)
         clock.build(page)
     limit_queue(page, QUEUE_LENGTH)
     return page
+
+
+def build_header(
+    workspace: Workspace,
+    models: Models,
+    access: Access,
+    clock: Clock,
+    page: gr.Blocks,
+    invite: Invite,
+) -> gr.Dropdown:
+    """Build the header inside ``page``; return the model selector."""
+    with gr.Row(elem_classes=["page-header", "model-row", "takes-files"]):
+        gr.HTML(render("page/header_name.html"))
+        menu = ModelMenu(workspace, models)
+        gr.HTML(
+            render("page/header_end.html"),
+            elem_classes="header-end",
+            server_functions=header_functions(access, invite, menu.facts),
+        )
+    notes = ModelNotes(
+        DropResults(models, "model-verdicts", "open"), gr.HTML(elem_id="model-check")
+    )
+    menu.connect(clock, page, notes)
+    return menu.select
+
+
+def header_functions(
+    access: Access, invite: Invite, facts: Callable[[Payload], Payload]
+) -> list[Callable[..., Payload]]:
+    """Return the functions that the page's scripts call.
+
+    ``page_owner`` says whether the caller, ``{"owner": token}``, is the owner; ``invitation``
+    and ``model_facts`` give the dialogs their content, ``{"html"}``.
+    """
+
+    @replying
+    def page_owner(payload: Payload, request: gr.Request) -> Payload:
+        return {"owner": access.is_owner(request, payload.get("owner"))}
+
+    @replying
+    def invitation(payload: Payload, request: gr.Request) -> Payload:
+        access.require_owner(request, payload.get("owner"), to="invite others")
+        return {"html": invite.html(payload.get("address"))}
+
+    @replying
+    def model_facts(payload: Payload) -> Payload:
+        return facts(payload)
+
+    return [page_owner, invitation, model_facts]

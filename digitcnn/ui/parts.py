@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,9 +12,8 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from digitcnn.errors import CheckpointError
-from digitcnn.options import usual_passes
-from digitcnn.ui.models import Models
+from digitcnn.digits.digit_set import DigitSet
+from digitcnn.intervals import confidence_text
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
@@ -62,11 +61,6 @@ def base64_of(content: bytes | Tensor) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def file_reply(name: str, media_type: str, content: bytes) -> dict[str, Any]:
-    """Return a file for the page's script to save."""
-    return {"name": name, "type": media_type, "content": base64_of(content)}
-
-
 def png_address(png: bytes) -> str:
     """Return the bytes of a PNG file as a data address."""
     return "data:image/png;base64," + base64_of(png)
@@ -79,10 +73,58 @@ def image_address(image: Tensor) -> str:
     return png_address(file.getvalue())
 
 
-def default_passes(models: Models, name: str | None) -> int:
-    """Return how many dropout passes are usual for a model: as many as it has epochs."""
-    try:
-        return usual_passes(models.get(name).details.epochs)
-    except CheckpointError:
-        # The selector follows within a second; pressing the button meanwhile shows the problem.
-        return usual_passes(None)
+def figure_place(elem_id: str) -> gr.HTML:
+    """Build an empty place for a figure."""
+    return html_view(elem_id, "figures.css")
+
+
+def opening_figure(name: str, alt: str, png: bytes) -> Markup:
+    """Render a figure for a ``figure_place``: it opens in full, and can be saved."""
+    return render("evaluate/figure.html", name=name, alt=alt, address=png_address(png))
+
+
+def whole(value: Any) -> Any:
+    """Return a slider's 12.0 as 12; any other value as it is, to be refused by name."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def tiles(
+    heading: str,
+    digit_set: DigitSet,
+    indices: Sequence[int],
+    probabilities: Tensor,
+    note: str = "",
+    *,
+    first: int | None = None,
+) -> Markup:
+    """Render images with label, prediction, confidence and all ten probabilities.
+
+    indices: of the images in the digit set. probabilities: [K, 10], a row per index. first: how
+    many are shown before more are requested; None shows all.
+    """
+    made = [
+        _tile(digit_set, index, row.tolist())
+        for index, row in zip(indices, probabilities, strict=True)
+    ]
+    return render(
+        "evaluate/tiles.html",
+        heading=heading,
+        note=note,
+        tiles=made[:first],
+        more=made[first:] if first else [],
+    )
+
+
+def _tile(digit_set: DigitSet, index: int, probabilities: list[float]) -> dict[str, object]:
+    confidence = max(probabilities)
+    return {
+        "address": image_address(digit_set.images[index]),
+        "index": index,
+        "label": int(digit_set.labels[index]),
+        "predicted": probabilities.index(confidence),
+        "confidence": confidence_text(confidence),
+        "probabilities": probabilities,
+        "listed": ", ".join(
+            f"{digit}: {confidence_text(p)}" for digit, p in enumerate(probabilities)
+        ),
+    }

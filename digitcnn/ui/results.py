@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,13 +24,75 @@ from digitcnn.errors import DigitCNNError
 from digitcnn.ui.access import WITH_TOKEN_JS
 from digitcnn.ui.gradio_private import Dependency
 from digitcnn.ui.parts import PRIVATE, ViewUpdate, html_view, outputs, status_line
-from digitcnn.ui.run_buttons import RunButtons
 from digitcnn.ui.subject import Subject
 from digitcnn.ui.toasts import toasting
+from digitcnn.web import bundle
 from digitcnn.web.templates import render
 
 # Results of a tab in memory; with nine figures each takes about 2 MB.
 MOST_CACHED = 12
+
+
+class RunButtons:
+    """A button that starts a computation, and beside it one that stops it.
+
+    One of them is enabled at a time; ``keep_focus.js`` moves the keyboard focus along.
+    """
+
+    def __init__(
+        self, label: str, elem_id: str, variant: Literal["primary", "secondary"] = "secondary"
+    ) -> None:
+        """Build the row of both. elem_id: followed by ``-run`` and ``-stop``."""
+        with gr.Row(elem_classes="primary-row") as self.row:
+            self.run = gr.Button(label, variant=variant, elem_id=f"{elem_id}-run")
+            self.stop = gr.Button(
+                "Stop", variant="stop", interactive=False, elem_id=f"{elem_id}-stop"
+            )
+        # Page sessions that pressed Stop.
+        self._pressed: set[str] = set()
+
+    def connect(self, status: gr.HTML) -> None:
+        """Let Stop work, and show the status of a computation that starts below the screen.
+
+        status: says that the computation is being stopped until it has ended.
+        """
+        # On a phone and in a low window the status is below the visible part.
+        self.run.click(None, js=bundle.handler("center", f"#{status.elem_id}"), **PRIVATE)
+        # In the browser: a response could arrive after the last one of the computation.
+        stopping = bundle.handler(
+            "give", {**gr.update(interactive=False)}, status_line("Stopping.")
+        )
+        self.stop.click(None, None, [self.stop, status], js=stopping, **PRIVATE)
+        self.stop.click(self.press, None, None, queue=False, **PRIVATE)
+
+    def press(self, request: gr.Request) -> None:
+        """Request a page's computation to stop."""
+        self._pressed.add(_session(request))
+
+    def start(self, request: gr.Request) -> ViewUpdate:
+        """Forget an earlier press; return the states of both buttons while something runs."""
+        self._pressed.discard(_session(request))
+        return {"run": gr.update(interactive=False), "stop": gr.update(interactive=True)}
+
+    def ready(self) -> ViewUpdate:
+        """Return the states of both buttons while nothing runs."""
+        # Updates rather than Buttons: constructing one here would add it to the page.
+        return {"run": gr.update(interactive=True), "stop": gr.update(interactive=False)}
+
+    def until_stopped(
+        self, request: gr.Request, updates: Iterator[list[Any]]
+    ) -> Generator[list[Any], None, bool]:
+        """Yield ``updates`` until Stop is pressed; return whether it was."""
+        for update in updates:
+            if _session(request) in self._pressed:
+                # Nothing else holds the generator, so it is closed, which ends its work.
+                return True
+            yield update
+        return False
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +101,23 @@ class Computation:
 
     selection: the ``announced`` components whose values say what is chosen; ``subject_of`` turns
     these into a Subject or raises DigitCNNError. steps: called with the request, the subject, the
-    owner's token if there is a field for it, and the values of ``further``. at_a_time: the number
-    of concurrent runs of all pages; others wait.
+    owner's token and the values of ``further``. at_a_time: the number of concurrent runs of all
+    pages; others wait.
     """
 
     selection: Sequence[Any]
     subject_of: Callable[..., Subject]
     steps: Callable[..., Iterator[ViewUpdate]]
     further: Sequence[Any] = ()
-    owner_token: gr.Textbox | None = None
     at_a_time: int | Literal["default"] = "default"
-
-    @property
-    def token(self) -> list[gr.Textbox]:
-        """The field for the owner's token, or none."""
-        return [] if self.owner_token is None else [self.owner_token]
 
 
 class Results:
-    """The results of one tab. Creating it adds the notice on outdated results to the page."""
+    """The results of one tab. Creating it adds the notice on outdated results to the page.
+
+    parts: the components that show them, by the names in the updates, ``status`` among them; the
+    tab and its sections add theirs before ``connect``.
+    """
 
     def __init__(self, tab: str, task: str, action: str) -> None:
         """Build the notice.
@@ -66,6 +126,9 @@ class Results:
         failure. action: what the button does, such as ``Evaluate``.
         """
         self.tab, self.task, self.action = tab, task, action
+        self.parts: dict[str, Any] = {}
+        # Those of the additions, which new results empty; nothing updates them by these names.
+        self._additions: dict[str, gr.HTML] = {}
         self.view = gr.State(Subject())
         self._running = gr.State(value=False)
         self._opened = gr.State(value=False)
@@ -89,22 +152,22 @@ class Results:
     def connect(
         self,
         buttons: RunButtons,
-        components: Mapping[str, Any],
         computation: Computation,
         *,
         opens: gr.Tab,
+        owner_token: gr.Textbox,
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
     ) -> Dependency:
         """Run the computation and show its updates when the button is pressed, until Stop is.
 
         Returns the event after a run.
 
-        components: by the names in the updates, ``status`` among them. opens: the tab; results are
-        shown from when it is opened, so that a page receives none that nobody looks at. prepare:
-        turns an update into the components' values.
+        opens: the tab; results are shown from when it is opened, so that a page receives none that
+        nobody looks at. prepare: turns an update into the components' values.
         """
         shown = {
-            **components,
+            **self.parts,
+            **self._additions,
             "view": self.view,
             "run": buttons.run,
             "stop": buttons.stop,
@@ -112,8 +175,8 @@ class Results:
             "opened": self._opened,
             "choice": self._choice,
         }
-        token, selection = computation.token, list(computation.selection)
-        buttons.connect(components["status"])
+        buttons.connect(self.parts["status"])
+        selection = list(computation.selection)
 
         def begin(request: gr.Request, *chosen: Any) -> list[Any]:
             waiting = {"status": status_line("Waiting in the queue."), "running": True}
@@ -121,18 +184,20 @@ class Results:
             return outputs({**waiting, **buttons.start(request), "choice": choice}, shown)
 
         @toasting
-        def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-            start = len(token)
-            end = start + len(selection)
-            chosen, others = values[start:end], values[:start] + values[end:]
+        def run(request: gr.Request, token: str, *values: Any) -> Iterator[list[Any]]:
+            chosen, others = values[: len(selection)], values[len(selection) :]
             whole: ViewUpdate = {}
+            additions = dict.fromkeys(self._additions, "")
             ready = {**buttons.ready(), "running": False}
 
             def updates() -> Iterator[list[Any]]:
-                for update in computation.steps(request, subject, *others):
-                    stamped = self._all_stamped(subject, update, components)
-                    whole.update(view=subject, **stamped)
-                    yield outputs({"view": subject, **prepare(stamped)}, shown)
+                for update in computation.steps(request, subject, token, *others):
+                    stamped = {"view": subject, **self._all_stamped(subject, update, self.parts)}
+                    if update.keys() != {"status"}:  # the first results
+                        stamped |= additions
+                        additions.clear()
+                    whole.update(stamped)
+                    yield outputs(prepare(stamped), shown)
 
             try:
                 subject = computation.subject_of(*chosen)
@@ -173,10 +238,10 @@ class Results:
         begun = buttons.run.click(begin, selection, everything, queue=False, **PRIVATE)
         ran: Dependency = begun.then(
             run,
-            [*token, *selection, *computation.further],
+            [owner_token, *selection, *computation.further],
             everything,
             concurrency_limit=computation.at_a_time,
-            js=WITH_TOKEN_JS if token else None,
+            js=WITH_TOKEN_JS,
             **PRIVATE,
         )
         ran.then(catch_up, now, everything, queue=False, **PRIVATE)
@@ -199,14 +264,17 @@ class Results:
         digits: gr.Dropdown,
         steps: Callable[[Subject, Any], Iterator[ViewUpdate]],
     ) -> None:
-        """Compute an addition to the shown results when the button is pressed.
+        """Compute an addition to the shown results when the button is pressed; before ``connect``.
 
-        components: by the names in the updates, ``status`` among them; emptied at the start.
+        components: by the names in the updates, ``status`` among them; emptied at the start, and
+        by new results.
         digits: names one of the test sets. steps: called with the subject of the results and that
         name.
         """
         shown = {**components, "run": buttons.run, "stop": buttons.stop}
         empty = {name: "" for name, part in components.items() if isinstance(part, gr.HTML)}
+        for name in empty:
+            self._additions[f"{len(self._additions)} {name}"] = components[name]
         buttons.connect(components["status"])
 
         @toasting

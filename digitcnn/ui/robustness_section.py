@@ -19,61 +19,53 @@ from digitcnn.analysis.mnist_c import CorruptionSummary, plain_errors, summary_o
 from digitcnn.analysis.robustness import MOST_IMAGES, Robustness
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.digits.names import CORRUPTIONS, MNIST_C_SETS, written
-from digitcnn.intervals import accuracy_text, percent
+from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.services.evaluation import classify
 from digitcnn.ui.background import status_update, updates_of
-from digitcnn.ui.figure_view import figure_place, opening_figure
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import ViewUpdate, status_line
-from digitcnn.ui.results import Results
-from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.parts import ViewUpdate, figure_place, opening_figure, status_line
+from digitcnn.ui.results import Results, RunButtons
 from digitcnn.ui.subject import Subject
-from digitcnn.ui.tables import Cell, Value, table, table_view
+from digitcnn.ui.tables import Cell, Value, accuracy_cell, share_cell, table, table_view
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 
-class RobustnessSection:
-    """The section's components, which a new evaluation or comparison empties.
+def build_robustness_section(
+    workspace: Workspace, models: Models, results: Results, digits: gr.Dropdown
+) -> gr.State:
+    """Build the section, which measures the models of a tab's results. digits: names the set.
 
-    Where several models are compared the figure has a curve per model.
+    Returns what it shows, ``{"figure", "table", "stamp"}``, empty at first. Where several models
+    are compared the figure has a curve per model.
     """
+    elem_id = f"{results.tab}-robustness"
+    gr.Markdown(
+        "### Robustness\nHow well does the accuracy hold up on distorted images? *Measure "
+        f"robustness* takes {MOST_IMAGES:,} images of the test set chosen above (all of a smaller "
+        "set) and rotates, shifts, scales, thickens, thins and blurs them, adds noise, fog or "
+        "stripes, lowers the contrast, or covers a square, one distortion at a time. It also "
+        "attacks them with slight changes in the direction that misleads the model most. If "
+        "MNIST-C is downloaded, its fifteen corruptions are measured as well."
+    )
+    buttons = RunButtons("Measure robustness", elem_id)
+    shown = gr.State({})
+    components = {
+        "status": gr.HTML(elem_id=f"{elem_id}-status"),
+        "figure": figure_place(elem_id),
+        "table": table_view(elem_id=f"{elem_id}-table"),
+        "shown": shown,
+    }
 
-    def __init__(self, results: Results, which_set: str) -> None:
-        """Build the section of a tab. which_set: where the digit set was chosen, for people."""
-        self._results, elem_id = results, f"{results.tab}-robustness"
-        gr.Markdown(
-            "### Robustness\nHow well does the accuracy hold up on distorted images? *Measure "
-            f"robustness* takes {MOST_IMAGES:,} images of the {which_set} (all of a smaller set) "
-            "and rotates, shifts, scales, thickens, thins and blurs them, adds noise, fog or "
-            "stripes, lowers the contrast, or covers a square, one distortion at a time. It also "
-            "attacks them with slight changes in the direction that misleads the model most. If "
-            "MNIST-C is downloaded, its fifteen corruptions are measured as well."
-        )
-        self._buttons = RunButtons("Measure robustness", elem_id)
-        self.status = gr.HTML(elem_id=f"{elem_id}-status")
-        self.figure = figure_place(elem_id)
-        self.table = table_view(elem_id=f"{elem_id}-table")
-        # Figure and table, and the stamp of what they are of.
-        self.shown = gr.State({})
+    def measure(view: Subject, name: Any) -> Iterator[ViewUpdate]:
+        yield {"shown": {}}
+        checkpoints, digit_set = view.open(workspace, models, name)
+        for update in robustness_steps(workspace, checkpoints, view.names, digit_set):
+            yield {**update, "shown": {**update, "stamp": view.stamp}}
 
-    def connect(self, workspace: Workspace, models: Models, digits: gr.Dropdown) -> None:
-        """Measure the models shown when the button is pressed. digits: names the set."""
-
-        def measure(view: Subject, name: Any) -> Iterator[ViewUpdate]:
-            yield {"shown": {}}
-            checkpoints, digit_set = view.open(workspace, models, name)
-            for update in robustness_steps(workspace, checkpoints, view.names, digit_set):
-                yield {**update, "shown": {**update, "stamp": view.stamp}}
-
-        components = {
-            "status": self.status,
-            "figure": self.figure,
-            "table": self.table,
-            "shown": self.shown,
-        }
-        self._results.connect_part(self._buttons, components, digits, measure)
+    results.connect_part(buttons, components, digits, measure)
+    return shown
 
 
 def robustness_steps(
@@ -145,11 +137,11 @@ def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str
     return table(
         ["Corruption", *names, "Plain CNN"],
         [
-            [name.replace("_", " "), *(Cell(percent(one[name]), one[name]) for one in columns)]
+            [name.replace("_", " "), *(share_cell(one[name]) for one in columns)]
             for name in CORRUPTIONS
         ],
         footer=[
-            ["Mean", *(Cell(percent(mean), mean) for mean in means)],
+            ["Mean", *(share_cell(mean) for mean in means)],
             ["Ratio to the plain CNN", *(Cell(f"{ratio:.2f}", ratio) for ratio in ratios)],
         ],
         label="Error on MNIST-C",
@@ -160,12 +152,13 @@ def corruption_table(summaries: Sequence[CorruptionSummary], names: Sequence[str
 def robustness_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
     """Render accuracies with their intervals: a row per distortion, a column per model."""
     first = results[0]
-    rows: list[list[Value]] = [["Undistorted", *(_cell(one.unchanged, one.n) for one in results)]]
+    undistorted = [accuracy_cell(one.unchanged / one.n, one.n) for one in results]
+    rows: list[list[Value]] = [["Undistorted", *undistorted]]
     for place, curve in enumerate(first.curves):
         rows += [
             [
                 f"{curve.axis.name} {curve.axis.text(value)}",
-                *(_cell(one.curves[place].at(value), one.n) for one in results),
+                *(accuracy_cell(one.curves[place].at(value) / one.n, one.n) for one in results),
             ]
             for value in curve.axis.marked
         ]
@@ -189,7 +182,7 @@ def attack_table(results: Sequence[Robustness], names: Sequence[str]) -> Markup:
         [
             _size_text(size, first.ink),
             *(
-                _cell(right[place], curve.n)
+                accuracy_cell(right[place] / curve.n, curve.n)
                 for _, curve in attacked
                 for right in (curve.attacked, curve.noise)
             ),
@@ -227,7 +220,3 @@ def _attack_sentence(name: str, curve: AttackCurve | None) -> str:
 def _size_text(size: float, ink: float) -> str:
     """Return a size of change, and the share of an average digit's ink that it is."""
     return f"{size:g}" + (f" ({size / ink:.0%} of the ink)" if ink else "")
-
-
-def _cell(right: int, n: int) -> Cell:
-    return Cell(accuracy_text(right / n, n), right / n)

@@ -1,15 +1,17 @@
-"""The Runs section of the Train tab: a table of all runs, and a menu for each (``run_actions``).
+"""The Runs section of the Train tab: a table of all runs, and what the menu of each does.
 
 Everyone may look at runs and download their files; only the owner may resume, rename and delete
-them. The section's script is ``runs.js``.
+them. The section's script is ``runs.js``. Files are read by ``Run.read_file``: the page never serves a
+path of the output folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -19,14 +21,20 @@ from digitcnn.analysis.settings_text import setting_name, setting_text
 from digitcnn.digits.names import base_of, listed, set_names, written
 from digitcnn.errors import RunError
 from digitcnn.intervals import accuracy_text
+from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
+from digitcnn.training.report import REPORT
+from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RunRecord
 from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
+from digitcnn.ui.calls import Payload, file_reply, replying
+from digitcnn.ui.clock import Version
+from digitcnn.ui.context import Context
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.run_actions import manager
+from digitcnn.ui.parts import PRIVATE, html_view
 from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table, table_view, two_lines
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
@@ -44,38 +52,28 @@ SETTINGS = ("network", "train_images", "augmentation", "learning_rate", "batch_s
 MOST_SETTINGS = 4
 
 
-@dataclass(frozen=True)
-class RunsView:
-    """What a page shows of the runs: their names and states, and the epochs of the running one.
-
-    job: the training's state; a run is finished before its figures and its report are there.
-    """
-
-    runs: tuple[tuple[str, str], ...] | None = None
-    job: str = ""
-    epochs: int = 0
-
-
 class RunsSection:
     """The section's components, built inside an open tab, and their handlers.
 
-    table: what ``updates`` is for. tools: its ``select`` event carries the models to compare.
+    tools: its ``select`` event carries the models to compare, ``{"models"}``.
     """
 
-    def __init__(self, workspace: Workspace, access: Access, settings: Sequence[Any]) -> None:
+    def __init__(self, context: Context, settings: Sequence[Any]) -> None:
         """settings: the controls that ``recipe_values`` gives values for."""
-        self._workspace = workspace
+        self._workspace = context.workspace
         gr.Markdown("### Runs")
-        self.tools = gr.HTML(
-            render("train/run_tools.html"),
+        self.tools = html_view(
+            "runs-tools",
+            value=render("train/run_tools.html"),
             js_on_load=bundle.on_load("reportRuns"),
-            apply_default_css=False,
-            server_functions=[manager(workspace, access)],
-            elem_id="runs-tools",
+            server_functions=[manager(context.workspace, context.access)],
         )
-        self.table = table_view("runs-table", "runs.css")
+        runs = table_view("runs-table", "runs.css")
         self.tools.click(self.reuse_settings, None, list(settings), **PRIVATE).success(
             None, js=bundle.handler("showStart"), **PRIVATE
+        )
+        context.clock.watch(
+            lambda _: [self.html()], [], [runs], version=lambda: Version(self.states())
         )
 
     @toasting
@@ -112,10 +110,14 @@ class RunsSection:
         newest = next(own, None)
         return newest.name if newest and newest.resumable else ""
 
-    def view(self, epochs: int) -> RunsView:
-        """Return the view of an up-to-date page. epochs: finished ones of the running run."""
-        states = tuple((record.name, record.state) for record in self._workspace.runs.records())
-        return RunsView(states, self._workspace.job.view().state, epochs)
+    def states(self) -> tuple[Hashable, ...]:
+        """Return all that the table changes with.
+
+        A run is finished before its figures and its report are there, so the job's state counts.
+        """
+        view = self._workspace.job.view()
+        states = [(record.name, record.state) for record in self._workspace.runs.records()]
+        return view.state, len(view.history), *states
 
     def html(self) -> str:
         """Render the table."""
@@ -201,3 +203,116 @@ def _group_row(group: str, members: Sequence[RunRecord], settings: Sequence[str]
         Cell(", ".join(map(str, seeds)), seeds[0] if len(seeds) == 1 else math.inf),
         _time(members[-1]),
     ]
+
+
+def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request], Payload]:
+    """Return ``manage_run``, which does what a run's menu offers.
+
+    It takes ``{"owner", "run", "action"}``, accepts any JSON, and never raises. Only the owner may
+    ``resume``, ``rename`` to ``{"name"}`` and ``delete``, with ``{"with_model": true}`` the model
+    too, which return the run's new name as ``{"run"}``; ``report``, ``model`` and ``files`` return
+    a file as ``{"name", "type", "content": base64}``. ``safe-name`` returns ``{"run"}``, what a run
+    would be called that is renamed to ``{"name"}``; empty where nothing of it may be in a name.
+    """
+
+    @replying
+    def manage_run(payload: Payload, request: gr.Request) -> Payload:
+        name, action = payload.get("run"), payload.get("action")
+        if action == "safe-name":
+            return {"run": _safe_name(payload)}
+        if isinstance(action, str) and action in OWNER_ACTIONS:
+            access.require_owner(request, payload.get("owner"), to=f"{action} a run")
+            return {"run": OWNER_ACTIONS[action](workspace, str(name), payload)}
+        return file_of(workspace, str(name), action)
+
+    return manage_run
+
+
+def _resume(workspace: Workspace, name: str, _: Payload) -> str:
+    return workspace.job.resume(name)
+
+
+def _rename(workspace: Workspace, name: str, sent: Payload) -> str:
+    new = _safe_name(sent)
+    if not new:
+        raise RunError("The new name has no letters from A to Z and no digits; add some.")
+    run = workspace.runs.open(name)
+    return name if new == run.name else workspace.job.rename(name, new)
+
+
+def _safe_name(sent: Payload) -> str:
+    typed = sent.get("name")
+    return safe_filename(typed if isinstance(typed, str) else "", "")
+
+
+def _delete(workspace: Workspace, name: str, sent: Payload) -> str:
+    model = _deletable_model(workspace, name) if sent.get("with_model") is True else ""
+    workspace.job.delete(name)
+    if model:
+        workspace.checkpoints.delete(model)
+    return ""
+
+
+OWNER_ACTIONS: Mapping[str, Callable[[Workspace, str, Payload], str]] = {
+    "resume": _resume,
+    "rename": _rename,
+    "delete": _delete,
+}
+
+
+def _deletable_model(workspace: Workspace, name: str) -> str:
+    """Return the name of a run's model; empty if its file is gone.
+
+    Raises RunError if another run has the same model, or the file has changed since.
+    """
+    record = workspace.runs.open(name).record()
+    models = {one.name: one for one in workspace.checkpoints.list()}
+    if record.model not in models:
+        return ""
+    model = models[record.model]
+    others = [
+        one.name
+        for one in workspace.runs.records()
+        if one.model == record.model and one.name != name
+    ]
+    if others:
+        why = f"is also the model of run '{others[0]}'"
+    elif not isinstance(model, Checkpoint) or model.digest != record.digest:
+        why = f"is no longer the model that run '{name}' saved"
+    else:
+        return record.model
+    raise RunError(f"{record.checkpoint} {why}; delete the run without it.")
+
+
+def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
+    """Return a run's ``report``, its ``model`` or a zip of all ``files``. Raises DigitCNNError."""
+    run = workspace.runs.open(name)
+    if kind == "report":
+        if REPORT not in run.list_files():
+            raise RunError(f"Run '{name}' has no report; it is written when a run ends.")
+        file, media_type, content = f"{name}.html", "text/html", run.read_file(REPORT)
+    elif kind == "model":
+        record = run.record()
+        if record.checkpoint is None:
+            raise RunError(f"Run '{name}' has no model; it is saved when a run ends.")
+        file, media_type = record.checkpoint, "application/octet-stream"
+        content = _model_file(workspace, record.model)
+    elif kind == "files":
+        file, media_type, content = f"{name}.zip", "application/zip", _zip(run)
+    else:
+        raise RunError("This action is unknown; reload the page.")
+    return file_reply(file, media_type, content)
+
+
+def _model_file(workspace: Workspace, name: str) -> bytes:
+    path = workspace.checkpoints.get(name).path
+    assert path is not None, "a checkpoint of the folder is a file"
+    return path.read_bytes()
+
+
+def _zip(run: Run) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each in run.list_files():
+            archive.writestr(each, run.read_file(each))
+    return file.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -16,7 +16,7 @@ from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
+from digitcnn.ui.context import Context
 from digitcnn.ui.parts import PRIVATE, announced, html_view
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import counted
@@ -39,8 +39,9 @@ WRITTEN_BY: Mapping[str, str] = {
 OWN = "Added to the data folder"
 
 
-def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.CheckboxGroup:
+def build_sets(context: Context, elem_id: str) -> gr.CheckboxGroup:
     """Build the choice of sets, whose value is a list of names; it is current at every visit."""
+    workspace = context.workspace
     digits = gr.CheckboxGroup(
         explained(workspace),
         value=defaults(workspace),
@@ -60,16 +61,15 @@ def build_sets(workspace: Workspace, page: gr.Blocks, elem_id: str) -> gr.Checkb
             return gr.CheckboxGroup(current)
         return gr.CheckboxGroup(current, value=defaults(workspace))
 
-    page.load(refresh, digits, digits, queue=False, **PRIVATE)
+    context.page.load(refresh, digits, digits, queue=False, **PRIVATE)
     return digits
 
 
-def build_set_chooser(
-    workspace: Workspace, access: Access, owner_token: gr.Textbox, page: gr.Blocks
-) -> gr.CheckboxGroup:
+def build_set_chooser(context: Context) -> gr.CheckboxGroup:
     """Build the choice of sets, advice on them, and a button that downloads EMNIST's test set."""
+    workspace = context.workspace
     checks = OrientationChecks(_shipped_model)
-    digits = build_sets(workspace, page, "evaluate-digits")
+    digits = build_sets(context, "evaluate-digits")
     about = html_view("evaluate-digits-notes")
     fetch = gr.Button(
         "Download EMNIST test set (10 MB)",
@@ -91,30 +91,30 @@ def build_set_chooser(
 
     @toasting
     def fetch_emnist(request: gr.Request, token: str) -> Iterator[list[Any]]:
-        access.require_owner(request, token, to="download a digit set")
+        context.access.require_owner(request, token, to="download a digit set")
         yield from fetching(workspace)
 
-    page.load(refresh, None, fetch, queue=False, **PRIVATE).then(
+    context.page.load(refresh, None, fetch, queue=False, **PRIVATE).then(
         advise, None, about, queue=False, **PRIVATE
     )
-    fetch.click(
-        fetch_emnist, [owner_token], [status, fetch, digits], js=WITH_TOKEN_JS, **PRIVATE
-    ).success(refresh, None, fetch, queue=False, **PRIVATE)
+    context.with_token(fetch.click, fetch_emnist, outputs=[status, fetch, digits]).success(
+        refresh, None, fetch, queue=False, **PRIVATE
+    )
     return digits
 
 
-def choices(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return label and name of every test set whose files exist; damaged ones are marked."""
+def set_choices(workspace: Workspace, split: str) -> list[tuple[str, str]]:
+    """Return label and name of every set with that split: a test set only if its files exist."""
     return [
         (f"{written(entry.name)} ({_state(entry)})", entry.name)
-        for entry in _test_entries(workspace)
+        for entry in _entries(workspace, split)
     ]
 
 
 def explained(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return the same, each label with a second line: its writers, or why it cannot be used."""
+    """Return the test sets, each label with a second line: its writers, or why it is unusable."""
     explanations = []
-    for entry in _test_entries(workspace):
+    for entry in _entries(workspace, "test"):
         # A problem begins with the name, as an error message does.
         line = (entry.problem or WRITTEN_BY.get(entry.name, OWN)).removeprefix(f"{entry.name} ")
         # Bold ends with the first line, so the count stays whole where a narrow chip wraps.
@@ -124,13 +124,21 @@ def explained(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def _state(entry: Entry) -> str:
-    return "damaged" if entry.n is None else counted(entry.n, "image")
+    if entry.problem is not None:
+        return "damaged"
+    return "not downloaded" if entry.n is None else counted(entry.n, "image")
+
+
+def usual_set(workspace: Workspace, split: str) -> str:
+    """Return MNIST if it is available, or damaged: its use reports that; else synthetic."""
+    mnist = workspace.catalog.entry("mnist", split)
+    return "mnist" if mnist.present or mnist.problem is not None else "synthetic"
 
 
 def advice(workspace: Workspace, checks: OrientationChecks) -> dict[str, str]:
     """Return advice on the sets in the data folder that the shipped model reads better changed."""
     sentences = {}
-    for entry in _test_entries(workspace):
+    for entry in _entries(workspace, "test"):
         # Generated sets are upright, and so are sketches.
         if entry.present and entry.path is not None:
             try:
@@ -147,35 +155,47 @@ def defaults(workspace: Workspace) -> list[str]:
 
     Evaluating a damaged set reports its problem, which choosing other sets would hide.
     """
-    entries = _test_entries(workspace)
+    entries = _entries(workspace, "test")
     usual = [entry for entry in entries if entry.name in ("mnist", "emnist-digits")]
     generated = [entry for entry in entries if entry.name in GENERATED]
     chosen = [entry for entry in usual if entry.present] or usual or generated
     return [entry.name for entry in chosen]
 
 
+def downloading(
+    workspace: Workspace, name: str, split: str | None, done: Callable[[], list[Any]]
+) -> Iterator[list[Any]]:
+    """Yield values for a status, a button and a choice of sets while a set is downloaded.
+
+    split: as for ``download``. done: returns the sentence and the choice at the end.
+    Raises DigitSetError.
+    """
+    for progress in download(workspace.catalog, name, split):
+        yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
+    sentence, choice = done()
+    yield [gr.Markdown(sentence, visible=True), gr.Button(visible=False), choice]
+
+
 def fetching(workspace: Workspace) -> Iterator[list[Any]]:
-    """Yield status, button and choice while EMNIST's test set is downloaded, or after a failure."""
+    """Yield the same while EMNIST's test set is downloaded, and a sentence after a failure."""
+
+    def done() -> list[Any]:
+        choice = gr.CheckboxGroup(explained(workspace), value=defaults(workspace))
+        return ["EMNIST digits are available.", choice]
+
     try:
-        for progress in download(workspace.catalog, "emnist-digits", "test"):
-            yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
+        yield from downloading(workspace, "emnist-digits", "test", done)
     except DigitSetError as error:
         text = f"{escape(str(error))} You can still evaluate the sets above."
         yield [gr.Markdown(text, visible=True), gr.skip(), gr.skip()]
-        return
-    yield [
-        gr.Markdown("EMNIST digits are available.", visible=True),
-        gr.Button(visible=False),
-        gr.CheckboxGroup(explained(workspace), value=defaults(workspace)),
-    ]
 
 
-def _test_entries(workspace: Workspace) -> list[Entry]:
-    """Return the test sets that are available or damaged."""
+def _entries(workspace: Workspace, split: str) -> list[Entry]:
+    """Return the sets with that split; without test sets that are neither available nor damaged."""
     return [
         entry
         for entry in workspace.catalog.entries()
-        if entry.split == "test" and (entry.present or entry.problem)
+        if entry.split == split and (split == "train" or entry.present or entry.problem)
     ]
 
 

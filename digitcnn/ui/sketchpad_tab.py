@@ -1,98 +1,81 @@
 """The Sketchpad tab: predictions while the pen is down, and feedback on them.
 
-The pad is a template, styles and ``pad.js`` in ``digitcnn.web``. It calls the functions below as
-``server_functions``: Gradio sends each call as one POST, without its queue and without updating
-the page, so a prediction takes little longer than the network and the canvas never flickers. Each
-call returns a plain dictionary, ``{"error": sentence}`` if it fails. Any program can send such a
-POST, so every part of it is checked here.
+The pad is a template, styles and ``pad.js`` in ``digitcnn.web``. It calls the functions below, so a
+prediction takes little longer than the network and the canvas never flickers.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import functools
 import io
-import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 import gradio as gr
 import numpy as np
-import torch
 from cachetools import TTLCache, cached
-from markupsafe import Markup
 from PIL import Image
-from torch import Tensor
 
-from digitcnn.digits import image_files, sketch
-from digitcnn.digits.digit_set import SIDE
 from digitcnn.digits.framing import Floats
 from digitcnn.digits.hand_drawn import drawings
-from digitcnn.digits.ink import Ink
-from digitcnn.digits.numbers import Pieces, pieces_of_ink, pieces_of_strokes
-from digitcnn.errors import DigitCNNError, FeedbackError, SketchError
+from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackFilter, NewFeedback, Score
-from digitcnn.process import on_one_core
-from digitcnn.services.prediction import digits_of, ink_of_file, read_image, read_pieces
-from digitcnn.ui.clock import Clock
+from digitcnn.services.prediction import digits_of, read_image, read_pieces
+from digitcnn.ui.calls import Payload, replying, text_of
+from digitcnn.ui.context import Context
 from digitcnn.ui.models import Models
-from digitcnn.ui.parts import base64_of, png_address
+from digitcnn.ui.panels.break_it import break_it_panel
+from digitcnn.ui.panels.nearest import nearest_panel
+from digitcnn.ui.panels.panel import Panel, panel_functions
+from digitcnn.ui.panels.replay import replay_panel
+from digitcnn.ui.panels.step_through import step_through_panel
+from digitcnn.ui.panels.what_if import what_if_panel
+from digitcnn.ui.panels.why import why_panel
+from digitcnn.ui.parts import base64_of, html_view, png_address
+from digitcnn.ui.sketches import SketchReader, pieces_of, seen_of
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
-# The pad reduces images to 1,280 pixels before it sends them; these fit several times over.
-MAX_PICTURE_BYTES = 4 * 1024 * 1024
-
 # Maximum age of the visitors' total score when a page polls for updates, once a second.
 SECONDS_BETWEEN_SCORES = 0.5
 
-log = logging.getLogger(__name__)
 
-Payload = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PanelSection:
-    """The panels beside the pad: their HTML, and the functions that their scripts call."""
-
-    html: Markup
-    functions: Sequence[Callable[[Any], Payload]]
-
-
-def build_sketchpad_tab(
-    workspace: Workspace,
-    models: Models,
-    model_select: gr.Dropdown,
-    panels: PanelSection,
-    clock: Clock,
-) -> None:
-    """Build the pad with its panels inside an open ``gr.Tab``.
-
-    model_select: its value is the name of the checkpoint that classifies the sketches.
-    """
+def build_sketchpad_tab(context: Context) -> None:
+    """Build the pad with its panels inside an open ``gr.Tab``."""
+    workspace, models = context.workspace, context.models
 
     # Published by the clock, so that everybody sees the score change.
     @cached(TTLCache(1, SECONDS_BETWEEN_SCORES), condition=threading.Condition())
     def everybody() -> Payload:
         return _score(workspace.feedback.score())
 
-    clock.publish("everybody", everybody)
-    gr.HTML(
-        render("sketchpad/pad.html", panels=panels.html, examples=example_strokes()),
-        css_template=bundle.style("pad.css", "feedback_bar.css", "panels.css", "panel_steps.css"),
-        apply_default_css=False,
-        server_functions=[*pad_functions(workspace, models), *panels.functions],
-        elem_id="sketchpad",
+    context.clock.publish("everybody", everybody)
+    panels = panels_of(workspace, models)
+    html_view(
+        "sketchpad",
+        *("pad.css", "feedback_bar.css", "panels.css", "panel_steps.css"),
+        value=render("sketchpad/pad.html", panels=panels, examples=example_strokes()),
+        server_functions=[*pad_functions(workspace, models), *panel_functions(panels)],
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
     told = bundle.handler("tell", "digitcnn-model")
-    gr.on(inputs=model_select, js=told, api_visibility="private")
+    gr.on(inputs=context.model_select, js=told, api_visibility="private")
+
+
+def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
+    """Return the panels, in their order on the page."""
+    reader = SketchReader(models)
+    return [
+        why_panel(reader),
+        nearest_panel(workspace, reader),
+        what_if_panel(reader),
+        step_through_panel(reader),
+        break_it_panel(reader),
+        replay_panel(workspace),
+    ]
 
 
 def example_strokes() -> list[list[list[list[float]]]]:
@@ -102,7 +85,7 @@ def example_strokes() -> list[list[list[list[float]]]]:
 
 
 def pad_functions(workspace: Workspace, models: Models) -> list[Callable[[Any], Payload]]:
-    """Return the functions that pad.js calls by name: JSON in, a dictionary out, never an error."""
+    """Return the functions that pad.js calls by name."""
 
     @replying
     def predict(payload: Payload) -> Payload:
@@ -141,18 +124,6 @@ def predict_sketch(models: Models, payload: Payload) -> Payload:
     if ink is not None:
         values["ink"] = png_address(_stencil(ink.shares))
     return values
-
-
-def pieces_of(payload: Payload) -> tuple[Pieces | None, Ink | None]:
-    """Return a sketch's strokes or a picture's pieces, None when it is blank; a picture's ink too.
-
-    payload: ``{"picture"}`` or ``{"strokes", "width"}``, unchecked. Raises SketchError.
-    """
-    if "picture" not in payload:
-        pieces = pieces_of_strokes(*_strokes(payload))
-        return (pieces if len(pieces.boxes) else None), None
-    ink = ink_of_file(_decoded(payload["picture"]))
-    return (None if ink is None else pieces_of_ink(ink)), ink
 
 
 def _stencil(shares: Floats) -> bytes:
@@ -210,68 +181,6 @@ def scores_of(workspace: Workspace, payload: Payload) -> Payload:
         "all": _score(store.score()),
         "stored_in": store.public_location,
     }
-
-
-def replying(handler: Callable[[Payload], Payload]) -> Callable[[Any], Payload]:
-    """Wrap a handler to accept any JSON and to return errors, since these calls have no toast."""
-
-    @functools.wraps(handler)
-    def guarded(payload: Any) -> Payload:
-        if not isinstance(payload, dict):
-            return {"error": "The pad sent an invalid sketch; reload the page."}
-        try:
-            with on_one_core():
-                return handler(payload)
-        except DigitCNNError as error:
-            return {"error": str(error)}
-        except Exception:
-            log.exception("A handler of the Sketchpad failed")
-            return {
-                "error": "Something went wrong; the terminal running digitcnn shows the details."
-            }
-
-    return guarded
-
-
-def seen_of(payload: Payload) -> Tensor | None:
-    """Return a sketch as a network's input, uint8 [28, 28]; None when it is blank.
-
-    payload: ``{"seen": 784 pixels in base64}``, as ``predict_sketch`` returns them for a picture
-    and for each part of a number, else ``{"picture"}`` or ``{"strokes", "width"}``; unchecked.
-    Everything drawn counts as one digit. Raises SketchError.
-    """
-    if "seen" in payload:
-        pixels = _decoded(payload["seen"])
-        if len(pixels) != SIDE * SIDE:
-            raise SketchError("The pad sent no image of 28x28 pixels; reload the page.")
-        seen = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(SIDE, SIDE)
-        return seen if seen.any() else None
-    if "picture" in payload:
-        return sketch.from_image(image_files.open_image(_decoded(payload["picture"])))
-    return sketch.from_strokes(*_strokes(payload))
-
-
-def _strokes(payload: Payload) -> tuple[Any, Any]:
-    return payload.get("strokes"), payload.get("width")
-
-
-def _decoded(encoded: Any) -> bytes:
-    if not isinstance(encoded, str) or len(encoded) > MAX_PICTURE_BYTES * 4 // 3 + 4:
-        raise SketchError("The image is too large to be sent; save a smaller one.")
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SketchError("The image was damaged in transit; paste or drop it again.") from error
-
-
-def text_of(payload: Payload, key: str) -> str:
-    """Return a text from a payload. Raises SketchError where it is missing."""
-    value = payload.get(key)
-    if not isinstance(value, str) or not value:
-        if key == "model":
-            raise SketchError("No model is chosen; choose one in the header or train one.")
-        raise SketchError(f"The pad sent no valid {key} id; reload the page.")
-    return value
 
 
 def _score(score: Score) -> Payload:

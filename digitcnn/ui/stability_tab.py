@@ -13,26 +13,30 @@ from digitcnn.analysis.events import Event, Notify
 from digitcnn.analysis.stability import PassResult, Stability
 from digitcnn.errors import DigitSetError
 from digitcnn.network.model import DROPOUT, FEATURES
-from digitcnn.options import MASKS, MOST_PASSES, Masks, check_passes, usual_passes
+from digitcnn.options import MASKS, Masks
 from digitcnn.services.evaluation import check_measurable, measure_stability
 from digitcnn.ui.background import status_update, updates_of
+from digitcnn.ui.context import Context
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import (
     PRIVATE,
     ViewUpdate,
     announced,
-    default_passes,
     html_view,
     status_line,
+    whole,
 )
-from digitcnn.ui.results import Computation, Results, results_view
-from digitcnn.ui.run_buttons import RunButtons
-from digitcnn.ui.set_chooser import choices
-from digitcnn.ui.stability_charts import BOX_WIDTH, LINE_WIDTH, box_chart, line_chart
+from digitcnn.ui.passes import checked_passes, passes_slider
+from digitcnn.ui.results import Computation, Results, RunButtons, results_view
+from digitcnn.ui.set_chooser import set_choices, usual_set
 from digitcnn.ui.stability_view import (
+    BOX_WIDTH,
+    LINE_WIDTH,
     badge,
+    box_chart,
     entropy_tables,
     flips_table,
+    line_chart,
     shakiest,
     summary_line,
     summary_table,
@@ -69,21 +73,17 @@ NO_RESULTS = (
 )
 
 
-def build_stability_tab(
-    workspace: Workspace, models: Models, model_select: gr.Dropdown, tab: gr.Tab
-) -> None:
-    """Build the tab inside the open ``tab``.
-
-    model_select: its value is the name of the checkpoint that is measured.
-    """
+def build_stability_tab(context: Context, tab: gr.Tab) -> None:
+    """Build the tab inside the open ``tab``."""
+    workspace, models = context.workspace, context.models
     gr.Markdown(
         "How much does the accuracy vary when a random part of the neurons is switched off?",
         elem_classes="lead-in",
     )
     with gr.Row(equal_height=True):
         digits = gr.Dropdown(
-            choices(workspace),
-            value=_default_set(workspace),
+            set_choices(workspace, "test"),
+            value=usual_set(workspace, "test"),
             label="Digit set",
             info="Images to classify",
             scale=2,
@@ -91,11 +91,8 @@ def build_stability_tab(
             elem_id="stability-digits",
         )
         announced(digits)
-        passes = gr.Slider(
-            1,
-            MOST_PASSES,
-            value=usual_passes(None),
-            step=1,
+        passes = passes_slider(
+            context,
             label="Passes per mask type",
             info="Default: as many as its training had epochs",
             scale=3,
@@ -104,52 +101,45 @@ def build_stability_tab(
         )
         announced(passes)
     buttons = RunButtons("Measure", "stability", "primary")
-    components = {"status": gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")}
+    status = gr.HTML(status_line(NO_RESULTS), elem_id="stability-status")
     results = Results("stability", "Measurement", "Measure")
+    parts = results.parts
+    parts["status"] = status
     with results_view("stability-results"):
-        components["badge"] = html_view("stability-badge", "stability.css")
+        parts["badge"] = html_view("stability-badge", "stability.css")
         with gr.Row(equal_height=False, elem_classes="stability-charts"):
             # As wide as the charts, so that their letters have one size.
             with gr.Column(scale=LINE_WIDTH // 20, min_width=300):
-                components["line"] = html_view("stability-line")
+                parts["line"] = html_view("stability-line")
             with gr.Column(scale=BOX_WIDTH // 20, min_width=240):
-                components["box"] = html_view("stability-box")
-        components["table"] = table_view(elem_id="stability-table")
-        components["gallery"] = html_view("stability-gallery", "stability.css")
+                parts["box"] = html_view("stability-box")
+        parts["table"] = table_view(elem_id="stability-table")
+        parts["gallery"] = html_view("stability-gallery", "stability.css")
         with gr.Accordion("The two kinds of mask, per digit, entropy", open=False):
             gr.Markdown(KINDS)
-            components["words"] = gr.HTML(elem_id="stability-words")
-            components["flips"] = table_view(elem_id="stability-flips")
+            parts["words"] = gr.HTML(elem_id="stability-words")
+            parts["flips"] = table_view(elem_id="stability-flips")
             gr.Markdown(ENTROPY)
-            components["entropy"] = table_view(elem_id="stability-entropy")
+            parts["entropy"] = table_view(elem_id="stability-entropy")
 
     @toasting
     def available_sets() -> gr.Dropdown:
         """Offer the sets available now, not at the app's start; the choice stays."""
-        return gr.Dropdown(choices(workspace))
+        return gr.Dropdown(set_choices(workspace, "test"))
 
     # Without triggers: when the page loads and whenever an input changes.
     gr.on(None, available_sets, [], digits, queue=False, **PRIVATE)
-    gr.on(
-        None,
-        partial(default_passes, models),
-        model_select,
-        passes,
-        queue=False,
-        trigger_mode="always_last",
-        **PRIVATE,
-    )
     results.connect(
         buttons,
-        components,
         Computation(
-            [model_select, digits, passes],
+            [context.model_select, digits, passes],
             partial(stability_subject, workspace, models),
-            lambda _, *values: stability_steps(workspace, models, *values),
+            lambda _, subject, token, passes: stability_steps(workspace, models, subject, passes),
             further=[passes],
             at_a_time=AT_A_TIME,
         ),
         opens=tab,
+        owner_token=context.owner_token,
     )
 
 
@@ -159,13 +149,8 @@ def stability_subject(
     """Check a page's choice, of any type. Raises DigitCNNError for what cannot be measured."""
     if not isinstance(digits, str):
         raise DigitSetError("No digit set is chosen; choose one.", field="digits")
-    check_passes(_whole(passes))
-    setting = counted(_whole(passes), "pass", "passes")
+    setting = counted(checked_passes(passes), "pass", "passes")
     return replace(Subject.of(workspace, models, [name], [digits]), setting=setting)
-
-
-def _whole(passes: Any) -> Any:
-    return int(passes) if isinstance(passes, float) and passes.is_integer() else passes
 
 
 def stability_steps(
@@ -176,7 +161,7 @@ def stability_steps(
     passes: what a page sent, from anybody. Raises DigitCNNError before anything is shown where
     nothing can be measured.
     """
-    passes = _whole(passes)
+    passes = whole(passes)
     (checkpoint,), digit_set = subject.open(workspace, models, subject.sets[0])
     title = digit_set.title
     accuracies: dict[Masks, list[float]] = {masks: [] for masks in MASKS}
@@ -222,9 +207,3 @@ def stability_steps(
         "gallery": shakiest(results, digit_set),
         "entropy": entropy_tables(results),
     }
-
-
-def _default_set(workspace: Workspace) -> str:
-    """Return MNIST if it is available, or damaged: opening it reports that; else synthetic."""
-    mnist = workspace.catalog.entry("mnist", "test")
-    return "mnist" if mnist.present or mnist.problem else "synthetic"

@@ -1,8 +1,8 @@
-"""Render the results of the Stability tab: tables, sentences, the least stable images."""
+"""Render the results of the Stability tab: charts, tables, sentences, the least stable images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -10,16 +10,101 @@ from digitcnn.analysis.stability import Stability
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.network.checkpoint import Checkpoint
+from digitcnn.options import Masks
 from digitcnn.ui.parts import image_address
-from digitcnn.ui.stability_charts import NAMES
-from digitcnn.ui.tables import DASH, Cell, Value, table
+from digitcnn.ui.tables import DASH, Cell, Value, share_cell, table
 from digitcnn.ui.wording import counted
+from digitcnn.web.charts import Axis, Box, Marker, Series, chart, count_axis, linear_axis
 from digitcnn.web.templates import render
+
+LINE_WIDTH, BOX_WIDTH, HEIGHT = 560, 340, 290
+
+NAMES: Mapping[Masks, str] = {"independent": "Independent masks", "shared": "One mask per pass"}
+# Marker and colour, so that colour is not alone.
+_LOOKS: Mapping[Masks, tuple[int, Marker]] = {
+    "independent": (1, "circle"),
+    "shared": (2, "diamond"),
+}
+
+# Accuracies (fractions) of the passes so far, by mask type.
+Accuracies = Mapping[Masks, Sequence[float]]
+
+
+def line_chart(title: str, accuracies: Accuracies, passes: int, without: float | None) -> Markup:
+    """Draw accuracy per pass.
+
+    title: of the digit set, such as ``mnist test``. passes: how many there will be. without: the
+    accuracy without dropout, a fraction; None before it is known.
+    """
+    series = [
+        Series(
+            name=NAMES[masks],
+            points=[(i, 100 * value) for i, value in enumerate(values, 1)],
+            colour=_LOOKS[masks][0],
+            marker=_LOOKS[masks][1],
+            notes=[f"{NAMES[masks]}, pass {i}: {percent(v)}" for i, v in enumerate(values, 1)],
+        )
+        for masks, values in accuracies.items()
+    ]
+    x = count_axis("Pass", passes)
+    return chart(
+        f"Accuracy per pass (%), {title}",
+        x,
+        _accuracy_axis(accuracies, without),
+        [*series, *_reference(x, without)],
+        empty="Accuracy per pass will appear here",
+        width=LINE_WIDTH,
+        height=HEIGHT,
+    )
+
+
+def box_chart(title: str, accuracies: Accuracies, without: float | None) -> Markup:
+    """Draw the same accuracies as box plots: quartiles, whiskers to 1.5 box heights, every pass."""
+    boxes = [
+        Box(
+            name=NAMES[masks],
+            values=[100 * value for value in values],
+            at=place,
+            colour=_LOOKS[masks][0],
+            marker=_LOOKS[masks][1],
+            notes=[f"pass {i}: {percent(value)}" for i, value in enumerate(values, 1)],
+        )
+        for place, (masks, values) in enumerate(accuracies.items())
+    ]
+    ticks = [(float(place), NAMES[masks]) for place, masks in enumerate(accuracies)]
+    x = Axis("Mask type", -0.5, len(ticks) - 0.5, ticks)
+    return chart(
+        f"All passes (%), {title}",
+        x,
+        _accuracy_axis(accuracies, without),
+        _reference(x, without),
+        boxes,
+        legend=False,
+        width=BOX_WIDTH,
+        height=HEIGHT,
+    )
+
+
+def _reference(x: Axis, without: float | None) -> list[Series]:
+    """Return the line of the accuracy without dropout, if that is known."""
+    if without is None:
+        return []
+    ends = [(x.low, 100 * without), (x.high, 100 * without)]
+    return [Series(name="Without dropout", points=ends, colour=0, dashed=True)]
+
+
+def _accuracy_axis(accuracies: Accuracies, without: float | None) -> Axis:
+    values = [100 * value for kind in accuracies.values() for value in kind]
+    if without is not None:
+        values.append(100 * without)
+    # On a smaller scale, the noise of one image would look large.
+    return linear_axis("%", values or [0.0, 100.0], bounds=(0.0, 100.0), span=0.2)
+
 
 # Images shown, and images in the folded tables of entropy.
 SHAKIEST, IN_TABLE = 6, 12
 # The style of each verdict's badge.
-_LOOKS = {"stable": "good", "depends on single neurons": "bad"}
+_BADGES = {"stable": "good", "depends on single neurons": "bad"}
 
 
 def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
@@ -39,7 +124,7 @@ def badge(checkpoint: Checkpoint, results: Sequence[Stability]) -> Markup:
     return render(
         "stability/badge.html",
         verdict=result.verdict.capitalize() or "One pass: no verdict",
-        look=_LOOKS.get(result.verdict, ""),
+        look=_BADGES.get(result.verdict, ""),
         number=f"± {100 * result.std:.2f} points" if result.verdict else "",
         meaning=f"{meaning}.",
     )
@@ -58,10 +143,10 @@ def summary_table(results: Sequence[Stability]) -> str:
     rows: list[list[Value]] = [
         [
             NAMES[result.masks],
-            _share(result.mean),
+            share_cell(result.mean),
             _points(result.std),
-            _share(result.min),
-            _share(result.max),
+            share_cell(result.min),
+            share_cell(result.max),
             _points(result.chance) if result.masks == "independent" else DASH,
             _points(result.bound) if result.masks == "independent" else DASH,
             result.verdict or DASH,
@@ -127,14 +212,14 @@ def flips_table(results: Sequence[Stability]) -> str:
         [
             str(digit),
             int((first.labels == digit).sum()),
-            *(_share(result.flipped_by_digit[digit]) for result in results),
+            *(share_cell(result.flipped_by_digit[digit]) for result in results),
         ]
         for digit in range(CLASSES)
     ]
     return table(
         ["Digit", "Images", *(NAMES[result.masks] for result in results)],
         rows,
-        footer=[["all", first.n, *(_share(result.flipped) for result in results)]],
+        footer=[["all", first.n, *(share_cell(result.flipped) for result in results)]],
         label=f"Images of the {first.title} set whose prediction changes in at least one of "
         f"{counted(first.passes, 'pass', 'passes')}",
         caption=True,
@@ -193,10 +278,6 @@ def entropy_tables(results: Sequence[Stability]) -> Markup:
 
 def _nats(value: float) -> Cell:
     return Cell(f"{value:.3f}", value)
-
-
-def _share(fraction: float) -> Cell:
-    return Cell(percent(fraction), fraction)
 
 
 def _points(fraction: float) -> Cell:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
+from digitcnn.intervals import accuracy_text, percent
 from digitcnn.ui.parts import base64_of, html_view
 from digitcnn.web.templates import render
 from digitcnn.web.terms import meaning
@@ -54,6 +55,16 @@ def interval_cell(text: str, key: float) -> Cell:
     """Return a cell with its interval, ``99.59% (99.44 to 99.70)``, below the number."""
     number, bracket, interval = text.partition("(")
     return two_lines(number.rstrip(), bracket + interval, key)
+
+
+def share_cell(share: float) -> Cell:
+    """Return a share from 0 to 1 as a cell in per cent."""
+    return Cell(percent(share), share)
+
+
+def accuracy_cell(accuracy: float, n: int) -> Cell:
+    """Return an accuracy on ``n`` images as a cell, with its interval."""
+    return Cell(accuracy_text(accuracy, n), accuracy)
 
 
 DASH = Cell("–", math.nan)

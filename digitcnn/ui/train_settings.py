@@ -1,23 +1,32 @@
-"""The settings of the Train tab: their controls, their values, and the time estimate."""
+"""The settings of the Train tab: controls and their values, time estimate, augmentation preview."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from typing import Any
 
 import gradio as gr
+import torch
+from markupsafe import Markup
 
-from digitcnn.digits.digit_set import HELD_OUT_SHARE
-from digitcnn.digits.names import set_names, written
-from digitcnn.errors import ConfigError
+from digitcnn.analysis.settings_text import value_text
+from digitcnn.digits.augment import Augmentation, augment
+from digitcnn.digits.digit_set import HELD_OUT_SHARE, DigitSet
+from digitcnn.digits.names import listed, set_names, written
+from digitcnn.errors import ConfigError, DigitCNNError, DigitSetError
 from digitcnn.network import device as devices
 from digitcnn.options import DEVICES, NETWORKS
 from digitcnn.training.config import RANGES, PostTrainingConfig, TrainingConfig
 from digitcnn.training.estimate import Stopwatch
 from digitcnn.training.run_work import RunWork
-from digitcnn.ui.learning_rate import learning_rate_slider
+from digitcnn.ui.parts import PRIVATE, image_address, status_line, whole
+from digitcnn.ui.set_chooser import set_choices, usual_set
+from digitcnn.ui.toasts import toasting
 from digitcnn.ui.wording import rough_duration
+from digitcnn.web import bundle
+from digitcnn.web.templates import render, source
 from digitcnn.workspace import Workspace
 
 # Epochs, batch size and training images of a first try.
@@ -69,8 +78,8 @@ class TrainingSettings:
         )
         self.learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
         self.digits = gr.CheckboxGroup(
-            training_sets(self._workspace),
-            value=[default_set(self._workspace)],
+            set_choices(self._workspace, "train"),
+            value=[usual_set(self._workspace, "train")],
             label="Digit sets",
             info="Images to train on; those of several sets are pooled",
             elem_id="train-digits",
@@ -140,6 +149,26 @@ class TrainingSettings:
         return [getattr(self, name) for name in RECIPE]
 
 
+def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
+    """Build the control; its value is the rate itself."""
+    return gr.HTML(
+        rate,
+        html_template=source("train/learning_rate.html"),
+        css_template=bundle.style("learning_rate.css"),
+        js_on_load=bundle.on_load("logarithmicSlider"),
+        elem_id="train-learning-rate",
+        container=True,
+        elem_classes="rate",
+        # What the template shows.
+        rate=value_text(rate),
+        lowest=value_text(lowest),
+        highest=value_text(highest),
+        rate_exponent=math.log10(rate),
+        lowest_exponent=math.log10(lowest),
+        highest_exponent=math.log10(highest),
+    )
+
+
 def recipe_values(config: TrainingConfig) -> list[Any]:
     """Return the values of the ``recipe`` controls for a configuration."""
     values = config.to_json()
@@ -161,7 +190,7 @@ def config_of(*values: Any) -> tuple[TrainingConfig, str]:
     # 0 means all: an emptied number field sends 0 as well.
     settings["train_images"] = settings["train_images"] or None
     for name in ("epochs", "batch_size", "seed", "train_images"):
-        settings[name] = _whole(settings[name])
+        settings[name] = whole(settings[name])
     images = settings["train_images"]
     if isinstance(images, (int, float)) and images < 0:
         raise ConfigError(
@@ -183,29 +212,6 @@ def problems_of(*values: Any) -> list[ConfigError]:
         except ConfigError as error:
             problems.append(error)
     return problems
-
-
-def _whole(value: Any) -> Any:
-    """Return a slider's 12.0 as 12; other numbers stay, to be refused by name."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def training_sets(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return the choices of the digit set: label and name of every set with a training split."""
-    choices = []
-    for entry in workspace.catalog.entries():
-        if entry.split == "train":
-            state = f"{entry.n:,} images" if entry.present else "not downloaded"
-            if entry.problem is not None:
-                state = "damaged"
-            choices.append((f"{written(entry.name)} ({state})", entry.name))
-    return choices
-
-
-def default_set(workspace: Workspace) -> str:
-    """Return MNIST if it is available, or damaged: the estimate then shows its problem."""
-    mnist = workspace.catalog.entry("mnist", "train")
-    return "mnist" if mnist.present or mnist.problem is not None else "synthetic"
 
 
 def quick(config: TrainingConfig, workspace: Workspace) -> TrainingConfig:
@@ -289,3 +295,67 @@ class TimeEstimate:
                 name = written(name)
                 return f"{name} is not downloaded yet; download it or use synthetic digits."
         return ""
+
+
+COPIES = 9
+# Some changes are made to a small share of a batch only; this many copies have all of them.
+BATCH = 180
+
+
+def preview(digit_set: DigitSet, number: int, *, augmentation: bool) -> Markup:
+    """Render training image ``number``, modulo the set's size, nine times.
+
+    The number also seeds the augmentation, so the same number gives the same images.
+    """
+    place = number % len(digit_set)
+    images = digit_set.images[place : place + 1].expand(COPIES, -1, -1)
+    if augmentation:
+        random = torch.Generator().manual_seed(number)
+        batch = augment(digit_set.images[place].expand(BATCH, -1, -1), Augmentation(), random)
+        chosen = torch.randperm(BATCH, generator=random)[:COPIES]
+        images = batch[chosen].round().clamp(0, 255).to(torch.uint8)
+    return render(
+        "train/augmentation_preview.html",
+        digit=int(digit_set.labels[place]),
+        digits=listed(digit_set.name),
+        addresses=[image_address(image) for image in images],
+        augmentation=augmentation,
+    )
+
+
+class AugmentationPreview:
+    """The nine images and a button for another digit, built inside an open layout."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.images = gr.HTML(elem_id="train-preview")
+        self.another = gr.Button("Another digit", size="sm", elem_id="train-preview-another")
+        self._number = gr.State(0)
+
+    def connect(self, accordion: gr.Accordion, digits: Any, augmentation: gr.Checkbox) -> None:
+        """Draw the images when the accordion is opened, a setting changes, or on request.
+
+        Not when the page is loaded: the training images take memory that a visitor's page does
+        not need.
+        """
+        inputs = [digits, augmentation, self._number]
+        outputs = [self.images, self._number]
+        for event in (accordion.expand, augmentation.change):
+            event(self.preview_augmentation, inputs, outputs, **PRIVATE)
+        self.another.click(self.preview_another, inputs, outputs, **PRIVATE)
+
+    @toasting
+    def preview_another(self, digits: Any, augmentation: Any, number: int) -> list[Any]:
+        """Show the next digit."""
+        return self.preview_augmentation(digits, augmentation, number + 1)
+
+    def preview_augmentation(self, digits: Any, augmentation: Any, number: int) -> list[Any]:
+        """Show the current digit; a set that is not available is a line, not a toast."""
+        names = [digits] if isinstance(digits, str) else digits
+        try:
+            if not isinstance(names, list) or not names or not isinstance(names[0], str):
+                raise DigitSetError("No digit set is chosen; choose one above.")
+            digit_set = self._workspace.catalog.open(names[0], "train")
+        except DigitCNNError as error:
+            return [status_line(str(error)), number]
+        return [preview(digit_set, number, augmentation=bool(augmentation)), number]

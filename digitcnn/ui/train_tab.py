@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -12,37 +11,34 @@ import gradio as gr
 from markupsafe import Markup
 
 from digitcnn.analysis.drawing_check import check_drawings
-from digitcnn.digits.set_download import download
 from digitcnn.errors import CheckpointError, ConfigError, RunError
 from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
-from digitcnn.training.run_record import RUNNING, RunRecord
+from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
 from digitcnn.ui import experiments_view
-from digitcnn.ui.access import WITH_TOKEN_JS, Access
-from digitcnn.ui.augmentation_preview import AugmentationPreview
-from digitcnn.ui.clock import REFRESH_JS, Clock, Version
+from digitcnn.ui.clock import REFRESH_JS, Version
+from digitcnn.ui.context import Context
 from digitcnn.ui.curves import curves
 from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.job_status import BUSY, busy_status, training_status
 from digitcnn.ui.link_settings import link_parameters, linked_config
 from digitcnn.ui.parts import PRIVATE
-from digitcnn.ui.runs_section import RunsSection, RunsView
+from digitcnn.ui.runs_section import RunsSection
+from digitcnn.ui.set_chooser import downloading, set_choices, usual_set
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import (
+    AugmentationPreview,
     Devices,
     TimeEstimate,
     TrainingSettings,
     config_of,
-    default_set,
     problems_of,
     quick,
     recipe_values,
-    training_sets,
 )
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
-from digitcnn.workspace import Workspace
 
 QUICK_LABEL, START_LABEL = "Quick training", "Start training"
 
@@ -55,34 +51,19 @@ _WAITING = Markup("Correct the marked setting to see an estimate.")
 _SHOW_STATUS_JS = bundle.handler("reveal", "#train-status")
 
 
-@dataclass(frozen=True)
-class TrainTabView:
-    """What a page shows of the tab: the job's version and state, and the runs."""
-
-    version: int = -1
-    state: str = ""
-    runs: RunsView = field(default_factory=RunsView)
-
-
-def build_train_tab(
-    workspace: Workspace, access: Access, owner_token: gr.Textbox, clock: Clock, page: gr.Blocks
-) -> TrainTab:
-    """Build the tab inside an open ``gr.Tab`` of ``page``, and return it.
-
-    owner_token: the hidden field that carries the owner's token to the handlers that need it.
-    """
-    tab = TrainTab(workspace, access, owner_token)
-    tab.connect(clock, page)
-    return tab
+def build_train_tab(context: Context) -> gr.HTML:
+    """Build the tab inside an open ``gr.Tab``; return its ``RunsSection.tools``."""
+    return TrainTab(context).runs.tools
 
 
 class TrainTab:
     """The components of the tab and their handlers."""
 
-    def __init__(self, workspace: Workspace, access: Access, owner_token: gr.Textbox) -> None:
-        self._workspace, self._access, self._owner_token = workspace, access, owner_token
-        computes = Devices(workspace)
-        self._devices, self._estimate = computes, TimeEstimate(workspace, computes)
+    def __init__(self, context: Context) -> None:
+        workspace = self._workspace = context.workspace
+        self._access = context.access
+        self._devices = Devices(workspace)
+        self._estimate = TimeEstimate(workspace, self._devices)
         # Digest of the model that read the sketches last, and the result in words.
         self._checked = ("", "")
         gr.Markdown(
@@ -128,95 +109,91 @@ class TrainTab:
                 # Filled when the page is loaded; content built in here would be outdated.
                 self.status = gr.HTML(render("train/no_status.html"), elem_id="train-status")
                 self.chart = gr.HTML(curves(TrainingView()), elem_id="train-curves")
-        self._experiments = ExperimentsSection(workspace, access, owner_token)
-        self.runs = RunsSection(workspace, access, settings.recipe)
+        ExperimentsSection(context)
+        self.runs = RunsSection(context, settings.recipe)
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         self.job_state = gr.Textbox(visible="hidden", show_label=False, elem_id="train-job-state")
-        self.view = gr.State(TrainTabView())
-        self._watched = [
-            self.status,
-            self.chart,
-            self.start,
-            self.quick,
-            self.stop,
-            self.resume,
-            self.runs.table,
-            self.job_state,
-            self.view,
-        ]
+        self._connect(context)
 
-    def connect(self, clock: Clock, page: gr.Blocks) -> None:
-        """Connect the components to their handlers."""
+    def _connect(self, context: Context) -> None:
         settings = self._settings
         self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
-        owner: dict[str, Any] = {**PRIVATE, "js": WITH_TOKEN_JS}
         # Else Gradio rounds what was typed, or refuses it in a toast of its own.
-        typed = {"preprocess": False, **owner}
-        token = self._owner_token
+        typed = {"preprocess": False}
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
-            button.click(start, [token, settings.name, *values], self._watched, **typed).success(
-                None, js=_SHOW_STATUS_JS
-            ).then(None, js=REFRESH_JS)
-        for button, change in (
-            (self.stop, self.stop_training),
-            (self.resume, self.resume_training),
-        ):
-            button.click(change, token, self._watched, **owner).then(None, js=REFRESH_JS)
+            context.with_token(
+                button.click, start, [settings.name, *values], self.status, **typed
+            ).success(None, js=_SHOW_STATUS_JS).then(None, js=REFRESH_JS)
+        context.with_token(self.stop.click, self.stop_training).then(None, js=REFRESH_JS)
+        context.with_token(self.resume.click, self.resume_training, outputs=self.status).then(
+            None, js=REFRESH_JS
+        )
         self.link_button.click(
             self.link_to_settings, values, self.link, preprocess=False, **PRIVATE
         ).success(None, self.link, self.link, js=bundle.handler("wholeAddress"))
-        settings.download.click(
+        context.with_token(
+            settings.download.click,
             self.download_mnist,
-            token,
-            [settings.download_status, settings.download, settings.digits],
-            **owner,
+            outputs=[settings.download_status, settings.download, settings.digits],
         )
-        estimated: dict[str, Any] = {
-            "fn": self.estimate_time,
-            "inputs": [token, *values],
-            "outputs": [self.estimate, self.quick, self.start],
-            **typed,
-        }
-        for control in values:
-            control.change(**estimated)
-        page.load(**estimated)
-        # Whether a trial is possible has changed.
-        self.job_state.change(**estimated)
-        page.load(
+        # The state of the job says whether a trial is possible.
+        for event in (
+            *(control.change for control in values),
+            context.page.load,
+            self.job_state.change,
+        ):
+            estimated = [self.estimate, self.quick, self.start]
+            context.with_token(event, self.estimate_time, values, estimated, **typed)
+        context.page.load(
             self.opening_values,
             None,
             [settings.download, self.more, *settings.recipe],
             queue=False,
             **PRIVATE,
         )
-        clock.watch(
-            lambda _, view: self._updates(view),
-            [self.view],
-            self._watched,
-            version=self.version,
+        watch = context.clock.watch
+        watch(
+            lambda _: [self._status_html()],
+            [],
+            [self.status],
+            version=self._status_version,
             status=self.status,
         )
-        self._experiments.connect(clock, page)
+        watch(self._show_curves, [], [self.chart], version=self._curves_version)
+        buttons = [self.start, self.quick, self.stop, self.resume, self.job_state]
+        watch(self._show_buttons, [], buttons, version=self._buttons_version)
 
-    def version(self) -> Version:
-        """Return the version of an up-to-date page.
+    def _busy(self) -> str:
+        """Return what else keeps a training from starting, as ``ExclusiveLock.busy``."""
+        job = self._workspace.job
+        return "" if job.view().state == RUNNING else job.exclusive.busy
+
+    def _curves_version(self) -> Version:
+        """Return the version of the curves.
 
         Version and progress of a running training change several times a second, so a page becomes
         stale only with each epoch, and its progress is refreshed in between.
         """
         view = self._workspace.job.view()
         running = view.state == RUNNING
-        at = view.stopping if running else view.version
-        other = "" if running else self._workspace.job.exclusive.busy
-        key = (view.state, at, other, self.runs.view(len(view.history)))
+        key = (view.state, len(view.history) if running else view.version, self.runs.states())
         return Version(key, in_progress=running)
+
+    def _status_version(self) -> Version:
+        curves, other = self._curves_version(), self._busy()
+        key = (curves.key, other, self._workspace.job.view().stopping)
+        return Version(key, in_progress=curves.in_progress or bool(other))
+
+    def _buttons_version(self) -> Version:
+        view = self._workspace.job.view()
+        return Version((view.state, view.stopping, bool(self._busy()), self.runs.resumable()))
 
     def opening_values(self, request: gr.Request) -> list[Any]:
         """Return the sets available now, not at the app's start, and the settings of the link."""
         missing = not self._workspace.catalog.has("mnist", "train")
-        choices = training_sets(self._workspace)
-        config = TrainingConfig(digits=default_set(self._workspace))
+        choices = set_choices(self._workspace, "train")
+        config = TrainingConfig(digits=usual_set(self._workspace, "train"))
         linked = linked_config(request.query_params, config, [name for _, name in choices])
         digits, *others = recipe_values(linked or config)
         changed = {} if linked is None else dict(vars(linked).items() - vars(config).items())
@@ -236,7 +213,7 @@ class TrainTab:
     @toasting
     def start_training(
         self, request: gr.Request, token: str, name: str | None, *values: Any
-    ) -> list[Any]:
+    ) -> Markup:
         """Start a run with the settings on the page."""
         self._access.require_owner(request, token)
         return self._start(name, *config_of(*values))
@@ -244,34 +221,33 @@ class TrainTab:
     @toasting
     def start_quick(
         self, request: gr.Request, token: str, name: str | None, *values: Any
-    ) -> list[Any]:
+    ) -> Markup:
         """Start a short run: few images and epochs, the other settings as on the page."""
         self._access.require_owner(request, token)
         config, device = config_of(*values)
         return self._start(name, quick(config, self._workspace), device)
 
-    def _start(self, name: str | None, config: TrainingConfig, device: str) -> list[Any]:
+    def _start(self, name: str | None, config: TrainingConfig, device: str) -> Markup:
         self._workspace.job.start(
             config, safe_filename(str(name or ""), "") or None, self._devices.get(device)
         )
-        return self._updates(TrainTabView())
+        return self._status_html()
 
     @toasting
-    def stop_training(self, request: gr.Request, token: str) -> list[Any]:
+    def stop_training(self, request: gr.Request, token: str) -> None:
         """Stop the run after the current step."""
         self._access.require_owner(request, token)
         self._workspace.job.stop()
-        return self._updates(TrainTabView())
 
     @toasting
-    def resume_training(self, request: gr.Request, token: str) -> list[Any]:
+    def resume_training(self, request: gr.Request, token: str) -> Markup:
         """Resume the newest run, which ended early."""
         self._access.require_owner(request, token)
         run = self.runs.resumable()
         if not run:
             raise RunError("No run can be resumed now.")
         self._workspace.job.resume(run)
-        return self._updates(TrainTabView())
+        return self._status_html()
 
     @toasting
     def estimate_time(self, request: gr.Request, token: str, *values: Any) -> list[Any]:
@@ -299,43 +275,34 @@ class TrainTab:
     def download_mnist(self, request: gr.Request, token: str) -> Iterator[list[Any]]:
         """Download MNIST and yield its progress."""
         self._access.require_owner(request, token, to="download a digit set")
-        for progress in download(self._workspace.catalog, "mnist"):
-            yield [gr.Markdown(escape(progress.message), visible=True), gr.skip(), gr.skip()]
-        yield [
-            gr.Markdown("MNIST is downloaded.", visible=True),
-            gr.Button(visible=False),
-            gr.CheckboxGroup(training_sets(self._workspace), value=["mnist"]),
-        ]
+        workspace = self._workspace
 
-    def _updates(self, shown: TrainTabView) -> list[Any]:
-        """Return the updates for ``_watched``."""
-        view = self._workspace.job.view()
+        def done() -> list[Any]:
+            choice = gr.CheckboxGroup(set_choices(workspace, "train"), value=["mnist"])
+            return ["MNIST is downloaded.", choice]
+
+        yield from downloading(workspace, "mnist", None, done)
+
+    def _show_buttons(self, request: gr.Request) -> list[Any]:
+        view, busy = self._workspace.job.view(), bool(self._busy())
         running = view.state == RUNNING
-        other = "" if running else self._workspace.job.exclusive.busy
-        state = BUSY if other else view.state
-        changed = (view.version, state) != (shown.version, shown.state)
-        now = TrainTabView(view.version, state, self.runs.view(len(view.history)))
-        new_runs = now.runs != shown.runs
-        previous, epochs = self.runs.previous(view.run) if changed or new_runs else (None, ())
+        idle = not (running or busy)
         return [
-            self._status(view, previous, other)
-            if changed or new_runs or running or other
-            else gr.skip(),
-            curves(view, epochs) if changed or new_runs else gr.skip(),
-            *[gr.Button(interactive=not (running or other)) if changed else gr.skip()] * 2,
-            gr.Button(interactive=running and not view.stopping) if changed else gr.skip(),
-            self._resume_button(bool(running or other)) if changed or new_runs else gr.skip(),
-            self.runs.html() if new_runs else gr.skip(),
-            state if state != shown.state else gr.skip(),
-            now if now != shown else gr.skip(),
+            gr.Button(interactive=idle),
+            gr.Button(interactive=idle),
+            gr.Button(interactive=running and not view.stopping),
+            gr.Button(interactive=idle and self.runs.resumable() != ""),
+            BUSY if busy else view.state,
         ]
 
-    def _resume_button(self, busy: bool) -> gr.Button:
-        run = "" if busy else self.runs.resumable()
-        return gr.Button(interactive=bool(run))
+    def _show_curves(self, request: gr.Request) -> list[Markup]:
+        view = self._workspace.job.view()
+        return [curves(view, self.runs.previous(view.run)[1])]
 
-    def _status(self, view: TrainingView, previous: RunRecord | None, other: str) -> Markup:
+    def _status_html(self) -> Markup:
+        view, other = self._workspace.job.view(), self._busy()
         saved = view.ended.checkpoint if view.ended else None
+        previous, _ = self.runs.previous(view.run)
         models = (saved.stem if saved else "", previous.model if previous else "")
         sketches = self._sketches_read(models[0]) if models[0] else ""
         names = list(filter(None, models))

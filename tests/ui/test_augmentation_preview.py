@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.ui.augmentation_preview import preview
 from digitcnn.ui.parts import image_address
+from digitcnn.ui.train_settings import preview
 
 
 def addresses(shown: str) -> list[str]:

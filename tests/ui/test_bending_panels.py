@@ -16,12 +16,12 @@ from digitcnn.network.checkpoint import load
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.view import TrainingReplay, TrainingView
+from digitcnn.ui.calls import replying
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.panels.replay import replay_panel, replayed_sketch, state_of
 from digitcnn.ui.panels.what_if import what_if_panel
-from digitcnn.ui.sketchpad_tab import replying
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.workspace import Workspace
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"

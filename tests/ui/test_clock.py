@@ -20,18 +20,19 @@ def _unchanging() -> Version:
 
 
 class Page:
-    """A page with a text field for each refresh, which is its input and output."""
+    """A page with a text field for each refresh, which is its input, output and status."""
 
     def __init__(
         self, *refreshes: Callable[..., Any], version: Callable[[], Version] = _unchanging
     ):
         clock = Clock()
+        self.shown: Any = ()
 
         async def built() -> gr.Blocks:
             with gr.Blocks(analytics_enabled=False) as page:
                 for refresh in refreshes:
-                    field = gr.Textbox()
-                    clock.watch(refresh, [field], [field], version=version)
+                    field = gr.Textbox(elem_id="field")
+                    clock.watch(refresh, [field], [field], version=version, status=field)
                 clock.build(page)
             return page
 
@@ -48,9 +49,9 @@ class Page:
     def update(self, *values: str) -> list[Any]:
         """Return what a refresh fills into the fields."""
         assert self.refresh_all is not None
-        updates = self.refresh_all(gr.Request(), *values)
-        assert updates[0] == self.version()
-        return list(updates[1:])
+        version, self.shown, *updates = self.refresh_all(gr.Request(), self.shown, *values)
+        assert version == self.version()
+        return updates
 
     def version(self) -> str:
         """Return the version of an up-to-date page."""
@@ -60,6 +61,17 @@ class Page:
 def test_every_refresh_gets_its_own_values_and_fills_its_own_outputs() -> None:
     page = Page(lambda _, a: [f"first {a}"], lambda _, b: [f"second {b}"])
     assert page.update("x", "y") == ["first x", "second y"]
+
+
+def test_only_what_has_changed_or_is_in_progress_is_refreshed() -> None:
+    now = [Version("first")]
+    page = Page(lambda _, a: [a], version=lambda: now[0])
+    assert page.update("x") == ["x"]
+    assert page.update("x") == [gr.skip()]
+    now[0] = Version("second", in_progress=True)
+    assert page.update("x") == page.update("x") == ["x"]
+    now[0] = Version("second")
+    assert page.update("x") == [gr.skip()]
 
 
 def test_version_follows_the_key_and_marks_what_runs() -> None:
@@ -104,11 +116,15 @@ def test_a_failing_refresh_is_logged_once_and_the_others_continue(
     page = Page(fails, lambda _, b: [b])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            assert page.update("x", "y") == [gr.skip(), "y"]
+            status, other = page.update("x", "y")
+            assert "The status is unavailable" in status
+            page.shown = page.shown[:1]  # a page that shows only the first
+            assert other == "y"
         assert len(caplog.records) == 1
         trouble.clear()
-        assert page.update("x", "y") == ["x", "y"]
+        assert page.update("x", "y") == ["x", "y"], "a failed refresh is repeated"
         trouble.append("out of order")
+        page.shown = ()
         page.update("x", "y")
     assert len(caplog.records) == 2
 
@@ -132,6 +148,7 @@ def test_a_refresh_follows_what_starts_or_stops_a_job(tmp_path: Path) -> None:
     changes = {
         *("start_training", "start_quick", "stop_training", "resume_training"),
         *("start_fine_tuning", "stop_fine_tuning", "start_experiment", "stop_experiment"),
+        *("make_prediction", "delete_outcome"),
     }
     handlers = list(whole_page(tmp_path).fns.values())
     after = {each._id: each.trigger_after for each in handlers}

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from tab_handlers import Handlers, handlers_of
+from tab_handlers import Handlers, Part
 
 from digitcnn.analysis.comparison import compare
 from digitcnn.analysis.comparison_words import conclusion
@@ -21,13 +21,12 @@ from digitcnn.network.checkpoint import save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.training.events import EpochResult
-from digitcnn.ui.access import Access
-from digitcnn.ui.clock import Clock
 from digitcnn.ui.compare_models import ModelChoice, suggested
-from digitcnn.ui.compare_sketch import sketch_predictions
 from digitcnn.ui.compare_steps import comparison_steps, comparison_subject, differences_of
+from digitcnn.ui.compare_tab import sketch_predictions
+from digitcnn.ui.context import Context
 from digitcnn.ui.models import Models
-from digitcnn.ui.sketchpad_tab import seen_of
+from digitcnn.ui.sketches import seen_of
 from digitcnn.ui.subject import Subject
 from digitcnn.workspace import Workspace
 
@@ -90,15 +89,14 @@ def visitor() -> Any:
 
 def handlers(workspace: Workspace, models: Models) -> Handlers:
     """The handlers of the tab's choice of models, by their names."""
-    access = Access.from_settings(public=True, token=None, open_to_all=False)
 
-    def build(_: Clock, page: gr.Blocks) -> None:
-        choice = ModelChoice(workspace, models)
+    def build(context: Context) -> None:
+        choice = ModelChoice(context)
         choice.build_drop_zone()
         choice.build_offer()
-        choice.connect(access, gr.Textbox(), gr.Dropdown(), gr.HTML(), gr.HTML(), page)
+        choice.connect(gr.HTML(), gr.HTML())
 
-    return handlers_of(build)
+    return Part(workspace, build, models).handlers
 
 
 def test_the_choice_follows_the_selector_but_not_a_run_that_has_finished(

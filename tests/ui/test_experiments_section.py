@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from coroutines import run_async
 from experiments_in_small import in_small
-from tab_handlers import handlers_of, request
+from tab_handlers import TOKEN, Handlers, Part, request
 
 from digitcnn.experiments import catalogue
 from digitcnn.experiments.groups import MOST_PEOPLE, Group
 from digitcnn.experiments.job import ExperimentView
 from digitcnn.training.events import RunStart, StepProgress
 from digitcnn.training.run_record import FINISHED
-from digitcnn.ui.access import Access
-from digitcnn.ui.experiments_section import ExperimentsSection, ExperimentsView
+from digitcnn.ui.experiments_section import ExperimentsSection
 from digitcnn.ui.experiments_view import status
 from digitcnn.ui.models import Models
 from digitcnn.ui.runs_section import RunsSection
 from digitcnn.ui.wording import rough_duration
 from digitcnn.workspace import Workspace
 
-TOKEN = "a-token-that-is-long-enough-for-the-owner"
 LUCK = in_small(catalogue.find("luck"))
-# Positions among the updates of the section.
-STATUS, RESULT, PREDICT, RUN, STOP, DELETE, VIEW = range(7)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +55,18 @@ def wait(workspace: Workspace) -> None:
 
 
 @pytest.fixture(scope="module")
-def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
-    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+def section(workspace: Workspace) -> Part:
+    return Part(workspace, ExperimentsSection)
 
-    return handlers_of(
-        lambda clock, page: ExperimentsSection(workspace, access, gr.Textbox()).connect(clock, page)
-    )
+
+@pytest.fixture(scope="module")
+def handlers(section: Part) -> Handlers:
+    return section.handlers
+
+
+def page(chosen: str, *, has_chosen: bool = False) -> tuple[Any, ...]:
+    """The inputs of a refresh of a page."""
+    return chosen, has_chosen, chosen, has_chosen, True
 
 
 def newest(workspace: Workspace) -> Group:
@@ -77,12 +77,12 @@ def newest(workspace: Workspace) -> Group:
 
 @pytest.mark.parametrize("token", ["", "luck", None, 7])
 def test_visitor_starts_stops_and_deletes_nothing(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace, token: Any
+    handlers: Handlers, workspace: Workspace, token: Any
 ) -> None:
     for name, values in {
         "start_experiment": ("luck",),
-        "stop_experiment": ("luck",),
-        "delete_outcome": ("luck", newest(workspace).name),
+        "stop_experiment": (),
+        "delete_outcome": (newest(workspace).name,),
     }.items():
         with pytest.raises(gr.Error, match="Only the owner"):
             handlers[name](request(), token, *values)
@@ -90,10 +90,10 @@ def test_visitor_starts_stops_and_deletes_nothing(
 
 
 def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    section: Part, workspace: Workspace
 ) -> None:
-    updates = handlers["refresh_all"](request(), "luck", False, ExperimentsView())[2:]
-    shown = updates[RESULT]
+    _, versions, updates = section.refresh(*page("luck"))
+    shown = updates["experiment-result"]
     outcome = newest(workspace).outcome
     assert outcome is not None
     assert str(outcome["verdict"]) in shown.unescape()
@@ -102,9 +102,8 @@ def test_outcome_is_shown_with_chart_verdict_images_and_predictions(
     assert "0.1 to 0.5 points: 1" in shown
     assert "ran on small, which" in shown
     assert newest(workspace).predictions == (0, 1, 0)
-    assert "finished" in updates[STATUS]
-    again = handlers["refresh_all"](request(), "luck", False, updates[VIEW])[2:]
-    assert again == [gr.skip()] * len(updates)
+    assert "finished" in updates["experiment-status"]
+    assert section.refresh(*page("luck"), shown=versions)[2] == {}
 
 
 def test_a_running_experiment_says_how_long_its_trainings_still_take() -> None:
@@ -124,7 +123,7 @@ def test_a_running_experiment_says_how_long_its_trainings_still_take() -> None:
 
 
 def test_predictions_are_closed_once_the_outcome_is_known_and_open_before(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    handlers: Handlers, workspace: Workspace
 ) -> None:
     visitor = "0123456789abcdef0123456789abcdef"
     with pytest.raises(gr.Error, match="The outcome is known"):
@@ -145,9 +144,7 @@ def test_predictions_are_closed_once_the_outcome_is_known_and_open_before(
 
 
 @pytest.mark.parametrize("odd", [None, "", "../luck", 7, ["luck"], "x" * 9999])
-def test_unknown_experiment_is_refused_in_one_sentence(
-    handlers: dict[str, Callable[..., Any]], odd: Any
-) -> None:
+def test_unknown_experiment_is_refused_in_one_sentence(handlers: Handlers, odd: Any) -> None:
     for call in (
         lambda: handlers["choose"](odd),
         lambda: handlers["ask_about_outcome"](odd),
@@ -156,41 +153,43 @@ def test_unknown_experiment_is_refused_in_one_sentence(
         with pytest.raises(gr.Error, match="There is no experiment"):
             call()
     with pytest.raises(gr.Error, match="There is no outcome"):
-        handlers["delete_outcome"](request(), TOKEN, "luck", odd)
+        handlers["delete_outcome"](request(), TOKEN, odd)
 
 
 def test_pages_follow_the_owner_until_they_choose_for_themselves(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    section: Part, handlers: Handlers
 ) -> None:
     def experiment_of(*, has_chosen: bool) -> Any:
-        return handlers["refresh_all"](request(), "luck", has_chosen, ExperimentsView())[1]
+        _, _, updates = section.refresh(*page("luck", has_chosen=has_chosen))
+        return updates.get("experiment-select")
 
     assert handlers["take_choice"](request(), "", "augmentation") is True
-    assert experiment_of(has_chosen=False) == gr.skip(), "a visitor has chosen"
-    before = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
+    assert experiment_of(has_chosen=False) is None, "a visitor has chosen"
+    before, *_ = section.refresh(*page("luck", has_chosen=True))
     handlers["take_choice"](request(), TOKEN, "augmentation")
     assert experiment_of(has_chosen=False) == "augmentation"
-    card = handlers["refresh_all"](request(), "luck", False, ExperimentsView())[-1]
+    card = section.refresh(*page("luck"))[2]["experiment-card"]
     assert catalogue.find("augmentation").question in card
-    assert experiment_of(has_chosen=True) == gr.skip()
-    after = handlers["refresh_all"](request(), "luck", True, ExperimentsView())[0]
+    assert experiment_of(has_chosen=True) is None
+    after, *_ = section.refresh(*page("luck", has_chosen=True))
     assert before != after, "the pages would not be refreshed"
     handlers["take_choice"](request(), TOKEN, "luck")
 
 
 def test_an_experiment_waits_for_another_job_and_asks_for_predictions(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    section: Part, workspace: Workspace
 ) -> None:
     sentences = ["Run 'mine' has been training since 12:00:00"]
     workspace.job.exclusive.register(lambda: sentences[0])
-    updates = handlers["choose"]("few-images")[1:]
-    assert f"{sentences[0]}; an experiment can start" in updates[STATUS].unescape()
-    assert "stop it" not in updates[STATUS]
-    assert "Nobody has predicted" in updates[STATUS]
-    assert not updates[RUN].interactive
+    few = page("few-images", has_chosen=True)
+    _, shown, updates = section.refresh(*few)
+    status = updates["experiment-status"]
+    assert f"{sentences[0]}; an experiment can start" in status.unescape()
+    assert "stop it" not in status
+    assert "Nobody has predicted" in status
+    assert not updates["experiment-run"].interactive
     sentences[0] = ""
-    later = handlers["refresh_all"](request(), "few-images", True, updates[VIEW])[2:]
-    assert later[RUN].interactive
+    assert section.refresh(*few, shown=shown)[2]["experiment-run"].interactive
 
 
 def test_number_of_predictions_is_bounded(workspace: Workspace) -> None:
@@ -204,13 +203,9 @@ def test_number_of_predictions_is_bounded(workspace: Workspace) -> None:
 
 
 def test_runs_are_one_row_and_never_chosen_by_themselves(workspace: Workspace) -> None:
-    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
-
-    async def built() -> RunsSection:
-        with gr.Blocks(analytics_enabled=False):
-            return RunsSection(workspace, access, [])
-
-    section = run_async(built())
+    sections: list[RunsSection] = []
+    Part(workspace, lambda context: sections.append(RunsSection(context, [])))
+    section = sections[0]
     assert f"{newest(workspace).name} (2 runs)" in section.html()
     assert section.resumable() == ""
     with pytest.raises(Exception, match="delete its outcome in Experiments"):
@@ -227,16 +222,16 @@ def test_runs_are_one_row_and_never_chosen_by_themselves(workspace: Workspace) -
 
 
 def test_outcome_runs_and_checkpoints_are_deleted_together(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    section: Part, handlers: Handlers, workspace: Workspace
 ) -> None:
     group = newest(workspace)
     _, question, doomed = handlers["ask_about_outcome"]("luck")
     assert "its 2 runs and their checkpoints" in question
-    updates = handlers["delete_outcome"](request(), TOKEN, "luck", doomed)
-    assert updates[RESULT] == ""
+    handlers["delete_outcome"](request(), TOKEN, doomed)
+    assert section.refresh(*page("luck"))[2]["experiment-result"] == ""
     assert workspace.runs.records() == []
     assert [path.name for path in workspace.checkpoints_folder.iterdir()] == ["older.pt"]
     assert workspace.groups.latest("luck") is None
     with pytest.raises(gr.Error, match="deleted already"):
-        handlers["delete_outcome"](request(), TOKEN, "luck", group.name)
+        handlers["delete_outcome"](request(), TOKEN, group.name)
     assert dataclasses.asdict(workspace.experiment_job.view())["group"] == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-import gradio as gr
 import torch
 from sample_feedback import sample
 
@@ -14,7 +13,7 @@ from digitcnn.training.events import StepProgress
 from digitcnn.training.finetune import ComparisonRow, FineTuningEnd
 from digitcnn.training.finetune_job import FineTuningView
 from digitcnn.training.finetune_training import Sketches
-from digitcnn.ui.learn_section import LearnView, comparison_table, updates
+from digitcnn.ui.learn_section import comparison_table, result_updates, status_updates
 
 ROWS = (
     ComparisonRow("feedback, other half", True, 90, 0.9222, 0.9444, 2.22, -2.45, 7.71),
@@ -24,23 +23,13 @@ ROWS = (
 
 
 def test_status_counts_sketches_and_those_still_needed() -> None:
-    status, _, _, start, stop, seen = updates(FineTuningView(), 39, LearnView())
+    status, start, stop = status_updates(FineTuningView(), 39)
     assert "39 of 40 labelled sketches needed to fine-tune." in status
     assert 'data-state="idle"' in status
     assert (start.interactive, stop.interactive) == (False, False)
-    assert seen == LearnView(0, 39)
-    status, _, _, start, *_ = updates(FineTuningView(), 40, LearnView())
+    status, start, _ = status_updates(FineTuningView(), 40)
     assert "40 labelled sketches." in status
     assert start.interactive
-
-
-def test_nothing_is_sent_while_nothing_changes() -> None:
-    shown = updates(FineTuningView(version=3), 12, LearnView(3, 12))
-    assert shown == [gr.skip()] * 6
-    # One more sketch changes only the status line.
-    status, table, choice, *_ = updates(FineTuningView(version=3), 13, LearnView(3, 12))
-    assert "13 of 40 labelled sketches" in status
-    assert table == choice == gr.skip()
 
 
 def test_running_status_names_the_model_and_its_progress() -> None:
@@ -53,14 +42,12 @@ def test_running_status_names_the_model_and_its_progress() -> None:
         base="<b>mine</b>",
         progress=StepProgress(2, 3, 30, 60, (), 1234.5, 20.0),
     )
-    status, _, _, start, stop, _ = updates(view, 50, LearnView())
+    status, start, stop = status_updates(view, 50)
     assert "&lt;b&gt;mine&lt;/b&gt;" in status
     assert "CPU &lt;1&gt;" in status
     assert 'aria-valuenow="50"' in status
     assert "epoch 2 of 3 · 1,234 images per second · 20 s left" in status
     assert (start.interactive, stop.interactive) == (False, True)
-    # It changes every second, even if the job's version does not.
-    assert updates(view, 50, LearnView(1, 50))[0] != gr.skip()
 
 
 def test_result_has_its_table_and_only_a_saved_model_can_be_chosen() -> None:
@@ -68,8 +55,8 @@ def test_result_has_its_table_and_only_a_saved_model_can_be_chosen() -> None:
     view = FineTuningView(
         version=5, state="finished", base="mine", message=saved.message, ended=saved
     )
-    status, table, choice, *_ = updates(view, 180, LearnView())
-    assert "Saved as mine-hand-1." in status
+    assert "Saved as mine-hand-1." in status_updates(view, 180)[0]
+    table, choice = result_updates(view)
     assert choice.visible
     for text in (
         "mine before and after fine-tuning",
@@ -86,7 +73,7 @@ def test_result_has_its_table_and_only_a_saved_model_can_be_chosen() -> None:
     view = FineTuningView(
         version=6, state="finished", base="mine", message="Not saved.", ended=refused
     )
-    assert not updates(view, 180, LearnView())[2].visible
+    assert not result_updates(view)[1].visible
     stopped = FineTuningEnd("stopped", "Stopped; nothing was saved.", "mine")
     assert comparison_table(stopped) == comparison_table(None) == ""
 

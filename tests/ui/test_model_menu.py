@@ -10,14 +10,14 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from tab_handlers import handlers_of
+from tab_handlers import Part
 
 from digitcnn.folders import SHIPPED, SHIPPED_FILE
 from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.job import TrainingJob
+from digitcnn.ui.context import Context
 from digitcnn.ui.drop_results import DropResults
 from digitcnn.ui.model_menu import ModelMenu, ModelNotes, SelectorView
-from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 
 REQUEST: Any = type("Request", (), {"session_hash": "this page", "headers": {}})()
@@ -43,19 +43,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Works
 def load(workspace: Workspace) -> Load:
     """Load a page whose browser has kept something; return its model and what is announced."""
 
-    def build(clock: Any, page: gr.Blocks) -> None:
-        models = Models(workspace)
-        notes = ModelNotes(DropResults(models, "model-verdicts", "open"), gr.HTML())
-        ModelMenu(workspace, models).connect(clock, page, notes)
+    def build(context: Context) -> None:
+        notes = ModelNotes(DropResults(context.models, "model-verdicts", "open"), gr.HTML())
+        menu = ModelMenu(workspace, context.models)
+        menu.connect(context.clock, context.page, notes)
 
-    handlers = handlers_of(build)
+    refresh = Part(workspace, build).handlers["refresh_all"]
 
     def loaded(kept: Any) -> tuple[Any, Any]:
         """Return the selected model and the announced one; skip() where it stays."""
-        refreshed = handlers["refresh_all"](REQUEST, SelectorView(), SHIPPED, kept)
-        _, select, view, trained, announced = refreshed
-        again = handlers["refresh_all"](REQUEST, view, SHIPPED, kept)
-        assert again[1:] == [gr.skip(), view, gr.skip(), gr.skip()]
+        _, shown, select, view, trained, announced = refresh(
+            REQUEST, (), SelectorView(), SHIPPED, kept
+        )
+        assert refresh(REQUEST, shown, view, SHIPPED, kept)[2:] == [gr.skip()] * 4
         assert trained == view.trained
         return getattr(select, "value", gr.skip()), announced
 

@@ -26,10 +26,10 @@ from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.nearest import nearest_digits
-from digitcnn.ui.panels.panel import Panel, WorkQueue
-from digitcnn.ui.panels.reading import COPIES_HELD, SketchReader
-from digitcnn.ui.panels.section import panel_section, panels_of
+from digitcnn.ui.panels.panel import Panel, WorkQueue, panel_functions
 from digitcnn.ui.panels.why import explain_sketch, sentence
+from digitcnn.ui.sketches import COPIES_HELD, SketchReader
+from digitcnn.ui.sketchpad_tab import panels_of
 from digitcnn.web import bundle
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
@@ -312,7 +312,7 @@ def test_every_panel_has_an_element_of_its_name_and_a_sentence(workspace: Worksp
     panels = panels_of(workspace, Models(workspace))
     names = [name for panel in panels for name in panel.functions]
     assert len(set(names)) == len(names)
-    served = panel_section(workspace, Models(workspace)).functions
+    served = panel_functions(panels)
     assert [function.__name__ for function in served] == names
     html = render("panels/section.html", panels=panels)
     script = bundle.script("page.js")

@@ -12,8 +12,7 @@ import pytest
 from coroutines import run_async
 
 from digitcnn.errors import DigitSetError
-from digitcnn.ui.results import Computation, Results
-from digitcnn.ui.run_buttons import RunButtons
+from digitcnn.ui.results import Computation, Results, RunButtons
 from digitcnn.ui.subject import Subject
 
 REQUEST: Any = type("Request", (), {"session_hash": "this page"})()
@@ -36,18 +35,24 @@ class Page:
                 model, sets = gr.Dropdown(["a", "b"]), gr.CheckboxGroup(["x", "y"])
                 self.results = Results("evaluate", "Evaluation", "Evaluate")
                 states = ["view", "run", "stop", "running", "opened", "choice"]
-                self.names = ["status", "table", *states]
+                self.names = ["status", "table", "addition", *states]
                 self.buttons = RunButtons("Evaluate", "evaluate")
+                self.results.parts |= {"status": gr.HTML(), "table": gr.HTML()}
+                addition = {"status": gr.Markdown(elem_id="s"), "figure": gr.HTML()}
+                self.results.connect_part(
+                    RunButtons("Add", "add"), addition, gr.Dropdown(), lambda *_: iter(())
+                )
                 self.results.connect(
                     self.buttons,
-                    {"status": gr.HTML(), "table": gr.HTML()},
                     Computation([model, sets], subject_of, steps),
                     opens=tab,
+                    owner_token=gr.Textbox(),
                 )
 
         run_async(build())
         events = self.blocks.fns.values()
-        self._stop, self._begin, self._run, self._catch_up, self._follow, *_ = [
+        # The first two are those of the addition.
+        _, _, self._stop, self._begin, self._run, self._catch_up, self._follow, *_ = [
             event.fn for event in events if event.fn
         ]
 
@@ -57,7 +62,7 @@ class Page:
 
     def press(self, model: str, sets: list[str]) -> Iterator[dict[str, Any]]:
         yield self._named(self._begin(REQUEST, model, sets))
-        for values in self._run(REQUEST, model, sets):
+        for values in self._run(REQUEST, "", model, sets):
             yield self._named(values)
 
     def stop(self, request: Any) -> None:
@@ -79,7 +84,7 @@ class Page:
         return self._named(self._catch_up(view, False, False, model, sets))
 
 
-def measured(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+def measured(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
     yield {"table": ""}
     yield {"table": f"<table>{subject.text}</table>", "status": "done"}
 
@@ -94,6 +99,8 @@ def test_results_and_the_choice_they_were_computed_for_have_one_stamp() -> None:
     assert stamps(begin) == stamps(last) == {stamp}
     assert empty["view"] == last["view"] == subject_of("a", ["x", "y"])
     assert empty["table"] == ""
+    assert empty["addition"] == "", "it would stay, of other models or sets"
+    assert "addition" not in last, "it may have been computed meanwhile"
     assert 'data-text="a on x and y"' in last["table"]
     assert (end["run"]["interactive"], end["stop"]["interactive"]) == (True, False)
     assert end["running"] is False
@@ -140,7 +147,7 @@ def test_the_end_of_a_run_leaves_the_choice_as_it_is_shown() -> None:
     assert page.end("b", ["x"], subject_of("a", ["x"])) == {"opened": True}
     list(page.press("b", ["x"]))
     known = page.end("a", ["x"], subject_of("b", ["x"]))
-    assert known.keys() == {"status", "table", "view", "opened"}
+    assert known.keys() == {"status", "table", "addition", "view", "opened"}
 
 
 def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:
@@ -151,7 +158,7 @@ def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:
 
 @pytest.mark.parametrize("error", [DigitSetError("gone"), ZeroDivisionError()])
 def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
-    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+    def steps(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
         yield {"status": "working"}
         raise error
 
@@ -172,7 +179,7 @@ def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
 def test_stop_ends_the_work_of_its_own_page_and_what_is_incomplete_is_not_cached() -> None:
     ended: list[str] = []
 
-    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
+    def steps(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
         try:
             for number in range(5):
                 yield {"status": f"step {number}"}
@@ -198,6 +205,6 @@ def test_stop_ends_the_work_of_its_own_page_and_what_is_incomplete_is_not_cached
     assert page.choose("a", ["x"], subject_of("b", ["x"])).keys() == {"choice"}
 
 
-def test_results_have_exactly_two_buttons() -> None:
+def test_results_and_each_addition_have_exactly_two_buttons() -> None:
     blocks = Page(measured).blocks.blocks.values()
-    assert sum(isinstance(block, gr.Button) for block in blocks) == 2
+    assert sum(isinstance(block, gr.Button) for block in blocks) == 4

@@ -7,7 +7,6 @@ import csv
 import dataclasses
 import io
 import itertools
-import logging
 import re
 import threading
 import zipfile
@@ -19,7 +18,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from tab_handlers import handlers_of, request
+from tab_handlers import TOKEN, Handlers, Part, request
 
 from digitcnn.errors import ConfigError, DigitSetError
 from digitcnn.network.checkpoint import save
@@ -33,17 +32,16 @@ from digitcnn.training.events import EpochResult, StepProgress
 from digitcnn.training.run_record import FINISHED, STOPPED
 from digitcnn.training.view import TrainingView
 from digitcnn.ui.access import Access
-from digitcnn.ui.experiments_section import ExperimentsView
 from digitcnn.ui.job_status import busy_status, training_status
-from digitcnn.ui.run_actions import manager
-from digitcnn.ui.train_settings import Devices, TimeEstimate, default_set, training_sets
-from digitcnn.ui.train_tab import TrainTab, TrainTabView, build_train_tab
+from digitcnn.ui.runs_section import RunsSection, manager
+from digitcnn.ui.set_chooser import set_choices, usual_set
+from digitcnn.ui.train_settings import Devices, TimeEstimate
+from digitcnn.ui.train_tab import build_train_tab
 from digitcnn.workspace import Workspace
 
 CONFIG = TrainingConfig(digits="small", epochs=3, seed=5, augmentation=False)
-TOKEN = "a-token-that-is-long-enough-for-the-owner"
-# The inputs of the Experiments section, which follow those of the tab.
-EXPERIMENTS = ("luck", False, ExperimentsView())
+# The inputs of a refresh, which are those of the Experiments section.
+EXPERIMENTS = ("luck", False, "luck", False, True)
 ODD: list[Any] = [None, "", "../mine", "a\0b", 7, ["mine"], {"a": 1}, "x" * 10_000]
 
 
@@ -59,13 +57,14 @@ def workspace(tmp_path: Path, data_dir: Path) -> Workspace:
 
 
 @pytest.fixture
-def handlers(workspace: Workspace) -> dict[str, Callable[..., Any]]:
-    """The tab's handlers by their names."""
-    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
+def tab(workspace: Workspace) -> Part:
+    """The Train tab."""
+    return Part(workspace, build_train_tab)
 
-    return handlers_of(
-        lambda clock, page: build_train_tab(workspace, access, gr.Textbox(), clock, page)
-    )
+
+@pytest.fixture
+def handlers(tab: Part) -> Handlers:
+    return tab.handlers
 
 
 @pytest.fixture
@@ -153,7 +152,7 @@ def test_run_in_use_is_not_deleted(
 
 def test_unexpected_json_is_refused_in_one_sentence(
     manage: Callable[..., dict[str, Any]],
-    handlers: dict[str, Callable[..., Any]],
+    handlers: Handlers,
     workspace: Workspace,
 ) -> None:
     for odd in ODD:
@@ -170,7 +169,7 @@ def test_unexpected_json_is_refused_in_one_sentence(
 
 
 def test_nothing_to_resume_is_one_sentence(
-    manage: Callable[..., dict[str, Any]], handlers: dict[str, Callable[..., Any]]
+    manage: Callable[..., dict[str, Any]], handlers: Handlers
 ) -> None:
     manage({"owner": TOKEN, "run": "mine", "action": "delete"})  # on another page
     with pytest.raises(gr.Error, match="No run can be resumed now"):
@@ -189,9 +188,7 @@ def test_files_of_a_run_are_offered(
     assert "has no model" in manage({"run": "mine", "action": "model"})["error"]
 
 
-def test_settings_of_a_run_are_reused(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
-) -> None:
+def test_settings_of_a_run_are_reused(handlers: Handlers, workspace: Workspace) -> None:
     assert handlers["reuse_settings"](gr.EventData(None, {"run": "mine"})) == [
         ["small"], 3, 256, 0.008, 5, 0, False, "digitcnn", True
     ]  # fmt: skip
@@ -200,45 +197,41 @@ def test_settings_of_a_run_are_reused(
         handlers["reuse_settings"](gr.EventData(None, {"run": "other"}))
 
 
-def test_table_is_sent_only_when_it_has_changed(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
-) -> None:
-    updates = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
-    assert "90.00% <br>(76.95 to 96.04)" in updates[7]
-    assert updates[6].interactive, "an interrupted run can be resumed at once"
-    assert "Run mine can be resumed." in updates[1]
-    seen = updates[9]
-    assert handlers["refresh_all"](request(), seen, *EXPERIMENTS)[6:8] == [gr.skip()] * 2
+def test_table_is_sent_only_when_it_has_changed(tab: Part, workspace: Workspace) -> None:
+    _, shown, updates = tab.refresh(*EXPERIMENTS)
+    assert "90.00% <br>(76.95 to 96.04)" in updates["runs-table"]
+    assert updates["train-resume"].interactive, "an interrupted run can be resumed at once"
+    assert "Run mine can be resumed." in updates["train-status"]
+    assert tab.refresh(*EXPERIMENTS, shown=shown)[2] == {}
     workspace.runs.create(dataclasses.replace(CONFIG, batch_size=32), "newer")
-    table = handlers["refresh_all"](request(), seen, *EXPERIMENTS)[7]
+    table = tab.refresh(*EXPERIMENTS, shown=shown)[2]["runs-table"]
     assert 'data-run="newer"' in table
     assert "Batch size" in table
 
 
 def test_while_an_experiment_runs_the_tab_says_so_and_starts_nothing(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    tab: Part, workspace: Workspace
 ) -> None:
-    idle = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
-    assert "The next run appears here" in idle[1]
-    assert idle[3].interactive
+    buttons = [f"train-{name}" for name in ("start", "quick", "stop", "resume")]
+    idle_version, shown, idle = tab.refresh(*EXPERIMENTS)
+    assert "The next run appears here" in idle["train-status"]
+    assert idle["train-start"].interactive
     sentences = ["Experiment luck has been running since 12:00:00"]
     workspace.job.exclusive.register(lambda: sentences[0])
-    updates = handlers["refresh_all"](request(), idle[9], *EXPERIMENTS)
-    assert "<strong>busy</strong>" in updates[1]
-    assert sentences[0] in updates[1]
-    assert [button.interactive for button in updates[3:7]] == [False] * 4
-    assert updates[0] != idle[0], "the page would not be refreshed"
+    version, shown, updates = tab.refresh(*EXPERIMENTS, shown=shown)
+    assert "<strong>busy</strong>" in updates["train-status"]
+    assert sentences[0] in updates["train-status"]
+    assert [updates[name].interactive for name in buttons] == [False] * 4
+    assert version != idle_version, "the page would not be refreshed"
     sentences[0] = ""
-    later = handlers["refresh_all"](request(), updates[9], *EXPERIMENTS)
-    assert "The next run appears here" in later[1]
-    assert [button.interactive for button in later[3:7]] == [True, True, False, True]
+    _, _, later = tab.refresh(*EXPERIMENTS, shown=shown)
+    assert "The next run appears here" in later["train-status"]
+    assert [later[name].interactive for name in buttons] == [True, True, False, True]
 
 
-def test_table_is_offered_as_csv(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
-) -> None:
+def test_table_is_offered_as_csv(tab: Part, workspace: Workspace) -> None:
     workspace.runs.create(dataclasses.replace(CONFIG, train_images=64), "newer")
-    table = handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)[7]
+    table = tab.refresh(*EXPERIMENTS)[2]["runs-table"]
     address = re.search(r'download="runs.csv" href="data:[^,]+,([^"]+)"', table)
     assert address
     lines = io.StringIO(base64.b64decode(address[1]).decode())
@@ -257,43 +250,23 @@ def test_previous_run_is_the_last_finished_one_before_and_of_no_experiment(
         run = workspace.runs.create(CONFIG, name, group=group)
         created = f"2026-01-01T0{hour}:00:00+00:00"
         run.write(dataclasses.replace(run.record(), state=state, created=created))
-    access = Access.from_settings(public=True, token=TOKEN, open_to_all=False)
-    tabs: list[TrainTab] = []
-    handlers_of(
-        lambda clock, page: tabs.append(
-            build_train_tab(workspace, access, gr.Textbox(), clock, page)
-        )
-    )
+    sections: list[RunsSection] = []
+    Part(workspace, lambda context: sections.append(RunsSection(context, [])))
     for run, before in (("third", "first"), ("fourth", "third"), ("mine", "fourth")):
-        record, _ = tabs[0].runs.previous(run)
+        record, _ = sections[0].previous(run)
         assert record is not None
         assert record.name == before
     for run in ("first", "deleted", ""):
-        assert tabs[0].runs.previous(run) == (None, ())
+        assert sections[0].previous(run) == (None, ())
 
 
 def test_a_name_that_cannot_name_a_run_is_made_safe(
-    handlers: dict[str, Callable[..., Any]], workspace: Workspace
+    handlers: Handlers, workspace: Workspace
 ) -> None:
     values = ["small", 1, 64, 0.004, 0, 64, False, "lenet", True, "cpu"]
     handlers["start_training"](request(), TOKEN, " my first / run! ", *values)
     workspace.job.shutdown(60)
     assert workspace.job.view().run == "my-first-run"
-
-
-def test_failing_update_is_a_status_line_and_logged_once(
-    handlers: dict[str, Callable[..., Any]], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.ERROR):
-        for _ in range(3):
-            # No view of a page: it raises.
-            updates = handlers["refresh_all"](request(), None, *EXPERIMENTS)
-            assert "The status is unavailable" in updates[1]
-    assert len(caplog.records) == 1
-    handlers["refresh_all"](request(), TrainTabView(), *EXPERIMENTS)
-    with caplog.at_level(logging.ERROR):
-        handlers["refresh_all"](request(), None, *EXPERIMENTS)
-    assert len(caplog.records) == 2
 
 
 def test_device_is_tried_once(workspace: Workspace) -> None:
@@ -308,7 +281,7 @@ SETTINGS = ["small", 3, 64, 0.008, 0, 0, True, "digitcnn", True, "cpu"]
 
 
 def test_visitor_sees_the_estimate_but_starts_no_trial(
-    handlers: dict[str, Callable[..., Any]],
+    handlers: Handlers,
 ) -> None:
     assert handlers["estimate_time"](request(), "", *SETTINGS)[1].value == "Quick training"
     text, quick, start = handlers["estimate_time"](request(), TOKEN, *SETTINGS)
@@ -393,8 +366,8 @@ def test_damaged_mnist_stays_the_default_and_its_problem_is_shown(tmp_path: Path
     workspace = Workspace(
         tmp_path / "data", tmp_path / "o", tmp_path / "c", tmp_path / "f.sqlite3", "cpu"
     )
-    assert default_set(workspace) == "mnist"
-    assert ("MNIST (damaged)", "mnist") in training_sets(workspace)
+    assert usual_set(workspace, "train") == "mnist"
+    assert ("MNIST (damaged)", "mnist") in set_choices(workspace, "train")
     estimate = TimeEstimate(workspace, Devices(workspace))
     problem = workspace.catalog.entry("mnist", "train").problem
     assert problem is not None

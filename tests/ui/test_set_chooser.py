@@ -14,7 +14,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.folders import SHIPPED_FILE
 from digitcnn.network.checkpoint import load
 from digitcnn.network.classifier import Classifier
-from digitcnn.ui.set_chooser import advice, choices, defaults, explained
+from digitcnn.ui.set_chooser import advice, defaults, explained, set_choices
 from digitcnn.workspace import Workspace
 
 
@@ -39,7 +39,7 @@ def test_a_damaged_set_is_listed_with_its_problem_and_stays_the_default(
 ) -> None:
     assert defaults(workspace) == ["synthetic", "synthetic-other-writers"]
     add(workspace, "mnist", "t10k", drawn, cut=5)
-    assert ("MNIST (damaged)", "mnist") in choices(workspace)
+    assert ("MNIST (damaged)", "mnist") in set_choices(workspace, "test")
     (label,) = [label for label, name in explained(workspace) if name == "mnist"]
     assert re.search(r"^MNIST \(damaged\)\n\(test\) cannot be used: .* is truncated", label)
     assert defaults(workspace) == ["mnist"]

@@ -15,6 +15,7 @@ from digitcnn.network.checkpoint import Checkpoint, save
 from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.ui import sketchpad_tab
+from digitcnn.ui.calls import replying
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
 
@@ -228,7 +229,7 @@ def test_errors_are_sentences_and_unexpected_ones_are_logged(
 
 
 def test_the_page_s_calls_compute_on_one_core() -> None:
-    threads = sketchpad_tab.replying(lambda _: {"threads": torch.get_num_threads()})
+    threads = replying(lambda _: {"threads": torch.get_num_threads()})
     torch.get_num_threads()
     with ThreadpoolController().limit(limits=2, user_api="openmp"):
         assert threads({}) == {"threads": 1}

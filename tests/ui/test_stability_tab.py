@@ -26,9 +26,8 @@ from digitcnn.network.checkpoint import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.options import Masks
 from digitcnn.ui.models import Models
-from digitcnn.ui.stability_charts import box_chart, line_chart
 from digitcnn.ui.stability_tab import stability_steps, stability_subject
-from digitcnn.ui.stability_view import bound_sentence
+from digitcnn.ui.stability_view import bound_sentence, box_chart, line_chart
 from digitcnn.workspace import Workspace
 
 

@@ -14,8 +14,8 @@ from digitcnn.digits import sketch
 from digitcnn.network.checkpoint import load
 from digitcnn.ui.models import Models
 from digitcnn.ui.panels.break_it import broken_sketch
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.panels.step_through import stepped_sketch
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.workspace import Workspace
 
 CHECKPOINTS = ROOT / "checkpoints"

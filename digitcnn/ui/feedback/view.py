@@ -1,6 +1,5 @@
 """The Feedback section of the Sketchpad tab: a list of all entries, and statistics.
 
-Its script calls the functions below as plain POSTs, as the pad does, so they accept any JSON.
 Everyone may read the list, in which visitors have aliases. An entry can be changed by its author,
 whose browser sends its secret along, and by the owner.
 """
@@ -17,11 +16,11 @@ from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackEntry, FeedbackFilter, visitor_alias
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.ui.access import Access, owner_required
+from digitcnn.ui.access import Access
+from digitcnn.ui.calls import Payload, file_reply, replying, text_of
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
-from digitcnn.ui.parts import file_reply, html_view, image_address
-from digitcnn.ui.sketchpad_tab import Payload, replying, text_of
+from digitcnn.ui.parts import html_view, image_address
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
@@ -41,49 +40,54 @@ def build_feedback_view(workspace: Workspace, access: Access) -> None:
 
 
 def feedback_functions(store: FeedbackStore, access: Access) -> list[Callable[..., Payload]]:
-    """Return the functions that the section's script calls: JSON in, a dictionary out, no errors.
+    """Return the functions that the section's script calls.
 
     Each payload has the caller's secrets, ``{"owner", "visitor"}``; owner is empty for a visitor.
     """
 
-    def named(name: str, handler: Callable[[Payload, bool], Payload]) -> Callable[..., Payload]:
-        def function(payload: Any, request: gr.Request) -> Payload:
-            def handle(sent: Payload) -> Payload:
-                return handler(sent, access.is_owner(request, sent.get("owner")))
+    def by_owner(payload: Payload, request: gr.Request) -> bool:
+        return access.is_owner(request, payload.get("owner"))
 
-            return replying(handle)(payload)
+    @replying
+    def feedback_list(payload: Payload, request: gr.Request) -> Payload:
+        return page_of(store, payload, owner=by_owner(payload, request))
 
-        function.__name__ = name
-        return function
+    @replying
+    def feedback_numbers(payload: Payload, _: gr.Request) -> Payload:
+        return numbers_of(store, filter_of(payload))
 
-    def for_owner(
-        to: str, handler: Callable[[Payload], Payload]
-    ) -> Callable[[Payload, bool], Payload]:
-        def handle(sent: Payload, owner: bool) -> Payload:
-            if not owner:
-                raise owner_required(to)
-            return handler(sent)
+    @replying
+    def feedback_correct(payload: Payload, request: gr.Request) -> Payload:
+        now = datetime.now(timezone.utc)
+        return correct(store, payload, now, owner=by_owner(payload, request))
 
-        return handle
+    @replying
+    def feedback_erase(payload: Payload, request: gr.Request) -> Payload:
+        return erase(store, payload, owner=by_owner(payload, request))
 
-    def corrected(sent: Payload, owner: bool) -> Payload:
-        return correct(store, sent, datetime.now(timezone.utc), owner=owner)
+    @replying
+    def feedback_export(payload: Payload, request: gr.Request) -> Payload:
+        return file_of(store, payload, owner=by_owner(payload, request))
+
+    @replying
+    def feedback_wall(payload: Payload, request: gr.Request) -> Payload:
+        access.require_owner(request, payload.get("owner"), to="see the class wall")
+        return wall_of(store, payload)
+
+    @replying
+    def feedback_erase_all(payload: Payload, request: gr.Request) -> Payload:
+        access.require_owner(request, payload.get("owner"), to="delete all feedback")
+        return {"done": f"Deleted {store.erase_all():,} sketches with their feedback."}
 
     return [
-        named("feedback_list", lambda sent, owner: page_of(store, sent, owner=owner)),
-        named("feedback_numbers", lambda sent, _: numbers_of(store, filter_of(sent))),
-        named("feedback_correct", corrected),
-        named("feedback_erase", lambda sent, owner: erase(store, sent, owner=owner)),
-        named("feedback_export", lambda sent, owner: file_of(store, sent, owner=owner)),
-        named("feedback_wall", for_owner("see the class wall", lambda sent: wall_of(store, sent))),
-        named(
-            "feedback_erase_all",
-            for_owner("delete all feedback", lambda _: {"done": erase_all(store)}),
-        ),
+        feedback_list,
+        feedback_numbers,
+        feedback_correct,
+        feedback_erase,
+        feedback_export,
+        feedback_wall,
+        feedback_erase_all,
     ]
-
-
-# --- The list -----------------------------------------------------------------------------------
 
 
 def page_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
@@ -172,9 +176,6 @@ def wall_of(store: FeedbackStore, payload: Payload) -> Payload:
     return {"rows": rows, "total": total, "visitors": total - own}
 
 
-# --- Changes ------------------------------------------------------------------------------------
-
-
 def correct(store: FeedbackStore, payload: Payload, now: datetime, *, owner: bool) -> Payload:
     """Change what a sketch shows: ``{"id", "digit": 0 to 9 or null}``.
 
@@ -192,11 +193,6 @@ def erase(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     return {"done": "Deleted."}
 
 
-def erase_all(store: FeedbackStore) -> str:
-    """Erase every entry; return a sentence."""
-    return f"Deleted {store.erase_all():,} sketches with their feedback."
-
-
 def _id(payload: Payload) -> int:
     value = payload.get("id")
     if not isinstance(value, int) or isinstance(value, bool):
@@ -207,9 +203,6 @@ def _id(payload: Payload) -> int:
 def _author(payload: Payload, owner: bool) -> str | None:
     """Return the secret that must have authored an entry; None for the owner, who needs none."""
     return None if owner else text_of(payload, "visitor")
-
-
-# --- Files --------------------------------------------------------------------------------------
 
 
 def file_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:

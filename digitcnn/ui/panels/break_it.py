@@ -10,10 +10,10 @@ from torch import Tensor
 
 from digitcnn.analysis.adversarial import RADII, TRIES, SmallestChange, smallest_change
 from digitcnn.errors import CheckpointError
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.parts import base64_of
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.web.templates import render
 
 

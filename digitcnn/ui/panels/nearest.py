@@ -14,10 +14,10 @@ from digitcnn.digits.training_images import missing_sets
 from digitcnn.errors import CheckpointError, DigitSetError
 from digitcnn.network.checkpoint import Checkpoint
 from digitcnn.network.original_images import original_images
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.parts import base64_of
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 

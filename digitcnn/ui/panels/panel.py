@@ -1,14 +1,21 @@
-"""Shared by the panels below the pad: their description and their work queue."""
+"""The panels beside the pad, one at a time, with a row of tabs.
+
+A panel is a module here (such as ``why.py``, with its ``Panel`` and its computations), a template
+(``web/templates/panels/why.html``) and a script (``web/scripts/why.js``). To add one, write them,
+put its ``Panel`` into ``panels_of`` of ``sketchpad_tab.py`` and its script into
+``panel_section.js``. Shared parts are here, in ``panels.css`` and in ``panels.js``.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.calls import Payload, replying
 
 # Panels compute one at a time, for all pages together, so that the pad finds a free core. Each
 # waiting call holds one of the server's forty threads, so only this many may wait.
@@ -53,3 +60,15 @@ class WorkQueue:
                 self._places.release()
 
         return queued
+
+
+def panel_functions(panels: Sequence[Panel]) -> list[Callable[[Any], Payload]]:
+    """Return the functions that the panels' scripts call by name, through one queue."""
+    queue = WorkQueue()
+    functions = []
+    for panel in panels:
+        for name, function in panel.functions.items():
+            served = replying(queue.through(function))
+            served.__name__ = name
+            functions.append(served)
+    return functions

@@ -6,8 +6,9 @@ import torch
 
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.sketchpad_tab import Payload, seen_of
+from digitcnn.ui.sketches import seen_of
 from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from digitcnn.analysis.step_through import ConvBlock, step_through
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.parts import base64_of
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.web.templates import render
 
 

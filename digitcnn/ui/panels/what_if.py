@@ -8,10 +8,10 @@ from functools import partial
 from digitcnn.analysis.axes import SKETCH_AXES, Axis
 from digitcnn.analysis.robustness import Perturbation, perturb
 from digitcnn.errors import SketchError
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.parts import base64_of
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.web.templates import render
 
 

@@ -24,10 +24,10 @@ from digitcnn.analysis.explain import (
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.errors import CapabilityError, CheckpointError, SketchError
 from digitcnn.network.model import Network
+from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
-from digitcnn.ui.panels.reading import SketchReader
 from digitcnn.ui.parts import base64_of
-from digitcnn.ui.sketchpad_tab import Payload
+from digitcnn.ui.sketches import SketchReader
 from digitcnn.web.templates import render
 
 # Smaller effects, as a share of the lead and in points, are not worth a word or a dot.
