@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -139,19 +139,22 @@ class ModelChoice:
         copies = {name for name in names if "tuned_sketches" in self._models.details(name).config}
         return suggested(names, selected, copies)
 
+    def _choice(self, available: list[tuple[str, str]], names: Iterable[str]) -> gr.Dropdown:
+        """Return the list with these models chosen, as far as they are available."""
+        known = {name for _, name in available}
+        usable = [name for name in dict.fromkeys(names) if name in known]
+        return gr.Dropdown(available, value=usable, multiselect=True)
+
     def _refresh(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
         """Offer the models available now; chosen ones that are still available stay chosen."""
         available = self._models.choices(request.session_hash)
-        names = [name for _, name in available]
+        names = {name for _, name in available}
         stay = [name for name in names_in(chosen) if name in names]
         if stay == names_in(chosen):
             # Without a value: a choice made meanwhile is not taken back.
             return gr.Dropdown(available, multiselect=True)
-        return gr.Dropdown(
-            available,
-            value=stay or self._suggested(self._models.own_names(available, selected), selected),
-            multiselect=True,
-        )
+        own = self._models.own_names(available, selected)
+        return self._choice(available, stay or self._suggested(own, selected))
 
     def _follow(
         self, chosen: Any, selected: Any, suggestion: list[str] | None, request: gr.Request
@@ -167,7 +170,7 @@ class ModelChoice:
             return self._refresh(chosen, selected, request), suggestion
         available = self._models.choices(request.session_hash)
         new = self._suggested(self._models.own_names(available, selected), selected)
-        return gr.Dropdown(available, value=new, multiselect=True), new
+        return self._choice(available, new), new
 
     def _notes(self, chosen: Any, selected: Any, files: tuple[DroppedFile, ...]) -> tuple[str, str]:
         """Return the lines on the dropped files that are chosen, and the offer of another model."""
@@ -186,10 +189,7 @@ class ModelChoice:
 
     def _add(self, chosen: Any, selected: Any, request: gr.Request) -> Any:
         available = self._models.choices(request.session_hash)
-        names = names_in([*names_in(chosen), selected])
-        known = {name for _, name in available}
-        usable = [name for name in names if name in known]
-        return gr.Dropdown(available, value=usable, multiselect=True)
+        return self._choice(available, names_in([*names_in(chosen), selected]))
 
     @toasting
     def _pick(self, event: gr.EventData, request: gr.Request) -> gr.Dropdown:
@@ -198,7 +198,7 @@ class ModelChoice:
         chosen = names_in(event_data(event).get("models"))
         for name in chosen:
             self._models.get(name)  # raises for one that is gone
-        return gr.Dropdown(available, value=chosen, multiselect=True)
+        return self._choice(available, chosen)
 
     def _receive(
         self, files: Any, chosen: Any, earlier: tuple[DroppedFile, ...], request: gr.Request
@@ -210,13 +210,11 @@ class ModelChoice:
             good = [*before, *new]
             yield [lines, html, *[gr.skip()] * 4]
         available = self._models.choices(session)
-        names = [name for _, name in available]
-        now = dict.fromkeys(name for name in good if name in names)
         dropped = [(label, name) for label, name in available if name.startswith(PREFIX)]
         yield [
             gr.skip(),
             gr.skip(),
-            gr.Dropdown(available, value=list(now), multiselect=True),
+            self._choice(available, good),
             None,
             gr.Row(visible=bool(dropped)),
             gr.Dropdown(dropped, value=dropped[0][1] if dropped else None),

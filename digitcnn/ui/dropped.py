@@ -177,19 +177,12 @@ def keep(checkpoint: Checkpoint, folder: Path) -> Path:
     )
 
 
+_SUFFIXES = [".safetensors", ".pth", ".ckpt", ".bin", ".pkl", ".tar", ".npz", ".npy", ".joblib"]
+
+
 def _stem(name: str) -> str:
     """Return a file's name without the suffixes of weight files."""
     path = PurePath(name).name
-    for suffix in (
-        ".safetensors",
-        ".pth",
-        ".ckpt",
-        ".bin",
-        ".pkl",
-        ".tar",
-        ".npz",
-        ".npy",
-        ".joblib",
-    ):
+    for suffix in _SUFFIXES:
         path = path.removesuffix(suffix)
     return path

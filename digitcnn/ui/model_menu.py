@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -70,14 +69,6 @@ def model_facts_html(checkpoint: Checkpoint, *, trained_here: bool) -> Markup:
     return render("models/details.html", facts=facts, claimed=bool(claimed and details.metrics))
 
 
-@dataclass(frozen=True)
-class SelectorView:
-    """What the selector shows. trained: the checkpoint of the latest finished run, or ""."""
-
-    trained: str = ""
-    labels: tuple[str, ...] = ()
-
-
 def _stored_selection(text: Any) -> tuple[str, str] | None:
     """Return the selected model and the newest finished run's model that a browser stored."""
     try:
@@ -88,14 +79,6 @@ def _stored_selection(text: Any) -> tuple[str, str] | None:
         case {"model": str(model), "trained": str(trained)} if model:
             return model, trained
     return None
-
-
-@dataclass(frozen=True)
-class ModelNotes:
-    """Places below the header: what became of dropped files, and a warning about the model."""
-
-    drops: DropResults
-    warning: gr.HTML
 
 
 class ModelMenu:
@@ -118,9 +101,13 @@ class ModelMenu:
             self.download = gr.DownloadButton("Download", elem_id="model-download")
             gr.HTML(render("models/details_button.html"))
 
-    def connect(self, clock: Clock, page: gr.Blocks, notes: ModelNotes) -> None:
-        """Connect the components to their handlers."""
-        view = gr.State(SelectorView())
+    def connect(self, clock: Clock, page: gr.Blocks, drops: DropResults, warning: gr.HTML) -> None:
+        """Connect the components to their handlers.
+
+        drops, warning: where to say what became of dropped files, and what is wrong with a model.
+        """
+        # What the page knows of: the model of the latest run that had finished; None at first.
+        known = gr.State(None)
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         swapped = gr.Textbox(visible="hidden", show_label=False)
         swapped.change(None, swapped, js=bundle.handler("tell", "digitcnn-swap"), **PRIVATE)
@@ -133,11 +120,11 @@ class ModelMenu:
         )
         clock.watch(
             self._refresh,
-            [view, self.select, clock.stored],
-            [self.select, view, trained, swapped],
+            [known, self.select, clock.stored],
+            [self.select, known, trained, swapped],
             version=self._version,
         )
-        for handler, output in ((self._offer_download, self.download), (self._warn, notes.warning)):
+        for handler, output in ((self._offer_download, self.download), (self._warn, warning)):
             gr.on(
                 [page.load, self.select.change],
                 handler,
@@ -156,7 +143,7 @@ class ModelMenu:
             """Select the last good file, on this page alone."""
             session = request.session_hash or ""
             good: list[str] = []
-            for lines, html, keys in notes.drops.receive(files, earlier, session):
+            for lines, html, keys in drops.receive(files, earlier, session):
                 good = keys
                 yield [lines, html, gr.skip()]
             if good:
@@ -165,12 +152,12 @@ class ModelMenu:
 
         self.add.upload(
             receive,
-            [self.add, notes.drops.files],
-            [notes.drops.files, notes.drops.html, self.select],
+            [self.add, drops.files],
+            [drops.files, drops.html, self.select],
             api_visibility="private",
             show_progress="minimal",
         )
-        notes.drops.connect()
+        drops.connect()
         page.unload(self._close)
 
     def facts(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -180,14 +167,12 @@ class ModelMenu:
         return {"html": model_facts_html(checkpoint, trained_here=trained_here)}
 
     def _version(self) -> Version:
-        return Version((self._view_of(self._models.choices()), self._models.dropped.changes))
-
-    def _view_of(self, choices: list[tuple[str, str]]) -> SelectorView:
-        return SelectorView(self._models.just_trained, tuple(label for label, _ in choices))
+        labels = [label for label, _ in self._models.choices()]
+        return Version((self._models.just_trained, labels, self._models.dropped.changes))
 
     def _refresh(
-        self, request: gr.Request, view: SelectorView, selected: str | None, stored: Any
-    ) -> tuple[Any, SelectorView, str, Any]:
+        self, request: gr.Request, known: str | None, selected: str | None, stored: Any
+    ) -> tuple[Any, str, str, Any]:
         """Offer new files, and select the checkpoint of a run that has just finished.
 
         A reload restores the page's model, unless a run has finished meanwhile or the model is
@@ -195,28 +180,20 @@ class ModelMenu:
         that is selected after the page was opened.
         """
         choices = self._models.choices(request.session_hash)
-        latest = self._view_of(choices)
-        if latest == view:
-            return gr.skip(), view, gr.skip(), gr.skip()
         names = [name for _, name in choices]
-        before, trained = selected, view.trained
-        earlier = _stored_selection(stored) if view == SelectorView() else None
-        if earlier is not None:
-            before, trained = earlier
-        ended = latest.trained in names and latest.trained != trained
+        latest = self._models.just_trained
+        earlier = _stored_selection(stored) if known is None else None
+        before, trained = earlier or (selected, known or "")
+        ended = latest in names and latest != trained
         if not ended and before in names:
             # Without a value: a choice made meanwhile stays.
             same = before == selected
             updated = gr.Dropdown(choices) if same else gr.Dropdown(choices, value=before)
-            return updated, latest, latest.trained, gr.skip()
-        new = latest.trained if ended else self._models.first_choice(choices)
-        is_first = view == SelectorView() and earlier is None
-        return (
-            gr.Dropdown(choices, value=new),
-            latest,
-            latest.trained,
-            gr.skip() if is_first or new is None else self._models.get(new).name,
-        )
+            return updated, latest, latest, gr.skip()
+        new = latest if ended else self._models.first_choice(choices)
+        is_first = known is None and earlier is None
+        swapped = gr.skip() if is_first or new is None else self._models.get(new).name
+        return gr.Dropdown(choices, value=new), latest, latest, swapped
 
     @toasting
     def _offer_download(self, name: str | None) -> Any:

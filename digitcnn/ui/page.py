@@ -23,7 +23,7 @@ from digitcnn.ui.feedback.view import build_feedback_view
 from digitcnn.ui.gradio_private import limit_queue, pending_calls
 from digitcnn.ui.invite import Invite
 from digitcnn.ui.learn_section import build_learn_section
-from digitcnn.ui.model_menu import ModelMenu, ModelNotes
+from digitcnn.ui.model_menu import ModelMenu
 from digitcnn.ui.models import Models
 from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.request_guard import RequestGuard
@@ -155,10 +155,8 @@ def build_header(
             elem_classes="header-end",
             server_functions=header_functions(access, invite, menu.facts),
         )
-    notes = ModelNotes(
-        DropResults(models, "model-verdicts", "open"), gr.HTML(elem_id="model-check")
-    )
-    menu.connect(clock, page, notes)
+    drops = DropResults(models, "model-verdicts", "open")
+    menu.connect(clock, page, drops, gr.HTML(elem_id="model-check"))
     return menu.select
 
 

@@ -1,8 +1,8 @@
 """The Runs section of the Train tab: a table of all runs, and what the menu of each does.
 
 Everyone may look at runs and download their files; only the owner may resume, rename and delete
-them. The section's script is ``runs.js``. Files are read by ``Run.read_file``: the page never serves a
-path of the output folder.
+them. The section's script is ``runs.js``. Files are read by ``Run.read_file``: the page never
+serves a path of the output folder.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import torch
+from cachetools import cached
 from markupsafe import Markup
 
 from digitcnn.analysis.settings_text import value_text
@@ -53,30 +54,17 @@ class TrainingSettings:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._recipe = TrainingConfig()
 
     def build_main(self) -> None:
         """Build the controls that are always visible."""
-        recipe = self._recipe
         self.epochs = gr.Slider(
-            1,
-            200,
-            value=recipe.epochs,
-            step=1,
-            label="Epochs",
-            info="Passes over the training images",
-            elem_id="train-epochs",
+            1, 200, step=1, **_usual("epochs", "Epochs", "Passes over the training images")
         )
         self.batch_size = gr.Slider(
-            16,
-            1024,
-            value=recipe.batch_size,
-            step=1,
-            label="Batch size",
-            info="Images per step",
-            elem_id="train-batch-size",
+            16, 1024, step=1, **_usual("batch_size", "Batch size", "Images per step")
         )
-        self.learning_rate = learning_rate_slider(recipe.learning_rate, *RANGES["learning_rate"])
+        rate = TrainingConfig().learning_rate
+        self.learning_rate = learning_rate_slider(rate, *RANGES["learning_rate"])
         self.digits = gr.CheckboxGroup(
             set_choices(self._workspace, "train"),
             value=[usual_set(self._workspace, "train")],
@@ -94,7 +82,6 @@ class TrainingSettings:
 
     def build_more(self) -> None:
         """Build the controls of the accordion."""
-        recipe = self._recipe
         self.name = gr.Textbox(
             label="Run name",
             info="Names the folder and checkpoint; blank: digit set and time",
@@ -103,23 +90,14 @@ class TrainingSettings:
         )
         self.network = gr.Dropdown(
             [(f"{name}: {NETWORK_NAMES[name]}", name) for name in NETWORKS],
-            value=recipe.network,
-            label="Network",
-            info="Architecture to train",
-            elem_id="train-network",
+            **_usual("network", "Network", "Architecture to train"),
         )
-        self.augmentation = gr.Checkbox(
-            recipe.augmentation,
-            label="Augmentation",
-            info="Random rotation, shift, scale, shear and stroke width; noise, haze, lines, blur",
-            elem_id="train-augmentation",
+        augmented = (
+            "Random rotation, shift, scale, shear and stroke width; noise, haze, lines, blur"
         )
-        self.dropout = gr.Checkbox(
-            recipe.dropout,
-            label="Dropout",
-            info="Switches off random neurons before the output layer",
-            elem_id="train-dropout",
-        )
+        self.augmentation = gr.Checkbox(**_usual("augmentation", "Augmentation", augmented))
+        dropped = "Switches off random neurons before the output layer"
+        self.dropout = gr.Checkbox(**_usual("dropout", "Dropout", dropped))
         self.train_images = gr.Number(
             0,
             label="Training images",
@@ -127,13 +105,8 @@ class TrainingSettings:
             precision=0,
             elem_id="train-images",
         )
-        self.seed = gr.Number(
-            recipe.seed,
-            label="Seed",
-            info="For weights, image order, augmentation and dropout",
-            precision=0,
-            elem_id="train-seed",
-        )
+        about = "For weights, image order, augmentation and dropout"
+        self.seed = gr.Number(precision=0, **_usual("seed", "Seed", about))
         compute = self._workspace.compute
         self.device = gr.Dropdown(
             list(DEVICES),
@@ -147,6 +120,12 @@ class TrainingSettings:
     def recipe(self) -> list[Any]:
         """Return the components that make up a recipe, in the order of ``RECIPE``."""
         return [getattr(self, name) for name in RECIPE]
+
+
+def _usual(name: str, label: str, info: str) -> dict[str, Any]:
+    """Return what the control of a setting shows at first, and the texts beside it."""
+    value, elem_id = getattr(TrainingConfig(), name), f"train-{name.replace('_', '-')}"
+    return {"value": value, "label": label, "info": info, "elem_id": elem_id}
 
 
 def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
@@ -227,8 +206,7 @@ class Devices:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._lock = threading.Lock()
-        self._tried: dict[str, devices.Compute | ConfigError] = {}
+        self._tried = cached({}, condition=threading.Condition())(_tried)
 
     def get(self, device: str) -> devices.Compute:
         """Return a device. Raises ConfigError for one that is unknown, absent or failed."""
@@ -236,16 +214,18 @@ class Devices:
             return self._workspace.compute
         if device not in DEVICES:
             return devices.choose(device)
-        with self._lock:
-            if device not in self._tried:
-                try:
-                    self._tried[device] = devices.choose(device)
-                except ConfigError as error:
-                    self._tried[device] = error
-            result = self._tried[device]
-        if isinstance(result, ConfigError):
-            raise ConfigError(str(result), field="device")
+        result = self._tried(device)
+        if isinstance(result, str):
+            raise ConfigError(result, field="device")
         return result
+
+
+def _tried(device: str) -> devices.Compute | str:
+    """Return a device, or why it cannot be used."""
+    try:
+        return devices.choose(device)
+    except ConfigError as error:
+        return str(error)
 
 
 class TimeEstimate:

@@ -17,7 +17,7 @@ from digitcnn.training.config import PostTrainingConfig, TrainingConfig
 from digitcnn.training.job import TrainingJob
 from digitcnn.ui.context import Context
 from digitcnn.ui.drop_results import DropResults
-from digitcnn.ui.model_menu import ModelMenu, ModelNotes, SelectorView
+from digitcnn.ui.model_menu import ModelMenu
 from digitcnn.workspace import Workspace
 
 REQUEST: Any = type("Request", (), {"session_hash": "this page", "headers": {}})()
@@ -44,19 +44,17 @@ def load(workspace: Workspace) -> Load:
     """Load a page whose browser has kept something; return its model and what is announced."""
 
     def build(context: Context) -> None:
-        notes = ModelNotes(DropResults(context.models, "model-verdicts", "open"), gr.HTML())
+        drops = DropResults(context.models, "model-verdicts", "open")
         menu = ModelMenu(workspace, context.models)
-        menu.connect(context.clock, context.page, notes)
+        menu.connect(context.clock, context.page, drops, gr.HTML())
 
     refresh = Part(workspace, build).handlers["refresh_all"]
 
     def loaded(kept: Any) -> tuple[Any, Any]:
         """Return the selected model and the announced one; skip() where it stays."""
-        _, shown, select, view, trained, announced = refresh(
-            REQUEST, (), SelectorView(), SHIPPED, kept
-        )
-        assert refresh(REQUEST, shown, view, SHIPPED, kept)[2:] == [gr.skip()] * 4
-        assert trained == view.trained
+        _, shown, select, known, trained, announced = refresh(REQUEST, (), None, SHIPPED, kept)
+        assert refresh(REQUEST, shown, known, SHIPPED, kept)[2:] == [gr.skip()] * 4
+        assert trained == known
         return getattr(select, "value", gr.skip()), announced
 
     return loaded

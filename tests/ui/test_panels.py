@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from markupsafe import Markup
 
 from digitcnn.analysis.explain import Explanation, Gaps
 from digitcnn.analysis.feature_neighbours import FeatureIndexes
@@ -323,7 +322,7 @@ def test_every_panel_has_an_element_of_its_name_and_a_sentence(workspace: Worksp
 
 
 def test_headings_are_text() -> None:
-    panel = Panel("why", "<b>Why</b>", "a < b", functions={}, content=Markup(""))
+    panel = Panel("why", "<b>Why</b>", "a < b", functions={})
     html = render("panels/section.html", panels=[panel])
     assert "&lt;b&gt;Why" in html
     assert "a &lt; b" in html

@@ -14,7 +14,6 @@ from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketches import SketchReader
-from digitcnn.web.templates import render
 
 
 def break_it_panel(reader: SketchReader) -> Panel:
@@ -26,7 +25,6 @@ def break_it_panel(reader: SketchReader) -> Panel:
         "of the same size is shown for comparison: what fools a network is the direction of the "
         "change, not its size.",
         functions={"break_it": partial(broken_sketch, reader)},
-        content=render("panels/break_it.html"),
     )
 
 

@@ -18,7 +18,6 @@ from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketches import SketchReader
-from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 # Milliseconds after which the page asks again while an index is being built.
@@ -34,7 +33,6 @@ def nearest_panel(workspace: Workspace, reader: SketchReader) -> Panel:
         explanation="The nine training images closest to your sketch, measured by the features "
         "of the last hidden layer.",
         functions={"nearest": partial(nearest_digits, workspace, reader, indexes)},
-        content=render("panels/nearest.html"),
     )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
 
 from digitcnn.ui.calls import Payload, replying
+from digitcnn.web.templates import render
 
 # Panels compute one at a time, for all pages together, so that the pad finds a free core. Each
 # waiting call holds one of the server's forty threads, so only this many may wait.
@@ -30,14 +31,19 @@ class Panel:
 
     name: its element is ``panel-<name>``. title: of its tab. explanation: one sentence for a
     student. functions: what its JavaScript calls, by name; each takes a dictionary and returns
-    one. content: its rendered template.
+    one. values: what its template, ``panels/<name>.html``, shows.
     """
 
     name: str
     title: str
     explanation: str
     functions: Mapping[str, Callable[[Payload], Payload]]
-    content: Markup
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> Markup:
+        """The rendered template."""
+        return render(f"panels/{self.name.replace('-', '_')}.html", **self.values)
 
 
 class WorkQueue:

@@ -9,7 +9,6 @@ from digitcnn.training.view import TrainingView
 from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.sketches import seen_of
-from digitcnn.web.templates import render
 from digitcnn.workspace import Workspace
 
 
@@ -25,7 +24,6 @@ def replay_panel(workspace: Workspace) -> Panel:
             "replay": lambda payload: replayed_sketch(view(), payload),
             "replay_state": lambda _: state_of(view()),
         },
-        content=render("panels/replay.html"),
     )
 
 

@@ -15,7 +15,6 @@ from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketches import SketchReader
-from digitcnn.web.templates import render
 
 
 def step_through_panel(reader: SketchReader) -> Panel:
@@ -26,7 +25,6 @@ def step_through_panel(reader: SketchReader) -> Panel:
         explanation="Follow one place of your drawing: window times kernel, batch norm, ReLU, "
         "pooling, the second layer, and the ten scores. All numbers are this network's own.",
         functions={"step_through": partial(stepped_sketch, reader)},
-        content=render("panels/step_through.html"),
     )
 
 

@@ -12,7 +12,6 @@ from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketches import SketchReader
-from digitcnn.web.templates import render
 
 
 def what_if_panel(reader: SketchReader) -> Panel:
@@ -23,7 +22,7 @@ def what_if_panel(reader: SketchReader) -> Panel:
         explanation="Rotate, shift, scale, thicken or blur your sketch to see when the prediction "
         "changes.",
         functions={"what_if": partial(perturbed_sketch, reader)},
-        content=render("panels/what_if.html", axes=[_slider(axis) for axis in SKETCH_AXES]),
+        values={"axes": [_slider(axis) for axis in SKETCH_AXES]},
     )
 
 

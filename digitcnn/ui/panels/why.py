@@ -28,7 +28,6 @@ from digitcnn.ui.calls import Payload
 from digitcnn.ui.panels.panel import Panel
 from digitcnn.ui.parts import base64_of
 from digitcnn.ui.sketches import SketchReader
-from digitcnn.web.templates import render
 
 # Smaller effects, as a share of the lead and in points, are not worth a word or a dot.
 LEAST_SHARE, LEAST_POINTS = 0.1, 0.5
@@ -45,7 +44,6 @@ def why_panel(reader: SketchReader) -> Panel:
         explanation="Which ink (blocks) and which gaps (dots) make the network predict this digit "
         "rather than the rival.",
         functions={"why": partial(explain_sketch, reader)},
-        content=render("panels/why.html"),
     )
 
 
