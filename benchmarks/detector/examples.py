@@ -16,10 +16,11 @@ from torch import Tensor
 
 from benchmarks.detector import grammar, shapes
 from benchmarks.detector.glyphs import FONTS, Glyph, notation, printed, strokes_of
+from benchmarks.detector.handwriting import write
 from digitcnn.digits.digit_forms import FORMS
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
 from digitcnn.digits.framing import frame_ink, frame_mnist
-from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, write
+from digitcnn.digits.synthetic import POPULATIONS, Population, Spread
 
 Bytes = npt.NDArray[np.uint8]
 Random = np.random.Generator

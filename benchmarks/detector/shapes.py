@@ -16,9 +16,10 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.detector.forms import CAPITALS, SIGNS, SMALL_LETTERS, Forms
+from benchmarks.detector.handwriting import scrawl, write
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.framing import frame_ink
-from digitcnn.digits.synthetic import POPULATIONS, Population, Spread, scrawl, write
+from digitcnn.digits.synthetic import POPULATIONS, Population, Spread
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -222,7 +222,7 @@ def draw(name: str, split: str, images: int | None = None) -> DigitSet:
         written = np.flatnonzero(forms == place)
         for start in range(0, len(written), _CHUNK):
             chosen = written[start : start + _CHUNK]
-            pixels[chosen] = _write(
+            pixels[chosen] = write_form(
                 template, form.digit, population, writers, authors[chosen], random
             )
     return DigitSet(
@@ -233,36 +233,7 @@ def draw(name: str, split: str, images: int | None = None) -> DigitSet:
     )
 
 
-def write(strokes: str, population: Population, count: int, random: np.random.Generator) -> Bytes:
-    """Write any strokes, in the notation of ``pen_strokes``, each time by another writer.
-
-    They need not be a digit. Returns uint8 [count, 28, 28].
-    """
-    template = make_template(strokes)
-    writers = make_writers(population, count, random)
-    return _write(template, 0, population, writers, np.arange(count), random)
-
-
-def scrawl(
-    points: Floats, strokes: int, population: Population, random: np.random.Generator
-) -> Bytes:
-    """Draw lines through any points, half of them smooth, with pens of the population.
-
-    points: [N, K, 2] in any unit. strokes: the number of strokes, of equally many points each.
-    Returns uint8 [N, 28, 28].
-    """
-    count, length = points.shape[:2]
-    # Where the points of the template lie matters only for how densely it is sampled.
-    zigzag = [f"{50 * (place % 2)},0" for place in range(length // strokes)]
-    template = make_template(" / ".join([" ".join(zigzag)] * strokes))
-    smooth = random.random((count, 1, 1)) < 0.5
-    curves = np.where(smooth, template.smooth @ points, template.straight @ points)
-    pen = population.pen.draw(random, count)
-    samples, lengths = _frame(curves, template.joined, pen, population)
-    return _ink(samples, lengths, np.repeat(pen[:, None], curves.shape[1], 1), population.blur)
-
-
-def _write(
+def write_form(
     template: Template,
     digit: int,
     population: Population,
@@ -292,10 +263,12 @@ def _write(
     phase = random.random((count, 1), dtype=np.float32)
     swing = np.sin(2 * np.pi * (template.along + phase))
     radius = pen[:, None] * (1 + noise(population.pressure, 1) * swing).clip(0.5, 1.5)
-    return _ink(*_frame(curve, template.joined, pen, population), radius, population.blur)
+    return ink_curves(
+        *frame_curves(curve, template.joined, pen, population), radius, population.blur
+    )
 
 
-def _frame(
+def frame_curves(
     curve: Floats, joined: Floats, pen: Floats, population: Population
 ) -> tuple[Floats, Floats]:
     """Place curves in the image, before any pixel is made.
@@ -323,7 +296,7 @@ def _frame(
     return (curve - middle[:, None]) * scale + centre, lengths * scale[..., 0] / 2
 
 
-def _ink(samples: Floats, lengths: Floats, radius: Floats, blur: float) -> Bytes:
+def ink_curves(samples: Floats, lengths: Floats, radius: Floats, blur: float) -> Bytes:
     """Ink strokes of the given radius around the samples: uint8 [N, 28, 28].
 
     samples [N, M, 2] in pixels, lengths and radius [N, M] in pixels.

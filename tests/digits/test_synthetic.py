@@ -199,7 +199,7 @@ def test_one_writer_writes_more_alike_than_different_writers_do() -> None:
 
     def write(authors: np.ndarray) -> np.ndarray:
         random = np.random.default_rng(0)
-        return synthetic._write(template, 2, population, writers, authors, random) / 255
+        return synthetic.write_form(template, 2, population, writers, authors, random) / 255
 
     one = [write(np.full(20, author)).var(0).sum() for author in range(10)]
     many = write(np.arange(200)).var(0).sum()
@@ -246,7 +246,7 @@ def test_ink_of_a_straight_stroke_is_as_wide_as_the_pen(radius: float) -> None:
     samples = np.stack([np.full_like(length, 14.3), length], axis=1)[None]
     lengths = np.full((1, 41), 0.5, dtype=np.float32)
     radii = np.full((1, 41), radius, dtype=np.float32)
-    image = synthetic._ink(samples, lengths, radii, blur=1.0)[0] / 255
+    image = synthetic.ink_curves(samples, lengths, radii, blur=1.0)[0] / 255
     # By hand: a soft edge of one pixel around a band of twice the radius.
     distance = np.abs(np.arange(28) + 0.5 - 14.3)
     np.testing.assert_allclose(image[14], (radius - distance + 0.5).clip(0, 1), atol=0.03)
@@ -258,7 +258,7 @@ def test_more_pressure_gives_a_wider_stroke_where_it_is_pressed() -> None:
     samples = np.stack([np.full_like(length, 14), length], axis=1)[None]
     lengths = np.full((1, 49), 0.5, dtype=np.float32)
     radii = np.linspace(1, 2, 49, dtype=np.float32)[None]
-    image = synthetic._ink(samples, lengths, radii, blur=1.0)[0] / 255
+    image = synthetic.ink_curves(samples, lengths, radii, blur=1.0)[0] / 255
     widths = image.sum(1)[4:24]
     np.testing.assert_allclose(
         widths, np.interp(np.arange(4, 24) + 0.5, length, 2 * radii[0]), rtol=0.08
@@ -268,7 +268,7 @@ def test_more_pressure_gives_a_wider_stroke_where_it_is_pressed() -> None:
 def test_a_population_can_be_changed_without_touching_the_others() -> None:
     narrow = replace(POPULATIONS["synthetic"], span=12.0)
     template = make_template(FORMS["0 oval"].strokes)
-    images = synthetic._write(
+    images = synthetic.write_form(
         template,
         0,
         narrow,

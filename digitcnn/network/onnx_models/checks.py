@@ -48,6 +48,10 @@ _OTHER_DOMAINS = {
     "com.microsoft": "export the network again without ONNX Runtime's optimisations, quantised in "
     "the QDQ format if at all",
 }
+PACKAGES_MISSING = (
+    "is an ONNX model, which needs the packages onnx and onnxruntime; install them with: "
+    "pip install -e '.[onnx]'"
+)
 # Attributes that are graphs; no other operator may have one.
 _BRANCHES = {"then_branch", "else_branch"}
 
@@ -86,10 +90,10 @@ def checked(data: bytes) -> CheckedModel:
 
     Needs the package onnx.
     """
-    check_fields(data)
-    onnx = _package()
-    model = onnx.ModelProto()
     try:
+        check_fields(data)
+        onnx = _package()
+        model = onnx.ModelProto()
         model.ParseFromString(data)
         return _Check(onnx).model(model)
     except InvalidCheckpoint:
@@ -102,10 +106,7 @@ def _package() -> ModuleType:
     try:
         import onnx
     except ImportError as error:
-        raise InvalidCheckpoint(
-            "is an ONNX model, which needs the packages onnx and onnxruntime; install them with: "
-            "pip install -e '.[onnx]'"
-        ) from error
+        raise InvalidCheckpoint(PACKAGES_MISSING) from error
     module: ModuleType = onnx
     return module
 

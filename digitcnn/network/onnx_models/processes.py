@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.network.onnx_models.checks import CheckedModel
+from digitcnn.network.onnx_models.checks import PACKAGES_MISSING, CheckedModel
 from digitcnn.network.onnx_models.layouts import Layout
 from digitcnn.network.reader import InvalidCheckpoint, shown
 
@@ -174,24 +174,21 @@ class _Worker:
 _UNREADABLE = "gave an unreadable answer; choose another file"
 
 
+# What a worker's errors mean, as predicates.
+_ERRORS = {
+    "memory": "needed more memory than a digit classifier, so it was stopped; choose another model",
+    "large": "computes far more than a digit classifier needs (in its operator {detail}), so it "
+    "was not run; choose a smaller model",
+    "unknown": "computes the output size of its operator {detail} at run time, so its memory use "
+    "cannot be bounded; export it with fixed sizes",
+    "outputs": "gives {detail} where ten scores are expected; choose another model",
+    "failed": "cannot be run by ONNX Runtime ({detail}); check it with onnx.checker",
+}
+
+
 def _sentence(error: str, detail: str) -> str:
-    """What a worker's error means, as a predicate."""
     detail = shown(detail.strip().partition("\n")[0], 160).rstrip(".")
-    if error == "memory":
-        return "needed more memory than a digit classifier, so it was stopped; choose another model"
-    if error == "large":
-        return (
-            f"computes far more than a digit classifier needs (in its operator {detail}), so it "
-            "was not run; choose a smaller model"
-        )
-    if error == "unknown":
-        return (
-            f"computes the output size of its operator {detail} at run time, so its memory use "
-            "cannot be bounded; export it with fixed sizes"
-        )
-    if error == "outputs":
-        return f"gives {detail or 'something'} where ten scores are expected; choose another model"
-    return f"cannot be run by ONNX Runtime ({detail}); check it with onnx.checker"
+    return _ERRORS.get(error, _ERRORS["failed"]).format(detail=detail)
 
 
 class Workers:
@@ -294,10 +291,7 @@ def _why_ended(status: int, limits: Limits) -> str:
     if status == _UNLIMITED:
         return _NO_LIMIT
     if status == _MISSING:
-        return (
-            "is an ONNX model, which needs the packages onnx and onnxruntime; install them with: "
-            "pip install -e '.[onnx]'"
-        )
+        return PACKAGES_MISSING
     if status == -getattr(signal, "SIGXCPU", 24):
         return (
             f"needed more than {limits.processor} s of CPU time for a few images, so it was "

@@ -68,30 +68,30 @@ def is_onnx(data: bytes) -> bool:
 
 
 def check_fields(data: bytes) -> None:
-    """Raise InvalidCheckpoint for more fields or packed numbers than a small model has."""
+    """Raise InvalidCheckpoint for more fields or packed numbers than a small model has.
+
+    Raises ValueError for a damaged file.
+    """
     count = packed = 0
     pending = [("model", 0, len(data))]
-    try:
-        while pending:
-            message, start, end = pending.pop()
-            for number, kind, begin, stop in _fields(data, start, end):
-                count += 1
-                packed += (stop - begin) * ((message, number) in _PACKED)
-                if count > MAX_FIELDS or packed > MAX_PACKED:
-                    raise InvalidCheckpoint(
-                        "is an ONNX model with far more parts than a small digit classifier has; "
-                        "choose another file"
-                    )
-                if (message, number) in _REFUSED:
-                    raise InvalidCheckpoint(
-                        f"is an ONNX model with {_REFUSED[message, number]}; export the network "
-                        "again as a plain inference model"
-                    )
-                inner = _MESSAGES[message].get(number)
-                if inner is not None and kind == _LENGTH:
-                    pending.append((inner, begin, stop))
-    except ValueError as error:
-        raise InvalidCheckpoint("is a damaged ONNX model; copy or download it again") from error
+    while pending:
+        message, start, end = pending.pop()
+        for number, kind, begin, stop in _fields(data, start, end):
+            count += 1
+            packed += (stop - begin) * ((message, number) in _PACKED)
+            if count > MAX_FIELDS or packed > MAX_PACKED:
+                raise InvalidCheckpoint(
+                    "is an ONNX model with far more parts than a small digit classifier has; "
+                    "choose another file"
+                )
+            if (message, number) in _REFUSED:
+                raise InvalidCheckpoint(
+                    f"is an ONNX model with {_REFUSED[message, number]}; export the network "
+                    "again as a plain inference model"
+                )
+            inner = _MESSAGES[message].get(number)
+            if inner is not None and kind == _LENGTH:
+                pending.append((inner, begin, stop))
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -18,7 +18,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from digitcnn.network.reader.tensors import (
     MAX_DIMENSIONS,
@@ -27,6 +27,8 @@ from digitcnn.network.reader.tensors import (
     TensorSpec,
     shown,
 )
+
+T = TypeVar("T")
 
 # The pickle of a checkpoint after 200 epochs has 25 KB. Bytes and long texts are not counted.
 MAX_DESCRIPTION = 256_000
@@ -220,7 +222,7 @@ class PickleReader:
         if name == "GLOBAL":
             stack.append(Placeholder(argument))
         elif name == "STACK_GLOBAL":
-            attribute, module = _text(stack.pop()), _text(stack.pop())
+            attribute, module = _exactly(str, stack.pop()), _exactly(str, stack.pop())
             if len(module) + len(attribute) > MAX_NAME:
                 raise ValueError
             stack.append(Placeholder(f"{module}.{attribute}"))
@@ -236,7 +238,7 @@ class PickleReader:
         else:  # REDUCE, NEWOBJ, NEWOBJ_EX
             if name == "NEWOBJ_EX":
                 stack.pop()
-            arguments = _tuple(stack.pop())
+            arguments = _exactly(tuple, stack.pop())
             stack[-1] = self._call(stack[-1], arguments)
 
     def _close(self, name: str, items: list[Any], argument: Any) -> None:
@@ -260,7 +262,7 @@ class PickleReader:
 
     def _array_bytes(self, state: Any) -> memoryview:
         """Return the bytes of an array that joblib writes between two instructions."""
-        number_type, shape = state["dtype"].args[0], _tuple(state["shape"])
+        number_type, shape = state["dtype"].args[0], _exactly(tuple, state["shape"])
         if len(shape) > MAX_DIMENSIONS:
             raise ValueError
         if number_type[:1] == "O":
@@ -272,7 +274,7 @@ class PickleReader:
         return self._take(int(number_type[1:]) * math.prod(shape), counted=False)
 
     def _persistent(self, pid: Any) -> Any:
-        kind = _tuple(pid)[0]
+        kind = _exactly(tuple, pid)[0]
         if kind == "module":  # PyTorch before 1.6: a class with its source
             return pid[1]
         if kind != "storage":
@@ -300,7 +302,7 @@ class PickleReader:
         if name.startswith("torch._utils._rebuild_parameter"):
             return arguments[0]
         if name == _FROM_TYPE and arguments[0].name != _FROM_TYPE:
-            return self._call(arguments[0], _tuple(arguments[2]))
+            return self._call(arguments[0], _exactly(tuple, arguments[2]))
         if name == "torch.storage._load_from_bytes" and self._nested:
             # A tensor in a plain pickle: its storage is a file of PyTorch before 1.6 of its own.
             return self._nested(arguments[0])
@@ -389,14 +391,8 @@ def storage_dtype(storage_type: Any) -> str:
     return dtype
 
 
-def _tuple(value: Any) -> tuple[Any, ...]:
-    if type(value) is not tuple:
-        raise TypeError
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
+def _exactly(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
         raise TypeError
     return value
 
