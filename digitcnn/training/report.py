@@ -185,7 +185,7 @@ def _stability(one: Json) -> list[str]:
     mean, std, least, most = (one[key] for key in ("mean", "std", "min", "max"))
     return [
         one.get("digits", UNKNOWN),
-        f"{one['n']:,}" if "n" in one else UNKNOWN,
+        f"{one['n']:,}" if one.get("n") else UNKNOWN,  # the oldest runs do not have it
         one["masks"],
         str(one["passes"]),
         _percent(mean),
