@@ -374,6 +374,19 @@ def test_weights_that_relu_never_uses_tell_it_from_leaky_relu(activation: nn.Mod
     assert outcome(one) == "same"
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU()])
+def test_weights_behind_a_padded_border_tell_relu_from_leaky_relu(activation: nn.Module) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(1, 8, 3, stride=2, padding=1)
+    linears = nn.Linear(8 * 7 * 7, 32), activation, nn.Linear(32, 10)
+    network = nn.Sequential(convolution, activation, nn.MaxPool2d(2), nn.Flatten(), *linears)
+    digits, scaling = training_digits(), SCALINGS["MNIST's"]
+    train(network, scaling, digits, 100)
+    network.half().float()  # else PyTorch's initialisation might tell
+    one = Sample(network, scaling, in_file(network, "float16", "named"), "")
+    assert outcome(one) == "same"
+
+
 def test_a_file_with_two_sets_of_weights_is_searched_once_where_that_is_in_vain() -> None:
     state = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10)).state_dict()
     buffer, asked = io.BytesIO(), []

@@ -15,7 +15,7 @@ from digitcnn.network.rebuild.decision import (
     likelihoods_of,
     most_accurate_first,
 )
-from digitcnn.network.rebuild.unused import were_trained
+from digitcnn.network.rebuild.unused import moved_oppositely, were_trained
 
 N = 1000
 
@@ -197,3 +197,43 @@ def test_weights_of_another_initialisation_say_nothing(behind_maps: str) -> None
 
 def test_a_layer_whose_inputs_are_all_used_says_nothing() -> None:
     assert were_trained({"fc": UNUSED & False}, {"fc.weight": trained_layer(0.0)}) is None
+
+
+CONSTANT = (torch.arange(INPUTS) >= 40) & (torch.arange(INPUTS) < 60)
+
+
+def opposed(
+    unused_moved: Tensor | float, unused: Tensor = UNUSED, constant: Tensor = CONSTANT
+) -> bool:
+    """Whether weights [32, 400] tell that unused inputs' moved so, in parts of how others did."""
+    torch.manual_seed(0)
+    linear = nn.Linear(INPUTS, 32)
+    drift = 0.5 * torch.randn(32) / math.sqrt(INPUTS)
+    weight, bias = linear.weight.detach(), linear.bias.detach()
+    weight[:, constant] += drift.unsqueeze(1)
+    weight[:, unused] += (unused_moved * drift).unsqueeze(1)
+    low = torch.where(constant, 0.3, 0.0)
+    high = torch.where(constant, 0.3, torch.where(unused, 0.0, 1.0))
+    tensors = {"fc.weight": weight, "fc.bias": bias + drift}
+    return moved_oppositely({"fc": (low, high)}, tensors)
+
+
+def test_weights_that_moved_against_those_of_constant_inputs_tell_of_leaky_relu() -> None:
+    assert opposed(-0.5)
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.5])
+def test_weights_that_did_not_move_or_before_relus_died_do_not(moved: float) -> None:
+    assert not opposed(moved)
+
+
+def test_a_few_unused_inputs_do_not_tell() -> None:
+    assert not opposed(-0.5, unused=torch.arange(INPUTS) < 5)
+
+
+def test_without_constant_inputs_the_bias_tells_but_not_by_chance() -> None:
+    none = torch.zeros(INPUTS, dtype=torch.bool)
+    assert opposed(-1.0, constant=none)
+    assert not opposed(
+        4 * torch.randn(32, generator=torch.Generator().manual_seed(1)), UNUSED, none
+    )

@@ -28,27 +28,35 @@ STEP, GUESS = 3e6, 30e6
 USED_IMAGES = 1000
 
 
+# The lowest and the highest values of a linear layer's inputs, [inputs] each.
+Range = tuple[Tensor, Tensor]
+
+
 @dataclass(frozen=True, eq=False)
 class _Place:
     """A place on the way through a network.
 
     key: the input's form, or the step that led here. x: maps or features of a batch. divergence:
-    of the batch norms so far. used: which inputs of each linear layer so far were ever not zero.
+    of the batch norms so far. inputs: of each linear layer so far, the lowest and highest values.
     """
 
     key: InputForm | Step
     x: Tensor
     divergence: float = 0.0
-    used: tuple[tuple[str, Tensor], ...] = ()
+    inputs: tuple[tuple[str, Tensor, Tensor], ...] = ()
 
 
 @dataclass(eq=False)
 class _Sums:
-    """What images so far gave. logits: [N, 10]. divergence: added up over the images."""
+    """What images so far gave. logits: [N, 10]. divergence: added up over the images.
+
+    used, ranges: see ``Scorer``.
+    """
 
     logits: Tensor
     divergence: float = 0.0
     used: dict[str, Tensor] = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 class Scorer:
@@ -92,9 +100,17 @@ class Scorer:
         return self._works[recipe]
 
     def used(self, guess: Guess) -> dict[str, Tensor]:
-        """Return, for each linear layer by name, which inputs were ever not zero, bool [inputs]."""
+        """Return, for each linear layer by name, which inputs were ever not zero, bool [inputs].
+
+        On the first USED_IMAGES images.
+        """
         sums = self._sums.get(guess.recipe(self.stack))
         return {} if sums is None else sums.used
+
+    def ranges(self, guess: Guess) -> dict[str, Range]:
+        """Return, for each linear layer by name, its inputs' range on all images so far."""
+        sums = self._sums.get(guess.recipe(self.stack))
+        return {} if sums is None else sums.ranges
 
     def scores(self, guesses: Iterable[Guess], n: int, share: float = 1.0) -> list[Score[Guess]]:
         """Score guesses on at least the first ``n`` images, one of each recipe.
@@ -167,9 +183,12 @@ class Scorer:
                 place, sums = path[-1], self._sums[recipe]
                 sums.logits[begin : begin + len(part)] = place.x.flatten(1)
                 sums.divergence += len(part) * place.divergence
-                if begin < USED_IMAGES:
-                    for name, used in place.used:
+                for name, low, high in place.inputs:
+                    if begin < USED_IMAGES:
+                        used = (low != 0) | (high != 0)
                         sums.used[name] = used | sums.used.get(name, used)
+                    lowest, highest = sums.ranges.get(name, (low, high))
+                    sums.ranges[name] = torch.minimum(low, lowest), torch.maximum(high, highest)
         results = zip(*likelihoods_of(logits, self.labels[:n]), strict=True)
         for (recipe, guess), result in zip(guesses.items(), results, strict=True):
             known = self._scores.get(recipe)
@@ -188,10 +207,10 @@ class Scorer:
             if isinstance(key, InputForm):
                 path.append(_Place(key, prepare(images, key)))
                 continue
-            x, divergence, used = path[-1].x, path[-1].divergence, path[-1].used
+            x, divergence, inputs = path[-1].x, path[-1].divergence, path[-1].inputs
             if key.op == "norm":
                 divergence += divergence_of(x, key.name, self.tensors)
             elif key.op == "linear":
-                used = (*used, (key.name, x.any(dim=0)))
-            path.append(_Place(key, run(key, x, self.tensors), divergence, used))
+                inputs = (*inputs, (key.name, x.amin(dim=0), x.amax(dim=0)))
+            path.append(_Place(key, run(key, x, self.tensors), divergence, inputs))
             self.left -= STEP + len(images) * work.costs[number - 1]

@@ -28,7 +28,7 @@ from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.plans import Geometry, Ways
 from digitcnn.network.rebuild.scoring import WORK, Scorer
 from digitcnn.network.rebuild.statistics import BEGINNINGS, Decoder
-from digitcnn.network.rebuild.unused import were_trained
+from digitcnn.network.rebuild.unused import moved_oppositely, were_trained
 
 # What an image costs in a usual network; a network that costs more is scored on fewer images.
 USUAL_WORK = 10e6
@@ -231,12 +231,15 @@ def with_slopes(
     scorer.left += 1.2 * n * scorer.cost(best)
     scorer.scores([relu, leaky], n)
     scores = scorer.best([relu, leaky], _next(n, 2, best, scorer), 2)
+    is_scaled = best.input.std > 0.01
     trained = were_trained(
         _unused(relu, leaky, scorer),
         scorer.tensors,
         _behind_maps(scorer.stack),
-        is_scaled=best.input.std > 0.01,
+        is_scaled=is_scaled,
     )
+    if trained is None and is_scaled and moved_oppositely(scorer.ranges(relu), scorer.tensors):
+        trained = True
     if trained is not None:
         refuted = (relu if trained else leaky).recipe(scorer.stack)
         scores = [

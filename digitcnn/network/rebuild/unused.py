@@ -8,6 +8,12 @@ gradients by their size, such as Adam, then move these weights nearly as far as 
 PyTorch draws a linear layer's weights from 2**24 equally spaced numbers within a bound of
 1 / sqrt(inputs). So weights that nothing moved are on that grid, which others are by chance only,
 and within the bound.
+
+Some inputs are the same for all images, such as those from a map's border, where the ground is
+always empty. The gradients of the weights behind two such inputs are proportional in every step, as
+is that of the bias, whose input is one. So an optimizer that divides gradients by their size moves
+all of them alike, and those behind a negative input, which only leaky ReLU has, the opposite way.
+ReLU does not move them, or moved them like the others before it died.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # A float32 is on the grid by chance with a probability of at most this, if it is small enough.
 _BY_CHANCE = 0.25
@@ -31,6 +38,9 @@ _WITH_RELU, _WITH_LEAKY, _DECIDES, _NONE_ON_GRID = 0.12, 0.5, 3.0, 3.5
 # Above these shares of the unused weights beyond the bound and twice the bound, another
 # initialisation is likelier.
 _MOST_BEYOND, _MOST_FAR_BEYOND = 0.46, 0.05
+# What is next to nothing for an input, as a share of the highest value of a usual one; how many
+# unused ones are enough; and from which z-score on they moved the opposite way.
+_NEXT_TO_NOTHING, _ENOUGH, _OPPOSED = 0.01, 6, 3.0
 
 
 def were_trained(
@@ -70,6 +80,45 @@ def were_trained(
     if evidence > _DECIDES and is_scaled:
         return True
     return False if evidence < -_DECIDES else None
+
+
+def moved_oppositely(
+    ranges: Mapping[str, tuple[Tensor, Tensor]], tensors: Mapping[str, Tensor]
+) -> bool:
+    """Whether weights behind unused inputs moved against those behind constant ones, as with leaky.
+
+    ranges: of linear layers by name, the lowest and highest inputs with ReLU, [inputs] each, on
+    thousands of images. False where that cannot be told.
+    """
+    return any(
+        _opposition(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"), low, high) > _OPPOSED
+        for name, (low, high) in ranges.items()
+    )
+
+
+def _opposition(weight: Tensor, bias: Tensor | None, low: Tensor, high: Tensor) -> float:
+    """Return the z-score of how weights behind unused inputs oppose those behind constant ones.
+
+    Of weights that nothing moved it is a normal number, whatever they were initialised with. The
+    bias alone only counts against weights that moved in any direction, as those of inputs that
+    vary did before they died.
+    """
+    nothing = _NEXT_TO_NOTHING * high.mean()
+    varies = high - low > nothing
+    unused, constant = (low == 0) & ~varies, (low > 0) & ~varies
+    n = int(unused.sum())
+    if n < _ENOUGH or (bias is None and not constant.any()):
+        return 0.0
+    alike = weight[:, constant].double()
+    if bias is not None:
+        alike = torch.cat([alike, bias.double().unsqueeze(1)], dim=1)
+    direction = functional.normalize(alike.mean(1), dim=0)
+    each = weight[:, unused].double()
+    moved = each.mean(1)
+    error = float((each.T - moved).square().mean().div(n - 1).sqrt())
+    if not constant.any():
+        error = max(error, float(moved.square().mean().sqrt()))
+    return -float(moved @ direction) / max(error, 1e-30)
 
 
 def _is_half(weight: Tensor) -> bool:
