@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations, prune
 
 from benchmarks.random_networks import (
     FORMS,
@@ -40,14 +41,15 @@ from digitcnn.network.checkpoint import (
     load,
     save,
 )
-from digitcnn.network.reader.tensors import Storage, contiguous_stride
+from digitcnn.network.reader.tensors import Storage, contiguous_stride, read_tensors
 from digitcnn.network.rebuild import RebuiltNetwork, Recipe
 from digitcnn.network.rebuild.decision import decide
+from digitcnn.network.rebuild.effective import effective
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import stack_of
 from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.plans import all_ways, geometries
-from digitcnn.network.rebuild.recipe import InputForm, Step
+from digitcnn.network.rebuild.recipe import IMAGENET_SCALING, InputForm, Step
 from digitcnn.network.rebuild.scoring import Scorer
 from digitcnn.network.rebuild.search import decided, neighbours, with_slopes
 from digitcnn.network.rebuild.statistics import Decoder
@@ -174,6 +176,37 @@ def test_unusual_sets_of_weights_give_the_same_network(kind: str) -> None:
     assert outcome(Sample(network, scaling, buffer.getvalue(), kind)) == "same"
 
 
+IN_PARTS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.3),
+    "pruned biases": lambda layer: prune.l1_unstructured(layer, "bias", 2),
+    "weight norm": parametrizations.weight_norm,
+    "weight norm of all outputs": lambda layer: parametrizations.weight_norm(layer, dim=None),
+    "weight norm before PyTorch 2": nn.utils.weight_norm,
+    "spectral norm": parametrizations.spectral_norm,
+    "spectral norm before PyTorch 2": nn.utils.spectral_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("kind", IN_PARTS)
+def test_weights_that_are_stored_in_parts_are_computed(kind: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 6, 1), nn.Linear(6, 10))
+    expected = list(network.state_dict())
+    for layer in network:
+        IN_PARTS[kind](layer)
+    network.eval()
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    (state,) = reader.find_state_dicts(reader.read_content(buffer.getvalue()))
+    found = read_tensors(effective(state).tensors)
+    network(torch.zeros(1, 1, 1, 6))  # the old functions compute the weights before each use
+    assert sorted(found) == sorted(expected)
+    for name, tensor in found.items():
+        layer, _, part = name.partition(".")
+        assert torch.allclose(tensor, getattr(network[int(layer)], part), atol=1e-6)
+
+
 def test_norms_follow_their_layers_in_a_file_that_is_sorted_by_name() -> None:
     """``10`` comes before ``2`` there, and all norms fit all convolutions."""
     parts = [
@@ -286,6 +319,60 @@ class Residual(nn.Module):
         x = x + self.conv3(x).relu()
         logits: Tensor = self.fc(x.flatten(1))
         return logits
+
+
+LESS_USUAL: dict[str, tuple[InputForm, Callable[[], nn.Sequential]]] = {
+    "smaller images": (
+        InputForm(side=16, resized=True),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(8 * 8 * 8, 10),
+        ),
+    ),
+    "the middle of an image": (
+        InputForm(side=20),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(400, 32), nn.ReLU(), nn.Linear(32, 10)),
+    ),
+    "colours as ImageNet's": (
+        InputForm(*IMAGENET_SCALING, channels=3),
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(6 * 12 * 12, 10),
+        ),
+    ),
+    "dilated kernels": (
+        InputForm(),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=2, dilation=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(6 * 14 * 14, 10),
+        ),
+    ),
+    "SELU": (
+        InputForm(),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.SELU(), nn.Linear(32, 10)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LESS_USUAL)
+def test_less_usual_networks_give_the_same_logits(kind: str) -> None:
+    form, make = LESS_USUAL[kind]
+    torch.manual_seed(0)
+    network, digits = make(), training_digits()
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        picked = torch.randint(len(digits), (64,), generator=generator)
+        logits = network(prepare(digits.images[picked], form))
+        optimizer.zero_grad()
+        functional.cross_entropy(logits, digits.labels[picked].long()).backward()
+        optimizer.step()
+    loaded = load(in_file(network, "zip", "named"), "x", digits=training_digits)
+    images = unseen_digits().images[:100]
+    with torch.no_grad():
+        expected = network(prepare(images, form))
+        found = loaded.classifier.logits(images)
+    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4), loaded.verdict
 
 
 def test_batch_norms_tell_the_geometry_of_a_deep_network() -> None:
@@ -595,11 +682,27 @@ OTHERS: dict[str, tuple[Callable[[], dict[str, Tensor]], str]] = {
         lambda: {"fc.weight": torch.ones(10, 784), "offsets": torch.ones(10)},
         "belong to no layer that digitcnn knows (offsets)",
     ),
-    "another size of image": (lambda: weights(nn.Linear(100, 10)), "takes 100 numbers, 10x10"),
+    "another size of image": (lambda: weights(nn.Linear(121, 10)), "takes 121 numbers, 11x11"),
     "untrained": (lambda: weights(nn.Linear(784, 10)), "reads at best"),
     "CIFAR": (
         lambda: weights(nn.Conv2d(3, 8, 3), nn.Linear(8 * 13 * 13, 10)),
         "colour images",
+    ),
+    "adapters": (
+        lambda: {**weights(nn.Linear(784, 10)), "0.lora_A": torch.zeros(4, 784)},
+        "low-rank adapters",
+    ),
+    "flattened weights": (
+        lambda: {"_fsdp_wrapped_module._flat_param": torch.zeros(7850)},
+        "flattened weights of FSDP",
+    ),
+    "a spiking network": (
+        lambda: {**weights(nn.Linear(784, 10)), "lif1.beta": torch.tensor(0.9)},
+        "is a spiking network",
+    ),
+    "a matrix that is computed otherwise": (
+        lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(784, 10))).state_dict(),
+        "has reparametrised weights",
     ),
     "NaN": (
         lambda: {"fc.weight": torch.full((10, 784), float("nan"))},

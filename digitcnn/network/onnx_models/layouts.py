@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from digitcnn.digits.digit_set import SIDE
-from digitcnn.network.rebuild.recipe import InputForm
+from digitcnn.network.rebuild.recipe import SIDES, InputForm
 
-# The sides of the square images; 32 is LeNet's, padded or resized.
-_SIDES = (SIDE, 32)
+# The sides of the square images, the usual ones first; 32 is LeNet's, padded or resized.
+_SIDES = (SIDE, 32, *(side for side in SIDES if side < SIDE))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Rebuild a stranger's network from the names and shapes of its weights.
 
     modules     the steps of a whole pickled Sequential
+    effective   computes weights that are stored in parts: pruned and normalised ones
     upright     turns weights that store their outputs last
     layers      names and shapes to layers in order, or what the network is instead
     plans       the padding, stride and pooling that the shapes allow
@@ -28,6 +29,7 @@ from torch import Tensor
 from digitcnn.digits.digit_set import DigitSet
 from digitcnn.network.reader import InvalidCheckpoint, StateDict, shown
 from digitcnn.network.reader.tensors import check_finite, read_tensors
+from digitcnn.network.rebuild.effective import effective
 from digitcnn.network.rebuild.guesses import Choices, Facts
 from digitcnn.network.rebuild.layers import (
     Stack,
@@ -50,7 +52,7 @@ __all__ = ["IMAGES", "Rebuilt", "RebuiltNetwork", "Recipe", "SearchedInVain", "r
 # The most images that guesses are scored on, and the most geometries that are tried.
 IMAGES = 10_000
 MAX_GEOMETRIES = 100
-# Convolutional networks that read fewer training digits than this are rarely rebuilt rightly.
+# Networks of several layers that read fewer training digits are rarely rebuilt rightly.
 # Those that were trained on others read fewer generated digits.
 LOW_ACCURACY, LOW_ON_GENERATED = 0.9, 0.8
 
@@ -76,6 +78,7 @@ def rebuild(
     weights, if it was rebuilt before.
     Raises InvalidCheckpoint, saying what it is instead or why it is ambiguous.
     """
+    state = effective(state)
     refuse_kinds(state)
     stored_sides, state = _sides_of_kernels(state), upright(state)
     stack = stack_of(state)
@@ -108,7 +111,8 @@ def rebuild(
     if not outcome.accepted:
         raise SearchedInVain(refusal(stack, outcome, scored_on))
     low = LOW_ON_GENERATED if scored_on.name == "synthetic" else LOW_ACCURACY
-    is_low = bool(stack.convs) and not choices.is_known and outcome.accuracy < low
+    is_deep = len(stack.convs) + len(stack.linears) > 1
+    is_low = is_deep and not choices.is_known and outcome.accuracy < low
     if is_low and may_skip_layers(stack):
         raise SearchedInVain(skips(stack, outcome, scored_on))
     network = RebuiltNetwork(outcome.best.guess.recipe(stack), tensors)

@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.model import MNIST_MEAN, MNIST_STD
 from digitcnn.network.rebuild.layers import Layer, Stack
 from digitcnn.network.rebuild.plans import Geometry, Place
-from digitcnn.network.rebuild.recipe import ACTIVATIONS, InputForm, Recipe, Step
+from digitcnn.network.rebuild.recipe import ACTIVATIONS, IMAGENET_SCALING, InputForm, Recipe, Step
 
+IMAGENET = "ImageNet means and deviations"
 # Mean and standard deviation, on pixels from 0 to 1, of the scalings that people train with.
 INPUT_SCALINGS = {
     "0 to 1": (0.0, 1.0),
@@ -18,6 +20,7 @@ INPUT_SCALINGS = {
     "-1 to 1": (0.5, 0.5),
     "0 to 255": (0.0, 1 / 255),
     "EMNIST mean and deviation": (0.1736, 0.3317),
+    IMAGENET: IMAGENET_SCALING,
 }
 
 # How much better a guess has to fit than the usual one, as the logarithm of the ratio of their mean
@@ -25,6 +28,8 @@ INPUT_SCALINGS = {
 # better than the one that a network was trained with.
 _COSTS = {
     "relu": 0.0, "leaky_relu": 0.01, "elu": 0.1, "tanh": 0.05, "sigmoid": 0.05, "": 0.15,
+    "relu6": 0.09, "selu": 0.17, "hardtanh": 0.14, "softsign": 0.07, "leaky_relu_0.1": 0.1,
+    "leaky_relu_0.2": 0.1,
     "0 to 255": 0.25, "EMNIST mean and deviation": 0.2,
 }  # fmt: skip
 _UNUSUAL_ACTIVATION = 0.3
@@ -33,20 +38,33 @@ _GEOMETRY_COST = 0.06
 
 def input_cost(form: InputForm) -> float:
     """How unusual an input is, on the same scale."""
-    cost = 0.1 * (form.inverted + form.transposed) + 0.2 * form.framed
+    cost = 0.1 * (form.inverted + form.transposed + form.sharp) + 0.2 * form.framed
     for name, scaling in INPUT_SCALINGS.items():
         cost += _COSTS.get(name, 0.0) * (scaling == (form.mean, form.std))
     return cost
 
 
+def _scalings(form: InputForm) -> list[tuple[float, float]]:
+    """ImageNet's is for colour images only."""
+    names = [name for name in INPUT_SCALINGS if name != IMAGENET or form.channels == 3]
+    return [INPUT_SCALINGS[name] for name in names]
+
+
 def inputs(form: InputForm, turned: bool) -> list[InputForm]:
-    """An input in all scalings; turned: and with inverted ground and transposed."""
+    """An input in all scalings; turned: and with inverted ground and transposed.
+
+    Smaller images are scaled down with and without smoothing.
+    """
     flags = (False, True) if turned else (False,)
+    shrinks = form.resized and form.side < SIDE
     return [
-        dataclasses.replace(form, mean=mean, std=std, inverted=inverted, transposed=transposed)
-        for mean, std in INPUT_SCALINGS.values()
+        dataclasses.replace(
+            form, mean=mean, std=std, inverted=inverted, transposed=transposed, sharp=sharp
+        )
+        for mean, std in _scalings(form)
         for inverted in {*flags, form.inverted}
         for transposed in {*flags, form.transposed}
+        for sharp in ((False, True) if shrinks else (False,))
     ]
 
 
@@ -164,7 +182,7 @@ class Choices:
         self._all_orders = _ORDERS if not facts.norms_first else (_ORDERS[0], _ORDERS[3])
         channels = stack.convs[0].inputs if stack.convs else 1
         self.channels = channels
-        self.activations = facts.activations or ("", *ACTIVATIONS[:7])
+        self.activations = facts.activations or ("", *ACTIVATIONS)
         self.pools = facts.pools or ("max", "avg")
         normed = [layer.name in stack.norms for layer in stack.convs]
         self._has_norms = any(normed)
@@ -204,7 +222,12 @@ class Choices:
 
     def moved(self, guess: Guess, geometry: Geometry) -> Guess:
         """Return the same choices for another geometry."""
-        form = dataclasses.replace(guess.input, side=geometry.side, resized=geometry.resized)
+        form = dataclasses.replace(
+            guess.input,
+            side=geometry.side,
+            resized=geometry.resized,
+            sharp=guess.input.sharp and geometry.resized and geometry.side < SIDE,
+        )
         return dataclasses.replace(guess, geometry=geometry, input=form)
 
     def inputs(self, guess: Guess, turned: bool) -> list[Guess]:
@@ -214,7 +237,7 @@ class Choices:
     def scalings(self, guess: Guess) -> list[Guess]:
         """Return the same choices with each input scaling, and with EMNIST framing."""
         forms = [
-            *(dataclasses.replace(guess.input, mean=m, std=s) for m, s in INPUT_SCALINGS.values()),
+            *(dataclasses.replace(guess.input, mean=m, std=s) for m, s in _scalings(guess.input)),
             dataclasses.replace(guess.input, framed=True),
         ]
         return [dataclasses.replace(guess, input=form) for form in forms]

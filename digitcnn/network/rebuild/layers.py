@@ -325,6 +325,10 @@ _OTHER_KINDS = {
     "a transformer": [r"in_proj_|self_attn|attention|\battn\b|\.qkv|pos_embed|cls_token"],
     "a recurrent network": [r"(weight|bias)_(ih|hh)(_l\d+)?$"],
     "a quantised network": [r"zero_point|_packed_params|\.scale$|quant_"],
+    "a network with low-rank adapters (LoRA)": [r"lora_"],
+    "a spiking network": [
+        r"\b(p?lif|snn|spik|neuron)\w*\.|graded_spikes|reset_mechanism|(v_|\.|^)threshold$"
+    ],
     "an autoencoder": [r"encoder", r"decoder"],
     "a generative adversarial network": [r"(^|\.)(generator|gen)\.|discriminator"],
     "a branching (residual) network": [
@@ -343,12 +347,21 @@ def refuse_kinds(state: StateDict) -> None:
 
     if re.search(r"weight_(orig|g|v|mask)$|parametrizations", text, re.MULTILINE):
         raise InvalidCheckpoint(
-            "has pruned or reparametrised weights; remove the parametrisation (torch.nn.utils) and "
-            "save the state_dict again"
+            "has reparametrised weights; remove the parametrisation (torch.nn.utils) and save the "
+            "state_dict again"
+        )
+    if re.search(r"(^|[._])flat_param", text, re.MULTILINE):
+        raise InvalidCheckpoint(
+            "has the flattened weights of FSDP, without their shapes; save a full state_dict "
+            "(StateDictType.FULL_STATE_DICT)"
         )
     for what, patterns in _OTHER_KINDS.items():
         if all(re.search(pattern, text, re.MULTILINE) for pattern in patterns):
             refuse(what)
+    if re.search(
+        r"^(\w*lif(node|cell|recurrent\w*)?|ifnode|r?leaky|r?synaptic|lapicque)$", kinds, re.M
+    ):
+        refuse("a spiking network")
     if "convtranspose" in kinds:
         refuse("a network with transposed convolutions, such as an autoencoder")
     biases = {name: spec.shape for name, spec in state.tensors.items() if name.endswith("bias")}

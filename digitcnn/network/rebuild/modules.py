@@ -13,7 +13,7 @@ from digitcnn.network.rebuild.recipe import Step
 ACTIVATION_MODULES = {
     "ReLU": "relu", "Tanh": "tanh", "ELU": "elu", "Sigmoid": "sigmoid", "GELU": "gelu",
     "SiLU": "silu", "SELU": "selu", "ReLU6": "relu6", "Softplus": "softplus",
-    "Hardtanh": "hardtanh", "Hardswish": "hardswish", "Mish": "mish",
+    "Hardtanh": "hardtanh", "Hardswish": "hardswish", "Mish": "mish", "Softsign": "softsign",
 }  # fmt: skip
 _SLOPES = {0.01: "leaky_relu", 0.1: "leaky_relu_0.1", 0.2: "leaky_relu_0.2"}
 # Modules that change nothing at inference, or not which digit is the most probable.

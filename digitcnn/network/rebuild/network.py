@@ -12,7 +12,15 @@ from torch.nn import functional
 
 from digitcnn.digits.digit_set import SIDE
 from digitcnn.network.classifier import Capability
-from digitcnn.network.rebuild.recipe import InputForm, Recipe, Step, Work
+from digitcnn.network.rebuild.recipe import (
+    IMAGENET_MEANS,
+    IMAGENET_SCALING,
+    IMAGENET_STDS,
+    InputForm,
+    Recipe,
+    Step,
+    Work,
+)
 
 
 def _elu(x: Tensor) -> Tensor:
@@ -36,6 +44,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hardtanh": functional.hardtanh,
     "hardswish": functional.hardswish,
     "mish": functional.mish,
+    "softsign": functional.softsign,
 }
 # Fainter pixels, of 0 to 1, are not taken for ink.
 FAINT = 0.05
@@ -118,13 +127,21 @@ def prepare(images: Tensor, form: InputForm) -> Tensor:
     if form.transposed:
         x = x.transpose(2, 3)
     if form.side != SIDE and form.resized:
-        x = functional.interpolate(x, size=form.side, mode="bilinear", align_corners=False)
+        smooth = form.side < SIDE and not form.sharp
+        x = functional.interpolate(
+            x, size=form.side, mode="bilinear", align_corners=False, antialias=smooth
+        )
     elif form.side != SIDE:
         x = functional.pad(x, [(form.side - SIDE) // 2] * 4)
     if form.inverted:
         x = 1 - x
-    x = (x - form.mean) / form.std
-    return x.expand(-1, form.channels, -1, -1).contiguous()
+    x = x.expand(-1, form.channels, -1, -1)
+    if form.channels == 3 and (form.mean, form.std) == IMAGENET_SCALING:
+        means, stds = (
+            x.new_tensor(each)[:, None, None] for each in (IMAGENET_MEANS, IMAGENET_STDS)
+        )
+        return (x - means) / stds
+    return ((x - form.mean) / form.std).contiguous()
 
 
 def _framed(x: Tensor) -> Tensor:

@@ -68,38 +68,83 @@ class Geometry:
 def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
     """The most plausible geometries, best first. Empty where the shapes allow none."""
     if not stack.convs:
-        into = stack.linears[0].inputs
-        return [Geometry(math.isqrt(into), False, ())] if into in (784, 1024) else []
-    found = [
-        geometry
-        for ways in all_ways(stack, state)
-        for geometry in itertools.islice(ways.geometries(), most)
-    ]
-    found.sort(key=lambda geometry: geometry.cost)
+        side = math.isqrt(stack.linears[0].inputs)
+        if side * side != stack.linears[0].inputs:
+            return []
+        return [Geometry(side, resized, (), 0, cost) for cost, of, resized in _SIDES if of == side]
+    found: list[Geometry] = []
+    for ways in [*all_ways(stack, state), *_unusual_ways(stack, state)]:
+        if len(found) < most or ways.least < found[most - 1].cost:
+            found = sorted([*found, *itertools.islice(ways.geometries(), most)], key=_cost)
+            found = list(dict.fromkeys(found))
     return [dataclasses.replace(g, cost=g.cost - found[0].cost) for g in found[:most]]
 
 
+def _cost(geometry: Geometry) -> float:
+    return geometry.cost
+
+
+# How unusual an input is, its side, and whether images are resized to it, else padded or cropped.
+_SIDES = [
+    (0.0, SIDE, False), (1.2, 32, False), (1.5, 32, True), (3.0, 16, True), (3.0, 14, True),
+    (3.5, 20, True), (3.5, 20, False), (4.0, 24, True), (4.0, 24, False),
+]  # fmt: skip
+_USUAL_SIDES = 3
+_DILATED = 2.0
+
+
 def all_ways(stack: Stack, state: StateDict) -> list[Ways]:
-    """The ways from each size of the input, for a network with convolutions."""
-    sides = ((0.0, SIDE, False), (1.2, 32, False), (1.5, 32, True))
-    return [Ways(stack, state, *side) for side in sides]
+    """The ways from each usual size of the input, for a network with convolutions."""
+    return [Ways(stack, state, *side) for side in _SIDES[:_USUAL_SIDES]]
+
+
+def _unusual_ways(stack: Stack, state: StateDict) -> Iterator[Ways]:
+    """Yield the ways from smaller inputs, and those with dilated kernels, by which shapes fit."""
+    for side in _SIDES[_USUAL_SIDES:]:
+        yield Ways(stack, state, *side)
+    wide = [layer.shape[2] > 2 for layer in stack.convs]
+    patterns = {
+        tuple(dilation if is_wide else 1 for dilation, is_wide in zip(pattern, wide, strict=True))
+        for pattern in (
+            [2] * len(wide),
+            [1, *[2] * (len(wide) - 1)],
+            [2 ** min(number, 3) for number in range(len(wide))],
+        )
+    }
+    for dilations in sorted(patterns):
+        if max(dilations) > 1:
+            yield Ways(
+                stack, state, _DILATED * sum(d > 1 for d in dilations), SIDE, False, dilations
+            )
 
 
 class Ways:
     """The ways from an image to the linear layers, convolution by convolution.
 
-    cost, side, resized: of the input, as a ``Geometry`` has them.
+    cost, side, resized: of the input, as a ``Geometry`` has them. dilations: of the convolutions
+    whose modules do not say it; empty for none.
     """
 
     def __init__(
-        self, stack: Stack, state: StateDict, cost: float, side: int, resized: bool
+        self,
+        stack: Stack,
+        state: StateDict,
+        cost: float,
+        side: int,
+        resized: bool,
+        dilations: tuple[int, ...] = (),
     ) -> None:
         self.cost, self.side, self.resized = cost, side, resized
         self._convs = stack.convs
-        self._options = _options(stack, state)
+        self._options = _options(stack, state, dilations or (1,) * len(stack.convs))
         self._into = stack.linears[0].inputs if stack.linears else 0
         self._steps: dict[tuple[int, int], list[tuple[float, Place, int]]] = {}
         self._costs: dict[tuple[int, int], float] = {}
+
+    @property
+    def least(self) -> float:
+        """The cost of its geometries is at least this; infinite where there are none."""
+        return self.cost + self._rest(0, self.side)
 
     def steps(self, places: tuple[Place, ...], side: int) -> list[tuple[float, Place, int]]:
         """Return the ways through the next convolution from which there is a way to the end.
@@ -206,7 +251,7 @@ def _is_padded_otherwise(places: tuple[Place, ...], place: Place, convs: list[La
     """Whether a convolution is padded in another style than those before it."""
 
     def is_padded(number: int, at: Place) -> bool:
-        return at.padding == convs[number].shape[2] // 2
+        return at.padding == at.dilation * (convs[number].shape[2] // 2)
 
     # A 1x1 convolution has no style of padding.
     wide = [n for n in range(len(places)) if convs[n].shape[2] > 1]
@@ -227,11 +272,11 @@ class _Options:
         grows: bool,
     ) -> None:
         self.layer, self.groups, self.facts, self.pools = layer, groups, facts, pools
+        self.dilation = facts["dilation"] or 1
         self.grows = grows
 
     def __call__(self, side: int) -> Iterator[tuple[float, Place, int]]:
-        kernel = self.layer.shape[2]
-        dilation = self.facts.get("dilation") or 1
+        kernel, dilation = self.layer.shape[2], self.dilation
         for padding, stride in itertools.product(self._paddings(kernel), self._strides(kernel)):
             after = (side + 2 * padding[0] - dilation * (kernel - 1) - 1) // stride[0] + 1
             if after < 1:
@@ -251,9 +296,10 @@ class _Options:
         known = self.facts.get("padding")
         if known is not None:
             return [(known, 0.0)]
-        costs = {0: 0.2, kernel // 2: 0.2} if kernel > 1 else {0: 0.0}
+        same = self.dilation * (kernel // 2)
+        costs = {0: 0.2, same: 0.2} if kernel > 1 else {0: 0.0}
         for other in (1, 2):
-            if other <= kernel // 2:
+            if other <= kernel // 2 and self.dilation == 1:
                 costs.setdefault(other, 2.5)
         return list(costs.items())
 
@@ -264,7 +310,7 @@ class _Options:
         return [(1, 0.0), (2, 2.0)] if kernel > 1 else [(1, 0.0)]
 
 
-def _options(stack: Stack, state: StateDict) -> list[_Options]:
+def _options(stack: Stack, state: StateDict, dilations: tuple[int, ...]) -> list[_Options]:
     modules = {module.name: module for module in state.modules}
     registered = _registered_pools(state)
     options = []
@@ -277,6 +323,7 @@ def _options(stack: Stack, state: StateDict) -> list[_Options]:
         }
         if facts["stride"] == 0:  # no module has it
             facts["stride"] = None
+        facts["dilation"] = facts["dilation"] or dilations[number]
         following = stack.convs[number + 1] if number + 1 < len(stack.convs) else None
         pools: dict[Pool | None, float] = {None: _NO_POOL, **_POOLS}
         if registered:

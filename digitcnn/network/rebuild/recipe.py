@@ -21,13 +21,17 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Name -> what a negative or small input becomes, as torch.nn.functional names it.
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu_0.1",
-    "leaky_relu_0.2", "selu", "relu6", "softplus", "hardtanh", "hardswish", "mish",
+    "leaky_relu_0.2", "selu", "relu6", "softplus", "hardtanh", "hardswish", "mish", "softsign",
 )  # fmt: skip
 # They take twice as long as the others.
 _SLOW = {"elu", "tanh", "selu", "softplus", "mish"}
 
 # Of an input: digits are grey, and some networks take them as colour images.
 CHANNELS = (1, 3)
+# Stands for the three means and deviations that networks for ImageNet have, one for each channel.
+IMAGENET_SCALING = (0.449, 0.226)
+IMAGENET_MEANS, IMAGENET_STDS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIDES = (14, 16, 20, 24, SIDE, 32)
 MAX_STEPS = 120
 # Of a step; one more than any has, so that too many are noticed.
 MAX_NUMBERS = 5
@@ -45,10 +49,13 @@ NUMBER, NARROW = 80, 5
 class InputForm:
     """What the network expects of an image of 28x28.
 
-    mean, std: subtracted and divided by, on the scale 0 to 1, after inverting.
+    mean, std: subtracted and divided by, on the scale 0 to 1, after inverting. In colour,
+    IMAGENET_SCALING stands for three of each.
     inverted: dark ink on a bright ground. transposed: rows and columns exchanged, as in EMNIST's
-    files. side: of the square image. resized: scaled to that side; else padded with ground.
-    channels: the same image so many times. framed: digits enlarged until two pixels are left around
+    files. side: of the square image. resized: scaled to that side; else padded with ground, or
+    cropped.
+    sharp: scaled down without smoothing, by the nearest four pixels. channels: the same image so
+    many times. framed: digits enlarged until two pixels are left around
     them, as EMNIST's are (Cohen et al. 2017).
     """
 
@@ -60,6 +67,7 @@ class InputForm:
     resized: bool = False
     channels: int = 1
     framed: bool = False
+    sharp: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -159,10 +167,10 @@ class Recipe:
 
 
 def _check_input(form: InputForm) -> None:
-    for value in (form.inverted, form.transposed, form.resized, form.framed):
+    for value in (form.inverted, form.transposed, form.resized, form.framed, form.sharp):
         if type(value) is not bool:
             raise ValueError
-    if _whole(form.side) not in (SIDE, 32) or _whole(form.channels) not in CHANNELS:
+    if _whole(form.side) not in SIDES or _whole(form.channels) not in CHANNELS:
         raise ValueError
     for number in (form.mean, form.std):
         if type(number) is not float or not math.isfinite(number) or abs(number) > 1000:

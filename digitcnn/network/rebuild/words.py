@@ -8,7 +8,7 @@ from typing import Any
 from digitcnn.digits.digit_set import SIDE, DigitSet
 from digitcnn.digits.names import joined
 from digitcnn.network.rebuild.decision import MIN_ACCURACY, Outcome
-from digitcnn.network.rebuild.guesses import INPUT_SCALINGS, Guess
+from digitcnn.network.rebuild.guesses import IMAGENET, INPUT_SCALINGS, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.recipe import InputForm
 
@@ -101,18 +101,21 @@ def input_words(form: InputForm) -> list[str]:
     if form.framed:
         parts.append("digits enlarged to the frame as in EMNIST")
     if form.side != SIDE:
-        parts.append(f"input {'resized' if form.resized else 'padded'} to {form.side}x{form.side}")
+        how = "resized" if form.resized else "padded" if form.side > SIDE else "cropped"
+        smooth = " without smoothing" if form.sharp else ""
+        parts.append(f"input {how} to {form.side}x{form.side}{smooth}")
     return parts
 
 
 _ACTIVATION_NAMES = {
     "": "no activation", "relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU",
     "silu": "SiLU", "selu": "SELU", "relu6": "ReLU6", "leaky_relu_0.1": "leaky ReLU (0.1)",
-    "leaky_relu_0.2": "leaky ReLU (0.2)",
+    "leaky_relu_0.2": "leaky ReLU (0.2)", "hardtanh": "hard tanh", "hardswish": "hard swish",
 }  # fmt: skip
 _SCALING_WORDS = {
     "MNIST mean and deviation": "MNIST's mean and deviation",
     "EMNIST mean and deviation": "EMNIST's mean and deviation",
+    IMAGENET: "ImageNet's means and deviations",
 }
 
 
@@ -165,14 +168,15 @@ def refusal(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     )
 
 
-LOW = "; a convolutional network usually reads more, so what was inferred may be wrong"
+LOW = "; such a network usually reads more, so what was inferred may be wrong"
 
 
 def skips(stack: Stack, outcome: Outcome[Guess], digits: DigitSet) -> str:
     """Why a network that may have skip connections is not taken."""
     return (
         f"is a {describe(stack)}, which reads only {share_read(outcome, digits)} as a sequential "
-        "network, so it may be a branching (residual) one; export it to ONNX"
+        "network, so it may be a branching (residual) one, or pool where digitcnn does not look; "
+        "export it to ONNX"
     )
 
 
