@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from cachetools import cached
 from markupsafe import Markup
 
-from digitcnn.analysis.settings_text import value_text
 from digitcnn.digits.augment import Augmentation, augment
 from digitcnn.digits.digit_set import HELD_OUT_SHARE, DigitSet
 from digitcnn.digits.names import listed, set_names, written
@@ -63,8 +61,7 @@ class TrainingSettings:
         self.batch_size = gr.Slider(
             16, 1024, step=1, **_usual("batch_size", "Batch size", "Images per step")
         )
-        rate = TrainingConfig().learning_rate
-        self.learning_rate = learning_rate_slider(rate, *RANGES["learning_rate"])
+        self.learning_rate = learning_rate_slider(TrainingConfig().learning_rate)
         self.digits = gr.CheckboxGroup(
             set_choices(self._workspace, "train"),
             value=[usual_set(self._workspace, "train")],
@@ -128,8 +125,12 @@ def _usual(name: str, label: str, info: str) -> dict[str, Any]:
     return {"value": value, "label": label, "info": info, "elem_id": elem_id}
 
 
-def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
-    """Build the control; its value is the rate itself."""
+def learning_rate_slider(rate: float) -> gr.HTML:
+    """Build a logarithmic slider with the rate itself beside it, which is its value.
+
+    The template has no ``${}``: Gradio forgets what it stands for where the page opens on another
+    tab.
+    """
     return gr.HTML(
         rate,
         html_template=source("train/learning_rate.html"),
@@ -138,13 +139,6 @@ def learning_rate_slider(rate: float, lowest: float, highest: float) -> gr.HTML:
         elem_id="train-learning-rate",
         container=True,
         elem_classes="rate",
-        # What the template shows.
-        rate=value_text(rate),
-        lowest=value_text(lowest),
-        highest=value_text(highest),
-        rate_exponent=math.log10(rate),
-        lowest_exponent=math.log10(lowest),
-        highest_exponent=math.log10(highest),
     )
 
 

@@ -1,7 +1,7 @@
 """Render the HTML templates. Every value is escaped unless it is ``Markup`` already.
 
-One is a template of Gradio's, which the page fills in: see ``source``. What is rendered here never
-becomes one, since Gradio would evaluate ``${}`` and ``{{}}`` in it.
+One is a template of Gradio's: see ``source``. What is rendered here never becomes one, since Gradio
+would evaluate ``${}`` and ``{{}}`` in it.
 
 The filter ``explained`` marks the terms in a text that ``web.terms`` explains.
 """

@@ -230,6 +230,19 @@ def test_a_quick_training_starts_at_once_and_leads_to_drawing(idle_page: TrainPa
     expect(page.locator("#pad-answer")).to_have_attribute("data-digit", "")
 
 
+def test_the_learning_rate_is_there_when_the_page_opened_on_another_tab(
+    browser: Any, idle_app: App
+) -> None:
+    page = browser.new_page()
+    page.goto(idle_app.url)
+    page.locator("#learn-status .status-line").first.wait_for()
+    page.get_by_role("tab", name="Train", exact=True).click()
+    rate = page.locator("#train-learning-rate")
+    expect(rate.locator("input[type=number]")).to_have_value("0.008")
+    expect(rate.locator("input[type=range]")).to_have_value("-2.1")
+    page.close()
+
+
 @pytest.mark.long
 def test_ending_the_app_keeps_the_resume_state(
     browser: Any, idle_app: App, idle_page: TrainPage, data_dir: Path

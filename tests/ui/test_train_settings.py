@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import gradio as gr
 import pytest
 from coroutines import run_async
 
+from digitcnn.analysis.settings_text import value_text
 from digitcnn.errors import ConfigError
 from digitcnn.options import NETWORKS
-from digitcnn.training.config import TrainingConfig
+from digitcnn.training.config import RANGES, TrainingConfig
 from digitcnn.ui.train_settings import TrainingSettings, config_of, recipe_values
+from digitcnn.web.templates import source
 from digitcnn.workspace import Workspace
 
 
@@ -52,3 +55,11 @@ def test_digit_sets_that_are_not_names_are_refused_in_one_sentence(digits: Any) 
     values = recipe_values(TrainingConfig())[1:]
     with pytest.raises(ConfigError, match="give its name, such as mnist"):
         config_of(digits, *values, "cpu")
+
+
+def test_the_slider_of_the_learning_rate_ends_where_its_range_does() -> None:
+    lowest, highest = RANGES["learning_rate"]
+    slider = source("train/learning_rate.html")
+    assert f'min="{math.log10(lowest):g}" max="{math.log10(highest):g}"' in slider
+    assert f'min="{value_text(lowest)}" max="{value_text(highest)}"' in slider
+    assert f"<span>{value_text(lowest)}</span><span>{value_text(highest)}</span>" in slider

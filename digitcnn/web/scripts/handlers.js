@@ -167,8 +167,10 @@ export function logarithmicSlider({ element, trigger, props, watch }) {
     props.value = typed();
   });
   number.addEventListener("change", () => trigger("change"));
-  watch("value", () => {
+  const show = () => {
     number.value = String(props.value);
     follow();
-  });
+  };
+  watch("value", show);
+  show();
 }
