@@ -28,8 +28,7 @@ INPUT_SCALINGS = {
 # better than the one that a network was trained with.
 _COSTS = {
     "relu": 0.0, "leaky_relu": 0.01, "elu": 0.1, "tanh": 0.05, "sigmoid": 0.05, "": 0.15,
-    "relu6": 0.09, "selu": 0.17, "hardtanh": 0.14, "softsign": 0.07, "leaky_relu_0.1": 0.1,
-    "leaky_relu_0.2": 0.1,
+    "relu6": 0.09, "selu": 0.17, "hardtanh": 0.14, "softsign": 0.07,
     "0 to 255": 0.25, "EMNIST mean and deviation": 0.2,
 }  # fmt: skip
 _UNUSUAL_ACTIVATION = 0.3
