@@ -19,7 +19,7 @@ from digitcnn.digits.digit_set import DigitSet
 from digitcnn.intervals import newcombe_paired_difference
 from digitcnn.network.classifier import Classifier
 
-# So many images of a set, spread over it, are classified in each way.
+# The number of images, evenly spaced in a set, that are classified in each way.
 IMAGES = 300
 # Of fewer, the best of several ways may be right by chance.
 FEWEST = 10

@@ -48,8 +48,8 @@ from digitcnn.training.post_training import other_test_set
 from digitcnn.training.run_record import FINISHED, versions
 
 _SUFFIX = "-hand-"
-# Random labels cannot be learned, and few of them do the held-out images no visible harm. A model
-# that gets less than this share of the other half right has learned nothing.
+# A few random labels cannot be learned, and yet do not lower the held-out accuracy measurably. A
+# model that gets less than this share of the other half right has learned nothing.
 MIN_RIGHT = 0.5
 # The most that held-out images may lose, in percentage points, with 97.5% certainty.
 MAX_LOSS = 0.3

@@ -90,4 +90,4 @@ class FineTuningJob(BackgroundJob[FineTuningView]):
             self._launch(view, lambda stop: work(stop=stop))
 
     def _running_text(self, view: FineTuningView, since: str) -> str:
-        return f"{view.base} has been fine-tuned since {since}"
+        return f"Fine-tuning of {view.base} has been running since {since}"

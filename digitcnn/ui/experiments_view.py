@@ -26,7 +26,7 @@ from digitcnn.ui.wording import counted, rough_duration
 from digitcnn.web.charts import Axis, Interval, Series, chart, count_axis, intervals, linear_axis
 from digitcnn.web.templates import render
 
-_NO_PREDICTION = " Nobody has predicted the outcome yet: choose above what will come out."
+_NO_PREDICTION = " No predictions yet: choose one above."
 
 
 def card(experiment: Experiment) -> Markup:

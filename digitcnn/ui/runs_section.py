@@ -211,8 +211,8 @@ def manager(workspace: Workspace, access: Access) -> Callable[[Any, gr.Request],
     It takes ``{"owner", "run", "action"}``, accepts any JSON, and never raises. Only the owner may
     ``resume``, ``rename`` to ``{"name"}`` and ``delete``, with ``{"with_model": true}`` the model
     too, which return the run's new name as ``{"run"}``; ``report``, ``model`` and ``files`` return
-    a file as ``{"name", "type", "content": base64}``. ``safe-name`` returns ``{"run"}``, what a run
-    would be called that is renamed to ``{"name"}``; empty where nothing of it may be in a name.
+    a file as ``{"name", "type", "content": base64}``. ``safe-name`` returns ``{"run"}``, the name
+    that a run renamed to ``{"name"}`` would get; empty if no character of it is allowed.
     """
 
     @replying

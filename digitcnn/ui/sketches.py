@@ -78,7 +78,7 @@ def _decoded(encoded: Any) -> bytes:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class SketchAndModel:
     """One sketch and the model that classifies it.
 
     image: uint8 [28, 28], ink high. network: the checkpoint's inference copy, in evaluation mode.
@@ -101,7 +101,7 @@ class SketchReader:
         self._copies: LRUCache[str, Network] = LRUCache(COPIES_HELD)
         self._framing, self._copying = threading.Condition(), threading.Condition()
 
-    def read(self, payload: Payload) -> Reading | None:
+    def read(self, payload: Payload) -> SketchAndModel | None:
         """Return the reading of a payload as for ``seen_of`` with ``{"model"}``.
 
         None for an empty sketch. Raises SketchError or CheckpointError.
@@ -110,7 +110,7 @@ class SketchReader:
         if image is None:
             return None
         checkpoint = self._models.get(text_of(payload, "model"))
-        return Reading(image, checkpoint, self._inference_copy(checkpoint))
+        return SketchAndModel(image, checkpoint, self._inference_copy(checkpoint))
 
     @cachedmethod(
         lambda self: self._images,

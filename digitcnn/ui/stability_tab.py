@@ -94,7 +94,7 @@ def build_stability_tab(context: Context, tab: gr.Tab) -> None:
         passes = passes_slider(
             context,
             label="Passes per mask type",
-            info="Default: as many as its training had epochs",
+            info="Default: the model's number of training epochs",
             scale=3,
             min_width=240,
             elem_id="stability-passes",

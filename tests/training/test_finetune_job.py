@@ -95,7 +95,7 @@ def test_training_and_fine_tuning_exclude_each_other(
     job.start(base, sketches)
     assert not training.exclusive.free
     short = TrainingConfig(digits="small", epochs=200, batch_size=16)
-    with pytest.raises(RunError, match=r"mine has been fine-tuned since \d\d:\d\d"):
+    with pytest.raises(RunError, match=r"Fine-tuning of mine has been running since \d\d:\d\d"):
         training.start(short)
     with pytest.raises(RunError, match="mine has been fine-tuned"):
         job.start(base, sketches)

@@ -186,7 +186,7 @@ def test_an_experiment_waits_for_another_job_and_asks_for_predictions(
     status = updates["experiment-status"]
     assert f"{sentences[0]}; an experiment can start" in status.unescape()
     assert "stop it" not in status
-    assert "Nobody has predicted" in status
+    assert "No predictions yet" in status
     assert not updates["experiment-run"].interactive
     sentences[0] = ""
     assert section.refresh(*few, shown=shown)[2]["experiment-run"].interactive

@@ -17,7 +17,7 @@ from digitcnn.network.onnx_models.processes import Program, Workers
 from digitcnn.network.rebuild.network import prepare
 from digitcnn.network.rebuild.recipe import InputForm
 
-# A request takes about so many multiplications, half a second of a core, and at most so many
+# About how many multiplications a request takes, half a second of a core, and at most how many
 # images.
 _REQUEST_WORK, _REQUEST_IMAGES = 5e9, 500
 # The logarithm of a probability of 0 would not be finite.

@@ -165,7 +165,7 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
 
     Of guesses that are about equally usual and agree as well with the statistics of batch norm, a
     significantly likelier one comes first. One that is much more unusual has to be significantly
-    likelier: few images that a network reads nearly all tell little by their mean.
+    likelier: the mean over a few images, nearly all of them right, is weak evidence.
     """
     best = scores[0]
     for other in scores[1:]:
@@ -190,8 +190,8 @@ def decide(scores: list[Score[G]], labels: Tensor) -> Outcome[G]:
     ]
     best = max(usual, key=lambda other: other.fit(len(other.likelihoods)), default=best)
     others = [_compared(best, other, labels) for other in scores if not is_same(best, other)]
-    # One that forbids to take the best comes first, then a usual one, then one that is as likely
-    # with the same answers, then the next best.
+    # First any guess that rules out accepting the best, then a usual one, then one that is as
+    # likely with the same answers, then the next best.
     others.sort(key=lambda other: (other.is_clear, other.unusual, other.p_value < P_VALUE))
     alone = Outcome(best, best.accuracy(labels), len(best.predicted), None, 1.0, 0.0)
     return (*others, alone)[0]

@@ -158,7 +158,7 @@ class Ways:
         ]
 
     def _style(self, places: tuple[Place, ...], place: Place) -> float:
-        """Return what it costs that a convolution is surrounded otherwise than those before it."""
+        """Return the cost of a convolution whose padding or pooling differs from earlier ones."""
         if not places:
             return 0.0
         cost = _MIXED * (places[-1].pool != place.pool)

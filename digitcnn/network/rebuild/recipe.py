@@ -33,7 +33,7 @@ IMAGENET_SCALING = (0.449, 0.226)
 IMAGENET_MEANS, IMAGENET_STDS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDES = (14, 16, 20, 24, SIDE, 32)
 MAX_STEPS = 120
-# Of a step; one more than any has, so that too many are noticed.
+# Numbers read per step: one more than any step has, so that a surplus is noticed.
 MAX_NUMBERS = 5
 # Per image: numbers in the largest map, and multiplications in all.
 MAX_MAP = 1_000_000

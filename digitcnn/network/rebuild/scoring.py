@@ -1,6 +1,6 @@
 """Score guesses on labelled digits, in a bounded amount of work.
 
-Guesses that begin with the same steps share what these give.
+Guesses that start with the same steps share the outputs of these steps.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Place:
 
 @dataclass(eq=False)
 class _Sums:
-    """What images so far gave. logits: [N, 10]. divergence: added up over the images.
+    """Totals over the images scored so far. logits: [N, 10]. divergence: added up over the images.
 
     used, ranges: see ``Scorer``.
     """

@@ -27,9 +27,9 @@ from torch.nn import functional
 
 # A float32 is on the grid by chance with a probability of at most this, if it is small enough.
 _BY_CHANCE = 0.25
-# From which z-score on more weights are on the grid than by chance.
+# Above this z-score, more weights are on the grid than by chance.
 _ON_GRID = 3.3
-# Unused inputs of the first layer behind the maps that would include some that never fired.
+# With this many unused inputs of the first linear layer, some belong to ReLUs that never fired.
 _MANY = 20
 # How much of the share of used weights beyond the bound unused ones reach: with ReLU, which may
 # fire early in the training, and with leaky ReLU; the log-likelihood ratio that decides; and that
@@ -85,7 +85,7 @@ def were_trained(
 def moved_oppositely(
     ranges: Mapping[str, tuple[Tensor, Tensor]], tensors: Mapping[str, Tensor]
 ) -> bool:
-    """Whether weights behind unused inputs moved against those behind constant ones, as with leaky.
+    """Whether weights of unused inputs moved opposite to those of constant ones: it was leaky ReLU.
 
     ranges: of linear layers by name, the lowest and highest inputs with ReLU, [inputs] each, on
     thousands of images. False where that cannot be told.

@@ -12,7 +12,7 @@ from digitcnn.network.rebuild.guesses import IMAGENET, INPUT_SCALINGS, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.recipe import InputForm
 
-# The share that a model reads is said of so many images.
+# The number of images that the stated accuracy refers to.
 STATED_IMAGES = 1000
 
 
@@ -62,9 +62,9 @@ def images_of(digits: DigitSet, n: int) -> str:
 
 
 def share_read(outcome: Outcome[Any], digits: DigitSet) -> str:
-    """The accuracy of what was accepted, on the images that every file of a network is read with.
+    """The accuracy of what was accepted, on the first images, which are the same for every file.
 
-    Guesses are scored on more images where that is cheap, so that the shares would differ.
+    Guesses are scored on more images where that is cheap, so their accuracies are not comparable.
     """
     predicted = outcome.best.predicted[:STATED_IMAGES]
     right = predicted == digits.labels[: len(predicted)].long()

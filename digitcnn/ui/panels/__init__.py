@@ -1,1 +1,1 @@
-"""The panels below the pad: what else a network reveals about a sketch, while it is drawn."""
+"""The panels beside the pad: what else a network reveals about a sketch, while it is drawn."""

@@ -1,6 +1,6 @@
 // From the 28x28 to ten probabilities: a network in plain JavaScript, float32, one image at a time.
 // Its layers come as a list, from the input to the logits; batch norms are part of the convolutions
-// already. So do those of the OOD detector, a second network, which rejects non-digits.
+// already. The OOD detector, which rejects non-digits, is a second network of the same form.
 
 /** @typedef {Record<string, Float32Array>} Tensors */
 
