@@ -75,6 +75,7 @@ def test_outlines_enclose_paper(drawn: DigitSet) -> None:
     assert sum(count > 1 for count in areas) > 90
 
 
+@pytest.mark.long
 def test_a_trained_detector_separates_digits_from_shapes_and_repeats(drawn: DigitSet) -> None:
     digits, labels = digits_of_every_hand(drawn, 100, 30, np.random.default_rng(0))
     others = shapes.draw(drawn, len(digits), np.random.default_rng(1))

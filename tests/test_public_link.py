@@ -28,7 +28,6 @@ MAY_CHANGE = ("outputs/feedback.sqlite3", "outputs/.predictions/", "app.log")
 ANSWER_ALL = (
     "estimate_time",
     "evaluate_steps",
-    "compare_steps",
     "show_link",
     "take_choice",
     "make_prediction",

@@ -81,11 +81,10 @@ def build_compare_tab(context: Context, run_tools: gr.HTML, tab: gr.Tab) -> None
             Computation(
                 [choice.chosen, digits],
                 partial(comparison_subject, workspace, models),
-                lambda _, subject, token: comparison_steps(workspace, models, subject),
+                lambda _, subject: comparison_steps(workspace, models, subject),
                 at_a_time=AT_A_TIME,
             ),
             opens=tab,
-            owner_token=context.owner_token,
         )
         compared.then(None, js=bundle.handler("center", "#compare-words .verdict"), **PRIVATE)
 

@@ -101,8 +101,8 @@ class Computation:
 
     selection: the ``announced`` components whose values say what is chosen; ``subject_of`` turns
     these into a Subject or raises DigitCNNError. steps: called with the request, the subject, the
-    owner's token and the values of ``further``. at_a_time: the number of concurrent runs of all
-    pages; others wait.
+    owner's token if ``connect`` gets its field, and the values of ``further``. at_a_time: the
+    number of concurrent runs of all pages; others wait.
     """
 
     selection: Sequence[Any]
@@ -155,7 +155,7 @@ class Results:
         computation: Computation,
         *,
         opens: gr.Tab,
-        owner_token: gr.Textbox,
+        owner_token: gr.Textbox | None = None,
         prepare: Callable[[ViewUpdate], ViewUpdate] = dict,
     ) -> Dependency:
         """Run the computation and show its updates when the button is pressed, until Stop is.
@@ -176,6 +176,7 @@ class Results:
             "choice": self._choice,
         }
         buttons.connect(self.parts["status"])
+        tokens = [] if owner_token is None else [owner_token]
         selection = list(computation.selection)
 
         def begin(request: gr.Request, *chosen: Any) -> list[Any]:
@@ -184,14 +185,15 @@ class Results:
             return outputs({**waiting, **buttons.start(request), "choice": choice}, shown)
 
         @toasting
-        def run(request: gr.Request, token: str, *values: Any) -> Iterator[list[Any]]:
-            chosen, others = values[: len(selection)], values[len(selection) :]
+        def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+            token, rest = values[: len(tokens)], values[len(tokens) :]
+            chosen, others = rest[: len(selection)], rest[len(selection) :]
             whole: ViewUpdate = {}
             additions = dict.fromkeys(self._additions, "")
             ready = {**buttons.ready(), "running": False}
 
             def updates() -> Iterator[list[Any]]:
-                for update in computation.steps(request, subject, token, *others):
+                for update in computation.steps(request, subject, *token, *others):
                     stamped = {"view": subject, **self._all_stamped(subject, update, self.parts)}
                     if update.keys() != {"status"}:  # the first results
                         stamped |= additions
@@ -238,10 +240,10 @@ class Results:
         begun = buttons.run.click(begin, selection, everything, queue=False, **PRIVATE)
         ran: Dependency = begun.then(
             run,
-            [owner_token, *selection, *computation.further],
+            [*tokens, *selection, *computation.further],
             everything,
             concurrency_limit=computation.at_a_time,
-            js=WITH_TOKEN_JS,
+            js=WITH_TOKEN_JS if tokens else None,
             **PRIVATE,
         )
         ran.then(catch_up, now, everything, queue=False, **PRIVATE)

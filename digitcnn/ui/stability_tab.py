@@ -134,12 +134,11 @@ def build_stability_tab(context: Context, tab: gr.Tab) -> None:
         Computation(
             [context.model_select, digits, passes],
             partial(stability_subject, workspace, models),
-            lambda _, subject, token, passes: stability_steps(workspace, models, subject, passes),
+            lambda _, subject, passes: stability_steps(workspace, models, subject, passes),
             further=[passes],
             at_a_time=AT_A_TIME,
         ),
         opens=tab,
-        owner_token=context.owner_token,
     )
 
 

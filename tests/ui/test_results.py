@@ -46,7 +46,6 @@ class Page:
                     self.buttons,
                     Computation([model, sets], subject_of, steps),
                     opens=tab,
-                    owner_token=gr.Textbox(),
                 )
 
         run_async(build())
@@ -62,7 +61,7 @@ class Page:
 
     def press(self, model: str, sets: list[str]) -> Iterator[dict[str, Any]]:
         yield self._named(self._begin(REQUEST, model, sets))
-        for values in self._run(REQUEST, "", model, sets):
+        for values in self._run(REQUEST, model, sets):
             yield self._named(values)
 
     def stop(self, request: Any) -> None:
@@ -84,7 +83,7 @@ class Page:
         return self._named(self._catch_up(view, False, False, model, sets))
 
 
-def measured(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
+def measured(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
     yield {"table": ""}
     yield {"table": f"<table>{subject.text}</table>", "status": "done"}
 
@@ -158,7 +157,7 @@ def test_a_choice_of_nothing_has_no_stamp_and_offers_nothing() -> None:
 
 @pytest.mark.parametrize("error", [DigitSetError("gone"), ZeroDivisionError()])
 def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
-    def steps(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
+    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
         yield {"status": "working"}
         raise error
 
@@ -179,7 +178,7 @@ def test_the_button_is_enabled_after_any_error(error: Exception) -> None:
 def test_stop_ends_the_work_of_its_own_page_and_what_is_incomplete_is_not_cached() -> None:
     ended: list[str] = []
 
-    def steps(request: Any, subject: Subject, token: str) -> Iterator[dict[str, Any]]:
+    def steps(request: Any, subject: Subject) -> Iterator[dict[str, Any]]:
         try:
             for number in range(5):
                 yield {"status": f"step {number}"}

@@ -73,7 +73,7 @@ def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
             return []
         return [Geometry(side, resized, (), 0, cost) for cost, of, resized in _SIDES if of == side]
     found: list[Geometry] = []
-    for ways in [*all_ways(stack, state), *_unusual_ways(stack, state)]:
+    for ways in _every_way(stack, state):
         if len(found) < most or ways.least < found[most - 1].cost:
             found = sorted([*found, *itertools.islice(ways.geometries(), most)], key=_cost)
             found = list(dict.fromkeys(found))
@@ -95,13 +95,15 @@ _DILATED = 2.0
 
 def all_ways(stack: Stack, state: StateDict) -> list[Ways]:
     """The ways from each usual size of the input, for a network with convolutions."""
-    return [Ways(stack, state, *side) for side in _SIDES[:_USUAL_SIDES]]
+    layers = _Layers(stack, state)
+    return [Ways(layers, *side) for side in _SIDES[:_USUAL_SIDES]]
 
 
-def _unusual_ways(stack: Stack, state: StateDict) -> Iterator[Ways]:
-    """Yield the ways from smaller inputs, and those with dilated kernels, by which shapes fit."""
-    for side in _SIDES[_USUAL_SIDES:]:
-        yield Ways(stack, state, *side)
+def _every_way(stack: Stack, state: StateDict) -> Iterator[Ways]:
+    """Yield the ways from inputs of each size, then those through dilated kernels."""
+    layers = _Layers(stack, state)
+    for side in _SIDES:
+        yield Ways(layers, *side)
     wide = [layer.shape[2] > 2 for layer in stack.convs]
     patterns = {
         tuple(dilation if is_wide else 1 for dilation, is_wide in zip(pattern, wide, strict=True))
@@ -113,38 +115,25 @@ def _unusual_ways(stack: Stack, state: StateDict) -> Iterator[Ways]:
     }
     for dilations in sorted(patterns):
         if max(dilations) > 1:
-            yield Ways(
-                stack, state, _DILATED * sum(d > 1 for d in dilations), SIDE, False, dilations
-            )
+            cost = _DILATED * sum(dilation > 1 for dilation in dilations)
+            yield Ways(_Layers(stack, state, dilations), cost, SIDE, False)
 
 
 class Ways:
     """The ways from an image to the linear layers, convolution by convolution.
 
-    cost, side, resized: of the input, as a ``Geometry`` has them. dilations: of the convolutions
-    whose modules do not say it; empty for none.
+    cost, side, resized: of the input, as a ``Geometry`` has them.
     """
 
-    def __init__(
-        self,
-        stack: Stack,
-        state: StateDict,
-        cost: float,
-        side: int,
-        resized: bool,
-        dilations: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, layers: _Layers, cost: float, side: int, resized: bool) -> None:
         self.cost, self.side, self.resized = cost, side, resized
-        self._convs = stack.convs
-        self._options = _options(stack, state, dilations or (1,) * len(stack.convs))
-        self._into = stack.linears[0].inputs if stack.linears else 0
-        self._steps: dict[tuple[int, int], list[tuple[float, Place, int]]] = {}
-        self._costs: dict[tuple[int, int], float] = {}
+        self._layers = layers
+        self._convs = layers.convs
 
     @property
     def least(self) -> float:
         """The cost of its geometries is at least this; infinite where there are none."""
-        return self.cost + self._rest(0, self.side)
+        return self.cost + self._layers.rest(0, self.side)
 
     def steps(self, places: tuple[Place, ...], side: int) -> list[tuple[float, Place, int]]:
         """Return the ways through the next convolution from which there is a way to the end.
@@ -154,7 +143,7 @@ class Ways:
         """
         return [
             (cost + self._style(places, place), place, after)
-            for cost, place, after in self._possible(len(places), side)
+            for cost, place, after in self._layers.possible(len(places), side)
         ]
 
     def _style(self, places: tuple[Place, ...], place: Place) -> float:
@@ -168,7 +157,7 @@ class Ways:
 
     def ends(self, places: tuple[Place, ...], side: int, cost: float) -> Iterator[Geometry]:
         """Yield the geometries with these places, whose last maps have that side."""
-        for extra, final in _ends(side, self._convs[-1].outputs, self._into):
+        for extra, final in self._layers.ends(side):
             if final and places[-1].pool:
                 extra += _POOLED_TWICE
             yield Geometry(self.side, self.resized, places, final, self.cost + cost + extra)
@@ -176,7 +165,7 @@ class Ways:
     def geometries(self) -> Iterator[Geometry]:
         """Yield geometries by cost: a best-first search, layer by layer.
 
-        Only beginnings that can be completed are pursued (``_rest``): a deep network has too many.
+        Only beginnings that can be completed are pursued: a deep network has too many.
         """
         # Least cost in all, tie, cost so far, side, the places so far.
         heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [
@@ -192,34 +181,52 @@ class Ways:
                 tie = next(ties)
                 if tie > MAX_BEGINNINGS:
                     return
-                least = cost + extra + self._rest(len(places) + 1, after)
+                least = cost + extra + self._layers.rest(len(places) + 1, after)
                 # Of equal costs the latest comes first: it is the most complete.
                 heapq.heappush(heap, (least, -tie, cost + extra, after, (*places, place)))
 
-    def _possible(self, number: int, side: int) -> list[tuple[float, Place, int]]:
+
+class _Layers:
+    """What may surround the convolutions, and how far each map is from the end, for every input.
+
+    dilations: of the convolutions whose modules do not say it; empty for none.
+    """
+
+    def __init__(self, stack: Stack, state: StateDict, dilations: tuple[int, ...] = ()) -> None:
+        self.convs = stack.convs
+        self._options = _options(stack, state, dilations or (1,) * len(stack.convs))
+        self._into = stack.linears[0].inputs if stack.linears else 0
+        self._steps: dict[tuple[int, int], list[tuple[float, Place, int]]] = {}
+        self._costs: dict[tuple[int, int], float] = {}
+
+    def possible(self, number: int, side: int) -> list[tuple[float, Place, int]]:
         """Return the ways after ``number`` convolutions, whatever surrounds these."""
         key = number, side
         if key not in self._steps:
             self._steps[key] = [
                 step
                 for step in self._options[number](side)
-                if step[2] <= MAX_SIDE and math.isfinite(self._rest(number + 1, step[2]))
+                if step[2] <= MAX_SIDE and math.isfinite(self.rest(number + 1, step[2]))
             ]
         return self._steps[key]
 
-    def _rest(self, number: int, side: int) -> float:
+    def rest(self, number: int, side: int) -> float:
         """Return the least cost of a way to the last map; infinite where there is none."""
         key = number, side
         if key not in self._costs:
             if number == len(self._options):
-                costs = [0.0 for _ in _ends(side, self._convs[-1].outputs, self._into)]
+                costs = [0.0 for _ in self.ends(side)]
             else:
                 costs = [
-                    extra + self._rest(number + 1, after)
-                    for extra, _, after in self._possible(number, side)
+                    extra + self.rest(number + 1, after)
+                    for extra, _, after in self.possible(number, side)
                 ]
             self._costs[key] = min(costs, default=math.inf)
         return self._costs[key]
+
+    def ends(self, side: int) -> Iterator[tuple[float, int]]:
+        """Yield how the last maps, of that side, may end: a cost and ``Geometry.final``."""
+        return _ends(side, self.convs[-1].outputs, self._into)
 
 
 def _ends(side: int, channels: int, into: int) -> Iterator[tuple[float, int]]:
