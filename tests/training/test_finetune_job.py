@@ -97,7 +97,7 @@ def test_training_and_fine_tuning_exclude_each_other(
     short = TrainingConfig(digits="small", epochs=200, batch_size=16)
     with pytest.raises(RunError, match=r"Fine-tuning of mine has been running since \d\d:\d\d"):
         training.start(short)
-    with pytest.raises(RunError, match="mine has been fine-tuned"):
+    with pytest.raises(RunError, match="Fine-tuning of mine has been running"):
         job.start(base, sketches)
     job.stop()
     wait(job, ended)
