@@ -74,9 +74,9 @@ def geometries(stack: Stack, state: StateDict, most: int) -> list[Geometry]:
         return [Geometry(side, resized, (), 0, cost) for cost, of, resized in _SIDES if of == side]
     found: list[Geometry] = []
     for ways in _every_way(stack, state):
-        if len(found) < most or ways.least < found[most - 1].cost:
-            found = sorted([*found, *itertools.islice(ways.geometries(), most)], key=_cost)
-            found = list(dict.fromkeys(found))
+        limit = found[most - 1].cost if len(found) >= most else math.inf
+        found = sorted([*found, *itertools.islice(ways.geometries(limit), most)], key=_cost)
+        found = list(dict.fromkeys(found))
     return [dataclasses.replace(g, cost=g.cost - found[0].cost) for g in found[:most]]
 
 
@@ -130,11 +130,6 @@ class Ways:
         self._layers = layers
         self._convs = layers.convs
 
-    @property
-    def least(self) -> float:
-        """The cost of its geometries is at least this; infinite where there are none."""
-        return self.cost + self._layers.rest(0, self.side)
-
     def steps(self, places: tuple[Place, ...], side: int) -> list[tuple[float, Place, int]]:
         """Return the ways through the next convolution from which there is a way to the end.
 
@@ -162,18 +157,20 @@ class Ways:
                 extra += _POOLED_TWICE
             yield Geometry(self.side, self.resized, places, final, self.cost + cost + extra)
 
-    def geometries(self) -> Iterator[Geometry]:
-        """Yield geometries by cost: a best-first search, layer by layer.
+    def geometries(self, limit: float = math.inf) -> Iterator[Geometry]:
+        """Yield geometries by cost, up to ``limit``: a best-first search, layer by layer.
 
         Only beginnings that can be completed are pursued: a deep network has too many.
         """
         # Least cost in all, tie, cost so far, side, the places so far.
         heap: list[tuple[float, int, float, int, tuple[Place, ...]]] = [
-            (0.0, 0, 0.0, self.side, ())
+            (self._layers.rest(0, self.side), 0, 0.0, self.side, ())
         ]
         ties = itertools.count(1)
         while heap:
-            _, _, cost, side, places = heapq.heappop(heap)
+            least, _, cost, side, places = heapq.heappop(heap)
+            if self.cost + least > limit:
+                return
             if len(places) == len(self._convs):
                 yield from self.ends(places, side, cost)
                 continue

@@ -133,8 +133,9 @@ class Scorer:
             if work is not None and done < n:
                 batches = -(-(n - done) * work.numbers // BATCH_NUMBERS)
                 left -= GUESS + STEP * len(work.costs) * batches + work.cost * (n - done)
-                if left >= 0:
-                    missing.setdefault(done, []).append(recipe)
+                if left < 0:
+                    break
+                missing.setdefault(done, []).append(recipe)
         for done, together in missing.items():
             self._compute({recipe: recipes[recipe] for recipe in sorted(together)}, done, n)
         for recipe in recipes.keys() & self._scores.keys():
