@@ -1,4 +1,4 @@
-"""Computed tensors stored on disk for the next time: checked on reading, bounded in size.
+"""Computed tensors stored on disk for later: checked on reading, bounded in size.
 
 Nothing relies on them. A file that cannot be read is computed again; a folder that cannot be
 written costs time later and leaves a line in the log. Our own code instead of a cache library,

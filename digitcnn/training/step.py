@@ -134,7 +134,7 @@ class ProgressMeter:
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._batch_size, self._evaluated = batch_size, evaluated
         self._first = self._step = first
-        # Seconds spent on so many timed steps, and those between epochs, in which none is made.
+        # Seconds of the timed steps and their number, and the seconds between epochs.
         self._stepping, self._timed = 0.0, 0
         self._between: list[float] = []
         self._losses: list[Tensor] = []

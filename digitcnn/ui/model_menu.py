@@ -106,7 +106,7 @@ class ModelMenu:
 
         drops, warning: where to say what became of dropped files, and what is wrong with a model.
         """
-        # What the page knows of: the model of the latest run that had finished; None at first.
+        # The latest finished run's model that the page has seen; None at first.
         known = gr.State(None)
         # A field of the page: a clock without queue cannot trigger the change of a gr.State.
         swapped = gr.Textbox(visible="hidden", show_label=False)

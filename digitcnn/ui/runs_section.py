@@ -111,7 +111,7 @@ class RunsSection:
         return newest.name if newest and newest.resumable else ""
 
     def states(self) -> tuple[Hashable, ...]:
-        """Return all that the table changes with.
+        """Return everything that the table depends on.
 
         A run is finished before its figures and its report are there, so the job's state counts.
         """

@@ -165,7 +165,7 @@ class TrainTab:
         watch(self._show_buttons, [], buttons, version=self._buttons_version)
 
     def _busy(self) -> str:
-        """Return what else keeps a training from starting, as ``ExclusiveLock.busy``."""
+        """Return why no training can start, other than a running one, as ``ExclusiveLock.busy``."""
         job = self._workspace.job
         return "" if job.view().state == RUNNING else job.exclusive.busy
 

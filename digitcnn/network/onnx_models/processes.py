@@ -143,7 +143,7 @@ class _Worker:
     def _ask(
         self, request: dict[str, Any], content: bytes, seconds: float
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request and return its answer; after so many seconds the process is killed."""
+        """Send a request and return its answer; kill the process after ``seconds``."""
         until = time.monotonic() + seconds
         # A process that neither reads nor writes would hold up this thread, whatever it waits for.
         killer = threading.Timer(seconds, self._process.kill)

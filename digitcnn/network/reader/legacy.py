@@ -89,7 +89,7 @@ class LegacyFile:
         return Storage(dtype, items, read)
 
     def _find_storages(self, keys: Any) -> None:
-        """Fill ``_places``. Storages follow each other."""
+        """Fill ``_places`` with where each storage begins; they are stored back to back."""
         places, at = self._places, self._end
         if type(keys) is not list or len(keys) > len(self._declared):
             keys = [None]

@@ -75,7 +75,7 @@ def _sets(
     seen: set[int],
     budget: Budget,
 ) -> list[StateDict]:
-    """Return what is a set of weights: named tensors, two lists of them, layers side by side."""
+    """Return the sets of weights found: named tensors, paired lists, layers side by side."""
     sets = (_tensors_of(tensors), paired(lists, seen, budget), layered(layers, seen, budget))
     return [StateDict(path, _unprefixed(each)) for each in sets if each]
 

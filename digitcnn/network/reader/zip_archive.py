@@ -54,7 +54,7 @@ def _resolve(
     storages: dict[str, Storage],
     pid: tuple[Any, ...],
 ) -> Storage:
-    """Return the storage with this persistent id. storages: those by now, by key."""
+    """Return the storage with this persistent id. storages: those read so far, by key."""
     _, storage_type, key, _, items = pid
     dtype = storage_dtype(storage_type)
     if type(key) is not str or not re.fullmatch(r"[0-9]{1,24}", key) or type(items) is not int:

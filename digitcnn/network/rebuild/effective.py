@@ -35,7 +35,7 @@ def _spectral_norm(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return weight / (rows @ (weight.flatten(1) @ columns))
 
 
-# How the names of the parts end, and what they are computed to.
+# The endings of the parts' names, and the function that computes the weight from them.
 _FORMS: list[tuple[tuple[str, ...], Callable[..., Tensor]]] = [
     (("_orig", "_mask"), _pruned),
     (("_g", "_v"), _weight_norm),

@@ -84,7 +84,7 @@ def _cost(geometry: Geometry) -> float:
     return geometry.cost
 
 
-# How unusual an input is, its side, and whether images are resized to it, else padded or cropped.
+# The cost of an input, its side, and whether images are resized to it, else padded or cropped.
 _SIDES = [
     (0.0, SIDE, False), (1.2, 32, False), (1.5, 32, True), (3.0, 16, True), (3.0, 14, True),
     (3.5, 20, True), (3.5, 20, False), (4.0, 24, True), (4.0, 24, False),

@@ -38,9 +38,9 @@ _WITH_RELU, _WITH_LEAKY, _DECIDES, _NONE_ON_GRID = 0.12, 0.5, 3.0, 3.5
 # Above these shares of the unused weights beyond the bound and twice the bound, another
 # initialisation is likelier.
 _MOST_BEYOND, _MOST_FAR_BEYOND = 0.46, 0.05
-# What is next to nothing for an input, as a share of the highest value of a usual one; how many
-# unused ones are enough; and from which z-score on they moved the opposite way.
-_NEXT_TO_NOTHING, _ENOUGH, _OPPOSED = 0.01, 6, 3.0
+# An input varies if its range exceeds this share of the mean maximum. The least number of unused
+# inputs that is tested, and the z-score above which their weights moved the opposite way.
+_NEGLIGIBLE, _ENOUGH, _OPPOSED = 0.01, 6, 3.0
 
 
 def were_trained(
@@ -85,7 +85,7 @@ def were_trained(
 def moved_oppositely(
     ranges: Mapping[str, tuple[Tensor, Tensor]], tensors: Mapping[str, Tensor]
 ) -> bool:
-    """Whether weights of unused inputs moved opposite to those of constant ones: it was leaky ReLU.
+    """Whether weights of unused inputs moved opposite to those of constant ones, as with leaky ReLU.
 
     ranges: of linear layers by name, the lowest and highest inputs with ReLU, [inputs] each, on
     thousands of images. False where that cannot be told.
@@ -99,12 +99,11 @@ def moved_oppositely(
 def _opposition(weight: Tensor, bias: Tensor | None, low: Tensor, high: Tensor) -> float:
     """Return the z-score of how weights behind unused inputs oppose those behind constant ones.
 
-    Of weights that nothing moved it is a normal number, whatever they were initialised with. The
-    bias alone only counts against weights that moved in any direction, as those of inputs that
-    vary did before they died.
+    Standard normal for weights that training did not move, whatever their initialisation. Without
+    constant inputs the bias alone is compared, against the spread of the weights: those of a unit
+    that died during training had moved in some direction before.
     """
-    nothing = _NEXT_TO_NOTHING * high.mean()
-    varies = high - low > nothing
+    varies = high - low > _NEGLIGIBLE * high.mean()
     unused, constant = (low == 0) & ~varies, (low > 0) & ~varies
     n = int(unused.sum())
     if n < _ENOUGH or (bias is None and not constant.any()):
