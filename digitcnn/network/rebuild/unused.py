@@ -85,7 +85,7 @@ def were_trained(
 def moved_oppositely(
     ranges: Mapping[str, tuple[Tensor, Tensor]], tensors: Mapping[str, Tensor]
 ) -> bool:
-    """Whether weights of unused inputs moved opposite to those of constant ones, as with leaky ReLU.
+    """Whether weights of unused inputs moved opposite to those of constant ones (leaky ReLU).
 
     ranges: of linear layers by name, the lowest and highest inputs with ReLU, [inputs] each, on
     thousands of images. False where that cannot be told.
