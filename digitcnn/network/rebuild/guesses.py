@@ -112,6 +112,14 @@ class Guess:
         usual = self.order in _ORDERS[:3] and self.linear_order == ("norm", "act")
         return cost + 0.12 * (not usual) + 0.01 * _ORDERS.index(self.order)
 
+    @property
+    def function(self) -> tuple[object, ...]:
+        """Everything but the input: what decides about the steps."""
+        return (
+            self.geometry, self.activation, self.linear_activation, self.pool, self.order,
+            self.linear_order, self.flatten, self.final, self.bare, self.steps,
+        )  # fmt: skip
+
     def recipe(self, stack: Stack) -> Recipe:
         """The network's input and steps."""
         return Recipe(self.input, self.steps or tuple(self._steps(stack)))

@@ -77,19 +77,27 @@ class Scorer:
         self.images, self.labels = images, labels
         self.left = work
         self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        # Guesses with the same function differ in their inputs only: there are many of each.
+        self._steps: dict[tuple[object, ...], tuple[Step, ...]] = {}
         self._works: dict[Recipe, Work | None] = {}
         self._sums: dict[Recipe, _Sums] = {}
         self._scores: dict[Recipe, Score[Guess]] = {}
 
     def work(self, guess: Guess) -> Work | None:
         """Return what one image costs; None where the guess does not fit the shapes."""
-        return self._work(guess.recipe(self.stack))
+        return self._work(self._recipe(guess))
 
     def cost(self, guess: Guess) -> float:
         """Return what one of many images costs. The guess has to fit the shapes."""
         work = self.work(guess)
         assert work is not None
         return work.cost + STEP * len(work.costs) * work.numbers / BATCH_NUMBERS
+
+    def _recipe(self, guess: Guess) -> Recipe:
+        key = guess.function
+        if key not in self._steps:
+            self._steps[key] = guess.recipe(self.stack).steps
+        return Recipe(guess.input, self._steps[key])
 
     def _work(self, recipe: Recipe) -> Work | None:
         if recipe not in self._works:
@@ -104,12 +112,12 @@ class Scorer:
 
         On the first USED_IMAGES images.
         """
-        sums = self._sums.get(guess.recipe(self.stack))
+        sums = self._sums.get(self._recipe(guess))
         return {} if sums is None else sums.used
 
     def ranges(self, guess: Guess) -> dict[str, Range]:
         """Return, for each linear layer by name, its inputs' range on all images so far."""
-        sums = self._sums.get(guess.recipe(self.stack))
+        sums = self._sums.get(self._recipe(guess))
         return {} if sums is None else sums.ranges
 
     def scores(self, guesses: Iterable[Guess], n: int, share: float = 1.0) -> list[Score[Guess]]:
@@ -120,7 +128,7 @@ class Scorer:
         """
         recipes: dict[Recipe, Guess] = {}
         for guess in guesses:
-            recipe = guess.recipe(self.stack)
+            recipe = self._recipe(guess)
             if recipe not in recipes or guess.cost < recipes[recipe].cost:
                 recipes[recipe] = guess
         n = min(n, len(self.images))

@@ -162,13 +162,12 @@ def _promising(guesses: list[Guess], scorer: Scorer, n: int, most: int) -> list[
 
 def _varied(starts: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Score[Guess]]:
     """Return the best of many combinations: no start reads digits well by itself."""
-    varied = [
-        guess
-        for start in starts[:8]
-        for kind in [start, *choices.structures(start)]
-        for form in choices.inputs(kind, turned=True)
-        for guess in choices.functions(form)[:6]
-    ]
+    varied = []
+    for start in starts[:8]:
+        for kind in [start, *choices.structures(start)]:
+            functions = choices.functions(kind)[:6]
+            for form in choices.inputs(kind, turned=True):
+                varied += [dataclasses.replace(each, input=form.input) for each in functions]
     # All inputs in turn: work may suffice for the most usual of the other choices only.
     varied.sort(key=lambda guess: guess.cost - input_cost(guess.input))
     beam = scorer.best(varied, few // 2, 3 * BEAM, share=1 / 4)
