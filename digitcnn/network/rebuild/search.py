@@ -9,6 +9,7 @@ ends with a race of the best on ever more images.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -23,7 +24,7 @@ from digitcnn.network.rebuild.decision import (
     is_same,
     most_accurate_first,
 )
-from digitcnn.network.rebuild.guesses import Choices, Guess, input_cost
+from digitcnn.network.rebuild.guesses import Choices, Guess
 from digitcnn.network.rebuild.layers import Stack
 from digitcnn.network.rebuild.plans import Geometry, Ways
 from digitcnn.network.rebuild.scoring import WORK, Scorer
@@ -40,6 +41,8 @@ DECODED_NUMBERS = 2_000_000
 LAST_WORK = WORK * 0.4
 # What is added where the race leaves the best two undecided.
 MORE_WORK = WORK * 0.5
+# The most combinations of all choices; work rarely suffices for as many.
+VARIED = 1500
 # Guesses that are left after a round.
 PROMISING, BEAM, FINALISTS = 24, 3, 5
 # Geometries that are tried with other choices than the usual ones at once.
@@ -162,14 +165,16 @@ def _promising(guesses: list[Guess], scorer: Scorer, n: int, most: int) -> list[
 
 def _varied(starts: list[Guess], choices: Choices, scorer: Scorer, few: int) -> list[Score[Guess]]:
     """Return the best of many combinations: no start reads digits well by itself."""
-    varied = []
-    for start in starts[:8]:
-        for kind in [start, *choices.structures(start)]:
-            functions = choices.functions(kind)[:6]
-            for form in choices.inputs(kind, turned=True):
-                varied += [dataclasses.replace(each, input=form.input) for each in functions]
+    functions = [
+        function
+        for start in starts[:8]
+        for kind in [start, *choices.structures(start)]
+        for function in choices.functions(kind)[:6]
+    ]
     # All inputs in turn: work may suffice for the most usual of the other choices only.
-    varied.sort(key=lambda guess: guess.cost - input_cost(guess.input))
+    functions.sort(key=lambda guess: guess.cost)
+    every = (guess for each in functions for guess in choices.inputs(each, turned=True))
+    varied = itertools.islice(every, VARIED)
     beam = scorer.best(varied, few // 2, 3 * BEAM, share=1 / 4)
     return scorer.best([*(score.guess for score in beam), *starts], few, BEAM)
 

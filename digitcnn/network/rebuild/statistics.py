@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +76,7 @@ class Decoder:
             for guess in likely
         ]
         for _ in self._stack.convs:
-            longer = [after for one in beginnings for after in self._longer(one, _WAYS)]
+            longer = self._longer(beginnings, _WAYS)
             beginnings = [self._computed(one) for one in _spread(longer)]
         found = [
             choices.moved(one.guess, geometry)
@@ -98,8 +98,7 @@ class Decoder:
                 _Beginning(dataclasses.replace(kind, input=form.input), ways, (), 0.0, ways.side, x)
                 for kind in kinds
             ]
-        longer = (after for start in starts for after in self._longer(start, 2))
-        best = sorted(longer, key=lambda one: one.total)
+        best = sorted(self._longer(starts, 2), key=lambda one: one.total)
         return list(dict.fromkeys(one.guess for one in best))[:LIKELY]
 
     def _prepared(self, guess: Guess, ways: Ways) -> Tensor:
@@ -108,29 +107,53 @@ class Decoder:
             self._inputs[form] = prepare(self._images, form)
         return self._inputs[form]
 
-    def _longer(self, one: _Beginning, most: int) -> Iterator[_Beginning]:
-        """Yield a beginning with one more convolution, in each likely way, up to its batch norm."""
-        # Ways share their first steps. Maps are large, so only those of one beginning are stored.
-        known: dict[tuple[Step, ...], tuple[Tensor, float]] = {}
-        ways = sorted(one.ways.steps(one.places, one.side), key=lambda way: way[0])
-        for cost, place, side in ways[:most]:
-            steps = tuple(one.guess.steps_around(self._stack, len(one.places), place))
-            norms = [number for number, step in enumerate(steps) if step.op == "norm"]
-            x, divergence = one.x, 0.0
-            for number in range(norms[-1] + 1 if norms else 0):
-                step, done = steps[number], steps[: number + 1]
-                if done not in known:
-                    here = divergence_of(x, step.name, self._tensors) if step.op == "norm" else 0.0
-                    known[done] = run(step, x, self._tensors), divergence + here
-                x, divergence = known[done]
-            yield dataclasses.replace(
-                one,
-                places=(*one.places, place),
-                cost=one.cost + cost,
-                side=side,
-                divergence=one.divergence + divergence,
-                steps=steps,
-            )
+    def _longer(self, beginnings: Iterable[_Beginning], most: int) -> list[_Beginning]:
+        """Return them with one more convolution, in each likely way, up to its batch norm."""
+        longer = []
+        for one in beginnings:
+            ways = sorted(one.ways.steps(one.places, one.side), key=lambda way: way[0])
+            longer += [
+                dataclasses.replace(
+                    one,
+                    places=(*one.places, place),
+                    cost=one.cost + cost,
+                    side=side,
+                    steps=tuple(one.guess.steps_around(self._stack, len(one.places), place)),
+                )
+                for cost, place, side in ways[:most]
+            ]
+        divergences = self._divergences(longer)
+        return [
+            dataclasses.replace(one, divergence=one.divergence + more)
+            for one, more in zip(longer, divergences, strict=True)
+        ]
+
+    def _divergences(self, beginnings: Sequence[_Beginning]) -> list[float]:
+        """Return how far the batch norms among their steps are from their statistics."""
+        found = [0.0] * len(beginnings)
+        # Many share their first steps: next to each other, so that only the maps that lead to one
+        # are stored, which are large.
+        order = range(len(beginnings))
+        x, path = None, list[tuple[Step, Tensor, float]]()
+        for number in sorted(order, key=lambda k: (id(beginnings[k].x), beginnings[k].steps)):
+            one = beginnings[number]
+            if one.x is not x:
+                x, path = one.x, []
+            norms = [place for place, step in enumerate(one.steps) if step.op == "norm"]
+            if not norms:
+                continue
+            steps = one.steps[: norms[-1] + 1]
+            same = 0
+            while same < min(len(path), len(steps)) and path[same][0] == steps[same]:
+                same += 1
+            del path[same:]
+            for step in steps[same:]:
+                maps, divergence = path[-1][1:] if path else (one.x, 0.0)
+                if step.op == "norm":
+                    divergence += divergence_of(maps, step.name, self._tensors)
+                path.append((step, run(step, maps, self._tensors), divergence))
+            found[number] = path[-1][2]
+        return found
 
     def _computed(self, one: _Beginning) -> _Beginning:
         x = one.x
