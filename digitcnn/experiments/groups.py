@@ -52,7 +52,7 @@ class GroupStore:
         names = numbered(f"{experiment}-{now:%Y%m%d-%H%M%S}")
         with self._lock:
             name = next(name for name in names if not self._path(name).exists())
-            group = Group(name, experiment, digits, seed, now.isoformat(timespec="seconds"))
+            group = Group(name, experiment, digits, seed, now.isoformat(timespec="microseconds"))
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self.write(group)

@@ -60,7 +60,7 @@ class RunStore:
             name,
             INTERRUPTED,
             config,
-            now.isoformat(timespec="seconds"),
+            now.isoformat(timespec="microseconds"),
             saves,
             versions=versions(),
             message="Not started.",

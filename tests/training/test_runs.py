@@ -181,6 +181,13 @@ def test_other_folders_are_not_listed(store: RunStore) -> None:
     assert [record.name for record in store.records()] == ["mine"]
 
 
+def test_runs_of_the_same_second_are_listed_newest_first(store: RunStore) -> None:
+    names = ["b", "d", "a", "e", "c"]
+    for name in names:
+        store.create(CONFIG, name)
+    assert [record.name for record in store.records()] == names[::-1]
+
+
 def test_renamed_folder_is_a_run_of_its_new_name(store: RunStore) -> None:
     run = store.create(CONFIG, "mine")
     run.folder.rename(store.folder / "old")
