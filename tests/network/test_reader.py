@@ -1132,6 +1132,8 @@ def compressed(*names: str) -> bytes:
         (compressed("x/archive_format", "x/models/model.json"), "torch.export.load"),
         (b"MATLAB 5.0 MAT-file" + bytes(200), "is a MATLAB file"),
         (b"\x08\x01serving_default" + bytes(200), "is TensorFlow's"),
+        (b"\x81\xa6params\x82\xa7Dense_0\x82" + bytes(200), "in msgpack, .* numpy.savez"),
+        (b"\x12\x01" + bytes(200), "convert it to one of these"),
         (compressed("config.json", "model.weights.h5"), "model.export"),
     ],
 )

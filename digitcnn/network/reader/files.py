@@ -124,6 +124,8 @@ def _other_kind(data: bytes) -> str:
             "is a pickle in text, as Python 2 writes it; load it in Python and save it with "
             "pickle.dump and protocol 4"
         )
+    if re.match(rb"[\x81-\x8f][\xa1-\xbf]\w", data):  # a map, and a text as its first key
+        return "is in msgpack, as Flax writes; save its arrays in Python with numpy.savez"
     if data[257:262] == b"ustar":
         return "is a tar archive; unpack it and choose the weight file inside"
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -139,4 +141,7 @@ def _other_kind(data: bytes) -> str:
         if re.match(rb"""[{[]\s*["'{[\d-]""", head):
             return "is a JSON file; if it has weights, save them in Python with numpy.savez"
         return "is a text file, not weights; choose a weight file"
-    return "is not a PyTorch or safetensors file; choose a weight file"
+    return (
+        "is in none of the formats of PyTorch, safetensors, NumPy and ONNX; convert it to one of "
+        "these, or choose another file"
+    )
