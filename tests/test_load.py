@@ -40,8 +40,8 @@ PEN = 0.06
 # A sketch of 1.5 s, which the pad sends five times, every 4 s.
 PARTS, PART_SECONDS, EVERY_SECONDS = 5, 0.3, 4.0
 PAGES, SECONDS = 50, 60
-# Of the answers, 95% come sooner; on a slow machine, in so many times the time of a single one.
-LATEST_SECONDS, TIMES = 1.0, 10
+# Of the answers, 95% come sooner, on a machine that does nothing else.
+LATEST_SECONDS = 1.0
 
 WRITERS, EACH = 20, 50
 
@@ -96,13 +96,6 @@ def app(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Ap
     running.end()
 
 
-def timed(pad: Pad, line: list[list[float]]) -> float:
-    """Return the seconds that one prediction takes."""
-    start = time.perf_counter()
-    pad.predict(line)
-    return time.perf_counter() - start
-
-
 @dataclass
 class PageLog:
     """What one page saw. latencies: seconds to the final answer of each sketch."""
@@ -137,7 +130,6 @@ def sketching(url: str, lines: list[list[list[float]]], seconds: float, wait: fl
 
 
 def test_fifty_pages_are_answered_in_time_while_a_training_runs(app: App) -> None:
-    alone = statistics.median(timed(Pad(app.url), curve(seed)) for seed in range(20))
     with ThreadPoolExecutor(PAGES) as pool:
         running = [
             pool.submit(
@@ -154,8 +146,8 @@ def test_fifty_pages_are_answered_in_time_while_a_training_runs(app: App) -> Non
     latencies = [latency for log in logs for latency in log.latencies]
     assert len(latencies) >= PAGES
     p95 = statistics.quantiles(latencies, n=20)[-1]
-    print(f"{PAGES} pages, {len(latencies)} sketches: p95 {p95:.3f} s, alone {alone:.3f} s")
-    assert p95 < max(LATEST_SECONDS, TIMES * alone)
+    print(f"{PAGES} pages, {len(latencies)} sketches: p95 {p95:.3f} s, of {max(latencies)}")
+    assert p95 < LATEST_SECONDS
     assert "Traceback" not in app.output()
 
 

@@ -131,8 +131,8 @@ class Decoder:
     def _divergences(self, beginnings: Sequence[_Beginning]) -> list[float]:
         """Return how far the batch norms among their steps are from their statistics."""
         found = [0.0] * len(beginnings)
-        # Many share their first steps: next to each other, so that only the maps that lead to one
-        # are stored, which are large.
+        # Many share their first steps. Sorted by steps, only the maps on the way to the current one
+        # have to be kept, since maps are large.
         order = range(len(beginnings))
         x, path = None, list[tuple[Step, Tensor, float]]()
         for number in sorted(order, key=lambda k: (id(beginnings[k].x), beginnings[k].steps)):
