@@ -313,7 +313,7 @@ def test_robustness_is_measured_on_the_chosen_set_and_its_figure_opens(
     page = evaluated.page
     status, run, _ = evaluated.open_robustness("small")
     run.click()
-    expect(status).to_contain_text("Done: small test.")
+    expect(status).to_contain_text("Done: small test.", timeout=120_000)
     rows = page.locator("#evaluate-robustness-table tbody tr")
     expect(rows).to_have_count(1 + sum(len(axis.marked) for axis in AXES) + len(CURVE_SIZES))
     expect(rows.first).to_contain_text(re.compile(r"Undistorted.*% \(.+ to .+\)", re.DOTALL))

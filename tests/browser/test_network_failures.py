@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_page import CountedPage
 from drawing import ONE, SEVEN, Stroke, draw
 from playwright.sync_api import expect
 from running_app import App
@@ -42,18 +43,13 @@ SET_HIDDEN = """(hidden) => {
 }"""
 
 
-class Sketchpad:
-    """A page whose requests are counted, on the Sketchpad tab."""
+class Sketchpad(CountedPage):
+    """The Sketchpad tab of a page of its own."""
 
     def __init__(self, browser: Any, app: App, *, own_clock: bool = False) -> None:
         self.app = app
         self.context = browser.new_context(viewport={"width": 1300, "height": 1000})
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.unanswered: set[Any] = set()  # calls that the page waits for
-        self.page.on("request", self._note)
-        for event in ("requestfinished", "requestfailed"):
-            self.page.on(event, lambda request: self.unanswered.discard(request))
+        super().__init__(self.context.new_page())
         if own_clock:
             self.page.clock.install()
 
@@ -62,14 +58,6 @@ class Sketchpad:
         self.page.get_by_role("tab", name="Sketchpad").click()
         self.page.locator("#pad[data-model]").wait_for()
         return self
-
-    def _note(self, request: Any) -> None:
-        if "/gradio_api/" in request.url:
-            name = request.url.rsplit("/gradio_api/", 1)[1]
-            if request.method == "POST" and name.startswith("component_server"):
-                name = request.post_data_json["fn_name"]
-                self.unanswered.add(request)
-            self.requests.append(name)
 
     def draw(self, stroke: Stroke = SEVEN) -> None:
         draw(self.page, stroke)
@@ -89,25 +77,9 @@ class Sketchpad:
             )
         )
 
-    def settle(self) -> None:
-        """Wait until all calls are answered and none is sent but the clock's, once a second."""
-        before, now = -1, 0
-        while before != now or self.unanswered:
-            before = now
-            self.page.wait_for_timeout(150)
-            now = sum(name != "page_state" for name in self.requests)
-
     def fail(self, how: dict[str, Any], calls: str = CALLS) -> None:
         """Answer all further requests to the app like this; with ``{}``, none gets through."""
         self.page.route(calls, lambda route: route.fulfill(**how) if how else route.abort())
-
-    def pass_time(self, seconds: float) -> None:
-        """Advance the page's clock by half seconds; calls are answered before it goes on."""
-        for _ in range(round(2 * seconds)):
-            self.page.clock.fast_forward(500)
-            self.page.wait_for_timeout(5)
-            while self.unanswered:
-                self.page.wait_for_timeout(5)
 
     def score(self) -> tuple[int, int]:
         """The visitor's right predictions, and all that they judged."""
@@ -166,7 +138,7 @@ def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_ap
     pad.settle()
     page.evaluate("window.isFirstLoad = true")
     own_app.end()
-    before, ended = len(pad.requests), page.evaluate("Date.now()")
+    before, ended = len(pad.asked), pad.now()
     # Gradio sees that its event is lost, and would ask for the app's id every two seconds.
     page.evaluate("document.getElementById('page-refresh').click()")
     pad.draw(DOT)
@@ -175,12 +147,11 @@ def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_ap
     expect(page.locator("#panel-why .said")).to_have_text(NOT_RESPONDING)
     expect(page.locator("#feedback-view .said")).to_have_text(NOT_RESPONDING)
     expect(page.locator("#feedback-right")).to_be_disabled()
-    # By the page's clock, which runs on by itself while a slow machine draws.
-    while page.evaluate("Date.now()") - ended < 11_000:
+    while pad.now() - ended < 11:
         pad.draw(DOT)
         pad.pass_time(1)
     # Not counting the click above.
-    probes = [name for name in pad.requests[before:] if not name.startswith("run/")]
+    probes = [name for name in pad.asked[before:] if not name.startswith("run/")]
     assert len(probes) <= 3, probes
 
     restarted = App(own_app.folder, Path(), port=own_app.port)
@@ -203,22 +174,22 @@ def test_the_page_survives_the_death_and_restart_of_the_app(browser: Any, own_ap
 )
 def test_few_requests_are_sent_while_the_app_fails(pad: Sketchpad, kind: str) -> None:
     page = pad.page
-    before = len(pad.requests)
     pad.fail(FAILURES[kind])
+    before, failed = len(pad.asked), pad.now()
     pad.draw(DOT)
     pad.predicts("")
     text = LOGGED_OUT if kind == "401" else NOT_RESPONDING
     expect(page.locator(".sketchpad .message")).to_have_text(text)
-    pad.pass_time(5)
-    assert 2 <= len(pad.requests) - before <= 3, pad.requests[before:]
-    first = len(pad.requests)
+    pad.pass_time(5, since=failed)
+    assert 2 <= len(pad.asked) - before <= 3, pad.asked[before:]
+    first, drawn = len(pad.asked), pad.now()
     for _ in range(3):
         pad.draw(DOT)
-    pad.pass_time(4)
-    assert len(pad.requests) - first <= 1, pad.requests[first:]
-    first = len(pad.requests)
+    pad.pass_time(4, since=drawn)
+    assert len(pad.asked) - first <= 1, pad.asked[first:]
+    first = len(pad.asked)
     pad.pass_time(36)
-    assert 3 <= len(pad.requests) - first <= 4, pad.requests[first:]
+    assert 3 <= len(pad.asked) - first <= 4, pad.asked[first:]
     assert page.locator("#portal").count() == 0
     for place in ("#panel-why", "#feedback-view"):
         expect(page.locator(f"{place} .said")).to_have_text(text)
@@ -238,11 +209,11 @@ def test_retry_after_is_honoured(pad: Sketchpad) -> None:
     pad.draw(DOT)
     pad.predicts("")
     pad.pass_time(1)
-    before = len(pad.requests)
+    before = len(pad.asked)
     pad.pass_time(40)
-    assert len(pad.requests) == before
-    pad.pass_time(19)
-    assert len(pad.requests) == before + 1
+    assert len(pad.asked) == before
+    pad.pass_time(20)
+    assert len(pad.asked) == before + 1
 
 
 def test_a_hidden_page_sends_no_probe(pad: Sketchpad) -> None:
@@ -250,12 +221,12 @@ def test_a_hidden_page_sends_no_probe(pad: Sketchpad) -> None:
     pad.draw(DOT)
     pad.predicts("")
     pad.page.evaluate(SET_HIDDEN, True)
-    before = len(pad.requests)
+    before = len(pad.asked)
     pad.pass_time(40)
-    assert len(pad.requests) == before
+    assert len(pad.asked) == before
     pad.page.evaluate(SET_HIDDEN, False)
     pad.pass_time(1)
-    assert len(pad.requests) == before + 1
+    assert len(pad.asked) == before + 1
 
 
 def test_feedback_whose_reply_is_lost_is_stored_once(pad: Sketchpad) -> None:
@@ -318,13 +289,13 @@ def test_the_compare_tab_reports_that_the_app_is_not_responding(pad: Sketchpad) 
     page.locator("#compare-ask").wait_for()
     pad.settle()
     pad.fail({})
-    before = len(pad.requests)
+    before = len(pad.asked)
     page.locator("#compare-ask").click()
     expect(page.locator("#compare-answers .notice")).to_have_text(NOT_RESPONDING)
     page.locator("#compare-ask").click()
     pad.pass_time(5)
     # The question, two probes, and perhaps the clock's call before the first failure.
-    assert len(pad.requests) - before <= 4, pad.requests[before:]
+    assert len(pad.asked) - before <= 4, pad.asked[before:]
 
 
 @pytest.mark.long
@@ -416,11 +387,11 @@ def test_logging_out_and_another_login_clear_the_sketch(
     pad.predicts("7")
     other = pad.context.new_page()
     other.goto(f"{app.url}/logout")
-    before = len(pad.requests)
+    before = len(pad.asked)
     expect(pad.page.locator(".sketchpad .message")).to_have_text(LOGGED_OUT)
     pad.predicts("")
     assert pad.stored() == {}
     pad.pass_time(4)
-    assert len(pad.requests) - before <= 4
+    assert len(pad.asked) - before <= 4
     pad.close()
     app.end()

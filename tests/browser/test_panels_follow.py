@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_page import CountedPage
 from drawing import draw
 from playwright.sync_api import expect
 from running_app import ROOT, App
@@ -57,16 +58,14 @@ TEXT_TOP = """element => {
 }"""
 
 
-class Panels:
+class Panels(CountedPage):
     """What a person does on the Sketchpad with its panels."""
 
     def __init__(self, browser: Any, app: App) -> None:
         self.context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        self.page = self.context.new_page()
+        super().__init__(self.context.new_page())
         self.problems: list[str] = []
-        self.asked: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", self._count)
         self.page.goto(app.url)
         self.page.get_by_role("tab", name="Sketchpad").click()
         self.canvas = self.page.locator("#pad canvas")
@@ -77,10 +76,6 @@ class Panels:
         self.nearest = self.page.locator("#panel-nearest")
         self.why = self.page.locator("#panel-why")
         self.choose("known")
-
-    def _count(self, request: Any) -> None:
-        if request.method == "POST" and "component_server" in request.url:
-            self.asked.append(request.post_data_json["fn_name"])
 
     def choose(self, model: str) -> None:
         if self.page.locator("#pad").get_attribute("data-model") != model:
@@ -257,6 +252,7 @@ def test_panels_rest_while_another_tab_is_shown(used: Panels) -> None:
     used.show("nearest")
     used.draw()
     expect(used.labels().first).to_have_text(re.compile(r"^\d$"))
+    used.settle()  # each point of the drawing was asked about
     used.page.get_by_role("tab", name="Train").click()
     used.page.locator("#train-start").wait_for()
     before = used.asked.count("nearest")
