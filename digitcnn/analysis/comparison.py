@@ -34,6 +34,16 @@ class Counts:
     only_b_right: int
     both_wrong: int
 
+    @staticmethod
+    def of(right_a: Tensor, right_b: Tensor) -> Counts:
+        """Count from which predictions are right, bool [N] each."""
+        return Counts(
+            both_right=int((right_a & right_b).sum()),
+            only_a_right=int((right_a & ~right_b).sum()),
+            only_b_right=int((~right_a & right_b).sum()),
+            both_wrong=int((~right_a & ~right_b).sum()),
+        )
+
     @property
     def n(self) -> int:
         """Number of images."""
@@ -141,7 +151,8 @@ class Comparison:
         right_a, right_b = self.predictions[a].right, self.predictions[b].right
         labels = self.predictions[a].labels
         return tuple(
-            _counts(right_a[labels == digit], right_b[labels == digit]) for digit in range(CLASSES)
+            Counts.of(right_a[labels == digit], right_b[labels == digit])
+            for digit in range(CLASSES)
         )
 
 
@@ -160,7 +171,7 @@ def compare(
         raise ValueError("expected predictions for the same images, got different fingerprints")
     combinations = list(itertools.combinations(range(len(names)), 2))
     right = [one.right for one in predictions]
-    counts = [_counts(right[a], right[b]) for a, b in combinations]
+    counts = [Counts.of(right[a], right[b]) for a, b in combinations]
     p_values = [mcnemar(count.only_a_right, count.only_b_right) for count in counts]
     return Comparison(
         names=tuple(names),
@@ -184,16 +195,6 @@ def check_number(models: int) -> None:
         raise ConfigError(
             f"Models chosen: {models}; choose {FEWEST_COMPARED} to {MOST_COMPARED}.", field="models"
         )
-
-
-def _counts(right_a: Tensor, right_b: Tensor) -> Counts:
-    """Count from which predictions are right, bool [N] each."""
-    return Counts(
-        both_right=int((right_a & right_b).sum()),
-        only_a_right=int((right_a & ~right_b).sum()),
-        only_b_right=int((~right_a & right_b).sum()),
-        both_wrong=int((~right_a & ~right_b).sum()),
-    )
 
 
 def unique_names(names: Sequence[str], digests: Sequence[str]) -> list[str]:

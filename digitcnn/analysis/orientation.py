@@ -15,8 +15,8 @@ import torch
 from cachetools import LRUCache
 from torch import Tensor
 
+from digitcnn.analysis.comparison import Counts
 from digitcnn.digits.digit_set import DigitSet
-from digitcnn.intervals import newcombe_paired_difference
 from digitcnn.network.classifier import Classifier
 
 # The number of images, evenly spaced in a set, that are classified in each way.
@@ -84,13 +84,8 @@ def orientation_advice(classifier: Classifier, digit_set: DigitSet) -> str | Non
         return None
     results = {name: right(apply(images)) for name, (apply, _) in CHANGES.items()}
     best = max(results, key=lambda name: int(results[name].sum()))
-    changed = results[best]
-    both, only_changed, only_as_is, neither = (
-        int(which.sum())
-        for which in (changed & as_is, changed & ~as_is, as_is & ~changed, ~as_is & ~changed)
-    )
-    low, _ = newcombe_paired_difference(both, only_changed, only_as_is, neither)
-    before, after = (both + only_as_is) / len(labels), (both + only_changed) / len(labels)
+    before, after = float(as_is.double().mean()), float(results[best].double().mean())
+    low, _ = Counts.of(results[best], as_is).interval
     if low <= 0 or after < max(GOOD, before + MARGIN):
         return None
     return f"{before:.0%} as it is, {after:.0%} {best}: {CHANGES[best][1]}."

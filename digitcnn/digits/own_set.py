@@ -138,7 +138,7 @@ def _read_arrays(path: Path, split: str) -> tuple[Tensor, Tensor]:
     ):
         raise DigitSetError(f"{file} is {kind}.")
     elif start and min(start) > 8:
-        arrays = read_csv(file, split)
+        arrays = read_csv(file)
     else:
         raise DigitSetError(
             f"{file} is neither an .npz, a CSV nor named like an IDX images file "

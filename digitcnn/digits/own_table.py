@@ -17,7 +17,7 @@ MAX_CSV_BYTES = 1 << 30
 _INDEX_NAMES = {"", "unnamed: 0", "id", "index", "imageid"}
 
 
-def read_csv(path: Path, split: str) -> tuple[Bytes, Bytes]:
+def read_csv(path: Path) -> tuple[Bytes, Bytes]:
     """Read a table with a row per image: a label and the pixels, row after row of the image.
 
     With a header, the label's column may be anywhere; without one it is the first. Raises

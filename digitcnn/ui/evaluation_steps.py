@@ -24,7 +24,6 @@ from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate, wr
 from digitcnn.ui import evaluation_view as view
 from digitcnn.ui.background import progress_line, status_update, updates_of
 from digitcnn.ui.error_browser import ANY, DIGITS, error_tiles
-from digitcnn.ui.evaluation_view import figures_note
 from digitcnn.ui.models import Models
 from digitcnn.ui.parts import ViewUpdate, status_line
 from digitcnn.ui.passes import checked_passes
@@ -106,7 +105,7 @@ def evaluation_steps(
     missing: dict[str, str] = {}
 
     def figures() -> ViewUpdate:
-        return {"figures": dict(pngs), "figures_note": figures_note(missing)}
+        return {"figures": dict(pngs), "figures_note": view.figures_note(missing)}
 
     def show(event: Event) -> ViewUpdate | None:
         if isinstance(event, FigureUnavailable):

@@ -18,12 +18,11 @@ from digitcnn.folders import FIRST_CHOICES, SHIPPED_FOLDER
 from digitcnn.intervals import percent
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.details import Details
+from digitcnn.options import MOST_COMPARED
 from digitcnn.training.run_record import FINISHED
 from digitcnn.ui.dropped import PREFIX, DroppedFile, DroppedModels
 from digitcnn.workspace import Workspace
 
-# As many as Compare takes.
-MOST_FILES = 8
 WARNINGS_HELD = 64
 
 
@@ -123,9 +122,9 @@ class Models:
 
     def receive(self, paths: Sequence[Path], session: str) -> Iterator[DroppedFile]:
         """Read the files that a page sent. Raises CheckpointError at once for too many."""
-        if len(paths) > MOST_FILES:
+        if len(paths) > MOST_COMPARED:
             raise CheckpointError(
-                f"{len(paths)} files were dropped; drop up to {MOST_FILES} at a time."
+                f"{len(paths)} files were dropped; drop up to {MOST_COMPARED} at a time."
             )
         return self.dropped.receive(paths, session)
 

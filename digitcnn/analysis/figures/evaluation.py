@@ -53,7 +53,6 @@ def cross_dataset_evaluation(findings: Findings) -> Figure:
             yerr=style.error_bars(rates, bounds),
             fmt="none", ecolor=style.INK, elinewidth=1, capsize=2,
         )  # fmt: skip
-    bars.set_xticks(range(CLASSES))
     bars.set_xlim(-0.6, CLASSES - 0.4)
     bars.set_ylim(bottom=0)
     style.percent_axis(bars.yaxis)
