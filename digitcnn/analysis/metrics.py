@@ -6,8 +6,6 @@ and not torchmetrics, which replaces undefined values by 0; the tests compare wi
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from digitcnn.analysis.calibration import expected_calibration_error, reliabilit
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES
 from digitcnn.digits.names import set_title
-from digitcnn.files import without_nan
+from digitcnn.files import csv_text, without_nan
 from digitcnn.intervals import accuracy_text, newcombe_difference, wilson_interval
 
 
@@ -226,11 +224,11 @@ def confusion_csv(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row in rows:
-        writer.writerow(
-            "" if isinstance(value, float) and math.isnan(value) else value for value in row
-        )
-    return text.getvalue()
+    """Return a table as CSV, with an empty field for NaN."""
+    return csv_text(
+        header,
+        (
+            ["" if isinstance(value, float) and math.isnan(value) else value for value in row]
+            for row in rows
+        ),
+    )

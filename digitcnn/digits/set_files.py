@@ -88,7 +88,7 @@ def file_names(stem: str, kind: str) -> tuple[str, ...]:
     )
 
 
-def own_sets(data_dir: Path, reserved: Collection[str] = ()) -> dict[str, list[str]]:
+def own_sets(data_dir: Path, reserved: Collection[str]) -> dict[str, list[str]]:
     """Return the folders that hold sets which are not built in, each with its splits.
 
     Raises DigitSetError when a folder cannot be listed.

@@ -18,7 +18,7 @@ from digitcnn.errors import DigitSetError, DownloadError
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
-def check_new(data_dir: Path, name: str, split: str, reserved: Collection[str] = ()) -> None:
+def check_new(data_dir: Path, name: str, split: str, reserved: Collection[str]) -> None:
     """Raise DigitSetError when an own set cannot have that name, or has that split already."""
     if not _OWN_NAME.fullmatch(name):
         raise DigitSetError(
@@ -45,7 +45,7 @@ def check_new(data_dir: Path, name: str, split: str, reserved: Collection[str] =
         )
 
 
-def add(data_dir: Path, digit_set: DigitSet, reserved: Collection[str] = ()) -> Path:
+def add(data_dir: Path, digit_set: DigitSet, reserved: Collection[str]) -> Path:
     """Write a set into the folder of its name and return the folder.
 
     Nothing that exists is replaced. Raises DigitSetError as ``check_new`` does, or when the folder

@@ -18,6 +18,9 @@ from digitcnn.training.events import EpochResult, RunStart
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.view import TrainingView
 
+# The first seed of each arm; only the command line offers others.
+SEED = 0
+
 
 @dataclass(frozen=True)
 class ExperimentView(BackgroundView):
@@ -28,7 +31,6 @@ class ExperimentView(BackgroundView):
 
     experiment: Experiment | None = None
     group: str = ""
-    seed: int = 0
     training: TrainingView = TrainingView()  # noqa: RUF009
     histories: tuple[tuple[Key, tuple[EpochResult, ...]], ...] = ()
 
@@ -39,7 +41,7 @@ class ExperimentView(BackgroundView):
             return []
         return [
             arm.settings.get("train_images", self.experiment.images) * arm.settings["epochs"]
-            for arm, _ in self.experiment.trainings(self.seed)
+            for arm, _ in self.experiment.trainings(SEED)
         ]
 
     @property
@@ -75,7 +77,7 @@ class ExperimentView(BackgroundView):
         if isinstance(event, RunStart):
             return replace(view, phase="starting")
         if training.history and self.experiment is not None:
-            arm, seed = self.experiment.trainings(self.seed)[training.number - 1]
+            arm, seed = self.experiment.trainings(SEED)[training.number - 1]
             histories = {**dict(self.histories), (arm.label, seed): training.history}
             view = replace(view, histories=tuple(histories.items()))
         return view
@@ -95,7 +97,7 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
         super().__init__(ExperimentView(), exclusive)
         self._runner = runner
 
-    def start(self, experiment: Experiment, digits: str | None = None, seed: int = 0) -> str:
+    def start(self, experiment: Experiment, digits: str | None = None) -> str:
         """Start an experiment in the background; returns the name of its group.
 
         digits: the set to train on; None for MNIST, or synthetic without it. Raises RunError while
@@ -114,12 +116,9 @@ class ExperimentJob(BackgroundJob[ExperimentView]):
             if self._runner.people and earlier is not None and earlier.outcome is not None:
                 # Those predictions were about the earlier outcome, which has their counts.
                 self._runner.people.clear(experiment.name)
-            group = groups.create(experiment.name, digits, seed)
+            group = groups.create(experiment.name, digits, SEED)
             view = ExperimentView(
-                experiment=experiment,
-                group=group.name,
-                seed=seed,
-                compute=str(self._runner.compute),
+                experiment=experiment, group=group.name, compute=str(self._runner.compute)
             )
             self._launch(view, lambda stop: self._runner.events(experiment, group, stop))
         return group.name

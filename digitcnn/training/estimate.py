@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable
 
@@ -49,7 +48,7 @@ class Stopwatch:
             with self._lock:
                 # While this call waited it may have been measured, or a training may have started.
                 if batch_size not in rates and undisturbed():
-                    rate = _trial(dataclasses.replace(config, batch_size=batch_size), compute)
+                    rate = _trial(config, batch_size, compute)
                     if undisturbed():
                         rates[batch_size] = rate
         return _rate(rates, batch_size)
@@ -92,9 +91,9 @@ def _rate(rates: dict[int, float], batch_size: int) -> float | None:
     return max(known, default=None)
 
 
-def _trial(config: TrainingConfig, compute: Compute) -> float:
+def _trial(config: TrainingConfig, batch_size: int, compute: Compute) -> float:
     generator = torch.Generator().manual_seed(0)
-    count = TRIAL_STEPS * config.batch_size
+    count = TRIAL_STEPS * batch_size
     noise = DigitSet(
         torch.randint(256, (count, SIDE, SIDE), dtype=torch.uint8, generator=generator),
         torch.randint(CLASSES, (count,), dtype=torch.uint8, generator=generator),
@@ -103,7 +102,7 @@ def _trial(config: TrainingConfig, compute: Compute) -> float:
     )
     trial = TrainingConfig(
         digits="noise",
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         augmentation=config.augmentation,
         network=config.network,
     )

@@ -15,7 +15,7 @@ from digitcnn.digits.digit_set import HELD_OUT_SHARE, SIDE
 from digitcnn.digits.names import written
 from digitcnn.experiments.experiment import Experiment
 from digitcnn.experiments.groups import Group
-from digitcnn.experiments.job import ExperimentView
+from digitcnn.experiments.job import SEED, ExperimentView
 from digitcnn.experiments.outcome import Outcome, Point, Tile, curve
 from digitcnn.experiments.worksheet import worksheet
 from digitcnn.training.run_record import RUNNING
@@ -70,7 +70,7 @@ def progress_facts(view: ExperimentView) -> str:
     training, progress = view.training, view.training.progress
     if view.experiment is None or view.started is None:
         return ""
-    trainings = view.experiment.trainings(view.seed)
+    trainings = view.experiment.trainings(SEED)
     arm, seed = trainings[training.number - 1]
     facts = [f"run {training.number} of {len(trainings)}", f"{arm.label}, seed {seed}"]
     if progress is not None:

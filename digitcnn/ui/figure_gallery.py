@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from digitcnn.errors import DigitSetError
-from digitcnn.options import FIGURES, FILE_TYPES, FileType
+from digitcnn.options import FIGURES, FILE_TYPES
 from digitcnn.services.evaluation import FigureCache, draw_figures, evaluate
 from digitcnn.ui.context import Context
 from digitcnn.ui.error_browser import ANY, ANY_DIGIT_CHOICES
 from digitcnn.ui.evaluation_steps import EvaluationRequest
 from digitcnn.ui.evaluation_view import caption
 from digitcnn.ui.gradio_private import save_bytes_to_cache
-from digitcnn.ui.parts import PRIVATE
+from digitcnn.ui.parts import PRIVATE, zipped
 from digitcnn.ui.passes import passes_slider
 from digitcnn.ui.results import Results
 from digitcnn.ui.subject import Subject
@@ -115,7 +113,8 @@ def build_figure_gallery(context: Context, cache: FigureCache, results: Results)
             raise DigitSetError("Unknown figure or file type; choose them from the lists.")
         files = files_of(subject, further, FIGURES if name == ALL else [name], kind)
         if name == ALL:
-            file, media_type, content = "figures.zip", "application/zip", zip_of(files, kind)
+            file, media_type = "figures.zip", "application/zip"
+            content = zipped((f"{figure}.{kind}", data) for figure, data in files.items())
         elif name in files:
             file, media_type, content = f"{name}.{kind}", MEDIA_TYPES[kind], files[name]
         else:
@@ -150,13 +149,3 @@ def gallery_images(pngs: Mapping[str, bytes], gallery: gr.Gallery) -> list[tuple
         (save_bytes_to_cache(png, f"{name}.png", gallery.GRADIO_CACHE), caption(name))
         for name, png in pngs.items()
     ]
-
-
-def zip_of(files: Mapping[str, bytes], file_type: FileType) -> bytes:
-    """Return the figures in one zip file."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in FIGURES:
-            if name in files:
-                archive.writestr(f"{name}.{file_type}", files[name])
-    return file.getvalue()

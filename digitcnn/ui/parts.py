@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -59,6 +60,15 @@ def base64_of(content: bytes | Tensor) -> str:
     """Encode bytes, or those of a tensor on the CPU, for the page."""
     data = content if isinstance(content, bytes) else content.contiguous().numpy().tobytes()
     return base64.b64encode(data).decode("ascii")
+
+
+def zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return a zip file with these files: name and content each."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return file.getvalue()
 
 
 def png_address(png: bytes) -> str:

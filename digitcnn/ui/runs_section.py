@@ -8,9 +8,7 @@ serves a path of the output folder.
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import zipfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -26,7 +24,6 @@ from digitcnn.network.filenames import safe_filename
 from digitcnn.training.config import TrainingConfig
 from digitcnn.training.events import EpochResult
 from digitcnn.training.report import REPORT
-from digitcnn.training.run import Run
 from digitcnn.training.run_record import FINISHED, RunRecord
 from digitcnn.training.run_results import RunResults
 from digitcnn.ui.access import Access
@@ -34,7 +31,7 @@ from digitcnn.ui.calls import Payload, file_reply, replying
 from digitcnn.ui.clock import Version
 from digitcnn.ui.context import Context
 from digitcnn.ui.gradio_private import event_data
-from digitcnn.ui.parts import PRIVATE, html_view
+from digitcnn.ui.parts import PRIVATE, html_view, zipped
 from digitcnn.ui.tables import DASH, Cell, Value, interval_cell, table, table_view, two_lines
 from digitcnn.ui.toasts import toasting
 from digitcnn.ui.train_settings import recipe_values
@@ -298,7 +295,8 @@ def file_of(workspace: Workspace, name: str, kind: Any) -> Payload:
         file, media_type = record.checkpoint, "application/octet-stream"
         content = _model_file(workspace, record.model)
     elif kind == "files":
-        file, media_type, content = f"{name}.zip", "application/zip", _zip(run)
+        file, media_type = f"{name}.zip", "application/zip"
+        content = zipped((each, run.read_file(each)) for each in run.list_files())
     else:
         raise RunError("This action is unknown; reload the page.")
     return file_reply(file, media_type, content)
@@ -308,11 +306,3 @@ def _model_file(workspace: Workspace, name: str) -> bytes:
     path = workspace.checkpoints.get(name).path
     assert path is not None, "a checkpoint of the folder is a file"
     return path.read_bytes()
-
-
-def _zip(run: Run) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for each in run.list_files():
-            archive.writestr(each, run.read_file(each))
-    return file.getvalue()

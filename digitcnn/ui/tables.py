@@ -17,8 +17,6 @@ are folded, and a header that is one of ``web.terms`` explains itself.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
+from digitcnn.files import csv_text
 from digitcnn.intervals import accuracy_text, percent
 from digitcnn.ui.parts import base64_of, html_view
 from digitcnn.web.templates import render
@@ -114,16 +113,13 @@ def table(
 
 def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
     """Return a table as CSV. Finite numbers, with all digits, and HTML are their sort keys."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headers)
-    for row in rows:
-        pairs = [(*_text_and_key(value), _is_number(value)) for value in row]
-        writer.writerow(
-            key if isinstance(shown, Markup) or (number and key != "inf") else shown
-            for shown, key, number in pairs
-        )
-    return text.getvalue()
+
+    def field(value: Value) -> str:
+        text, key = _text_and_key(value)
+        use_key = isinstance(text, Markup) or (_is_number(value) and key != "inf")
+        return key if use_key else text
+
+    return csv_text(headers, (map(field, row) for row in rows))
 
 
 def csv_link(content: str, file_name: str, text: str) -> Markup:

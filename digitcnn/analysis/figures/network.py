@@ -13,7 +13,6 @@ from torch import Tensor
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.findings import Findings
 from digitcnn.digits.digit_set import CLASSES
-from digitcnn.digits.names import set_title
 from digitcnn.intervals import confidence_text
 from digitcnn.network.model import Conv, Network
 
@@ -52,7 +51,7 @@ def feature_maps(findings: Findings) -> Figure:
     confidence = confidence_text(float(probabilities[predicted]))
     figure = style.sheet(
         f"Feature maps of a {label}",
-        f"{findings.model}\nimage {index} of {set_title(digit_set.name, digit_set.split)}, "
+        f"{findings.model}\nimage {index} of {digit_set.title}, "
         f"labelled {label}, predicted {predicted} with {confidence} confidence; "
         "each panel has its own scale",
         5.8,

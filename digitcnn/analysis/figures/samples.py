@@ -13,7 +13,7 @@ from digitcnn.analysis.figures import style
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import Predictions
 from digitcnn.digits.digit_set import CLASSES, SIDE, DigitSet
-from digitcnn.digits.names import joined, set_title
+from digitcnn.digits.names import joined
 from digitcnn.intervals import confidence_text
 
 # Of sample digits, and of predictions.
@@ -27,7 +27,7 @@ ONE_LINE, TWO_LINES = 8, 13
 def sample_data(findings: Findings) -> Figure:
     """Draw four images of each digit from each set, a column per digit."""
     digit_sets = findings.digit_sets
-    names = [set_title(digits.name, digits.split) for digits in digit_sets]
+    names = [digits.title for digits in digit_sets]
     figure = style.sheet(
         "Sample digits",
         f"The first {ROWS} images of each digit in {joined(names)}, as the network gets them",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from digitcnn.digits.idx import idx_bytes
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackFilter
 from digitcnn.feedback.store import FeedbackStore
+from digitcnn.files import csv_text
 
 README = """\
 {n} digits, drawn and labelled by people in digitcnn: a test set.
@@ -59,28 +59,26 @@ def digit_set_zip(store: FeedbackStore, which: FeedbackFilter) -> File:
 
 def list_csv(store: FeedbackStore, which: FeedbackFilter) -> File:
     """Return a row per entry, the newest first; 'not a digit' is an empty field, times in UTC."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("id", "visitor", "answer", "true_digit", "right", "confidence", "model", "model_digest",
-         "time", "corrected")
+    header = (
+        "id", "visitor", "answer", "true_digit", "right", "confidence", "model", "model_digest",
+        "time", "corrected",
     )  # fmt: skip
-    for entry in store.entries(which):
-        writer.writerow(
-            (
-                entry.id,
-                entry.alias,
-                entry.answer,
-                entry.true_digit,
-                int(entry.right),
-                entry.confidence,
-                _as_text(entry.model_name),
-                entry.model_digest,
-                entry.time.isoformat(),
-                entry.corrected.isoformat() if entry.corrected else "",
-            )
+    rows = (
+        (
+            entry.id,
+            entry.alias,
+            entry.answer,
+            entry.true_digit,
+            int(entry.right),
+            entry.confidence,
+            _as_text(entry.model_name),
+            entry.model_digest,
+            entry.time.isoformat(),
+            entry.corrected.isoformat() if entry.corrected else "",
         )
-    return File("feedback.csv", "text/csv;charset=utf-8", text.getvalue().encode())
+        for entry in store.entries(which)
+    )
+    return File("feedback.csv", "text/csv;charset=utf-8", csv_text(header, rows).encode())
 
 
 def _as_text(name: str) -> str:
