@@ -1,1 +1,1 @@
-"""What a network's predictions say."""
+"""Analyses of a network's predictions."""

@@ -19,12 +19,12 @@ from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.network.classifier import Classifier, require
 from digitcnn.shared_cache import Progress, unwatched
 
-# An MNIST digit's ink has a norm of about 9; a change of 6 draws another digit.
+# An MNIST digit's ink has a norm of about 9; a change of 6 is enough to draw another.
 RADII = tuple(0.25 * 24 ** (step / 7) for step in range(8))
 STEPS = 12
 # For one image, while a person draws: changes are 4% larger than with 12 radii and 12 steps.
 QUICK_STEPS = 10
-# Places of the line from the image to the changed one.
+# Images on the line from the original to the changed one, both included.
 PLACES = 21
 # Random changes of the same size, for contrast.
 TRIES = 20
@@ -72,16 +72,16 @@ def smallest_change(classifier: Classifier, image: Tensor) -> SmallestChange | N
         steps=QUICK_STEPS,
     )
     with torch.inference_mode():
-        found = classifier.logits((ink + changes).round()).argmax(1) != predicted
-        if not bool(found.any()):
+        successful = classifier.logits((ink + changes).round()).argmax(1) != predicted
+        if not bool(successful.any()):
             return None
-        change = changes[int(found.nonzero()[0])]
+        change = changes[int(successful.nonzero()[0])]
         start, end = 0.0, 1.0
         for _ in range(2):  # to an eighth of the change, then to a 64th
             shares = torch.linspace(start, end, 9)
             moved = ink + shares[1:, None, None] * change
             changed = classifier.logits(moved.round()).argmax(1) != predicted
-            changed[-1] = True  # as found above
+            changed[-1] = True  # as checked above
             first = int(changed.nonzero()[0])
             start, end = shares[first : first + 2].tolist()
         change = (ink + end * change).round() - ink
@@ -107,7 +107,7 @@ def attack(
 ) -> Tensor:
     """Return changes, float32 [N, 28, 28], that lower the digits' lead within their radii.
 
-    images: [N, 28, 28] from 0 to 255. digits: int64 [N], the digits to leave. radii: float32 [N].
+    images: [N, 28, 28] from 0 to 255. digits: int64 [N], to move away from. radii: float32 [N].
     The first change that succeeds is returned where there is one, else the last.
     """
     inks = images.float()
@@ -125,7 +125,7 @@ def attack(
         lead = logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
         (gradient,) = torch.autograd.grad(lead.sum(), moved)
         left, moved, gradient = left[unchanged], moved[unchanged], gradient[unchanged]
-        # Towards paper where there is none, and ink where it is full, there is no way.
+        # Paper cannot get lighter, and full ink cannot get darker.
         blocked = ((moved <= 0) & (gradient > 0)) | ((moved >= 255) & (gradient < 0))
         gradient = torch.where(blocked, 0.0, gradient)
         step = gradient / _norms(gradient).clamp(min=1e-12)
@@ -205,7 +205,7 @@ def _noise(inks: Tensor, size: float, seed: int) -> Tensor:
     scale = torch.full((len(inks), 1, 1), 255 * size / inks[0].numel() ** 0.5)
     for _ in range(8):
         change = (inks + scale * draws).clamp(0, 255) - inks
-        # What paper and ink cut off is made up for by the rest.
+        # The other pixels make up for what clamping cut off.
         scale = scale * (255 * size / _norms(change).clamp(min=1e-12))
     return change
 

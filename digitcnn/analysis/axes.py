@@ -2,8 +2,8 @@
 
 images: [N, 28, 28] from 0 to 255, any dtype. Each function returns uint8 [N, 28, 28]; the neutral
 strength returns the images unchanged. torchvision does what it can; scaling and stroke width are
-ours, because its affine transform does not antialias, its resize knows whole pixels only, and it
-has no morphology. Where chance is involved, the same images always get the same corruption.
+ours, because its affine transform does not antialias, its resize takes whole pixels only, and it
+has no morphology. Random corruptions are seeded: the same images always get the same one.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def change_stroke(images: Tensor, pixels: float) -> Tensor:
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian of this deviation in pixels; beyond the image is paper."""
+    """Blur with a Gaussian of this deviation in pixels, with paper around the image."""
     if sigma == 0:
         return _to_bytes(images.float())
     vision = _vision()
-    # torchvision mirrors what is at the border: put paper around it.
+    # torchvision reflects an image at its border, so paper is put around it first.
     edge = math.ceil(4 * sigma)
     padded = vision.pad(images.unsqueeze(1).float(), [edge])
     blurred = vision.gaussian_blur(padded, [2 * edge + 1, 2 * edge + 1], [sigma, sigma])
@@ -85,7 +85,7 @@ def reduce_contrast(images: Tensor, factor: float) -> Tensor:
 
 
 def add_fog(images: Tensor, density: float) -> Tensor:
-    """Add clouds, another for each image, up to this share of full ink in their densest places."""
+    """Add clouds, different for each image, with up to this share of full ink where densest."""
     clouds = torch.zeros(len(images), 1, SIDE, SIDE)
     for side in (3, 6, 12):  # half as strong where half as large
         puffs = torch.rand(len(images), 1, side, side, generator=_chance())
@@ -103,7 +103,7 @@ def add_stripes(images: Tensor, darkness: float) -> Tensor:
 
 
 def occlude(images: Tensor, pixels: float) -> Tensor:
-    """Cover a square with sides of so many pixels by paper, somewhere in the middle 20x20."""
+    """Cover a square with sides of this many pixels with paper, anywhere in the middle 20x20."""
     places = torch.arange(SIDE)
     corner = 4 + torch.rand(2, len(images), 1, generator=_chance()) * (20 - pixels)
     y, x = ((places >= low) & (places < low + pixels) for low in corner.round())
@@ -115,7 +115,7 @@ def _chance() -> torch.Generator:
 
 
 def _vision() -> Any:
-    """Import torchvision on first use: it takes a second that the start of the page need not."""
+    """Import torchvision on first use, since the import takes a second."""
     from torchvision.transforms.v2 import functional
 
     return functional
@@ -151,7 +151,7 @@ def _steps(first: float, last: float, count: int) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in np.linspace(first, last, count))
 
 
-# What a sketch can undergo on the pad.
+# The distortions of a sketch that the pad offers.
 SKETCH_AXES = (
     Axis("rotation", "°", 0, _steps(-90, 90, 19), (-60, -30, 30, 60), rotate),
     Axis("shift", " px", 0, _steps(-8, 8, 17), (-6, -3, 3, 6), shift),

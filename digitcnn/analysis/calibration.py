@@ -42,8 +42,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return float(functional.cross_entropy(scaled, labels))
 
     bounds = math.log(LOWEST), math.log(HIGHEST)
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return math.exp(found.x)
+    minimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return math.exp(minimum.x)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from digitcnn.digits import hand_drawn
 from digitcnn.digits.hand_drawn import Drawing
 from digitcnn.network.checkpoint import Checkpoint
 
-# A model trained for a minute misreads a few and is still worth drawing for.
+# A model trained for a minute misreads a few and is still useful on the pad.
 MOST_WRONG = 4
 
 

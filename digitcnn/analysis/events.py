@@ -68,7 +68,7 @@ class Step:
 
 
 def step_of(event: Event) -> Step | None:
-    """Return an event of progress as a step; None for an event that brings a result."""
+    """Return an event of progress as a step; None for an event that carries a result."""
     match event:
         case ImagesProcessed(task, done, total):
             return Step(task, "image", done, total, f"{task}: {done:,} of {total:,} images.")

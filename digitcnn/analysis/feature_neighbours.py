@@ -3,8 +3,8 @@
 ``neighbours`` asks the opposite question: it looks for label errors and duplicates, so it must not
 follow the network and compares pixels. The last layer reads nothing but these features, so the
 images near a sketch in them are those that the network classifies alike (the hidden layer's
-embedding of Krizhevsky et al. 2012, section 6.1). It agrees with the network's errors and shows
-them.
+embedding of Krizhevsky et al. 2012, section 6.1). So the index repeats the network's errors, and
+makes them visible.
 
     FeatureIndex     the features of the training images; one query is one matrix product
     FeatureIndexes   those of several networks: built in the background, stored on disk

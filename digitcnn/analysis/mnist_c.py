@@ -67,15 +67,15 @@ def summary_of(evaluations: Sequence[Evaluation]) -> CorruptionSummary | None:
     by_set = {one.digits: one for one in evaluations}
     if not set(by_set) >= set(MNIST_C_SETS):
         return None
-    found = [by_set[name] for name in MNIST_C_SETS]
-    errors = [one.errors / one.n for one in found]
+    corrupted = [by_set[name] for name in MNIST_C_SETS]
+    errors = [one.errors / one.n for one in corrupted]
     return CorruptionSummary(
-        dict(zip(CORRUPTIONS, errors, strict=True)), sum(one.n for one in found)
+        dict(zip(CORRUPTIONS, errors, strict=True)), sum(one.n for one in corrupted)
     )
 
 
 @cache
 def plain_errors() -> dict[str, float]:
-    """Return the plain CNN's errors, fractions, by corruption; the file says how measured."""
+    """Return the plain CNN's errors, fractions, by corruption; the file has the method."""
     content = json.loads(PLAIN_FILE.read_text("utf-8"))
     return {name: float(content["errors"][name]) for name in CORRUPTIONS}

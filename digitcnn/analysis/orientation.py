@@ -21,10 +21,10 @@ from digitcnn.network.classifier import Classifier
 
 # The number of images, evenly spaced in a set, that are classified in each way.
 IMAGES = 300
-# Of fewer, the best of several ways may be right by chance.
+# With fewer images, the best of several ways may be right by chance.
 FEWEST = 10
 
-# "Far better": at least so much more accurate, and right more often than not.
+# "Far better": at least this much more accurate, and right more often than not.
 MARGIN, GOOD = 0.2, 0.5
 
 

@@ -169,7 +169,7 @@ class PredictionCache:
                 keep_features=True if features else None,
             )
             if logits is not None:
-                # Numbers shown before stay as they were, whatever the last bit is this time.
+                # Numbers shown before must not change, not even in the last bit.
                 return replace(predictions, logits=logits)
             self.files.write(key, predictions.logits)
             return predictions

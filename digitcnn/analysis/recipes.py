@@ -1,4 +1,4 @@
-"""What trained models have in common by their files: seeds of one recipe, settings side by side."""
+"""Compare what model files record: seeds of one recipe, and settings side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from digitcnn.analysis.comparison import Comparison
 from digitcnn.analysis.settings_text import UNKNOWN, setting_name, setting_text, value_text
 from digitcnn.network.details import Details
 
-# Rows of ``settings_side_by_side`` that nobody chose.
+# Rows of ``settings_side_by_side`` that are results and not settings.
 EPOCHS_TRAINED = "Epochs trained"
 IMAGES_DIGEST = "Digest of the training images"
 TEMPERATURE = "Temperature"

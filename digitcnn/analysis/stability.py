@@ -59,7 +59,7 @@ class Stability:
     accuracies: one per pass. std: their sample deviation (n - 1), NaN for one pass.
     chance: the deviation that independent masks alone give these images, sqrt(sum p(1-p)) / n,
     where p is an image's chance of a right prediction; estimated from the passes without bias, NaN
-    for one pass. bound: 0.5 / sqrt(n), which no network's can exceed.
+    for one pass. bound: 0.5 / sqrt(n), the highest possible for any network.
     flipped: share of images for which any pass predicts another digit than without dropout.
     flipped_by_digit: the same per true digit, NaN for a digit without images.
     votes: int32 [n, 10], how many passes predict each digit. labels, predicted: int64 [n], the
@@ -164,7 +164,9 @@ def passes(
     check_passes(n)
     features = predictions.features
     if features is None:
-        raise ValueError("stability needs predictions with features: predict with features=True")
+        raise ValueError(
+            "stability needs predictions with features: call predict with keep_features=True"
+        )
     dropout = _Dropout(network, masks, seed)
     labels = predictions.labels.long()
     size = len(labels)

@@ -1,4 +1,4 @@
-"""Every number of one image's way through a network of two convolution blocks.
+"""Every number that a network of two convolution blocks computes for one image.
 
 For people who follow it by eye: windows, kernels, sums, batch norm, ReLU, pooling, scores. The
 numbers are those of evaluation mode; batch norm is given as a factor and a summand per map.
@@ -18,7 +18,7 @@ from digitcnn.network.model import Conv, MaxPool, Network, ReLU
 
 @dataclass(frozen=True, eq=False)
 class ConvBlock:
-    """One convolution with its batch norm, ReLU and 2x2 pooling, and what it makes of an image.
+    """One convolution with its batch norm, ReLU and 2x2 pooling, and its output for an image.
 
     kernels: [O, I, K, K]. bias, factor, summand: [O]; a sum s becomes ``(s + bias) * factor +
     summand``, with factors of 1 and summands of 0 where there is no batch norm. padding: pixels on

@@ -1,1 +1,1 @@
-"""The images: where they come from, how they are read, changed and framed."""
+"""Digit sets: where they come from, and how images are read, augmented and framed."""

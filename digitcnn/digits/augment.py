@@ -26,7 +26,7 @@ class Augmentation:
     thicken, blur: the shares of each batch whose strokes are thickened and blurred.
     distorted: the share of each batch with noise, haze, lines and the like (``distortions``);
     distorted_last: the same at the end of a training.
-    far: the share that is turned, moved, shrunk and sheared as far as FAR says.
+    far: the share that is rotated, shifted, shrunk and sheared by up to FAR.
     """
 
     rotation: float = 12.0

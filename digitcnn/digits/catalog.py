@@ -69,7 +69,7 @@ class LiveSet:
     """A test set that grows while the program runs, such as the sketches that people label.
 
     count: returns the number of images. read: returns images uint8 [N, 28, 28], ink high, and
-    labels uint8 [N]. Both are called anew each time and may raise DigitCNNError.
+    labels uint8 [N]. Both are called each time and may raise DigitCNNError.
     how: what to do to get its first image.
     """
 

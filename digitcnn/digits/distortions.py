@@ -169,7 +169,7 @@ def _inverted(x: Tensor, g: torch.Generator) -> Tensor:
     return (x - mask * amount).abs()
 
 
-# Things in the way
+# Occlusion
 
 
 def _lines(x: Tensor, g: torch.Generator) -> Tensor:

@@ -1,8 +1,8 @@
 """Place ink in the 28x28 as MNIST or EMNIST does.
 
-MNIST framing (LeCun et al. 1998): the ink's longest side spans 20 pixels, its aspect is kept, and
-its centre of mass lies on the middle of the 28x28. Measured on MNIST's own files, that middle is
-pixel index 14, not 13.5. EMNIST framing (Cohen et al. 2017, arXiv 1702.05373): a slight blur, 24
+MNIST framing (LeCun et al. 1998): the ink's longest side spans 20 pixels, its aspect ratio stays,
+and its centre of mass lies on the middle of the 28x28. Measured on MNIST's own files, that middle
+is pixel index 14, not 13.5. EMNIST framing (Cohen et al. 2017, arXiv 1702.05373): a slight blur, 24
 pixels, centred by its box.
 
 In this module ink is [N, H, W]; places are [N, 2], (y, x), where pixel i covers i to i + 1; a step

@@ -87,7 +87,7 @@ def read_shape(path: Path, dimensions: int | None = None) -> Shape:
         shape = _read_shape(file, path, dimensions)
         length = _unpacked_length(path)
     if length != 4 * (1 + len(shape)) + math.prod(shape):
-        # Damaged, or a gzip file of several members: only reading the whole file tells.
+        # Damaged, or a gzip file of several members: only reading the whole file shows which.
         return read_values(path, dimensions)[0]
     return shape
 

@@ -2,7 +2,7 @@
 
     light      the paper's brightness is estimated by a closing, and divided out
     threshold  the one that shows the most conspicuous stroke: long, dark, near the middle
-    lines      straight lines from edge to edge, and boxes, are taken off where no stroke crosses
+    lines      straight lines from edge to edge, and boxes, are removed where no stroke crosses
     pieces     what is not as large as the main stroke, near it, or drawn with a pen, is dropped
 
 Everything works on a copy with about a million pixels. Ink may be dark on light or light on dark.
@@ -40,7 +40,7 @@ THRESHOLDS = (0.5, 0.33, 0.22, 0.15, 0.1, 0.065)
 LEAST_SHARE = 0.35
 # Light ink on a dark ground is rarer than paper on a dark table, or than a beam of light.
 LIGHT_SHARE = 0.15
-# Of each threshold as many pieces are looked at more closely.
+# As many pieces are examined closely at each threshold.
 TRIED = 4
 # The main stroke spans at least this share of the picture.
 LEAST_SPAN = 0.022
@@ -53,7 +53,7 @@ OWN_SPAN, NEAR, SPECK = 0.4, 0.3, 0.04
 
 @dataclass(frozen=True)
 class Ink:
-    """What was found, in pixels of the reduced picture.
+    """The ink of a picture, in pixels of the reduced picture.
 
     shares: how much ink is on each pixel, 0 to 1. pieces: the connected pieces, numbered from 1;
     0 elsewhere. step: how many of the picture's pixels one pixel covers, across and down.
@@ -87,11 +87,11 @@ def find_ink(grey: Floats, step: tuple[float, float] = (1.0, 1.0)) -> Ink | None
 
 
 def _search(page: Floats, at_edge: bool) -> _Search | None:
-    """Return the search that found more, for dark or for light ink; None if both found nothing."""
+    """Return the better of the searches for dark and for light ink; None if both found nothing."""
     contact = math.inf if at_edge else 1.6
     dark, light = _Search(page, contact), _Search(255 - page, contact if at_edge else 0)
-    found = dark if dark.score >= LIGHT_SHARE * light.score else light
-    return found if found.score > 0 else None
+    better = dark if dark.score >= LIGHT_SHARE * light.score else light
+    return better if better.score > 0 else None
 
 
 def reduced(grey: Floats, side: int) -> Floats:
@@ -174,7 +174,7 @@ class _Pieces:
     def drawn(self, contact: float) -> Mask:
         """Whether each piece looks drawn with a pen, and is not a table, a frame or a shadow.
 
-        contact: how many pens' widths it may touch the picture's edge; infinite: anyhow.
+        contact: how much of the edge it may touch, in widths of the pen; infinite for any.
         """
         slim = self.pens <= THICKEST * self.spans
         off = self.contacts <= contact * self.pens
@@ -187,7 +187,7 @@ def _pieces(mask: Mask, depth: Floats) -> _Pieces:
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     slices = ndimage.find_objects(labels)
     boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in slices]).reshape(-1, 4)
-    # Beyond the picture is taken for ink, so that a strip along the edge counts in full.
+    # Everything beyond the picture counts as ink, so that a strip along the edge counts in full.
     inside = ndimage.distance_transform_cdt(np.pad(mask, 1, mode="edge"), "chessboard")[1:-1, 1:-1]
     at = labels[mask]
     depths, areas = depth[mask], np.bincount(at, minlength=count + 1)[1:]
@@ -230,7 +230,7 @@ class _Search:
                     self._window = min(window, max(15, 4 * int(pieces.pens[best])))
 
     def _stands_out(self, pieces: _Pieces, piece: int) -> bool:
-        """Whether a piece has paper around it; a gap between strokes has not."""
+        """Whether a piece has paper around it; a gap between strokes does not."""
         reach = max(int(pieces.spans[piece]), max(self._page.shape) // 12)
         top, left, bottom, right = pieces.boxes[piece].tolist()
         rows = slice(max(0, top - reach), bottom + reach)
@@ -261,18 +261,18 @@ class _Search:
         for window in (self._window, self._window // 2, self._window // 3):
             depth, _ = _depth(self._page, max(window, 5))
             pieces = _pieces(without_lines(depth > self._threshold), depth)
-            kept = self._kept(pieces)
-            if kept.any():
+            strokes = self._strokes(pieces)
+            if strokes.any():
                 break
-        chosen = np.append(0, np.where(kept, np.cumsum(kept), 0)).astype(np.int32)
+        chosen = np.append(0, np.where(strokes, np.cumsum(strokes), 0)).astype(np.int32)
         labels = chosen[pieces.labels]
         reach = ndimage.maximum_filter(labels, 5)
         labels = np.where(depth > self._threshold / 2, reach, 0)
-        peak = float(np.median(pieces.depths[kept])) if kept.any() else 1.0
+        peak = float(np.median(pieces.depths[strokes])) if strokes.any() else 1.0
         shares = np.clip((depth / peak - 0.2) / 0.6, 0, 1) * (labels > 0)
         return shares.astype(np.float32), np.where(shares > 0, labels, 0)
 
-    def _kept(self, pieces: _Pieces) -> Mask:
+    def _strokes(self, pieces: _Pieces) -> Mask:
         """Return which pieces belong to the digit or number."""
         scores = self._scores(pieces)
         if not scores.any():
@@ -286,8 +286,8 @@ class _Search:
         own = (scores > 0) & alike & (pieces.spans >= OWN_SPAN * span)
         parts = dark & (pieces.spans >= max(3, SPECK * span)) & (pieces.contacts == 0)
         near = _gaps(pieces.boxes, pieces.boxes[own]).min(axis=1) <= NEAR * span
-        kept: Mask = own | (parts & near)
-        return kept
+        strokes: Mask = own | (parts & near)
+        return strokes
 
 
 def _gaps(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -300,7 +300,7 @@ def _gaps(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.flo
 
 
 def _depth(page: Floats, window: int) -> tuple[Floats, float]:
-    """Return how much darker than the paper around each pixel is, 0 to 1, and the noise's reach.
+    """Return how much darker each pixel is than the paper around it, 0 to 1, and the noise's reach.
 
     The paper's brightness is a closing: brightest, then darkest within a window wider than a pen.
     Edges of larger areas, such as shadows and tables, stay where they are.

@@ -1,4 +1,4 @@
-"""Take straight lines off a page: ruled and squared paper, printed boxes, table edges.
+"""Remove straight lines from a page: ruled and squared paper, printed boxes, table edges.
 
 A Hough transform of nearly horizontal and nearly vertical lines (Duda and Hart 1972). A line is
 removed where nothing crosses it.
@@ -25,9 +25,9 @@ MOST_LINES = 80
 
 def without_lines(mask: Mask) -> Mask:
     """Return the mask, bool [H, W], without straight lines that cross it."""
-    found = [(view, *line) for view, turned in enumerate((mask, mask.T)) for line in _lines(turned)]
-    through = [line for line in found if line[-1]]
-    removed = found if len(found) >= FEWEST_INSIDE else through
+    lines = [(view, *line) for view, turned in enumerate((mask, mask.T)) for line in _lines(turned)]
+    through = [line for line in lines if line[-1]]
+    removed = lines if len(lines) >= FEWEST_INSIDE else through
     if not removed:
         return mask
     from scipy import ndimage
@@ -54,7 +54,7 @@ def _lines(mask: Mask) -> list[tuple[float, int, int, bool]]:
     """
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
-    # Rows within large dark areas are no lines.
+    # Rows within large dark areas are not lines.
     reach = round(WIDEST * max(mask.shape)) + 2
     thin = _thin(mask, reach)[rows, columns]
     rows, columns = rows[thin], columns[thin]
@@ -113,7 +113,7 @@ def _votes(rows: Integers, columns: Integers, slope: float, margin: int, height:
 
 
 def _erase(cleaned: Mask, bands: Mask, mask: Mask, slope: float, place: int, half: int) -> None:
-    """Take a line off where the mask has nothing above or below it, and mark the band around it."""
+    """Remove a line where the mask has nothing above or below it, and mark the band around it."""
     height, width = mask.shape
     columns = np.arange(width)
     middle = np.rint(slope * columns).astype(int) + place

@@ -26,7 +26,7 @@ from digitcnn.digits.transfer import DownloadProgress, receive
 class CorruptionArchive(ConvertedFile):
     """A zip file with ``mnist_c/<corruption>/test_images.npy`` and ``test_labels.npy``.
 
-    A transfer that breaks off is resumed.
+    An interrupted transfer is resumed.
     """
 
     def fetch(self, split: str, folder: Path, timeout: float) -> Iterator[DownloadProgress]:
@@ -39,7 +39,7 @@ class CorruptionArchive(ConvertedFile):
                 write_corruption(archive, corruption, target)
                 text = f"{target.name}: unpacked, {number} of {len(CORRUPTIONS)}"
                 yield DownloadProgress(target.name, number, len(CORRUPTIONS), text)
-        # Kept until now, so that unpacking goes on where it was interrupted.
+        # Not deleted earlier, so that interrupted unpacking can continue.
         part.unlink()
 
 

@@ -1,4 +1,4 @@
-"""Names that digit sets go by, in a module that imports nothing heavy."""
+"""Names of digit sets, in a module that imports nothing heavy."""
 
 from __future__ import annotations
 

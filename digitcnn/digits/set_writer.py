@@ -25,7 +25,7 @@ def check_new(data_dir: Path, name: str, split: str, reserved: Collection[str]) 
             f"The name {name!r:.80} cannot be a folder's name; use up to 60 letters, digits, dots, "
             "dashes and underscores."
         )
-    # Some file systems do not tell upper case from lower case.
+    # Some file systems ignore the case of letters.
     if name.lower() in {known.lower() for known in (*RESERVED, *reserved)}:
         raise DigitSetError(f"{name} is a built-in set; choose another name.")
     folder = data_dir / name

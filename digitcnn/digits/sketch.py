@@ -57,7 +57,7 @@ def from_image(image: Image.Image) -> Tensor | None:
     """Return the digit in a drawing or photograph: uint8 [28, 28]; None when it is blank.
 
     Accepts any mode, dark ink on a light ground or light ink on a dark one, transparent or not. All
-    ink is taken for one digit. Raises SketchError when the image is empty, too large or cannot be
+    ink counts as one digit. Raises SketchError when the image is empty, too large or cannot be
     decoded.
     """
     check_size(image)
@@ -147,8 +147,8 @@ def with_usual_pen(shares: Floats) -> Floats:
     step = max(shares.shape) / MNIST_SPAN
     # A stroke one pixel wide has its ridge at a distance of 1, one two or three wide at 1 and 2.
     pen = (2 * float(inside[ridge].mean()) - 0.5) / step
-    wanted = min(max(pen, THINNEST), THICKEST)
-    grow = (wanted - pen) * step / 2
+    target = min(max(pen, THINNEST), THICKEST)
+    grow = (target - pen) * step / 2
     if abs(grow) < 0.25:
         return shares
     margin = max(1, math.ceil(grow) + 1)

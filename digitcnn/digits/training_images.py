@@ -83,14 +83,14 @@ def variant(digit_set: DigitSet, name: str) -> DigitSet:
             raise DigitSetError(
                 f"{name!r:.80} contains an unknown change; use N, wrong-PERCENT or keep-DIGIT-N."
             )
-        size, percent, digit, kept = match.groups()
+        size, percent, digit, most = match.groups()
         if size is not None:
             training = first_images(training, int(size) - int(size) // HELD_OUT_SHARE)
         elif percent is not None:
             training = replace(training, labels=_with_errors(training.labels, int(percent)))
         else:
             same = training.labels == int(digit)
-            training = training.take(~same | (same.cumsum(0) <= int(kept)))
+            training = training.take(~same | (same.cumsum(0) <= int(most)))
     # So that the last twelfth of the new file is held out again, and nothing else.
     count = len(training) // (HELD_OUT_SHARE - 1)
     if not 1 <= count <= len(held_out):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from digitcnn.digits.names import SEPARATOR
@@ -34,7 +34,7 @@ class TestImages:
 
     label: a phrase, as in "shifted digits"; empty for the images as they are. shift: pixels that
     each image is moved along both axes, in one of the four diagonal directions. digit: only images
-    of this digit; the result then says what the arms answer for them.
+    of this digit; the outcome then lists what the arms predict for them.
     """
 
     label: str = ""
@@ -93,7 +93,7 @@ class Experiment:
     label_errors: str = ""
     why: str
     next_steps: str
-    discussion: Sequence[str] = field(default=())
+    discussion: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         limits = [choice.below for choice in self.choices]

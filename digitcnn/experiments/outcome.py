@@ -80,7 +80,7 @@ class Tile(TypedDict):
 
 
 class Outcome(TypedDict):
-    """What a finished experiment found; accuracies and differences are fractions.
+    """The outcome of a finished experiment; accuracies and differences are fractions.
 
     verdict, difference, low, high: the answer to the first question. tests: titles. a, b: the two
     sides of the first question. only_a, only_b: images that one of them gets right more often.

@@ -1,1 +1,1 @@
-"""How the network learns."""
+"""Training and fine-tuning: configuration, loop, runs and background jobs."""

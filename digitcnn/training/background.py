@@ -28,7 +28,7 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Asks a training to end between two batches, and with which state."""
+    """A request to end a training between two batches, with the state in which it ends."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -49,7 +49,7 @@ class StopSignal:
         return self._event.is_set()
 
     def check(self, *_: object) -> None:
-        """Raise StoppedError if the work was asked to end: for callbacks, whatever they get."""
+        """Raise StoppedError if the work was asked to end. A callback for any arguments."""
         if self.is_set():
             raise StoppedError
 

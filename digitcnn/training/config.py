@@ -130,7 +130,7 @@ _WHOLE = {
 def _check_switches(config: object, *names: str) -> None:
     for name in names:
         if not isinstance(getattr(config, name), bool):
-            raise ConfigError(f"{name} is {getattr(config, name)!r}; it is either on or off.")
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; choose True or False.")
 
 
 def _check_whole(name: str, value: object, what: str) -> None:

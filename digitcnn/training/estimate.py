@@ -61,7 +61,7 @@ class Stopwatch:
         if view.config is None or view.progress is None:
             return
         with self._lock:
-            if view.progress is self._learned:  # already; trials made since then count as well
+            if view.progress is self._learned:  # learned before; trials since then count as well
                 return
             self._learned = view.progress
             batch_size, rate = _rounded(view.config.batch_size), view.progress.images_per_second

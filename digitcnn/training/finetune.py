@@ -258,7 +258,7 @@ def _details(
 def fine_tuned_names(base: str) -> Iterator[str]:
     """Yield ``<base>-hand-1`` and on; a fine-tuned model keeps its stem and gets the next number.
 
-    base: may come from outside.
+    base: any text, such as the name of a stranger's file.
     """
     stem = safe_filename(re.sub(rf"{_SUFFIX}\d+$", "", base), "model")
     yield from (f"{stem}{_SUFFIX}{number}" for number in itertools.count(1))

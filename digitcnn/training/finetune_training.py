@@ -102,7 +102,7 @@ class FineTuningConfig:
     sketches the lower end of its interval came to -0.24 points, with twice the rate to -0.31, with
     three epochs of 12,000 to -0.30; with other sketches to -0.38, and with share 0.5 to -0.24.
 
-    epochs: passes over ``originals`` images, drawn anew each time. batch_size: images per step.
+    epochs: passes over ``originals`` images, drawn again for each. batch_size: images per step.
     sketch_share: the largest share of sketches in a batch; less where there are fewer.
     learning_rate: peak of the one-cycle schedule. seed: of order, augmentation and dropout.
     share: of the fine-tuned weights in the result, the rest being the old ones. A mixture keeps

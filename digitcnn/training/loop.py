@@ -86,7 +86,7 @@ class _Trainer:
         self.held_out_images = held_out.images.to(device)
         self.held_out_labels = held_out.labels.to(device).long()
         self.batch_size = processes.whole_batches(min(config.batch_size, len(training)))
-        # Images that do not fill a batch are left out, others in every epoch.
+        # Images that do not fill a batch are left out, different ones in each epoch.
         self.steps_per_epoch = len(training) // self.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         # Weights come from the CPU's generator on every device.

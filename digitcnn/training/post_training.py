@@ -126,7 +126,7 @@ def other_test_set(digits: str) -> str:
 
 @dataclass(eq=False)
 class PostTraining:
-    """The post-training work of one run, and what came of it.
+    """The post-training work of one run, and its results.
 
     findings: of the run's own test set, or of its held-out images where it has none. Its network
     is not used elsewhere and ends up on the CPU. metrics: the content of metrics.json, to which

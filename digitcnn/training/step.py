@@ -63,7 +63,7 @@ def averaged_share(step: int, steps_per_epoch: int) -> float:
 def distorted_at(augmentation: Augmentation, step: int, steps: int) -> float:
     """Return the share of distorted images of step number ``step``, from 0.
 
-    It falls over the last quarter, when the small steps settle on what images mostly look like.
+    It falls over the last quarter, so that the last, small steps fit mostly undistorted images.
     """
     remaining = min(1.0, 4 * (steps - step) / steps)
     last = augmentation.distorted_last

@@ -27,7 +27,7 @@ from digitcnn.training.events import (
 from digitcnn.training.run_record import RUNNING
 from digitcnn.training.run_work import RunWork
 
-# A chart has no more pixels.
+# A chart has no more pixels than this.
 MAX_LOSSES = 600
 # Before the first progress of a training is known.
 LOADING_SHARE = 0.01
@@ -120,7 +120,7 @@ class TrainingView(BackgroundView):
     samples: held-out images with their predictions after the last epoch that this process trained.
     replay: the networks after the epochs that this process trained, where a job stores them.
     phase_done: the share of the phase that was done when its text last changed.
-    work: what the run consists of, to tell how much is left; least_share: what was done before.
+    work: what the run consists of, for estimates. least_share: the share that was shown last.
     ended: how the run ended; None before that.
     """
 
@@ -156,7 +156,7 @@ class TrainingView(BackgroundView):
             current, *later = list(after.values())[place:]
             in_phase = (now - (self.phase_started or now)).total_seconds()
             left = max(0.0, current - in_phase)
-            if self.phase_done:  # a phase that takes longer than usual goes on as slowly
+            if self.phase_done:  # a phase that takes longer than usual stays as slow
                 left = max(left, in_phase * (1 / self.phase_done - 1))
             left += sum(later)
         left = max(1.0, left)

@@ -1,6 +1,7 @@
 """The experiments, one module each, whose ``EXPERIMENT`` is the experiment.
 
-A module that is added here is found by itself. docs/experiments.md says how to write one.
+Every module in this package is listed, without registration. docs/experiments.md says how to write
+one.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ _FIRST = (
 
 def names() -> list[str]:
     """Return the names of all experiments, without importing them."""
-    found = {module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)}
-    return [*(name for name in _FIRST if name in found), *sorted(found - set(_FIRST))]
+    modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)}
+    return [*(name for name in _FIRST if name in modules), *sorted(modules - set(_FIRST))]
 
 
 def find(name: object) -> Experiment:
-    """Return the experiment of that name, unchecked. Raises ConfigError where there is none."""
+    """Return the experiment called ``name``, which is unchecked. Raises ConfigError without one."""
     known = names()
     if not isinstance(name, str) or name not in known:
         raise ConfigError(f"There is no experiment {name!r:.60}; choose {', '.join(known)}.")

@@ -10,8 +10,8 @@ EXPERIMENT = Experiment(
     procedure=(
         "Train on 2,200 images with and without augmentation (random rotation, shift, scale, "
         "shear and stroke width), three times each. Test on the test images as they are, and on "
-        "the same images moved diagonally by 4 pixels, which is further than augmentation moves "
-        "them."
+        "the same images shifted diagonally by 4 pixels, which is further than augmentation "
+        "shifts them."
     ),
     predict="How much does augmentation raise the accuracy on shifted images?",
     choices=(
@@ -32,7 +32,7 @@ EXPERIMENT = Experiment(
     ),
     why=(
         "MNIST's digits are all centred, so nothing in them teaches a network that a shifted 3 is "
-        "still a 3. Augmentation shows it shifted and turned digits, and the network becomes "
+        "still a 3. Augmentation shows it shifted and rotated digits, and the network becomes "
         "tolerant of shifts, even larger ones than it was shown. On centred images there is "
         "nothing of that to gain, and in eight epochs it may even cost a little: the network has "
         "to learn more than this test asks. Augmentation pays for itself on clean images when the "

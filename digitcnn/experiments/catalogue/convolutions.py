@@ -10,8 +10,8 @@ EXPERIMENT = Experiment(
     procedure=(
         "Train a network with two convolutions (digitcnn) and one that connects every pixel with "
         "every neuron (mlp). Both have about 1,026,000 parameters. Train on 2,200 centred digits "
-        "without augmentation, three times each, and test on centred digits and on digits moved "
-        "diagonally by 2 pixels."
+        "without augmentation, three times each, and test on centred digits and on digits "
+        "shifted diagonally by 2 pixels."
     ),
     predict="How far ahead are convolutions on the shifted digits?",
     choices=(

@@ -34,8 +34,8 @@ EXPERIMENT = Experiment(
     ),
     why=(
         "A classifier of ten digits has to name one of them, and one that it never saw is never "
-        "among its predictions: it takes a 7 for the digit that looks most like it, mostly a 9, "
-        "often confidently, because nothing in its training said that other shapes exist. "
+        "among its predictions: it classifies a 7 as the digit that looks most like it, mostly "
+        "a 9, often confidently, because nothing in its training showed that other shapes exist. "
         "The repair is data. A few 7s are enough for it to start predicting 7, and the rest of "
         "the gap closes more slowly, with the rarer ways to write a 7."
     ),

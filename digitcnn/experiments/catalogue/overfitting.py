@@ -37,7 +37,7 @@ EXPERIMENT = Experiment(
         "reaches 100% within a few epochs, and nothing is left to learn from. The gap to the "
         "held-out images is overfitting. Augmentation shows a new version of each image in every "
         "epoch, so memorising does not pay, and it helps most. Dropout keeps single neurons from "
-        "carrying an answer alone; with so few images it can only do a little."
+        "deciding a prediction alone; with so few images it can only do a little."
     ),
     next_steps=(
         "Repeat plain with 2,000 images: how much of the gap is left? Then try the small network "
