@@ -24,7 +24,14 @@ def run(args: argparse.Namespace) -> Result:
 def _data_list(args: argparse.Namespace) -> Result:
     entries = catalog_of(args).entries(thorough=True)
     rows = [
-        {**vars(entry), "path": None if entry.path is None else str(entry.path)}
+        {
+            "name": entry.name,
+            "split": entry.split,
+            "n": entry.n,
+            "present": entry.present,
+            "path": None if entry.path is None else str(entry.path),
+            "problem": entry.problem,
+        }
         for entry in entries
     ]
     lines = [

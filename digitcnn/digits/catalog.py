@@ -58,10 +58,14 @@ class Entry:
 
     name: str
     split: str
-    n: int | None
-    present: bool
-    path: Path | None
+    n: int | None = None
+    path: Path | None = None
     problem: str | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the split can be used."""
+        return self.n is not None
 
 
 @dataclass(frozen=True)
@@ -207,12 +211,12 @@ class Catalog:
         if SEPARATOR in name:
             return self._variant_entry(name, split)
         if name in GENERATED and split in SPLITS:
-            return Entry(name, split, GENERATED_IMAGES[split], present=True, path=None)
+            return Entry(name, split, GENERATED_IMAGES[split])
         if name in self._live and split == "test":
             return self._live_entry(name)
         if name in LAYOUTS or name in own_sets(self.data_dir, self._live):
             return self._file_entry(name, split)
-        return Entry(name, split, None, present=False, path=None)
+        return Entry(name, split)
 
     def _variant_entry(self, name: str, split: str) -> Entry:
         entry = replace(self.entry(base_of(name), split), name=name)
@@ -221,7 +225,7 @@ class Catalog:
         try:
             return replace(entry, n=len(self.open(name, split)))
         except DigitSetError as error:
-            return replace(entry, n=None, present=False, problem=str(error))
+            return replace(entry, n=None, problem=str(error))
 
     def entries(self, *, thorough: bool = False) -> list[Entry]:
         """Return every split of every set, known ones first; reads headers and labels.
@@ -251,23 +255,21 @@ class Catalog:
         try:
             files = find_files(self.data_dir, name, split)
             if files is None:
-                return Entry(name, split, None, present=False, path=path)
+                return Entry(name, split, path=path)
             path = files.images.parent
             n = count_images(files, name, split, thorough=thorough)
             with self._lock:
                 problem = self._problems.get(files.signature)
         except (DigitSetError, OSError) as error:
             n, problem = 0, str(error)
-        if problem is not None:
-            return Entry(name, split, None, present=False, path=path, problem=problem)
-        return Entry(name, split, n, present=True, path=path)
+        return Entry(name, split, n if problem is None else None, path, problem)
 
     def _live_entry(self, name: str) -> Entry:
         try:
             n = self._live[name].count()
         except DigitCNNError as error:
-            return Entry(name, "test", None, present=False, path=None, problem=str(error))
-        return Entry(name, "test", n or None, present=n > 0, path=None)
+            return Entry(name, "test", problem=str(error))
+        return Entry(name, "test", n or None)
 
     def files(self, name: str, split: str) -> SetFiles | None:
         """Return a split's files, None where there are none; unknown names never become paths."""

@@ -95,7 +95,7 @@ class Access:
             )
 
     def owner_link(self, base_url: str) -> str:
-        """Return the page's address that makes whoever opens it the owner."""
+        """Return the address of the page that makes anyone who opens it the owner."""
         return f"{base_url.partition('#')[0]}#owner={quote(self.token, safe='')}"
 
     def _is_token(self, token: str | None) -> bool:

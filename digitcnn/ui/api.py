@@ -1,6 +1,6 @@
 """Named and documented calls for programs, for ``gradio_client``.
 
-They only read: whoever may open the page may make them. The page's own events are private, and
+They only read: anyone who can open the page can make them. The page's own events are private, and
 changes are the owner's, on the page.
 """
 
@@ -94,12 +94,12 @@ def build_api(workspace: Workspace, models: Models) -> None:
             "history": [dataclasses.asdict(epoch) for epoch in view.history],
         }
 
-    for ask, name in (
+    for function, name in (
         (list_models, "models"),
         (list_digit_sets, "digit_sets"),
         (training, "training"),
     ):
-        gr.api(ask, api_name=name, queue=False)  # type: ignore[attr-defined]
+        gr.api(function, api_name=name, queue=False)  # type: ignore[attr-defined]
     gr.api(  # type: ignore[attr-defined]
         evaluate, api_name="evaluate", concurrency_limit=AT_A_TIME
     )

@@ -152,8 +152,8 @@ def build_sketch_section(models: Models, chosen: gr.Dropdown) -> None:
         server_functions=[compare_answers],
     )
     # The page's script has the sketch, calls ``compare_answers`` and fills the table.
-    told = bundle.handler("tell", "digitcnn-compare")
-    ask.click(None, chosen, None, js=told, api_visibility="private")
+    announce = bundle.handler("tell", "digitcnn-compare")
+    ask.click(None, chosen, None, js=announce, api_visibility="private")
 
 
 def sketch_predictions(models: Models, payload: Payload) -> Payload:
@@ -192,9 +192,9 @@ def _texts(reading: AnyReading) -> list[str]:
 def _digit_texts(reading: Reading, short: bool) -> list[str]:
     probabilities = reading.probabilities
     first, second = sorted(range(CLASSES), key=probabilities.__getitem__, reverse=True)[:2]
-    refused = f"({first}?)" if short else f"Not a digit (closest: {first})"
+    rejected = f"({first}?)" if short else f"Not a digit (closest: {first})"
     return [
-        refused if reading.prediction is None else str(first),
+        rejected if reading.prediction is None else str(first),
         confidence_text(probabilities[first]),
         f"{second} ({confidence_text(probabilities[second])})",
     ]

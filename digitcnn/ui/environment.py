@@ -19,7 +19,7 @@ def prepare_libraries() -> None:
     """Set the variables that Gradio and PyTorch read when they are imported."""
     # No request leaves the machine unasked.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # Gradio's page of past calls would keep sketches in everybody's browser.
+    # Gradio's page of past calls would store sketches in everybody's browser.
     os.environ["GRADIO_RUN_HISTORY"] = "False"
     share_cores()
 

@@ -51,7 +51,7 @@ def share_secret(page: gr.Blocks) -> str:
 def save_bytes_to_cache(data: bytes, file_name: str, cache_dir: str) -> str:
     """Return the path of a file with that content, where Gradio's function would write it.
 
-    Gradio's writes an existing file anew, in place: a browser that loads it gets half of it.
+    Gradio's rewrites an existing file in place: a browser that loads it then gets half of it.
     """
     path = Path(cache_dir, hash_bytes(data), file_name).resolve()
     try:

@@ -53,7 +53,7 @@ class PageFiles:
             return False
         return resolved.is_file() and resolved.is_relative_to(self.folder)
 
-    def have_room_for(self, size: int) -> bool:
+    def has_room_for(self, size: int) -> bool:
         """Return whether ``size`` more bytes fit within MAX_BYTES."""
         return size + sum(stat.st_size for _, stat in self._list()) <= MAX_BYTES
 

@@ -42,8 +42,8 @@ def announced(component: Any) -> None:
     To be called before the component has other events: Gradio runs the events of one change one
     after another, each after the response to the one before it.
     """
-    told = bundle.handler("tellChoice", component.elem_id)
-    component.change(None, component, js=told, **PRIVATE)
+    announce = bundle.handler("tellChoice", component.elem_id)
+    component.change(None, component, js=announce, **PRIVATE)
 
 
 def outputs(update: ViewUpdate, names: Iterable[str]) -> list[Any]:

@@ -106,7 +106,7 @@ class RequestGuard:
             raise _RejectedRequest(411, "The upload has no Content-Length header.")
         if announced > MAX_UPLOAD_BYTES:
             raise _too_large(announced, MAX_UPLOAD_BYTES)
-        if not self._files.have_room_for(announced):
+        if not self._files.has_room_for(announced):
             raise _RejectedRequest(
                 507, "Upload storage is full; try again in an hour, when old uploads are deleted."
             )

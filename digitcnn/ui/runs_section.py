@@ -147,7 +147,7 @@ def _differing(configs: Sequence[TrainingConfig]) -> list[str]:
     return [
         key
         for key in SETTINGS
-        # How many images is always asked: a quick training uses few.
+        # The number of images is always shown: a quick training uses few.
         if key == "train_images" or len({getattr(config, key) for config in configs}) > 1
     ]
 

@@ -61,8 +61,8 @@ def build_sketchpad_tab(context: Context) -> None:
         server_functions=[*pad_functions(workspace, models), *panel_functions(panels)],
     )
     # Without triggers: when the page loads and whenever the selection changes, in the browser.
-    told = bundle.handler("tell", "digitcnn-model")
-    gr.on(inputs=context.model_select, js=told, api_visibility="private")
+    announce = bundle.handler("tell", "digitcnn-model")
+    gr.on(inputs=context.model_select, js=announce, api_visibility="private")
 
 
 def panels_of(workspace: Workspace, models: Models) -> list[Panel]:
@@ -109,8 +109,8 @@ def predict_sketch(models: Models, payload: Payload) -> Payload:
     784 pixels in base64, "calibrated": bool}``; ``is_digit`` is None where the model cannot reject
     non-digits. For a number ``{"digit": None, "is_digit": False, "number", "parts": such
     dictionaries}``, for what is neither ``{"digit": None, "is_digit": False, "reason"}``, for a
-    blank sketch ``{"digit": None}``. Of a picture also ``"ink"``, a PNG with what was taken for
-    ink. Raises SketchError or CheckpointError.
+    blank sketch ``{"digit": None}``. Of a picture also ``"ink"``, a PNG of its ink.
+    Raises SketchError or CheckpointError.
     """
     pieces, ink = pieces_of(payload)
     if pieces is None:

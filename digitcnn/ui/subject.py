@@ -1,4 +1,4 @@
-"""What some results are of: models and test sets, as a page has chosen them."""
+"""The models and test sets that results belong to, as a page has chosen them."""
 
 from __future__ import annotations
 

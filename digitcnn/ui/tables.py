@@ -112,7 +112,7 @@ def table(
 
 
 def _csv(headers: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """Return a table as CSV. Finite numbers, with all digits, and HTML are their sort keys."""
+    """Return a table as CSV. Of HTML and of finite numbers, it has the sort keys: all digits."""
 
     def field(value: Value) -> str:
         text, key = _text_and_key(value)

@@ -37,5 +37,5 @@ def lettered(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def shortened(name: str, most: int = 32) -> str:
-    """Cut the middle out of a long name: its start and its end tell it from others."""
+    """Cut the middle out of a long name: its start and end distinguish it from others."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"

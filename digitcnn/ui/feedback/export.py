@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
 
 from digitcnn.digits.idx import idx_bytes
 from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackFilter
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.files import csv_text
+from digitcnn.ui.calls import Payload, file_reply
 
 README = """\
 {n} digits, drawn and labelled by people in digitcnn: a test set.
@@ -25,16 +25,7 @@ To use it elsewhere: python -m digitcnn data add feedback --name NAME
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class File:
-    """A file to download. kind: its media type."""
-
-    name: str
-    kind: str
-    content: bytes
-
-
-def digit_set_zip(store: FeedbackStore, which: FeedbackFilter) -> File:
+def digit_set_zip(store: FeedbackStore, which: FeedbackFilter) -> Payload:
     """Return the sketches that show a digit, as an IDX pair in a folder ``feedback``.
 
     Raises FeedbackError where there are none.
@@ -54,10 +45,10 @@ def digit_set_zip(store: FeedbackStore, which: FeedbackFilter) -> File:
             archive.writestr(
                 zipfile.ZipInfo(f"feedback/{name}", _NO_TIME), content, zipfile.ZIP_DEFLATED
             )
-    return File("feedback-digits.zip", "application/zip", packed.getvalue())
+    return file_reply("feedback-digits.zip", "application/zip", packed.getvalue())
 
 
-def list_csv(store: FeedbackStore, which: FeedbackFilter) -> File:
+def list_csv(store: FeedbackStore, which: FeedbackFilter) -> Payload:
     """Return a row per entry, the newest first; 'not a digit' is an empty field, times in UTC."""
     header = (
         "id", "visitor", "answer", "true_digit", "right", "confidence", "model", "model_digest",
@@ -78,7 +69,7 @@ def list_csv(store: FeedbackStore, which: FeedbackFilter) -> File:
         )
         for entry in store.entries(which)
     )
-    return File("feedback.csv", "text/csv;charset=utf-8", csv_text(header, rows).encode())
+    return file_reply("feedback.csv", "text/csv;charset=utf-8", csv_text(header, rows).encode())
 
 
 def _as_text(name: str) -> str:

@@ -17,7 +17,7 @@ from digitcnn.errors import FeedbackError
 from digitcnn.feedback.entry import FeedbackEntry, FeedbackFilter, visitor_alias
 from digitcnn.feedback.store import FeedbackStore
 from digitcnn.ui.access import Access
-from digitcnn.ui.calls import Payload, file_reply, replying, text_of
+from digitcnn.ui.calls import Payload, replying, text_of
 from digitcnn.ui.feedback import export
 from digitcnn.ui.feedback.numbers import model_label, numbers_of
 from digitcnn.ui.parts import html_view, image_address
@@ -213,5 +213,5 @@ def file_of(store: FeedbackStore, payload: Payload, *, owner: bool) -> Payload:
     """
     which = FeedbackFilter(visitor=_author(payload, owner))
     kinds = {"set": export.digit_set_zip, "list": export.list_csv}
-    file = _one_of(payload, "kind", kinds)(store, which)
-    return file_reply(file.name, file.kind, file.content)
+    file: Payload = _one_of(payload, "kind", kinds)(store, which)
+    return file

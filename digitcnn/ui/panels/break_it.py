@@ -41,34 +41,34 @@ def broken_sketch(reader: SketchReader, payload: Payload) -> Payload:
     reading = reader.read(payload)
     if reading is None:
         return {"blank": True}
-    found = smallest_change(reading.network, reading.image)
-    if found is None:
+    change = smallest_change(reading.network, reading.image)
+    if change is None:
         return {"unbroken": f"No change up to size {RADII[-1]:g} changes the prediction."}
-    if not math.isfinite(float(found.logits.sum())):
+    if not math.isfinite(float(change.logits.sum())):
         raise CheckpointError(
             "This model's outputs are not finite numbers, so Break it cannot be used; choose "
             "another model."
         )
     temperature = reading.checkpoint.temperature
     return {
-        "answer": found.predicted,
-        "broken": found.broken,
-        "sentence": sentence(found, reading.image),
-        "images": base64_of(found.images),
-        "probabilities": _probabilities(found.logits, temperature),
-        "noise_images": base64_of(found.noise_images),
-        "noise_probabilities": _probabilities(found.noise_logits, temperature),
+        "answer": change.predicted,
+        "broken": change.broken,
+        "sentence": sentence(change, reading.image),
+        "images": base64_of(change.images),
+        "probabilities": _probabilities(change.logits, temperature),
+        "noise_images": base64_of(change.noise_images),
+        "noise_probabilities": _probabilities(change.noise_logits, temperature),
     }
 
 
-def sentence(found: SmallestChange, image: Tensor) -> str:
+def sentence(change: SmallestChange, image: Tensor) -> str:
     """Return how large the change is, what it does, and how often noise does the same."""
     ink = float(image.float().norm()) / 255
-    share = found.size / ink
+    share = change.size / ink
     return (
-        f"A change of {share:.0%} of your ink's size turns the {found.predicted} into a "
-        f"{found.broken}. Random noise of the same size changes the prediction in "
-        f"{found.noise_changed or 'none'} of {TRIES} tries."
+        f"A change of {share:.0%} of your ink's size turns the {change.predicted} into a "
+        f"{change.broken}. Random noise of the same size changes the prediction in "
+        f"{change.noise_changed or 'none'} of {TRIES} tries."
     )
 
 
