@@ -231,6 +231,33 @@ def test_a_file_that_is_not_a_checkpoint_gives_one_sentence(here: Here) -> None:
     assert "text.pt" in here.refusal("predict", "--checkpoint", str(text), "x.png")
 
 
+def test_a_file_without_end_is_too_large_for_a_picture(
+    here: Here, trained: tuple[str, dict[str, Any]]
+) -> None:
+    endless = here.folder / "endless.png"
+    with endless.open("wb") as file:
+        file.truncate(1 << 42)
+    refusal = here.refusal("predict", "--checkpoint", trained[0], str(endless))
+    assert "endless.png: The image is larger than 20 MiB; save a smaller one." in refusal
+
+
+def test_a_missing_device_gives_one_sentence(
+    here: Here, trained: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refusal = here.refusal("predict", "--checkpoint", trained[0], "--device", "cuda", "x.png")
+    assert refusal.endswith(
+        "finds no cuda device on this machine; check its driver, or use --device cpu.\n"
+    )
+
+
+def test_a_generated_set_has_nothing_to_download(
+    here: Here, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "download", "synthetic", "--data-dir", str(here.folder)]) == 0
+    assert capsys.readouterr().err == "synthetic is generated, so there is nothing to download.\n"
+
+
 def test_data_list_names_every_set_with_what_is_here(here: Here) -> None:
     sets = here.json("data", "list", "--data-dir", str(here.data_dir))["sets"]
     rows = {(row["name"], row["split"]): row for row in sets}

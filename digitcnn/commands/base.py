@@ -119,8 +119,12 @@ def download(catalog: Catalog, name: str, split: str | None = None) -> None:
     """Download a digit set, with a bar on terminals."""
     from digitcnn.digits import set_download  # here, because few commands need the network
 
+    results = []
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
         for progress in set_download.download(catalog, name, split):
             bar.set_description(progress.file)
             advance(bar, progress.done, progress.total)
-    log(f"{name} is in {catalog.data_dir}.")
+            if progress.file == name:  # the end of a split, not a file on its way
+                results.append(progress.message)
+    for text in results:
+        log(text)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from digitcnn.commands.base import Result, opened_checkpoint
+from digitcnn.digits.image_files import MAX_BYTES
 from digitcnn.errors import SketchError
 from digitcnn.intervals import confidence_text
 from digitcnn.network.checkpoint import Checkpoint
@@ -24,9 +25,12 @@ def run(args: argparse.Namespace) -> Result:
 
 def _read(checkpoint: Checkpoint, path: Path) -> AnyReading | None:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # a device may have no end
     except OSError as error:
-        raise SketchError(f"{path} cannot be read ({error.strerror}).") from error
+        raise SketchError(
+            f"{path} cannot be read ({error.strerror}); choose an image file."
+        ) from error
     try:
         return read_image_file(checkpoint, content)
     except SketchError as error:

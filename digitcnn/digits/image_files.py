@@ -35,10 +35,7 @@ def open_image(data: bytes) -> Image.Image:
     if not data:
         raise SketchError("The image is empty; choose another image file.")
     if len(data) > MAX_BYTES:
-        raise SketchError(
-            f"The image is {len(data) / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB, so "
-            "save a smaller one."
-        )
+        raise SketchError(f"The image is larger than {MAX_BYTES // 2**20} MiB; save a smaller one.")
     try:
         with warnings.catch_warnings():
             # Pillow warns of "decompression bombs" above a size of its own; ours is lower.

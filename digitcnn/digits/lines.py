@@ -80,7 +80,7 @@ def _lines(mask: Mask) -> list[tuple[float, int, int, bool]]:
             half += 1
         away = rows - np.rint(slope * columns).astype(int) - place
         on = np.abs(away) <= half
-        covered = columns[on]
+        covered, crossed = columns[on], rows[on]
         if len(np.unique(covered)) >= least:
             edge = 0.02 * width + 2
             lines.append(
@@ -89,7 +89,7 @@ def _lines(mask: Mask) -> list[tuple[float, int, int, bool]]:
         elif not on.any():
             break
         for index, each in enumerate(SLOPES):
-            votes[index] -= _votes(rows[on], columns[on], each, margin, height)
+            votes[index] -= _votes(crossed, covered, each, margin, height)
         rows, columns = rows[~on], columns[~on]
     return lines
 

@@ -43,7 +43,8 @@ def read_csv(path: Path) -> tuple[Bytes, Bytes]:
             ndmin=2,
         )
     except (ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:120]
+        # NumPy's advice after the semicolon is about its own arguments.
+        reason = " ".join(str(error).partition(";")[0].split())[:120].rstrip(".")
         raise DigitSetError(
             f"{path} is not a table of numbers ({reason}); save a row per image: label, pixels."
         ) from error

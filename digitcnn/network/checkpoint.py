@@ -322,6 +322,7 @@ def _read_onnx(
 
 def _loaded(stored: StoredModel) -> Checkpoint:
     network = stored.network
+    _check_logits(network)
     return Checkpoint(
         details=stored.details,
         name="",
@@ -333,6 +334,18 @@ def _loaded(stored: StoredModel) -> Checkpoint:
         held=network,
         architecture=network.name if isinstance(network, Network) else NETWORKS[0],
     )
+
+
+@torch.inference_mode()
+def _check_logits(network: AnyNetwork) -> None:
+    """Raise InvalidCheckpoint for finite weights whose logits are not."""
+    images = torch.rand(4, 28, 28, generator=torch.Generator().manual_seed(0)) * 255
+    images[0], images[1] = 0, 255
+    if not bool(torch.isfinite(network.logits(images)).all()):
+        raise InvalidCheckpoint(
+            "gives NaN or infinite numbers for images, because its weights are too large; train it "
+            "again"
+        )
 
 
 def _check_name(file_name: str) -> None:

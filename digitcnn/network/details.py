@@ -168,7 +168,7 @@ def _expect(usable: Any, name: str, value: Any, expected: str) -> None:
     name = name.replace("_", " ")
     # A list or dictionary from outside may be endless to print.
     is_single = type(value) in (str, int, float, bool)
-    has = f"{name} {shown(repr(value), 40)}" if is_single else f"no usable {name}"
+    has = f"{name} {shown(repr(value), 40)}" if is_single else f"unusable {name}"
     raise InvalidCheckpoint(f"has {has} where {expected} is expected; copy it again or train anew")
 
 
@@ -189,14 +189,14 @@ def _check_plain(values: Any) -> None:
             )
         if type(value) is dict:
             for key in value:
-                _expect(_is_text(key) and len(key) <= 100, "a name", key, "a short text")
+                _expect(_is_text(key) and len(key) <= 100, "the name", key, "a short text")
             pending += [(item, depth + 1) for item in value.values()]
         elif type(value) is list:
             pending += [(item, depth + 1) for item in value]
         elif type(value) is str:
-            _expect(_is_text(value), "a text", value, "a short text on one line")
+            _expect(_is_text(value), "the text", value, "a short text on one line")
         elif value is not None and type(value) is not bool:
-            _expect(_is_number(value), "a value", value, "a finite number")
+            _expect(_is_number(value), "the value", value, "a finite number")
 
 
 def _is_text(value: Any) -> bool:

@@ -55,10 +55,10 @@ def choose(device: str = "auto") -> Compute:
             return compute
         except (RuntimeError, AssertionError, ConfigError) as error:
             if device != "auto":
-                text = f"{_reason(name, error)} Or use --device cpu."
+                text = f"{_reason(name, error)}, or use --device cpu."
                 raise ConfigError(text, field="device") from error
             if _is_there(name):
-                notes.append(_reason(name, error))
+                notes.append(f"{_reason(name, error)}.")
     return _cpu(" ".join(notes))
 
 
@@ -70,7 +70,9 @@ def _is_there(name: str) -> bool:
 
 def _accelerator(name: str) -> Compute:
     if not _is_there(name):
-        raise ConfigError(f"PyTorch {torch.__version__} sees no {name} device on this machine.")
+        raise ConfigError(
+            f"PyTorch {torch.__version__} finds no {name} device on this machine; check its driver"
+        )
     if name == "mps":
         return Compute(torch.device("mps"), None, "Apple GPU (mps)")
     # is_bf16_supported() counts emulation; cards before capability 8.0 only emulate it.
@@ -81,6 +83,7 @@ def _accelerator(name: str) -> Compute:
 
 
 def _reason(name: str, error: Exception) -> str:
+    """Return what is wrong and what to do, without the full stop."""
     if isinstance(error, ConfigError):
         return str(error)
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
@@ -89,9 +92,9 @@ def _reason(name: str, error: Exception) -> str:
         return (
             f"{torch.cuda.get_device_name()} (compute capability {major}.{minor}) cannot run this "
             f"PyTorch {torch.__version__} ({first_line}): install the PyTorch wheel for that "
-            "capability from https://pytorch.org/get-started/locally/."
+            "capability from https://pytorch.org/get-started/locally/"
         )
-    return f"The mps device failed a trial ({first_line}): update macOS and PyTorch."
+    return f"The mps device failed a trial ({first_line}): update macOS and PyTorch"
 
 
 def _trial(compute: Compute) -> None:

@@ -426,6 +426,14 @@ def test_other_files_are_refused_with_the_conversion_that_helps(
     assert expected in refusal(tmp_path / name)
 
 
+def test_a_ragged_table_is_refused_without_the_parsers_advice(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(b"1,2,3\n1,2\n")
+    assert refusal(tmp_path / "d.csv").endswith(
+        "is not a table of numbers (the number of columns changed from 3 to 2 at row 2); save a "
+        "row per image: label, pixels."
+    )
+
+
 def test_a_zip_of_other_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("7/a.png", b"image")

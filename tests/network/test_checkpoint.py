@@ -228,6 +228,20 @@ def test_the_digest_changes_with_value_name_dtype_and_shape(change: dict[str, An
     assert digest(changed) != digest(state)
 
 
+@pytest.mark.parametrize("form", ["ours", "weights only"])
+def test_finite_weights_whose_outputs_overflow_are_refused(folder: Path, form: str) -> None:
+    overflowing = network()
+    with torch.no_grad():
+        overflowing.hidden.weight *= 1e30
+        overflowing.output.weight *= 1e30
+    save(folder / "large.pt", overflowing, DETAILS if form == "ours" else Details())
+    with pytest.raises(
+        CheckpointError,
+        match=r"^large\.pt gives NaN or infinite numbers for images, because .*; train it again\.$",
+    ):
+        load(folder / "large.pt")
+
+
 # --- details and verdict ------------------------------------------------------------------------
 
 
