@@ -29,7 +29,7 @@ ANSWER_ALL = (
     "estimate_time",
     "evaluate_steps",
     "show_link",
-    "take_choice",
+    "record_choice",
     "make_prediction",
     "own_prediction",
 )

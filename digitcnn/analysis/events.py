@@ -29,13 +29,12 @@ class ImagesProcessed:
 class FigureStarted:
     """One of the nine figures is about to be drawn; ``number`` counts from 1."""
 
-    name: str
     number: int
 
 
 @dataclass(frozen=True)
 class FigureDrawn:
-    """One of the nine figures, as the bytes of a file: PNG unless another type was asked for."""
+    """One of the nine figures, as the bytes of a file: PNG unless another type was requested."""
 
     name: str
     content: bytes

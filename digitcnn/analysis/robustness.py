@@ -95,11 +95,10 @@ def _first(values: Sequence[float | None]) -> float:
 
 @dataclass(frozen=True)
 class Curve:
-    """How many of ``n`` images are classified correctly at each of the axis' values."""
+    """How many images are classified correctly at each of the axis' values."""
 
     axis: Axis
     right: tuple[int, ...]
-    n: int
 
     def at(self, value: float) -> int:
         """Return the number of correct predictions at one of the axis' values."""
@@ -162,7 +161,7 @@ def measure(
         distorted = replace(chosen, images=images, labels=chosen.labels.repeat(len(axis.values)))
         predictions = predict(classifier, distorted, progress=report, keep_features=False)
         right = predictions.right.view(len(axis.values), n).sum(dim=1)
-        curves.append(Curve(axis, tuple(right.tolist()), n))
+        curves.append(Curve(axis, tuple(right.tolist())))
         done += len(distorted)
     attack = None
     if attackable:

@@ -18,7 +18,7 @@ SLOPES = np.linspace(-0.14, 0.14, 57)
 LEAST_COVER = 0.42
 # It is at most this share of the page wide.
 WIDEST = 0.012
-# Lines that end on the page are removed only if there are at least so many, as in a box.
+# Lines that end on the page are removed only if there are at least this many, as in a box.
 FEWEST_INSIDE = 4
 MOST_LINES = 80
 

@@ -167,6 +167,6 @@ def _luminance(images: Array) -> Array:
 
 
 def square_side(pixels: int) -> int | None:
-    """Return the side of a square image with so many pixels, None where there is none."""
+    """Return the side of a square image with this many pixels, None where there is none."""
     side = math.isqrt(pixels)
     return side if side >= 8 and side * side == pixels else None

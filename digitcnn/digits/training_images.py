@@ -46,7 +46,7 @@ def open_training_images(
 ) -> TrainingImages:
     """Open the training images of ``digits``, names separated by commas.
 
-    train_images: use only so many, of each set in proportion; None uses all. Raises DigitSetError
+    train_images: use only this many, of each set in proportion; None uses all. Raises DigitSetError
     where a set is not available or there are too few images.
     """
     halves = [split_held_out(catalog.open(name, "train")) for name in set_names(digits)]
@@ -63,7 +63,7 @@ def missing_sets(catalog: Catalog, digits: str) -> list[str]:
     return [name for name in set_names(digits) if not catalog.check(name, "train")]
 
 
-# N: so many images. wrong-P: P percent of the labels are another digit. keep-D-N: of digit D, only
+# N: only N images. wrong-P: P percent of the labels are another digit. keep-D-N: of digit D, only
 # the first N images.
 _CHANGE = re.compile(r"(\d{1,8})|wrong-(\d{1,2})|keep-(\d)-(\d{1,6})")
 

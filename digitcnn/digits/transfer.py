@@ -144,7 +144,7 @@ def _receive_from(
         if file.is_at(part):
             return
         part.unlink()
-        # The part of an earlier call or another mirror may have begun differently: start afresh.
+        # The part of an earlier call or another mirror may have begun differently: start again.
         if not resumed or attempt == ATTEMPTS:
             raise MirrorFailed("it does not match the published checksum")
 

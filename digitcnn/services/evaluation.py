@@ -144,7 +144,7 @@ def draw_figures(
     for number, name in enumerate(names, 1):
 
         def draw(_: Progress, name: str = name, number: int = number) -> bytes:
-            notify(FigureStarted(name, number))
+            notify(FigureStarted(number))
             shown = findings
             if name == STABILITY_FIGURE:
                 shown = _with_stability(findings, checkpoint, passes, predict, notify)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class StoppedError(Exception):
-    """The work was asked to end."""
+    """A stop was requested."""
 
 
 class StopSignal:
@@ -49,7 +49,7 @@ class StopSignal:
         return self._event.is_set()
 
     def check(self, *_: object) -> None:
-        """Raise StoppedError if the work was asked to end. A callback for any arguments."""
+        """Raise StoppedError if a stop was requested. Usable as a callback of any arguments."""
         if self.is_set():
             raise StoppedError
 

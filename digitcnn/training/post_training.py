@@ -157,7 +157,7 @@ class PostTraining:
                 "The remaining figures and dropout passes were skipped because the run was stopped."
             )
         except Exception as error:
-            # A full disk fails the log as well; the sentence still goes out.
+            # On a full disk the log cannot be written either; the sentence is still shown.
             with contextlib.suppress(OSError):
                 self.run.log_error(error)
             self._add_problem(_sentence(error, self.run.name))

@@ -95,7 +95,7 @@ def assist_training(
 
 
 def _stopped_in_any(processes: Processes, stop: StopSignal) -> Callable[[], bool]:
-    """Return a function that returns whether to stop: all processes stop if any was asked to."""
+    """Return a function that returns whether to stop: all processes stop if one is to stop."""
 
     def stopped() -> bool:
         # All act on the shared result, so they stop after the same batch.
@@ -195,7 +195,7 @@ class TrainingSession:
         yield from post_training.events()
         message = f"{end.message} {post_training.problem}".rstrip()
         if post_training.problem:
-            # On a full disk the earlier sentence stays; this one still goes out.
+            # On a full disk the record keeps the earlier sentence; this one is still shown.
             with contextlib.suppress(OSError):
                 self._write(message=message)
                 self.run.log(post_training.problem)
@@ -278,7 +278,7 @@ class TrainingSession:
     def failed(self, error: Exception) -> DigitCNNError:
         """Mark the run failed; returns the error with a sentence for people."""
         explained = _explain(error, self.run.name, self.config.batch_size)
-        # A full disk that failed the run fails its log as well; the sentence still goes out.
+        # On a full disk the log cannot be written either; the sentence is still shown.
         with contextlib.suppress(OSError):
             self.run.log_error(error)
             self._write(state=FAILED, message=str(explained))

@@ -11,7 +11,7 @@ from digitcnn.errors import CheckpointError
 from digitcnn.options import MOST_COMPARED
 from digitcnn.ui.context import Context
 from digitcnn.ui.drop_results import DropResults
-from digitcnn.ui.dropped import PREFIX, DroppedFile, keep
+from digitcnn.ui.dropped import PREFIX, DroppedFile, save_dropped
 from digitcnn.ui.gradio_private import event_data
 from digitcnn.ui.parts import PRIVATE, announced, status_line
 from digitcnn.ui.subject import names_in
@@ -130,7 +130,7 @@ class ModelChoice:
             context.access.require_owner(request, token, to="save a dropped file")
             if not isinstance(key, str) or not key.startswith(PREFIX):
                 raise CheckpointError("No dropped model is chosen; drop a file first.")
-            path = keep(self._models.get(key), context.workspace.checkpoints.folder)
+            path = save_dropped(self._models.get(key), context.workspace.checkpoints.folder)
             return status_line(f"Saved as {path.name}.")
 
         context.with_token(self._save.click, save, [self._dropped], status)
@@ -151,7 +151,7 @@ class ModelChoice:
         names = {name for _, name in available}
         stay = [name for name in names_in(chosen) if name in names]
         if stay == names_in(chosen):
-            # Without a value: a choice made meanwhile is not taken back.
+            # Without a value, so that a choice made meanwhile is not undone.
             return gr.Dropdown(available, multiselect=True)
         own = self._models.own_names(available, selected)
         return self._choice(available, stay or self._suggested(own, selected))

@@ -16,7 +16,7 @@ from digitcnn.network.checkpoint import Checkpoint, generated_digits, load
 from digitcnn.network.filenames import numbered, safe_filename, save_under_free_name
 from digitcnn.network.own_format import AnyNetwork
 
-# Models of a page that has not asked for them for so long expire.
+# A page's models expire when it has not asked for them for this long.
 SECONDS_HELD = 70 * 60
 PER_SESSION = 8
 # For all sessions together; the oldest expire first. Most have 4 MB, some have 64.
@@ -50,7 +50,7 @@ class _Held:
 class DroppedModels:
     """Thread-safe. A model's key has a secret part: only its own page can use the model.
 
-    digits: gives the training digits on which other networks are rebuilt.
+    digits: returns the training digits on which other networks are rebuilt.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ def _removed(name: str) -> DroppedFile:
     return DroppedFile(name, sentence, None)
 
 
-def keep(checkpoint: Checkpoint, folder: Path) -> Path:
+def save_dropped(checkpoint: Checkpoint, folder: Path) -> Path:
     """Save a dropped model in a folder of checkpoints, under a free name and in our format.
 
     Raises CheckpointError for an ONNX model, whose file is never copied, and where the folder

@@ -94,7 +94,7 @@ class ExperimentsSection:
             self.choose, self.select, [self.card, self.status, *self._watched, *asking], **PRIVATE
         ).then(**own)
         context.with_token(
-            self.select.input, self.take_choice, [self.select], self.has_chosen, queue=False
+            self.select.input, self.record_choice, [self.select], self.has_chosen, queue=False
         )
         context.page.load(**own)
         self.predict.input(
@@ -156,7 +156,7 @@ class ExperimentsSection:
         return [*choice, *self._updates(experiment, was_open)]
 
     @toasting
-    def take_choice(self, request: gr.Request, token: Any, name: Any) -> bool:
+    def record_choice(self, request: gr.Request, token: Any, name: Any) -> bool:
         """Note that the page's user has chosen; show the owner's choice to those who have not.
 
         While an experiment runs, they keep watching that one.

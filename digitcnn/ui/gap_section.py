@@ -47,7 +47,7 @@ def gap_steps(
 ) -> Iterator[ViewUpdate]:
     """Yield status and figure, step by step, for the gap of a set to the first one.
 
-    name: of the set; the first one stands for the last. Raises DigitSetError without the training
+    name: of the set; for the first one, the last is used. Raises DigitSetError without the training
     images, or without a second set.
     """
     if view.sets and name == view.sets[0]:

@@ -1,6 +1,6 @@
 """Settings in the page's address: ``?tab=train&epochs=8&network=mlp``.
 
-They fill in fields and start nothing. Each is checked by itself: a value that the field does not
+They fill in fields and start nothing. Each is checked on its own: a value that the field does not
 accept is ignored, as is any other name. Names are those of the command line's options.
 """
 

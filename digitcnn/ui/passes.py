@@ -15,7 +15,7 @@ from digitcnn.ui.parts import PRIVATE, whole
 
 
 def passes_slider(context: Context, **options: Any) -> gr.Slider:
-    """Build a slider that goes to the usual number of the model selected in the header."""
+    """Build a slider that is set to the usual number of the model selected in the header."""
     passes = gr.Slider(1, MOST_PASSES, value=usual_passes(None), step=1, **options)
     # Without triggers: when the page loads and whenever the selection changes.
     gr.on(

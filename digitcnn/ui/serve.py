@@ -27,7 +27,7 @@ from digitcnn.ui.page_files import PageFiles
 from digitcnn.ui.share_link import ShareLink
 from digitcnn.workspace import Workspace
 
-# Ctrl-C and SIGTERM end the process within 5 s, whatever a batch or a connection still does.
+# Ctrl-C and SIGTERM end the process within 5 s, even during a batch or with open connections.
 SHUTDOWN_SECONDS = 3.5
 
 # The first page is served first; then the model is checked on sketches.

@@ -37,7 +37,7 @@ class ShareLink:
         self._closing = threading.Event()
 
     def open(self, secret: str, *, opened: Callable[[str | None], None]) -> None:
-        """Ask for the link, in a thread of its own.
+        """Request the link, in a thread of its own.
 
         opened: called with the link's URL once it works, or with None when there is none.
         """
@@ -58,7 +58,7 @@ class ShareLink:
             self._tunnel = ShareTunnel(server, host, self._address.port, secret, TIMEOUT_SECONDS)
             # The server says http, and serves its links by https.
             url = self._tunnel.start_tunnel().replace("http://", "https://", 1)
-        except Exception as error:  # whatever the reason, the app goes on
+        except Exception as error:  # whatever the reason, the app continues
             if not self._closing.is_set():
                 self._report(
                     f"Could not create a public link ({_reason(error)}). {self._places()} "

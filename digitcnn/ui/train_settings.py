@@ -128,7 +128,7 @@ def _usual(name: str, label: str, info: str) -> dict[str, Any]:
 def learning_rate_slider(rate: float) -> gr.HTML:
     """Build a logarithmic slider with the rate itself beside it, which is its value.
 
-    The template has no ``${}``: Gradio forgets what it stands for where the page opens on another
+    The template has no ``${}``: Gradio loses its value where the page opens on another
     tab.
     """
     return gr.HTML(
@@ -175,7 +175,7 @@ def config_of(*values: Any) -> tuple[TrainingConfig, str]:
 
 
 def problems_of(*values: Any) -> list[ConfigError]:
-    """Return what ``config_of`` refuses about each of the values by itself."""
+    """Return the problems of the values, each checked on its own by ``config_of``."""
     *recipe, device = values
     usual = recipe_values(TrainingConfig())
     problems = []
@@ -223,7 +223,7 @@ def _tried(device: str) -> devices.Compute | str:
 
 
 class TimeEstimate:
-    """How long a quick training and one with the chosen settings would take, in all."""
+    """How long a quick training and one with the chosen settings would take."""
 
     def __init__(self, workspace: Workspace, computes: Devices) -> None:
         self._workspace, self._computes = workspace, computes

@@ -10,7 +10,7 @@ def test_events_of_progress_are_steps_and_results_are_not() -> None:
         for event in (
             ImagesProcessed("mine on small test", 1_200, 4_000),
             PassResult("shared", 3, 12, 0.9),
-            FigureStarted("02_sample_data", 2),
+            FigureStarted(2),
             FigureDrawn("02_sample_data", b""),
         )
     ] == [

@@ -36,7 +36,7 @@ from digitcnn.errors import CapabilityError, CheckpointError
 from digitcnn.network.checkpoint import Checkpoint, load
 from digitcnn.network.checkpoint_folder import CheckpointFolder
 from digitcnn.network.onnx_models import WORKERS, OnnxClassifier
-from digitcnn.ui.dropped import keep
+from digitcnn.ui.dropped import save_dropped
 
 ROOT = Path(__file__).parents[2]
 make = helper.make_node
@@ -148,7 +148,7 @@ def test_features_that_need_more_than_logits_are_refused_with_the_reason(
     with pytest.raises(CapabilityError, match="is not digitcnn's network"):
         _ = loaded.network
     with pytest.raises(CheckpointError, match=r"ONNX model, which cannot be saved .*drop its file"):
-        keep(loaded, tmp_path / "kept")
+        save_dropped(loaded, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     assert copy.deepcopy(loaded.classifier).to(torch.device("meta")) is loaded.classifier
 

@@ -20,7 +20,7 @@ from digitcnn.ui.dropped import (
     SECONDS_HELD,
     DroppedFile,
     DroppedModels,
-    keep,
+    save_dropped,
 )
 from digitcnn.ui.models import Models
 from digitcnn.workspace import Workspace
@@ -170,7 +170,7 @@ def test_saving_a_rebuilt_network_never_overwrites_a_file(
     found = dropped.get(verdict.key)
     assert found is not None
     folder = tmp_path / "checkpoints"
-    first, second = keep(found, folder), keep(found, folder)
+    first, second = save_dropped(found, folder), save_dropped(found, folder)
     assert [first.name, second.name] == ["mine.pt", "mine-2.pt"]
     assert load(first).digest == load(second).digest == found.digest
     assert load(first).details == found.details
@@ -182,7 +182,7 @@ def test_a_saved_model_still_rejects_non_digits(tmp_path: Path, dropped: Dropped
     (verdict,) = dropped.receive([tmp_path / "tells.pt"], "page")
     found = dropped.get(verdict.key or "")
     assert found is not None
-    kept = load(keep(found, tmp_path / "checkpoints"))
+    kept = load(save_dropped(found, tmp_path / "checkpoints"))
     assert kept.ood is not None
     assert kept.ood.threshold == 1.0
 
@@ -195,7 +195,7 @@ def test_weights_only_are_saved_as_weights_only(tmp_path: Path, dropped: Dropped
     assert verdict.key is not None
     found = dropped.get(verdict.key)
     assert found is not None
-    path = keep(found, tmp_path / "checkpoints")
+    path = save_dropped(found, tmp_path / "checkpoints")
     assert load(path).fitted().digest == found.digest
 
 
@@ -246,6 +246,6 @@ def test_a_strangers_network_is_rebuilt_compared_and_saved_in_our_format(
     assert verdict.sentence.startswith("Perceptron: linear 784-24-10, 19,090 parameters; ")
     model = dropped.get(verdict.key or "")
     assert model is not None
-    kept = load(keep(model, tmp_path / "checkpoints"))
+    kept = load(save_dropped(model, tmp_path / "checkpoints"))
     assert kept.name == "theirs"
     assert (kept.digest, kept.verdict) == (model.digest, model.verdict)

@@ -163,17 +163,17 @@ def test_pages_follow_the_owner_until_they_choose_for_themselves(
         _, _, updates = section.refresh(*page("luck", has_chosen=has_chosen))
         return updates.get("experiment-select")
 
-    assert handlers["take_choice"](request(), "", "augmentation") is True
+    assert handlers["record_choice"](request(), "", "augmentation") is True
     assert experiment_of(has_chosen=False) is None, "a visitor has chosen"
     before, *_ = section.refresh(*page("luck", has_chosen=True))
-    handlers["take_choice"](request(), TOKEN, "augmentation")
+    handlers["record_choice"](request(), TOKEN, "augmentation")
     assert experiment_of(has_chosen=False) == "augmentation"
     card = section.refresh(*page("luck"))[2]["experiment-card"]
     assert catalogue.find("augmentation").question in card
     assert experiment_of(has_chosen=True) is None
     after, *_ = section.refresh(*page("luck", has_chosen=True))
     assert before != after, "the pages would not be refreshed"
-    handlers["take_choice"](request(), TOKEN, "luck")
+    handlers["record_choice"](request(), TOKEN, "luck")
 
 
 def test_an_experiment_waits_for_another_job_and_asks_for_predictions(

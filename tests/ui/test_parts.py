@@ -19,7 +19,7 @@ def test_progress_is_thinned_and_other_events_are_all_shown() -> None:
         for done in range(1, 101):
             notify(ImagesProcessed("m on few test", done, 100))
         for number in range(1, 10):
-            notify(FigureStarted("figure", number))
+            notify(FigureStarted(number))
         return "result"
 
     def collect() -> Iterator[dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_an_error_of_the_work_is_raised() -> None:
 
 
 def test_the_next_event_ends_the_work_of_a_closed_page() -> None:
-    event: Event = FigureStarted("figure", 1)
+    event: Event = FigureStarted(1)
     closed, ended = threading.Event(), threading.Event()
     went_on = []
 

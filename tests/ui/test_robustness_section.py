@@ -63,7 +63,7 @@ def falling(right: int, n: int = 50) -> Robustness:
     for axis in AXES:
         middle = axis.values.index(axis.neutral)
         counts = tuple(max(0, right - abs(i - middle)) for i in range(len(axis.values)))
-        curves.append(Curve(axis, counts, n))
+        curves.append(Curve(axis, counts))
     attack = AttackCurve((0.0, 1.0, 2.0), (right, right // 2 + 1, right // 4), (right,) * 3, n, 8.0)
     return Robustness("small", "test", n, tuple(curves), attack)
 
