@@ -171,6 +171,27 @@ def test_training_curves_show_losses_and_accuracies_per_epoch(
     assert tests.get_xlim()[0] < 100 * min(e.accuracy_low for e in findings.evaluations)
 
 
+def test_the_legends_of_the_training_curves_stay_in_their_panels(findings: Findings) -> None:
+    several = replace(findings, trained_on="synthetic,synthetic-other-writers,emnist-digits")
+    figure = laid_out(figures.draw("01_training_history", several))
+    assert "other synthetic digits" in words(figure)
+    for axes in figure.axes[:2]:
+        legend, panel = axes.get_legend(), axes.get_window_extent()
+        assert legend is not None
+        box = legend.get_window_extent()
+        assert panel.x0 < box.x0
+        assert box.x1 < panel.x1
+
+
+def test_a_title_that_is_too_wide_takes_further_lines() -> None:
+    titles = "What causes the gap between other synthetic digits test and FEMNIST digits test"
+    figure = laid_out(style.sheet(titles, "network of the test", 4))
+    assert cut_texts(figure) == []
+    title, lines = (text.get_window_extent() for text in figure.texts)
+    assert title.y0 > lines.y1
+    assert figure.get_figheight() > 4
+
+
 def test_missing_history_and_temperature_are_stated(findings: Findings) -> None:
     bare = replace(findings, history=(), trained_on=None, temperature=1.0, calibrated=False)
     text = words(figures.draw("01_training_history", bare))

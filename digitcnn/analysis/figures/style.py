@@ -33,9 +33,10 @@ WRONG = "#D55E00"
 
 WIDTH, DPI = 9.0, 150  # inches, pixels per inch
 TITLE, SUBTITLE, LABEL, SMALL = 14, 10, 10, 9
-# Inches of the title, inches per line below it, and how many of its characters fit into an inch.
-_HEADER_LINE, _HEADER_TITLE = 0.2, 0.46
-_CHARACTERS_PER_INCH = 13
+# Inches of a title of one line, of its further lines and of those below it, and how many characters
+# of the title and of the lines below it fit into an inch.
+_HEADER_TITLE, _TITLE_LINE, _HEADER_LINE = 0.46, 0.25, 0.2
+_TITLE_CHARACTERS, _CHARACTERS_PER_INCH = 8, 13
 
 Floats = NDArray[np.float32]
 Grid = Literal["x", "y", "both", ""]
@@ -55,20 +56,27 @@ class Sheet(Figure):
 
 
 def sheet(title: str, subtitle: str, height: float) -> Figure:
-    """Return an empty figure of that height in inches, with its title and the lines below it."""
+    """Return an empty figure with its title and the lines below it.
+
+    height: in inches, with a title of one line; further lines of a long title add to it.
+    """
+    titles = textwrap.wrap(title, round(WIDTH * _TITLE_CHARACTERS))
+    further = _TITLE_LINE * (len(titles) - 1)
+    height += further
     figure = Sheet(figsize=(WIDTH, height), dpi=DPI, facecolor=PAPER)
     lines = [
         line
         for part in subtitle.split("\n")
         for line in textwrap.wrap(part, round(WIDTH * _CHARACTERS_PER_INCH))
     ]
-    header = _HEADER_TITLE + _HEADER_LINE * len(lines)
+    title_height = _HEADER_TITLE + further
+    header = title_height + _HEADER_LINE * len(lines)
     figure.text(
-        0.16 / WIDTH, 1 - 0.12 / height, title,
+        0.16 / WIDTH, 1 - 0.12 / height, "\n".join(titles),
         fontsize=TITLE, fontweight="bold", color=INK, va="top",
     )  # fmt: skip
     figure.text(
-        0.16 / WIDTH, 1 - 0.46 / height, "\n".join(lines),
+        0.16 / WIDTH, 1 - title_height / height, "\n".join(lines),
         fontsize=SUBTITLE, color=MUTED, va="top", linespacing=1.3,
     )  # fmt: skip
     share = header / height

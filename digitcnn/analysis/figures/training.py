@@ -28,21 +28,19 @@ def training_history(findings: Findings) -> Figure:
     """
     history, evaluations = findings.history, findings.evaluations
     height = 5.0 + 0.34 * len(evaluations)
-    figure = style.sheet("Training history", findings.model, height)
+    trained_on = f"\ntrained on {listed(findings.trained_on)}" if findings.trained_on else ""
+    figure = style.sheet("Training history", f"{findings.model}{trained_on}", height)
     grid = figure.add_gridspec(2, 2, height_ratios=(3.1, 0.55 + 0.34 * len(evaluations)))
     loss, accuracy = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    where = listed(findings.trained_on or "unknown set")
     style.dress(loss, x="Epoch", y="Loss (nats per image)", title="Loss")
     style.dress(accuracy, x="Epoch", y="Accuracy (%)", title="Accuracy")
     if history:
-        _curve(loss, history, "loss", f"{where}, training images (as trained on)", 1, 1)
-        _curve(loss, history, "held_out_loss", f"{where}, held-out images", 0, 1)
+        _curve(loss, history, "loss", "Training images (as trained on)", 1, 1)
+        _curve(loss, history, "held_out_loss", "Held-out images", 0, 1)
         _log_if_wide(loss, history)
-        _curve(
-            accuracy, history, "training_accuracy", f"{where}, training images (as trained on)", 1
-        )
+        _curve(accuracy, history, "training_accuracy", "Training images (as trained on)", 1)
         _held_out_band(accuracy, history)
-        _curve(accuracy, history, "accuracy", f"{where}, held-out images (95% band)", 0)
+        _curve(accuracy, history, "accuracy", "Held-out images (95% band)", 0)
         style.percent_axis(accuracy.yaxis)
         for axes in (loss, accuracy):
             axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
