@@ -39,11 +39,13 @@ LEAST_ADDED = 0.5
 # Places are named within the ink's box, which is widened to this many pixels for a narrow 1.
 LEAST_BOX = 14
 
+# The ninths of a sketch, row by row.
 NAMES = (
-    ("at the upper left", "at the top", "at the upper right"),
-    ("on the left", "in the middle", "on the right"),
-    ("at the lower left", "at the bottom", "at the lower right"),
-)
+    "at the upper left", "at the top", "at the upper right",
+    "on the left", "in the middle", "on the right",
+    "at the lower left", "at the bottom", "at the lower right",
+)  # fmt: skip
+MIDDLE = 4
 
 
 @torch.inference_mode()
@@ -133,19 +135,19 @@ class Explanation:
         """Return the part of the sketch whose ink contributes most, and its points."""
         places = self.image.nonzero()
         if len(places) == 0:
-            return NAMES[1][1], 0.0
+            return NAMES[MIDDLE], 0.0
         parts = self._parts(places)
         points = torch.zeros(9).index_add(0, parts, self.ink[places[:, 0], places[:, 1]])
         best = int(points.argmax())
-        return NAMES[best // 3][best % 3], float(points[best])
+        return NAMES[best], float(points[best])
 
     def strongest_gap(self) -> tuple[str, float]:
         """Return the part of the sketch where a dot would cost most, and how many points."""
         if len(self.gaps.effects) == 0:
-            return NAMES[1][1], 0.0
+            return NAMES[MIDDLE], 0.0
         best = int(self.gaps.effects.argmax())
         part = int(self._parts(self.gaps.places[best : best + 1])[0])
-        return NAMES[part // 3][part % 3], float(self.gaps.effects[best])
+        return NAMES[part], float(self.gaps.effects[best])
 
     def _parts(self, places: Tensor) -> Tensor:
         """Return the ninth of the sketch that each place [K, 2] is in, row by row: int64 [K]."""

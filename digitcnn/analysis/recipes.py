@@ -11,11 +11,6 @@ from digitcnn.analysis.comparison import Comparison
 from digitcnn.analysis.settings_text import UNKNOWN, setting_name, setting_text, value_text
 from digitcnn.network.details import Details
 
-# Rows of ``settings_side_by_side`` that are results and not settings.
-EPOCHS_TRAINED = "Epochs trained"
-IMAGES_DIGEST = "Digest of the training images"
-TEMPERATURE = "Temperature"
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -55,21 +50,46 @@ def seeds_of_one_recipe(details: Sequence[Details], comparison: Comparison) -> t
     )
 
 
-def settings_side_by_side(details: Sequence[Details]) -> list[tuple[str, list[str], bool]]:
-    """Return each setting in the files: name, a value per model, whether two values differ.
+@dataclass(frozen=True)
+class Setting:
+    """One setting of several models, as their files record it.
 
-    A value that a file does not record is a dash, which counts as no difference.
+    values: as text, one per model; a dash where a file does not record it. chosen: whether people
+    choose it, and no other setting implies it.
     """
-    keys = list(dict.fromkeys(key for one in details for key in one.config))
-    rows = [(setting_name(key), [setting_text(one.config, key) for one in details]) for key in keys]
-    others: list[tuple[str, list[Any]]] = [
-        (EPOCHS_TRAINED, [one.epochs for one in details]),
-        (IMAGES_DIGEST, [one.fingerprints.get("train", "")[:12] for one in details]),
-        (TEMPERATURE, [one.temperature for one in details]),
+
+    name: str
+    values: list[str]
+    chosen: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether two of the recorded values differ."""
+        return len({*self.values} - {UNKNOWN}) > 1
+
+
+def settings_side_by_side(details: Sequence[Details]) -> list[Setting]:
+    """Return each setting in the files."""
+
+    def texts(key: str) -> list[str]:
+        return [setting_text(one.config, key) for one in details]
+
+    keys = dict.fromkeys(key for one in details for key in one.config)
+    settings = [Setting(setting_name(key), texts(key), chosen=True) for key in keys]
+    epochs = [value_text(one.epochs) for one in details]
+    settings.append(Setting("Epochs trained", epochs, chosen=epochs != texts("epochs")))
+    results: list[tuple[str, list[Any]]] = [
+        (
+            "Digest of the training images",
+            [one.fingerprints.get("train", "")[:12] for one in details],
+        ),
+        ("Temperature", [one.temperature for one in details]),
     ]
-    versions = list(dict.fromkeys(name for one in details for name in one.versions))
-    others += [
+    versions = dict.fromkeys(name for one in details for name in one.versions)
+    results += [
         (f"Version of {name}", [one.versions.get(name) for one in details]) for name in versions
     ]
-    rows += [(name, [value_text(value) for value in values]) for name, values in others]
-    return [(name, texts, len({*texts} - {UNKNOWN}) > 1) for name, texts in rows]
+    settings += [
+        Setting(name, list(map(value_text, values)), chosen=False) for name, values in results
+    ]
+    return settings

@@ -13,14 +13,7 @@ from markupsafe import Markup
 
 from digitcnn.analysis.comparison import Comparison
 from digitcnn.analysis.comparison_words import conclusion, difference_text, p_text, verdict
-from digitcnn.analysis.recipes import (
-    EPOCHS_TRAINED,
-    IMAGES_DIGEST,
-    TEMPERATURE,
-    seeds_of_one_recipe,
-    settings_side_by_side,
-)
-from digitcnn.analysis.settings_text import setting_text
+from digitcnn.analysis.recipes import Setting, seeds_of_one_recipe, settings_side_by_side
 from digitcnn.digits.digit_set import CLASSES, DigitSet
 from digitcnn.digits.names import joined, listed
 from digitcnn.network.checkpoint import Checkpoint
@@ -35,9 +28,6 @@ BEST = "· best"
 
 # A verdict on more models has their letters.
 MOST_NAMED = 3
-
-# Name, a value per model, whether they differ.
-Setting = tuple[str, list[str], bool]
 
 NETWORKS_NOT_RECIPES = (
     "These results compare trained networks, not recipes: another seed of the same recipe gives "
@@ -194,25 +184,17 @@ def what_differs(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Mar
     """
     recorded = [place for place, one in enumerate(checkpoints) if one.details.config]
     known = [checkpoints[place] for place in recorded]
-    rows = [row for row in _settings(known) if row[2] and _is_chosen(row, known)]
+    differing = [one for one in _settings(known) if one.differs and one.chosen]
     sentences = []
-    if not rows and len(known) > 1:
+    if not differing and len(known) > 1:
         sentences.append("No setting recorded in these files differs.")
     if unknown := [name for place, name in enumerate(names) if place not in recorded]:
         sentences.append(f"The training settings of {joined(unknown)} are unknown.")
     html = render("paragraphs.html", sentences=sentences)
-    if rows:
+    if differing:
         columns = [names[place] for place in recorded]
-        html = _settings_table(columns, rows, "Settings that differ") + html
+        html = _settings_table(columns, differing, "Settings that differ") + html
     return html
-
-
-def _is_chosen(row: Setting, checkpoints: Sequence[Checkpoint]) -> bool:
-    """Return whether a setting was chosen by a person and is not implied by another row."""
-    name, values, _ = row
-    if name == EPOCHS_TRAINED:
-        return values != [setting_text(one.details.config, "epochs") for one in checkpoints]
-    return name not in (IMAGES_DIGEST, TEMPERATURE) and not name.startswith("Version of ")
 
 
 def settings_table(names: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Markup:
@@ -228,7 +210,7 @@ def _settings(checkpoints: Sequence[Checkpoint]) -> list[Setting]:
 
 def _settings_table(names: Sequence[str], settings: Sequence[Setting], label: str) -> Markup:
     rows: list[list[Value]] = [
-        [f"{setting}{' ≠' * differs}", *values] for setting, values, differs in settings
+        [f"{setting.name}{' ≠' * setting.differs}", *setting.values] for setting in settings
     ]
     return table(["Setting", *names], rows, label=label, caption=True, file_name="settings.csv")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -138,10 +139,8 @@ def _route(scope: Scope) -> str:
 
 
 def _announced_bytes(scope: Scope) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else None
-    return None
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdecimal() else None
 
 
 def _too_large(size: int, limit: int) -> _RejectedRequest:

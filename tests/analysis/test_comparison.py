@@ -181,7 +181,7 @@ def test_models_that_differ_in_more_than_the_seed_are_not_grouped(changes: dict[
 
 
 def test_settings_side_by_side_mark_what_differs() -> None:
-    rows = {name: (values, differ) for name, values, differ in settings_side_by_side(
+    rows = {one.name: (one.values, one.differs) for one in settings_side_by_side(
         [said(0, versions={"torch": "2.9"}), said(1), Details()]
     )}  # fmt: skip
     # What a file does not say is unknown, not different.
