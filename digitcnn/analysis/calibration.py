@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from digitcnn.intervals import wilson_interval
+
 LOWEST, HIGHEST = 0.05, 20.0
 BINS = 15
 
@@ -59,6 +61,11 @@ class ReliabilityBin:
     count: int
     confidence: float
     accuracy: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% Wilson interval of the accuracy in a bin that is not empty, (low, high)."""
+        return wilson_interval(round(self.accuracy * self.count), self.count)
 
 
 def reliability(

@@ -1,4 +1,4 @@
-"""What an experiment is: data, without code of its own. ``catalogue`` has one file for each.
+"""The parts of an experiment, which is data without code. ``catalogue`` has one file for each.
 
 Imports nothing heavy, so that ``experiment list`` answers at once.
 """

@@ -1,4 +1,4 @@
-"""What is stored of experiments: their state, settings, outcome and what people predicted."""
+"""Stored experiments: their state, settings, outcome, and people's predictions."""
 
 from __future__ import annotations
 

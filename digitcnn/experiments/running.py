@@ -28,7 +28,7 @@ from digitcnn.training.run_record import FAILED, FINISHED, STOPPED
 from digitcnn.training.runs import RunStore
 from digitcnn.training.session import run_training
 
-# What would take longer than the trainings themselves.
+# Without the parts that would take longer than the trainings themselves.
 POST_TRAINING = PostTrainingConfig(
     figures=False, stability=False, ood_detector=False, test_sets=False
 )

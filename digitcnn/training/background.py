@@ -128,8 +128,8 @@ class BackgroundJob(ABC, Generic[V]):
     how_to_stop: as ``ExclusiveLock.register`` takes it.
     """
 
-    name = "background"
-    not_running = "Nothing is running."
+    name: str
+    not_running: str
     how_to_stop = "stop it"
 
     def __init__(self, idle: V, exclusive: ExclusiveLock) -> None:

@@ -29,8 +29,8 @@ def with_new(earlier: Sequence[DroppedFile], new: Sequence[DroppedFile]) -> tupl
 def results_html(files: Sequence[DroppedFile], already: str, reading: str = "") -> str:
     """Render a line per file, accepted or refused.
 
-    already: the word for a model that is there already, such as ``compared``. reading: the name of
-    the file that is being read.
+    already: the word for a model that is present already, such as ``compared``. reading: the name
+    of the file that is being read.
     """
     if not files and not reading:
         return ""

@@ -210,11 +210,11 @@ def _attack_sentence(name: str, curve: AttackCurve | None) -> str:
     for size, right, noise in zip(curve.sizes, curve.attacked, curve.noise, strict=True):
         if size > 0 and right <= curve.attacked[0] / 2:
             return (
-                f"Attacks of size {_size_text(size, curve.ink)} take at least half of {name}'s "
+                f"Attacks of size {_size_text(size, curve.ink)} cost {name} at least half of its "
                 f"accuracy; with random noise of that size the accuracy is still "
                 f"{percent(noise / curve.n)}."
             )
-    return f"No attack up to size {curve.sizes[-1]:g} takes half of {name}'s accuracy."
+    return f"No attack up to size {curve.sizes[-1]:g} costs {name} half of its accuracy."
 
 
 def _size_text(size: float, ink: float) -> str:

@@ -110,7 +110,7 @@ class RunsSection:
     def states(self) -> tuple[Hashable, ...]:
         """Return everything that the table depends on.
 
-        A run is finished before its figures and its report are there, so the job's state counts.
+        A run is finished before its figures and its report exist, so the job's state counts.
         """
         view = self._workspace.job.view()
         states = [(record.name, record.state) for record in self._workspace.runs.records()]

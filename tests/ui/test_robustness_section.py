@@ -167,7 +167,7 @@ def test_attack_table_compares_with_noise_and_has_a_sentence_per_model() -> None
     assert [html.count(f"a: {kind}") for kind in ("attack", "random noise")] == [1, 1]
     assert "b: attack" not in html
     assert accuracy_text(12 / 50, 50) in html
-    assert "Attacks of size 2 (25% of the ink) take at least half of a" in html
+    assert "Attacks of size 2 (25% of the ink) cost a at least half of its" in html
     assert "the accuracy is still 96.00%." in html
     assert "b does not provide gradients, so it cannot be attacked." in html
     assert "<table" not in attack_table([blind], ["b"])

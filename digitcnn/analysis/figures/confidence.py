@@ -13,7 +13,7 @@ from digitcnn.analysis.calibration import ReliabilityBin, expected_calibration_e
 from digitcnn.analysis.figures import style
 from digitcnn.analysis.findings import Findings
 from digitcnn.analysis.predictions import Predictions
-from digitcnn.intervals import percent, wilson_interval
+from digitcnn.intervals import percent
 
 # Places in style.COLOURS, MARKERS and HATCHES.
 BEFORE, AFTER = 1, 0
@@ -62,7 +62,7 @@ def _reliability(axes: Axes, tables: Tables, title: str) -> None:
     for look, label, table in tables:
         filled = [each for each in table if each.count]
         points = [100 * each.accuracy for each in filled]
-        bounds = [wilson_interval(round(b.accuracy * b.count), b.count) for b in filled]
+        bounds = [each.interval for each in filled]
         axes.errorbar(
             [100 * each.confidence for each in filled], points,
             yerr=style.error_bars(points, [(100 * low, 100 * high) for low, high in bounds]),

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from digitcnn.analysis.calibration import ReliabilityBin, expected_calibration_error, reliability_of
 from digitcnn.feedback.entry import FeedbackFilter, ModelScore, Score
 from digitcnn.feedback.store import FeedbackStore
-from digitcnn.intervals import accuracy_text, confidence_text, percent, wilson_interval
+from digitcnn.intervals import accuracy_text, confidence_text, percent
 from digitcnn.web.charts import Series, chart, share_axis
 
 # With little feedback, narrower bins would be empty.
@@ -82,7 +82,6 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
     equals accuracy.
     """
     most = max((one.count for one in bins), default=1)
-    ends = [wilson_interval(round(one.accuracy * one.count), one.count) for one in bins]
     rated = Series(
         name="Accuracy",
         points=[(one.confidence, one.accuracy) for one in bins],
@@ -94,7 +93,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> Markup:
             f"{accuracy_text(one.accuracy, one.count)} right"
             for one in bins
         ],
-        intervals=[(one.confidence, *end) for one, end in zip(bins, ends, strict=True)],
+        intervals=[(one.confidence, *one.interval) for one in bins],
     )
     equal = Series(
         name="Confidence equals accuracy", points=[(0, 0), (1, 1)], colour=0, dashed=True
