@@ -1,7 +1,7 @@
 """Divide the cross-dataset gap into framing, near duplicates and a remainder.
 
 The other set is evaluated as it is, then in MNIST framing, then without the near duplicates of
-training images. The order is fixed, because it decides how much each step is credited with. The
+training images. The order is fixed, because the share of each step depends on it. The
 remainder is due to writers, label noise and everything else.
 """
 

@@ -1,4 +1,4 @@
-"""Twenty digits drawn for this project, two of each and of different form, as the pad sends them.
+"""Twenty digits drawn for this project, two different ones of each, as the pad sends them.
 
 They are strokes in ``hand_drawn.json``, to check whether a network can read sketches at all; twenty
 are too few to measure how well.

@@ -16,8 +16,8 @@ from digitcnn.options import NETWORKS, check_passes
 class TrainingConfig:
     """The settings of one training; the defaults are the default recipe.
 
-    digits: the digit sets to train on, names separated by commas; one image is as likely as
-    another, whatever its set.
+    digits: the digit sets to train on, names separated by commas; every image is equally
+    likely, whatever its set.
     epochs: passes over the training images, 1 to 200.
     batch_size: images per step, 1 to 4096.
     learning_rate: peak of the one-cycle schedule, 1e-5 to 1e-1.

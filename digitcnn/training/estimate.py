@@ -22,7 +22,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Images per second by batch size; the estimates for one network must not contradict.
+        # Images per second by batch size; the estimates for one network must agree.
         self._rates: dict[tuple[str, bool, str], dict[int, float]] = {}
         self._learned: StepProgress | None = None
 

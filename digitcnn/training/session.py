@@ -3,7 +3,7 @@
 The order at the end: evaluation, OOD detector, checkpoint, run marked finished, post-training. A
 process that is killed anywhere in between leaves a run that is finished or resumable. A stop after
 the last epoch skips post-training only. When the process is about to end, evaluation and OOD
-detector are skipped too; resuming the run makes up for them.
+detector are skipped too, until the run is resumed.
 """
 
 from __future__ import annotations

@@ -74,8 +74,8 @@ class DroppedModels:
     def receive(self, paths: Sequence[Path], session: str) -> Iterator[DroppedFile]:
         """Read one file after another, hold the usable ones, and yield a verdict on each.
 
-        A session has up to eight models; more push out its oldest, and each of these has a verdict
-        of its own after the files'.
+        A session has up to eight models; beyond that its oldest are removed, and a verdict on each
+        of these follows those on the files.
         """
         names = {key: checkpoint.name for key, checkpoint in self.of(session)}
         for path in paths:

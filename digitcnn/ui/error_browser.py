@@ -180,7 +180,7 @@ def suspect_tiles(workspace: Workspace, checkpoint: Checkpoint, digit_set: Digit
 def _framed_like(training: DigitSet, digit_set: DigitSet, predictions: Predictions) -> DigitSet:
     """Return the set with its errors in MNIST framing, unless it is framed as the training images.
 
-    Smaller or shifted digits have narrow ones as their nearest, whatever they show.
+    The nearest digits of smaller or shifted ones are narrow, whichever digit they show.
     """
     if digit_set.name == training.name:
         return digit_set

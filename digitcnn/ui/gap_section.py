@@ -76,6 +76,6 @@ def gap_steps(
     result = yield from updates_of(work, status_update)
     from digitcnn.analysis import figures  # here, because it imports matplotlib
 
-    png = figures.png(figures.gap_waterfall(result, model=checkpoint.name))
+    png = figures.rendered(figures.gap_waterfall(result, model=checkpoint.name))
     alt = f"{result.without_duplicates.title}: {result.without_duplicates.accuracy_text}"
     yield {"status": status_line(f"Done: {alt}."), "figure": opening_figure("gap", alt, png)}

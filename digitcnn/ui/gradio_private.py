@@ -32,8 +32,8 @@ def pending_calls(page: gr.Blocks, session: str) -> int:
 def limit_queue(page: gr.Blocks, most: int) -> None:
     """Refuse calls while ``most`` are waiting.
 
-    ``page.queue(max_size=most)`` would build Gradio's web application once more, which takes a
-    hundredth of the start.
+    ``page.queue(max_size=most)`` would build Gradio's web application once more, which makes the
+    start 1% slower.
     """
     page._queue.max_size = most
 

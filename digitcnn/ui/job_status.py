@@ -111,7 +111,7 @@ def busy_status(
     bar = {"label": "Experiment progress", "share": share, "facts": facts} if experiment else None
     text = f"{other}. A training can start once it has finished."
     link = "experiment-select" if experiment else ""
-    # The same as before and after: it is no news once the other job has finished.
+    # Unaffected by the other job, so that nothing is read out when that job finishes.
     spoken = _spoken(view)
     status = job_status(BackgroundView(state=BUSY), text, bar=bar, spoken=spoken, link=link)
     return status + _result(view, models, sketches)

@@ -98,7 +98,7 @@ def robustness_steps(
     yield {
         "status": status_line(f"Done: {digit_set.title}."),
         "figure": opening_figure(
-            "robustness", alt, figures.png(figures.robustness_curves(results, names))
+            "robustness", alt, figures.rendered(figures.robustness_curves(results, names))
         ),
         "table": robustness_table(results, names)
         + attack_table(results, names)

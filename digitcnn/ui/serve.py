@@ -90,8 +90,8 @@ def serve(settings: Settings, workspace: Workspace) -> NoReturn:
             owner_link = access.owner_link(url or settings.address.url)
             terminal.announce(f"Owner link: {owner_link}")
 
-    # What exists now stays. Without it, full garbage collections are shorter and more frequent, so
-    # fewer states of closed pages wait for one.
+    # What exists now is never freed. Ignoring it makes full garbage collections shorter and more
+    # frequent, so fewer states of closed pages wait for one.
     gc.freeze()
     terminal.announce(f"digitcnn is running at {settings.address.url}")
     if settings.shares:

@@ -158,7 +158,7 @@ def config_of(*values: Any) -> tuple[TrainingConfig, str]:
     settings = dict(zip(RECIPE, recipe, strict=True))
     digits = settings["digits"]
     if not isinstance(digits, str):
-        # The names that are chosen; anything else is refused as no name.
+        # The chosen names; any other value gives no name, which is rejected.
         settings["digits"] = ",".join(map(str, digits if isinstance(digits, list) else []))
     # 0 means all: an emptied number field sends 0 as well.
     settings["train_images"] = settings["train_images"] or None
@@ -188,7 +188,7 @@ def problems_of(*values: Any) -> list[ConfigError]:
 
 
 def quick(config: TrainingConfig, workspace: Workspace) -> TrainingConfig:
-    """Return the settings of a first try, a minute on two cores; few images are all used."""
+    """Return the settings of a first try, a minute on two cores; a small set is used whole."""
     epochs, batch_size, most = QUICK
     files = [workspace.catalog.entry(name, "train").n or 0 for name in set_names(config.digits)]
     few = most if sum(count - max(1, count // HELD_OUT_SHARE) for count in files) > most else None
@@ -272,7 +272,7 @@ class TimeEstimate:
 
 
 COPIES = 9
-# Some changes are made to a small share of a batch only; this many copies have all of them.
+# Some distortions affect only a small share of a batch; this many copies show all of them.
 BATCH = 180
 
 

@@ -119,7 +119,7 @@ class TrainTab:
         settings = self._settings
         self.preview.connect(self.more, settings.digits, settings.augmentation)
         values = [*settings.recipe, settings.device]
-        # Else Gradio rounds what was typed, or refuses it in a toast of its own.
+        # Otherwise Gradio rounds what was typed, or rejects it with a toast of its own.
         typed = {"preprocess": False}
         for button, start in ((self.start, self.start_training), (self.quick, self.start_quick)):
             context.with_token(

@@ -112,7 +112,7 @@ def test_a_name_with_dollar_signs_is_not_a_formula(findings: Findings) -> None:
     named = [replace(found, digits=odd) for found in findings.predictions]
     odd_findings = replace(findings, predictions=named, model=odd)
     figure = figures.draw("04_cross_dataset_evaluation", odd_findings)
-    assert figures.png(figure).startswith(b"\x89PNG")
+    assert figures.rendered(figure).startswith(b"\x89PNG")
     assert words(figure).count(odd) >= 4  # heading, rows and legend
 
 
@@ -427,7 +427,7 @@ def test_two_threads_draw_the_same_figure_at_once(findings: Findings) -> None:
 
     def make(name: str) -> bytes:
         barrier.wait(20)
-        return figures.png(figures.draw(name, findings))
+        return figures.rendered(figures.draw(name, findings))
 
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(make, ["09_stability_test", "09_stability_test"]))

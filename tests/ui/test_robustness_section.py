@@ -139,7 +139,7 @@ def test_the_figure_has_a_panel_per_axis_with_the_numbers_of_the_curves() -> Non
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "small test, 50 images" in words
     assert accuracy_text(48 / 50, 50) in words
-    assert figures.png(figure).startswith(b"\x89PNG")
+    assert figures.rendered(figure).startswith(b"\x89PNG")
 
 
 def test_eight_models_have_different_lines_and_are_named() -> None:

@@ -50,19 +50,13 @@ def draw(name: str, findings: Findings) -> Figure:
     return _FIGURES[name](findings)
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as a PNG file, without ``savefig``, which would draw it twice."""
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
-
-
-def rendered(figure: Figure, file_type: FileType) -> bytes:
+def rendered(figure: Figure, file_type: FileType = "png") -> bytes:
     """Return a figure as a file of that type; the same figure always gives the same bytes."""
-    if file_type == "png":
-        return png(figure)
     file = io.BytesIO()
-    if file_type == "svg":
+    # Without ``savefig``, which would draw the figure twice.
+    if file_type == "png":
+        FigureCanvasAgg(figure).print_png(file)
+    elif file_type == "svg":
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     else:
         FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None})
@@ -71,7 +65,7 @@ def rendered(figure: Figure, file_type: FileType) -> bytes:
 
 def save(name: str, findings: Findings, folder: Path) -> Path:
     """Draw one of the nine and write it with ``write``. Raises OSError."""
-    return write(name, png(draw(name, findings)), folder)
+    return write(name, rendered(draw(name, findings)), folder)
 
 
 def write(name: str, content: bytes, folder: Path, file_type: FileType = "png") -> Path:
