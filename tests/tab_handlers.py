@@ -10,8 +10,10 @@ import gradio as gr
 from coroutines import run_async
 
 from digitcnn.ui.access import Access
+from digitcnn.ui.address import FIRST_PORT, Address
 from digitcnn.ui.clock import Clock
 from digitcnn.ui.context import Context
+from digitcnn.ui.invite import Invite
 from digitcnn.ui.models import Models
 from digitcnn.ui.page import build_page
 from digitcnn.workspace import Workspace
@@ -26,7 +28,9 @@ def whole_page(folder: Path) -> gr.Blocks:
     access = Access("t" * 32, local_is_owner=True, open_to_all=False)
 
     async def built() -> gr.Blocks:  # Gradio takes the running loop, and would leave one open
-        return build_page(Workspace(*folders, device="cpu"), access)
+        return build_page(
+            Workspace(*folders, device="cpu"), access, Invite(Address("127.0.0.1", FIRST_PORT))
+        )
 
     return run_async(built())
 

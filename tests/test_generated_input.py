@@ -36,6 +36,8 @@ from digitcnn.network.details import Details
 from digitcnn.network.model import DigitCNN
 from digitcnn.network.reader import InvalidCheckpoint
 from digitcnn.ui.access import Access
+from digitcnn.ui.address import FIRST_PORT, Address
+from digitcnn.ui.invite import Invite
 from digitcnn.ui.login import Logins
 from digitcnn.ui.page import build_page
 from digitcnn.workspace import Workspace
@@ -142,7 +144,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[g
     )
 
     async def built() -> gr.Blocks:  # Gradio takes the running loop, and would leave one open
-        return build_page(workspace, Access(TOKEN, local_is_owner=False, open_to_all=False))
+        access = Access(TOKEN, local_is_owner=False, open_to_all=False)
+        return build_page(workspace, access, Invite(Address("127.0.0.1", FIRST_PORT)))
 
     yield run_async(built())
     workspace.job.shutdown(5.0)

@@ -134,20 +134,20 @@ class PeoplesPredictions:
         if type(choice) is not int or not 0 <= choice < len(experiment.choices):
             raise ConfigError("Unknown prediction; choose one of those on the card.")
         with self._lock:
-            known = self._read()
-            chosen = known.setdefault(experiment.name, {})
+            predictions = self._read()
+            chosen = predictions.setdefault(experiment.name, {})
             if visitor not in chosen and len(chosen) >= MOST_PEOPLE:
                 raise ConfigError(
                     f"{MOST_PEOPLE:,} people have predicted already; no more are allowed."
                 )
             chosen[visitor] = choice
-            self._write(known)
+            self._write(predictions)
 
     def of(self, experiment: Experiment, visitor: str) -> int | None:
         """Return the place of a visitor's prediction; None without one."""
         with self._lock:
-            made = self._read().get(experiment.name, {}).get(visitor)
-        return made if made is not None and 0 <= made < len(experiment.choices) else None
+            choice = self._read().get(experiment.name, {}).get(visitor)
+        return choice if choice is not None and 0 <= choice < len(experiment.choices) else None
 
     def counts(self, experiment: Experiment) -> tuple[int, ...]:
         """Return how many visitors made each prediction, in the order of the choices."""
@@ -158,21 +158,21 @@ class PeoplesPredictions:
     def clear(self, experiment: str) -> None:
         """Forget the predictions of an experiment. Raises ConfigError as ``record`` does."""
         with self._lock:
-            known = self._read()
-            if known.pop(experiment, None):
-                self._write(known)
+            predictions = self._read()
+            if predictions.pop(experiment, None):
+                self._write(predictions)
 
     def _read(self) -> dict[str, dict[str, int]]:
         try:
-            known: dict[str, dict[str, int]] = json.loads(self._file.read_text("utf-8"))
+            predictions: dict[str, dict[str, int]] = json.loads(self._file.read_text("utf-8"))
         except (OSError, ValueError):  # none yet, or damaged
             return {}
-        return known if isinstance(known, dict) else {}
+        return predictions if isinstance(predictions, dict) else {}
 
-    def _write(self, known: dict[str, dict[str, int]]) -> None:
+    def _write(self, predictions: dict[str, dict[str, int]]) -> None:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._file, known)
+            write_json(self._file, predictions)
         except OSError as error:
             raise ConfigError(
                 f"The prediction cannot be saved ({error.strerror}); the owner can free some space."

@@ -214,10 +214,10 @@ class TrainingSession:
     def _end_early(self, snapshot: Snapshot | None, images: TrainingImages) -> RunEnd:
         state, saves = self.stop.reason, self.record.saves
         if snapshot is None:
-            again = "; resuming starts it over" if saves else ""
-            return self._end(state, f"{state.capitalize()} before the first epoch finished{again}.")
-        again = "; it can be resumed" if saves else ""
-        message = f"{state.capitalize()} at epoch {snapshot.epoch} of {self.config.epochs}{again}."
+            note = "; resuming starts it over" if saves else ""
+            return self._end(state, f"{state.capitalize()} before the first epoch finished{note}.")
+        note = "; it can be resumed" if saves else ""
+        message = f"{state.capitalize()} at epoch {snapshot.epoch} of {self.config.epochs}{note}."
         if state == INTERRUPTED:
             return self._end(state, message, snapshot)
         accuracy = snapshot.history[-1].accuracy

@@ -149,12 +149,12 @@ class ModelChoice:
         """Offer the models available now; chosen ones that are still available stay chosen."""
         available = self._models.choices(request.session_hash)
         names = {name for _, name in available}
-        stay = [name for name in names_in(chosen) if name in names]
-        if stay == names_in(chosen):
+        remaining = [name for name in names_in(chosen) if name in names]
+        if remaining == names_in(chosen):
             # Without a value, so that a choice made meanwhile is not undone.
             return gr.Dropdown(available, multiselect=True)
         own = self._models.own_names(available, selected)
-        return self._choice(available, stay or self._suggested(own, selected))
+        return self._choice(available, remaining or self._suggested(own, selected))
 
     def _follow(
         self, chosen: Any, selected: Any, suggestion: list[str] | None, request: gr.Request

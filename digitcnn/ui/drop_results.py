@@ -21,9 +21,11 @@ MOST_LINES = 24
 
 def with_new(earlier: Sequence[DroppedFile], new: Sequence[DroppedFile]) -> tuple[DroppedFile, ...]:
     """Return the lines after another drop: a file that was refused is replaced by its name."""
-    again = {one.file for one in new}
-    stay = [one for one in earlier if one not in new and (one.key or one.file not in again)]
-    return (*stay, *new)[-MOST_LINES:]
+    new_names = {one.file for one in new}
+    remaining = [
+        one for one in earlier if one not in new and (one.key or one.file not in new_names)
+    ]
+    return (*remaining, *new)[-MOST_LINES:]
 
 
 def results_html(files: Sequence[DroppedFile], already: str, reading: str = "") -> str:
@@ -85,9 +87,9 @@ class DropResults:
         self, event: gr.EventData, files: Sequence[DroppedFile], chosen: Any = None
     ) -> tuple[tuple[DroppedFile, ...], str]:
         line = event_data(event)
-        gone = line.get("file"), line.get("key")
-        stay = tuple(one for one in files if (one.file, one.key or "") != gone)
-        return stay, self.lines(stay, chosen)
+        dismissed = line.get("file"), line.get("key")
+        remaining = tuple(one for one in files if (one.file, one.key or "") != dismissed)
+        return remaining, self.lines(remaining, chosen)
 
     def lines(self, files: Sequence[DroppedFile], chosen: Any = None, reading: str = "") -> str:
         """Render the lines, without those of models that have left the page or a choice.

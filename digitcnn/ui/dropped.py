@@ -95,13 +95,13 @@ class DroppedModels:
         checkpoint = dataclasses.replace(checkpoint, path=None)
         with self._lock:
             self._drop_old()
-            mine = [key for key, held in self._held.items() if held.session == session]
-            for key in mine:
+            own = [key for key, held in self._held.items() if held.session == session]
+            for key in own:
                 other = self._held[key].checkpoint
                 if (other.key, other.details) == (checkpoint.key, checkpoint.details):
                     self._held.move_to_end(key)
                     return DroppedFile(path.name, _described(other), key, same_as=other.name)
-            for key in mine[: max(0, len(mine) - PER_SESSION + 1)]:
+            for key in own[: max(0, len(own) - PER_SESSION + 1)]:
                 del self._held[key]
             key = PREFIX + secrets.token_urlsafe(16)
             self._held[key] = _Held(session, checkpoint, self._clock())
@@ -121,10 +121,10 @@ class DroppedModels:
         """Return keys and models of a session, the latest first, and renew their time."""
         with self._lock:
             self._drop_old()
-            mine = [(key, held) for key, held in self._held.items() if held.session == session]
-            for _, held in mine:
+            own = [(key, held) for key, held in self._held.items() if held.session == session]
+            for _, held in own:
                 held.last_used = self._clock()
-            return [(key, held.checkpoint) for key, held in reversed(mine)]
+            return [(key, held.checkpoint) for key, held in reversed(own)]
 
     def forget(self, session: str) -> None:
         """Release a session's models, as when its page was closed."""

@@ -182,8 +182,8 @@ class ExperimentsSection:
         """Offer an experiment's choices, with the one ticked that this visitor has made."""
         experiment = catalogue.find(name)
         people = self._workspace.peoples_predictions
-        made = people.of(experiment, hash_of(visitor)) if visitor else None
-        return gr.Radio(_choices(experiment), value=made, info=experiment.predict)
+        prediction = people.of(experiment, hash_of(visitor)) if visitor else None
+        return gr.Radio(_choices(experiment), value=prediction, info=experiment.predict)
 
     @toasting
     def make_prediction(self, visitor: Any, name: Any, choice: Any) -> None:

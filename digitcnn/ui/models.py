@@ -111,8 +111,8 @@ class Models:
         trusted = self._workspace.runs.digests()
         grouped = self._workspace.runs.grouped_checkpoints()
         self._run_names = self._workspace.runs.names_of_models()
-        mine = self.dropped.of(session) if session else []
-        return [(f"{_label(dropped)} · this page only", key) for key, dropped in mine] + [
+        own = self.dropped.of(session) if session else []
+        return [(f"{_label(dropped)} · this page only", key) for key, dropped in own] + [
             (_label(self._named(one), trusted=one.digest in trusted or _is_shipped(one)), one.name)
             for one in sorted(
                 (one for one in self._workspace.checkpoints.list() if isinstance(one, Checkpoint)),

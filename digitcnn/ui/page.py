@@ -11,7 +11,6 @@ from starlette.middleware import Middleware
 
 from digitcnn.network.reader import MAX_BYTES as MAX_FILE_BYTES
 from digitcnn.ui.access import HEAD_SCRIPT, Access
-from digitcnn.ui.address import FIRST_PORT, Address
 from digitcnn.ui.api import build_api
 from digitcnn.ui.calls import Payload, replying
 from digitcnn.ui.clock import Clock
@@ -110,13 +109,12 @@ def launch_options(page: gr.Blocks, files: PageFiles) -> dict[str, Any]:
     }
 
 
-def build_page(workspace: Workspace, access: Access, invite: Invite | None = None) -> gr.Blocks:
+def build_page(workspace: Workspace, access: Access, invite: Invite) -> gr.Blocks:
     """Build the whole page, not launched. invite: how others reach it."""
     page: gr.Blocks
     with gr.Blocks(title="digitcnn", analytics_enabled=False) as page:
         owner_token = gr.Textbox(visible="hidden", elem_id="owner-token", show_label=False)
         clock, models = Clock(), Models(workspace)
-        invite = invite or Invite(Address("127.0.0.1", FIRST_PORT))
         model_select = build_header(workspace, models, access, clock, page, invite)
         context = Context(workspace, models, access, clock, page, owner_token, model_select)
         with gr.Tabs(elem_classes="lab-tabs"):

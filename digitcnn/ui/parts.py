@@ -112,7 +112,7 @@ def tiles(
     indices: of the images in the digit set. probabilities: [K, 10], a row per index. first: how
     many are shown before more are requested; None shows all.
     """
-    made = [
+    rendered = [
         _tile(digit_set, index, row.tolist())
         for index, row in zip(indices, probabilities, strict=True)
     ]
@@ -120,8 +120,8 @@ def tiles(
         "evaluate/tiles.html",
         heading=heading,
         note=note,
-        tiles=made[:first],
-        more=made[first:] if first else [],
+        tiles=rendered[:first],
+        more=rendered[first:] if first else [],
     )
 
 

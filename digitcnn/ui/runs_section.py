@@ -80,10 +80,10 @@ class RunsSection:
         config = self._workspace.runs.open(str(name)).record().config
         entries = self._workspace.catalog.entries()
         known = {entry.name for entry in entries if entry.split == "train"}
-        gone = [name for name in set_names(config.digits) if name not in known]
-        if gone:
+        missing = [name for name in set_names(config.digits) if name not in known]
+        if missing:
             raise RunError(
-                f"Digit set {gone[0]} of run '{name}' is no longer available; restore it or "
+                f"Digit set {missing[0]} of run '{name}' is no longer available; restore it or "
                 "choose another run."
             )
         text = f"Settings of {escape(str(name))} are filled in; press Start training."
