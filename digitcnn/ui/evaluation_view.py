@@ -191,7 +191,7 @@ def calibration_sentence(checkpoint: Checkpoint) -> str:
     if not checkpoint.calibrated:
         return "This model is not calibrated: NLL, Brier score and ECE use its raw probabilities."
     return (
-        "NLL, Brier score and ECE are calibrated with temperature "
+        "NLL, Brier score and ECE, under All columns, are calibrated with temperature "
         f"{checkpoint.temperature:.2f}, fitted on held-out "
         f"{listed(checkpoint.details.digits or '')} images; it may not suit other sets."
     )

@@ -18,7 +18,9 @@ function drawMaps({ canvas, side, across, count }, bytes) {
   const step = side + 1;
   canvas.width = across * step - 1;
   canvas.height = (count / across) * step - 1;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const context = /** @type {CanvasRenderingContext2D} */ (
+    canvas.getContext("2d", { willReadFrequently: true })
+  );
   context.fillStyle = "#3a4a61";
   context.fillRect(0, 0, canvas.width, canvas.height);
   const image = context.getImageData(0, 0, canvas.width, canvas.height);
