@@ -6,7 +6,7 @@ from typing import Any
 
 
 class CountedPage:
-    """Notes what a page asks the app for, from before it is opened."""
+    """Records a page's requests to the app. Create it before the page is opened."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
@@ -37,10 +37,10 @@ class CountedPage:
         return float(self.page.evaluate("Date.now()")) / 1000
 
     def pass_time(self, seconds: float, since: float | None = None) -> None:
-        """Advance the page's own clock until this much of its time has passed, from now or then.
+        """Advance the page's clock to ``seconds`` after ``since``, by default after now.
 
-        Half a second at a time; calls are answered before it goes on. The clock also runs by
-        itself, on a slow machine for seconds: they count.
+        It advances by half a second at a time and waits for all calls to be answered in between.
+        The clock also runs by itself, for seconds on a slow machine, and that time counts.
         """
         end = (self.now() if since is None else since) + seconds
         while (left := end - self.now()) > 0:

@@ -49,7 +49,7 @@ class StopSignal:
         return self._event.is_set()
 
     def check(self, *_: object) -> None:
-        """Raise StoppedError if a stop was requested. Usable as a callback of any arguments."""
+        """Raise StoppedError if a stop was requested; a callback with any arguments."""
         if self.is_set():
             raise StoppedError
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 from running_app import CHROMIUM_FLAGS, App, system_chromium
 
 # Three workers on two cores, each with an app and a browser: a condition may take its time.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
