@@ -39,7 +39,7 @@ def scrawl(
     template = make_template(" / ".join([" ".join(zigzag)] * strokes))
     smooth = random.random((count, 1, 1)) < 0.5
     curves = np.where(smooth, template.smooth @ points, template.straight @ points)
-    pen = population.pen.draw(random, count).astype(np.float64)
+    pen = population.pen.draw(random, count)
     samples, lengths = frame_curves(curves, template.joined, pen, population)
     radius = np.repeat(pen[:, None], curves.shape[1], 1)
     return ink_curves(samples, lengths, radius, population.blur)

@@ -8,9 +8,8 @@ are alike. Train and test have different writers.
 
 Deforming the form smoothly follows Simard et al. 2003 ("Best practices for convolutional neural
 networks applied to visual document analysis"), here on the curves, not on the pixels. Checkpoints
-store fingerprints of these sets, so the same name, split and count must keep giving the same bytes,
-on every processor: they are computed in float64, since in float32 the order of summation, which
-depends on the processor, changed the level of a pixel in every hundredth image.
+store fingerprints of these sets, so the same name, split and count must keep giving the same bytes
+(on one machine: others may round differently).
 Accuracies on these sets never carry the name MNIST.
 """
 
@@ -32,7 +31,6 @@ from digitcnn.digits.pen_strokes import BENDS, Floats, Template, make_template
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 # Number of writers, by split.
 WRITERS = {"train": 1_200, "test": 300}
@@ -201,7 +199,7 @@ def _randomness(name: str, split: str) -> np.random.Generator:
 
 
 def draw(name: str, split: str, images: int | None = None) -> DigitSet:
-    """Generate the set ``name``: the same bytes every time.
+    """Generate the set ``name``: the same bytes every time on one machine.
 
     name: one of ``GENERATED``; split: ``train`` or ``test``, by different writers.
     images: how many; None for 16,000 train and 4,000 test images. Each digit is as frequent as the
@@ -246,9 +244,10 @@ def write_form(
     """Write the form once by each of the authors: uint8 [N, 28, 28]."""
     count = len(authors)
 
-    def noise(deviation: float, *shape: int) -> Doubles:
-        drawn = random.standard_normal((count, *shape), dtype=np.float32)
-        return drawn.astype(np.float64) * deviation
+    def noise(deviation: float, *shape: int) -> Floats:
+        drawn: Floats = random.standard_normal((count, *shape), dtype=np.float32)
+        drawn *= np.float32(deviation)
+        return drawn
 
     stray = 1 + (population.looseness - 1) * template.ends[:, None]
     points = template.points + noise(population.wobble, *template.points.shape) * stray
@@ -259,9 +258,9 @@ def write_form(
     curve[..., 0] *= writers.width[authors, None] * np.exp(noise(_WIDTH_MOOD, 1))
     curve[..., 0] -= np.tan(writers.slant[authors, None] + noise(_SLANT_MOOD, 1)) * curve[..., 1]
 
-    pen = writers.pen[authors].astype(np.float64) * np.exp(noise(_PEN_MOOD))
+    pen = writers.pen[authors] * np.exp(noise(_PEN_MOOD))
     # Pressure swings once along the digit, each time from another phase.
-    phase = random.random((count, 1), dtype=np.float32).astype(np.float64)
+    phase = random.random((count, 1), dtype=np.float32)
     swing = np.sin(2 * np.pi * (template.along + phase))
     radius = pen[:, None] * (1 + noise(population.pressure, 1) * swing).clip(0.5, 1.5)
     return ink_curves(
@@ -270,8 +269,8 @@ def write_form(
 
 
 def frame_curves(
-    curve: Doubles, joined: Floats, pen: Doubles, population: Population
-) -> tuple[Doubles, Doubles]:
+    curve: Floats, joined: Floats, pen: Floats, population: Population
+) -> tuple[Floats, Floats]:
     """Place curves in the image, before any pixel is made.
 
     curve [N, M, 2] in any unit, joined [M - 1], pen [N] in pixels -> samples in pixels from the
@@ -297,7 +296,7 @@ def frame_curves(
     return (curve - middle[:, None]) * scale + centre, lengths * scale[..., 0] / 2
 
 
-def ink_curves(samples: Doubles, lengths: Doubles, radius: Doubles, blur: float) -> Bytes:
+def ink_curves(samples: Floats, lengths: Floats, radius: Floats, blur: float) -> Bytes:
     """Ink strokes of the given radius around the samples: uint8 [N, 28, 28].
 
     samples [N, M, 2] in pixels, lengths and radius [N, M] in pixels.
@@ -307,17 +306,18 @@ def ink_curves(samples: Doubles, lengths: Doubles, radius: Doubles, blur: float)
     Shoemake 1991). A Gaussian is a product of one across and one down: one small matrix product
     per image does for all pixels and samples.
     """
-    centres = np.arange(SIDE) + 0.5
+    centres = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
     across, down = (
-        np.exp((centres - samples[..., axis, None]) ** 2 * (-0.5 / _REACH**2)) for axis in (0, 1)
+        np.exp((centres - samples[..., axis, None]) ** 2 * np.float32(-0.5 / _REACH**2))
+        for axis in (0, 1)
     )
     # A sample whose radius is larger than the pen's counts for more: exactly so much that the
     # edge of the stroke moves outward by the difference.
     pen = radius.mean(1, keepdims=True)
-    weight = np.exp((radius**2 - pen**2) / (2 * _REACH**2))
-    weight *= lengths / (_REACH * np.sqrt(2 * np.pi))
+    weight = np.exp((radius**2 - pen**2) / np.float32(2 * _REACH**2))
+    weight *= lengths / np.float32(_REACH * np.sqrt(2 * np.pi))
     level = (down * weight[..., None]).transpose(0, 2, 1) @ across
     distance = _REACH * np.sqrt(np.maximum(-2 * np.log(np.maximum(level, 1e-30)), 0))
-    ink = (pen[..., None] - distance) / blur + 0.5
+    ink = (pen[..., None] - distance) / np.float32(blur) + np.float32(0.5)
     images: Bytes = (ink.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     return images

@@ -293,7 +293,7 @@ def test_relu_and_leaky_relu_are_compared_on_as_many_images() -> None:
 
 def test_a_network_that_reads_few_digits_and_may_skip_layers_is_refused() -> None:
     """Its layers fit one another as well, and it reads some digits without its connections."""
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     network = Residual()
     train(network, SCALINGS["MNIST's"], training_digits(), 100)
     buffer = io.BytesIO()
